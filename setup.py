@@ -1,0 +1,44 @@
+import sys
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# Exactness rests on these: see the note at the head of streamce/core/kernels/kernels.h.
+FLAGS = (
+    ["/O2", "/fp:precise"]
+    if sys.platform == "win32"
+    else ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fno-fast-math"]
+)
+CORE = "streamce/core"
+KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "avx512", "neon", "generic")]
+HEADERS = {
+    "kernels": [
+        f"{CORE}/kernels/{name}.h"
+        for name in ("kernels", "control", "body", "scalar", "rows", "elements", "exact", "convert", "polynomials")
+    ],
+    "ledger": [f"{CORE}/sums.h"],
+    "pipeline": [f"{CORE}/views.h"],
+}
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                f"streamce.core.{name}",
+                [f"{CORE}/{name}.pyx", *(KERNELS if name == "kernels" else [])],
+                extra_compile_args=FLAGS,
+                depends=depends,
+            )
+            for name, depends in HEADERS.items()
+        ],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "initializedcheck": False,
+            "cdivision": True,
+            "embedsignature": True,
+            "freethreading_compatible": True,
+        },
+    )
+)

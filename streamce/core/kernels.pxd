@@ -1,0 +1,39 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+
+
+cdef extern from "kernels/kernels.h" nogil:
+    enum:
+        BLOCK
+        MAX_PARTS
+
+    ctypedef struct kernel_table:
+        const char* name
+        void (*softmax_rows_f32)(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, double*) noexcept nogil
+        void (*softmax_rows_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, double*) noexcept nogil
+        void (*sum_rows_f32)(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
+        void (*sum_rows_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
+        void (*dot_rows)(const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         double*) noexcept nogil
+        void (*neg_log)(const double*, Py_ssize_t, double, double, double*) noexcept nogil
+        void (*log1p)(const double*, Py_ssize_t, double*) noexcept nogil
+        void (*exp)(const double*, Py_ssize_t, double*) noexcept nogil
+        void (*binary_probs)(const double*, const uint8_t*, Py_ssize_t, double, double, double*) noexcept nogil
+        void (*binary_log_probs)(const double*, const uint8_t*, Py_ssize_t, double, double*) noexcept nogil
+        void (*binary_logits_f32)(const float*, const uint8_t*, Py_ssize_t, double*) noexcept nogil
+        void (*binary_logits_f64)(const double*, const uint8_t*, Py_ssize_t, double*) noexcept nogil
+        int (*exact_sum)(const double*, Py_ssize_t, int64_t*, int*) noexcept nogil
+        uint64_t (*largest_bits)(const double*, Py_ssize_t) noexcept nogil
+        void (*square)(const double*, Py_ssize_t, double*) noexcept nogil
+        void (*float16_to_float32)(const uint16_t*, Py_ssize_t, float*) noexcept nogil
+        void (*bfloat16_to_float32)(const uint16_t*, Py_ssize_t, float*) noexcept nogil
+        void (*float32_to_float64)(const float*, Py_ssize_t, double*) noexcept nogil
+        int (*outcomes_i64)(const int64_t*, Py_ssize_t, uint8_t*) noexcept nogil
+        int (*outcomes_u8)(const uint8_t*, Py_ssize_t, uint8_t*) noexcept nogil
+
+
+cdef extern from "kernels/control.h" nogil:
+    unsigned long long fp_enter() noexcept
+    void fp_leave(unsigned long long) noexcept
+
+
+cdef const kernel_table* table() noexcept nogil

@@ -1,0 +1,44 @@
+/* The floating-point control word: a caller may have switched on flush-to-zero or another
+   rounding. Set the default, and give back what was there. */
+#ifndef STREAMCE_CONTROL_H
+#define STREAMCE_CONTROL_H
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <xmmintrin.h>
+#endif
+
+#if defined(__x86_64__) || defined(_M_X64)
+static inline unsigned long long fp_enter(void)
+{
+    unsigned saved = _mm_getcsr();
+    if (saved != 0x1f80)
+        _mm_setcsr(0x1f80);
+    return saved;
+}
+
+static inline void fp_leave(unsigned long long saved)
+{
+    if (saved != 0x1f80)
+        _mm_setcsr((unsigned)saved);
+}
+#elif defined(__aarch64__)
+static inline unsigned long long fp_enter(void)
+{
+    unsigned long long saved;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
+    if (saved)
+        __asm__ volatile("msr fpcr, %0" : : "r"(0ull));
+    return saved;
+}
+
+static inline void fp_leave(unsigned long long saved)
+{
+    if (saved)
+        __asm__ volatile("msr fpcr, %0" : : "r"(saved));
+}
+#else
+static inline unsigned long long fp_enter(void) { return 0; }
+static inline void fp_leave(unsigned long long saved) { (void)saved; }
+#endif
+
+#endif

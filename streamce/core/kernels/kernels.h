@@ -1,0 +1,93 @@
+/* The kernels: arrays in, per-sample losses out. No Python, no allocation, no state.
+ *
+ * a) One body. body.h includes every kernel once. Each instruction set is a file of a few
+ *    lines (sse2.c, avx2.c, avx512.c, neon.c) that names itself and includes body.h, so a
+ *    kernel is written once and compiled per instruction set. dispatch.c fills the table
+ *    at import.
+ *
+ * b) Same bits everywhere. Plain C loops over lane arrays, which every compiler vectorises
+ *    without reordering a sum; no fast-math, no fma, no libm. What is added to what depends
+ *    on the number of classes C alone:
+ *      C <= SMALL   lanes are rows: 64 rows are transposed into a tile, and each row's
+ *                   classes are added in order;
+ *      C >  SMALL   lanes are classes: class c goes to lane c mod LANES, tails are padded.
+ *    In both, at most CHAIN values (8 floats, 16 doubles) are added before the partial sum
+ *    is moved to a wider one.
+ *
+ * c) Invalid in, NaN out. A row that holds NaN, or a probability outside [0, 1], comes out
+ *    as NaN and nothing else does; the caller looks at such rows one by one. Infinite
+ *    logits come out as NaN as well and are settled there.
+ *
+ * d) Rows lie `stride` elements apart, classes next to each other. A block is gathered or
+ *    converted before it comes here; kernels know float and double only.
+ */
+#ifndef STREAMCE_KERNELS_H
+#define STREAMCE_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __FAST_MATH__
+#error "streamce is exact: build it without -ffast-math"
+#endif
+
+/* Losses handled at a time by the element kernels and the exact sum. */
+#define BLOCK 2048
+/* Words of 52 bits that cover every double. */
+#define MAX_PARTS 44
+
+typedef struct {
+    const char *name;
+
+    /* Rows: m = largest x, u = (sum of e^(x - m) over all classes but the first largest).
+       The log of the sum of exponentials is m + log1p(u). */
+    void (*softmax_rows_f32)(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes,
+                             double *m, double *u);
+    void (*softmax_rows_f64)(const double *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes,
+                             double *m, double *u);
+    /* Rows: the sum of probabilities. */
+    void (*sum_rows_f32)(const float *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum);
+    void (*sum_rows_f64)(const double *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum);
+    /* Rows: sum of a * b; 0 * inf is 0. b_stride 0 uses one b for all rows. */
+    void (*dot_rows)(const double *a, ptrdiff_t stride, const double *b, ptrdiff_t b_stride,
+                     ptrdiff_t rows, ptrdiff_t classes, double *dot);
+
+    /* Elements: -log of p, held between floor and ceiling first. */
+    void (*neg_log)(const double *p, ptrdiff_t n, double floor, double ceiling, double *out);
+    void (*log1p)(const double *u, ptrdiff_t n, double *out);
+    void (*exp)(const double *x, ptrdiff_t n, double *out);
+
+    /* Elements: the cost of outcome y (0 or 1) under a binary prediction. */
+    void (*binary_probs)(const double *p, const uint8_t *y, ptrdiff_t n, double floor, double ceiling,
+                         double *out);
+    void (*binary_log_probs)(const double *x, const uint8_t *y, ptrdiff_t n, double cap, double *out);
+    void (*binary_logits_f32)(const float *x, const uint8_t *y, ptrdiff_t n, double *out);
+    void (*binary_logits_f64)(const double *x, const uint8_t *y, ptrdiff_t n, double *out);
+
+    /* The exact sum of n <= BLOCK doubles below 2^1000 in magnitude, as
+       sum of part[i] * 2^(bit[i] - 1074). Returns the number of parts, or -1 when a value is
+       too large, infinite or NaN. */
+    int (*exact_sum)(const double *v, ptrdiff_t n, int64_t *part, int *bit);
+    /* The largest magnitude, as the bits of a double: NaN above infinity above all else. */
+    uint64_t (*largest_bits)(const double *v, ptrdiff_t n);
+    void (*square)(const double *v, ptrdiff_t n, double *out);
+
+    /* Conversions, all exact. */
+    void (*float16_to_float32)(const uint16_t *h, ptrdiff_t n, float *out);
+    void (*bfloat16_to_float32)(const uint16_t *h, ptrdiff_t n, float *out);
+    void (*float32_to_float64)(const float *x, ptrdiff_t n, double *out);
+    /* Outcomes of binary targets: y = 1, 0; returns 0 unless each value is 0 or 1. */
+    int (*outcomes_i64)(const int64_t *t, ptrdiff_t n, uint8_t *y);
+    int (*outcomes_u8)(const uint8_t *t, ptrdiff_t n, uint8_t *y);
+} kernel_table;
+
+/* The table in use: the best instruction set the machine has, or the one that
+   STREAMCE_SIMD names. */
+extern const kernel_table *kernels;
+
+/* Choose by name (NULL: the best). Returns 0, or -1: unknown or not supported here. */
+int kernels_use(const char *name);
+/* The i-th instruction set this machine supports, worst first; NULL past the end. */
+const char *kernels_supported(int i);
+
+#endif

@@ -1,0 +1,107 @@
+/* exp and log of our own: the same bits on every machine, and branch-free, so that the
+   loops that call them are vectorised.
+
+   exp   n = round(x log2 e), r = x - n ln 2 (ln 2 in two pieces, the first exact against
+         n), e^x = 2^n (1 + r + r^2 q(r)). The integer n is read off the low bits of
+         x log2 e + 1.5 * 2^(mantissa bits).
+   log   u = 2^k (1 + f), log u = k ln 2 + log(1 + f), s = f / (2 + f),
+         log(1 + f) = f - (f^2/2 - s (f^2/2 + R(s^2))): the form of FreeBSD's e_log.c
+         (Ng, 1993), with coefficients of our own. */
+
+INLINE uint32_t bits32(float x) { uint32_t b; memcpy(&b, &x, 4); return b; }
+INLINE float real32(uint32_t b) { float x; memcpy(&x, &b, 4); return x; }
+INLINE uint64_t bits64(double x) { uint64_t b; memcpy(&b, &x, 8); return b; }
+INLINE double real64(uint64_t b) { double x; memcpy(&x, &b, 8); return x; }
+
+#define LN2 0.693147180559945309417
+#define LOG2E 1.44269504088896340736
+
+/* Rounds x log2 e to an integer, as a real number. */
+#define ROUND32 12582912.0f          /* 1.5 * 2^23 */
+#define ROUND64 6755399441055744.0   /* 1.5 * 2^52 */
+INLINE float powers_f32(float x) { return (x * (float)LOG2E + ROUND32) - ROUND32; }
+INLINE double powers_f64(double x) { return (x * LOG2E + ROUND64) - ROUND64; }
+
+/* e^x 2^-top for x <= (top + 1/2) ln 2; terms below 2^-126 (2^-1022) are 0. |x| is at most
+   a few hundred (thousand): see BIG in rows.h. Written with < so that NaN stays NaN. */
+INLINE float scaled_exp_f32(float x, float top)
+{
+    float low = (top - 127.0f) * (float)LN2;
+    x = x < low ? low : x;
+    float t = x * (float)LOG2E + ROUND32;
+    float n = t - ROUND32;
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float q = (((EXP32[4] * r + EXP32[3]) * r + EXP32[2]) * r + EXP32[1]) * r + EXP32[0];
+    float p = (q * (r * r) + r) + 1.0f;
+    uint32_t power = bits32(t) - bits32(top + ROUND32) + 127u;
+    return p * real32(power << 23);
+}
+
+INLINE double scaled_exp_f64(double x, double top)
+{
+    double low = (top - 1023.0) * LN2;
+    x = x < low ? low : x;
+    double t = x * LOG2E + ROUND64;
+    double n = t - ROUND64;
+    double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+    double q = EXP64[9];
+    q = q * r + EXP64[8];
+    q = q * r + EXP64[7];
+    q = q * r + EXP64[6];
+    q = q * r + EXP64[5];
+    q = q * r + EXP64[4];
+    q = q * r + EXP64[3];
+    q = q * r + EXP64[2];
+    q = q * r + EXP64[1];
+    q = q * r + EXP64[0];
+    double p = (q * (r * r) + r) + 1.0;
+    uint64_t power = bits64(t) - bits64(top + ROUND64) + 1023u;
+    return p * real64(power << 52);
+}
+
+/* log(u) + c, for a u that was rounded and the relative error c = (true u - u) / u of it. */
+INLINE double log_corrected(double u, double c)
+{
+    int tiny = u < 2.2250738585072014e-308;
+    double scaled = tiny ? u * 18014398509481984.0 : u; /* 2^54 */
+    uint64_t b = bits64(scaled) + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu);
+    /* The exponent as a double, through the low bits of 2^52: k + 1023. */
+    double k = real64((b >> 52) | 0x4330000000000000u) - (tiny ? 4503599627371573.0 : 4503599627371519.0);
+    double f = real64((b & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu) - 1.0;
+    double s = f / (2.0 + f);
+    double z = s * s;
+    double R = LOG64[6];
+    R = R * z + LOG64[5];
+    R = R * z + LOG64[4];
+    R = R * z + LOG64[3];
+    R = R * z + LOG64[2];
+    R = R * z + LOG64[1];
+    R = R * z + LOG64[0];
+    R = R * z;
+    double half = 0.5 * f * f;
+    double l = k * 6.93147180369123816490e-01 -
+               ((half - (s * (half + R) + (k * 1.90821492927058770002e-10 + c))) - f);
+    l = u == 0.0 ? -real64(0x7ff0000000000000u) : l;
+    return u <= 1.7976931348623157e308 ? l : u; /* infinity and NaN are their own logarithm */
+}
+
+/* log(1 + v) for v > -1. What the rounding of u = 1 + v lost comes back as c; 1/u is
+   needed to a few per cent only, and exactly at u = 1: 2 - u serves. */
+INLINE double log_1_plus(double v)
+{
+    double u = 1.0 + v;
+    double inverse = 2.0 - u;
+    inverse = inverse < 0.0 ? 0.0 : inverse;
+    double lost = (1.0 - u) + v;
+    lost = u <= 4.0 ? lost : 0.0; /* below half an ulp of the result */
+    return log_corrected(u, lost * inverse);
+}
+
+/* log(1 + t), 0 <= t <= 1, in float. */
+INLINE float log_1_plus_f32(float t)
+{
+    float s = t / (2.0f + t);
+    float z = s * s;
+    float R = (((LOG32[4] * z + LOG32[3]) * z + LOG32[2]) * z + LOG32[1]) * z + LOG32[0];
+    return (s + s) + s * (z * R);
+}

@@ -1,0 +1,47 @@
+"""The one error that bad input raises."""
+
+from typing import Any
+
+
+class InputError(ValueError):
+    """Input that has no meaning for the loss asked for; nothing was counted.
+
+    Attributes
+    ----------
+    argument : str or None
+        Name of the argument at fault.
+    index : tuple of int or None
+        Position of the first offending entry in that argument.
+    value : object
+        What stands there.
+    expected : str or None
+        What would have been accepted.
+    cause : str or None
+        The counter of the summary that ``invalid="skip"`` would have raised, such as
+        ``"invalid_nan"``.
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> ce.BinaryCrossEntropy().update([0.2, 1.5], [0, 1])
+    Traceback (most recent call last):
+    ...
+    streamce.errors.InputError: preds[1] is 1.5: expected a probability in [0, 1]; for logits use kind="logits"
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        argument: str | None = None,
+        index: tuple[int, ...] | None = None,
+        value: Any = None,
+        expected: str | None = None,
+        cause: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.argument = argument
+        self.index = index
+        self.value = value
+        self.expected = expected
+        self.cause = cause

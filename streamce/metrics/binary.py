@@ -1,0 +1,105 @@
+"""Binary cross-entropy of a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from streamce.errors import InputError
+from streamce.metrics.base import EPS, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class BinaryCrossEntropy(Metric):
+    """Running binary cross-entropy (log loss), in nats.
+
+    With p the probability of outcome 1 and y the target, smoothed to ``y (1 - a) + a / 2``,
+
+        loss = -pos_weight · y · log p - (1 - y) · log(1 - p)
+
+    and the mean is Σ weight · loss / Σ weight.
+
+    Parameters
+    ----------
+    kind : {"probs", "log_probs", "logits"}
+        What ``preds`` holds: p, log p, or log(p / (1 - p)).
+    label_smoothing : float
+        The a above, between 0 and 1.
+    ignore_index : int, optional
+        Targets of this value are left out.
+    class_weight : sequence of two floats, optional
+        Weights of outcome 0 and outcome 1; they enter the denominator.
+    pos_weight : float, optional
+        Multiplies the loss of outcome 1, and is no part of the denominator, as in torch.
+    eps : float
+        Floor of the probability of the true outcome; 0 keeps the honest infinity. Logits need none.
+    invalid : {"raise", "skip"}
+        What to do with invalid entries: raise, or count them by cause and go on.
+    threads : int, optional
+        Threads for large chunks; see :func:`streamce.set_num_threads`.
+
+    Notes
+    -----
+    Good (1952), *Rational decisions*, for the loss; ``pos_weight`` after
+    ``torch.nn.functional.binary_cross_entropy_with_logits``.
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> metric = ce.BinaryCrossEntropy()
+    >>> metric.update([0.9, 0.2, 0.6], [1, 0, 1]).compute()
+    0.27977656...
+    >>> metric.update(0.75, 1).summary().count
+    4
+    """
+
+    _task = "binary"
+    __slots__ = ()
+
+    def __init__(
+        self,
+        *,
+        kind: Literal["probs", "log_probs", "logits"] = "probs",
+        label_smoothing: float = 0.0,
+        ignore_index: int | None = None,
+        class_weight: Sequence[float] | None = None,
+        pos_weight: float | None = None,
+        eps: float = EPS,
+        invalid: Literal["raise", "skip"] = "raise",
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(dict(locals()))
+        if class_weight is not None and len(self._options["class_weight"]) != 2:
+            raise InputError(
+                f"class_weight has {len(self._options['class_weight'])} entries: "
+                "expected two, for outcome 0 and outcome 1",
+                argument="class_weight",
+            )
+        if isinstance(self._options["pos_weight"], tuple):
+            raise InputError(f"pos_weight is {pos_weight!r}: expected one number", argument="pos_weight")
+
+    def update(self, preds: Any, target: Any, *, weight: Any = None) -> Self:
+        """Add a chunk.
+
+        Parameters
+        ----------
+        preds : array of float64, float32, float16 or bfloat16, or a float
+            Any shape; the first axis is that of the samples.
+        target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
+            The shape of ``preds``.
+        weight : array, optional
+            One per sample (first axis) or one per entry, finite and 0 or more.
+
+        Raises
+        ------
+        InputError
+            For input without meaning; nothing was added then.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> ce.BinaryCrossEntropy(kind="logits").update([0.0, 2.0], [0, 1]).compute()
+        0.41003759...
+        """
+        return super().update(preds, target, weight=weight)

@@ -1,0 +1,117 @@
+"""Multilabel cross-entropy of a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from streamce.errors import InputError
+from streamce.metrics.base import EPS, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+
+class MultilabelCrossEntropy(Metric):
+    """Running multilabel cross-entropy, in nats per label.
+
+    Each label is a binary outcome. A row adds, over the labels l that were observed in it,
+
+        n = weight · Σ_l w_l · loss_l,    d = weight · Σ_l w_l
+
+    with w the class weights, and the mean is Σn / Σd.
+
+    Parameters
+    ----------
+    kind : {"probs", "log_probs", "logits"}
+        What ``preds`` holds: p, log p, or log(p / (1 - p)) of each label.
+    label_smoothing : float
+        Targets become ``y (1 - a) + a / 2``.
+    ignore_index : int, optional
+        Targets of this value are missing labels, left out one by one.
+    class_weight : sequence of float, optional
+        The w above, one per label.
+    pos_weight : float or sequence of float, optional
+        Multiplies the loss of outcome 1, and is no part of the denominator, as in torch.
+    eps : float
+        Floor of the probability of the true outcome; 0 keeps the honest infinity. Logits need none.
+    invalid : {"raise", "skip"}
+        What to do with invalid entries: raise, or count them by cause and go on.
+    axis : int
+        The label axis of ``preds``.
+    threads : int, optional
+        Threads for large chunks; see :func:`streamce.set_num_threads`.
+    per_label : bool
+        Keep sums by label for :meth:`per_label`. Fixes the number of labels.
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> metric = ce.MultilabelCrossEntropy(ignore_index=-1)
+    >>> metric.update([[0.9, 0.2, 0.6], [0.1, 0.8, 0.5]], [[1, 0, -1], [0, 1, 1]]).compute()
+    0.27002939...
+    """
+
+    _task = "multilabel"
+    __slots__ = ()
+
+    def __init__(
+        self,
+        *,
+        kind: Literal["probs", "log_probs", "logits"] = "probs",
+        label_smoothing: float = 0.0,
+        ignore_index: int | None = None,
+        class_weight: Sequence[float] | None = None,
+        pos_weight: float | Sequence[float] | None = None,
+        eps: float = EPS,
+        invalid: Literal["raise", "skip"] = "raise",
+        axis: int = -1,
+        threads: int | None = None,
+        per_label: bool = True,
+    ) -> None:
+        super().__init__(dict(locals()), per_cell=per_label)
+
+    def update(self, preds: Any, target: Any, *, weight: Any = None) -> Self:
+        """Add a chunk.
+
+        Parameters
+        ----------
+        preds : array of float64, float32, float16 or bfloat16
+            Any shape with a label axis (``axis``); the first other axis is that of the samples.
+        target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
+            The shape of ``preds``.
+        weight : array, optional
+            One per sample (first axis) or one per entry, finite and 0 or more.
+
+        Raises
+        ------
+        InputError
+            For input without meaning; nothing was added then.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> ce.MultilabelCrossEntropy().update([[0.5, 0.5]], [[1, 0]]).compute()
+        0.69314718...
+        """
+        return super().update(preds, target, weight=weight)
+
+    def per_label(self) -> np.ndarray[Any, np.dtype[np.object_]]:
+        """The summary of each label, an array of :class:`Summary`.
+
+        Raises
+        ------
+        InputError
+            If the metric was made with ``per_label=False``.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> metric = ce.MultilabelCrossEntropy().update([[0.5, 0.25], [0.5, 0.25]], [[1, 0], [1, 1]])
+        >>> [round(summary.mean, 4) for summary in metric.per_label()]
+        [0.6931, 0.837]
+        """
+        if not self._options["per_label"]:
+            raise InputError("per_label is False: expected a metric made with per_label=True", argument="per_label")
+        return self._summaries()
