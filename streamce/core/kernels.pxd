@@ -1,10 +1,11 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t
 
 
 cdef extern from "kernels/kernels.h" nogil:
     enum:
         BLOCK
         MAX_PARTS
+        NOT_FINITE
 
     ctypedef struct kernel_table:
         const char* name
@@ -21,8 +22,10 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*binary_log_probs)(const double*, const uint8_t*, Py_ssize_t, double, double*) noexcept nogil
         void (*binary_logits_f32)(const float*, const uint8_t*, Py_ssize_t, double*) noexcept nogil
         void (*binary_logits_f64)(const double*, const uint8_t*, Py_ssize_t, double*) noexcept nogil
+        void (*mix_outcomes)(const double*, const double*, const double*, Py_ssize_t, double, const double*,
+                             const double*, const double*, const double*, double*, double*) noexcept nogil
         int (*exact_sum)(const double*, Py_ssize_t, int64_t*, int*) noexcept nogil
-        uint64_t (*largest_bits)(const double*, Py_ssize_t) noexcept nogil
+        int (*largest_exponent)(const double*, Py_ssize_t) noexcept nogil
         void (*square)(const double*, Py_ssize_t, double*) noexcept nogil
         void (*float16_to_float32)(const uint16_t*, Py_ssize_t, float*) noexcept nogil
         void (*bfloat16_to_float32)(const uint16_t*, Py_ssize_t, float*) noexcept nogil

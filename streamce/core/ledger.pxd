@@ -36,9 +36,9 @@ cdef class Ledger:
 
     cdef int bump(self, int which, Py_ssize_t cell, int64_t by) except -1 nogil
     cdef int add_term(self, int which, Py_ssize_t cell, double v, int sign) except -1 nogil
-    cdef int add_terms(self, int which, const double* v, Py_ssize_t k, int sign) except -1 nogil
-    cdef int add_samples(self, const double* n, const double* d, Py_ssize_t k) except -1 nogil
-    cdef int scatter(self, const int64_t* cells, const double* n, const double* d, Py_ssize_t k) except -1 nogil
+    cdef int add_terms(self, int which, Py_ssize_t cell, const double* v, Py_ssize_t k, int sign) except -1 nogil
+    cdef int add_samples(self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k) except -1 nogil
+    cdef int add_sample(self, Py_ssize_t cell, double n, double d) except -1 nogil
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil
     cdef object _integer(self, str column, Py_ssize_t cell)
     cdef Ledger twin(self)
@@ -48,4 +48,5 @@ cdef class State:
     cdef readonly Ledger total
     cdef readonly Ledger cells
 
+    cdef Ledger cells_of(self, Py_ssize_t size)
     cdef int add(self, Ledger total, Ledger cells, int sign) except -1

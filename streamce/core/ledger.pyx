@@ -26,6 +26,8 @@ COUNTER_NAMES = (
 )
 
 cdef double HUGE = 1.7976931348623157e308
+# Fewer samples than this are added one by one.
+cdef Py_ssize_t FEW = 4
 
 
 cdef class Ledger:
@@ -61,59 +63,60 @@ cdef class Ledger:
                 raise MemoryError
         return 0
 
-    cdef int add_terms(self, int which, const double* v, Py_ssize_t k, int sign) except -1 nogil:
-        """Adds k <= BLOCK terms to a sum of cell 0."""
-        cdef int64_t part[MAX_PARTS]
-        cdef int bit[MAX_PARTS]
-        cdef int i, parts = table().exact_sum(v, k, part, bit)
+    cdef int add_terms(self, int which, Py_ssize_t cell, const double* v, Py_ssize_t k, int sign) except -1 nogil:
+        """Adds k <= BLOCK terms to a sum of a cell."""
+        cdef int64_t[MAX_PARTS] part
+        cdef int[MAX_PARTS] bit
+        cdef int i
+        cdef int parts = table().exact_sum(v, k, part, bit)
         if parts < 0:  # a term beyond 2^1000, or infinite
             for i in range(<int>k):
-                self.add_term(which, 0, v[i], sign)
+                self.add_term(which, cell, v[i], sign)
         for i in range(parts):
-            if sums_add(&self.sum[which], 0, bit[i], part[i] if sign > 0 else -part[i]) < 0:
+            if part[i] and sums_add(&self.sum[which], cell, bit[i], part[i] if sign > 0 else -part[i]) < 0:
                 with gil:
                     raise MemoryError
         return 0
 
-    cdef int add_samples(self, const double* n, const double* d, Py_ssize_t k) except -1 nogil:
-        """Adds k <= BLOCK samples to cell 0; d NULL: every weight is 1."""
-        cdef double product[BLOCK]
+    cdef int add_samples(self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k) except -1 nogil:
+        """Adds k <= BLOCK samples to a cell; d NULL: every weight is 1."""
+        cdef double[BLOCK] product
         cdef Py_ssize_t i
-        self.bump(SAMPLES, 0, k)
-        self.add_terms(N, n, k, 1)
+        if k < FEW:
+            for i in range(k):
+                self.add_sample(cell, n[i], d[i] if d is not NULL else 1.0)
+            return 0
+        self.bump(SAMPLES, cell, k)
+        self.add_terms(N, cell, n, k, 1)
         table().square(n, k, product)
-        self.add_terms(NN, product, k, 1)
+        self.add_terms(NN, cell, product, k, 1)
         if d is NULL:
             return 0
-        self.add_terms(D, d, k, 1)
-        self.add_terms(ND, n, k, -1)
+        self.add_terms(D, cell, d, k, 1)
+        self.add_terms(ND, cell, n, k, -1)
         for i in range(k):
             product[i] = n[i] * d[i] if n[i] != 0 and d[i] != 0 else 0.0  # 0 * inf is 0
-        self.add_terms(ND, product, k, 1)
+        self.add_terms(ND, cell, product, k, 1)
         table().square(d, k, product)
-        self.add_terms(DD, product, k, 1)
+        self.add_terms(DD, cell, product, k, 1)
         # Less k samples of weight 1, which is 2^1074 on the grid.
-        if sums_add(&self.sum[D], 0, 1074, -k) < 0 or sums_add(&self.sum[DD], 0, 1074, -k) < 0:
+        if sums_add(&self.sum[D], cell, 1074, -k) < 0 or sums_add(&self.sum[DD], cell, 1074, -k) < 0:
             with gil:
                 raise MemoryError
         return 0
 
-    cdef int scatter(self, const int64_t* cells, const double* n, const double* d, Py_ssize_t k) except -1 nogil:
-        """Adds sample i to cell cells[i]."""
-        cdef Py_ssize_t i, cell
-        for i in range(k):
-            cell = cells[i]
-            self.bump(SAMPLES, cell, 1)
-            self.bump(COUNT, cell, 1)
-            self.add_term(N, cell, n[i], 1)
-            self.add_term(NN, cell, n[i] * n[i], 1)
-            if d is not NULL and d[i] != 1.0:
-                self.add_term(D, cell, d[i], 1)
-                self.add_term(D, cell, 1.0, -1)
-                self.add_term(ND, cell, n[i] * d[i] if n[i] != 0 and d[i] != 0 else 0.0, 1)
-                self.add_term(ND, cell, n[i], -1)
-                self.add_term(DD, cell, d[i] * d[i], 1)
-                self.add_term(DD, cell, 1.0, -1)
+    cdef int add_sample(self, Py_ssize_t cell, double n, double d) except -1 nogil:
+        """Adds one sample to a cell."""
+        self.bump(SAMPLES, cell, 1)
+        self.add_term(N, cell, n, 1)
+        self.add_term(NN, cell, n * n, 1)
+        if d != 1:
+            self.add_term(D, cell, d, 1)
+            self.add_term(D, cell, 1, -1)
+            self.add_term(ND, cell, n * d if n != 0 and d != 0 else 0.0, 1)
+            self.add_term(ND, cell, n, -1)
+            self.add_term(DD, cell, d * d, 1)
+            self.add_term(DD, cell, 1, -1)
         return 0
 
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil:
@@ -202,14 +205,18 @@ cdef class State:
         self.total = total if total is not None else Ledger(1)
         self.cells = cells
 
+    cdef Ledger cells_of(self, Py_ssize_t size):
+        """The ledger of cells, made if there is none yet."""
+        if self.cells is None:
+            self.cells = Ledger(size)
+        elif self.cells.size != size:
+            raise ValueError(f"a state of {self.cells.size} cells and one of {size} do not add up")
+        return self.cells
+
     cdef int add(self, Ledger total, Ledger cells, int sign) except -1:
         with cython.critical_section(self):
             if cells is not None:
-                if self.cells is None:
-                    self.cells = Ledger(cells.size)
-                elif self.cells.size != cells.size:
-                    raise ValueError(f"a state of {self.cells.size} cells and one of {cells.size} do not add up")
-                self.cells.merge_from(cells, sign)
+                self.cells_of(cells.size).merge_from(cells, sign)
             self.total.merge_from(total, sign)
         return 0
 

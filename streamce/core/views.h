@@ -25,7 +25,7 @@ typedef struct {
 } view;
 
 /* Joins axes that one stride leads through, and sees whether blocks can be used in place. */
-static void view_settle(view *v)
+static inline void view_settle(view *v)
 {
     int n = 0;
     for (int k = 0; k < v->ndim; k++) {
@@ -53,7 +53,7 @@ static inline ptrdiff_t view_step(const view *v)
 }
 
 /* Where losses start ... start + count - 1 lie, in bytes from data. */
-static void view_offsets(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *offset)
+static inline void view_offsets(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *offset)
 {
     ptrdiff_t at[MAX_AXES], here = 0, rest = start;
     for (int k = v->ndim - 1; k >= 0; k--) {
@@ -88,7 +88,7 @@ static void view_offsets(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdif
     } while (0)
 
 /* Copies a block next to each other, in this machine's byte order. */
-static void view_gather(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *offset, void *out)
+static inline void view_gather(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *offset, void *out)
 {
     view_offsets(v, start, count, offset);
     switch (v->itemsize) {
@@ -130,14 +130,14 @@ static void view_gather(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff
     }
 
 #define FIT(x) ((uint64_t)(x) > INT64_MAX && (x) > 0 ? INT64_MAX : (int64_t)(x))
-static void integers_to_labels(int dtype, const void *in, ptrdiff_t count, int64_t *out)
+static inline void integers_to_labels(int dtype, const void *in, ptrdiff_t count, int64_t *out)
 {
     WIDEN_ANY
 }
 #undef FIT
 
 #define FIT(x) ((double)(x))
-static void integers_to_doubles(int dtype, const void *in, ptrdiff_t count, double *out)
+static inline void integers_to_doubles(int dtype, const void *in, ptrdiff_t count, double *out)
 {
     WIDEN_ANY
 }

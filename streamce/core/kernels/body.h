@@ -37,9 +37,10 @@
 
 const kernel_table PASTE(kernels, ISA) = {
     STRING(ISA),
-    softmax_rows_f32,   softmax_rows_f64,    sum_rows_f32,       sum_rows_f64,
-    dot_rows,           neg_log,             log1p_elements,     exp_elements,
-    binary_probs,       binary_log_probs,    binary_logits_f32,  binary_logits_f64,
-    exact_sum,          largest_bits,        square,             float16_to_float32,
-    bfloat16_to_float32, float32_to_float64, outcomes_i64,       outcomes_u8,
+    softmax_rows_f32,    softmax_rows_f64,   sum_rows_f32,      sum_rows_f64,
+    dot_rows,            neg_log,            log1p_elements,    exp_elements,
+    binary_probs,        binary_log_probs,   binary_logits_f32, binary_logits_f64,
+    mix_outcomes,        exact_sum,          largest_exponent,  square,
+    float16_to_float32,  bfloat16_to_float32, float32_to_float64,
+    outcomes_i64,        outcomes_u8,
 };

@@ -94,3 +94,20 @@ KERNEL void binary_logits_f32(const float *RESTRICT x, const uint8_t *RESTRICT y
         out[i] = (double)above + (double)rest;
     }
 }
+
+/* Soft outcomes, from the costs a of outcome 1 and b of outcome 0, with y' = y (1 - s) + s/2:
+   n = positive y' a + negative (1 - y') b, d = positive_d y + negative_d (1 - y).
+   A share of 0 takes nothing from an infinite cost; NaN stays NaN. */
+KERNEL void mix_outcomes(const double *RESTRICT a, const double *RESTRICT b, const double *RESTRICT y,
+                         ptrdiff_t n, double smoothing, const double *RESTRICT positive,
+                         const double *RESTRICT negative, const double *RESTRICT positive_d,
+                         const double *RESTRICT negative_d, double *RESTRICT n_out, double *RESTRICT d_out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double share = y[i] * (1.0 - smoothing) + smoothing / 2.0;
+        double first = positive[i] * share, second = negative[i] * (1.0 - share);
+        double cost = (first == 0.0 ? 0.0 : first * a[i]) + (second == 0.0 ? 0.0 : second * b[i]);
+        n_out[i] = a[i] == a[i] ? cost : a[i];
+        d_out[i] = positive_d[i] * y[i] + negative_d[i] * (1.0 - y[i]);
+    }
+}

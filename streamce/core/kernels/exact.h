@@ -3,80 +3,126 @@
    add up exactly; the remainder is exact too, is at most 2^(a-52), and is treated the same
    way until nothing remains. Two parts do for ordinary losses, three for their squares. */
 
-#define SUM_LANES 16
+/* More than 16: GCC unrolls shorter loops into scalars before it vectorises. */
+#define SUM_LANES 32
 
-KERNEL uint64_t largest_bits(const double *v, ptrdiff_t n)
+/* The largest exponent. Without their mantissas numbers compare as they are, and infinity and
+   NaN alike above all of them. */
+INLINE void larger_exponents(const double *v, double *most)
 {
-    double most[SUM_LANES];
-    uint64_t odd[SUM_LANES];
-    ptrdiff_t i = 0;
-    for (int j = 0; j < SUM_LANES; j++)
-        most[j] = 0, odd[j] = 0;
-    for (; i + SUM_LANES <= n; i += SUM_LANES)
-        for (int j = 0; j < SUM_LANES; j++) {
-            double size = real64(bits64(v[i + j]) & 0x7fffffffffffffffu);
-            most[j] = size > most[j] ? size : most[j];
-            odd[j] |= bits64(size - size); /* 0, or NaN where v is infinite or NaN */
-        }
-    uint64_t any = 0, bits = 0;
     for (int j = 0; j < SUM_LANES; j++) {
-        any |= odd[j];
-        bits = bits64(most[j]) > bits ? bits64(most[j]) : bits;
+        double t = real64(bits64(v[j]) & 0x7ff0000000000000u);
+        most[j] = t > most[j] ? t : most[j];
     }
-    /* As integers magnitudes are in order, NaN above infinity. */
-    for (i = any ? 0 : i; i < n; i++) {
-        uint64_t b = bits64(v[i]) & 0x7fffffffffffffffu;
-        bits = b > bits ? b : bits;
-    }
-    return bits;
 }
 
-/* One pass: the sum of the multiples, the remainders in place; returns whether any is left. */
-INLINE uint64_t take_part(double *RESTRICT v, ptrdiff_t n, double magic, int64_t *part)
+KERNEL int largest_exponent(const double *v, ptrdiff_t n)
 {
-    uint64_t sum[SUM_LANES], left[SUM_LANES];
+    double most[SUM_LANES], tail[SUM_LANES];
     for (int j = 0; j < SUM_LANES; j++)
-        sum[j] = left[j] = 0;
-    for (ptrdiff_t i = 0; i < n; i += SUM_LANES)
-        for (int j = 0; j < SUM_LANES; j++) {
-            double t = v[i + j] + magic;
-            double r = v[i + j] - (t - magic);
-            sum[j] += bits64(t);
-            left[j] |= bits64(r + r); /* without the sign, which 0 may have */
-            v[i + j] = r;
-        }
-    uint64_t total = 0, rest = 0;
-    for (int j = 0; j < SUM_LANES; j++) {
+        most[j] = tail[j] = 0;
+    ptrdiff_t i = 0;
+    for (; i + SUM_LANES <= n; i += SUM_LANES)
+        larger_exponents(v + i, most);
+    for (ptrdiff_t j = i; j < n; j++)
+        tail[j - i] = v[j];
+    larger_exponents(tail, most);
+    double largest = 0;
+    for (int j = 0; j < SUM_LANES; j++)
+        largest = most[j] > largest ? most[j] : largest;
+    return (int)(bits64(largest) >> 52);
+}
+
+/* Takes one part off a block of values: the sum of the multiples goes to `sum`, the remainder
+   is returned. */
+INLINE double take_part(double v, double magic, uint64_t *sum)
+{
+    const double t = v + magic;
+    *sum += bits64(t);
+    return v - (t - magic);
+}
+
+/* 1.5 * 2^(a + 1), for the part of values below 2^a; the lowest part ends at 2^-1074. */
+INLINE double magic_of(int a)
+{
+    return 1.5 * real64((uint64_t)((a < -1023 ? -1023 : a) + 1 + 1023) << 52);
+}
+
+INLINE int bit_of(int a)
+{
+    return (a < -1023 ? -1023 : a) - 51 + 1074;
+}
+
+/* Adds up the lanes, whose every term came with the bits of `magic`. */
+INLINE int64_t part_of(const uint64_t *sum, ptrdiff_t n, double magic)
+{
+    uint64_t total = 0;
+    for (int j = 0; j < SUM_LANES; j++)
         total += sum[j];
-        rest |= left[j] & 0x7fffffffffffffffu;
+    return (int64_t)(total - (uint64_t)n * bits64(magic));
+}
+
+/* Takes the first two parts off SUM_LANES values, and the next one off their remainders. */
+INLINE void take_two(const double *v, double first, double second, uint64_t *sum, uint64_t *sum2,
+                     uint64_t *left, double *rest)
+{
+    for (int j = 0; j < SUM_LANES; j++) {
+        double r = take_part(take_part(v[j], first, sum + j), second, sum2 + j);
+        left[j] |= bits64(r) << 1; /* without the sign, which 0 may have */
+        rest[j] = r;
     }
-    *part = (int64_t)(total - (uint64_t)n * bits64(magic));
-    return rest;
+}
+
+INLINE void take_one(double *rest, double magic, uint64_t *sum, uint64_t *left)
+{
+    for (int j = 0; j < SUM_LANES; j++) {
+        double r = take_part(rest[j], magic, sum + j);
+        left[j] |= bits64(r) << 1;
+        rest[j] = r;
+    }
 }
 
 KERNEL int exact_sum(const double *v, ptrdiff_t n, int64_t *part, int *bit)
 {
-    double rest[BLOCK];
-    uint64_t most = largest_bits(v, n);
-    if (most == 0)
-        return 0;
-    int a = (int)(most >> 52) - 1022; /* all values are below 2^a */
-    if (a > 1000)
+    const int exponent = largest_exponent(v, n);
+    if (exponent > 1022 + 1000)
         return -1;
-    memcpy(rest, v, (size_t)n * sizeof(double));
-    for (; n % SUM_LANES; n++)
-        rest[n] = 0;
-    int parts = 0;
-    uint64_t left = 1;
-    while (left) {
-        if (a < -1023)
-            a = -1023;
-        double magic = 1.5 * real64((uint64_t)(a + 1 + 1023) << 52);
-        left = take_part(rest, n, magic, part + parts);
-        bit[parts++] = a - 51 + 1074;
-        a -= 52;
+    int a = exponent - 1022; /* all values are below 2^a */
+    double rest[BLOCK], tail[SUM_LANES];
+    uint64_t sum[SUM_LANES], sum2[SUM_LANES], left[SUM_LANES];
+    for (int j = 0; j < SUM_LANES; j++) {
+        sum[j] = sum2[j] = left[j] = 0;
+        tail[j] = 0;
     }
-    return parts;
+    const double first = magic_of(a), second = magic_of(a - 52);
+    ptrdiff_t i = 0;
+    for (; i + SUM_LANES <= n; i += SUM_LANES)
+        take_two(v + i, first, second, sum, sum2, left, rest + i);
+    if (i < n) {
+        for (ptrdiff_t j = i; j < n; j++)
+            tail[j - i] = v[j];
+        take_two(tail, first, second, sum, sum2, left, rest + i);
+        i += SUM_LANES;
+    }
+    bit[0] = bit_of(a);
+    part[0] = part_of(sum, i, first);
+    bit[1] = bit_of(a - 52);
+    part[1] = part_of(sum2, i, second);
+    for (int parts = 2;; parts++) {
+        uint64_t any = 0;
+        for (int j = 0; j < SUM_LANES; j++) {
+            any |= left[j];
+            sum[j] = left[j] = 0;
+        }
+        if (!any)
+            return parts;
+        a = exponent - 1022 - 52 * parts;
+        const double next = magic_of(a);
+        for (i = 0; i < n; i += SUM_LANES)
+            take_one(rest + i, next, sum, left);
+        bit[parts] = bit_of(a);
+        part[parts] = part_of(sum, i, next);
+    }
 }
 
 KERNEL void square(const double *RESTRICT v, ptrdiff_t n, double *RESTRICT out)

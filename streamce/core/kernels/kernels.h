@@ -33,6 +33,7 @@
 
 /* Losses handled at a time by the element kernels and the exact sum. */
 #define BLOCK 2048
+#define NOT_FINITE 0x7ff
 /* Words of 52 bits that cover every double. */
 #define MAX_PARTS 44
 
@@ -64,12 +65,17 @@ typedef struct {
     void (*binary_logits_f32)(const float *x, const uint8_t *y, ptrdiff_t n, double *out);
     void (*binary_logits_f64)(const double *x, const uint8_t *y, ptrdiff_t n, double *out);
 
+    /* n and d of soft outcomes: see elements.h. */
+    void (*mix_outcomes)(const double *a, const double *b, const double *y, ptrdiff_t n, double smoothing,
+                         const double *positive, const double *negative, const double *positive_d,
+                         const double *negative_d, double *n_out, double *d_out);
+
     /* The exact sum of n <= BLOCK doubles below 2^1000 in magnitude, as
        sum of part[i] * 2^(bit[i] - 1074). Returns the number of parts, or -1 when a value is
        too large, infinite or NaN. */
     int (*exact_sum)(const double *v, ptrdiff_t n, int64_t *part, int *bit);
-    /* The largest magnitude, as the bits of a double: NaN above infinity above all else. */
-    uint64_t (*largest_bits)(const double *v, ptrdiff_t n);
+    /* The largest exponent, as its bits; NOT_FINITE if a value is infinite or NaN. */
+    int (*largest_exponent)(const double *v, ptrdiff_t n);
     void (*square)(const double *v, ptrdiff_t n, double *out);
 
     /* Conversions, all exact. */

@@ -1,0 +1,130 @@
+from libc.stdint cimport int64_t, uint8_t
+
+from streamce.core.arrays cimport Array, view
+from streamce.core.ledger cimport Ledger
+
+
+cdef enum:
+    BINARY, MULTICLASS, MULTILABEL, MEAN
+    PROBS = 0
+    LOG_PROBS
+    LOGITS
+    # Why a loss does not count. In this order: the first that applies is reported.
+    COUNTED = 0
+    LEFT_OUT
+    IS_NULL
+    BAD_LABEL
+    TARGET_NAN
+    TARGET_RANGE
+    TARGET_SUM
+    BAD_WEIGHT
+    PREDS_NAN
+    PREDS_RANGE
+    PREDS_SUM
+    STATUSES
+
+
+cdef struct rules:
+    # The options of a metric, as the blocks need them.
+    int task
+    int kind
+    double floor        # of probabilities, and
+    double cap          # its cost
+    double ceiling
+    double smoothing
+    bint ignores
+    int64_t ignore
+    bint skips
+
+
+cdef class Vector:
+    cdef double* at
+    cdef Py_ssize_t size
+
+
+cdef struct work:
+    # Scratch memory: one allocation, cut up. `room` losses each.
+    char* memory
+    double* n
+    double* d
+    double* cost           # of the true class, or of the true outcome
+    double* m              # rows: the largest logit; elements: the cost of outcome 1
+    double* u              # rows: log1p of the others, or the row sum; elements: of outcome 0
+    double* soft
+    double* weight
+    const double* weights  # of this block's losses, in place or in `weight`
+    double* sample_n
+    double* sample_d
+    double* factor         # four per loss: see Blocks.positive
+    int64_t* label
+    Py_ssize_t* offset
+    uint8_t* status
+    uint8_t* outcome
+    char* raw              # gathered preds, in their own dtype
+    char* raw_target       # gathered soft targets
+    float* single          # halves as floats
+    float* single_target
+    double* spread         # costs of all classes of some rows
+    double* share          # what each of them counts
+    # What the last block came to.
+    Py_ssize_t room
+    Py_ssize_t phase       # label of the first loss that `factor` is laid out for; -1: not yet
+    const double* terms    # n of each loss
+    bint odd               # some status is not COUNTED
+    int64_t[32] count      # oddities of losses that count
+    # A sample that goes on in the next block.
+    double n_sum, n_lost, d_sum
+    Py_ssize_t members, missing
+
+
+cdef class Blocks:
+    cdef rules r
+    cdef Array preds, target, weights, nulls
+    cdef double* out         # the losses one by one, or NULL
+    cdef bint has_weight, has_null
+    cdef bint hard           # integer targets
+    cdef bint plain          # n is the cost and d is 1
+    cdef bint weight_each    # a weight per loss, not per sample
+    cdef Py_ssize_t losses, samples, group, labels
+    cdef double tolerance, target_tolerance
+    # Elements: n = positive y' A + negative (1 - y') B, d = positive_d y + negative_d (1 - y), for
+    # outcome costs A and B and the smoothed y', label by label.
+    cdef Vector positive, negative, positive_d, negative_d
+    # Rows: the weights of the classes (None: 1), and what smoothing adds to each class.
+    cdef Vector class_weight, base, ones
+    cdef double base_sum
+
+    cdef Py_ssize_t cells(self) noexcept nogil
+    cdef int make(self, work* w, Py_ssize_t losses) noexcept nogil
+    cdef void fill(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef int collect(self, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells) except -1 nogil
+    cdef Py_ssize_t at_a_time(self) noexcept nogil
+
+    cdef const void* elements_of(self, work* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef const double* doubles_of(self, work* w, view* v, Py_ssize_t at, Py_ssize_t k, double* out) noexcept nogil
+    cdef const void* rows_of(self, work* w, Py_ssize_t at, Py_ssize_t k, Py_ssize_t* stride) noexcept nogil
+    cdef void nulls_of(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void outcomes(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void shares(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void labels_of(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void soft_rows(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void weights_of(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+
+    cdef void elements(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void outcome_costs(self, const void* x, const uint8_t* y, Py_ssize_t k, double* out) noexcept nogil
+    cdef bint certain(self) noexcept nogil
+    cdef void lay_factors(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void settle_elements(self, work* w, const void* x, Py_ssize_t k) noexcept nogil
+
+    cdef void rows(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void settle_rows(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
+    cdef void settle_row(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil
+    cdef void smoothed(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
+    cdef void softened(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void spread_costs(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
+    cdef void count_floored(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
+
+    cdef void given(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void weigh(self, work* w, Py_ssize_t k) noexcept nogil
+    cdef int add_columns(self, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cells) except -1 nogil
+    cdef int add_samples(self, work* w, const double* d, Py_ssize_t k, Ledger total) except -1 nogil
