@@ -6,6 +6,9 @@ from typing import Any
 class InputError(ValueError):
     """Input that has no meaning for the loss asked for; nothing was counted.
 
+    As text it is one line that names the argument, where in it, what stands there and what was
+    expected.
+
     Attributes
     ----------
     argument : str or None
@@ -39,7 +42,7 @@ class InputError(ValueError):
         expected: str | None = None,
         cause: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(" ".join(message.split()))  # one line, whatever a value looks like
         self.argument = argument
         self.index = index
         self.value = value

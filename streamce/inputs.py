@@ -1,85 +1,121 @@
 """The one judge of inputs beyond the fast path: anything in, an array out, or the error that
 explains. The compiled pipeline asks here for whatever is no plain NumPy array, and for the words
-of every error it finds."""
+of every error it finds; metrics and functions ask for those of their options."""
 
+from __future__ import annotations
+
+import sys
 from typing import Any
 
 import numpy as np
 
 from streamce.errors import InputError
 
+Array = np.ndarray[Any, np.dtype[Any]]
+Index = tuple[int, ...]
+
 REAL = "float64, float32, float16 or bfloat16"
-NAMES = {"preds": f"an array of {REAL}", "target": "integers, bool or real numbers", "weight": "real numbers"}
+# What an argument holds; options are sequences of numbers.
+HOLDS = {
+    "preds": f"an array of {REAL}",
+    "losses": f"an array of {REAL}",
+    "target": "an array of integers, bool or real numbers",
+    "weight": "an array of real numbers",
+}
+PREDS = {"probs": "a probability in [0, 1]", "log_probs": "a log-probability, 0 or less"}
+LARGEST = sys.float_info.max
+
+
+def fault(
+    argument: str, found: str, expected: str, *, hint: str = "", index: Index | None = None, value: Any = None,
+    cause: str | None = None,
+) -> InputError:
+    """The error for an argument, or the entry of it at ``index``."""
+    return InputError(
+        f"{place(argument, index or ())} {found}: expected {expected}{hint}",
+        argument=argument, index=index, value=value, expected=expected, cause=cause,
+    )
+
+
+def place(argument: str, index: Index) -> str:
+    return f"{argument}[{', '.join(map(str, index))}]" if index else argument
+
+
+def show(value: Any) -> str:
+    """A value on one line, cut where it is long."""
+    try:
+        text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
+    except Exception:  # whatever a stranger's repr raises
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # ---- what is given, as an array ----
 
 
-def array(source: Any, name: str) -> tuple[np.ndarray, bool]:
+def array(source: Any, name: str) -> tuple[Array, bool]:
     """``source`` as a NumPy array without copying it, and whether it holds bfloat16 as uint16."""
-    module = type(source).__module__.partition(".")[0]
-    if module == "torch":
-        return _tensor(source, name)
-    if source is None:
-        raise InputError(f"{name} is None: expected {NAMES.get(name, 'an array')}", argument=name)
+    torch = sys.modules.get("torch")  # never imported here: who has a tensor has torch
     try:
-        found = np.asarray(source)
-    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
-        reason = str(error).split("\n")[0].rstrip(".")
-        raise InputError(f"{name} is no array: {reason}", argument=name) from error
+        if torch is not None and isinstance(source, torch.Tensor):
+            found, halves = _tensor(source, name, torch)
+        else:
+            found, halves = np.asarray(source), False
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # whatever a stranger's __array__ raises
+        reason = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
+        raise fault(name, f"is no array ({reason})", HOLDS.get(name, "a sequence of numbers")) from error
     if found.dtype.name == "bfloat16":
         return found.view(np.uint16), True
     if found.dtype.kind == "O":
         raise _objects(found, name)
-    if found.dtype.kind not in "fiub":
+    if found.dtype.kind not in "fiub" or found.dtype.itemsize > 8:
         raise unsupported(found, name)
-    if found.size == 0 and isinstance(source, (list, tuple)) and name == "target":
-        return found.astype(np.int64), False  # [] has no dtype of its own
-    return found, False
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and masked.is_masked(source):  # asarray forgets the mask
+        raise fault(name, "is masked", "a value", index=first(masked.getmaskarray(source)))
+    return found, halves
 
 
-def _tensor(source: Any, name: str) -> tuple[np.ndarray, bool]:
-    """A torch tensor's memory; torch itself is never imported."""
-    tensor = source.detach()
-    if tensor.device.type != "cpu" or tensor.layout != type(source).__module__ and str(tensor.layout) != "torch.strided":
-        raise InputError(
-            f"{name} is a {str(tensor.layout).removeprefix('torch.')} tensor on {tensor.device}: "
-            "expected a dense one on the CPU, as tensor.cpu() gives",
-            argument=name,
-        )
-    if str(tensor.dtype) == "torch.bfloat16":
-        import sys
-
-        return tensor.view(sys.modules["torch"].int16).numpy().view(np.uint16), True
-    found = tensor.resolve_conj().resolve_neg().numpy()
-    if found.dtype.kind not in "fiub":
-        raise unsupported(found, name)
-    return found, False
+def plain(source: Any, name: str) -> tuple[Any, tuple[int, ...]]:
+    """What the pipeline is given for ``source``, converted once, and its shape."""
+    found, halves = array(source, name)
+    return (source if halves else found), found.shape
 
 
-def _objects(found: np.ndarray, name: str) -> InputError:
-    """The entry that keeps an object array from being numbers."""
+def _tensor(tensor: Any, name: str, torch: Any) -> tuple[Array, bool]:
+    """The memory of a torch tensor."""
+    dense = tensor.layout is torch.strided and not tensor.is_nested
+    if not dense or tensor.device.type != "cpu":
+        layout = str(tensor.layout).removeprefix("torch.") if dense or not tensor.is_nested else "nested"
+        expected = "a dense one on the CPU, as " + ("tensor.cpu() gives" if dense else "tensor.to_dense() gives")
+        raise fault(name, f"is a {layout} tensor on {tensor.device}", expected)
+    if tensor.dtype is torch.bfloat16:
+        return tensor.detach().view(torch.int16).numpy().view(np.uint16), True
+    return tensor.numpy(force=True), False  # on the CPU: detached, conjugated and negated, not copied otherwise
+
+
+def _objects(found: Array, name: str) -> InputError:
+    """The entry that keeps an array of objects from being one of numbers."""
+    expected = HOLDS.get(name, "a sequence of numbers")
+    if not found.shape:
+        return fault(name, f"is {show(found[()])}", expected, value=found[()])
     for index in np.ndindex(found.shape):
         value = found[index]
         if isinstance(value, (int, np.integer)) and not -(2**63) <= value < 2**64:
-            return InputError(
-                f"{_at(name, index)} is {value}: expected an integer that fits int64",
-                argument=name, index=index, value=value, expected="an integer that fits int64", cause="invalid_label",
+            return fault(
+                name, f"is {show(value)}", "an integer that fits int64", index=index, value=value, cause="invalid_label"
             )
         if not isinstance(value, (int, float, np.integer, np.floating, np.bool_)):
-            expected = NAMES.get(name, "numbers")
-            return InputError(
-                f"{_at(name, index)} is {value!r} in an array of objects: expected {expected}",
-                argument=name, index=index, value=value, expected=expected,
-            )
+            return fault(name, f"is {show(value)}, an object", expected, index=index, value=value)
     return unsupported(found, name)
 
 
 def unsupported(found: Any, name: str) -> InputError:
     dtype = getattr(found, "dtype", type(found).__name__)
-    kind = "strings" if getattr(dtype, "kind", "") in "UST" else f"dtype {dtype}"
-    expected = NAMES.get(name, "numbers")
-    return InputError(f"{name} has {kind}: expected {expected}", argument=name, expected=expected)
+    kind = "strings" if getattr(dtype, "kind", "") in "UST" else f"dtype {show(dtype) if dtype is None else dtype}"
+    return fault(name, f"has {kind}", HOLDS.get(name, "a sequence of numbers"))
 
 
 # ---- shapes ----
@@ -87,190 +123,144 @@ def unsupported(found: Any, name: str) -> InputError:
 
 def class_axis(axis: int, shape: tuple[int, ...], multiclass: bool) -> int:
     """The class (or label) axis of ``preds`` as a position."""
-    what, names = ("class", "classes") if multiclass else ("label", "labels")
+    one, many = ("class", "classes") if multiclass else ("label", "labels")
+    binary = "; BinaryCrossEntropy takes one number per sample" if multiclass else ""
     if not shape:
-        raise InputError(
-            f"preds is one number: expected an axis of {names}" + ("; for two classes BinaryCrossEntropy takes numbers" if multiclass else ""),
-            argument="preds",
-        )
+        raise fault("preds", "is one number", f"an axis of {many}", hint=binary)
     if not -len(shape) <= axis < len(shape):
-        raise InputError(
-            f"axis is {axis}: expected a {what} axis of preds, which has shape {shape}", argument="axis", value=axis
-        )
+        raise fault("axis", f"is {axis}", f"a {one} axis of preds, which has shape {shape}", value=axis)
     axis %= len(shape)
     if shape[axis] == 0:
-        raise InputError(f"preds has shape {shape}: no {names} along axis {axis}", argument="preds")
+        raise fault("preds", f"has shape {shape}, no {many} along axis {axis}", f"one or more {many}", value=shape)
     if multiclass and shape[axis] == 1:
-        raise InputError(
-            f"preds has shape {shape}: one class along axis {axis}, expected 2 or more "
-            "(BinaryCrossEntropy takes one number per sample)",
-            argument="preds",
+        raise fault(
+            "preds", f"has shape {shape}, one class along axis {axis}", "two classes or more", hint=binary, value=shape
         )
     return axis
 
 
 def shapes(preds: tuple[int, ...], target: tuple[int, ...], labels: tuple[int, ...] | None) -> InputError:
-    expected = f"{labels} (labels) or {preds} (soft targets)" if labels is not None else f"{preds}, as preds"
-    return InputError(
-        f"target has shape {target}, preds {preds}: expected target of shape {expected}",
-        argument="target", value=target, expected=expected,
-    )
+    expected = f"{labels} (labels) or {preds} (soft targets)" if labels is not None else f"{preds}"
+    return fault("target", f"has shape {target} and preds {preds}", f"a target of shape {expected}", value=target)
 
 
 def weight_shape(weight: tuple[int, ...], samples: tuple[int, ...]) -> InputError:
-    expected = f"one weight per sample, shape {samples}" if samples else "one number"
-    return InputError(f"weight has shape {weight}: expected {expected}", argument="weight", expected=expected)
+    expected = f"one weight per sample, shape {samples}" if samples else "one number, as for any single sample"
+    return fault("weight", f"has shape {weight}", expected, value=weight)
 
 
 def class_count(names: str, preds: tuple[int, ...], remembered: int) -> InputError:
-    return InputError(
-        f"preds has shape {preds}: expected {remembered} {names} as before, since each has sums of its own",
-        argument="preds",
-    )
+    return fault("preds", f"has shape {preds}", f"{remembered} {names} as before, since each has sums of its own")
 
 
 def class_weight_length(found: int, expected: int, names: str, option: str = "class_weight") -> InputError:
-    return InputError(
-        f"{option} has {found} entries and preds {expected} {names}: expected one per {names[:-2] if names == 'classes' else names[:-1]}",
-        argument=option,
-    )
+    return fault(option, f"has {found} entries and preds {expected} {names}", f"{expected} entries", value=found)
 
 
-def integer_preds(preds: Any, shape: tuple[int, ...]) -> InputError:
-    dtype = getattr(preds, "dtype", type(preds).__name__)
-    return InputError(
-        f"preds has dtype {dtype}: expected {REAL}; are preds and target swapped?", argument="preds"
-    )
+def integer_preds(preds: Any, shape: tuple[int, ...], name: str = "preds") -> InputError:
+    hint = "; are preds and target swapped?" if name == "preds" else ""
+    return fault(name, f"has dtype {array(preds, name)[0].dtype}", HOLDS[name], hint=hint)
 
 
 def soft_per_class() -> InputError:
-    return InputError(
-        "target has the shape of preds: expected integer labels, since per_class=True sums by the class of the target",
-        argument="target",
-    )
+    return fault("target", "has the shape of preds", "integer labels, since per_class=True sums by the class")
 
 
 def real_labels(target: Any) -> InputError:
     """Real numbers where integer labels belong."""
-    found = _plain(target)
-    fractional = np.argwhere(np.isnan(found) | (found != np.floor(found)))
-    if len(fractional):
-        index = tuple(int(i) for i in fractional[0])
-        return InputError(
-            f"{_at('target', index)} is {found[index]}: expected an integer label",
-            argument="target", index=index, value=float(found[index]), expected="an integer label",
-            cause="invalid_label",
-        )
-    return InputError(
-        f"target has dtype {found.dtype}: expected integer labels, or soft targets of the shape of preds",
-        argument="target", expected="integer labels",
-    )
+    found = widened(*array(target, "target"))
+    whole = found == np.floor(found)  # false for nan
+    for wrong, expected in ((~whole, "an integer label"), (np.abs(found) >= 2.0**63, "an integer that fits int64")):
+        if wrong.any():
+            index = first(wrong)
+            value = found[index].item()
+            return fault("target", f"is {value!r}", expected, index=index, value=value, cause="invalid_label")
+    return fault("target", f"has dtype {found.dtype}", "integer labels, or soft targets of the shape of preds")
 
 
 # ---- values ----
 
 
-def _plain(source: Any) -> np.ndarray:
-    """An argument for looking at: bfloat16 as float32."""
-    found, halves = array(source, "preds")
-    if halves:
-        return (found.astype(np.uint32) << 16).view(np.float32)
-    return found
-
-
-def _at(name: str, index: tuple[int, ...]) -> str:
-    return f"{name}[{', '.join(map(str, index))}]" if index else name
-
-
 def bad_value(
-    cause: str,
-    counter: str,
-    loss: int,
-    preds: Any,
-    target: Any,
-    weight: Any,
-    *,
-    axis: int | None,
-    rows: bool,
-    soft: bool,
-    weight_each: bool,
-    group: int,
-    kind: str,
-    ignore: int | None,
+    cause: str, counter: str, loss: int, preds: Any, target: Any, weight: Any, *, axis: int | None, rows: bool,
+    soft: bool, weight_each: bool, group: int, kind: str, ignore: int | None,
 ) -> InputError:
     """The error for invalid loss number ``loss``, whose cause the pipeline found."""
-    name = "weight" if cause == "weight" else "target" if cause.startswith(("target", "label")) else "preds"
-    source = {"preds": preds, "target": target, "weight": weight}[name]
-    shape = np.shape(source) if not hasattr(source, "shape") else tuple(source.shape)
-    row: np.ndarray | None = None
-    if name == "weight":
-        index = _index(loss if weight_each else loss // group, shape)
-    elif axis is None or (name == "target" and not soft and rows):
-        index = _index(loss, shape)
-    else:
-        # The class axis is last among the losses of a multilabel row, and apart in multiclass.
-        axis %= len(shape)
-        outer = shape[:axis] + shape[axis + 1 :]
-        if rows:
-            index = _index(loss, outer)
-            row = _plain(source[(*index[:axis], slice(None), *index[axis:])] if hasattr(source, "shape") else np.asarray(source)[(*index[:axis], slice(None), *index[axis:])])
-        else:
-            inner = _index(loss, (*outer, shape[axis]))
-            index = (*inner[:axis], inner[-1], *inner[axis:-1])
-
     if cause == "null":
-        return InputError(f"row {loss // group} holds a null: expected a value", index=(loss // group,), cause=counter)
-    if row is not None:
-        row = row.astype(np.float64)
-        if cause.endswith("sum"):
-            total = float(np.exp(row).sum()) if name == "preds" and kind == "log_probs" else float(row.sum())
-            what = "probabilities" if name == "preds" else "shares"
-            expected = f"{what} that add up to 1"
-            hint = _hint(kind) if name == "preds" else ""
-            return InputError(
-                f"{_at(name, index)} adds up to {total:.6g} over the classes: expected {expected}{hint}",
-                argument=name, index=index, value=total, expected=expected, cause=counter,
-            )
-        if name == "preds" and kind == "logits" and not np.isnan(row).any():
-            many = int((row == np.inf).sum())
-            what = f"{many} logits of +inf" if many else "no logit above -inf"
-            return InputError(
-                f"{_at(name, index)} has {what}: expected at most one +inf and not only -inf",
-                argument=name, index=index, value=float(row.max()), expected="at most one +inf", cause=counter,
-            )
-        wrong = np.isnan(row) if cause.endswith("nan") else row > 0 if name == "preds" and kind == "log_probs" else (row < 0) | (row > 1)
-        at = int(np.argmax(wrong))
-        value: Any = float(row[at])
-        index = (*index[:axis], at, *index[axis:])
-    else:
-        value = _plain(source)[index].item()
-    expected = _expected(name, cause, kind, rows, ignore)
-    hint = _hint(kind) if name == "preds" and cause == "preds_range" else ""
-    return InputError(
-        f"{_at(name, index)} is {value!r}: expected {expected}{hint}",
-        argument=name, index=index, value=value, expected=expected, cause=counter,
-    )
+        row = loss // group
+        return InputError(f"row {row} holds a null: expected a value", index=(row,), expected="a value", cause=counter)
+    name = "weight" if cause == "weight" else "target" if cause.startswith(("target", "label")) else "preds"
+    if name == "preds" and kind == "losses":
+        name = "losses"
+    found, halves = array({"weight": weight, "target": target}.get(name, preds), name)
+    shape = found.shape
+    if rows and axis is not None and (name == "preds" or (name == "target" and soft)):
+        moved = np.moveaxis(found, axis, -1)
+        index = _index(loss, moved.shape[:-1])
+        row_of = widened(moved[index], halves).astype(np.float64)
+        return _bad_row(name, cause, counter, row_of, index, axis % len(shape), kind)
+    if name == "weight" and not weight_each:
+        index = _index(loss // group, shape)
+    elif rows or axis is None or shape != array(preds, "preds")[0].shape:
+        index = _index(loss, shape)
+    else:  # the label axis comes last among the losses
+        axis %= len(shape)
+        *outer, label = _index(loss, (*shape[:axis], *shape[axis + 1 :], shape[axis]))
+        index = (*outer[:axis], label, *outer[axis:])
+    value = widened(found[index], halves).item()
+    if cause != "label":
+        return _bad_number(name, cause, counter, value, index, kind)
+    last = array(preds, "preds")[0].shape[axis] - 1 if rows and axis is not None else 1
+    expected = f"a class from 0 to {last}" if rows else "0 or 1"
+    expected += f" (or {ignore}, ignored)" if ignore is not None else ""
+    return fault(name, f"is {value}", expected, index=index, value=value, cause=counter)
 
 
-def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _bad_row(name: str, cause: str, counter: str, row: Array, index: Index, axis: int, kind: str) -> InputError:
+    """What is wrong with a row as a whole, or with an entry of it."""
+    logarithms = name == "preds" and kind == "log_probs"
+    if cause.endswith("sum"):
+        total = float((np.exp(row) if logarithms else row).sum())
+        expected = f"{'probabilities' if name == 'preds' else 'shares'} that add up to 1"
+        found = f"adds up to {total:.6g} over the classes"
+        return fault(name, found, expected, hint=_hint(name), index=index, value=total, cause=counter)
+    if name == "preds" and kind == "logits" and cause.endswith("range"):
+        infinite = int((row == np.inf).sum())
+        found = f"has {infinite} logits of +inf" if infinite else "has no logit above -inf"
+        expected = "at most one +inf, and not only -inf"
+        return fault(name, found, expected, index=index, value=float(row.max()), cause=counter)
+    wrong = np.isnan(row) if cause.endswith("nan") else row > 0 if logarithms else (row < 0) | (row > 1)
+    at = int(np.argmax(wrong))
+    return _bad_number(name, cause, counter, row[at].item(), (*index[:axis], at, *index[axis:]), kind)
+
+
+def _bad_number(name: str, cause: str, counter: str, value: float, index: Index, kind: str) -> InputError:
+    expected = {
+        "weight": "a finite number, 0 or more",
+        "target": "a share in [0, 1]",
+        "preds": PREDS.get(kind, "a number"),
+        "losses": "a number",
+    }[name]
+    hint = _hint(name) if cause.endswith("range") else ""
+    return fault(name, f"is {value!r}", expected, hint=hint, index=index, value=value, cause=counter)
+
+
+def _hint(name: str) -> str:
+    return '; for logits use kind="logits"' if name == "preds" else ""
+
+
+def _index(flat: int, shape: tuple[int, ...]) -> Index:
     return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
 
 
-def _hint(kind: str) -> str:
-    return "" if kind == "logits" else '; for logits use kind="logits"'
+def first(wrong: Array) -> Index:
+    """Where the first True stands."""
+    return _index(int(np.argmax(wrong)), wrong.shape)
 
 
-def _expected(name: str, cause: str, kind: str, rows: bool, ignore: int | None) -> str:
-    if name == "weight":
-        return "a finite number, 0 or more"
-    if cause == "label":
-        left_out = f" (or {ignore}, ignored)" if ignore is not None else ""
-        return ("a class, from 0 to one less than their number" if rows else "0 or 1") + left_out
-    if name == "target":
-        return "a share in [0, 1]"
-    if cause == "preds_nan" and kind == "logits":
-        return "a number"
-    return "a log-probability, 0 or less" if kind == "log_probs" else "a probability in [0, 1]"
+def widened(found: Any, halves: bool) -> Any:
+    """Numbers to look at: bfloat16, held as uint16, as float32."""
+    return (np.asarray(found, dtype=np.uint32) << 16).view(np.float32) if halves else found
 
 
 # ---- options ----
@@ -279,26 +269,28 @@ def _expected(name: str, cause: str, kind: str, rows: bool, ignore: int | None) 
 def option(condition: bool, name: str, value: Any, expected: str) -> None:
     """Raises unless the option's condition holds."""
     if not condition:
-        raise InputError(
-            f"{name} is {value!r}: expected {expected}", argument=name, value=value, expected=expected
-        )
+        raise fault(name, f"is {show(value)}", expected, value=value)
 
 
 def is_real(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def weights(values: Any, name: str) -> tuple[float, ...] | None:
-    """An option that holds a weight per class or label, as floats."""
+def is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def weights(values: Any, name: str, *, one: bool = False) -> float | tuple[float, ...] | None:
+    """An option that holds a weight per class or label, as floats; or with ``one`` a single one for all."""
     if values is None:
         return None
-    found = _plain(values)
-    option(found.ndim == 1 and found.size > 0 and found.dtype.kind in "fiu", name, values, "a sequence of numbers")
-    listed = tuple(float(value) for value in found)
+    found = widened(*array(values, name))
+    shaped = (found.ndim == 1 and found.size > 0) or (one and found.ndim == 0)
+    expected = "a number, or a sequence of numbers" if one else "a sequence of numbers"
+    option(shaped and found.dtype.kind in "fiu", name, values, expected)
+    listed = tuple(float(value) for value in found.flat)
     for i, value in enumerate(listed):
-        if not 0 <= value < float("inf"):
-            raise InputError(
-                f"{name}[{i}] is {value!r}: expected a finite number, 0 or more",
-                argument=name, index=(i,), value=value, expected="a finite number, 0 or more",
-            )
-    return listed
+        if not 0 <= value <= LARGEST:
+            index = (i,) if found.ndim else None
+            raise fault(name, f"is {value!r}", "a finite number, 0 or more", index=index, value=value)
+    return listed if found.ndim else listed[0]

@@ -24,8 +24,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import struct
-import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from streamce.core.ledger import COUNTER_NAMES, SUM_NAMES, Ledger, State
@@ -38,23 +39,32 @@ MAGIC = b"streamce"
 VERSION = 1
 DIGEST = 16
 COLUMNS = frozenset(SUM_NAMES + COUNTER_NAMES)
-MOST_WORDS = 64  # of a sum; none that can be reached needs more than 40
-MOST_CELLS = 1 << 26
+# What a reader is ready to hold, whatever damaged or foreign bytes ask for: 1 GB of words.
+MOST_WORDS = 1 << 27
 
 
 # ---- writing ----
 
 
 def encode(name: str, options: dict[str, Any], state: State) -> bytes:
-    header = json.dumps({"metric": name, "options": options}, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    encoded = header.encode()
-    parts = [MAGIC, struct.pack("<HI", VERSION, len(encoded)), encoded]
-    for ledger in (state.total, state.cells):
-        columns = ledger.columns() if ledger is not None else {}
-        if ledger is not state.cells or columns:
-            parts += _ledger(ledger.size, columns)
-    body = b"".join(parts)
+    ledgers = [(1, state.total.columns())]
+    if state.cells is not None and (columns := state.cells.columns()):
+        ledgers.append((state.cells.size, columns))
+    body = _encode(name, options, ledgers)
     return body + hashlib.sha256(body).digest()[:DIGEST]
+
+
+def _encode(name: str, options: dict[str, Any], ledgers: list[tuple[int, dict[str, dict[int, int]]]]) -> bytes:
+    encoded = _header(name, options)
+    parts = [MAGIC, struct.pack("<HI", VERSION, len(encoded)), encoded]
+    for size, columns in ledgers:
+        parts += _ledger(size, columns)
+    return b"".join(parts)
+
+
+def _header(name: str, options: dict[str, Any]) -> bytes:
+    header = {"metric": name, "options": options}
+    return json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _ledger(size: int, columns: dict[str, dict[int, int]]) -> list[bytes]:
@@ -88,13 +98,12 @@ def decode(data: Any) -> tuple[str, dict[str, Any], State]:
     if len(raw) < len(MAGIC) + 6 + DIGEST or hashlib.sha256(body).digest()[:DIGEST] != digest:
         raise InputError(f"state is damaged or cut short at {len(raw)} bytes: its checksum is wrong", argument="state")
     try:
-        found = _body(body)
-        name, options, state = found
-        if encode(name, options, state) != raw:
-            raise ValueError("not in its one canonical form")
-    except (struct.error, ValueError, KeyError, IndexError, UnicodeError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        return _body(body)
+    except _NOT_UNDERSTOOD as error:
         raise InputError(f"state is intact but not understood: {error}", argument="state") from None
-    return found
+
+
+_NOT_UNDERSTOOD = (struct.error, ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
 
 
 def _body(body: bytes) -> tuple[str, dict[str, Any], State]:
@@ -103,36 +112,57 @@ def _body(body: bytes) -> tuple[str, dict[str, Any], State]:
         raise ValueError(f"it has format version {version}, and this release reads {VERSION}")
     at = len(MAGIC) + 6
     header = json.loads(body[at : at + length].decode())
-    total, at = _read_ledger(body, at + length)
-    cells = None
-    if at < len(body):
-        cells, at = _read_ledger(body, at)
-    if at != len(body) or total.size != 1:
-        raise ValueError("its parts do not fit its length")
-    return header["metric"], header["options"], State(total, cells)
+    name, options = header["metric"], header["options"]
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError("its header names no metric and options")
+    ledgers, at = [], at + length
+    while at < len(body):
+        size, columns, at = _columns(body, at)
+        ledgers.append((size, columns))
+    if not 1 <= len(ledgers) <= 2 or ledgers[0][0] != 1:
+        raise ValueError("it does not hold a total and its cells")
+    if _encode(name, options, ledgers) != body:
+        raise ValueError("it is not in its one canonical form")
+    return name, options, State(*(_filled(size, columns) for size, columns in ledgers))
 
 
-def _read_ledger(body: bytes, at: int) -> tuple[Ledger, int]:
-    size, columns = struct.unpack_from("<QH", body, at)
+def _columns(body: bytes, at: int) -> tuple[int, dict[str, dict[int, int]], int]:
+    """A ledger's integers by column and cell, and where they end."""
+    size, many = struct.unpack_from("<QH", body, at)
     at += 10
-    if not 0 < size <= MOST_CELLS:
-        raise ValueError(f"a ledger of {size} cells")
-    ledger = Ledger(size)
-    for _ in range(columns):
+    columns: dict[str, dict[int, int]] = {}
+    room = held = 0
+    for _ in range(many):
         (length,) = struct.unpack_from("<B", body, at)
         name = body[at + 1 : at + 1 + length].decode("ascii")
         if name not in COLUMNS:
             raise ValueError(f"unknown column {name!r}")
         (count,) = struct.unpack_from("<Q", body, at + 1 + length)
         at += 9 + length
+        cells: dict[int, int] = {}
+        low, high = 1 << 16, 0
         for _ in range(count):
             cell, first, words = struct.unpack_from("<QHH", body, at)
             at += 12
-            if words > MOST_WORDS or first > MOST_WORDS or at + 8 * words > len(body):
-                raise ValueError(f"an integer of {words} words")
-            ledger.add_integer(name, cell, int.from_bytes(body[at : at + 8 * words], "little", signed=True) << (64 * first))
+            held += first + words
+            if at + 8 * words > len(body) or cell >= size or held > MOST_WORDS:
+                raise ValueError(f"an integer of {words} words in cell {cell} of {size}")
+            cells[cell] = int.from_bytes(body[at : at + 8 * words], "little", signed=True) << (64 * first)
+            low, high = min(low, first), max(high, first + words)
             at += 8 * words
-    return ledger, at
+        columns[name] = cells
+        room += size * max(2, high - low + 2)
+        if room > MOST_WORDS:
+            raise ValueError(f"it asks for more than {MOST_WORDS >> 27} GB of memory")
+    return size, columns, at
+
+
+def _filled(size: int, columns: dict[str, dict[int, int]]) -> Ledger:
+    ledger = Ledger(size)
+    for name, cells in columns.items():
+        for cell, value in cells.items():
+            ledger.add_integer(name, cell, value)
+    return ledger
 
 
 # ---- files ----
@@ -140,30 +170,26 @@ def _read_ledger(body: bytes, at: int) -> tuple[Ledger, int]:
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Puts ``data`` at ``path``, whole or not at all, and waits until it is on the disk."""
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    folder = os.path.dirname(os.path.abspath(os.fsdecode(path)))
+    temporary = os.path.join(folder, f".streamce-{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    with open(temporary, "xb") as file:
+        try:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+            file.close()
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                file.close()
+            os.unlink(temporary)
+            raise
     if os.name == "posix":  # the new name has to reach the disk too
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def from_bytes(data: bytes | bytearray | memoryview) -> Metric:
@@ -188,7 +214,12 @@ def from_bytes(data: bytes | bytearray | memoryview) -> Metric:
     name, options, state = decode(data)
     if name not in METRICS:
         raise InputError(f"state is of a metric {name!r}, which this release does not know", argument="state")
-    metric = METRICS[name]._of(options)
+    try:
+        metric = METRICS[name]._of(options)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(f"state has options that make no sense: {error}", argument="state") from None
+    if _header(name, metric._of_the_loss()) != _header(name, options):
+        raise InputError(f"state has other options than a {name} writes: {sorted(options)}", argument="state")
     metric._state = state
     metric._check_cells()
     return metric

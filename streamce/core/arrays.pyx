@@ -2,7 +2,7 @@
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
-from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
+from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_Check
 
 import numpy as np
 
@@ -27,24 +27,25 @@ cdef class Array:
             self.number = PyFloat_AS_DOUBLE(source)
             self.v.data = <const char*>&self.number
             self.v.dtype = F64
-        elif PyLong_CheckExact(source) or source is True or source is False:
+            self.real = True
+            return 0
+        if PyLong_Check(source):
             self.whole = PyLong_AsLongLongAndOverflow(source, &overflow)
-            if overflow:
-                raise inputs.too_large(source, name)
-            self.v.data = <const char*>&self.whole
-            self.v.dtype = I64
-        else:
-            if type(source) is not ndarray or not self.hold(source):
-                source, halves = inputs.array(source, name)
-                if not self.hold(source):
-                    raise inputs.unsupported(source, name)
-                if halves:
-                    self.v.dtype = BF16
-            self.v.data = <const char*>self.buffer.buf
-            self.v.itemsize = <int>self.buffer.itemsize
-            self.ndim = self.buffer.ndim
-            self.shape = self.buffer.shape
-            self.strides = self.buffer.strides
+            if not overflow:
+                self.v.data = <const char*>&self.whole
+                self.v.dtype = I64
+                return 0
+        if type(source) is not ndarray or not self.hold(source):
+            source, halves = inputs.array(source, name)
+            if not self.hold(source):
+                raise inputs.unsupported(source, name)
+            if halves:
+                self.v.dtype = BF16
+        self.v.data = <const char*>self.buffer.buf
+        self.v.itemsize = <int>self.buffer.itemsize
+        self.ndim = self.buffer.ndim
+        self.shape = self.buffer.shape
+        self.strides = self.buffer.strides
         self.real = self.v.dtype <= F64
         return 0
 

@@ -39,6 +39,8 @@ cdef class Ledger:
     cdef int add_terms(self, int which, Py_ssize_t cell, const double* v, Py_ssize_t k, int sign) except -1 nogil
     cdef int add_samples(self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k) except -1 nogil
     cdef int add_sample(self, Py_ssize_t cell, double n, double d) except -1 nogil
+    cdef int overflow(self, Ledger other, int sign) noexcept nogil
+    cdef bint is_zero(self) noexcept nogil
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil
     cdef object _integer(self, str column, Py_ssize_t cell)
     cdef Ledger twin(self)

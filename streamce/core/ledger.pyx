@@ -11,6 +11,8 @@ from libc.stdlib cimport calloc, free
 
 from streamce.core.kernels cimport BLOCK, MAX_PARTS, kernel_table, table
 
+from streamce.errors import InputError
+
 cdef extern from "sums.h" nogil:
     int sums_add(sums*, Py_ssize_t, int, int64_t) noexcept
     int sums_add_double(sums*, Py_ssize_t, double, int) noexcept
@@ -26,6 +28,7 @@ COUNTER_NAMES = (
 )
 
 cdef double HUGE = 1.7976931348623157e308
+cdef int64_t MOST = 0x7FFFFFFFFFFFFFFF
 # Fewer samples than this are added one by one.
 cdef Py_ssize_t FEW = 4
 
@@ -56,6 +59,9 @@ cdef class Ledger:
         return 0
 
     cdef int add_term(self, int which, Py_ssize_t cell, double v, int sign) except -1 nogil:
+        if v != v:  # what +inf and -inf within one sample add up to
+            self.bump(2 * which, cell, sign)
+            return self.bump(2 * which + 1, cell, sign)
         if v > HUGE or v < -HUGE:
             return self.bump(2 * which + (v < 0), cell, sign)
         if sums_add_double(&self.sum[which], cell, v, sign) < 0:
@@ -119,8 +125,34 @@ cdef class Ledger:
             self.add_term(DD, cell, 1, -1)
         return 0
 
+    cdef int overflow(self, Ledger other, int sign) noexcept nogil:
+        """The counter that self + sign * other takes out of its range, or -1."""
+        cdef Py_ssize_t cell
+        cdef int64_t ours, theirs
+        for i in range(COUNTERS):
+            if self.counter[i] is NULL or other.counter[i] is NULL:
+                continue
+            for cell in range(self.size):
+                ours, theirs = self.counter[i][cell], sign * other.counter[i][cell]
+                if ours > MOST - theirs if theirs > 0 else ours < -MOST - theirs:
+                    return i
+        return -1
+
+    cdef bint is_zero(self) noexcept nogil:
+        cdef Py_ssize_t j
+        for i in range(SUMS):
+            for j in range(self.size * self.sum[i].width):
+                if self.sum[i].words[j]:
+                    return False
+        for i in range(COUNTERS):
+            if self.counter[i] is not NULL:
+                for j in range(self.size):
+                    if self.counter[i][j]:
+                        return False
+        return True
+
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil:
-        """self += sign * other, cell by cell; the sizes are equal."""
+        """self += sign * other, cell by cell; the sizes are equal and no counter overflows."""
         cdef Py_ssize_t cell
         for i in range(SUMS):
             if sums_merge(&self.sum[i], &other.sum[i], sign) < 0:
@@ -171,10 +203,11 @@ cdef class Ledger:
     def columns(self) -> dict[str, dict[int, int]]:
         """Every integer that is not 0, by column and cell."""
         found = {}
-        for name in SUM_NAMES + COUNTER_NAMES:
-            cells = {cell: value for cell in range(self.size) if (value := self._integer(name, cell))}
-            if cells:
-                found[name] = cells
+        for i, name in enumerate(SUM_NAMES + COUNTER_NAMES):
+            if self.sum[i].width if i < SUMS else self.counter[i - SUMS] is not NULL:
+                cells = {cell: value for cell in range(self.size) if (value := self._integer(name, cell))}
+                if cells:
+                    found[name] = cells
         return found
 
     def add_integer(self, str column, Py_ssize_t cell, value: int):
@@ -182,6 +215,8 @@ cdef class Ledger:
         if not 0 <= cell < self.size:
             raise IndexError(cell)
         if column not in SUM_NAMES:
+            if not -MOST <= value <= MOST:
+                raise OverflowError(f"{column} is {value}")
             self.bump(COUNTER_NAMES.index(column), cell, value)
             return
         cdef sums* s = &self.sum[<int>SUM_NAMES.index(column)]
@@ -209,15 +244,29 @@ cdef class State:
         """The ledger of cells, made if there is none yet."""
         if self.cells is None:
             self.cells = Ledger(size)
-        elif self.cells.size != size:
-            raise ValueError(f"a state of {self.cells.size} cells and one of {size} do not add up")
         return self.cells
 
     cdef int add(self, Ledger total, Ledger cells, int sign) except -1:
+        """self += sign * (total, cells), or an error and nothing."""
+        cdef int full
         with cython.critical_section(self):
+            if cells is not None and cells.is_zero():
+                cells = None  # of any number of cells
+            if cells is not None and self.cells is not None and self.cells.size != cells.size:
+                raise InputError(
+                    f"a state of {self.cells.size} cells and one of {cells.size} do not add up", argument="other"
+                )
+            full = self.total.overflow(total, sign)
+            if full < 0 and cells is not None and self.cells is not None:
+                full = self.cells.overflow(cells, sign)
+            if full >= 0:
+                raise InputError(f"{COUNTER_NAMES[full]} is beyond 2^63: it is not counted so far", argument="other")
             if cells is not None:
                 self.cells_of(cells.size).merge_from(cells, sign)
             self.total.merge_from(total, sign)
+            # Nothing left, as in a - a: the number of cells is forgotten, as the bytes forget it.
+            if self.cells is not None and self.cells.is_zero():
+                self.cells = None
         return 0
 
     def merge(self, State other not None, int sign=1) -> None:

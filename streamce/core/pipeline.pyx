@@ -101,9 +101,10 @@ cdef class Chunk(Blocks):
         self.r = p.r
         self.arguments = (preds, target, weight)
         self.preds = Array.__new__(Array)
-        self.preds.take(preds, "preds")
+        cdef str name = "losses" if p.r.task == MEAN else "preds"
+        self.preds.take(preds, name)
         if not self.preds.real:
-            raise inputs.integer_preds(preds)
+            raise inputs.integer_preds(preds, self.preds.shape_tuple(), name)
         if p.r.task == MULTICLASS or p.r.task == MULTILABEL:
             axis = p.axis if p.axis >= 0 else p.axis + self.preds.ndim
             if not 0 <= axis < self.preds.ndim or self.preds.shape[axis] < 1 + (p.r.task == MULTICLASS):
@@ -156,7 +157,8 @@ cdef class Chunk(Blocks):
             self.target.axes(-1)
             return 0
         if not same_shape(self.target, self.preds, -1):
-            raise inputs.shapes(self.preds.shape_tuple(), self.target.shape_tuple(), axis if rows else None)
+            shape = self.preds.shape_tuple()
+            raise inputs.shapes(shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None)
         self.target.axes(axis)
         if rows:
             self.hard = False
@@ -195,7 +197,7 @@ cdef class Chunk(Blocks):
         elif self.weights.ndim == 0:
             self.weights.axes(-1)
             return 0
-        raise inputs.weight_shape(self.weights.shape_tuple(), self.samples if k < self.preds.ndim else None)
+        raise inputs.weight_shape(self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else ())
 
     cdef int factors(self) except -1:
         """What the options multiply each cost by."""
@@ -205,7 +207,7 @@ cdef class Chunk(Blocks):
         if p.r.task == MULTICLASS:
             classes = self.preds.v.classes
             if weights is not None and len(weights) != classes:
-                raise inputs.class_weight_length(len(weights), classes, "class")
+                raise inputs.class_weight_length(len(weights), classes, "classes")
             self.plain = weights is None and not self.has_weight and self.hard and p.r.smoothing == 0
             if weights is not None:
                 self.class_weight = Vector(weights)
@@ -230,7 +232,7 @@ cdef class Chunk(Blocks):
             return 0
         for name, values in (("class_weight", weights), ("pos_weight", positive)):
             if isinstance(values, tuple) and len(values) != self.labels:
-                raise inputs.class_weight_length(len(values), self.labels, "label", name)
+                raise inputs.class_weight_length(len(values), self.labels, "labels", name)
         weights = weights if weights is not None else (1.0,) * self.labels
         if not isinstance(positive, tuple):
             positive = (positive if positive is not None else 1.0,) * self.labels

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
 
 KINDS = ("probs", "log_probs", "logits")
 EPS = 2.0**-52
+# Options as plain values, which states and pickles hold.
+PLAIN: dict[str, Callable[[Any], Any]] = {
+    "axis": int,
+    "class_weight": partial(inputs.weights, name="class_weight"),
+    "eps": float,
+    "ignore_index": int,
+    "label_smoothing": float,
+    "pos_weight": partial(inputs.weights, name="pos_weight", one=True),
+}
 # Options that say how data is read, not what its loss is: no part of a state.
 NOT_OF_THE_LOSS = frozenset({"axis", "threads", "invalid"})
 
@@ -37,12 +48,9 @@ class Metric:
     def __init__(self, options: dict[str, Any], *, per_cell: bool = False) -> None:
         options = {name: value for name, value in options.items() if name not in ("self", "__class__")}
         _check(options)
-        for name in ("class_weight", "pos_weight"):
-            if name in options:
-                options[name] = _weights(options[name], name)
-        for name in ("eps", "label_smoothing"):
-            if name in options:
-                options[name] = float(options[name])
+        for name, plain in PLAIN.items():
+            if options.get(name) is not None:
+                options[name] = plain(options[name])
         self._options = options
         self._pipeline = Pipeline(
             self._task,
@@ -75,7 +83,8 @@ class Metric:
     def _of(cls, options: dict[str, Any]) -> Self:
         known = set(inspect.signature(cls).parameters) - NOT_OF_THE_LOSS
         if not known >= set(options):
-            raise InputError(f"state has options that {cls.__name__} does not know: {sorted(set(options) - known)}", argument="state")
+            strange = sorted(set(options) - known)
+            raise InputError(f"state has options that {cls.__name__} does not know: {strange}", argument="state")
         return cls(**options)
 
     # ---- adding ----
@@ -227,32 +236,22 @@ def _unpickle(cls: type[Metric], options: dict[str, Any], data: bytes) -> Metric
     return metric
 
 
-def _weights(value: Any, name: str) -> float | tuple[float, ...] | None:
-    if name == "pos_weight" and inputs.is_real(value):
-        inputs.option(0 <= value < float("inf"), name, value, "a finite number, 0 or more")
-        return float(value)
-    return inputs.weights(value, name)
-
-
 def _check(options: dict[str, Any]) -> None:
-    """Options that have no meaning."""
-    option = inputs.option
+    """Raises for an option that makes no sense; weights are looked at as they are made plain."""
+    option, real, whole = inputs.option, inputs.is_real, inputs.is_whole
     kind, invalid = options.get("kind", "probs"), options["invalid"]
-    option(isinstance(kind, str) and kind in KINDS, "kind", kind, f"one of {', '.join(KINDS)}")
+    option(isinstance(kind, str) and kind in KINDS, "kind", kind, f"one of {', '.join(map(repr, KINDS))}")
     option(isinstance(invalid, str) and invalid in ("raise", "skip"), "invalid", invalid, "'raise' or 'skip'")
     smoothing = options.get("label_smoothing", 0.0)
-    option(
-        inputs.is_real(smoothing) and 0 <= smoothing <= 1, "label_smoothing", smoothing, "a number between 0 and 1"
-    )
+    option(real(smoothing) and 0 <= smoothing <= 1, "label_smoothing", smoothing, "a number between 0 and 1")
     eps = options.get("eps", EPS)
-    option(inputs.is_real(eps) and 0 <= eps < 1, "eps", eps, "a probability below 1, or 0 for no floor")
+    option(real(eps) and 0 <= eps < 1, "eps", eps, "a probability below 1, or 0 for no floor")
     ignore = options.get("ignore_index")
-    whole = ignore is None or (isinstance(ignore, (int, np.integer)) and not isinstance(ignore, bool))
-    option(whole and (ignore is None or -(2**63) <= ignore < 2**63), "ignore_index", ignore, "an integer, or None")
+    fits = ignore is None or (whole(ignore) and -(2**63) <= ignore < 2**63)
+    option(fits, "ignore_index", ignore, "an integer that fits int64, or None")
     axis = options.get("axis", -1)
-    option(isinstance(axis, (int, np.integer)) and not isinstance(axis, bool) and -64 <= axis < 64, "axis", axis, "an axis of preds")
+    option(whole(axis) and -64 <= axis < 64, "axis", axis, "an axis of preds")
     for name in ("per_class", "per_label"):
         option(isinstance(options.get(name, False), bool), name, options.get(name), "True or False")
     if options["threads"] is not None:
         threads.check(options["threads"], "threads")
-

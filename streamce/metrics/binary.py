@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from streamce.errors import InputError
+from streamce import inputs
 from streamce.metrics.base import EPS, Metric
 
 if TYPE_CHECKING:
@@ -70,14 +70,10 @@ class BinaryCrossEntropy(Metric):
         threads: int | None = None,
     ) -> None:
         super().__init__(dict(locals()))
-        if class_weight is not None and len(self._options["class_weight"]) != 2:
-            raise InputError(
-                f"class_weight has {len(self._options['class_weight'])} entries: "
-                "expected two, for outcome 0 and outcome 1",
-                argument="class_weight",
-            )
-        if isinstance(self._options["pos_weight"], tuple):
-            raise InputError(f"pos_weight is {pos_weight!r}: expected one number", argument="pos_weight")
+        weights, pos = self._options["class_weight"], self._options["pos_weight"]
+        both = weights is None or len(weights) == 2
+        inputs.option(both, "class_weight", weights, "two numbers, for outcome 0 and outcome 1")
+        inputs.option(not isinstance(pos, tuple), "pos_weight", pos, "one number")
 
     def update(self, preds: Any, target: Any, *, weight: Any = None) -> Self:
         """Add a chunk.

@@ -1,17 +1,23 @@
 /* Reductions over the classes of each row, for REAL = float or double (WIDE says which).
-   The layout is the note b) of kernels.h. */
+   The layout is the note b) of kernels.h.
+
+   Terms of a softmax are scaled by 2^LIFT. A float term below 2^-126 would be 0, and 50000
+   such terms would be missed; scaled, what is 0 stays below 1e-37 for any number of classes,
+   and CHAIN terms of the largest size are still finite. */
 
 #if WIDE
 #define T(name) name##_f64
 #define LANES 32
 #define CHAIN 16
 #define BIG 2048.0
+#define LIFT 0.0
 #define INF_NEGATIVE real64(0xfff0000000000000u)
 #else
 #define T(name) name##_f32
 #define LANES 64
 #define CHAIN 8
 #define BIG 256.0f
+#define LIFT 96.0f
 #define INF_NEGATIVE real32(0xff800000u)
 #endif
 #define TILE 64
@@ -103,7 +109,7 @@ KERNEL void T(softmax_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double
         /* Far from 0 the reduction of x would lose digits; there x - m is exact for every
            term that counts. */
         shift[j] = m[j] >= BIG || m[j] <= -BIG ? m[j] : 0;
-        top[j] = T(powers)(m[j] - shift[j]);
+        top[j] = T(powers)(m[j] - shift[j]) - LIFT;
     }
     for (ptrdiff_t c = 0; c < classes;) {
         ptrdiff_t end = c + CHAIN < classes ? c + CHAIN : classes;
@@ -141,7 +147,7 @@ KERNEL void T(softmax_row)(const REAL *RESTRICT x, ptrdiff_t classes, double *m_
             most[j] = most[j + half] > most[j] ? most[j + half] : most[j];
     const REAL m = most[0];
     const REAL shift = m >= BIG || m <= -BIG ? m : 0;
-    const REAL top = T(powers)(m - shift);
+    const REAL top = T(powers)(m - shift) - LIFT;
 
     /* Where the largest first stands. It is found even if it is the padding's -inf. */
     ptrdiff_t block = 0, first = 0;
@@ -326,6 +332,7 @@ KERNEL void dot_rows(const double *a, ptrdiff_t stride, const double *b, ptrdiff
 #undef LANES
 #undef CHAIN
 #undef BIG
+#undef LIFT
 #undef INF_NEGATIVE
 #undef TILE
 #undef SMALL

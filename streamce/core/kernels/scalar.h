@@ -22,7 +22,7 @@ INLINE double real64(uint64_t b) { double x; memcpy(&x, &b, 8); return x; }
 INLINE float powers_f32(float x) { return (x * (float)LOG2E + ROUND32) - ROUND32; }
 INLINE double powers_f64(double x) { return (x * LOG2E + ROUND64) - ROUND64; }
 
-/* e^x 2^-top for x <= (top + 1/2) ln 2; terms below 2^-126 (2^-1022) are 0. |x| is at most
+/* e^x 2^-top where it is below 2^127 (2^1023); results below 2^-126 (2^-1022) are 0. |x| is at most
    a few hundred (thousand): see BIG in rows.h. Written with < so that NaN stays NaN. */
 INLINE float scaled_exp_f32(float x, float top)
 {
