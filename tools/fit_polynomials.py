@@ -33,7 +33,7 @@ def remez(target: Function, weight: Function, a: Any, b: Any, degrees: Sequence[
         solution = mp.lu_solve(mp.matrix(rows), mp.matrix([target(x) for x in points]))
         coefficients = [solution[i] for i in range(n)]
 
-        def error(x: Any) -> Any:
+        def error(x: Any, coefficients: Sequence[Any] = tuple(coefficients)) -> Any:
             return weight(x) * (target(x) - sum(c * x**d for c, d in zip(coefficients, degrees, strict=True)))
 
         # The next points: the largest error between each two changes of its sign.

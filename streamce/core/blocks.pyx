@@ -17,7 +17,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from streamce.core.arrays cimport (
-    BF16, F16, F32, F64, I64, U8, Array, integers_to_doubles, integers_to_labels, view, view_gather, view_step,
+    BF16, F16, F32, F64, I64, U8, integers_to_doubles, integers_to_labels, view, view_gather, view_step,
 )
 from streamce.core.kernels cimport BLOCK, NOT_FINITE, kernel_table, table
 from streamce.core.ledger cimport (

@@ -9,7 +9,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from streamce.core.kernels cimport BLOCK, MAX_PARTS, kernel_table, table
+from streamce.core.kernels cimport BLOCK, MAX_PARTS, table
 
 from streamce.errors import InputError
 

@@ -20,7 +20,8 @@ from streamce.core.ledger cimport Ledger, State
 
 from functools import partial
 
-from streamce import inputs, threads
+from streamce import inputs
+from streamce.threads import limit, run
 
 TASKS = {"binary": BINARY, "multiclass": MULTICLASS, "multilabel": MULTILABEL, "mean": MEAN}
 KINDS = {"probs": PROBS, "log_probs": LOG_PROBS, "logits": LOGITS}
@@ -284,12 +285,12 @@ cdef class Chunk(Blocks):
         cdef Py_ssize_t parts = 1
         cdef Py_ssize_t predictions = self.losses * self.preds.v.classes
         if predictions >= 2 * WORTH_A_THREAD:
-            parts = min(threads.limit(self.p.limit), predictions // WORTH_A_THREAD, self.samples)
+            parts = min(limit(self.p.limit), predictions // WORTH_A_THREAD, self.samples)
         if parts == 1:
             results = [self.part(0, self.samples)]
         else:
             bounds = [self.samples * i // parts for i in range(parts + 1)]
-            results = threads.run([partial(self.part, a, b) for a, b in zip(bounds, bounds[1:])])
+            results = run([partial(self.part, a, b) for a, b in zip(bounds, bounds[1:])])
         errors = [error for error, _, _ in results if error is not None]
         if errors:
             bad, status = min(errors)

@@ -127,8 +127,8 @@ class Metric:
     def _summaries(self) -> np.ndarray[Any, np.dtype[np.object_]]:
         cells = self._state.copy().cells
         found = np.empty(cells.size if cells is not None else 0, dtype=object)
-        for cell in range(len(found)):
-            found[cell] = summary.summarise(cells, cell)
+        if cells is not None:
+            found[:] = [summary.summarise(cells, cell) for cell in range(cells.size)]
         return found
 
     # ---- the group ----

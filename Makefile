@@ -1,0 +1,47 @@
+# Everything happens in .venv; a new machine needs Python 3.11 or newer, a C compiler and make.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
+
+.PHONY: demo test test-peers lint bench dist clean
+
+demo: .venv/.cli
+	@echo; echo "Handwritten digits, ten classes (examples/digits.parquet):"; echo
+	@$(BIN)/streamce eval examples/digits.parquet --task multiclass --target label --preds 'p_*'
+	@echo; echo "Breast cancer, two outcomes (examples/breast_cancer.csv):"; echo
+	@$(BIN)/streamce eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits
+
+test: .venv/.test
+	$(BIN)/python -m pytest --ignore=tests/peers
+
+test-peers: .venv/.peers
+	$(BIN)/python -m pytest tests/peers
+
+lint: .venv/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint streamce
+	$(BIN)/mypy
+
+bench: .venv/.peers
+	$(BIN)/python -m benchmarks
+
+# The sdist and a wheel built from it; the wheel alone, in an empty environment, runs the demo.
+dist: .venv/.build
+	rm -rf dist build/empty
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/pip install -q "$$(ls dist/*.whl)[cli]"
+	cd build/empty && bin/streamce eval ../../examples/digits.parquet --task multiclass --target label --preds 'p_*'
+
+# One stamp per extra, older than the sources it was built from.
+.venv/.cli .venv/.test .venv/.peers .venv/.lint .venv/.build: .venv/.%: $(SOURCES) | .venv/bin/python
+	$(BIN)/pip install -q -e '.[$*]'
+	touch $@
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade pip
+
+clean:
+	rm -rf .venv build dist *.egg-info streamce/core/*.c streamce/core/*.so

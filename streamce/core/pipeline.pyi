@@ -1,0 +1,36 @@
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from streamce.core.ledger import State
+
+class Pipeline:
+    @property
+    def per_cell(self) -> bool: ...
+    def __new__(cls, *args: Any, **options: Any) -> Self: ...
+    def __init__(
+        self,
+        task: str,
+        kind: str = "probs",
+        *,
+        smoothing: float = 0.0,
+        ignore_index: int | None = None,
+        class_weight: Sequence[float] | None = None,
+        pos_weight: float | Sequence[float] | None = None,
+        floor: float = 0.0,
+        ceiling: float = 1.0,
+        skips: bool = False,
+        axis: int = -1,
+        per_cell: bool = False,
+        threads: int | None = None,
+    ) -> None: ...
+    def update(
+        self,
+        state: State,
+        preds: Any,
+        target: Any,
+        weight: Any = None,
+        null: Any = None,
+        out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+    ) -> None: ...
