@@ -241,32 +241,30 @@ cdef class State:
         self.cells = cells
 
     cdef Ledger cells_of(self, Py_ssize_t size):
-        """The ledger of cells, made if there is none yet."""
-        if self.cells is None:
+        """The ledger of cells; made if there is none yet, or one of another size that is 0."""
+        if self.cells is None or (self.cells.size != size and self.cells.is_zero()):
             self.cells = Ledger(size)
+        elif self.cells.size != size:
+            raise InputError(
+                f"a state of {self.cells.size} cells and one of {size} do not add up", argument="other"
+            )
         return self.cells
 
     cdef int add(self, Ledger total, Ledger cells, int sign) except -1:
         """self += sign * (total, cells), or an error and nothing."""
         cdef int full
+        cdef Ledger ours = None
         with cython.critical_section(self):
-            if cells is not None and cells.is_zero():
-                cells = None  # of any number of cells
-            if cells is not None and self.cells is not None and self.cells.size != cells.size:
-                raise InputError(
-                    f"a state of {self.cells.size} cells and one of {cells.size} do not add up", argument="other"
-                )
+            if cells is not None and not cells.is_zero():
+                ours = self.cells_of(cells.size)
             full = self.total.overflow(total, sign)
-            if full < 0 and cells is not None and self.cells is not None:
-                full = self.cells.overflow(cells, sign)
+            if full < 0 and ours is not None:
+                full = ours.overflow(cells, sign)
             if full >= 0:
                 raise InputError(f"{COUNTER_NAMES[full]} is beyond 2^63: it is not counted so far", argument="other")
-            if cells is not None:
-                self.cells_of(cells.size).merge_from(cells, sign)
+            if ours is not None:
+                ours.merge_from(cells, sign)
             self.total.merge_from(total, sign)
-            # Nothing left, as in a - a: the number of cells is forgotten, as the bytes forget it.
-            if self.cells is not None and self.cells.is_zero():
-                self.cells = None
         return 0
 
     def merge(self, State other not None, int sign=1) -> None:

@@ -75,7 +75,7 @@ cdef class Pipeline:
         cdef Chunk chunk = Chunk.__new__(Chunk)
         cdef Ledger total, cells
         chunk.open(self, preds, target, weight, null, out)
-        if state.cells is not None and state.cells.size != chunk.cells():
+        if state.cells is not None and state.cells.size != chunk.cells() and not state.cells.is_zero():
             raise inputs.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
@@ -137,6 +137,8 @@ cdef class Chunk(Blocks):
             self.has_null = True
             self.nulls = Array.__new__(Array)
             self.nulls.take(null, "null")
+            if self.nulls.v.itemsize != 1 or entries(self.nulls) != self.losses:
+                raise inputs.null_mask(null, self.losses)
             self.nulls.axes(-1)
         if out is not None and self.losses:
             losses = out
@@ -152,7 +154,7 @@ cdef class Chunk(Blocks):
         self.target_tolerance = tolerance(self.target.v.dtype)
         self.hard = not self.target.real
         if rows and same_shape(self.target, self.preds, axis):
-            if self.target.real and (self.losses_of(self.target) > 0):
+            if self.target.real and entries(self.target):
                 raise inputs.real_labels(target)
             self.hard = True
             self.target.axes(-1)
@@ -168,13 +170,6 @@ cdef class Chunk(Blocks):
         elif self.r.task == MULTILABEL:
             self.target.join_classes()
         return 0
-
-    cdef Py_ssize_t losses_of(self, Array array) noexcept:
-        cdef Py_ssize_t size = 1
-        cdef int k
-        for k in range(array.ndim):
-            size *= array.shape[k]
-        return size
 
     cdef int open_weight(self, weight, int axis) except -1:
         """A weight per sample, or one per loss."""
@@ -340,6 +335,14 @@ cdef class Chunk(Blocks):
             else {PROBS: "probs", LOG_PROBS: "log_probs", LOGITS: "logits"}[self.r.kind],
             ignore=self.r.ignore if self.r.ignores else None,
         )
+
+
+cdef Py_ssize_t entries(Array array) noexcept:
+    cdef Py_ssize_t size = 1
+    cdef int k
+    for k in range(array.ndim):
+        size *= array.shape[k]
+    return size
 
 
 cdef bint same_shape(Array one, Array other, int without) noexcept:
