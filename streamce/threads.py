@@ -37,9 +37,7 @@ def check(n: Any, name: str) -> int:
 def _available() -> int:
     setting = os.environ.get("STREAMCE_NUM_THREADS")
     if setting is not None:
-        if not setting.strip().isdigit():
-            check(setting, "STREAMCE_NUM_THREADS")
-        return check(int(setting), "STREAMCE_NUM_THREADS")
+        return check(int(setting) if setting.isascii() and setting.isdigit() else setting, "STREAMCE_NUM_THREADS")
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # no affinity on this system

@@ -28,7 +28,8 @@ COUNTER_NAMES = (
 )
 
 cdef double HUGE = 1.7976931348623157e308
-cdef int64_t MOST = 0x7FFFFFFFFFFFFFFF
+# Of a counter, after a merge: half its range, so that no chunk can take it out of it.
+cdef int64_t MOST = 1 << 62
 # Fewer samples than this are added one by one.
 cdef Py_ssize_t FEW = 4
 
@@ -261,7 +262,7 @@ cdef class State:
             if full < 0 and ours is not None:
                 full = ours.overflow(cells, sign)
             if full >= 0:
-                raise InputError(f"{COUNTER_NAMES[full]} is beyond 2^63: it is not counted so far", argument="other")
+                raise InputError(f"{COUNTER_NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other")
             if ours is not None:
                 ours.merge_from(cells, sign)
             self.total.merge_from(total, sign)

@@ -63,7 +63,9 @@ cdef class Pipeline:
         self.r.floor = floor
         self.r.ceiling = ceiling
         self.r.skips = skips
+        cdef unsigned long long saved = fp_enter()
         table().neg_log(&self.r.floor, 1, 0.0, 1.0, &self.r.cap)
+        fp_leave(saved)
         self.class_weight = class_weight
         self.pos_weight = pos_weight
         self.axis = axis
@@ -144,7 +146,11 @@ cdef class Chunk(Blocks):
             losses = out
             self.out = &losses[0]
         self.tolerance = tolerance(self.preds.v.dtype)
-        self.factors()
+        cdef unsigned long long saved = fp_enter()
+        try:
+            self.factors()
+        finally:
+            fp_leave(saved)
         return 0
 
     cdef int open_target(self, target, int axis) except -1:

@@ -104,8 +104,9 @@ KERNEL void mix_outcomes(const double *RESTRICT a, const double *RESTRICT b, con
                          const double *RESTRICT negative_d, double *RESTRICT n_out, double *RESTRICT d_out)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        double share = y[i] * (1.0 - smoothing) + smoothing / 2.0;
-        double first = positive[i] * share, second = negative[i] * (1.0 - share);
+        /* Each share on its own: 1 - y' would lose the digits of a small one. */
+        double first = positive[i] * (y[i] * (1.0 - smoothing) + smoothing / 2.0);
+        double second = negative[i] * ((1.0 - y[i]) * (1.0 - smoothing) + smoothing / 2.0);
         double cost = (first == 0.0 ? 0.0 : first * a[i]) + (second == 0.0 ? 0.0 : second * b[i]);
         n_out[i] = a[i] == a[i] ? cost : a[i];
         d_out[i] = positive_d[i] * y[i] + negative_d[i] * (1.0 - y[i]);

@@ -1,0 +1,1 @@
+"""Speed and memory, measured against rivals in the same run. ``python -m benchmarks``."""
