@@ -73,7 +73,7 @@ cdef struct work:
     bint odd               # some status is not COUNTED
     int64_t[32] count      # oddities of losses that count
     # A sample that goes on in the next block.
-    double n_sum, n_lost, d_sum
+    double n_sum, n_lost, d_sum, d_lost
     Py_ssize_t members, missing
 
 

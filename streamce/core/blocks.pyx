@@ -625,7 +625,9 @@ cdef class Blocks:
         if cells is not None and self.r.task == MULTILABEL:
             self.add_columns(w, at, k, cells)
         if self.group > 1:
-            return self.add_samples(w, d, k, total)
+            self.add_samples(w, d, k, total)
+            if cells is None or self.r.task == MULTILABEL:
+                return 0
         if w.odd:
             kept = 0
             for i in range(k):
@@ -635,8 +637,9 @@ cdef class Blocks:
                     w.label[kept] = w.label[i]
                     kept += 1
             n = w.n
-        total.add_samples(0, n, d, kept)
-        if cells is not None:
+        if self.group == 1:
+            total.add_samples(0, n, d, kept)
+        if cells is not None and self.r.task == MULTICLASS:
             for i in range(kept):
                 cells.bump(COUNT, w.label[i], 1)
                 cells.add_sample(w.label[i], n[i], d[i] if d is not NULL else 1.0)
@@ -684,16 +687,21 @@ cdef class Blocks:
                 v = s - w.n_sum
                 w.n_lost += (w.n_sum - (s - v)) + (n[i] - v)
                 w.n_sum = s
-                w.d_sum += d[i] if d is not NULL else 1.0
+                s = w.d_sum + (d[i] if d is not NULL else 1.0)
+                if d is not NULL:
+                    v = s - w.d_sum
+                    w.d_lost += (w.d_sum - (s - v)) + (d[i] - v)
+                w.d_sum = s
                 w.members += 1
             w.missing -= 1
             if w.missing == 0:
                 if w.members:
                     s = w.n_sum + w.n_lost
                     w.sample_n[full] = s if s == s else w.n_sum  # an infinite sum has lost NaN
-                    w.sample_d[full] = w.d_sum
+                    s = w.d_sum + w.d_lost
+                    w.sample_d[full] = s if s == s else w.d_sum
                     full += 1
-                w.n_sum = w.n_lost = w.d_sum = 0
+                w.n_sum = w.n_lost = w.d_sum = w.d_lost = 0
                 w.members = 0
         return total.add_samples(0, w.sample_n, w.sample_d, full)
 

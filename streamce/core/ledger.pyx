@@ -262,7 +262,9 @@ cdef class State:
             if full < 0 and ours is not None:
                 full = ours.overflow(cells, sign)
             if full >= 0:
-                raise InputError(f"{COUNTER_NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other")
+                raise InputError(
+                    f"{COUNTER_NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other"
+                )
             if ours is not None:
                 ours.merge_from(cells, sign)
             self.total.merge_from(total, sign)

@@ -84,8 +84,8 @@ cdef class Pipeline:
         if chunk.losses <= chunk.at_a_time():
             chunk.add_at_once(state)
         else:
-            for total, cells in chunk.parts():
-                state.add(total, cells, 1)
+            total, cells = chunk.parts()
+            state.add(total, cells, 1)
 
 
 cdef class Chunk(Blocks):
@@ -144,6 +144,8 @@ cdef class Chunk(Blocks):
             self.nulls.axes(-1)
         if out is not None and self.losses:
             losses = out
+            if losses.shape[0] != self.losses:
+                raise ValueError(f"out has room for {losses.shape[0]} losses: expected {self.losses}")
             self.out = &losses[0]
         self.tolerance = tolerance(self.preds.v.dtype)
         cdef unsigned long long saved = fp_enter()
@@ -281,8 +283,8 @@ cdef class Chunk(Blocks):
                     return i
         return -1
 
-    cdef list parts(self):
-        """The chunk as ledgers, one pair per part."""
+    cdef tuple parts(self):
+        """The ledgers of the whole chunk, added up before others see any of it: (total, cells)."""
         cdef Py_ssize_t parts = 1
         cdef Py_ssize_t predictions = self.losses * self.preds.v.classes
         if predictions >= 2 * WORTH_A_THREAD:
@@ -296,7 +298,13 @@ cdef class Chunk(Blocks):
         if errors:
             bad, status = min(errors)
             raise self.error(bad, status)
-        return [(total, cells) for _, total, cells in results]
+        cdef Ledger total = results[0][1]
+        cdef Ledger cells = results[0][2]
+        for _, more, more_cells in results[1:]:
+            total.merge_from(more, 1)
+            if cells is not None:
+                cells.merge_from(more_cells, 1)
+        return total, cells
 
     def part(self, Py_ssize_t start, Py_ssize_t stop):
         """Samples start ... stop - 1: (index and status of an invalid loss or None, total, cells)."""

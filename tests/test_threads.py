@@ -1,0 +1,262 @@
+"""Threads never change a result, lose an update or hang, and the first bad entry is the one named."""
+
+import math
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+from streams import make
+
+import streamce as ce
+
+LARGE = 1 << 20  # predictions: enough for four parts
+
+
+def run(code, **environment):
+    """A script in a Python of its own: (exit status, output, errors)."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout.strip(), done.stderr
+
+
+# ---- the same results ----
+
+
+@pytest.mark.parametrize("threads", range(2, 9))
+def test_results_are_those_of_one_thread(threads):
+    stream = make("multiclass", LARGE // 8, kind="logits", dtype="float32", classes=8, odd=True, per_class=True, seed=1)
+    assert stream.bytes(threads=threads) == stream.bytes(threads=1)
+
+
+def test_more_threads_than_samples():
+    wide = make("multiclass", 3, kind="logits", dtype="float32", classes=LARGE // 2, seed=2)
+    assert wide.bytes(threads=8) == wide.bytes(threads=1)
+    one = wide[:1]
+    assert one.bytes(threads=8) == one.bytes(threads=1)
+
+
+# ---- the first bad entry ----
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize(
+    "bad", [[0], [LARGE - 1], [LARGE // 2 - 1, LARGE // 2], [700_001, 3, 999_999], [262_144, 262_143]]
+)
+def test_the_smallest_bad_index_is_reported(threads, bad):
+    preds, target = np.full(LARGE, 0.5, np.float32), np.ones(LARGE, np.int8)
+    for i, index in enumerate(bad):
+        if i % 2:
+            target[index] = 7
+        else:
+            preds[index] = np.nan
+    metric = ce.BinaryCrossEntropy(threads=threads).update([0.5], [1])
+    before = metric.to_bytes()
+    with pytest.raises(ce.InputError) as caught:
+        metric.update(preds, target)
+    assert caught.value.index == (min(bad),)
+    assert caught.value.argument == ("preds" if np.isnan(preds[min(bad)]) else "target")
+    assert metric.to_bytes() == before
+
+
+def test_a_bad_last_row_of_a_large_chunk_loses_nothing():
+    stream = make("multiclass", 300_000, kind="logits", dtype="float32", classes=4, seed=3)
+    metric = stream.fed(threads=4)
+    before = metric.to_bytes()
+    stream.target[-1] = 4
+    with pytest.raises(ce.InputError, match=r"target\[299999\] is 4"):
+        stream.add_to(metric)
+    assert metric.to_bytes() == before
+
+
+# ---- several Python threads at one metric ----
+
+
+def together(*functions):
+    """Runs functions at the same time; their errors are raised here."""
+    errors, barrier = [], threading.Barrier(len(functions))
+
+    def guarded(function):
+        try:
+            barrier.wait()
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def test_two_threads_that_update_one_metric_lose_nothing():
+    stream = make("multiclass", 2000, kind="logits", classes=3, per_class=True, weighted=True, seed=4)
+    metric = stream.metric()
+
+    def feed(part):
+        for i in range(0, len(part), 5):
+            part[i : i + 5].add_to(metric)
+
+    together(lambda: feed(stream[::2]), lambda: feed(stream[1::2]))
+    assert metric.to_bytes() == stream.bytes()
+
+
+def test_two_threads_that_add_large_chunks_lose_nothing():
+    stream = make("binary", LARGE, kind="logits", dtype="float32", seed=5)
+    metric = stream.metric(threads=3)
+    together(*[lambda: stream.add_to(metric)] * 3)
+    assert metric.summary().count == 3 * LARGE
+    assert metric.to_bytes() == sum([stream.fed()] * 3).to_bytes()
+
+
+def test_merging_while_another_thread_updates_loses_nothing():
+    metric, other = ce.MeanLoss(), ce.MeanLoss().update([0.5])
+
+    def merge():
+        for _ in range(3000):
+            metric.merge(other)
+
+    def update():
+        for _ in range(3000):
+            metric.update([0.25])
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        together(merge, update)
+    finally:
+        sys.setswitchinterval(before)
+    assert (metric.summary().count, metric.summary().total) == (6000, 2250.0)
+
+
+def test_a_reader_sees_whole_chunks():
+    metric, chunk = ce.BinaryCrossEntropy(threads=4), make("binary", LARGE, kind="probs", dtype="float32", seed=6)
+    seen = set()
+    done = threading.Event()
+
+    def read():
+        while not done.is_set():
+            seen.add(metric.summary().count)
+
+    def write():
+        try:
+            for _ in range(10):
+                chunk.add_to(metric)
+        finally:
+            done.set()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        together(read, write)
+    finally:
+        sys.setswitchinterval(before)
+    assert all(count % LARGE == 0 for count in seen)
+
+
+def test_metrics_that_add_each_other_do_not_lock_up():
+    a, b = ce.MeanLoss().update([1.0]), ce.MeanLoss().update([2.0])
+
+    def add(one, other):
+        for _ in range(30):
+            one + other
+            one == other  # noqa: B015
+
+    together(lambda: add(a, b), lambda: add(b, a))
+    a += a
+    assert a.summary().count == 2
+
+
+# ---- fork, exit ----
+
+
+def test_a_fork_with_a_live_pool_works():
+    status, out, errors = run(
+        """
+        import os, numpy as np, streamce as ce
+        x, y = np.zeros(1 << 20, np.float32), np.ones(1 << 20, np.int64)
+        def fed():
+            return ce.BinaryCrossEntropy(kind="logits", threads=4).update(x, y)
+        before = fed().to_bytes()
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a fork of many threads
+        child = os.fork()
+        same = fed().to_bytes() == before
+        if child == 0:
+            os._exit(0 if same else 7)
+        print(same, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """
+    )
+    assert (status, out) == (0, "True 0"), errors
+
+
+def test_a_program_ends_while_the_pool_is_idle():
+    status, out, errors = run(
+        """
+        import numpy as np, streamce as ce
+        metric = ce.MeanLoss(threads=8).update(np.ones(1 << 20))
+        print(metric.compute())
+        """
+    )
+    assert (status, out, errors) == (0, "1.0", "")
+
+
+def test_small_chunks_start_no_thread():
+    status, out, _ = run(
+        """
+        import sys, threading, numpy as np, streamce as ce
+        ce.MeanLoss(threads=8).update(np.ones(1000))
+        print(threading.active_count(), "concurrent.futures" in sys.modules)
+        """
+    )
+    assert (status, out) == (0, "1 False")
+
+
+# ---- how many ----
+
+
+def test_the_number_of_threads_is_checked():
+    for wrong in (0, -1, 1.5, "2", True, math.nan):
+        with pytest.raises(ce.InputError) as caught:
+            ce.set_num_threads(wrong)
+        assert caught.value.value is wrong
+        with pytest.raises(ce.InputError, match=r"^threads"):
+            ce.MeanLoss(threads=wrong)
+
+
+SHOWN = """
+    import threading, numpy as np, streamce as ce
+    {}
+    ce.MeanLoss({}).update(np.ones(1 << 22))
+    print(sum(thread.name.startswith("streamce") for thread in threading.enumerate()))
+"""
+
+
+def test_the_environment_says_how_many():
+    assert run(SHOWN.format("", ""), STREAMCE_NUM_THREADS="1")[1] == "0"
+    assert int(run(SHOWN.format("", ""), STREAMCE_NUM_THREADS="4")[1]) in (1, 2, 3)  # as many as were needed
+
+
+def test_set_num_threads_goes_before_the_environment():
+    assert run(SHOWN.format("ce.set_num_threads(1)", ""), STREAMCE_NUM_THREADS="4")[1] == "0"
+    assert run(SHOWN.format("ce.set_num_threads(1); ce.set_num_threads(None)", ""), STREAMCE_NUM_THREADS="4")[1] != "0"
+
+
+def test_the_metrics_own_number_goes_before_all():
+    assert run(SHOWN.format("ce.set_num_threads(4)", "threads=1"), STREAMCE_NUM_THREADS="4")[1] == "0"
+    assert run(SHOWN.format("ce.set_num_threads(1)", "threads=4"))[1] != "0"
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "many", "1.5", "", "²"])
+def test_an_environment_without_sense_is_an_error(wrong):
+    status, _, errors = run(SHOWN.format("", ""), STREAMCE_NUM_THREADS=wrong)
+    assert status == 1
+    assert "InputError: STREAMCE_NUM_THREADS is" in errors
