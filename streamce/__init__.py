@@ -8,7 +8,9 @@
 """
 
 from streamce.errors import InputError
+from streamce.losses import binary_cross_entropy, cross_entropy, multilabel_cross_entropy
 from streamce.metrics import BinaryCrossEntropy, MeanLoss, MulticlassCrossEntropy, MultilabelCrossEntropy
+from streamce.sklearn_log_loss import log_loss
 from streamce.state import from_bytes, load
 from streamce.summary import Summary
 from streamce.threads import set_num_threads
@@ -22,7 +24,11 @@ __all__ = [
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
     "Summary",
+    "binary_cross_entropy",
+    "cross_entropy",
     "from_bytes",
     "load",
+    "log_loss",
+    "multilabel_cross_entropy",
     "set_num_threads",
 ]

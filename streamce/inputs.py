@@ -1,6 +1,6 @@
 """The one judge of inputs beyond the fast path: anything in, an array out, or the error that
 explains. The compiled pipeline asks here for whatever is no plain NumPy array, and for the words
-of every error it finds; metrics and functions ask for those of their options."""
+of every error it finds."""
 
 from __future__ import annotations
 
@@ -23,17 +23,26 @@ HOLDS = {
     "weight": "an array of real numbers",
 }
 PREDS = {"probs": "a probability in [0, 1]", "log_probs": "a log-probability, 0 or less"}
-LARGEST = sys.float_info.max
 
 
 def fault(
-    argument: str, found: str, expected: str, *, hint: str = "", index: Index | None = None, value: Any = None,
+    argument: str,
+    found: str,
+    expected: str,
+    *,
+    hint: str = "",
+    index: Index | None = None,
+    value: Any = None,
     cause: str | None = None,
 ) -> InputError:
     """The error for an argument, or the entry of it at ``index``."""
     return InputError(
         f"{place(argument, index or ())} {found}: expected {expected}{hint}",
-        argument=argument, index=index, value=value, expected=expected, cause=cause,
+        argument=argument,
+        index=index,
+        value=value,
+        expected=expected,
+        cause=cause,
     )
 
 
@@ -149,6 +158,11 @@ def weight_shape(weight: tuple[int, ...], samples: tuple[int, ...]) -> InputErro
     return fault("weight", f"has shape {weight}", expected, value=weight)
 
 
+def null_mask(null: Any, losses: int) -> InputError:
+    found, _ = array(null, "null")
+    return fault("null", f"has dtype {found.dtype} and shape {found.shape}", f"{losses} bools, one per loss")
+
+
 def class_count(names: str, preds: tuple[int, ...], remembered: int) -> InputError:
     return fault("preds", f"has shape {preds}", f"{remembered} {names} as before, since each has sums of its own")
 
@@ -168,22 +182,34 @@ def soft_per_class() -> InputError:
 
 def real_labels(target: Any) -> InputError:
     """Real numbers where integer labels belong."""
-    found = widened(*array(target, "target"))
+    found = widened(*array(target, "target")).astype(np.float64)
     whole = found == np.floor(found)  # false for nan
     for wrong, expected in ((~whole, "an integer label"), (np.abs(found) >= 2.0**63, "an integer that fits int64")):
         if wrong.any():
             index = first(wrong)
             value = found[index].item()
             return fault("target", f"is {value!r}", expected, index=index, value=value, cause="invalid_label")
-    return fault("target", f"has dtype {found.dtype}", "integer labels, or soft targets of the shape of preds")
+    return fault("target", "holds real numbers", "integer labels, or soft targets of the shape of preds")
 
 
 # ---- values ----
 
 
 def bad_value(
-    cause: str, counter: str, loss: int, preds: Any, target: Any, weight: Any, *, axis: int | None, rows: bool,
-    soft: bool, weight_each: bool, group: int, kind: str, ignore: int | None,
+    cause: str,
+    counter: str,
+    loss: int,
+    preds: Any,
+    target: Any,
+    weight: Any,
+    *,
+    axis: int | None,
+    rows: bool,
+    soft: bool,
+    weight_each: bool,
+    group: int,
+    kind: str,
+    ignore: int | None,
 ) -> InputError:
     """The error for invalid loss number ``loss``, whose cause the pipeline found."""
     if cause == "null":
@@ -261,36 +287,3 @@ def first(wrong: Array) -> Index:
 def widened(found: Any, halves: bool) -> Any:
     """Numbers to look at: bfloat16, held as uint16, as float32."""
     return (np.asarray(found, dtype=np.uint32) << 16).view(np.float32) if halves else found
-
-
-# ---- options ----
-
-
-def option(condition: bool, name: str, value: Any, expected: str) -> None:
-    """Raises unless the option's condition holds."""
-    if not condition:
-        raise fault(name, f"is {show(value)}", expected, value=value)
-
-
-def is_real(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-def is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def weights(values: Any, name: str, *, one: bool = False) -> float | tuple[float, ...] | None:
-    """An option that holds a weight per class or label, as floats; or with ``one`` a single one for all."""
-    if values is None:
-        return None
-    found = widened(*array(values, name))
-    shaped = (found.ndim == 1 and found.size > 0) or (one and found.ndim == 0)
-    expected = "a number, or a sequence of numbers" if one else "a sequence of numbers"
-    option(shaped and found.dtype.kind in "fiu", name, values, expected)
-    listed = tuple(float(value) for value in found.flat)
-    for i, value in enumerate(listed):
-        if not 0 <= value <= LARGEST:
-            index = (i,) if found.ndim else None
-            raise fault(name, f"is {value!r}", "a finite number, 0 or more", index=index, value=value)
-    return listed if found.ndim else listed[0]

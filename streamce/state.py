@@ -21,10 +21,8 @@ A reader takes only what a writer would have written, to the byte.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import secrets
 import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -39,8 +37,16 @@ MAGIC = b"streamce"
 VERSION = 1
 DIGEST = 16
 COLUMNS = frozenset(SUM_NAMES + COUNTER_NAMES)
-# What a reader is ready to hold, whatever damaged or foreign bytes ask for: 1 GB of words.
+# What a reader is ready to hold, whatever crafted bytes ask for: 1 GB of words in all, and 256 of
+# an integer. Sums of float64 have 34, and 64 more are enough for any number of terms.
 MOST_WORDS = 1 << 27
+MOST_OF_ONE = 256
+
+
+def _digest(body: bytes) -> bytes:
+    from hashlib import sha256  # here: it brings OpenSSL, which takes its time
+
+    return sha256(body).digest()[:DIGEST]
 
 
 # ---- writing ----
@@ -51,7 +57,7 @@ def encode(name: str, options: dict[str, Any], state: State) -> bytes:
     if state.cells is not None and (columns := state.cells.columns()):
         ledgers.append((state.cells.size, columns))
     body = _encode(name, options, ledgers)
-    return body + hashlib.sha256(body).digest()[:DIGEST]
+    return body + _digest(body)
 
 
 def _encode(name: str, options: dict[str, Any], ledgers: list[tuple[int, dict[str, dict[int, int]]]]) -> bytes:
@@ -93,9 +99,11 @@ def decode(data: Any) -> tuple[str, dict[str, Any], State]:
     except TypeError:
         raise InputError(f"state is {type(data).__name__}: expected bytes", argument="state") from None
     if raw[: len(MAGIC)] != MAGIC:
-        raise InputError("state does not begin as one of streamce's does: expected what to_bytes() gave", argument="state")
+        raise InputError(
+            "state does not begin as one of streamce's does: expected what to_bytes() gave", argument="state"
+        )
     body, digest = raw[:-DIGEST], raw[-DIGEST:]
-    if len(raw) < len(MAGIC) + 6 + DIGEST or hashlib.sha256(body).digest()[:DIGEST] != digest:
+    if len(raw) < len(MAGIC) + 6 + DIGEST or _digest(body) != digest:
         raise InputError(f"state is damaged or cut short at {len(raw)} bytes: its checksum is wrong", argument="state")
     try:
         return _body(body)
@@ -121,7 +129,8 @@ def _body(body: bytes) -> tuple[str, dict[str, Any], State]:
         ledgers.append((size, columns))
     if not 1 <= len(ledgers) <= 2 or ledgers[0][0] != 1:
         raise ValueError("it does not hold a total and its cells")
-    if _encode(name, options, ledgers) != body:
+    full = all(columns for _, columns in ledgers[1:]) and all(all(columns.values()) for _, columns in ledgers)
+    if not full or _encode(name, options, ledgers) != body:
         raise ValueError("it is not in its one canonical form")
     return name, options, State(*(_filled(size, columns) for size, columns in ledgers))
 
@@ -145,8 +154,8 @@ def _columns(body: bytes, at: int) -> tuple[int, dict[str, dict[int, int]], int]
             cell, first, words = struct.unpack_from("<QHH", body, at)
             at += 12
             held += first + words
-            if at + 8 * words > len(body) or cell >= size or held > MOST_WORDS:
-                raise ValueError(f"an integer of {words} words in cell {cell} of {size}")
+            if cell >= size or at + 8 * words > len(body) or first + words > MOST_OF_ONE or held > MOST_WORDS:
+                raise ValueError(f"an integer of {first + words} words in cell {cell} of {size}")
             cells[cell] = int.from_bytes(body[at : at + 8 * words], "little", signed=True) << (64 * first)
             low, high = min(low, first), max(high, first + words)
             at += 8 * words
@@ -171,7 +180,7 @@ def _filled(size: int, columns: dict[str, dict[int, int]]) -> Ledger:
 def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Puts ``data`` at ``path``, whole or not at all, and waits until it is on the disk."""
     folder = os.path.dirname(os.path.abspath(os.fsdecode(path)))
-    temporary = os.path.join(folder, f".streamce-{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(folder, f".streamce-{os.getpid()}-{os.urandom(8).hex()}.tmp")
     with open(temporary, "xb") as file:
         try:
             file.write(data)
@@ -182,7 +191,8 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
         except BaseException:
             with suppress(OSError):
                 file.close()
-            os.unlink(temporary)
+            with suppress(FileNotFoundError):  # interrupted when it had its name already
+                os.unlink(temporary)
             raise
     if os.name == "posix":  # the new name has to reach the disk too
         descriptor = os.open(folder, os.O_RDONLY)
@@ -226,7 +236,24 @@ def from_bytes(data: bytes | bytearray | memoryview) -> Metric:
 
 
 def load(path: str | os.PathLike[str]) -> Metric:
-    """The metric that ``save(path)`` wrote; see :func:`from_bytes`."""
+    """The metric that ``save(path)`` wrote; see :func:`from_bytes`.
+
+    Raises
+    ------
+    InputError
+        If the file holds no intact state.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, streamce as ce
+    >>> metric = ce.BinaryCrossEntropy().update([0.25, 0.5], [0, 1])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     metric.save(folder + "/monday.state")
+    ...     ce.load(folder + "/monday.state") == metric
+    True
+    """
     with open(path, "rb") as file:
         data = file.read()
     try:

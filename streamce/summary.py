@@ -54,6 +54,18 @@ class Summary:
         Invalid losses left out by ``invalid="skip"``, the sum of the ``invalid_*`` counters.
     bits, perplexity : float
         The mean in bits, and e to the mean (inf where that overflows).
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> summary = ce.BinaryCrossEntropy().update([0.9, 0.2, 0.6], [1, 0, 1]).summary()
+    >>> print(summary)
+    cross-entropy   0.279777 nats   95 % interval 0.0437495 to 0.515804
+                    0.403632 bits   standard error 0.120424
+    perplexity      1.32283
+    losses          3
+    >>> summary.to_dict()["count"]
+    3
     """
 
     value: float
@@ -104,7 +116,7 @@ class Summary:
         ]
         rows += [(name, f"{count:,}", what) for name, count, what in odd if count]
         width = max(len(middle) for _, middle, _ in rows)
-        return "\n".join(f"{name:<14}{middle:>{width}}   {what}".rstrip() for name, middle, what in rows)
+        return "\n".join(f"{name:<16}{middle:<{width}}   {what}".rstrip() for name, middle, what in rows)
 
 
 def _number(x: float) -> str:
@@ -205,9 +217,10 @@ def summarise(ledger: Ledger, cell: int = 0, *, level: float = 0.95) -> Summary:
     middle, error = mean(ledger, cell), stderr(ledger, cell)
     margin = NormalDist().inv_cdf(0.5 + level / 2) * error
     infinite = _infinite(ledger, cell, "n")
-    counts = {name: ledger.integer(name, cell) for name in (
-        "count", "samples", "ignored", "floored", "infinite", "unnormalised", *INVALID
-    )}
+    counts = {
+        name: ledger.integer(name, cell)
+        for name in ("count", "samples", "ignored", "floored", "infinite", "unnormalised", *INVALID)
+    }
     skipped = sum(counts[name] for name in INVALID)
     return Summary(
         value=middle,

@@ -29,7 +29,9 @@ def check(n: Any, name: str) -> int:
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise InputError(
             f"{name} is {n!r}: expected a whole number of threads, 1 or more",
-            argument=name, value=n, expected="a whole number of threads, 1 or more",
+            argument=name,
+            value=n,
+            expected="a whole number of threads, 1 or more",
         )
     return n
 
@@ -87,4 +89,3 @@ def run(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
         waiting = [_pool.submit(task) for task in tasks[1:]]
     first = tasks[0]()
     return [first, *(future.result() for future in waiting)]
-

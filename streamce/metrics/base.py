@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from streamce import inputs, state, summary, threads
+from streamce import state, summary
 from streamce.core.ledger import State
 from streamce.core.pipeline import Pipeline
 from streamce.errors import InputError
+from streamce.options import plain
 
 if TYPE_CHECKING:
     import os
 
     from streamce.summary import Summary
 
-KINDS = ("probs", "log_probs", "logits")
-EPS = 2.0**-52
-# Options as plain values, which states and pickles hold.
-PLAIN: dict[str, Callable[[Any], Any]] = {
-    "axis": int,
-    "class_weight": partial(inputs.weights, name="class_weight"),
-    "eps": float,
-    "ignore_index": int,
-    "label_smoothing": float,
-    "pos_weight": partial(inputs.weights, name="pos_weight", one=True),
-}
 # Options that say how data is read, not what its loss is: no part of a state.
 NOT_OF_THE_LOSS = frozenset({"axis", "threads", "invalid"})
 
@@ -46,11 +34,7 @@ class Metric:
     __hash__ = None  # type: ignore[assignment]  # metrics change
 
     def __init__(self, options: dict[str, Any], *, per_cell: bool = False) -> None:
-        options = {name: value for name, value in options.items() if name not in ("self", "__class__")}
-        _check(options)
-        for name, plain in PLAIN.items():
-            if options.get(name) is not None:
-                options[name] = plain(options[name])
+        options = plain({name: value for name, value in options.items() if name not in ("self", "__class__")})
         self._options = options
         self._pipeline = Pipeline(
             self._task,
@@ -143,7 +127,7 @@ class Metric:
                 argument="other",
             )
         ours, theirs = self._of_the_loss(), other._of_the_loss()
-        for name in ours.keys() | theirs.keys():
+        for name in {**ours, **theirs}:  # the kind first: other options hang on it
             if ours.get(name) != theirs.get(name):
                 raise InputError(
                     f"{name} is {ours.get(name)!r} in one metric and {theirs.get(name)!r} in the other: "
@@ -158,11 +142,10 @@ class Metric:
 
     def merge(self, *others: Self) -> Self:
         """Add the states of ``others`` to this one, in place."""
-        merged = self.copy()
+        sum_of_others = self._empty()
         for other in others:
-            merged._merge(other, 1)
-        self._state = merged._state
-        return self
+            sum_of_others._merge(other, 1)
+        return self._merge(sum_of_others, 1)  # all of them at once, or an error and none
 
     def copy(self) -> Self:
         """A metric of the same options and an equal state of its own."""
@@ -234,24 +217,3 @@ def _unpickle(cls: type[Metric], options: dict[str, Any], data: bytes) -> Metric
     metric = cls(**options)
     metric._state = state.decode(data)[2]
     return metric
-
-
-def _check(options: dict[str, Any]) -> None:
-    """Raises for an option that makes no sense; weights are looked at as they are made plain."""
-    option, real, whole = inputs.option, inputs.is_real, inputs.is_whole
-    kind, invalid = options.get("kind", "probs"), options["invalid"]
-    option(isinstance(kind, str) and kind in KINDS, "kind", kind, f"one of {', '.join(map(repr, KINDS))}")
-    option(isinstance(invalid, str) and invalid in ("raise", "skip"), "invalid", invalid, "'raise' or 'skip'")
-    smoothing = options.get("label_smoothing", 0.0)
-    option(real(smoothing) and 0 <= smoothing <= 1, "label_smoothing", smoothing, "a number between 0 and 1")
-    eps = options.get("eps", EPS)
-    option(real(eps) and 0 <= eps < 1, "eps", eps, "a probability below 1, or 0 for no floor")
-    ignore = options.get("ignore_index")
-    fits = ignore is None or (whole(ignore) and -(2**63) <= ignore < 2**63)
-    option(fits, "ignore_index", ignore, "an integer that fits int64, or None")
-    axis = options.get("axis", -1)
-    option(whole(axis) and -64 <= axis < 64, "axis", axis, "an axis of preds")
-    for name in ("per_class", "per_label"):
-        option(isinstance(options.get(name, False), bool), name, options.get(name), "True or False")
-    if options["threads"] is not None:
-        threads.check(options["threads"], "threads")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from streamce import inputs
-from streamce.metrics.base import EPS, Metric
+from streamce.metrics.base import Metric
+from streamce.options import EPS, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,8 +72,8 @@ class BinaryCrossEntropy(Metric):
         super().__init__(dict(locals()))
         weights, pos = self._options["class_weight"], self._options["pos_weight"]
         both = weights is None or len(weights) == 2
-        inputs.option(both, "class_weight", weights, "two numbers, for outcome 0 and outcome 1")
-        inputs.option(not isinstance(pos, tuple), "pos_weight", pos, "one number")
+        require(both, "class_weight", weights, "two numbers, for outcome 0 and outcome 1")
+        require(not isinstance(pos, tuple), "pos_weight", pos, "one number")
 
     def update(self, preds: Any, target: Any, *, weight: Any = None) -> Self:
         """Add a chunk.

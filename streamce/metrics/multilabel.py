@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from streamce.errors import InputError
-from streamce.metrics.base import EPS, Metric
+from streamce.metrics.base import Metric
+from streamce.options import EPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,93 @@
+"""The judge of options: what a metric is given, as plain values that make sense."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from streamce import inputs, threads
+
+KINDS = ("probs", "log_probs", "logits")
+EPS = 2.0**-52
+LARGEST = sys.float_info.max
+
+
+def require(condition: bool, name: str, value: Any, expected: str) -> None:
+    """Raises unless the condition on an option holds."""
+    if not condition:
+        raise inputs.fault(name, f"is {inputs.show(value)}", expected, value=value)
+
+
+def one_of(names: tuple[str, ...], name: str, value: Any) -> None:
+    require(isinstance(value, str) and value in names, name, value, f"one of {', '.join(map(repr, names))}")
+
+
+def plain(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a metric as plain values, which states and pickles hold; InputError for any without sense."""
+    return {name: CHECKS[name](name, value) for name, value in options.items()}
+
+
+def _name(*names: str) -> Any:
+    def check(name: str, value: Any) -> str:
+        one_of(names, name, value)
+        return str(value)
+
+    return check
+
+
+def _real(most: float, expected: str) -> Any:
+    def check(name: str, value: Any) -> float:
+        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        require(number and 0 <= value <= most, name, value, expected)
+        return float(value)
+
+    return check
+
+
+def _whole(least: int, below: int, expected: str, *, none: bool = False) -> Any:
+    def check(name: str, value: Any) -> int | None:
+        if none and value is None:
+            return None
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        require(whole and least <= value < below, name, value, expected)
+        return int(value)
+
+    return check
+
+
+def _switch(name: str, value: Any) -> bool:
+    require(isinstance(value, bool), name, value, "True or False")
+    return bool(value)
+
+
+def _weights(name: str, value: Any, *, one: bool = False) -> float | tuple[float, ...] | None:
+    """A weight per class or label; or with ``one`` a single one for all."""
+    if value is None:
+        return None
+    found = inputs.widened(*inputs.array(value, name))
+    shaped = (found.ndim == 1 and found.size > 0) or (one and found.ndim == 0)
+    expected = "a number, or a sequence of numbers" if one else "a sequence of numbers"
+    require(shaped and found.dtype.kind in "fiu", name, value, expected)
+    listed = tuple(float(weight) for weight in found.flat)
+    for i, weight in enumerate(listed):
+        if not 0 <= weight <= LARGEST:
+            index = (i,) if found.ndim else None
+            raise inputs.fault(name, f"is {weight!r}", "a finite number, 0 or more", index=index, value=weight)
+    return listed if found.ndim else listed[0]
+
+
+CHECKS: dict[str, Any] = {
+    "axis": _whole(-64, 64, "an axis of preds"),
+    "class_weight": _weights,
+    "eps": _real(1 - 2**-53, "a probability below 1, or 0 for no floor"),
+    "ignore_index": _whole(-(2**63), 2**63, "an integer that fits int64, or None", none=True),
+    "invalid": _name("raise", "skip"),
+    "kind": _name(*KINDS),
+    "label_smoothing": _real(1, "a number between 0 and 1"),
+    "per_class": _switch,
+    "per_label": _switch,
+    "pos_weight": lambda name, value: _weights(name, value, one=True),
+    "threads": lambda _, value: value if value is None else threads.check(value, "threads"),
+}
