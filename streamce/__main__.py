@@ -1,0 +1,7 @@
+"""``python -m streamce``: the command line."""
+
+import sys
+
+from streamce.cli import main
+
+sys.exit(main())

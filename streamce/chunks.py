@@ -1,0 +1,317 @@
+"""Record batches to chunks: NumPy arrays of a few thousand rows.
+
+``flat`` and ``matrix`` turn Arrow columns into arrays and masks of nulls; ``Reading`` goes through
+the sources, on a thread of its own, while the caller works on the chunk before.
+"""
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streamce.files import Array, DataError, Source, Table, naming, open_table
+
+CHUNK_ROWS = 1 << 17
+CHUNK_VALUES = 1 << 22  # predictions in a chunk, unless the caller says how many rows
+
+
+def is_list(type_: Any) -> bool:
+    checks = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list
+    return any(check(type_) for check in checks)
+
+
+def inner(type_: Any) -> Any:
+    """The type of what stands in lists or a dictionary."""
+    return type_.value_type if is_list(type_) or pa.types.is_dictionary(type_) else type_
+
+
+def is_text(type_: Any) -> bool:
+    """Whether this is text, a dictionary or lists of text."""
+    name = str(inner(inner(type_)))
+    return name.removeprefix("large_").removesuffix("_view") in ("string", "binary")
+
+
+def flat(array: Any) -> tuple[Array, Array | None]:
+    """Numbers of a column without lists, and the mask of its nulls (None where none is)."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.float64())
+    if pa.types.is_null(array.type):
+        return np.zeros(len(array)), np.ones(len(array), bool)
+    null = ~_bits(array, 0) if array.null_count else None
+    if pa.types.is_boolean(array.type):
+        return _bits(array, 1), null
+    dtype = array.type.to_pandas_dtype()
+    values = np.frombuffer(array.buffers()[1], dtype) if len(array) else np.empty(0, dtype)
+    return values[array.offset : array.offset + len(array)], null
+
+
+def _bits(array: Any, buffer: int) -> Array:
+    """Bits of one of an array's buffers, as bools. (``to_numpy`` would import pandas.)"""
+    start, stop = array.offset, array.offset + len(array)
+    packed = np.frombuffer(array.buffers()[buffer], np.uint8)[start // 8 : (stop + 7) // 8]
+    bits = np.unpackbits(packed, bitorder="little")[start % 8 :]
+    return bits[: len(array)].view(np.bool_)
+
+
+def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None]:
+    """The same of a list column, the lists along the second axis. ``width`` is their length
+    where it is known; ``row`` is the number of the first row, for the error."""
+    valid = _bits(array, 0) if array.null_count else None
+    if pa.types.is_fixed_size_list(array.type):
+        lengths = np.full(1, array.type.list_size)
+    else:
+        lengths = flat(array.value_lengths().drop_null())[0]
+    width = width or (int(lengths[0]) if lengths.size else 2)  # a stand-in among nulls alone
+    odd = np.flatnonzero((lengths != width) | (lengths == 0))
+    if odd.size:
+        row += int(odd[0] if valid is None else np.flatnonzero(valid)[odd[0]])
+        others = f" where others have {width}" if width else ""
+        raise DataError(f"row {row}: a list of {lengths[odd[0]]}{others}")
+    values, null = flat(array.flatten())  # which leaves out lists that are null
+    values = values.reshape(-1, width)
+    null = None if null is None else null.reshape(-1, width)
+    if valid is None:
+        return values, null
+    full, mask = np.zeros((len(array), width), values.dtype), np.ones((len(array), width), bool)
+    full[valid], mask[valid] = values, False if null is None else null
+    return full, mask
+
+
+class _Stack:
+    """Columns side by side, in two buffers by turns: one is in use while the other fills."""
+
+    def __init__(self) -> None:
+        self._buffers = [np.empty((0, 0)), np.empty((0, 0))]
+
+    def __call__(self, parts: Sequence[tuple[Array, Array | None]]) -> tuple[Array, Array | None]:
+        rows, dtype = len(parts[0][0]), np.result_type(*(values for values, _ in parts))
+        self._buffers.reverse()
+        if self._buffers[0].dtype != dtype or len(self._buffers[0]) < rows:
+            self._buffers[0] = np.empty((rows, len(parts)), dtype)
+        stacked = self._buffers[0][:rows]
+        for i, (values, _) in enumerate(parts):
+            stacked[:, i] = values
+        if all(null is None for _, null in parts):
+            return stacked, None
+        none = np.zeros(rows, bool)
+        return stacked, np.stack([none if null is None else null for _, null in parts], axis=1)
+
+
+def _union(masks: Sequence[Array | None], shape: tuple[int, ...]) -> Array | None:
+    """Where any mask, of rows or of entries, is true: for rows or entries, as ``shape`` says."""
+    union = np.zeros(shape, bool)
+    for mask in (mask for mask in masks if mask is not None):
+        if len(shape) == 1:
+            union |= mask if mask.ndim == 1 else mask.any(axis=1)
+        else:
+            union |= mask if mask.ndim == 2 else mask[:, None]
+    return union if any(mask is not None for mask in masks) else None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Columns by the part they play. ``encode`` makes numbers of labels, and a mask of their
+    nulls; ``width`` is the length that a list column of predictions must have."""
+
+    preds: tuple[str, ...]
+    target: tuple[str, ...]
+    weight: str | None = None
+    width: int | None = None
+    encode: Callable[[Any], tuple[Array, Array | None]] | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows ``first_row``, ... of a source. Its arrays hold until the next chunk is asked for;
+    ``fraction`` is the part of all sources that ends here, None where nobody knows."""
+
+    source: str
+    first_row: int
+    fraction: float | None
+    selection: Selection
+    batch: Any
+    preds: Array
+    target: Array
+    weight: Array | None
+    null: Array | None
+
+    def columns(self, argument: str) -> tuple[str, ...]:
+        """Names of the columns behind "preds", "target" or "weight"."""
+        chosen = self.selection
+        parts = {"preds": chosen.preds, "target": chosen.target}
+        return parts.get(argument, (chosen.weight,) if chosen.weight else ())
+
+    def cell(self, argument: str, index: Sequence[int]) -> tuple[int, str | None, object]:
+        """Row in the source, column (None where it takes several) and what stands there."""
+        names = self.columns(argument)
+        row, *inner = index
+        if len(names) > 1 and not inner:
+            return self.first_row + row, None, None
+        name = names[inner[0]] if len(names) > 1 else names[0]
+        value = self.batch.column(name)[row].as_py()
+        if len(names) == 1 and inner and isinstance(value, list) and not self.selection.encode:
+            name, value = f"{name}[{inner[0]}]", value[inner[0]]
+        return self.first_row + row, name, value
+
+    def null_column(self, row: int) -> str | None:
+        """The first column with a null in this row of the chunk."""
+        names = [n for part in ("preds", "target", "weight") for n in self.columns(part)]
+        for name in names:
+            value = self.batch.column(name)[row].as_py()
+            if value is None or (isinstance(value, list) and None in value):
+                return name
+        return None
+
+
+class Reading:
+    """The chunks of some sources.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+    choose : function from a source and its table to a Selection
+        Called for each source. The first answer holds; the others are only to complain.
+    preds_axes, losses_axes : int
+        1 and 1 for one prediction a row, 2 and 1 for one per class, 2 and 2 where every
+        prediction has a target and a loss of its own.
+    chunk_rows : int, optional
+    beside : sequence of str
+        Paths of .npy files that go with a .npy file of predictions.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        choose: Callable[[Source, Table], Selection],
+        preds_axes: int,
+        losses_axes: int,
+        chunk_rows: int | None = None,
+        beside: Sequence[str] = (),
+    ) -> None:
+        self._sources, self._choose, self._beside = sources, choose, beside
+        self._preds_axes, self._losses_axes = preds_axes, losses_axes
+        self._stopped = threading.Event()
+        self._stacks = _Stack(), _Stack()
+        self._first, self.selection = self._open(sources[0])
+        self._width = self.selection.width
+        names = self.selection.preds
+        with naming(sources[0].name):
+            values = len(names) if len(names) > 1 else self._first.width(names[0])
+        self.chunk_rows = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
+
+    def chunks(self) -> Generator[Chunk]:
+        """The chunks, each read on another thread while the one before is in use. Close this
+        iterator when leaving early."""
+        chunks = self._chunks()
+        ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
+        wanted = threading.Semaphore(1)  # a queue of one would fill a third buffer
+
+        def read() -> None:
+            try:
+                while wanted.acquire() and not self._stopped.is_set():
+                    ready.put(next(chunks, None))
+            except BaseException as error:
+                ready.put(error)
+
+        reader = threading.Thread(target=read, name="streamce-reader", daemon=True)
+        reader.start()
+        try:
+            while (chunk := ready.get()) is not None:
+                if isinstance(chunk, BaseException):
+                    raise chunk
+                wanted.release()
+                yield chunk
+        finally:
+            self._stopped.set()
+            wanted.release()
+            reader.join()
+
+    def _open(self, source: Source) -> tuple[Table, Selection]:
+        with naming(source.name):
+            table = open_table(source, self._beside, self._stopped)
+            return table, self._choose(source, table)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        sizes = [source.size or 0 for source in self._sources]
+        before = 0
+        for source, size in zip(self._sources, sizes, strict=True):
+            table = self._first if source is self._sources[0] else self._open(source)[0]
+            row = 0
+            with naming(source.name):
+                for batch, fraction in table.batches(self._types(table), self.chunk_rows):
+                    if fraction is not None:
+                        fraction = (before + fraction * size) / sum(sizes)
+                    yield self._chunk(source, row, fraction, batch)
+                    row += batch.num_rows
+            before += size
+
+    def _types(self, table: Table) -> dict[str, Any]:
+        """Types to read the columns as: the table's, or where those are guesses, wider ones."""
+        chosen = self.selection
+        types = {name: table.type(name) for name in chosen.preds}
+        whole = all(pa.types.is_integer(inner(found)) for found in types.values())
+        wide = None if table.typed or whole else pa.float64()
+        for name in chosen.preds:
+            if pa.types.is_integer(inner(types[name])) and wide is None:
+                raise DataError(f"column '{name}' holds {types[name]}, expected predictions, "
+                                "which are floating-point numbers")  # fmt: skip
+            types[name] = _numeric(name, types[name], wide)
+        one_label = self._preds_axes > self._losses_axes and len(chosen.target) == 1
+        for name in chosen.target:
+            found = table.type(name)
+            if chosen.encode is None:
+                label = one_label and not pa.types.is_floating(found) and not is_list(found)
+                wide = pa.int64() if label else pa.float64()
+                types[name] = _numeric(name, found, None if table.typed else wide)
+            else:
+                types[name] = pa.string() if table.bare else found
+        if chosen.weight:
+            wide = None if table.typed else pa.float64()
+            types[chosen.weight] = _numeric(chosen.weight, table.type(chosen.weight), wide)
+        return types
+
+    def _chunk(self, source: Source, row: int, fraction: float | None, batch: Any) -> Chunk:
+        chosen = self.selection
+        preds, no_pred = self._entries(batch, chosen.preds, self._preds_axes, row)
+        if chosen.encode:
+            target, no_target = chosen.encode(batch.column(chosen.target[0]))
+        else:
+            target, no_target = self._entries(batch, chosen.target, self._losses_axes, row)
+        weight, no_weight = flat(batch.column(chosen.weight)) if chosen.weight else (None, None)
+        shape = preds.shape[: self._losses_axes]
+        null = _union([no_pred, no_target, no_weight], shape)
+        return Chunk(source.name, row, fraction, chosen, batch, preds, target, weight, null)
+
+    def _entries(self, batch: Any, names: Sequence[str], axes: int, row: int) -> tuple[Array, Array | None]:
+        """Preds or target: one number a row, or several where there are several columns, a
+        list column, or where ``axes`` says so."""
+        columns = [batch.column(name) for name in names]
+        columns = [getattr(column, "storage", column) for column in columns]
+        if is_list(columns[0].type):
+            values, null = matrix(columns[0], self._width, row)
+            if columns[0].null_count < len(columns[0]):
+                self._width = values.shape[1]
+            elif self._width is None and self._losses_axes == 2:
+                raise DataError(f"row {row}: nulls before any list: name the classes")
+            return values, null
+        if axes == 1 and len(names) == 1:
+            return flat(columns[0])
+        stack = self._stacks[names is self.selection.target]
+        return stack([flat(column) for column in columns])
+
+
+def _numeric(name: str, type_: Any, wide: Any) -> Any:
+    """The type to read a column of numbers as: its own, or ``wide`` where that is given."""
+    entry = inner(type_)
+    if wide is not None and not pa.types.is_boolean(entry):
+        return pa.list_(wide) if is_list(type_) else wide
+    checks = pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null
+    if not any(check(entry) for check in (*checks, pa.types.is_boolean)):
+        raise DataError(f"column '{name}' holds {type_}, expected numbers")
+    return type_

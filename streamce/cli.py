@@ -1,0 +1,311 @@
+"""The command line: ``streamce eval``, ``merge`` and ``show``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+import streamce as ce
+from streamce import threads
+from streamce.metrics.base import Metric
+
+try:
+    import pyarrow as pa
+
+    from streamce import chunks, columns, files
+except ModuleNotFoundError:  # of pyarrow, without which states can still be merged and shown
+    pa = None
+
+METRICS: dict[str, type[Metric]] = {
+    "binary": ce.BinaryCrossEntropy,
+    "multiclass": ce.MulticlassCrossEntropy,
+    "multilabel": ce.MultilabelCrossEntropy,
+}
+AXES = {"binary": (1, 1), "multiclass": (2, 1), "multilabel": (2, 2)}  # of preds, of losses
+Array = np.ndarray[Any, Any]
+EVAL_HELP = """\
+files
+  Parquet (.parquet .pq), Arrow IPC (.arrow .arrows .feather .ipc), CSV with a header (.csv
+  .tsv), JSON lines (.json .jsonl .ndjson), NumPy (.npy .npz); other endings are told by their
+  first bytes. CSV and JSON may end in .gz .bz2 .zst .lz4. A folder stands for all files in it
+  with these endings, at any depth, but for names that begin with "_" or ".". Globs work for
+  URIs too (quote them). "-" is an Arrow stream or CSV on standard input.
+
+columns
+  --preds and --target take a column, a comma list or a glob, and may be repeated; or one
+  list column. A glob takes columns in the file's order, unless they are one name with
+  different numbers at the end: those are taken by number.
+  In .npz files columns are members, of one axis, or two for a list column. A .npy file is
+  the predictions itself: give --target PATH.npy (and --weight PATH.npy), and no --preds.
+
+labels
+  Integers count the classes from 0, in the order of the prediction columns, unless --classes
+  names them. Text needs names: --classes, or else the names of the prediction columns, as
+  they are or without a prefix that all share and that ends in one of "_-.:/ " (p_cat, p_dog
+  stand for cat, dog); where more than one reading fits the labels, --classes must decide.
+  For --task binary, --classes NEGATIVE,POSITIVE. For --task multilabel the target holds 0
+  or 1 per label, or is one column with the list of the names that apply to each row.
+  Missing values (null; empty in CSV; empty text as a label) are invalid, see --invalid.
+
+Rows in errors count from 0 within their file, a CSV header apart. Exit status: 0, 1 (bad
+data, or a file that cannot be read or written), 2 (usage, such as an unknown column).
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Usage errors in one line, and options by their whole names."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"streamce: error: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = Parser(prog="streamce", description="Exact cross-entropy over streams")
+    top.add_argument("--version", action="version", version=f"streamce {ce.__version__}")
+    commands = top.add_subparsers(title="commands", dest="command", required=True)
+
+    add = commands.add_parser(
+        "eval",
+        help="evaluate predictions in files of any size",
+        epilog=EVAL_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).add_argument
+    add("files", nargs="+", metavar="FILE", help="file, folder, glob or URI; - is standard input")
+    add("--task", choices=METRICS, required=True)
+    add("--target", action="append", required=True, metavar="COLUMNS", help="the true labels")
+    add("--preds", action="append", metavar="COLUMNS", help="the predictions, a column per class")
+    add("--kind", choices=("probs", "log_probs", "logits"), default="probs",
+        help="what the predictions are (default: probs)")  # fmt: skip
+    add("--weight", metavar="COLUMN", help="a weight per row")
+    add("--classes", type=_names, metavar="A,B,...", help="the classes, in the predictions' order")
+    add("--ignore-index", type=int, metavar="LABEL", help="a label that does not count")
+    add("--invalid", choices=("raise", "skip"), default="raise",
+        help="stop at an invalid row, or count it and go on (default: raise)")  # fmt: skip
+    add("--eps", type=float, help="floor of the true class's probability (default: 2**-52)")
+    add("--label-smoothing", type=float, default=0.0, metavar="A", help="(default: 0)")
+    add("--threads", type=_positive, metavar="N", help="threads of the computation")
+    add("--chunk-rows", type=_positive, metavar="N", help="rows read at a time; no result changes")
+    add("--state", metavar="FILE", help="write the state here, to merge or show later")
+    add("--json", action="store_true", help="print one JSON object instead of a table")
+
+    add = commands.add_parser("merge", help="add up states").add_argument
+    add("states", nargs="+", metavar="STATE")
+    add("-o", "--output", required=True, metavar="STATE", help="where to write the sum")
+
+    add = commands.add_parser("show", help="print the result of a state").add_argument
+    add("state", metavar="STATE")
+    add("--json", action="store_true", help="print one JSON object instead of a table")
+    return top
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _names(text: str) -> list[str]:
+    names = next(csv.reader([text], skipinitialspace=True))
+    if len({*names}) < len(names) or "" in names:
+        raise argparse.ArgumentTypeError("classes need names, each its own")
+    return names
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    try:
+        options = parser().parse_args(argv)
+        status = {"eval": evaluate, "merge": merge, "show": show}[options.command](options)
+        sys.stdout.flush()
+        return status
+    except SystemExit as leave:  # argparse's
+        return int(leave.code or 0)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read the result left; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ce.InputError as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)
+
+
+def _fail(message: str, status: int) -> int:
+    line = " ".join(message.splitlines())  # names may hold line ends
+    print(f"streamce: error: {line}", file=sys.stderr)
+    return status
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    if pa is None:
+        return _fail("reading files needs pyarrow: pip install 'streamce[cli]'", 2)
+    if options.state and not _can_write(options.state):
+        return _fail(f"--state {options.state}: no file can be written there", 2)
+    start = time.perf_counter()
+    chooser = columns.Chooser(options)
+    try:
+        sources = files.find(options.files)
+        beside = [*options.target, *filter(None, [options.weight])]
+        reading = chunks.Reading(sources, chooser, *AXES[options.task], options.chunk_rows, beside)
+        metric = _metric(options, chooser.labels)
+        rows = _run(reading, metric, chooser.labels)
+        if rows == 0:
+            raise files.DataError(f"{', '.join(options.files)}: there are no rows")
+    except files.DataError as error:
+        return _fail(str(error), 1)
+    except files.SelectionError as error:
+        return _fail(str(error), 2)
+    if options.state:
+        metric.save(options.state)
+    chosen = reading.selection
+    classes = chooser.labels.classes if chooser.labels else options.classes
+    if options.json:
+        _print_json(metric, {
+            "task": options.task,
+            "files": [source.name for source in sources],
+            "preds": chosen.preds,
+            "target": chosen.target,
+            "weight": chosen.weight,
+            "classes": classes,
+            "ignore_index": options.ignore_index,
+            "threads": threads.limit(options.threads),
+            "chunk_rows": reading.chunk_rows,
+            "state": options.state,
+        })  # fmt: skip
+        return 0
+    seconds = time.perf_counter() - start
+    what = sources[0].name if len(sources) == 1 else f"{len(sources):,} files"
+    print(f"{what}: {rows:,} rows, {options.task}, kind={options.kind}, {seconds:.2f} s")
+    print(metric.summary())
+    if isinstance(metric, ce.MultilabelCrossEntropy):
+        _print_labels(metric, classes or chosen.preds)
+    return 0
+
+
+def _can_write(path: str) -> bool:
+    return os.access(os.path.dirname(os.path.abspath(path)), os.W_OK) and not os.path.isdir(path)
+
+
+def _metric(options: argparse.Namespace, labels: columns.Labels | None) -> Metric:
+    names = ("kind", "label_smoothing", "ignore_index", "eps", "invalid", "threads")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if labels:
+        given["ignore_index"] = labels.ignore_index
+    try:
+        return METRICS[options.task](**given)
+    except ce.InputError as error:
+        raise files.SelectionError(f"--{str(error.argument).replace('_', '-')}: {error}") from error
+
+
+def _run(reading: chunks.Reading, metric: Metric, labels: columns.Labels | None) -> int:
+    """Evaluate all chunks; returns the number of rows."""
+    rows = 0
+    with _bar() as bar, contextlib.closing(reading.chunks()) as found:
+        for chunk in found:
+            try:
+                metric._update(chunk.preds, chunk.target, chunk.weight, chunk.null)
+            except ce.InputError as error:
+                raise files.DataError(f"{chunk.source}: {_place(chunk, error, labels)}") from error
+            rows += len(chunk.preds)
+            if bar is not None:
+                if chunk.fraction:  # exact for one file that knows its length, else near
+                    bar.total = round(rows / chunk.fraction)
+                bar.update(len(chunk.preds))
+    return rows
+
+
+def _bar() -> Any:
+    """A progress bar for people, None for others."""
+    if sys.stderr.isatty():
+        with contextlib.suppress(ModuleNotFoundError):
+            from tqdm import tqdm
+
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            return tqdm(unit=" rows", unit_scale=True, leave=False, ncols=width)
+    return contextlib.nullcontext()
+
+
+def _place(chunk: chunks.Chunk, error: ce.InputError, labels: columns.Labels | None) -> str:
+    """What was wrong, told by row and column of the file instead of the arrays' indices."""
+    message = str(error).replace('kind="logits"', "--kind logits")
+    if error.index is None:
+        for argument in ("preds", "target", "weight"):
+            if message.startswith(f"{argument} "):
+                names = columns.listed(chunk.columns(argument))
+                return f"column {names}{message.removeprefix(argument)}"
+        return message
+    if error.cause == "invalid_null":
+        row = error.index[0]
+        return f"row {chunk.first_row + row}: column '{chunk.null_column(row)}' holds a null"
+    argument = str(error.argument)
+    row, column, value = chunk.cell(argument, error.index)
+    where = f"row {row}: " + (argument if column is None else f"column '{column}'")
+    if labels and argument == "target":
+        return f"{where} is {value!r}: expected {labels.expected}"
+    return where + message.removeprefix(f"{argument}[{', '.join(map(str, error.index))}]")
+
+
+def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> None:
+    """The loss of each label, where they are few enough to be read."""
+    summaries = metric.per_label()
+    if 1 < len(summaries) <= 20:
+        names = names if len(names) == len(summaries) else [*map(str, range(len(summaries)))]
+        width = max(14, *(len(name) + 2 for name in names))
+        print("\n" + "label".ljust(width) + "nats       losses")
+        for name, summary in zip(names, summaries, strict=True):
+            print(f"{name:<{width}}{summary.mean:<10.6g} {summary.count:,}")
+
+
+def _print_json(metric: Metric, options: dict[str, Any]) -> None:
+    options = {"metric": type(metric).__name__, **metric.options, **options}
+    print(json.dumps(_finite({**metric.summary().to_dict(), "options": options}), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def merge(options: argparse.Namespace) -> int:
+    if not _can_write(options.output):
+        return _fail(f"--output {options.output}: no file can be written there", 2)
+    merged: Metric | None = None
+    for path in options.states:
+        metric = ce.load(path)
+        try:
+            merged = metric if merged is None else merged.merge(metric)
+        except ce.InputError as error:
+            return _fail(f"{path} does not add to {options.states[0]}: {error}", 1)
+    assert merged is not None  # argparse asks for one at least
+    merged.save(options.output)
+    print(f"{options.output}: {len(options.states)} states, {merged.summary().samples:,} samples")
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    metric = ce.load(options.state)
+    if options.json:
+        _print_json(metric, {})
+    else:
+        print(f"{options.state}: {metric!r}")
+        print(metric.summary())
+    return 0

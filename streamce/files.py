@@ -1,0 +1,526 @@
+"""Files to record batches: whatever pyarrow and NumPy can read.
+
+a) ``find`` turns what a user names (files, folders, globs, URIs, ``-``) into sources.
+b) A ``Table`` reads one source: a class per format gives names, types and record batches.
+   NumPy's files become Arrow batches as well, so that what follows exists once.
+
+No file is ever held. Nothing here knows a loss.
+"""
+
+import glob
+import itertools
+import mmap
+import os
+import re
+import select
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv, fs, ipc, json, parquet
+
+TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
+BATCH_BYTES = 1 << 25  # Arrow batches above this on average are not copied
+ENDINGS = {
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), "arrow"),
+    **dict.fromkeys((".csv", ".tsv"), "csv"),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"),
+    **{".npy": "npy", ".npz": "npz"},
+}
+COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # after an ending of CSV or JSON
+ARROW_FILE, ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
+MAGIC = {
+    **{b"PAR1": "parquet", ARROW_FILE: "arrow", ARROW_STREAM: "arrow"},
+    **{b"\x93NUMPY": "npy", b"PK\x03\x04": "npz"},
+}
+
+Array = np.ndarray[Any, Any]
+Batches = Iterator[tuple[Any, float | None]]
+
+
+class DataError(ValueError):
+    """A file that cannot be read, or something in it that cannot be used."""
+
+
+class SelectionError(ValueError):
+    """A request that the files have no answer to, such as an unknown column."""
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Whatever a reader raises, as one line that names the file."""
+    try:
+        yield
+    except SelectionError as error:
+        raise SelectionError(f"{name}: {error}") from error
+    except Exception as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        line = " ".join(reason.split()) or type(error).__name__
+        raise DataError(f"{name}: {line[:400]}") from error
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, or a stream that comes only once (format "pipe", path "-" for stdin)."""
+
+    name: str
+    format: str
+    path: str
+    filesystem: Any = None
+    size: int | None = None
+
+    @property
+    def local(self) -> bool:
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    @property
+    def packed(self) -> bool:
+        return self.path.lower().endswith(COMPRESSED)
+
+    def open(self) -> Any:
+        return self.filesystem.open_input_file(self.path)
+
+
+def format_of(path: str) -> str | None:
+    """The format that a file's ending tells, None where it tells none."""
+    stem, ending = os.path.splitext(path.lower())
+    if ending not in COMPRESSED:
+        return ENDINGS.get(ending)
+    inner = ENDINGS.get(os.path.splitext(stem)[1])
+    return inner if inner in ("csv", "json") else None
+
+
+def source_of(name: str, filesystem: Any, path: str, size: int) -> Source:
+    if size == 0:
+        raise DataError("the file is empty")
+    kind = format_of(path)
+    if kind is None:
+        with filesystem.open_input_stream(path, compression=None) as file:
+            start = file.read(8)
+        kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None)
+    if kind is None:
+        raise SelectionError(f"unknown kind of file; known are {' '.join(ENDINGS)}")
+    return Source(name, kind, path, filesystem, size)
+
+
+def find(names: Sequence[str]) -> list[Source]:
+    """The sources that names stand for: files, folders (in depth), globs, URIs, "-"."""
+    found: list[Source] = []
+    for name in names:
+        with naming(name):
+            sources = list(_sources(name))
+            if not sources:
+                raise DataError("no data file is there")
+            for source in sources:
+                if source in found:
+                    raise SelectionError("named twice, its rows would count twice")
+                found.append(source)
+    if len(found) > 1 and any(source.format == "npy" for source in found):
+        raise SelectionError("a .npy file is evaluated alone; several go into .npz files")
+    return found
+
+
+def _sources(name: str) -> Iterator[Source]:
+    if name == "-":
+        yield Source("standard input", "pipe", "-")
+        return
+    scheme, colon, _ = name.partition("://")
+    filesystem, path = fs.FileSystem.from_uri(name) if colon else (fs.LocalFileSystem(), name)
+    [info] = filesystem.get_file_info([path])
+    magic = re.search(r"[*?[]", path)
+    if info.type == fs.FileType.Unknown:  # a named pipe, such as the shell's <(command)
+        yield Source(name, "pipe", path)
+        return
+    if info.type == fs.FileType.File:
+        infos = [info]
+    elif info.type == fs.FileType.Directory:
+        infos = [i for i in _listing(filesystem, path, True) if format_of(i.path)]
+    elif magic is None:
+        raise DataError("no such file")
+    elif not colon:
+        for match in sorted(glob.glob(path, recursive=True)):
+            yield from _sources(match)
+        return
+    else:
+        base = path[: magic.start()].rpartition("/")[0]
+        infos = _listing(filesystem, base, "/" in path[len(base) + 1 :])
+        infos = [i for i in infos if PurePosixPath(i.path).match(path)]
+    for info in infos:
+        shown = f"{scheme}://{info.path.lstrip('/')}" if colon else info.path
+        yield source_of(shown, filesystem, info.path, info.size)
+
+
+def _listing(filesystem: Any, folder: str, deep: bool) -> list[Any]:
+    """Files in a folder by name, but for those that writers hide with "_" or "."."""
+    infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=deep))
+    shown = [i for i in infos if not re.search(r"/[_.]", f"/{i.path[len(folder) :].lstrip('/')}")]
+    return sorted((i for i in shown if i.type == fs.FileType.File), key=lambda i: str(i.path))
+
+
+# ----------------------------------------------------------------------------- tables
+
+
+class Table:
+    """One source, opened. Where ``typed`` is false, types are guesses from its start; where
+    ``bare`` is true, even text and numbers are told apart by their looks alone."""
+
+    typed = True
+    bare = False
+    schema: Any
+
+    def names(self) -> list[str]:
+        return list(self.schema.names)
+
+    def type(self, name: str) -> Any:
+        found = self.schema.field(name).type
+        return getattr(found, "storage_type", found)  # of tensors
+
+    def width(self, name: str) -> int:
+        """Length of the lists in a list column, 1 where only reading would tell."""
+        return int(getattr(self.type(name), "list_size", 1) or 1)
+
+    def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
+        """Batches of at most ``rows`` rows with the columns of ``types``, and the fraction
+        of the source that ends with each (None where nobody knows)."""
+        raise NotImplementedError
+
+
+def _slices(batch: Any, rows: int) -> Iterator[Any]:
+    return (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
+
+
+class ParquetTable(Table):
+    def __init__(self, source: Source) -> None:
+        # A buffer per column instead of the column's whole row group: memory then depends
+        # neither on the size of row groups nor, much, on the number of columns.
+        self._file = parquet.ParquetFile(
+            source.open(), buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True
+        )
+        self.schema = self._file.schema_arrow
+
+    def width(self, name: str) -> int:
+        if pa.types.is_list(self.type(name)) or pa.types.is_large_list(self.type(name)):
+            for batch in self._file.iter_batches(100, columns=[name]):
+                lengths: list[int] = batch.column(0).value_lengths().drop_null().to_pylist()
+                return max([1, *lengths])
+        return super().width(name)
+
+    def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
+        done = 0
+        # Arrow's threads would only take the cores that the caller works on.
+        for batch in self._file.iter_batches(rows, columns=list(types), use_threads=False):
+            done += batch.num_rows
+            yield batch, done / self._file.metadata.num_rows
+
+
+class ArrowTable(Table):
+    """Arrow IPC, the file format (``_file``) or the stream format."""
+
+    def __init__(self, source: Source, pipe: Any = None) -> None:
+        self._size, self._map, self._file = source.size, None, None
+        if pipe is not None:
+            self._input = pipe
+        elif source.local:
+            with open(source.path, "rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._input = pa.BufferReader(pa.py_buffer(self._map))
+        else:
+            self._input = source.open()
+        if pipe is None and self._input.read(6) == ARROW_FILE:
+            self._file = ipc.open_file(self._input)
+            self.schema = self._file.schema
+        else:
+            if pipe is None:
+                self._input.seek(0)
+            self._stream = ipc.open_stream(self._input)
+            self.schema = self._stream.schema
+
+    def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
+        for batch, fraction in self._batches(list(types)):
+            for part in _slices(batch.select(list(types)), rows):
+                part.validate(full=True)  # from here on offsets are believed
+                yield part, fraction
+                _release(self._map)
+
+    def _batches(self, names: list[str]) -> Batches:
+        if self._file is None:
+            for batch in self._stream:
+                yield batch, self._input.tell() / self._size if self._size else None
+            return
+        count, file = self._file.num_record_batches, self._file
+        # Arrow copies the columns it is asked for, even out of a mapped file, and else unpacks
+        # all columns: the first is cheap for batches of common size, the second for huge ones.
+        if self._map is None or len(self._map) < BATCH_BYTES * count:
+            wanted = [self.schema.get_field_index(name) for name in names]
+            options = ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
+            file = ipc.open_file(self._input, options=options)
+        for i in range(count):
+            yield file.get_batch(i), (i + 1) / count
+
+
+class TextTable(Table):
+    """CSV and JSON lines, parsed in blocks of whole rows that are cut here: Arrow's own
+    streaming reader calls back from threads that can outlive the program's end."""
+
+    typed = False
+
+    def __init__(self, source: Source, stream: Any = None) -> None:
+        # Arrow unpacks what ends in .gz and the like.
+        self._stream = stream or source.filesystem.open_input_stream(source.path)
+        self._size = None if source.packed else source.size
+        self._comma = "\t" if ".tsv" in os.path.basename(source.path.lower()) else ","
+        self._blocks = self._cut()
+        self._first = next(self._blocks, b"")
+        self.schema = self._table(self._first, {}, 0).schema
+
+    def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
+        done = size = 0
+        for block in itertools.chain([self._first], self._blocks):
+            table = self._table(block, types, done)
+            size += len(block)
+            for batch in table.select(list(types)).combine_chunks().to_batches():
+                for part in _slices(batch, rows):
+                    yield part, min(1.0, size / self._size) if self._size else None
+            done += table.num_rows
+
+    def _cut(self) -> Iterator[bytes]:
+        block = b""
+        while more := self._stream.read(TEXT_BLOCK):
+            block += more
+            if end := self._end(block):
+                yield block[:end]
+                block = block[end:]
+        if block.strip():
+            yield block
+
+    def _table(self, block: bytes, types: Mapping[str, Any], rows: int) -> Any:
+        try:
+            return self._parse(block, types)
+        except pa.ArrowInvalid as error:
+            raise DataError(self._explained(str(error), rows, block is self._first)) from error
+
+    def _end(self, block: bytes) -> int:
+        """Where the last row that is whole ends, 0 if there is none."""
+        raise NotImplementedError
+
+    def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
+        """The columns of ``types``, or all, with types as they seem, where that is empty."""
+        raise NotImplementedError
+
+    def _explained(self, message: str, rows: int, first: bool) -> str:
+        """Arrow's message with rows as we count them and columns by name."""
+        raise NotImplementedError
+
+
+class CsvTable(TextTable):
+    bare = True
+
+    def _end(self, block: bytes) -> int:
+        end = block.rfind(b"\n") + 1
+        quotes = block.count(b'"', 0, end)
+        while quotes % 2 and end:  # this line ends within quotes
+            before = block.rfind(b"\n", 0, end - 1) + 1
+            quotes -= block.count(b'"', before, end)
+            end = before
+        if end == 0 and len(block) >= 16 * TEXT_BLOCK:  # no quote, but some stray character
+            return block.rfind(b"\n") + 1
+        return end
+
+    def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
+        names = None if block is self._first else self.schema.names
+        # Without threads errors come with their row, and reading is no slower.
+        read = csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
+        parse = csv.ParseOptions(delimiter=self._comma, newlines_in_values=True)
+        convert = csv.ConvertOptions(
+            column_types=types,
+            include_columns=list(types),
+            null_values=["", "NA", "N/A", "NULL", "null"],  # "nan" is a number here
+        )
+        return csv.read_csv(pa.BufferReader(block), read, parse, convert)
+
+    def _explained(self, message: str, rows: int, first: bool) -> str:
+        def place(match: re.Match[str]) -> str:
+            # Arrow's row #1 may be the header.
+            row = f"row {rows - 1 - first + int(match[2])}: "
+            return row + f"column '{self.schema.names[int(match[1])]}': " if match[1] else row
+
+        return re.sub(r"(?:In CSV column #(\d+): )?Row #(\d+): ", place, message)
+
+
+class JsonTable(TextTable):
+    def _end(self, block: bytes) -> int:
+        return block.rfind(b"\n") + 1
+
+    def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
+        parse = json.ParseOptions(
+            explicit_schema=pa.schema(list(types.items())) if types else None,
+            unexpected_field_behavior="ignore" if types else "infer",
+        )
+        read = json.ReadOptions(use_threads=False, block_size=len(block) + 1)
+        return json.read_json(pa.BufferReader(block), read, parse)
+
+    def _explained(self, message: str, rows: int, first: bool) -> str:
+        return re.sub(r"in row (\d+)", lambda m: f"in row {rows + int(m[1])}", message)
+
+
+class _Pipe:
+    """Standard input or a named pipe, as Arrow reads streams. Waiting for bytes ends when
+    ``stopped`` is set: a thread stuck in a read would keep the program from leaving."""
+
+    closed = False
+
+    def __init__(self, path: str, stopped: threading.Event) -> None:
+        self._fd = 0 if path == "-" else os.open(path, os.O_RDONLY)
+        self._stopped = stopped
+        self._head = b""
+
+    def peek(self, size: int) -> bytes:
+        self._head = self.read(size)
+        return self._head
+
+    def read(self, size: int) -> bytes:
+        parts, self._head = [self._head[:size]], self._head[size:]
+        size -= len(parts[0])
+        while size and not self._stopped.is_set():
+            if os.name == "nt" or select.select([self._fd], [], [], 0.1)[0]:
+                parts.append(os.read(self._fd, size))
+                if not parts[-1]:
+                    break
+                size -= len(parts[-1])
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class NumpyTable(Table):
+    """A .npy file, named as it is, and the .npy files beside it, named by their paths; or a
+    .npz file, its members named without their .npy."""
+
+    def __init__(self, source: Source, beside: Sequence[str]) -> None:
+        self._rows: dict[str, _Rows] = {}
+        if source.format == "npy":
+            self._rows[source.name] = _Rows(source.path, None if source.local else source.open())
+            self._rows |= {path: _Rows(path) for path in beside}
+            return
+        archive = zipfile.ZipFile(source.open())
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if source.local and member.compress_type == zipfile.ZIP_STORED:
+                self._rows[name] = _Rows(source.path, None, _offset(source.path, member))
+            else:
+                self._rows[name] = _Rows(source.path, archive.open(member))
+
+    def names(self) -> list[str]:
+        return list(self._rows)
+
+    def type(self, name: str) -> Any:
+        return self._rows[name].type()
+
+    def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
+        arrays = [self._rows[name] for name in types]
+        total = arrays[0].shape[0]
+        for name, array in zip(types, arrays, strict=True):
+            if array.shape[0] != total:
+                raise DataError(f"{name} has {array.shape[0]} rows, {next(iter(types))} {total}")
+        for stop in range(rows, total + rows, rows):
+            count = min(rows, total - stop + rows)
+            batch = [array.take(count) for array in arrays]
+            yield pa.RecordBatch.from_arrays(batch, list(types)), min(1.0, stop / total)
+            for array in arrays:
+                _release(array.map)
+
+
+def _offset(path: str, member: zipfile.ZipInfo) -> int:
+    """Where the bytes of an unpacked member of a local archive begin."""
+    with open(path, "rb") as file:
+        file.seek(member.header_offset + 26)
+        name, extra = np.frombuffer(file.read(4), "<u2").tolist()
+    return member.header_offset + 30 + int(name) + int(extra)
+
+
+class _Rows:
+    """The rows of one array, in order: of a stream, or memory-mapped from ``offset`` on."""
+
+    def __init__(self, path: str, stream: Any = None, offset: int = 0) -> None:
+        self._stream, self._done, self.map = stream, 0, None
+        if stream is not None:
+            self.shape, self._fortran, self._dtype = _header(stream)
+            return
+        with open(path, "rb") as file:
+            file.seek(offset)
+            self.shape, self._fortran, self._dtype = _header(file)
+            start = file.tell()
+        self._array: Array = np.empty(self.shape, self._dtype) if 0 in self.shape else np.empty(0)
+        if 0 not in self.shape and not self._dtype.hasobject:
+            order: Literal["F", "C"] = "F" if self._fortran else "C"
+            self._array = np.memmap(path, self._dtype, "r", start, self.shape, order)
+            self.map = self._array.base
+
+    def type(self) -> Any:
+        if len(self.shape) not in (1, 2) or self._dtype.hasobject:
+            raise DataError(f"an array of {self._dtype} of shape {self.shape} is no column")
+        return _arrow(np.empty((0, *self.shape[1:]), self._dtype)).type
+
+    def take(self, count: int) -> Any:
+        start, self._done = self._done, self._done + count
+        if self._stream is None:
+            return _arrow(self._array[start : self._done])
+        if self._fortran and len(self.shape) == 2:
+            raise DataError("an array in Fortran order can be read from an unpacked file only")
+        size = count * self._dtype.itemsize * int(np.prod(self.shape[1:]))
+        data = self._stream.read(size)
+        if len(data) < size:
+            raise DataError("the file ends before its array does")
+        return _arrow(np.frombuffer(data, self._dtype).reshape(count, *self.shape[1:]))
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    if np.lib.format.read_magic(file) == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    return np.lib.format.read_array_header_2_0(file)
+
+
+def _arrow(array: Array) -> Any:
+    array = np.require(array, array.dtype.newbyteorder("="), ["C", "ALIGNED"])
+    line = array.reshape(-1).view(np.uint8 if array.dtype == bool else array.dtype)
+    if line.dtype.kind in "fiu":
+        type_ = pa.from_numpy_dtype(line.dtype)
+        values = pa.Array.from_buffers(type_, len(line), [None, pa.py_buffer(line)])
+    else:
+        values = pa.array(line)
+    return values if array.ndim == 1 else pa.FixedSizeListArray.from_arrays(values, array.shape[1])
+
+
+def _release(mapped: Any) -> None:
+    """Give back the pages read so far; they are the file's and return when touched."""
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def open_table(source: Source, beside: Sequence[str], stopped: threading.Event) -> Table:
+    if source.format != "pipe":
+        if source.format in ("npy", "npz"):
+            return NumpyTable(source, beside)
+        tables: dict[str, Callable[[Source], Table]]
+        tables = {"parquet": ParquetTable, "arrow": ArrowTable, "csv": CsvTable, "json": JsonTable}
+        return tables[source.format](source)
+    pipe = _Pipe(source.path, stopped)
+    start = pipe.peek(8)
+    kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "csv")
+    if not start:
+        raise DataError("nothing came")
+    if kind not in ("arrow", "csv"):
+        raise DataError(f"{kind} cannot be read from a pipe: give its file")
+    if start.startswith(ARROW_FILE):
+        pipe.read(8)  # after its magic, the file format is a stream
+    if kind == "csv":
+        return CsvTable(source, pipe)
+    return ArrowTable(source, pa.PythonFile(pipe, "r"))
