@@ -50,7 +50,8 @@ def losses() -> None:
         labels = rng.integers(0, classes, len(logits))
         x, y = torch.from_numpy(logits), torch.from_numpy(labels)
         row(
-            f"cross_entropy, 80 MB of float32, C = {classes}", logits.size,
+            f"cross_entropy, 80 MB of float32, C = {classes}",
+            logits.size,
             lambda logits=logits, labels=labels: ce.MulticlassCrossEntropy(kind="logits").update(logits, labels),
             lambda x=x, y=y: F.cross_entropy(x, y),
         )
@@ -64,7 +65,8 @@ def losses() -> None:
     ):
         x = torch.from_numpy(preds)
         row(
-            f"binary cross-entropy, 4M float32 {kind}", preds.size,
+            f"binary cross-entropy, 4M float32 {kind}",
+            preds.size,
             lambda kind=kind, preds=preds: ce.BinaryCrossEntropy(kind=kind).update(preds, outcomes),
             lambda rival=rival, x=x: rival(x, y),
         )
@@ -91,9 +93,12 @@ def memory_of_eval() -> None:
 
     rng = np.random.default_rng(0)
     million = 1_000_000
-    table = pa.table({
-        "p": rng.uniform(size=million).astype(np.float32), "y": rng.integers(0, 2, million).astype(np.int8),
-    })
+    table = pa.table(
+        {
+            "p": rng.uniform(size=million).astype(np.float32),
+            "y": rng.integers(0, 2, million).astype(np.int8),
+        }
+    )
     print()
     for groups in (2, 20):
         with tempfile.TemporaryDirectory() as folder:
@@ -102,14 +107,26 @@ def memory_of_eval() -> None:
                 for _ in range(groups):
                     writer.write_table(table, row_group_size=million)
             command = [
-                sys.executable, "-m", "streamce", "eval", str(path), "--task", "binary", "--target", "y", "--preds", "p",
+                sys.executable,
+                "-m",
+                "streamce",
+                "eval",
+                str(path),
+                "--task",
+                "binary",
+                "--target",
+                "y",
+                "--preds",
+                "p",
             ]
             measure = (
                 "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
                 "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
             )
             start = time.perf_counter()
-            found = subprocess.run([sys.executable, "-c", measure, *command], check=True, capture_output=True, text=True)
+            found = subprocess.run(
+                [sys.executable, "-c", measure, *command], check=True, capture_output=True, text=True
+            )
             seconds = time.perf_counter() - start
         unit = 1024 if sys.platform != "darwin" else 1
         print(

@@ -101,13 +101,45 @@ if __name__ == "__main__":
     print("/* Written by tools/fit_polynomials.py: minimax coefficients, lowest degree first. */")
     print("#ifndef STREAMCE_POLYNOMIALS_H\n#define STREAMCE_POLYNOMIALS_H")
     for name, type_, degree in (("EXP32", "float", 4), ("EXP64", "double", 9)):
-        fit(name, "(e^r - 1 - r) / r^2, |r| <= ln(2)/2", type_, exp_rest,
-            lambda r: (r**2 + FLOOR * half**2) / mp.exp(r), -half, half, degree)
+        fit(
+            name,
+            "(e^r - 1 - r) / r^2, |r| <= ln(2)/2",
+            type_,
+            exp_rest,
+            lambda r: (r**2 + FLOOR * half**2) / mp.exp(r),
+            -half,
+            half,
+            degree,
+        )
     s = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
-    fit("LOG64", "(2 atanh(s)/s - 2) / z, z = s^2, 1+f between sqrt(1/2) and sqrt(2)", "double",
-        atanh_rest, lambda z: z + FLOOR * s**2, 0, s**2 * mp.mpf("1.0001"), 6)
-    fit("LOG32", "(2 atanh(s)/s - 2) / z, z = s^2, 1+f between 1 and 2", "float",
-        atanh_rest, lambda z: z + FLOOR / 9, 0, mp.mpf(1) / 9, 4)
-    fit("DECAY64", "(1 - e^-z) / z, 0 <= z <= ln 2", "double",
-        decay, lambda z: 1 / decay(z), 0, mp.log(2) * mp.mpf("1.0001"), 11)
+    fit(
+        "LOG64",
+        "(2 atanh(s)/s - 2) / z, z = s^2, 1+f between sqrt(1/2) and sqrt(2)",
+        "double",
+        atanh_rest,
+        lambda z: z + FLOOR * s**2,
+        0,
+        s**2 * mp.mpf("1.0001"),
+        6,
+    )
+    fit(
+        "LOG32",
+        "(2 atanh(s)/s - 2) / z, z = s^2, 1+f between 1 and 2",
+        "float",
+        atanh_rest,
+        lambda z: z + FLOOR / 9,
+        0,
+        mp.mpf(1) / 9,
+        4,
+    )
+    fit(
+        "DECAY64",
+        "(1 - e^-z) / z, 0 <= z <= ln 2",
+        "double",
+        decay,
+        lambda z: 1 / decay(z),
+        0,
+        mp.log(2) * mp.mpf("1.0001"),
+        11,
+    )
     print("\n#endif")
