@@ -226,9 +226,9 @@ import streamce
 
 sklearn.metrics.log_loss = sklearn.metrics._classification.log_loss = streamce.log_loss
 """
-# The alias y_pred is not wanted; the array API needs libraries beyond NumPy; d2_log_loss_score
-# has tests of its own, of which two compare it with log_loss.
-CHOSEN = "log_loss and not y_pred_deprecation and not array_api and not d2"
+# The alias y_pred is not wanted; the array API and the data frames need libraries beyond NumPy;
+# d2_log_loss_score has tests of its own, of which two compare it with log_loss.
+CHOSEN = "log_loss and not y_pred_deprecation and not array_api and not dataframe and not d2"
 ALSO = ["test_d2_log_loss_score", "test_d2_log_loss_score_missing_labels"]
 WHERE = "sklearn.metrics.tests"
 
