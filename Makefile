@@ -20,7 +20,7 @@ test-peers: .venv/.peers
 lint: .venv/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint streamce
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint streamce
 	$(BIN)/mypy
 
 bench: .venv/.peers
