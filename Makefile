@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
 
-.PHONY: demo test test-peers lint bench dist clean
+.PHONY: demo show test test-peers lint bench dist clean
 
 demo: .venv/.cli
-	@echo; echo "Handwritten digits, ten classes (examples/digits.parquet):"; echo
-	@$(BIN)/streamce eval examples/digits.parquet --task multiclass --target label --preds 'p_*'
-	@echo; echo "Breast cancer, two outcomes (examples/breast_cancer.csv):"; echo
-	@$(BIN)/streamce eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits
+	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
+
+show:
+	@echo; echo "Handwritten digits, ten classes:"; echo
+	@$(STREAMCE) eval examples/digits.parquet --task multiclass --target label --preds 'p_*'
+	@echo; echo "Breast cancer, two outcomes:"; echo
+	@$(STREAMCE) eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits
 
 test: .venv/.test
 	$(BIN)/python -m pytest --ignore=tests/peers
@@ -32,7 +35,7 @@ dist: .venv/.build
 	$(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/pip install -q "$$(ls dist/*.whl)[cli]"
-	cd build/empty && bin/streamce eval ../../examples/digits.parquet --task multiclass --target label --preds 'p_*'
+	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 
 # One stamp per extra, older than the sources it was built from.
 .venv/.cli .venv/.test .venv/.peers .venv/.lint .venv/.build: .venv/.%: $(SOURCES) | .venv/bin/python
