@@ -9,9 +9,15 @@
 
 from streamce.errors import InputError
 from streamce.losses import binary_cross_entropy, cross_entropy, multilabel_cross_entropy
-from streamce.metrics import BinaryCrossEntropy, MeanLoss, MulticlassCrossEntropy, MultilabelCrossEntropy
+from streamce.metrics import (
+    BinaryCrossEntropy,
+    MeanLoss,
+    MulticlassCrossEntropy,
+    MultilabelCrossEntropy,
+    from_bytes,
+    load,
+)
 from streamce.sklearn_log_loss import log_loss
-from streamce.state import from_bytes, load
 from streamce.summary import Summary
 from streamce.threads import set_num_threads
 

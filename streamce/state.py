@@ -25,13 +25,10 @@ import json
 import os
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from streamce.core.ledger import COUNTER_NAMES, SUM_NAMES, Ledger, State
 from streamce.errors import InputError
-
-if TYPE_CHECKING:
-    from streamce.metrics.base import Metric
 
 MAGIC = b"streamce"
 VERSION = 1
@@ -61,14 +58,14 @@ def encode(name: str, options: dict[str, Any], state: State) -> bytes:
 
 
 def _encode(name: str, options: dict[str, Any], ledgers: list[tuple[int, dict[str, dict[int, int]]]]) -> bytes:
-    encoded = _header(name, options)
+    encoded = header(name, options)
     parts = [MAGIC, struct.pack("<HI", VERSION, len(encoded)), encoded]
     for size, columns in ledgers:
         parts += _ledger(size, columns)
     return b"".join(parts)
 
 
-def _header(name: str, options: dict[str, Any]) -> bytes:
+def header(name: str, options: dict[str, Any]) -> bytes:
     header = {"metric": name, "options": options}
     return json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
@@ -119,8 +116,8 @@ def _body(body: bytes) -> tuple[str, dict[str, Any], State]:
     if version != VERSION:
         raise ValueError(f"it has format version {version}, and this release reads {VERSION}")
     at = len(MAGIC) + 6
-    header = json.loads(body[at : at + length].decode())
-    name, options = header["metric"], header["options"]
+    said = json.loads(body[at : at + length].decode())
+    name, options = said["metric"], said["options"]
     if not isinstance(name, str) or not isinstance(options, dict):
         raise ValueError("its header names no metric and options")
     ledgers, at = [], at + length
@@ -200,63 +197,3 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def from_bytes(data: bytes | bytearray | memoryview) -> Metric:
-    """The metric whose ``to_bytes()`` gave ``data``.
-
-    Options that change no loss (``axis``, ``threads``, ``invalid``) are the defaults again.
-
-    Raises
-    ------
-    InputError
-        If the bytes are damaged, cut short, foreign or of a version that is not known.
-
-    Examples
-    --------
-    >>> import streamce as ce
-    >>> metric = ce.BinaryCrossEntropy().update([0.25, 0.5], [0, 1])
-    >>> ce.from_bytes(metric.to_bytes()) == metric
-    True
-    """
-    from streamce.metrics import METRICS
-
-    name, options, state = decode(data)
-    if name not in METRICS:
-        raise InputError(f"state is of a metric {name!r}, which this release does not know", argument="state")
-    try:
-        metric = METRICS[name]._of(options)
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise InputError(f"state has options that make no sense: {error}", argument="state") from None
-    if _header(name, metric._of_the_loss()) != _header(name, options):
-        raise InputError(f"state has other options than a {name} writes: {sorted(options)}", argument="state")
-    metric._state = state
-    metric._check_cells()
-    return metric
-
-
-def load(path: str | os.PathLike[str]) -> Metric:
-    """The metric that ``save(path)`` wrote; see :func:`from_bytes`.
-
-    Raises
-    ------
-    InputError
-        If the file holds no intact state.
-    OSError
-        If it cannot be read.
-
-    Examples
-    --------
-    >>> import tempfile, streamce as ce
-    >>> metric = ce.BinaryCrossEntropy().update([0.25, 0.5], [0, 1])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     metric.save(folder + "/monday.state")
-    ...     ce.load(folder + "/monday.state") == metric
-    True
-    """
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        return from_bytes(data)
-    except InputError as error:
-        raise InputError(f"{os.fspath(path)}: {error}", argument="path") from None

@@ -5,17 +5,14 @@ from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
-
-# By the name that state bytes have for them.
-METRICS: dict[str, type[Metric]] = {
-    cls.__name__: cls for cls in (BinaryCrossEntropy, MeanLoss, MulticlassCrossEntropy, MultilabelCrossEntropy)
-}
+from streamce.metrics.restore import from_bytes, load
 
 __all__ = [
-    "METRICS",
     "BinaryCrossEntropy",
     "MeanLoss",
     "Metric",
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
+    "from_bytes",
+    "load",
 ]

@@ -121,24 +121,27 @@ class Metric:
         return type(self)(**self._options)
 
     def _merge(self, other: Any, sign: int) -> Self:
-        if type(other) is not type(self):
-            raise InputError(
-                f"a {type(self).__name__} and a {type(other).__name__} do not add up: expected two of one kind",
-                argument="other",
-            )
-        ours, theirs = self._of_the_loss(), other._of_the_loss()
-        for name in {**ours, **theirs}:  # the kind first: other options hang on it
-            if ours.get(name) != theirs.get(name):
-                raise InputError(
-                    f"{name} is {ours.get(name)!r} in one metric and {theirs.get(name)!r} in the other: "
-                    "their losses do not add up",
-                    argument=name,
-                )
+        self._fits(type(other).__name__, other._of_the_loss() if isinstance(other, Metric) else {})
         try:
             self._state.merge(other._state, sign)
         except ValueError as error:
             raise InputError(str(error), argument="other") from None
         return self
+
+    def _fits(self, name: str, theirs: dict[str, Any]) -> None:
+        """Raises unless a metric of this name and these options has the same losses."""
+        if name != type(self).__name__:
+            raise InputError(
+                f"a {type(self).__name__} and a {name} do not add up: expected two of one kind", argument="other"
+            )
+        ours = self._of_the_loss()
+        for option in {**ours, **theirs}:  # the kind first: other options hang on it
+            if ours.get(option) != theirs.get(option):
+                raise InputError(
+                    f"{option} is {ours.get(option)!r} in one metric and {theirs.get(option)!r} in the other: "
+                    "their losses do not add up",
+                    argument=option,
+                )
 
     def merge(self, *others: Self) -> Self:
         """Add the states of ``others`` to this one, in place."""
@@ -196,8 +199,9 @@ class Metric:
         """Take over the state of a metric with the same options."""
         if not isinstance(state_dict, dict) or "state" not in state_dict:
             raise InputError("state_dict has no key 'state': expected what state_dict() gave", argument="state_dict")
-        saved = state.from_bytes(state_dict["state"])
-        self._state = self._empty()._merge(saved, 1)._state
+        name, options, found = state.decode(state_dict["state"])
+        self._fits(name, options)
+        self._take(found)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self._options, self.to_bytes())
@@ -207,13 +211,14 @@ class Metric:
         given = [f"{name}={value!r}" for name, value in self.options.items() if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(given)})"
 
-    def _check_cells(self) -> None:
-        """Raises if a state read from bytes does not fit the options."""
-        if self._state.cells is not None and not self._pipeline.per_cell:
+    def _take(self, found: State) -> None:
+        """Takes over a state read from bytes."""
+        if found.cells is not None and not self._pipeline.per_cell:
             raise InputError("state has sums by class or label, which its options do not ask for", argument="state")
+        self._state = found
 
 
 def _unpickle(cls: type[Metric], options: dict[str, Any], data: bytes) -> Metric:
     metric = cls(**options)
-    metric._state = state.decode(data)[2]
+    metric._take(state.decode(data)[2])
     return metric
