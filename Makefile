@@ -32,7 +32,9 @@ bench: .venv/.peers
 # The sdist and a wheel built from it; the wheel alone, in an empty environment, runs the demo.
 dist: .venv/.build
 	rm -rf dist build/empty
-	$(BIN)/python -m build --outdir dist .
+	mkdir -p build
+	$(BIN)/python -m build --outdir dist . > build/log || (cat build/log; false)
+	@! tar tzf dist/*.tar.gz | grep -E '/streamce/core/[a-z]+\.c$$|\.so$$' # no build products
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/pip install -q "$$(ls dist/*.whl)[cli]"
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce

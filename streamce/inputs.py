@@ -154,7 +154,8 @@ def shapes(preds: tuple[int, ...], target: tuple[int, ...], labels: tuple[int, .
 
 
 def weight_shape(weight: tuple[int, ...], samples: tuple[int, ...]) -> InputError:
-    expected = f"one weight per sample, shape {samples}" if samples else "one number, as for any single sample"
+    each = f"one weight per sample, shape {samples}, or one per loss"
+    expected = each if samples else "one number, as for any single sample"
     return fault("weight", f"has shape {weight}", expected, value=weight)
 
 

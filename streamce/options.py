@@ -26,7 +26,11 @@ def one_of(names: tuple[str, ...], name: str, value: Any) -> None:
 
 def plain(options: dict[str, Any]) -> dict[str, Any]:
     """The options of a metric as plain values, which states and pickles hold; InputError for any without sense."""
-    return {name: CHECKS[name](name, value) for name, value in options.items()}
+    found = {name: CHECKS[name](name, value) for name, value in options.items()}
+    largest = [np.max(found[name]) for name in ("class_weight", "pos_weight") if found.get(name) is not None]
+    if len(largest) == 2 and not largest[0] <= LARGEST / max(1.0, largest[1]):
+        raise inputs.fault("pos_weight", "times class_weight exceeds float64", "smaller weights")
+    return found
 
 
 def _name(*names: str) -> Any:
@@ -41,7 +45,7 @@ def _real(most: float, expected: str) -> Any:
     def check(name: str, value: Any) -> float:
         number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
         require(number and 0 <= value <= most, name, value, expected)
-        return float(value)
+        return float(value) + 0.0  # -0.0 is 0.0
 
     return check
 
@@ -70,7 +74,7 @@ def _weights(name: str, value: Any, *, one: bool = False) -> float | tuple[float
     shaped = (found.ndim == 1 and found.size > 0) or (one and found.ndim == 0)
     expected = "a number, or a sequence of numbers" if one else "a sequence of numbers"
     require(shaped and found.dtype.kind in "fiu", name, value, expected)
-    listed = tuple(float(weight) for weight in found.flat)
+    listed = tuple(float(weight) + 0.0 for weight in found.flat)
     for i, weight in enumerate(listed):
         if not 0 <= weight <= LARGEST:
             index = (i,) if found.ndim else None
@@ -82,7 +86,7 @@ CHECKS: dict[str, Any] = {
     "axis": _whole(-64, 64, "an axis of preds"),
     "class_weight": _weights,
     "eps": _real(1 - 2**-53, "a probability below 1, or 0 for no floor"),
-    "ignore_index": _whole(-(2**63), 2**63, "an integer that fits int64, or None", none=True),
+    "ignore_index": _whole(-(2**63), 2**63 - 1, "an integer that fits int64, but for the largest, or None", none=True),
     "invalid": _name("raise", "skip"),
     "kind": _name(*KINDS),
     "label_smoothing": _real(1, "a number between 0 and 1"),

@@ -178,19 +178,18 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Puts ``data`` at ``path``, whole or not at all, and waits until it is on the disk."""
     folder = os.path.dirname(os.path.abspath(os.fsdecode(path)))
     temporary = os.path.join(folder, f".streamce-{os.getpid()}-{os.urandom(8).hex()}.tmp")
-    with open(temporary, "xb") as file:
-        try:
+    try:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            file.close()
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                file.close()
-            with suppress(FileNotFoundError):  # interrupted when it had its name already
-                os.unlink(temporary)
-            raise
+        os.replace(temporary, path)
+    except BaseException as error:  # an interrupt too, wherever it comes
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is not None:
+            error.filename, error.filename2 = os.fsdecode(path), None
+        raise
     if os.name == "posix":  # the new name has to reach the disk too
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -9,6 +9,7 @@ Sampling Techniques, 1977, chapter 6):
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 from streamce.core import kernels
@@ -140,7 +141,7 @@ def _causes(summary: Summary) -> str:
 def quotient(numerator: int, denominator: int) -> float:
     """The exact quotient rounded once: inf where it exceeds float64, nan for 0 / 0."""
     if denominator == 0:
-        return math.nan if numerator == 0 else math.copysign(math.inf, numerator)
+        return math.nan if numerator == 0 else math.inf if numerator > 0 else -math.inf
     try:
         return numerator / denominator
     except OverflowError:
@@ -175,6 +176,8 @@ def check(ledger: Ledger, cell: int = 0) -> None:
             raise InputError(
                 f"{name} is {number}: more was taken away than had been added", argument=name, value=number
             )
+    if _weight(ledger, cell) < 0:
+        raise InputError("weight is negative: more was taken away than had been added", argument="weight")
 
 
 def _weight(ledger: Ledger, cell: int) -> int:
@@ -210,13 +213,14 @@ def stderr(ledger: Ledger, cell: int = 0) -> float:
 
 def summarise(ledger: Ledger, cell: int = 0, *, level: float = 0.95) -> Summary:
     """The summary of one cell."""
-    if not (isinstance(level, (int, float)) and 0 < level < 1):
+    if not (isinstance(level, Real) and 0 < level < 1):
         raise InputError(f"level is {level!r}: expected a number between 0 and 1", argument="level", value=level)
+    level = float(level)
     from statistics import NormalDist  # here: it is slow to import
 
     middle, error = mean(ledger, cell), stderr(ledger, cell)
     margin = NormalDist().inv_cdf(0.5 + level / 2) * error
-    infinite = _infinite(ledger, cell, "n")
+    total, weight = _infinite(ledger, cell, "n"), _infinite(ledger, cell, "d")
     counts = {
         name: ledger.integer(name, cell)
         for name in ("count", "samples", "ignored", "floored", "infinite", "unnormalised", *INVALID)
@@ -228,8 +232,8 @@ def summarise(ledger: Ledger, cell: int = 0, *, level: float = 0.95) -> Summary:
         level=level,
         mean=middle,
         stderr=error,
-        total=infinite if infinite is not None else quotient(ledger.integer("n", cell), GRID),
-        weight=quotient(_weight(ledger, cell), GRID),
+        total=total if total is not None else quotient(ledger.integer("n", cell), GRID),
+        weight=weight if weight is not None else quotient(_weight(ledger, cell), GRID),
         seen=counts["count"] + counts["ignored"] + skipped,
         skipped=skipped,
         bits=middle / LN2,

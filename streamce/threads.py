@@ -26,14 +26,14 @@ _limit: int | None = None
 
 def check(n: Any, name: str) -> int:
     """``n`` as a number of threads."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
         raise InputError(
             f"{name} is {n!r}: expected a whole number of threads, 1 or more",
             argument=name,
             value=n,
             expected="a whole number of threads, 1 or more",
         )
-    return n
+    return int(n)
 
 
 def _available() -> int:

@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -393,3 +395,22 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path):
     with pytest.raises(ce.InputError, match=r"day-7\.state: state is damaged") as caught:
         ce.load(path)
     assert caught.value.argument == "path"
+
+
+def test_an_interrupt_at_any_moment_of_a_save_leaves_no_file(tmp_path):
+    """A signal every few microseconds, for as long as it takes to hit all places."""
+    script = (
+        "import random, signal, sys\n"
+        "from streamce import state\n"
+        "def stop(*_): raise KeyboardInterrupt\n"
+        "signal.signal(signal.SIGALRM, stop)\n"
+        "for _ in range(1500):\n"
+        "    try:\n"
+        "        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 4e-4))\n"
+        "        state.write(sys.argv[1], b'whole')\n"
+        "        signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "    except KeyboardInterrupt:\n"
+        "        pass\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.state")], check=True)
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["a.state"])

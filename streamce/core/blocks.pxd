@@ -22,6 +22,10 @@ cdef enum:
     PREDS_RANGE
     PREDS_SUM
     STATUSES
+    # What is odd about a loss that counts.
+    IS_FLOORED = 1
+    IS_INFINITE = 2
+    IS_UNNORMALISED = 4
 
 
 cdef struct rules:
@@ -59,6 +63,7 @@ cdef struct work:
     int64_t* label
     Py_ssize_t* offset
     uint8_t* status
+    uint8_t* flags         # what was odd about losses that count
     uint8_t* outcome
     char* raw              # gathered preds, in their own dtype
     char* raw_target       # gathered soft targets
@@ -69,9 +74,8 @@ cdef struct work:
     # What the last block came to.
     Py_ssize_t room
     Py_ssize_t phase       # label of the first loss that `factor` is laid out for; -1: not yet
-    const double* terms    # n of each loss
     bint odd               # some status is not COUNTED
-    int64_t[32] count      # oddities of losses that count
+    bint flagged           # some flag is up
     # A sample that goes on in the next block.
     double n_sum, n_lost, d_sum, d_lost
     Py_ssize_t members, missing
@@ -99,6 +103,8 @@ cdef class Blocks:
     cdef void fill(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef int collect(self, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells) except -1 nogil
     cdef Py_ssize_t at_a_time(self) noexcept nogil
+    cdef void flag(self, work* w, Py_ssize_t i, int what) noexcept nogil
+    cdef bint below_floor(self, double p) noexcept nogil
 
     cdef const void* elements_of(self, work* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef const double* doubles_of(self, work* w, view* v, Py_ssize_t at, Py_ssize_t k, double* out) noexcept nogil
@@ -120,9 +126,9 @@ cdef class Blocks:
     cdef void settle_rows(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
     cdef void settle_row(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil
     cdef void smoothed(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
-    cdef void softened(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void softened(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
     cdef void spread_costs(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
-    cdef void count_floored(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
+    cdef void flag_floored(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
 
     cdef void given(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef void weigh(self, work* w, Py_ssize_t k) noexcept nogil

@@ -39,20 +39,21 @@ memset(ONES, 1, BLOCK)
 
 # Rows * classes that are gathered, converted or spread at a time.
 cdef Py_ssize_t SPREAD = 16384
-# A sum per label, once that many losses of each are in a block; one by one below.
-cdef Py_ssize_t WORTH_A_COLUMN = 8
+# Beyond, the bytes of a row's scratch memory are no Py_ssize_t.
+cdef Py_ssize_t MOST_CLASSES = 1 << 48
 
 
 cdef class Vector:
     """Doubles of our own: class weights, factors."""
 
-    def __cinit__(self, values):
-        self.size = len(values)
-        self.at = <double*>malloc(max(1, self.size) * sizeof(double))
+    def __cinit__(self, Py_ssize_t size, double value=0.0):
+        cdef Py_ssize_t i
+        self.size = size
+        self.at = <double*>malloc(max(1, size) * sizeof(double))
         if self.at is NULL:
             raise MemoryError
-        for i in range(self.size):
-            self.at[i] = values[i]
+        for i in range(size):
+            self.at[i] = value
 
     def __dealloc__(self):
         free(self.at)
@@ -89,7 +90,9 @@ cdef class Blocks:
         cdef Py_ssize_t spread = (8 * (wide if spreads else room) + 63) // 64 * 64
         cdef char* at
         memset(w, 0, sizeof(work))
-        w.memory = <char*>malloc(13 * line + 4 * factors * line + 2 * raw + spread + 3 * spreads * spread + 64)
+        if self.preds.v.classes > MOST_CLASSES:
+            return -1
+        w.memory = <char*>malloc(14 * line + 4 * factors * line + 2 * raw + spread + 3 * spreads * spread + 64)
         if w.memory is NULL:
             return -1
         w.room = room
@@ -107,6 +110,7 @@ cdef class Blocks:
         w.label = <int64_t*>cut(&at, line)
         w.offset = <Py_ssize_t*>cut(&at, line)
         w.status = <uint8_t*>cut(&at, line)
+        w.flags = <uint8_t*>cut(&at, line)
         w.outcome = <uint8_t*>cut(&at, line)
         w.factor = <double*>cut(&at, 4 * factors * line)
         w.raw = cut(&at, raw)
@@ -120,9 +124,11 @@ cdef class Blocks:
 
     cdef void fill(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
         """Costs and weights of losses at ... at + k - 1."""
+        cdef Py_ssize_t i
         w.odd = False
-        w.terms = w.n
         memset(w.status, COUNTED, k)
+        memset(w.flags, 0, k)
+        w.flagged = False
         if self.has_null:
             self.nulls_of(w, at, k)
         if self.r.task == MEAN:
@@ -131,6 +137,14 @@ cdef class Blocks:
             self.rows(w, at, k)
         else:
             self.elements(w, at, k)
+        if table().largest_exponent(w.n, k) == NOT_FINITE:
+            for i in range(k):
+                if w.n[i] == INF or w.n[i] == -INF:
+                    self.flag(w, i, IS_INFINITE)
+
+    cdef void flag(self, work* w, Py_ssize_t i, int what) noexcept nogil:
+        w.flags[i] |= what
+        w.flagged = True
 
     # ---- reading ----
 
@@ -261,6 +275,8 @@ cdef class Blocks:
             if y > max(0.01, self.target_tolerance):
                 w.status[i] = TARGET_SUM
                 w.odd = True
+            elif y > self.target_tolerance:
+                self.flag(w, i, IS_UNNORMALISED)
 
     cdef void weights_of(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
         """A weight for each loss of the block; negative and non-finite ones get a status."""
@@ -375,15 +391,18 @@ cdef class Blocks:
                 w.status[i] = PREDS_NAN if p != p else PREDS_RANGE
                 w.odd = True
                 continue
-            w.count[INFINITE] += w.n[i] == INF
             if floors:
                 y = 0.5 if self.r.smoothing > 0 else w.outcome[i] if self.hard else w.soft[i]
-                if self.r.kind == PROBS:
-                    w.count[FLOORED] += (y > 0 and p < self.r.floor) or (y < 1 and 1 - p < self.r.floor)
-                elif certain:
-                    w.count[FLOORED] += w.cost[i] >= self.r.cap
-                else:
-                    w.count[FLOORED] += (y > 0 and w.m[i] >= self.r.cap) or (y < 1 and w.u[i] >= self.r.cap)
+                if y > 0 and self.below_floor(p):
+                    self.flag(w, i, IS_FLOORED)
+                elif y < 1 and (
+                    1 - p < self.r.floor if self.r.kind == PROBS else (w.cost if certain else w.u)[i] >= self.r.cap
+                ):
+                    self.flag(w, i, IS_FLOORED)
+
+    cdef bint below_floor(self, double p) noexcept nogil:
+        """Whether a probability, or the logarithm of one, is below the floor."""
+        return p < self.r.floor if self.r.kind == PROBS else 0.0 - p > self.r.cap
 
     # ---- rows ----
 
@@ -396,6 +415,8 @@ cdef class Blocks:
         cdef double* cost = w.cost
         if self.hard:
             self.labels_of(w, at, k)
+        else:
+            self.soft_rows(w, at, k)
         self.weights_of(w, at, k)
         cdef const void* source = self.rows_of(w, at, k, &stride)
         if self.r.kind == PROBS:
@@ -425,22 +446,19 @@ cdef class Blocks:
                 K.neg_log(cost, k, self.r.floor, self.r.ceiling, cost)
         self.settle_rows(w, source, stride, k)
         if not self.hard:
-            self.softened(w, source, stride, at, k)
+            self.softened(w, source, stride, k)
         elif self.r.smoothing > 0:
             self.smoothed(w, source, stride, k)
         elif not self.plain:
             for i in range(k):
                 w.d[i] = self.class_weight.at[w.label[i]] if self.class_weight is not None else 1.0
                 w.n[i] = product(cost[i], w.d[i])
-        if K.largest_exponent(w.n, k) == NOT_FINITE:
-            for i in range(k):
-                w.count[INFINITE] += w.n[i] == INF and not w.status[i]
         self.weigh(w, k)
 
     cdef void settle_rows(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
         """Rows that the kernels could not settle: NaN, infinite logits, sums that are not 1."""
         cdef Py_ssize_t i
-        cdef double p, off
+        cdef double off
         cdef bint single = self.preds.v.dtype != F64
         cdef bint floors = self.hard and self.r.floor > 0
         if self.r.kind == LOGITS and table().largest_exponent(w.u, k) < NOT_FINITE:
@@ -456,10 +474,10 @@ cdef class Blocks:
             if not off <= max(0.01, self.tolerance) or (self.r.kind == LOG_PROBS and not w.m[i] <= 0):
                 self.settle_row(w, x, stride, i)
                 continue
-            w.count[UNNORMALISED] += off > self.tolerance
-            if floors:
-                p = at_row(x, single, stride, i, w.label[i])
-                w.count[FLOORED] += p < self.r.floor if self.r.kind == PROBS else 0.0 - p > self.r.cap
+            if off > self.tolerance:
+                self.flag(w, i, IS_UNNORMALISED)
+            if floors and self.below_floor(at_row(x, single, stride, i, w.label[i])):
+                self.flag(w, i, IS_FLOORED)
 
     cdef void settle_row(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil:
         """What is wrong with row i; or its cost, when one logit is +inf."""
@@ -501,22 +519,17 @@ cdef class Blocks:
                 w.n[i] += self.base_sum * w.u[i]
             w.d[i] = self.class_weight.at[w.label[i]]
             w.n[i] += product(w.cost[i], w.d[i] * (1 - self.r.smoothing))
-        self.count_floored(w, x, stride, k)
+        self.flag_floored(w, x, stride, k)
 
-    cdef void softened(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    cdef void softened(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
         """Soft targets: n = sum of weight * share * cost over all the classes of a row."""
         cdef Py_ssize_t i, c
         cdef Py_ssize_t classes = self.preds.v.classes
         cdef const kernel_table* K = table()
         cdef const double* weight = self.class_weight.at
         cdef double* share
-        self.soft_rows(w, at, k)
         self.spread_costs(w, x, stride, k)
-        self.count_floored(w, x, stride, k)
-        for i in range(k):
-            w.count[UNNORMALISED] += not w.status[i] and (
-                w.soft[i] - 1 > self.target_tolerance or 1 - w.soft[i] > self.target_tolerance
-            )
+        self.flag_floored(w, x, stride, k)
         K.dot_rows(w.share, classes, weight, 0, k, classes, w.d)
         for i in range(k):
             share = w.share + i * classes
@@ -547,27 +560,21 @@ cdef class Blocks:
         if self.r.kind == PROBS:
             table().neg_log(w.spread, k * classes, self.r.floor, self.r.ceiling, w.spread)
 
-    cdef void count_floored(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
-        """Rows in which a class that counts was floored."""
+    cdef void flag_floored(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+        """Flags rows in which any class that counts was floored."""
         cdef Py_ssize_t i, c
         cdef Py_ssize_t classes = self.preds.v.classes
         cdef bint single = self.preds.v.dtype != F64
-        cdef double p
         if self.r.kind == LOGITS or self.r.floor == 0:
             return
         for i in range(k):
             if w.status[i]:
                 continue
-            if self.hard:
-                p = at_row(x, single, stride, i, w.label[i])
-                if p < self.r.floor if self.r.kind == PROBS else 0.0 - p > self.r.cap:
-                    continue  # counted already
             for c in range(classes):
-                p = at_row(x, single, stride, i, c)
-                if (p < self.r.floor if self.r.kind == PROBS else 0.0 - p > self.r.cap) and (
+                if self.below_floor(at_row(x, single, stride, i, c)) and (
                     self.base.at[c] > 0 or (not self.hard and w.share[i * classes + c] > 0)
                 ):
-                    w.count[FLOORED] += 1
+                    self.flag(w, i, IS_FLOORED)
                     break
 
     # ---- losses that are given ----
@@ -575,12 +582,11 @@ cdef class Blocks:
     cdef void given(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
         cdef Py_ssize_t i
         self.weights_of(w, at, k)
-        w.terms = self.doubles_of(w, &self.preds.v, at, k, w.n)
-        if self.plain and not w.odd and table().largest_exponent(w.terms, k) < NOT_FINITE:
+        cdef const double* losses = self.doubles_of(w, &self.preds.v, at, k, w.n)
+        if losses != w.n:  # a copy: another thread may write to the caller's memory
+            memcpy(w.n, losses, k * sizeof(double))
+        if self.plain and not w.odd and table().largest_exponent(w.n, k) < NOT_FINITE:
             return
-        if w.terms != w.n:
-            memcpy(w.n, w.terms, k * sizeof(double))
-            w.terms = w.n
         for i in range(k):
             w.d[i] = 1
             if w.status[i]:
@@ -588,7 +594,6 @@ cdef class Blocks:
             if w.n[i] != w.n[i]:
                 w.status[i] = PREDS_NAN
                 w.odd = True
-            w.count[INFINITE] += w.n[i] == INF or w.n[i] == -INF
         self.weigh(w, k)
 
     # ---- weights, samples, the ledger ----
@@ -604,7 +609,7 @@ cdef class Blocks:
         """Losses to samples, samples to the ledgers."""
         cdef Py_ssize_t i, kept = k
         cdef int64_t[STATUSES] found
-        cdef const double* n = w.terms
+        cdef const double* n = w.n
         cdef const double* d = NULL if self.plain else w.d
         if self.out is not NULL:
             for i in range(k):
@@ -618,10 +623,10 @@ cdef class Blocks:
         for i in range(STATUSES):
             if found[i]:
                 total.bump(COUNTER_OF[i], 0, found[i])
-        for i in range(FLOORED, UNNORMALISED + 1):
-            if w.count[i]:
-                total.bump(<int>i, 0, w.count[i])
-                w.count[i] = 0
+        if w.flagged:
+            for i in range(k):
+                if not w.status[i]:
+                    count_flags(total, 0, w.flags[i])
         if cells is not None and self.r.task == MULTILABEL:
             self.add_columns(w, at, k, cells)
         if self.group > 1:
@@ -635,13 +640,14 @@ cdef class Blocks:
                     w.n[kept] = n[i]
                     w.d[kept] = w.d[i]
                     w.label[kept] = w.label[i]
+                    w.flags[kept] = w.flags[i]
                     kept += 1
-            n = w.n
         if self.group == 1:
             total.add_samples(0, n, d, kept)
         if cells is not None and self.r.task == MULTICLASS:
             for i in range(kept):
                 cells.bump(COUNT, w.label[i], 1)
+                count_flags(cells, w.label[i], w.flags[i])
                 cells.add_sample(w.label[i], n[i], d[i] if d is not NULL else 1.0)
         return 0
 
@@ -649,16 +655,15 @@ cdef class Blocks:
         """The losses of each label to its own cell."""
         cdef Py_ssize_t i, kept, label
         cdef Py_ssize_t first
-        cdef const double* n = w.terms
-        if k < WORTH_A_COLUMN * self.labels:
-            label = at % self.labels
+        cdef const double* n = w.n
+        if w.odd or w.flagged:
             for i in range(k):
-                if not w.status[i]:
-                    cells.bump(COUNT, label, 1)
-                    cells.add_sample(label, n[i], 1.0 if self.plain else w.d[i])
-                label = label + 1 if label + 1 < self.labels else 0
-            return 0
-        for first in range(self.labels):
+                label = (at + i) % self.labels
+                if w.status[i]:
+                    cells.bump(COUNTER_OF[w.status[i]], label, 1)
+                else:
+                    count_flags(cells, label, w.flags[i])
+        for first in range(min(k, self.labels)):
             kept = 0
             i = first
             while i < k:
@@ -678,7 +683,7 @@ cdef class Blocks:
         """
         cdef Py_ssize_t i, full = 0
         cdef double s, v
-        cdef const double* n = w.terms
+        cdef const double* n = w.n
         for i in range(k):
             if w.missing == 0:
                 w.missing = self.group
@@ -706,8 +711,19 @@ cdef class Blocks:
         return total.add_samples(0, w.sample_n, w.sample_d, full)
 
 
+cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil:
+    """Counts what was odd about a loss that counts."""
+    if flags & IS_FLOORED:
+        ledger.bump(FLOORED, cell, 1)
+    if flags & IS_INFINITE:
+        ledger.bump(INFINITE, cell, 1)
+    if flags & IS_UNNORMALISED:
+        ledger.bump(UNNORMALISED, cell, 1)
+    return 0
+
+
 cdef inline double product(double cost, double factor) noexcept nogil:
-    return cost * factor if factor != 0 else 0.0  # 0 * inf is 0
+    return cost * factor if factor != 0 and cost != 0 else 0.0  # 0 * inf is 0
 
 
 cdef inline double at_row(const void* x, bint single, Py_ssize_t stride, Py_ssize_t i, Py_ssize_t c) noexcept nogil:

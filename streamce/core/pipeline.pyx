@@ -206,42 +206,40 @@ cdef class Chunk(Blocks):
     cdef int factors(self) except -1:
         """What the options multiply each cost by."""
         cdef Pipeline p = self.p
-        weights = p.class_weight
-        positive = p.pos_weight
-        if p.r.task == MULTICLASS:
-            classes = self.preds.v.classes
-            if weights is not None and len(weights) != classes:
-                raise inputs.class_weight_length(len(weights), classes, "classes")
-            self.plain = weights is None and not self.has_weight and self.hard and p.r.smoothing == 0
-            if weights is not None:
-                self.class_weight = Vector(weights)
-            if not self.hard or p.r.smoothing > 0:
-                self.ones = Vector([1.0] * classes)
-                if weights is None:
-                    self.class_weight = self.ones
-                self.base = Vector([self.class_weight.at[c] * (p.r.smoothing / classes) for c in range(classes)])
-                table().dot_rows(self.base.at, classes, self.ones.at, 0, 1, classes, &self.base_sum)
-            return 0
+        cdef Py_ssize_t i
+        cdef Py_ssize_t many = self.preds.v.classes if p.r.task == MULTICLASS else self.labels
+        cdef bint binary = p.r.task == BINARY
+        names = "classes" if p.r.task == MULTICLASS else "labels"
+        for name, values in (("class_weight", p.class_weight), ("pos_weight", p.pos_weight)):
+            if isinstance(values, tuple) and not binary and len(values) != many:
+                raise inputs.class_weight_length(len(values), many, names, name)
         self.plain = (
-            weights is None and positive is None and not self.has_weight and p.r.smoothing == 0
+            p.class_weight is None and p.pos_weight is None and not self.has_weight and p.r.smoothing == 0
             and (self.hard or p.r.task == MEAN)
         )
         if self.plain or p.r.task == MEAN:
             return 0
-        if p.r.task == BINARY:
-            low, high = weights if weights is not None else (1.0, 1.0)
-            self.positive = Vector([high * (positive if positive is not None else 1.0)])
-            self.negative = self.negative_d = Vector([low])
-            self.positive_d = Vector([high])
+        if p.r.task == MULTICLASS:
+            if p.class_weight is not None:
+                self.class_weight = vector(p.class_weight, many)
+            if not self.hard or p.r.smoothing > 0:
+                self.ones = Vector(many, 1.0)
+                if self.class_weight is None:
+                    self.class_weight = self.ones
+                self.base = Vector(many)
+                for i in range(many):
+                    self.base.at[i] = self.class_weight.at[i] * (p.r.smoothing / many)
+                table().dot_rows(self.base.at, many, self.ones.at, 0, 1, many, &self.base_sum)
             return 0
-        for name, values in (("class_weight", weights), ("pos_weight", positive)):
-            if isinstance(values, tuple) and len(values) != self.labels:
-                raise inputs.class_weight_length(len(values), self.labels, "labels", name)
-        weights = weights if weights is not None else (1.0,) * self.labels
-        if not isinstance(positive, tuple):
-            positive = (positive if positive is not None else 1.0,) * self.labels
-        self.positive = Vector([w * q for w, q in zip(weights, positive)])
-        self.negative = self.positive_d = self.negative_d = Vector(weights)
+        if binary:
+            low, high = p.class_weight if p.class_weight is not None else (1.0, 1.0)
+            self.negative = self.negative_d = Vector(1, low)
+            self.positive_d = Vector(1, high)
+        else:
+            self.negative = self.negative_d = self.positive_d = vector(p.class_weight, many)
+        self.positive = vector(p.pos_weight, many)
+        for i in range(many):
+            self.positive.at[i] *= self.positive_d.at[i]
         return 0
 
     # ---- running ----
@@ -349,6 +347,16 @@ cdef class Chunk(Blocks):
             else {PROBS: "probs", LOG_PROBS: "log_probs", LOGITS: "logits"}[self.r.kind],
             ignore=self.r.ignore if self.r.ignores else None,
         )
+
+
+cdef Vector vector(values, Py_ssize_t size):
+    """Values as they are, one value throughout, or None for 1."""
+    cdef Vector found = Vector(size, values if isinstance(values, float) else 1.0)
+    cdef Py_ssize_t i
+    if isinstance(values, tuple):
+        for i in range(size):
+            found.at[i] = values[i]
+    return found
 
 
 cdef Py_ssize_t entries(Array array) noexcept:

@@ -110,6 +110,8 @@ class Metric:
 
     def _summaries(self) -> np.ndarray[Any, np.dtype[np.object_]]:
         cells = self._state.copy().cells
+        if cells is not None and not cells.columns():
+            cells = None  # all 0, as after a - a: the state has no number of cells
         found = np.empty(cells.size if cells is not None else 0, dtype=object)
         if cells is not None:
             found[:] = [summary.summarise(cells, cell) for cell in range(cells.size)]

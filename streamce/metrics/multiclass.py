@@ -102,7 +102,10 @@ class MulticlassCrossEntropy(Metric):
         return super().update(preds, target, weight=weight)
 
     def per_class(self) -> np.ndarray[Any, np.dtype[np.object_]]:
-        """The summaries of the samples of each class, an array of :class:`Summary`.
+        """The summaries of each class, an array of :class:`Summary`.
+
+        Each loss is a sample here, also where ``preds`` has several axes of them. Ignored and invalid
+        losses belong to no class, and are counted in the metric's own summary alone.
 
         Raises
         ------

@@ -101,6 +101,8 @@ class MultilabelCrossEntropy(Metric):
     def per_label(self) -> np.ndarray[Any, np.dtype[np.object_]]:
         """The summary of each label, an array of :class:`Summary`.
 
+        Each loss is a sample here. What was ignored or invalid is counted with its label.
+
         Raises
         ------
         InputError

@@ -116,6 +116,8 @@ KERNEL int exact_sum(const double *v, ptrdiff_t n, int64_t *part, int *bit)
         }
         if (!any)
             return parts;
+        if (parts == MAX_PARTS) /* no double needs as many: another thread wrote to v */
+            return -1;
         a = exponent - 1022 - 52 * parts;
         const double next = magic_of(a);
         for (i = 0; i < n; i += SUM_LANES)

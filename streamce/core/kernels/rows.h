@@ -157,7 +157,7 @@ KERNEL void T(softmax_row)(const REAL *RESTRICT x, ptrdiff_t classes, double *m_
         for (int j = 0; j < LANES; j++)
             found |= at[j] == m;
         if (found) {
-            while (at[first] != m)
+            while (first < LANES - 1 && at[first] != m) /* bounded, should another thread write to x */
                 first++;
             break;
         }

@@ -1,0 +1,42 @@
+"""What importing the package brings, and what it says of itself."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import streamce as ce
+
+ROOT = Path(__file__).parent.parent
+OURS = {"streamce", "numpy", "cython_runtime"}
+
+
+def modules_after(statement):
+    script = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(json.loads(run.stdout))
+
+
+def test_importing_brings_numpy_and_the_standard_library_only():
+    added = {name.partition(".")[0] for name in modules_after("import streamce") - modules_after("import numpy")}
+    strangers = added - OURS - set(sys.stdlib_module_names)
+    assert {name for name in strangers if not name.startswith("_cython_")} == set()
+
+
+def test_the_version_is_that_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert ce.__version__ == project["version"]
+
+
+def test_the_readme_example_runs(capsys):
+    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(example[1], "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "95 % interval" in printed
+    assert "51,200" in printed
+
+
+def test_the_examples_are_small():
+    assert sum(path.stat().st_size for path in (ROOT / "examples").iterdir() if path.is_file()) < 500_000
