@@ -98,4 +98,5 @@ class BinaryCrossEntropy(Metric):
         >>> ce.BinaryCrossEntropy(kind="logits").update([0.0, 2.0], [0, 1]).compute()
         0.41003759...
         """
-        return super().update(preds, target, weight=weight)
+        self._pipeline.update(self._state, preds, target, weight)
+        return self

@@ -99,7 +99,8 @@ class MulticlassCrossEntropy(Metric):
         >>> ce.MulticlassCrossEntropy().update([[0.7, 0.2, 0.1]], [0], weight=[3.0]).compute()
         0.35667494...
         """
-        return super().update(preds, target, weight=weight)
+        self._pipeline.update(self._state, preds, target, weight)
+        return self
 
     def per_class(self) -> np.ndarray[Any, np.dtype[np.object_]]:
         """The summaries of each class, an array of :class:`Summary`.

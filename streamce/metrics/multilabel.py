@@ -96,7 +96,8 @@ class MultilabelCrossEntropy(Metric):
         >>> ce.MultilabelCrossEntropy().update([[0.5, 0.5]], [[1, 0]]).compute()
         0.69314718...
         """
-        return super().update(preds, target, weight=weight)
+        self._pipeline.update(self._state, preds, target, weight)
+        return self
 
     def per_label(self) -> np.ndarray[Any, np.dtype[np.object_]]:
         """The summary of each label, an array of :class:`Summary`.

@@ -60,7 +60,7 @@ INLINE double T(across)(double *RESTRICT high, double *RESTRICT low)
 #endif
 }
 
-/* Transposes up to TILE rows; the lanes without a row repeat the first one. */
+/* Transposes up to TILE rows; the lanes without a row are 0. */
 INLINE void T(load_tile)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes,
                          REAL *RESTRICT tile)
 {
@@ -70,9 +70,10 @@ INLINE void T(load_tile)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdif
                 tile[c * TILE + j] = x[j * stride + c];
         return;
     }
-    for (ptrdiff_t c = 0; c < classes; c++)
-        for (ptrdiff_t j = 0; j < TILE; j++)
-            tile[c * TILE + j] = x[(j < rows ? j : 0) * stride + c];
+    memset(tile, 0, (size_t)classes * TILE * sizeof(REAL));
+    for (ptrdiff_t j = 0; j < rows; j++)
+        for (ptrdiff_t c = 0; c < classes; c++)
+            tile[c * TILE + j] = x[j * stride + c];
 }
 
 /* A row's classes from c on as LANES values, the missing ones `pad`. */
