@@ -25,6 +25,7 @@ from streamce.threads import limit, run
 
 TASKS = {"binary": BINARY, "multiclass": MULTICLASS, "multilabel": MULTILABEL, "mean": MEAN}
 KINDS = {"probs": PROBS, "log_probs": LOG_PROBS, "logits": LOGITS}
+KIND_NAMES = {kind: name for name, kind in KINDS.items()}
 # What errors and counters call the statuses.
 CAUSES = {
     IS_NULL: ("null", "invalid_null"),
@@ -343,8 +344,7 @@ cdef class Chunk(Blocks):
             axis=self.p.axis if self.r.task in (MULTICLASS, MULTILABEL) else None,
             rows=self.r.task == MULTICLASS, soft=self.r.task != MEAN and not self.hard,
             weight_each=self.weight_each, group=self.group,
-            kind="losses" if self.r.task == MEAN
-            else {PROBS: "probs", LOG_PROBS: "log_probs", LOGITS: "logits"}[self.r.kind],
+            kind="losses" if self.r.task == MEAN else KIND_NAMES[self.r.kind],
             ignore=self.r.ignore if self.r.ignores else None,
         )
 
