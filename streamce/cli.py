@@ -8,6 +8,7 @@ import csv
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 import streamce as ce
-from streamce import threads
+from streamce import state, threads
 from streamce.metrics.base import Metric
 
 try:
@@ -129,11 +130,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(argv)
         status = {"eval": evaluate, "merge": merge, "show": show}[options.command](options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None where the caller closed it
+            sys.stdout.flush()
         return status
     except SystemExit as leave:  # argparse's
         return int(leave.code or 0)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
         return _fail("interrupted", 130)
     except BrokenPipeError:
         # Whoever read the result left; nothing may be written at exit either.
@@ -154,8 +157,12 @@ def _fail(message: str, status: int) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     if pa is None:
         return _fail("reading files needs pyarrow: pip install 'streamce[cli]'", 2)
-    if options.state and not _can_write(options.state):
-        return _fail(f"--state {options.state}: no file can be written there", 2)
+    if options.state is not None and (refusal := _refusal(options.state)):
+        return _fail(f"--state {options.state}: {refusal}", 2)
+    try:
+        threads.limit(options.threads)
+    except ce.InputError as error:  # of STREAMCE_NUM_THREADS
+        return _fail(str(error), 2)
     start = time.perf_counter()
     chooser = columns.Chooser(options)
     try:
@@ -170,8 +177,6 @@ def evaluate(options: argparse.Namespace) -> int:
         return _fail(str(error), 1)
     except files.SelectionError as error:
         return _fail(str(error), 2)
-    if options.state:
-        metric.save(options.state)
     chosen = reading.selection
     classes = chooser.labels.classes if chooser.labels else options.classes
     if options.json:
@@ -187,18 +192,42 @@ def evaluate(options: argparse.Namespace) -> int:
             "chunk_rows": reading.chunk_rows,
             "state": options.state,
         })  # fmt: skip
-        return 0
+        return _save(metric, options.state)
     seconds = time.perf_counter() - start
     what = sources[0].name if len(sources) == 1 else f"{len(sources):,} files"
-    print(f"{what}: {rows:,} rows, {options.task}, kind={options.kind}, {seconds:.2f} s")
+    print(f"{what}: {_many(rows, 'row')}, {options.task}, kind={options.kind}, {seconds:.2f} s")
     print(metric.summary())
     if isinstance(metric, ce.MultilabelCrossEntropy):
         _print_labels(metric, classes or chosen.preds)
+    return _save(metric, options.state)
+
+
+def _refusal(path: str) -> str | None:
+    """Why no state can be written there, or None; never over what is no state."""
+    there = os.path.exists(path)
+    if not path or (there and not os.path.isfile(path)):  # a folder, or /dev/null
+        return "no file can be written there"
+    if not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
+        return "no file can be written there"
+    if there and os.path.getsize(path):
+        with open(path, "rb") as file:
+            if file.read(len(state.MAGIC)) != state.MAGIC:
+                return "the file that is there is no state, and is kept"
+    return None
+
+
+def _save(metric: Metric, path: str | None) -> int:
+    """Writes the state once the result is out: a full disk does not take that away."""
+    if path is not None:
+        try:
+            metric.save(path)
+        except OSError as error:
+            return _fail(f"--state {path}: {error.strerror or error}", 1)
     return 0
 
 
-def _can_write(path: str) -> bool:
-    return os.access(os.path.dirname(os.path.abspath(path)), os.W_OK) and not os.path.isdir(path)
+def _many(number: int, name: str) -> str:
+    return f"{number:,} {name}" + "s" * (number != 1)
 
 
 def _metric(options: argparse.Namespace, labels: columns.Labels | None) -> Metric:
@@ -286,8 +315,8 @@ def _finite(value: Any) -> Any:
 
 
 def merge(options: argparse.Namespace) -> int:
-    if not _can_write(options.output):
-        return _fail(f"--output {options.output}: no file can be written there", 2)
+    if refusal := _refusal(options.output):
+        return _fail(f"--output {options.output}: {refusal}", 2)
     merged: Metric | None = None
     for path in options.states:
         metric = ce.load(path)
@@ -297,7 +326,7 @@ def merge(options: argparse.Namespace) -> int:
             return _fail(f"{path} does not add to {options.states[0]}: {error}", 1)
     assert merged is not None  # argparse asks for one at least
     merged.save(options.output)
-    print(f"{options.output}: {len(options.states)} states, {merged.summary().samples:,} samples")
+    print(f"{options.output}: {_many(len(options.states), 'state')}, {_many(merged.summary().samples, 'sample')}")
     return 0
 
 

@@ -816,9 +816,41 @@ def test_states_that_cannot_be_read_or_added(tmp_path, capsys):
 
 def test_a_state_is_written_over(tmp_path, data, table):
     WRITERS["a.parquet"](table, tmp_path / "a.parquet")
-    (tmp_path / "state").write_bytes(b"old")
+    ce.BinaryCrossEntropy().save(tmp_path / "state")
     metric = ce.BinaryCrossEntropy().update(data["prob"], data["outcome"])
     assert state_of(tmp_path, tmp_path / "a.parquet", *BINARY) == metric.to_bytes()
+
+
+@pytest.mark.parametrize("path", ["", "/dev/null", "a.parquet", "data.csv"])
+def test_a_state_is_never_written_over_what_is_none(tmp_path, data, table, capsys, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    WRITERS["a.parquet"](table, tmp_path / "a.parquet")
+    (tmp_path / "data.csv").write_text("mine\n")
+    before = {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
+    assert "--state" in failure(capsys, 2, "eval", "a.parquet", *BINARY, "--state", path)
+    ce.BinaryCrossEntropy().save("a.state")
+    assert "--output" in failure(capsys, 2, "merge", "a.state", "-o", path)
+    os.unlink("a.state")
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == before
+    assert not os.path.isfile("/dev/null")
+
+
+def test_the_result_is_printed_even_if_the_state_cannot_be_written(tmp_path, table):
+    WRITERS["a.parquet"](table, tmp_path / "a.parquet")
+    limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "-"]  # no file may grow, as on a full disk
+    command = [*limited, *COMMAND, "eval", tmp_path / "a.parquet", *BINARY, "--state", tmp_path / "state"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"cross-entropy" in done.stdout
+    assert done.stderr.startswith(f"streamce: error: --state {tmp_path / 'state'}: ".encode())
+    assert os.listdir(tmp_path) == ["a.parquet"]
+
+
+def test_a_number_of_threads_without_sense_is_found_first(tmp_path, table):
+    WRITERS["a.parquet"](table, tmp_path / "a.parquet")
+    done = run("eval", tmp_path / "a.parquet", *BINARY, env={**os.environ, "STREAMCE_NUM_THREADS": "x"})
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"STREAMCE_NUM_THREADS is" in done.stderr
 
 
 # ---- as a program ----
@@ -875,7 +907,7 @@ def test_a_full_disk_is_one_line(tmp_path, table):
 @pytest.mark.parametrize("busy", [False, True], ids=["waiting", "busy"])
 def test_ctrl_c_leaves_the_old_state(tmp_path, busy):
     state = tmp_path / "state"
-    state.write_bytes(b"old")
+    ce.BinaryCrossEntropy().save(state)
     # In a session of its own, as of a terminal; pytest's may ignore the signal.
     child = subprocess.Popen(
         [*COMMAND, "eval", "-", *BINARY, "--state", state], stdin=subprocess.PIPE,
@@ -892,7 +924,7 @@ def test_ctrl_c_leaves_the_old_state(tmp_path, busy):
     out, err = child.stdout.read(), child.stderr.read()
     assert child.wait(20) == 130
     assert (out, err) == (b"", b"streamce: error: interrupted\n")
-    assert state.read_bytes() == b"old"
+    assert ce.load(state) == ce.BinaryCrossEntropy()
     assert os.listdir(tmp_path) == ["state"]
     child.stdout.close()
     child.stderr.close()
