@@ -128,7 +128,11 @@ def _names(text: str) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
-        options = parser().parse_args(argv)
+        top = parser()
+        options, unknown = top.parse_known_args(argv)
+        if unknown:
+            top.prog += f" {options.command}"  # whose --help has the options that there are
+            top.error(f"unrecognized arguments: {' '.join(unknown)}")
         status = {"eval": evaluate, "merge": merge, "show": show}[options.command](options)
         if sys.stdout is not None:  # it is None where the caller closed it
             sys.stdout.flush()
@@ -150,7 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _fail(message: str, status: int) -> int:
     line = " ".join(message.splitlines())  # names may hold line ends
-    print(f"streamce: error: {line}", file=sys.stderr)
+    if sys.stderr is not None:  # closed by the caller; print would take stdout instead
+        print(f"streamce: error: {line}", file=sys.stderr)
     return status
 
 
@@ -167,6 +172,8 @@ def evaluate(options: argparse.Namespace) -> int:
     chooser = columns.Chooser(options)
     try:
         sources = files.find(options.files)
+        if options.state and any(_same(options.state, source) for source in sources):
+            raise files.SelectionError(f"--state {options.state}: this is one of the files to evaluate")
         beside = [*options.target, *filter(None, [options.weight])]
         reading = chunks.Reading(sources, chooser, *AXES[options.task], options.chunk_rows, beside)
         metric = _metric(options, chooser.labels)
@@ -177,29 +184,40 @@ def evaluate(options: argparse.Namespace) -> int:
         return _fail(str(error), 1)
     except files.SelectionError as error:
         return _fail(str(error), 2)
+    seconds = time.perf_counter() - start
     chosen = reading.selection
     classes = chooser.labels.classes if chooser.labels else options.classes
-    if options.json:
-        _print_json(metric, {
-            "task": options.task,
-            "files": [source.name for source in sources],
-            "preds": chosen.preds,
-            "target": chosen.target,
-            "weight": chosen.weight,
-            "classes": classes,
-            "ignore_index": options.ignore_index,
-            "threads": threads.limit(options.threads),
-            "chunk_rows": reading.chunk_rows,
-            "state": options.state,
-        })  # fmt: skip
-        return _save(metric, options.state)
-    seconds = time.perf_counter() - start
-    what = sources[0].name if len(sources) == 1 else f"{len(sources):,} files"
-    print(f"{what}: {_many(rows, 'row')}, {options.task}, kind={options.kind}, {seconds:.2f} s")
-    print(metric.summary())
-    if isinstance(metric, ce.MultilabelCrossEntropy):
-        _print_labels(metric, classes or chosen.preds)
-    return _save(metric, options.state)
+    try:
+        if options.json:
+            _print_json(metric, {
+                "task": options.task,
+                "files": [source.name for source in sources],
+                "preds": chosen.preds,
+                "target": chosen.target,
+                "weight": chosen.weight,
+                "classes": classes,
+                "ignore_index": options.ignore_index,
+                "threads": threads.limit(options.threads),
+                "chunk_rows": reading.chunk_rows,
+                "state": options.state,
+            })  # fmt: skip
+        else:
+            what = sources[0].name if len(sources) == 1 else f"{len(sources):,} files"
+            print(f"{what}: {_many(rows, 'row')}, {options.task}, kind={options.kind}, {seconds:.2f} s")
+            print(metric.summary())
+            if isinstance(metric, ce.MultilabelCrossEntropy):
+                _print_labels(metric, classes or chosen.preds)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:  # whoever read the result left, or there is no room for it: the state is still asked for
+        if status := _save(metric, "--state", options.state):
+            return status
+        raise
+    return _save(metric, "--state", options.state)
+
+
+def _same(path: str, source: files.Source) -> bool:
+    return source.local and os.path.exists(path) and os.path.samefile(path, source.path)
 
 
 def _refusal(path: str) -> str | None:
@@ -216,13 +234,13 @@ def _refusal(path: str) -> str | None:
     return None
 
 
-def _save(metric: Metric, path: str | None) -> int:
+def _save(metric: Metric, option: str, path: str | None) -> int:
     """Writes the state once the result is out: a full disk does not take that away."""
     if path is not None:
         try:
             metric.save(path)
         except OSError as error:
-            return _fail(f"--state {path}: {error.strerror or error}", 1)
+            return _fail(f"{option} {path}: {error.strerror or error}", 1)
     return 0
 
 
@@ -260,7 +278,7 @@ def _run(reading: chunks.Reading, metric: Metric, labels: columns.Labels | None)
 
 def _bar() -> Any:
     """A progress bar for people, None for others."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         with contextlib.suppress(ModuleNotFoundError):
             from tqdm import tqdm
 
@@ -325,7 +343,8 @@ def merge(options: argparse.Namespace) -> int:
         except ce.InputError as error:
             return _fail(f"{path} does not add to {options.states[0]}: {error}", 1)
     assert merged is not None  # argparse asks for one at least
-    merged.save(options.output)
+    if status := _save(merged, "--output", options.output):
+        return status
     print(f"{options.output}: {_many(len(options.states), 'state')}, {_many(merged.summary().samples, 'sample')}")
     return 0
 

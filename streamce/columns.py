@@ -30,6 +30,8 @@ def select(words: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
             if not matches:
                 near = difflib.get_close_matches(part, names, 3)
                 there = f"there are {listed(names)}" if names else "there are no columns"
+                if len(names) == 1 and re.search(r"[,;\t|]", names[0]):
+                    near, there = [], f"there is one only, {names[0]!r}: columns stand between commas, in .tsv tabs"
                 what = f"did you mean {listed(near)}?" if near else there
                 raise files.SelectionError(f"no column '{part}'; {what}")
             if numbers := _numbers(matches):

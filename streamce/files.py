@@ -408,7 +408,9 @@ class NumpyTable(Table):
         self._rows: dict[str, _Rows] = {}
         if source.format == "npy":
             self._rows[source.name] = _Rows(source.path, None if source.local else source.open())
-            self._rows |= {path: _Rows(path) for path in beside}
+            for path in beside:
+                with naming(path):
+                    self._rows[path] = _Rows(path)
             return
         archive = zipfile.ZipFile(source.open())
         for member in archive.infolist():

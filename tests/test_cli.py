@@ -846,6 +846,23 @@ def test_the_result_is_printed_even_if_the_state_cannot_be_written(tmp_path, tab
     assert os.listdir(tmp_path) == ["a.parquet"]
 
 
+def test_the_state_is_saved_though_the_reader_of_a_long_result_has_left(tmp_path):
+    many = 2000  # names enough for more than stdout holds back
+    columns = {f"p_{i}": np.full(3, 1 / many) for i in range(many)}
+    parquet.write_table(pa.table({**columns, "y": [0, 1, 2]}), tmp_path / "a.parquet")
+    words = ["--task", "multiclass", "--target", "y", "--preds", "p_*", "--json", "--state", tmp_path / "state"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*COMMAND, "eval", tmp_path / "a.parquet", *words], stdout=writer, timeout=60, check=False
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 0
+    assert ce.load(tmp_path / "state").summary().samples == 3
+
+
 def test_a_number_of_threads_without_sense_is_found_first(tmp_path, table):
     WRITERS["a.parquet"](table, tmp_path / "a.parquet")
     done = run("eval", tmp_path / "a.parquet", *BINARY, env={**os.environ, "STREAMCE_NUM_THREADS": "x"})
