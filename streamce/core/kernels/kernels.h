@@ -27,8 +27,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __FAST_MATH__
-#error "streamce is exact: build it without -ffast-math"
+/* GCC defines a macro for each part of fast-math, Clang for the whole and -ffinite-math-only alone. */
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || \
+    defined(__NO_SIGNED_ZEROS__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
+    defined(_M_FP_FAST)
+#error "streamce is exact: build it without -ffast-math or any part of it"
+#endif
+/* x87 keeps more digits than a double has, in some places. 16 speaks of _Float16 alone. */
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16
+#error "streamce is exact: build it with -mfpmath=sse, so that a double has 53 bits everywhere"
 #endif
 
 /* Losses handled at a time by the element kernels and the exact sum. */
