@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
 
-.PHONY: demo show test test-peers lint bench dist clean
+.PHONY: demo show test test-peers test-arm64 test-instructions golden instructions lint bench dist clean
 
 demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
@@ -19,6 +19,21 @@ test: .venv/.test
 
 test-peers: .venv/.peers
 	$(BIN)/python -m pytest tests/peers
+
+# The same bits on arm64, emulated: needs Debian, gcc-aarch64-linux-gnu and qemu-user-static.
+test-arm64: .venv/bin/python
+	tools/test_arm64.sh $(BIN)/python
+
+# What the compiled code executes: needs valgrind.
+test-instructions: .venv/.test
+	$(BIN)/python tests/instructions.py
+
+# After a change that is meant to change a loss, or what an update executes.
+golden: .venv/.test
+	$(BIN)/python tests/golden.py --write
+
+instructions: .venv/.test
+	$(BIN)/python tests/instructions.py --write
 
 lint: .venv/.lint
 	$(BIN)/ruff check .
