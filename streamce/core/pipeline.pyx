@@ -94,6 +94,7 @@ cdef class Chunk(Blocks):
 
     cdef Pipeline p
     cdef tuple arguments
+    cdef object written  # what `out` points into: a part may outlive an update that Ctrl-C ended
 
     # ---- opening: shapes and factors ----
 
@@ -148,6 +149,7 @@ cdef class Chunk(Blocks):
             if losses.shape[0] != self.losses:
                 raise ValueError(f"out has room for {losses.shape[0]} losses: expected {self.losses}")
             self.out = &losses[0]
+            self.written = out
         self.tolerance = tolerance(self.preds.v.dtype)
         cdef unsigned long long saved = fp_enter()
         try:
