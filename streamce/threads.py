@@ -2,25 +2,27 @@
 
 Chunks are cut at samples and every part adds up exactly, so the number of threads never changes
 a result.
+
+It is no ``ThreadPoolExecutor``: a child that is forked while another thread imports ``concurrent.futures``
+waits for that import for ever, and an executor takes no work while Python is ending.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import deque
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from streamce.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import ThreadPoolExecutor
 
 # Threads start as they are needed; a caller may ask for more than there are processors.
 MOST = 64
 
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
 _limit: int | None = None
 
 
@@ -67,11 +69,38 @@ def limit(own: int | None) -> int:
     return own if own is not None else _limit if _limit is not None else _available()
 
 
+class _Pool:
+    """Threads that wait for jobs. One more starts when all have one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.threads = 0
+        self.asked = 0  # jobs that wait or are under way
+
+    def ask(self, job: Callable[[], None]) -> None:
+        with self.lock:
+            if self.asked >= self.threads and self.threads < MOST:
+                # A daemon: it holds nothing that an ending program has to wait for.
+                threading.Thread(target=self._serve, name=f"streamce-{self.threads}", daemon=True).start()
+                self.threads += 1
+            self.asked += 1
+        self.jobs.put(job)
+
+    def _serve(self) -> None:
+        while True:
+            self.jobs.get()()
+            with self.lock:
+                self.asked -= 1
+
+
+_pool = _Pool()
+
+
 def _forget() -> None:
     # After a fork the child has the pool but not its threads, and perhaps a lock that was held.
-    global _pool, _lock
-    _pool = None
-    _lock = threading.Lock()
+    global _pool
+    _pool = _Pool()
 
 
 if hasattr(os, "register_at_fork"):
@@ -79,13 +108,35 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Results of all tasks, in order; the first runs on the calling thread."""
-    global _pool
-    from concurrent.futures import ThreadPoolExecutor  # here: a small program never needs it
+    """Results of all tasks, in order. The calling thread works as well, if need be alone."""
+    left = deque(enumerate(tasks))
+    finished: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
 
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(max_workers=MOST, thread_name_prefix="streamce")
-        waiting = [_pool.submit(task) for task in tasks[1:]]
-    first = tasks[0]()
-    return [first, *(future.result() for future in waiting)]
+    def work() -> None:
+        while left:
+            try:
+                i, task = left.popleft()
+            except IndexError:  # another thread was faster
+                return
+            result, error = None, None
+            try:
+                result = task()
+            except BaseException as caught:
+                error = caught
+            del task  # and with it the caller's arrays, which are free again once the update returns
+            finished.put((i, result, error))
+
+    try:
+        for _ in tasks[1:]:
+            _pool.ask(work)
+    except RuntimeError:
+        pass  # Python is ending, or the system starts no more threads
+    work()
+    results: list[Any] = [None] * len(tasks)
+    failed = None
+    for _ in tasks:  # an error waits for the others, which may write to memory of the caller's
+        i, results[i], error = finished.get()
+        failed = failed or error
+    if failed is not None:
+        raise failed
+    return results

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 
 import numpy as np
 import pytest
 from streams import make
 
 import streamce as ce
+from streamce import threads
+from streamce.core.ledger import State
 
 LARGE = 1 << 20  # predictions: enough for four parts
 
@@ -175,27 +178,119 @@ def test_metrics_that_add_each_other_do_not_lock_up():
     assert a.summary().count == 2
 
 
-# ---- fork, exit ----
+# ---- errors, fork, exit ----
+
+
+def test_an_error_in_one_part_waits_for_the_others():
+    done = []
+
+    def slow():
+        threading.Event().wait(0.05)
+        done.append(1)
+
+    def wrong():
+        raise MemoryError
+
+    for tasks in ([wrong, slow, slow], [slow, slow, wrong]):
+        done.clear()
+        with pytest.raises(MemoryError):
+            threads.run(tasks)
+        assert done == [1, 1]
+
+
+def test_an_interrupted_update_leaves_the_losses_to_the_threads_that_still_write_them(monkeypatch):
+    # Ctrl-C while the calling thread waits for the others.
+    parts = []
+
+    def interrupted(tasks):
+        parts.extend(tasks)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("streamce.core.pipeline.run", interrupted)
+    stream, out = make("binary", LARGE, dtype="float32", threads=2, seed=8), np.empty(LARGE)
+    with pytest.raises(KeyboardInterrupt):
+        stream.metric()._pipeline.update(State(), stream.preds, stream.target, None, None, out)
+    losses = weakref.ref(out)
+    del out
+    assert losses() is not None
+    parts.clear()
+    assert losses() is None
+
+
+FORK = """
+    import os, threading, warnings, numpy as np, streamce as ce
+    warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a fork of many threads
+    x, y = np.linspace(-9, 9, 1 << 20, dtype=np.float32), np.ones(1 << 20, np.int64)
+    def fed():
+        return ce.BinaryCrossEntropy(kind="logits", threads=2).update(x, y).to_bytes()
+    def child():
+        # What a child finds is its status: the same bytes, from a pool of its own.
+        found = os.fork()
+        if found == 0:
+            same = fed() == expected
+            os._exit(1 * (not same) + 2 * (threading.active_count() != 2))
+        return os.waitstatus_to_exitcode(os.waitpid(found, 0)[1])
+    expected = ce.BinaryCrossEntropy(kind="logits", threads=1).update(x, y).to_bytes()
+"""
 
 
 def test_a_fork_with_a_live_pool_works():
     status, out, errors = run(
-        """
-        import os, numpy as np, streamce as ce
-        x, y = np.zeros(1 << 20, np.float32), np.ones(1 << 20, np.int64)
-        def fed():
-            return ce.BinaryCrossEntropy(kind="logits", threads=4).update(x, y)
-        before = fed().to_bytes()
-        import warnings
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a fork of many threads
-        child = os.fork()
-        same = fed().to_bytes() == before
-        if child == 0:
-            os._exit(0 if same else 7)
-        print(same, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        FORK
+        + """
+    assert fed() == expected and threading.active_count() == 2
+    print(child(), fed() == expected, child(), fed() == expected)
         """
     )
-    assert (status, out) == (0, "True 0"), errors
+    assert (status, out) == (0, "0 True 0 True"), errors
+
+
+def test_a_fork_while_other_threads_update_works():
+    # Wherever the fork meets them: starting a thread, with the pool's lock, with a task under way, waiting for one.
+    status, out, errors = run(
+        FORK
+        + """
+    done, wrong = threading.Event(), []
+    def update():
+        while not done.is_set():
+            if fed() != expected:
+                wrong.append(1)
+    busy = [threading.Thread(target=update) for _ in range(2)]
+    for thread in busy:
+        thread.start()
+    statuses = [child() for _ in range(20)]
+    done.set()
+    for thread in busy:
+        thread.join()
+    print(set(statuses), wrong, fed() == expected)
+        """
+    )
+    assert (status, out) == (0, "{0} [] True"), errors
+
+
+@pytest.mark.parametrize("before", ["", "metric.update(x)"])
+def test_a_large_chunk_is_added_while_python_ends(before):
+    # In atexit no thread starts any more, in some versions of Python.
+    status, out, errors = run(
+        f"""
+        import atexit, numpy as np, streamce as ce
+        metric, x = ce.MeanLoss(threads=4), np.ones(1 << 20)
+        {before or "pass"}
+        atexit.register(lambda: print(metric.update(x).summary().count))
+        """
+    )
+    assert (status, out, errors) == (0, str((2 if before else 1) << 20), "")
+
+
+def test_a_system_without_more_threads_is_enough(monkeypatch):
+    def refuse(*args):
+        raise RuntimeError("can't start new thread")
+
+    stream = make("binary", LARGE, dtype="float32", seed=7)
+    expected = stream.bytes(threads=1)
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert stream.bytes(threads=4) == expected
 
 
 def test_a_program_ends_while_the_pool_is_idle():
@@ -209,15 +304,30 @@ def test_a_program_ends_while_the_pool_is_idle():
     assert (status, out, errors) == (0, "1.0", "")
 
 
-def test_small_chunks_start_no_thread():
-    status, out, _ = run(
-        """
-        import sys, threading, numpy as np, streamce as ce
-        ce.MeanLoss(threads=8).update(np.ones(1000))
-        print(threading.active_count(), "concurrent.futures" in sys.modules)
+# Below half a million predictions a chunk is not worth a second thread, however many losses it has.
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "mean"])
+def test_small_chunks_never_touch_the_pool(task):
+    status, out, errors = run(
+        f"""
+        import threading, numpy as np, streamce as ce
+        from streamce import threads
+        rows = {{"binary": (), "multiclass": (8,), "multilabel": (8,), "mean": ()}}["{task}"]
+        def update(predictions):
+            shape = (predictions // 8, 8) if rows else (predictions,)
+            preds = np.full(shape, 0.125)
+            target = [] if "{task}" == "mean" else [np.zeros(shape[: 2 - ("{task}" == "multiclass")], np.int64)]
+            metrics = {{"binary": ce.BinaryCrossEntropy, "multiclass": ce.MulticlassCrossEntropy,
+                       "multilabel": ce.MultilabelCrossEntropy, "mean": ce.MeanLoss}}
+            metrics["{task}"](threads=8).update(preds, *target)
+        for predictions in (8, 1000, 100_000, (1 << 19) - 8):
+            update(predictions)
+            assert threads._pool.threads == 0, predictions
+        print(threading.active_count())
+        update(1 << 19)
+        print(threading.active_count())
         """
     )
-    assert (status, out) == (0, "1 False")
+    assert (status, out) == (0, "1\n2"), errors
 
 
 # ---- how many ----
