@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import re
 import resource
 from collections.abc import Callable
@@ -23,7 +22,6 @@ def extra(call: Callable[[], object]) -> int | None:
     if not CLEAR.exists():
         call()
         return None
-    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)  # what lies free in the heap would hide what the call takes

@@ -120,11 +120,14 @@ def details(found: Results) -> str:
             if not rows:
                 continue
             head = ("", *HEAD[1:2], f"ns / {case.unit(form)}", *HEAD[3:])
-            lines = [
-                [f"**{cell}**" if one.contender.ours and cell else cell for cell in cells(found, one)] for one in rows
-            ]
+            lines = [cells(found, one) for one in rows]
+            lines = [_bold(line) if line[0].startswith("streamce") else line for line in lines]
             parts.append(f"### {case.name}, {form}\n\n{table(head, lines, 7)}")
     return "\n".join(parts)
+
+
+def _bold(line: Sequence[str]) -> list[str]:
+    return [f"**{cell}**" if cell else "" for cell in line]
 
 
 def write(found: Results, path: Path) -> None:
@@ -135,8 +138,9 @@ def write(found: Results, path: Path) -> None:
 # Benchmarks
 {quick}
 {MISLEADING}
-Measured on: {machine()}; {"; ".join(found.versions)}. Median of {found.repeats} repeats, taken in turns, in
-{found.seconds / 60:.0f} minutes. Again: `make bench`.
+Measured with `make bench` on {machine()}: medians of {found.repeats} repeats, in
+{max(1, found.seconds / 60):.0f} minutes.
+{"; ".join(found.versions)}.
 
 ![Time per element of streamce and its rivals](results.svg)
 
