@@ -114,10 +114,10 @@ def _softmax(logits: Array) -> Array:
 
 
 def wide(case: Case, preds: Array) -> Array:
-    """The very same numbers as float64."""
+    """The very same numbers as float32, or as the float64 that they are."""
     if case.dtype == "bfloat16":
-        preds = (preds.astype(np.uint32) << 16).view(np.float32)
-    return preds.astype(np.float64)
+        return (preds.astype(np.uint32) << 16).view(np.float32)
+    return preds.astype(np.float32) if case.dtype == "float16" else preds
 
 
 @contextmanager

@@ -41,13 +41,13 @@ class Results:
 
     def best_rival(self, case: Case, form: str, threads: int) -> Measurement | None:
         """The fastest of the others with at most as many threads."""
-        rivals = (one for one in self.of(case, form) if not one.contender.ours and one.contender.name != READING)
+        rivals = (one for one in self.of(case, form) if not (one.contender.ours or one.contender.yardstick))
         return next((one for one in rivals if one.contender.threads <= threads), None)
 
     def against_best(self, one: Measurement) -> float | None:
         """How many times as fast as the best rival; of that rival itself, 1."""
         best = self.best_rival(one.case, one.form, one.contender.threads)
-        return best.ns / one.ns if best and one.contender.name != READING else None
+        return best.ns / one.ns if best and not one.contender.yardstick else None
 
     def against_reading(self, one: Measurement) -> float | None:
         """How many times the time that reading its memory once takes, with as many threads."""

@@ -35,12 +35,19 @@ class Contender:
     def ours(self) -> bool:
         return self.name.startswith("streamce")
 
+    @property
+    def yardstick(self) -> bool:
+        """Whether this does another job, to compare with."""
+        return self.name in (READING, PLAIN)
 
-READING = "reading once"
+
+READING = "(reading once)"
+PLAIN = "(streamce, plain float32)"
 CONTENDERS = (
     *(Contender("streamce", "ours:Streamce", threads) for threads in (1, 2)),
     *(Contender("streamce, AVX2 forced", "ours:Streamce", threads, "avx2") for threads in (1, 2)),
     *(Contender(READING, "ours:Reading", threads) for threads in (1, 2)),
+    Contender(PLAIN, "ours:Plain"),
     *(Contender("torch", "torch_family:Eager", threads) for threads in (1, 2)),
     *(Contender("torch.compile", "torch_family:Compiled", threads) for threads in (1, 2)),
     Contender("torchmetrics", "torch_family:Torchmetrics"),
@@ -170,7 +177,7 @@ def measure(case: Case, form: str, workers: Workers, folder: Path, true: mpmath.
             found.append(Measurement(case, form, worker.contender, failed=facts["failed"]))
         elif facts:
             one = Measurement(case, form, worker.contender, facts["elements"], facts["extra"])
-            if worker.contender.name != READING:
+            if not worker.contender.yardstick:
                 one.error = truth.error(facts["sample"], true)
             ready.append((worker, one))
             found.append(one)

@@ -54,6 +54,8 @@ def _costs(case: Case, x: Array, y: Array, full: Array) -> Array:
 
 
 class Scipy(Numpy):
+    most = 4_000_000
+
     def version(self) -> str:
         import scipy
 

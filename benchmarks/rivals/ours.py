@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
 import streamce as ce
-from benchmarks.cases import BATCHES, SCALARS, Array, Case
+from benchmarks.cases import BATCHES, SCALARS, Array, Case, wide
 from benchmarks.rivals import Chunk, Rival, Run
 from streamce.core import kernels
 from streamce.metrics.base import Metric
@@ -63,6 +64,21 @@ def of_parquet(path: str, _: object) -> float:
     for batch in ParquetFile(path).iter_batches(1 << 17, columns=["p", "y"]):
         metric.update(batch["p"].to_numpy(), batch["y"].to_numpy())
     return metric.compute()
+
+
+class Plain(Streamce):
+    """This library on the same logits as float32 with integer targets and no smoothing: what other
+    types and targets are compared with, in the same turns."""
+
+    def inputs(self, case: Case, preds: Array, target: Array | None) -> Chunk:
+        assert target is not None
+        return wide(case, preds), target.argmax(axis=1) if target.ndim == 2 else target
+
+    def function(self, case: Case) -> Run | None:
+        types = case.dtype in ("float16", "bfloat16")
+        if case.kind != "logits" or not (types or case.target == "soft" or case.smoothing):
+            return None
+        return super().function(replace(case, smoothing=0.0))
 
 
 class Reading(Rival):
