@@ -105,7 +105,7 @@ def _ns(one: Measurement | None) -> float | None:
 
 
 def judged(found: Results) -> list[Mark]:
-    """All marks, in the order of the issue that set them."""
+    """All marks, reached or not."""
     judge = Judge(found)
     most, least = judge.at_most, judge.at_least
     # Whatever is no AVX-512 is held to the lower marks.

@@ -5,20 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks import report
 from benchmarks.cases import BATCHES, CASES, CHUNKS, FILE, ONCE, SCALARS, SMALL, Case
 from benchmarks.results import Results
-from benchmarks.turns import READING
+from benchmarks.turns import PLAIN, READING, Measurement
 
 OURS_COLOUR, INK, FAINT = "#c2185b", "#222222", "#c8c8c8"
 # By family, so that the eye finds a rival again: colours that differ in lightness as well.
 STYLES = {
     "torch": ("o", "#e07b00"),
     "torch.compile": ("D", "#7a4300"),
+    "torchmetrics": ("P", "#e9b872"),
+    "torcheval": ("X", "#c9915a"),
     "NumPy": ("s", "#2f6fb3"),
     "SciPy": ("v", "#7fb0de"),
     "scikit-learn": ("^", "#1b7f5c"),
-    "others": ("X", "#6b6b6b"),
 }
+LABELLED = {"math.fsum": -15, "river": -15, "DuckDB": 8, "Polars": -15}  # and how far from their dots
 SHOWN: dict[str, tuple[tuple[str, str, str], ...]] = {
     "ns per element, 80 MB or 4M losses, one thread": (
         ("logits, 2 classes", "logits float32, C = 2", ONCE),
@@ -69,39 +72,30 @@ def write(found: Results, path: Path) -> None:
         for axis, (title, rows) in zip(axes[:, 0], panels.items(), strict=True):
             _panel(axis, found, title, rows)
         _legend(figure)
-        figure.tight_layout(rect=(0, 0, 1, 1 - 0.6 / figure.get_figheight()))
+        figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
 
 
 def _panel(axis: Any, found: Results, title: str, rows: list[tuple[str, Case, str]]) -> None:
     axis.set_xscale("log")
+    axis.margins(x=0.07)
     for place, (_, case, form) in enumerate(rows):
         threads = 2 if form == FILE else 1
-        there = [one for one in found.of(case, form) if one.contender.threads == threads and not one.contender.simd]
+        there = [one for one in found.of(case, form) if one.contender.threads == threads]
+        there = [one for one in there if not one.contender.simd and one.contender.name != PLAIN]
         times = [one.ns for one in there]
         axis.plot([min(times), max(times)], [place, place], color=FAINT, linewidth=1, zorder=1)
         for one in there:
-            name = one.contender.name
-            if name == READING:
-                axis.plot(one.ns, place, "|", color=INK, markersize=14, markeredgewidth=1.5, zorder=2)
-            elif one.contender.ours:
-                axis.plot(one.ns, place, "o", color=OURS_COLOUR, markersize=11, zorder=4)
-                axis.annotate(f"{one.ns:.3g}", (one.ns, place), (0, 9), textcoords="offset points", ha="center",
-                              color=OURS_COLOUR, fontweight="bold", fontsize=9)  # fmt: skip
-            else:
-                marker, colour = STYLES.get(name, STYLES["others"])
-                axis.plot(one.ns, place, marker, color=colour, markersize=7, markeredgecolor="white", zorder=3)
-                if name not in STYLES:
-                    axis.annotate(name, (one.ns, place), (7, -3), textcoords="offset points", color=INK, fontsize=8)
+            _dot(axis, one, place)
         ours, best = found.get(case.name, form, "streamce", threads), found.best_rival(case, form, threads)
         if ours and best:
             ratio = best.ns / ours.ns
-            axis.annotate(f"{ratio:.2g} x  {best.contender.name}", (1.01, place), xycoords=("axes fraction", "data"),
-                          va="center", fontsize=9, color=INK if ratio >= 1 else OURS_COLOUR)  # fmt: skip
-    axis.annotate(
-        "speed over the best rival", (1.01, -0.75), xycoords=("axes fraction", "data"), fontsize=8, color="#555555"
-    )
+            slower = "slower: " * (ratio < 1)
+            axis.annotate(f"{slower}{ratio:.2g} x {best.contender.name}", (1.01, place), va="center", fontsize=9,
+                          xycoords=("axes fraction", "data"), fontweight="bold" if slower else "normal")  # fmt: skip
+    axis.annotate("speed over the best rival", (1.01, -0.8), xycoords=("axes fraction", "data"), fontsize=8,
+                  color="#555555")  # fmt: skip
     axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])
     axis.set_ylim(len(rows) - 0.5, -0.7)
     axis.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
@@ -113,6 +107,21 @@ def _panel(axis: Any, found: Results, title: str, rows: list[tuple[str, Case, st
         axis.spines[side].set_visible(False)
 
 
+def _dot(axis: Any, one: Measurement, place: int) -> None:
+    name, at = one.contender.name, (one.ns, place)
+    if name == READING:
+        axis.plot(*at, "|", color=INK, markersize=14, markeredgewidth=1.5, zorder=2)
+    elif one.contender.ours:
+        axis.plot(*at, "o", color=OURS_COLOUR, markersize=11, zorder=4)
+        axis.annotate(report.figure(one.ns), at, (0, 9), textcoords="offset points", ha="center", color=OURS_COLOUR,
+                      fontweight="bold", fontsize=9)  # fmt: skip
+    else:
+        marker, colour = STYLES.get(name, ("d", "#6b6b6b"))
+        axis.plot(*at, marker, color=colour, markersize=8, markeredgecolor="white", zorder=3)
+        if name in LABELLED:
+            axis.annotate(name, at, (0, LABELLED[name]), textcoords="offset points", ha="center", color=INK, fontsize=8)
+
+
 def _legend(figure: Any) -> None:
     from matplotlib.lines import Line2D
 
@@ -120,7 +129,7 @@ def _legend(figure: Any) -> None:
         return Line2D([], [], marker=marker, color=colour, linestyle="", label=name, markersize=size)
 
     handles = [handle("o", OURS_COLOUR, "streamce", 10)]
-    handles += [handle(marker, colour, name, 7) for name, (marker, colour) in STYLES.items() if name != "others"]
+    handles += [handle(marker, colour, name, 7) for name, (marker, colour) in STYLES.items()]
     handles += [handle("|", INK, "reading the memory once", 12)]
-    figure.legend(handles=handles, loc="upper center", ncols=len(handles), frameon=False, fontsize=9,
-                  columnspacing=1.2, handletextpad=0.3)  # fmt: skip
+    figure.legend(handles=handles, loc="upper center", ncols=len(handles), frameon=False, fontsize=8.5,
+                  columnspacing=1.0, handletextpad=0.1)  # fmt: skip

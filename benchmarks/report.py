@@ -43,7 +43,7 @@ def figure(value: float | None, digits: int = 3) -> str:
     """A number as people read it: three digits, no exponent."""
     if value is None:
         return ""
-    return f"{value:.0f}" if value >= 100 else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.{digits}g}"
 
 
 def cells(found: Results, one: Measurement) -> list[str]:

@@ -67,4 +67,4 @@ def machine() -> str:
     model = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     name = model[1] if model else platform.processor() or platform.machine()
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {count} processors, {platform.system()}, Python {platform.python_version()}"
+    return f"{name}, {count} processors, {platform.system()}"

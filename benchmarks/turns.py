@@ -140,7 +140,7 @@ class Workers:
 
     @property
     def versions(self) -> list[str]:
-        found = [worker.version for worker in self._started.values() if worker.version]
+        found = [worker.version or f"no {contender.name}" for contender, worker in self._started.items()]
         return list(dict.fromkeys(found))
 
     def of(self, case: Case, form: str) -> Iterator[Worker]:
@@ -153,6 +153,8 @@ class Workers:
                 continue
             if contender not in self._started:
                 self._started[contender] = Worker(contender, self._folder / "compiled")
+                if not self._started[contender].version:
+                    print(f"{contender.name} does not start: pip install 'streamce[bench]'", file=sys.stderr)
             worker = self._started[contender]
             twice = contender.simd and worker.version in self._versions_of(contender.name)
             if worker.version and not twice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -60,6 +61,9 @@ class Polars(Rival):
 class Command(Rival):
     """A process that prints the mean, from its start to its end."""
 
+    def version(self) -> str:
+        return f"Python {platform.python_version()}"
+
     def function(self, case: Case) -> Run | None:
         return (lambda chunks: self.mean(self._output(self.arguments(chunks[0][0])))) if case.job == "command" else None
 
@@ -79,9 +83,6 @@ class Command(Rival):
 
 
 class StreamceCommand(Command):
-    def version(self) -> str:
-        return "streamce eval"
-
     def arguments(self, path: str) -> list[str]:
         options = ["--task", "binary", "--target", "y", "--preds", "p", "--json"]
         return ["-m", "streamce", "eval", path, *options]
@@ -92,9 +93,6 @@ class StreamceCommand(Command):
 
 
 class DuckdbCommand(Command):
-    def version(self) -> str:
-        return "python -c, DuckDB"
-
     def arguments(self, path: str) -> list[str]:
         query = DUCKDB.format(path=path)
         connect = f"import duckdb; connection = duckdb.connect(config={{'threads': {THREADS}}})"
@@ -102,9 +100,6 @@ class DuckdbCommand(Command):
 
 
 class PolarsCommand(Command):
-    def version(self) -> str:
-        return "python -c, Polars"
-
     def arguments(self, path: str) -> list[str]:
         losses = "-pl.when(pl.col('y') == 1).then(pl.col('p')).otherwise(1 - pl.col('p')).log()"
         query = f"pl.scan_parquet({path!r}).select(({losses}).mean()).collect().item()"
