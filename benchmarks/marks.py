@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.cases import ALL, BATCHES, CHUNKS, FILE, ONCE, SCALARS, SMALL
-from benchmarks.results import AVX2, Results
+from benchmarks.results import AVX2, Results, shown
 from benchmarks.turns import PLAIN, READING, Measurement
 
 OURS, TORCH, COMPILED = "streamce", "torch", "torch.compile"
@@ -53,7 +53,7 @@ class Judge:
         name, form = max(values, key=lambda pair: excess(values[pair]))
         where = f" (the worst of {len(values)}: {name}, {form})" if len(values) > 1 else ""
         value = values[name, form]
-        self.marks.append(Mark(case, mark, f"{value:.3g} {unit}{where}", excess(value) <= 0))
+        self.marks.append(Mark(case, mark, f"{shown(value)} {unit}{where}", excess(value) <= 0))
 
     # ---- figures ----
 

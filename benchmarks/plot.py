@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report
 from benchmarks.cases import BATCHES, CASES, CHUNKS, FILE, ONCE, SCALARS, SMALL, Case
-from benchmarks.results import Results
+from benchmarks.results import Results, shown
 from benchmarks.turns import PLAIN, READING, Measurement
 
 OURS_COLOUR, INK, FAINT = "#c2185b", "#222222", "#c8c8c8"
@@ -20,8 +19,11 @@ STYLES = {
     "NumPy": ("s", "#2f6fb3"),
     "SciPy": ("v", "#7fb0de"),
     "scikit-learn": ("^", "#1b7f5c"),
+    "math.fsum": ("<", "#8a8a8a"),
+    "river": (">", "#555555"),
+    "DuckDB": ("p", "#b39b00"),
+    "Polars": ("h", "#4f6d1c"),
 }
-LABELLED = {"math.fsum": -15, "river": -15, "DuckDB": 8, "Polars": -15}  # and how far from their dots
 SHOWN: dict[str, tuple[tuple[str, str, str], ...]] = {
     "ns per element, 80 MB or 4M losses, one thread": (
         ("logits, 2 classes", "logits float32, C = 2", ONCE),
@@ -72,7 +74,7 @@ def write(found: Results, path: Path) -> None:
         for axis, (title, rows) in zip(axes[:, 0], panels.items(), strict=True):
             _panel(axis, found, title, rows)
         _legend(figure)
-        figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))
+        figure.tight_layout(rect=(0, 0, 1, 1 - 0.5 / figure.get_figheight()))
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
 
@@ -113,13 +115,11 @@ def _dot(axis: Any, one: Measurement, place: int) -> None:
         axis.plot(*at, "|", color=INK, markersize=14, markeredgewidth=1.5, zorder=2)
     elif one.contender.ours:
         axis.plot(*at, "o", color=OURS_COLOUR, markersize=11, zorder=4)
-        axis.annotate(report.figure(one.ns), at, (0, 9), textcoords="offset points", ha="center", color=OURS_COLOUR,
+        axis.annotate(shown(one.ns), at, (0, 9), textcoords="offset points", ha="center", color=OURS_COLOUR,
                       fontweight="bold", fontsize=9)  # fmt: skip
     else:
-        marker, colour = STYLES.get(name, ("d", "#6b6b6b"))
+        marker, colour = STYLES[name]
         axis.plot(*at, marker, color=colour, markersize=8, markeredgecolor="white", zorder=3)
-        if name in LABELLED:
-            axis.annotate(name, at, (0, LABELLED[name]), textcoords="offset points", ha="center", color=INK, fontsize=8)
 
 
 def _legend(figure: Any) -> None:
@@ -131,5 +131,5 @@ def _legend(figure: Any) -> None:
     handles = [handle("o", OURS_COLOUR, "streamce", 10)]
     handles += [handle(marker, colour, name, 7) for name, (marker, colour) in STYLES.items()]
     handles += [handle("|", INK, "reading the memory once", 12)]
-    figure.legend(handles=handles, loc="upper center", ncols=len(handles), frameon=False, fontsize=8.5,
-                  columnspacing=1.0, handletextpad=0.1)  # fmt: skip
+    figure.legend(handles=handles, loc="upper center", ncols=(len(handles) + 1) // 2, frameon=False, fontsize=9,
+                  columnspacing=1.5, handletextpad=0.1)  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks import marks
 from benchmarks.cases import ALL, FILE, Case
-from benchmarks.results import Results, machine
+from benchmarks.results import Results, machine, shown
 from benchmarks.turns import PATIENCE, Measurement
 
 MISLEADING = """\
@@ -17,9 +18,10 @@ and a + marks who brings in pages in every repeat. A machine's clock drifts, and
 the caches and the memory's bandwidth: so the contenders take turns, repeat by repeat, medians are
 compared, and ratios travel better than nanoseconds. The instruction set and the number of threads
 decide as much as the code. Random logits are kinder than real ones: no branch mispredicts, nothing
-is infinite. A rival may do less (torch checks no probability, NumPy rounds its sums) or more
-(torcheval also sums the targets); none but streamce and math.fsum sums exactly. And whoever wrote
-the benchmark knows one of the contenders best: corrections of how a rival is called are welcome.
+is infinite. A rival may do less (torch and NumPy check no probability and round their sums) or more
+(torcheval also sums the targets); only streamce and math.fsum sum exactly, and only streamce has a
+standard error in the end. And whoever wrote the benchmark knows one of the contenders best:
+corrections of how a rival is called are welcome.
 """
 HOW = """\
 Each rival is called as its users would call it, with its favourite arrays prepared before the clock
@@ -39,20 +41,13 @@ arrays once, and streamce on the same logits as float32 with integer targets and
 HEAD = ("", "threads", "ns", "x best rival", "x reading", "memory, MB", "error", "elements")
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """A number as people read it: three digits, no exponent."""
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.{digits}g}"
-
-
 def cells(found: Results, one: Measurement) -> list[str]:
     return [
         one.contender.name,
         str(one.contender.threads),
-        figure(one.ns) + "+" * one.page_faults,
-        figure(found.against_best(one)),
-        figure(found.against_reading(one)),
+        shown(one.ns) + "+" * one.page_faults,
+        shown(found.against_best(one)),
+        shown(found.against_reading(one)),
         "" if one.extra is None else f"{one.extra / 1e6:.1f}",
         "" if one.error is None else f"{one.error:.0e}",
         f"{one.elements / 1e6:.3g}M" if one.elements >= 1e5 else f"{one.elements:,}",
@@ -86,11 +81,11 @@ def summary(found: Results) -> str:
             best, two = found.best_rival(case, form, threads), found.get(case.name, form, "streamce", 2)
             rows.append([
                 f"{case.name}, {form}",
-                f"{figure(best.ns)}{'+' * best.page_faults} {best.contender.name}" if best else "nobody",
-                f"**{figure(ours.ns)}**",
-                figure(found.against_best(ours)),
-                figure(found.against_reading(ours)),
-                figure(two.ns) if two else "",
+                f"{shown(best.ns)}{'+' * best.page_faults} {best.contender.name}" if best else "nobody",
+                f"**{shown(ours.ns)}**",
+                shown(found.against_best(ours)),
+                shown(found.against_reading(ours)),
+                shown(two.ns) if two else "",
                 "" if ours.extra is None else f"{ours.extra / 1e6:.1f}",
                 "" if ours.error is None else f"{ours.error:.0e}",
             ])  # fmt: skip
@@ -128,7 +123,8 @@ def details(found: Results) -> str:
 
 
 def _bold(line: Sequence[str]) -> list[str]:
-    return [f"**{cell}**" if cell else "" for cell in line]
+    """With its name and its time in bold."""
+    return [f"**{cell}**" if place in (0, 2) else cell for place, cell in enumerate(line)]
 
 
 def write(found: Results, path: Path) -> None:
@@ -141,7 +137,8 @@ def write(found: Results, path: Path) -> None:
 {MISLEADING}
 Measured with `make bench` on {machine()}: medians of {found.repeats} repeats, in
 {max(1, found.seconds / 60):.0f} minutes.
-{"; ".join(found.versions)}.
+
+{textwrap.fill("; ".join(found.versions), 100)}.
 
 ![Time per element of streamce and its rivals](results.svg)
 

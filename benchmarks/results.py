@@ -61,6 +61,13 @@ class Results:
         return ours.rpartition(", ")[2]
 
 
+def shown(value: float | None) -> str:
+    """A number as people read it: three digits, no exponent."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def machine() -> str:
     """The processor and how many of it, in words."""
     info = Path("/proc/cpuinfo")

@@ -41,7 +41,8 @@ class Eager(Rival):
 
     def _mean(self, case: Case) -> Callable[[Any, Any], Any]:
         if case.job == "mean":
-            return lambda x, _: (x.mean(), torch.dot(x, x))[0]
+            # The squares as well; 0 times, but no compiler may leave that out.
+            return lambda x, _: x.mean() + 0 * torch.dot(x, x)
         if case.job == "binary":
             return F.binary_cross_entropy_with_logits if case.kind == "logits" else F.binary_cross_entropy
         if case.kind == "probs":
