@@ -19,7 +19,7 @@ PROMISES = {"float64": 1e-14, "float32": 5e-7, "float16": 5e-7, "bfloat16": 5e-7
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure this library and its rivals.")
     add = parser.add_argument
     add("--only", metavar="PATTERN", default="", help="cases whose name matches this regular expression")
     add("--repeats", type=int, metavar="N", help="repeats of which the median counts (default: 9)")

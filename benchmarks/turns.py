@@ -116,8 +116,11 @@ class Worker:
 
     def ask(self, **request: str) -> dict[str, Any]:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # there will be no answer
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -185,10 +188,14 @@ def measure(case: Case, form: str, workers: Workers, folder: Path, true: mpmath.
             found.append(one)
     for _ in range(repeats):
         for worker, one in ready:
-            if len(one.seconds) < FEWEST or sum(one.seconds) < PATIENCE:
-                answer = worker.ask(ask="time")
+            if one.failed or (len(one.seconds) >= FEWEST and sum(one.seconds) > PATIENCE):
+                continue
+            answer = worker.ask(ask="time")
+            if "seconds" in answer:
                 one.seconds.append(answer["seconds"])
                 one.faults.append(answer["faults"])
+            else:
+                one.failed = answer["failed"]
         ready.append(ready.pop(0))  # nobody always follows the same one
     for worker, _ in ready:
         worker.ask(ask="forget")
