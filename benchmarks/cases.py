@@ -1,0 +1,147 @@
+"""What is measured: the cases, and their arrays from a fixed seed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+# How the arrays of a case are handed over.
+ONCE, CHUNKS, SMALL, BATCHES, SCALARS = "80 MB at once", "8 MB chunks", "4M at once", "batches of 32", "one by one"
+FILE = "20M rows"
+ARRAYS = (ONCE, CHUNKS)
+BYTES = 80_000_000  # of predictions
+ROWS = 20_000_000  # of a file
+WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One job. ``target`` is "labels" (int64), "float32" (0 or 1), "soft" or "none"."""
+
+    name: str
+    job: str
+    kind: str = "logits"
+    dtype: str = "float32"
+    classes: int = 1
+    target: str = "labels"
+    smoothing: float = 0.0
+    forms: tuple[str, ...] = ARRAYS
+
+    @property
+    def stored(self) -> bool:
+        return self.job in ("file", "command")
+
+    def unit(self, form: str) -> str:
+        """What the nanoseconds of a form are counted by."""
+        if form == FILE:
+            return "row"
+        return "update" if form in (BATCHES, SCALARS) else "element"
+
+    def sample(self) -> int:
+        """Rows that are compared with 50 digits: enough to matter, few enough to be quick."""
+        return max(4, 20_000 // self.classes)
+
+
+def _multiclass(dtype: str, classes: int, target: str = "labels", kind: str = "logits", smoothing: float = 0.0) -> Case:
+    what = f", {target} targets" if target == "soft" else ", label smoothing" if smoothing else ""
+    return Case(f"{kind} {dtype}, C = {classes}{what}", "multiclass", kind, dtype, classes, target, smoothing)
+
+
+def _binary(kind: str, dtype: str, target: str = "labels") -> Case:
+    what = "" if target == "labels" else f", {target} targets"
+    return Case(f"binary {kind} {dtype}{what}", "binary", kind, dtype, target=target, forms=(SMALL, *ARRAYS))
+
+
+ALL = (
+    *(_multiclass("float32", classes) for classes in (2, 3, 10, 16, 32, 100, 1000, 32000)),
+    *(_multiclass(dtype, classes) for dtype in ("bfloat16", "float16", "float64") for classes in (10, 1000)),
+    *(_multiclass("float32", classes, "soft") for classes in (10, 1000)),
+    *(_multiclass("float32", classes, smoothing=0.1) for classes in (10, 1000)),
+    *(_multiclass(dtype, 10, kind="probs") for dtype in ("float32", "float64")),
+    _binary("logits", "float32"),
+    _binary("logits", "float32", "float32"),
+    _binary("probs", "float32"),
+    _binary("probs", "float64"),
+    Case("mean of losses", "mean", "losses", "float64", target="none"),
+    Case("32 x 10 logits", "multiclass", classes=10, forms=(BATCHES,)),
+    Case("binary probs", "binary", "probs", "float64", forms=(SCALARS,)),
+    Case("Parquet file", "file", "probs", forms=(FILE,)),
+    Case("Parquet file, whole process", "command", "probs", forms=(FILE,)),
+)
+CASES = {case.name: case for case in ALL}
+
+
+def arrays(case: Case, size: float) -> tuple[Array, Array | None]:
+    """Predictions and targets of a case; bfloat16 as the uint16 that hold its bits. ``size`` is the
+    part of the full size that is wanted."""
+    rng = np.random.default_rng(0)
+    rows = int(BYTES * size) // (WIDTH[case.dtype] * case.classes * 10) * 10
+    if case.stored:
+        rows = int(ROWS * size)
+    if case.forms in ((BATCHES,), (SCALARS,)):
+        rows = 64_000 if case.forms == (BATCHES,) else 20_000
+    draws = np.float64 if case.dtype == "float64" else np.float32
+    if case.job == "mean":
+        return rng.exponential(size=rows), None
+    if case.job != "multiclass":
+        logits = 2 * rng.standard_normal(rows, dtype=draws)
+        probs = 1 / (1 + np.exp(-logits))
+        outcomes = rng.random(rows, dtype=np.float32) < probs
+        preds = logits if case.kind == "logits" else probs
+        return preds, outcomes.astype(np.float32 if case.target == "float32" else np.int64)
+    logits = 2 * rng.standard_normal((rows, case.classes), dtype=draws)
+    labels = rng.integers(0, case.classes, rows)
+    target = labels if case.target == "labels" else _softmax(rng.standard_normal(logits.shape, dtype=draws))
+    if case.kind == "probs":
+        return _softmax(logits), target
+    if case.dtype == "bfloat16":  # rounded to nearest, ties away from zero
+        return ((logits.view(np.uint32) + 0x8000) >> 16).astype(np.uint16), target
+    return logits.astype(case.dtype, copy=False), target
+
+
+def _softmax(logits: Array) -> Array:
+    powers = np.exp(logits)
+    powers /= powers.sum(axis=1, keepdims=True, dtype=np.float64).astype(logits.dtype)
+    return powers
+
+
+def wide(case: Case, preds: Array) -> Array:
+    """The very same numbers as float32, or as the float64 that they are."""
+    if case.dtype == "bfloat16":
+        return (preds.astype(np.uint32) << 16).view(np.float32)
+    return preds.astype(np.float32) if case.dtype == "float16" else preds
+
+
+@contextmanager
+def stored(case: Case, size: float, folder: Path) -> Iterator[tuple[Array, Array | None]]:
+    """The arrays of a case, in files for as long as they are needed: every process has the same."""
+    preds, target = arrays(case, size)
+    place = folder / "case"
+    place.mkdir()
+    try:
+        if case.stored:
+            _write_parquet(place / "rows.parquet", preds, target)
+            _write_parquet(place / "sample.parquet", preds[: case.sample()], target[: case.sample()])  # type: ignore[index]
+        else:
+            np.save(place / "preds.npy", preds)
+            if target is not None:
+                np.save(place / "target.npy", target)
+        yield preds[: case.sample()], None if target is None else target[: case.sample()]
+    finally:
+        shutil.rmtree(place)
+
+
+def _write_parquet(path: Path, preds: Array, target: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table({"p": preds, "y": target.astype(np.int8)})
+    parquet.write_table(table, path, row_group_size=1_000_000)

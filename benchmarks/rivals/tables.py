@@ -1,0 +1,106 @@
+"""Query engines on a file, and the whole processes that people start for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.rivals import Chunk, Rival, Run
+
+THREADS = os.environ["STREAMCE_NUM_THREADS"]  # Polars has them from POLARS_MAX_THREADS
+DUCKDB = "select avg(-ln(case when y = 1 then p else 1 - p end)) from read_parquet('{path}')"
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+class Duckdb(Rival):
+    def version(self) -> str:
+        import duckdb
+
+        return f"DuckDB {duckdb.__version__}"
+
+    def function(self, case: Case) -> Run | None:
+        return self._run if case.job == "file" else None
+
+    @staticmethod
+    def _run(chunks: Sequence[Chunk]) -> float:
+        import duckdb
+
+        with duckdb.connect(config={"threads": THREADS}) as connection:
+            [[mean]] = connection.execute(DUCKDB.format(path=chunks[0][0])).fetchall()
+        return float(mean)
+
+
+class Polars(Rival):
+    def version(self) -> str:
+        import polars
+
+        return f"Polars {polars.__version__}"
+
+    def function(self, case: Case) -> Run | None:
+        return self._run if case.job == "file" else None
+
+    @staticmethod
+    def _run(chunks: Sequence[Chunk]) -> float:
+        import polars as pl
+
+        p, y = pl.col("p"), pl.col("y")
+        losses = -pl.when(y == 1).then(p).otherwise(1 - p).log()
+        return float(pl.scan_parquet(chunks[0][0]).select(losses.mean()).collect().item())
+
+
+class Command(Rival):
+    """A process that prints the mean, from its start to its end."""
+
+    def version(self) -> str:
+        return f"Python {platform.python_version()}"
+
+    def function(self, case: Case) -> Run | None:
+        return (lambda chunks: self.mean(self._output(self.arguments(chunks[0][0])))) if case.job == "command" else None
+
+    def arguments(self, path: str) -> list[str]:
+        raise NotImplementedError
+
+    def mean(self, output: str) -> float:
+        return float(output)
+
+    @staticmethod
+    def _output(arguments: list[str]) -> str:
+        return subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True).stdout
+
+    def peak(self, chunks: Sequence[Chunk]) -> int:
+        """Peak memory of the whole process, as a small parent sees it."""
+        return int(self._output(["-c", PEAK, sys.executable, *self.arguments(chunks[0][0])]))
+
+
+class StreamceCommand(Command):
+    def arguments(self, path: str) -> list[str]:
+        options = ["--task", "binary", "--target", "y", "--preds", "p", "--json"]
+        return ["-m", "streamce", "eval", path, *options]
+
+    def mean(self, output: str) -> float:
+        found: dict[str, Any] = json.loads(output)
+        return float(found["value"])
+
+
+class DuckdbCommand(Command):
+    def arguments(self, path: str) -> list[str]:
+        query = DUCKDB.format(path=path)
+        connect = f"import duckdb; connection = duckdb.connect(config={{'threads': {THREADS}}})"
+        return ["-c", f'{connect}; print(connection.execute("{query}").fetchone()[0])']
+
+
+class PolarsCommand(Command):
+    def arguments(self, path: str) -> list[str]:
+        losses = "-pl.when(pl.col('y') == 1).then(pl.col('p')).otherwise(1 - pl.col('p')).log()"
+        query = f"pl.scan_parquet({path!r}).select(({losses}).mean()).collect().item()"
+        return ["-c", f"import polars as pl; print({query})"]
