@@ -77,8 +77,11 @@ cdef class Blocks:
             return BLOCK // self.labels * self.labels
         return BLOCK
 
-    cdef int make(self, work* w, Py_ssize_t losses) noexcept nogil:
-        """Scratch memory for blocks: bounded whatever the chunk, except by one row's classes."""
+    cdef int make(self, work* w, Py_ssize_t losses, char* near, Py_ssize_t size) noexcept nogil:
+        """Scratch memory for blocks: bounded whatever the chunk, except by one row's classes.
+
+        ``near`` is used where its size will do; else ``w.memory`` is what to free in the end.
+        """
         cdef Py_ssize_t room = max(<Py_ssize_t>1, min(self.at_a_time(), losses))
         cdef Py_ssize_t wide = room * self.preds.v.classes
         cdef bint rows = self.r.task == MULTICLASS
@@ -88,16 +91,19 @@ cdef class Blocks:
         cdef Py_ssize_t line = (8 * room + 63) // 64 * 64
         cdef Py_ssize_t raw = (8 * (wide if gathers else room) + 63) // 64 * 64
         cdef Py_ssize_t spread = (8 * (wide if spreads else room) + 63) // 64 * 64
-        cdef char* at
+        cdef Py_ssize_t bytes
+        cdef char* at = near
         memset(w, 0, sizeof(work))
         if self.preds.v.classes > MOST_CLASSES:
             return -1
-        w.memory = <char*>malloc(14 * line + 4 * factors * line + 2 * raw + spread + 3 * spreads * spread + 64)
-        if w.memory is NULL:
-            return -1
+        bytes = 14 * line + 4 * factors * line + 2 * raw + spread + 3 * spreads * spread + 64
+        if bytes > size:
+            at = w.memory = <char*>malloc(bytes)
+            if at is NULL:
+                return -1
         w.room = room
         w.phase = -1
-        at = w.memory + (64 - <Py_ssize_t>w.memory % 64)
+        at += 64 - <Py_ssize_t>at % 64
         w.n = <double*>cut(&at, line)
         w.d = <double*>cut(&at, line)
         w.cost = <double*>cut(&at, line) if not self.plain else w.n

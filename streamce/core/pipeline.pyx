@@ -41,6 +41,9 @@ CAUSES = {
 
 # Below as many predictions a chunk is not worth a second thread.
 cdef Py_ssize_t WORTH_A_THREAD = 1 << 18
+# Scratch memory on the stack, for small chunks: allocating as much costs more than they do.
+cdef enum:
+    NEAR = 1 << 13
 
 
 cdef class Pipeline:
@@ -247,11 +250,12 @@ cdef class Chunk(Blocks):
 
     cdef int add_at_once(self, State state) except -1:
         cdef work w
+        cdef char[NEAR] near
         cdef Py_ssize_t bad
         cdef unsigned long long saved
         if self.losses == 0:
             return 0
-        if self.make(&w, self.losses) < 0:
+        if self.make(&w, self.losses, near, NEAR) < 0:
             raise MemoryError
         try:
             with nogil:
@@ -316,7 +320,7 @@ cdef class Chunk(Blocks):
         cdef Py_ssize_t some
         cdef Py_ssize_t bad = -1
         cdef unsigned long long saved
-        if self.make(&w, end - at) < 0:
+        if self.make(&w, end - at, NULL, 0) < 0:
             raise MemoryError
         try:
             with nogil:
