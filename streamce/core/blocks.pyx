@@ -17,7 +17,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from streamce.core.arrays cimport (
-    BF16, F16, F32, F64, I64, U8, integers_to_doubles, integers_to_labels, view, view_gather, view_step,
+    BF16, F16, F32, F64, I8, I64, U8, integers_to_doubles, integers_to_labels, view, view_gather, view_step,
 )
 from streamce.core.kernels cimport BLOCK, NOT_FINITE, kernel_table, table
 from streamce.core.ledger cimport (
@@ -205,7 +205,7 @@ cdef class Blocks:
         if not self.r.ignores and not self.has_null:
             if dtype == I64 and table().outcomes_i64(<const int64_t*>source, k, w.outcome) == 0:
                 return
-            if dtype == U8 and table().outcomes_u8(<const uint8_t*>source, k, w.outcome) == 0:
+            if (dtype == U8 or dtype == I8) and table().outcomes_u8(<const uint8_t*>source, k, w.outcome) == 0:
                 return
         integers_to_labels(dtype, source, k, w.label)
         for i in range(k):
