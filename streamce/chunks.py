@@ -16,7 +16,8 @@ import pyarrow as pa
 from streamce.files import Array, DataError, Source, Table, naming, open_table
 
 CHUNK_ROWS = 1 << 17
-CHUNK_VALUES = 1 << 22  # predictions in a chunk, unless the caller says how many rows
+CHUNK_VALUES = 1 << 21  # predictions in a chunk, unless the caller says how many rows
+AHEAD = 2  # chunks that wait: chunks take uneven times to read, and one is soon used up
 
 
 def is_list(type_: Any) -> bool:
@@ -84,14 +85,14 @@ def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None
 
 
 class _Stack:
-    """Columns side by side, in two buffers by turns: one is in use while the other fills."""
+    """Columns side by side, in buffers by turns: one is in use while the others fill or wait."""
 
     def __init__(self) -> None:
-        self._buffers = [np.empty((0, 0)), np.empty((0, 0))]
+        self._buffers = [np.empty((0, 0)) for _ in range(AHEAD + 1)]
 
     def __call__(self, parts: Sequence[tuple[Array, Array | None]]) -> tuple[Array, Array | None]:
         rows, dtype = len(parts[0][0]), np.result_type(*(values for values, _ in parts))
-        self._buffers.reverse()
+        self._buffers.insert(0, self._buffers.pop())
         if self._buffers[0].dtype != dtype or len(self._buffers[0]) < rows:
             self._buffers[0] = np.empty((rows, len(parts)), dtype)
         stacked = self._buffers[0][:rows]
@@ -206,11 +207,11 @@ class Reading:
         self.chunk_rows = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
 
     def chunks(self) -> Generator[Chunk]:
-        """The chunks, each read on another thread while the one before is in use. Close this
+        """The chunks, read on another thread while those before are in use. Close this
         iterator when leaving early."""
         chunks = self._chunks()
         ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
-        wanted = threading.Semaphore(1)  # a queue of one would fill a third buffer
+        wanted = threading.Semaphore(AHEAD)  # a queue as long would fill one buffer more
 
         def read() -> None:
             try:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streamce import chunks, files
 
@@ -86,6 +85,8 @@ class Labels:
 
     def numbers(self, labels: Any) -> tuple[Array, Array]:
         """Numbers of a column of labels, and where labels are missing."""
+        from pyarrow import compute as pc  # here: it takes long to import, and numbers do without
+
         if pa.types.is_dictionary(labels.type):
             values = labels.dictionary
             numbers, missing = self.numbers(pa.concat_arrays([values, pa.nulls(1, values.type)]))
@@ -105,6 +106,8 @@ class Labels:
 
     def sets(self, lists: Any) -> tuple[Array, Array]:
         """The same of a column of lists of labels, as 0 or 1 for each class."""
+        from pyarrow import compute as pc
+
         numbers, missing = self.numbers(lists.flatten())
         rows, _ = chunks.flat(pc.list_parent_indices(lists))
         given = np.zeros((len(lists), self.count), np.int64)

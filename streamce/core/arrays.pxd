@@ -35,6 +35,7 @@ cdef class Array:
     cdef Py_ssize_t* strides
 
     cdef int take(self, object source, str name) except -1
+    cdef void drop(self) noexcept
     cdef bint hold(self, object source) except -1
     cdef void axes(self, int class_axis) noexcept
     cdef void join_classes(self) noexcept

@@ -16,12 +16,20 @@ cdef class Array:
     """Holds the buffer of an array, or a number itself, while a chunk is under way."""
 
     def __dealloc__(self):
+        self.drop()
+
+    cdef void drop(self) noexcept:
+        """Lets go of the array."""
         if self.held:
+            self.held = False
             PyBuffer_Release(&self.buffer)
 
     cdef int take(self, object source, str name) except -1:
         """Takes an array or a number; whatever is neither goes through ``inputs`` first."""
         cdef int overflow = 0
+        self.ndim = 0
+        self.real = False
+        self.v.swapped = False
         self.v.itemsize = 8
         if PyFloat_Check(source):
             self.number = PyFloat_AS_DOUBLE(source)
@@ -61,8 +69,7 @@ cdef class Array:
         self.v.swapped = format[0] == FOREIGN
         self.v.dtype = dtype_of(format, self.buffer.itemsize)
         if self.v.dtype < 0:
-            PyBuffer_Release(&self.buffer)
-            self.held = False
+            self.drop()
         return self.held
 
     cdef void axes(self, int class_axis) noexcept:

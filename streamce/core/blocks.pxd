@@ -47,8 +47,8 @@ cdef class Vector:
 
 
 cdef struct work:
-    # Scratch memory: one allocation, cut up. `room` losses each.
-    char* memory
+    # Scratch memory: one piece, cut up. `room` losses each.
+    char* memory           # what was allocated for it, or NULL
     double* n
     double* d
     double* cost           # of the true class, or of the true outcome
@@ -99,7 +99,7 @@ cdef class Blocks:
     cdef double base_sum
 
     cdef Py_ssize_t cells(self) noexcept nogil
-    cdef int make(self, work* w, Py_ssize_t losses) noexcept nogil
+    cdef int make(self, work* w, Py_ssize_t losses, char* near, Py_ssize_t size) noexcept nogil
     cdef void fill(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef int collect(self, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells) except -1 nogil
     cdef Py_ssize_t at_a_time(self) noexcept nogil

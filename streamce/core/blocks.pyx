@@ -17,7 +17,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from streamce.core.arrays cimport (
-    BF16, F16, F32, F64, I64, U8, integers_to_doubles, integers_to_labels, view, view_gather, view_step,
+    BF16, F16, F32, F64, I8, I64, U8, integers_to_doubles, integers_to_labels, view, view_gather, view_step,
 )
 from streamce.core.kernels cimport BLOCK, NOT_FINITE, kernel_table, table
 from streamce.core.ledger cimport (
@@ -77,8 +77,11 @@ cdef class Blocks:
             return BLOCK // self.labels * self.labels
         return BLOCK
 
-    cdef int make(self, work* w, Py_ssize_t losses) noexcept nogil:
-        """Scratch memory for blocks: bounded whatever the chunk, except by one row's classes."""
+    cdef int make(self, work* w, Py_ssize_t losses, char* near, Py_ssize_t size) noexcept nogil:
+        """Scratch memory for blocks: bounded whatever the chunk, except by one row's classes.
+
+        ``near`` is used where its size will do; else ``w.memory`` is what to free in the end.
+        """
         cdef Py_ssize_t room = max(<Py_ssize_t>1, min(self.at_a_time(), losses))
         cdef Py_ssize_t wide = room * self.preds.v.classes
         cdef bint rows = self.r.task == MULTICLASS
@@ -88,16 +91,19 @@ cdef class Blocks:
         cdef Py_ssize_t line = (8 * room + 63) // 64 * 64
         cdef Py_ssize_t raw = (8 * (wide if gathers else room) + 63) // 64 * 64
         cdef Py_ssize_t spread = (8 * (wide if spreads else room) + 63) // 64 * 64
-        cdef char* at
+        cdef Py_ssize_t bytes
+        cdef char* at = near
         memset(w, 0, sizeof(work))
         if self.preds.v.classes > MOST_CLASSES:
             return -1
-        w.memory = <char*>malloc(14 * line + 4 * factors * line + 2 * raw + spread + 3 * spreads * spread + 64)
-        if w.memory is NULL:
-            return -1
+        bytes = 14 * line + 4 * factors * line + 2 * raw + spread + 3 * spreads * spread + 64
+        if bytes > size:
+            at = w.memory = <char*>malloc(bytes)
+            if at is NULL:
+                return -1
         w.room = room
         w.phase = -1
-        at = w.memory + (64 - <Py_ssize_t>w.memory % 64)
+        at += 64 - <Py_ssize_t>at % 64
         w.n = <double*>cut(&at, line)
         w.d = <double*>cut(&at, line)
         w.cost = <double*>cut(&at, line) if not self.plain else w.n
@@ -199,7 +205,7 @@ cdef class Blocks:
         if not self.r.ignores and not self.has_null:
             if dtype == I64 and table().outcomes_i64(<const int64_t*>source, k, w.outcome) == 0:
                 return
-            if dtype == U8 and table().outcomes_u8(<const uint8_t*>source, k, w.outcome) == 0:
+            if (dtype == U8 or dtype == I8) and table().outcomes_u8(<const uint8_t*>source, k, w.outcome) == 0:
                 return
         integers_to_labels(dtype, source, k, w.label)
         for i in range(k):

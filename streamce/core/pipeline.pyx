@@ -41,6 +41,15 @@ CAUSES = {
 
 # Below as many predictions a chunk is not worth a second thread.
 cdef Py_ssize_t WORTH_A_THREAD = 1 << 18
+# Below as many it is done sooner than another thread could take the interpreter lock.
+cdef Py_ssize_t WORTH_A_RELEASE = 1 << 12
+# Scratch memory on the stack, for small chunks: allocating as much costs more than they do.
+cdef enum:
+    NEAR = 1 << 13
+# A chunk that is closed, for the next one to be opened in: a small one costs less than new objects.
+# None while it is in use; the lock is for interpreters that have no lock of their own.
+cdef Chunk spare = None
+cdef object spare_lock = object()
 
 
 cdef class Pipeline:
@@ -49,6 +58,7 @@ cdef class Pipeline:
     cdef rules r
     cdef object class_weight, pos_weight, limit
     cdef int axis
+    cdef bint plain  # no option makes n anything but the cost, or d anything but 1
     cdef readonly bint per_cell
 
     def __init__(
@@ -70,13 +80,18 @@ cdef class Pipeline:
         self.class_weight = class_weight
         self.pos_weight = pos_weight
         self.axis = axis
+        self.plain = class_weight is None and pos_weight is None and smoothing == 0
         self.per_cell = per_cell
         self.limit = threads
 
     def update(self, State state not None, preds, target, weight=None, null=None, out=None):
         """Adds a chunk to ``state``; writes the losses one by one to ``out`` if it is given."""
-        cdef Chunk chunk = Chunk.__new__(Chunk)
-        cdef Ledger total, cells
+        global spare
+        cdef Chunk chunk
+        with cython.critical_section(spare_lock):
+            chunk, spare = spare, None
+        if chunk is None:
+            chunk = Chunk.__new__(Chunk)
         chunk.open(self, preds, target, weight, null, out)
         if state.cells is not None and state.cells.size != chunk.cells() and not state.cells.is_zero():
             raise inputs.class_count(
@@ -85,16 +100,27 @@ cdef class Pipeline:
         if chunk.losses <= chunk.at_a_time():
             chunk.add_at_once(state)
         else:
-            total, cells = chunk.parts()
-            state.add(total, cells, 1)
+            chunk.add_in_parts(state)
+        if chunk.bad >= 0:
+            raise chunk.error(preds, target, weight)
+        chunk.close()
+        with cython.critical_section(spare_lock):
+            spare = chunk
 
 
 cdef class Chunk(Blocks):
-    """One chunk under way."""
+    """One chunk under way; opened again for another."""
 
     cdef Pipeline p
-    cdef tuple arguments
     cdef object written  # what `out` points into: a part may outlive an update that Ctrl-C ended
+    cdef Py_ssize_t bad  # the first invalid loss, or -1
+    cdef int status      # and what is wrong with it
+
+    def __cinit__(self):
+        self.preds = Array.__new__(Array)
+        self.target = Array.__new__(Array)
+        self.weights = Array.__new__(Array)
+        self.nulls = Array.__new__(Array)
 
     # ---- opening: shapes and factors ----
 
@@ -104,8 +130,7 @@ cdef class Chunk(Blocks):
         cdef double[::1] losses
         self.p = p
         self.r = p.r
-        self.arguments = (preds, target, weight)
-        self.preds = Array.__new__(Array)
+        self.bad = -1
         cdef str name = "losses" if p.r.task == MEAN else "preds"
         self.preds.take(preds, name)
         if not self.preds.real:
@@ -135,15 +160,17 @@ cdef class Chunk(Blocks):
                 self.group *= self.preds.shape[k]
             first = False
         self.losses = self.samples * self.group
-        if weight is not None:
+        self.has_weight = weight is not None
+        self.weight_each = False
+        if self.has_weight:
             self.open_weight(weight, axis)
-        if null is not None:
-            self.has_null = True
-            self.nulls = Array.__new__(Array)
+        self.has_null = null is not None
+        if self.has_null:
             self.nulls.take(null, "null")
             if self.nulls.v.itemsize != 1 or entries(self.nulls) != self.losses:
                 raise inputs.null_mask(null, self.losses)
             self.nulls.axes(-1)
+        self.out = NULL
         if out is not None and self.losses:
             losses = out
             if losses.shape[0] != self.losses:
@@ -151,6 +178,9 @@ cdef class Chunk(Blocks):
             self.out = &losses[0]
             self.written = out
         self.tolerance = tolerance(self.preds.v.dtype)
+        self.plain = p.plain and not self.has_weight and (self.hard or p.r.task == MEAN)
+        if self.plain or p.r.task == MEAN:
+            return 0
         cdef unsigned long long saved = fp_enter()
         try:
             self.factors()
@@ -158,9 +188,20 @@ cdef class Chunk(Blocks):
             fp_leave(saved)
         return 0
 
+    cdef void close(self) noexcept:
+        """Lets go of the caller's memory, and of what may be as large as a row."""
+        self.written = None
+        self.p = None
+        if not self.plain:
+            self.class_weight = self.base = self.ones = None
+            self.positive = self.negative = self.positive_d = self.negative_d = None
+        self.preds.drop()
+        self.target.drop()
+        self.weights.drop()
+        self.nulls.drop()
+
     cdef int open_target(self, target, int axis) except -1:
         cdef bint rows = self.r.task == MULTICLASS
-        self.target = Array.__new__(Array)
         self.target.take(target, "target")
         self.target_tolerance = tolerance(self.target.v.dtype)
         self.hard = not self.target.real
@@ -185,8 +226,6 @@ cdef class Chunk(Blocks):
     cdef int open_weight(self, weight, int axis) except -1:
         """A weight per sample, or one per loss."""
         cdef int k
-        self.has_weight = True
-        self.weights = Array.__new__(Array)
         self.weights.take(weight, "weight")
         cdef bint rows = self.r.task == MULTICLASS
         if same_shape(self.weights, self.preds, axis if rows else -1):
@@ -216,12 +255,6 @@ cdef class Chunk(Blocks):
         for name, values in (("class_weight", p.class_weight), ("pos_weight", p.pos_weight)):
             if isinstance(values, tuple) and not binary and len(values) != many:
                 raise inputs.class_weight_length(len(values), many, names, name)
-        self.plain = (
-            p.class_weight is None and p.pos_weight is None and not self.has_weight and p.r.smoothing == 0
-            and (self.hard or p.r.task == MEAN)
-        )
-        if self.plain or p.r.task == MEAN:
-            return 0
         if p.r.task == MULTICLASS:
             if p.class_weight is not None:
                 self.class_weight = vector(p.class_weight, many)
@@ -248,21 +281,22 @@ cdef class Chunk(Blocks):
     # ---- running ----
 
     cdef int add_at_once(self, State state) except -1:
+        """Adds a chunk of one block, or finds an invalid loss and adds nothing."""
         cdef work w
-        cdef Py_ssize_t bad
+        cdef char[NEAR] near
         cdef unsigned long long saved
         if self.losses == 0:
             return 0
-        if self.make(&w, self.losses) < 0:
+        if self.make(&w, self.losses, near, NEAR) < 0:
             raise MemoryError
         try:
-            with nogil:
-                saved = fp_enter()
-                self.fill(&w, 0, self.losses)
-                bad = self.offending(&w, self.losses)
-                fp_leave(saved)
-            if bad >= 0:
-                raise self.error(bad, w.status[bad])
+            if self.losses * self.preds.v.classes < WORTH_A_RELEASE:
+                self.judge(&w)
+            else:
+                with nogil:
+                    self.judge(&w)
+            if self.bad >= 0:
+                return 0
             with cython.critical_section(state):
                 saved = fp_enter()
                 try:
@@ -275,6 +309,15 @@ cdef class Chunk(Blocks):
             free(w.memory)
         return 0
 
+    cdef void judge(self, work* w) noexcept nogil:
+        """The losses of a chunk of one block, and whether one is invalid."""
+        cdef unsigned long long saved = fp_enter()
+        self.fill(w, 0, self.losses)
+        fp_leave(saved)
+        self.bad = self.offending(w, self.losses)
+        if self.bad >= 0:
+            self.status = w.status[self.bad]
+
     cdef Py_ssize_t offending(self, work* w, Py_ssize_t k) noexcept nogil:
         """The first invalid loss of a block, or -1."""
         cdef Py_ssize_t i
@@ -284,8 +327,8 @@ cdef class Chunk(Blocks):
                     return i
         return -1
 
-    cdef tuple parts(self):
-        """The ledgers of the whole chunk, added up before others see any of it: (total, cells)."""
+    cdef int add_in_parts(self, State state) except -1:
+        """Adds a longer chunk, all of it, or finds the first invalid loss and adds nothing."""
         cdef Py_ssize_t parts = 1
         cdef Py_ssize_t predictions = self.losses * self.preds.v.classes
         if predictions >= 2 * WORTH_A_THREAD:
@@ -297,15 +340,15 @@ cdef class Chunk(Blocks):
             results = run([partial(self.part, a, b) for a, b in zip(bounds, bounds[1:])])
         errors = [error for error, _, _ in results if error is not None]
         if errors:
-            bad, status = min(errors)
-            raise self.error(bad, status)
+            self.bad, self.status = min(errors)
+            return 0
         cdef Ledger total = results[0][1]
         cdef Ledger cells = results[0][2]
         for _, more, more_cells in results[1:]:
             total.merge_from(more, 1)
             if cells is not None:
                 cells.merge_from(more_cells, 1)
-        return total, cells
+        return state.add(total, cells, 1)
 
     def part(self, Py_ssize_t start, Py_ssize_t stop):
         """Samples start ... stop - 1: (index and status of an invalid loss or None, total, cells)."""
@@ -318,7 +361,7 @@ cdef class Chunk(Blocks):
         cdef Py_ssize_t some
         cdef Py_ssize_t bad = -1
         cdef unsigned long long saved
-        if self.make(&w, end - at) < 0:
+        if self.make(&w, end - at, NULL, 0) < 0:
             raise MemoryError
         try:
             with nogil:
@@ -338,11 +381,10 @@ cdef class Chunk(Blocks):
         finally:
             free(w.memory)
 
-    cdef object error(self, Py_ssize_t index, int status):
-        cause, counter = CAUSES[status]
-        preds, target, weight = self.arguments
+    cdef object error(self, preds, target, weight):
+        cause, counter = CAUSES[self.status]
         return inputs.bad_value(
-            cause, counter, index, preds, target, weight,
+            cause, counter, self.bad, preds, target, weight,
             axis=self.p.axis if self.r.task in (MULTICLASS, MULTILABEL) else None,
             rows=self.r.task == MULTICLASS, soft=self.r.task != MEAN and not self.hard,
             weight_each=self.weight_each, group=self.group,
