@@ -32,8 +32,8 @@ DTYPES = {
     "bfloat16": (np.dtype(ml_dtypes.bfloat16), 7, -126),
 }
 KINDS = ("probs", "log_probs", "logits")
-# Lanes are rows up to 64 classes, and classes beyond; both with tails.
-TILES, ROWS = (2, 3, 10, 16, 17, 33, 64), (65, 100, 128, 129, 1000, 5000)
+# Lanes are rows up to 128 classes (float64) or 256 (narrower), and classes beyond; both with tails.
+TILES, ROWS = (2, 3, 10, 16, 17, 33, 65, 128), (129, 200, 256, 257, 1000, 5000)
 # The sizes of the chunks that a state is fed.
 CHUNKS = (1, 63, 64, 65, 2, 700, 129, 2049)
 LN2 = 0.693147180559945309417
@@ -247,26 +247,31 @@ class Input:
         return metrics[self.task](invalid="skip", **self.options)
 
 
-def targets(task: str, kind: str, preds: Any) -> Iterator[tuple[str, Input]]:
+def targets(task: str, kind: str, dtype: str, preds: Any) -> Iterator[tuple[str, Input]]:
     """One stream with each sort of target."""
     shape, n = preds.shape, len(preds)
     each = {} if task == "binary" else {"class_weight": [*map(float, weights(shape[1]))]}
     if task != "multiclass":
         each["pos_weight"] = 2.75
     plain = {"kind": kind} | ({} if task == "binary" else {f"per_{'class' if task == 'multiclass' else 'label'}": True})
-    heavy = {"kind": kind, "label_smoothing": 0.1, **each}
+    smooth = {"kind": kind, "label_smoothing": 0.1}
+    heavy = smooth | each
     yield "labels", Input(task, preds, labels(task, shape, odd=False), None, plain)
     yield (
         "labels of weights",
         Input(task, preds, labels(task, shape, odd=True), weights(n), plain | {"ignore_index": -1}),
     )
     yield "smoothed labels", Input(task, preds, labels(task, shape, odd=True), weights(n), heavy | {"ignore_index": -1})
-    yield "soft", Input(task, preds, soft_targets(task, shape), None, {"kind": kind, "eps": 0.0})
-    yield "smoothed soft", Input(task, preds, soft_targets(task, shape), weights(n), heavy)
+    yield "evenly smoothed labels", Input(task, preds, labels(task, shape, odd=False), None, smooth)
+    soft = soft_targets(task, shape)
+    yield "soft", Input(task, preds, soft, None, {"kind": kind, "eps": 0.0})
+    yield "soft of its own dtype", Input(task, preds, cut(soft, dtype), None, {"kind": kind})
+    yield "evenly smoothed soft of its own dtype", Input(task, preds, cut(soft, dtype), None, smooth)
+    yield "smoothed soft", Input(task, preds, soft, weights(n), heavy)
 
 
 def rows_of(classes: int) -> int:
-    """So many that tiles of 64, blocks of 2048 and their tails occur."""
+    """So many that tiles of 32, blocks of 2048 and their tails occur."""
     return 2500 if classes <= 17 else 200 if classes <= 129 else 40
 
 
@@ -287,7 +292,7 @@ def cases() -> dict[str, list[Input]]:
             for kind in KINDS:
                 for dtype in DTYPES:
                     for shape in some:
-                        for name, given in targets(task, kind, predictions(task, kind, dtype, shape)):
+                        for name, given in targets(task, kind, dtype, predictions(task, kind, dtype, shape)):
                             found.setdefault(f"{task}{group}, {kind}, {dtype}, {name}", []).append(given)
     for dtype, (_, _, least) in DTYPES.items():
         preds = cut(reals("mean", below("mean exponent", (5000,), -2 * least) + least), dtype)

@@ -22,10 +22,16 @@ PACKED = {
 }
 # The kernels that are mostly products, as their functions begin and end.
 FAMILIES = {
-    "softmax, float32": r"softmax_\w*f32\b", "softmax, float64": r"softmax_\w*f64\b", "neg_log": "neg_log",
-    "log1p": "log1p_elements", "binary_probs": "binary_probs", "binary_log_probs": "binary_log_probs",
-    "binary_logits, float32": "binary_logits_f32", "binary_logits, float64": "binary_logits_f64",
-}  # fmt: skip
+    "softmax, float32": r"softmax_(?:rows|soft)_f32\b",
+    "softmax, float64": r"softmax_(?:rows|soft)_f64\b",
+    "costs of softmax": r"softmax_costs_\w*",
+    "neg_log": r"neg_log_\w*",
+    "binary_probs, float32": "binary_probs_f32",
+    "binary_probs, float64": "binary_probs_f64",
+    "binary_log_probs": "binary_log_probs",
+    "binary_logits, float32": "binary_logits_f32",
+    "binary_logits, float64": "binary_logits_f64",
+}
 ENOUGH = 8  # of a loop over a polynomial; unvectorised kernels have none, or few by chance
 
 

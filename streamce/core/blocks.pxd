@@ -46,6 +46,13 @@ cdef class Vector:
     cdef Py_ssize_t size
 
 
+cdef struct rows_scratch:
+    # Some rows that cannot be read where they lie.
+    char* raw              # gathered, in their own dtype
+    char* floats
+    double* doubles
+
+
 cdef struct work:
     # Scratch memory: one piece, cut up. `room` losses each.
     char* memory           # what was allocated for it, or NULL
@@ -54,7 +61,9 @@ cdef struct work:
     double* cost           # of the true class, or of the true outcome
     double* m              # rows: the largest logit; elements: the cost of outcome 1
     double* u              # rows: log1p of the others, or the row sum; elements: of outcome 0
-    double* soft
+    double* soft           # elements: outcomes or soft targets; rows: x of the true class, or the sum of soft targets
+    double* gap            # rows: the sum of m - x; elements: scratch memory of the kernels
+    double* dot            # rows: the sum of m - x with soft targets as factors
     double* weight
     const double* weights  # of this block's losses, in place or in `weight`
     double* sample_n
@@ -64,15 +73,18 @@ cdef struct work:
     Py_ssize_t* offset
     uint8_t* status
     uint8_t* flags         # what was odd about losses that count
-    uint8_t* outcome
-    char* raw              # gathered preds, in their own dtype
-    char* raw_target       # gathered soft targets
-    float* single          # halves as floats
-    float* single_target
+    char* raw              # gathered elements, in their own dtype
+    char* floats           # halves as floats
+    rows_scratch preds, targets
     double* spread         # costs of all classes of some rows
     double* share          # what each of them counts
-    # What the last block came to.
     Py_ssize_t room
+    Py_ssize_t step        # rows of scratch memory, and
+    const void* q          # where their soft targets are, as floats or doubles
+    Py_ssize_t q_stride
+    # What the last block came to.
+    int exponent           # the largest of n
+    bint certain           # elements: each loss is the cost of one outcome
     Py_ssize_t phase       # label of the first loss that `factor` is laid out for; -1: not yet
     bint odd               # some status is not COUNTED
     bint flagged           # some flag is up
@@ -87,8 +99,12 @@ cdef class Blocks:
     cdef double* out         # the losses one by one, or NULL
     cdef bint has_weight, has_null
     cdef bint hard           # integer targets
-    cdef bint plain          # n is the cost and d is 1
+    cdef bint unit           # d is 1
+    cdef bint plain          # and n is the cost
     cdef bint weight_each    # a weight per loss, not per sample
+    cdef bint factored       # elements: labels or outcomes have factors
+    cdef bint single         # the kernels get floats, or halves made floats; else doubles
+    cdef bint evenly         # logits whose classes weigh the same: the kernels add up what smoothing needs
     cdef Py_ssize_t losses, samples, group, labels
     cdef double tolerance, target_tolerance
     # Elements: n = positive y' A + negative (1 - y') B, d = positive_d y + negative_d (1 - y), for
@@ -101,6 +117,7 @@ cdef class Blocks:
     cdef Py_ssize_t cells(self) noexcept nogil
     cdef int make(self, work* w, Py_ssize_t losses, char* near, Py_ssize_t size) noexcept nogil
     cdef void fill(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void some(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef int collect(self, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells) except -1 nogil
     cdef Py_ssize_t at_a_time(self) noexcept nogil
     cdef void flag(self, work* w, Py_ssize_t i, int what) noexcept nogil
@@ -108,21 +125,26 @@ cdef class Blocks:
 
     cdef const void* elements_of(self, work* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef const double* doubles_of(self, work* w, view* v, Py_ssize_t at, Py_ssize_t k, double* out) noexcept nogil
-    cdef const void* rows_of(self, work* w, Py_ssize_t at, Py_ssize_t k, Py_ssize_t* stride) noexcept nogil
+    cdef const void* rows_of(
+        self, work* w, view* v, Py_ssize_t at, Py_ssize_t k, rows_scratch* scratch, Py_ssize_t* stride
+    ) noexcept nogil
     cdef void nulls_of(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef void outcomes(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef void shares(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef void labels_of(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void soft_rows(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef void weights_of(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void check_weights(self, work* w, Py_ssize_t k) noexcept nogil
 
     cdef void elements(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void outcome_costs(self, const void* x, const uint8_t* y, Py_ssize_t k, double* out) noexcept nogil
-    cdef bint certain(self) noexcept nogil
-    cdef void lay_factors(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void outcome_costs(self, work* w, const void* x, const double* y, Py_ssize_t k, double* out) noexcept nogil
+    cdef void lay_factors(self, work* w, Py_ssize_t at) noexcept nogil
     cdef void settle_elements(self, work* w, const void* x, Py_ssize_t k) noexcept nogil
 
     cdef void rows(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+    cdef void soft_rows(self, work* w, Py_ssize_t k) noexcept nogil
+    cdef void settle_soft_row(self, work* w, Py_ssize_t i) noexcept nogil
+    cdef void softmax(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
+    cdef void mix_rows(self, work* w, Py_ssize_t k) noexcept nogil
     cdef void settle_rows(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
     cdef void settle_row(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil
     cdef void smoothed(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
@@ -130,6 +152,7 @@ cdef class Blocks:
     cdef void spread_costs(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
     cdef void flag_floored(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
 
+    cdef Py_ssize_t step(self) noexcept nogil
     cdef void given(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
     cdef void weigh(self, work* w, Py_ssize_t k) noexcept nogil
     cdef int add_columns(self, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cells) except -1 nogil

@@ -6,32 +6,52 @@ cdef extern from "kernels/kernels.h" nogil:
         BLOCK
         MAX_PARTS
         NOT_FINITE
+        TILE
+
+    double LEAST_FLOOR_F32
 
     ctypedef struct kernel_table:
         const char* name
-        void (*softmax_rows_f32)(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, double*) noexcept nogil
-        void (*softmax_rows_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, double*) noexcept nogil
+        void (*softmax_rows_f32)(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, double*,
+                                 double*) noexcept nogil
+        void (*softmax_rows_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, double*,
+                                 double*) noexcept nogil
+        void (*softmax_soft_f32)(const float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                                 double*, double*, double*, double*, double*) noexcept nogil
+        void (*softmax_soft_f64)(const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                                 double*, double*, double*, double*, double*) noexcept nogil
+        void (*pick_f32)(const float*, Py_ssize_t, const int64_t*, Py_ssize_t, double*) noexcept nogil
+        void (*pick_f64)(const double*, Py_ssize_t, const int64_t*, Py_ssize_t, double*) noexcept nogil
         void (*sum_rows_f32)(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
         void (*sum_rows_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
         void (*dot_rows)(const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                          double*) noexcept nogil
-        void (*neg_log)(const double*, Py_ssize_t, double, double, double*) noexcept nogil
-        void (*log1p)(const double*, Py_ssize_t, double*) noexcept nogil
+        void (*sum_in_order)(const double*, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
+        void (*neg_log_f32)(const double*, Py_ssize_t, double, double, double*) noexcept nogil
+        void (*neg_log_f64)(const double*, Py_ssize_t, double, double, double*) noexcept nogil
+        void (*softmax_costs_f32)(const double*, double*, const double*, Py_ssize_t, double*) noexcept nogil
+        void (*softmax_costs_f64)(const double*, double*, const double*, Py_ssize_t, double*) noexcept nogil
         void (*exp)(const double*, Py_ssize_t, double*) noexcept nogil
-        void (*binary_probs)(const double*, const uint8_t*, Py_ssize_t, double, double, double*) noexcept nogil
-        void (*binary_log_probs)(const double*, const uint8_t*, Py_ssize_t, double, double*) noexcept nogil
-        void (*binary_logits_f32)(const float*, const uint8_t*, Py_ssize_t, double*) noexcept nogil
-        void (*binary_logits_f64)(const double*, const uint8_t*, Py_ssize_t, double*) noexcept nogil
+        void (*binary_probs_f32)(const float*, const double*, Py_ssize_t, double, double, double*,
+                                 double*) noexcept nogil
+        void (*binary_probs_f64)(const double*, const double*, Py_ssize_t, double, double, double*,
+                                 double*) noexcept nogil
+        void (*binary_log_probs)(const double*, const double*, Py_ssize_t, double, double*, double*) noexcept nogil
+        void (*binary_logits_f32)(const float*, const double*, Py_ssize_t, double*, double*) noexcept nogil
+        void (*binary_logits_f64)(const double*, const double*, Py_ssize_t, double*, double*) noexcept nogil
         void (*mix_outcomes)(const double*, const double*, const double*, Py_ssize_t, double, const double*,
                              const double*, const double*, const double*, double*, double*) noexcept nogil
-        int (*exact_sum)(const double*, Py_ssize_t, int64_t*, int*) noexcept nogil
+        bint (*all_within)(const double*, Py_ssize_t, double, double) noexcept nogil
         int (*largest_exponent)(const double*, Py_ssize_t) noexcept nogil
-        void (*square)(const double*, Py_ssize_t, double*) noexcept nogil
+        int (*exact_sum)(const double*, Py_ssize_t, int, int64_t*, int*) noexcept nogil
+        int (*exact_squares)(const double*, Py_ssize_t, int, int64_t*, int*) noexcept nogil
         void (*float16_to_float32)(const uint16_t*, Py_ssize_t, float*) noexcept nogil
         void (*bfloat16_to_float32)(const uint16_t*, Py_ssize_t, float*) noexcept nogil
         void (*float32_to_float64)(const float*, Py_ssize_t, double*) noexcept nogil
-        int (*outcomes_i64)(const int64_t*, Py_ssize_t, uint8_t*) noexcept nogil
-        int (*outcomes_u8)(const uint8_t*, Py_ssize_t, uint8_t*) noexcept nogil
+        int (*labels_i64)(const int64_t*, Py_ssize_t, Py_ssize_t, int64_t*) noexcept nogil
+        int (*outcomes_i64)(const int64_t*, Py_ssize_t, double*) noexcept nogil
+        int (*outcomes_u8)(const uint8_t*, Py_ssize_t, double*) noexcept nogil
+        bint (*are_outcomes)(const double*, Py_ssize_t) noexcept nogil
 
 
 cdef extern from "kernels/control.h" nogil:

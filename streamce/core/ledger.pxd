@@ -36,8 +36,12 @@ cdef class Ledger:
 
     cdef int bump(self, int which, Py_ssize_t cell, int64_t by) except -1 nogil
     cdef int add_term(self, int which, Py_ssize_t cell, double v, int sign) except -1 nogil
-    cdef int add_terms(self, int which, Py_ssize_t cell, const double* v, Py_ssize_t k, int sign) except -1 nogil
-    cdef int add_samples(self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k) except -1 nogil
+    cdef int add_terms(
+        self, int which, Py_ssize_t cell, const double* v, Py_ssize_t k, int exponent, bint squares, int sign
+    ) except -1 nogil
+    cdef int add_samples(
+        self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k, int exponent
+    ) except -1 nogil
     cdef int add_sample(self, Py_ssize_t cell, double n, double d) except -1 nogil
     cdef int overflow(self, Ledger other, int sign) noexcept nogil
     cdef bint is_zero(self) noexcept nogil

@@ -70,42 +70,49 @@ cdef class Ledger:
                 raise MemoryError
         return 0
 
-    cdef int add_terms(self, int which, Py_ssize_t cell, const double* v, Py_ssize_t k, int sign) except -1 nogil:
-        """Adds k <= BLOCK terms to a sum of a cell."""
+    cdef int add_terms(
+        self, int which, Py_ssize_t cell, const double* v, Py_ssize_t k, int exponent, bint squares, int sign
+    ) except -1 nogil:
+        """Adds k <= BLOCK terms, or their squares, to a sum of a cell; `exponent` is v's largest."""
         cdef int64_t[MAX_PARTS] part
         cdef int[MAX_PARTS] bit
-        cdef int i
-        cdef int parts = table().exact_sum(v, k, part, bit)
+        cdef int i, parts
+        if squares:
+            parts = table().exact_squares(v, k, exponent, part, bit)
+        else:
+            parts = table().exact_sum(v, k, exponent, part, bit)
         if parts < 0:  # a term beyond 2^1000, or infinite
             for i in range(<int>k):
-                self.add_term(which, cell, v[i], sign)
+                self.add_term(which, cell, v[i] * v[i] if squares else v[i], sign)
         for i in range(parts):
             if part[i] and sums_add(&self.sum[which], cell, bit[i], part[i] if sign > 0 else -part[i]) < 0:
                 with gil:
                     raise MemoryError
         return 0
 
-    cdef int add_samples(self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k) except -1 nogil:
-        """Adds k <= BLOCK samples to a cell; d NULL: every weight is 1."""
+    cdef int add_samples(
+        self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k, int exponent
+    ) except -1 nogil:
+        """Adds k <= BLOCK samples to a cell; d NULL: every weight is 1. `exponent` is n's largest, or more."""
         cdef double[BLOCK] product
         cdef Py_ssize_t i
+        cdef int d_exponent
         if k < FEW:
             for i in range(k):
                 self.add_sample(cell, n[i], d[i] if d is not NULL else 1.0)
             return 0
         self.bump(SAMPLES, cell, k)
-        self.add_terms(N, cell, n, k, 1)
-        table().square(n, k, product)
-        self.add_terms(NN, cell, product, k, 1)
-        if d is NULL:
+        self.add_terms(N, cell, n, k, exponent, False, 1)
+        self.add_terms(NN, cell, n, k, exponent, True, 1)
+        if d is NULL or table().all_within(d, k, 1.0, 1.0):
             return 0
-        self.add_terms(D, cell, d, k, 1)
-        self.add_terms(ND, cell, n, k, -1)
+        d_exponent = table().largest_exponent(d, k)
+        self.add_terms(D, cell, d, k, d_exponent, False, 1)
+        self.add_terms(DD, cell, d, k, d_exponent, True, 1)
+        self.add_terms(ND, cell, n, k, exponent, False, -1)
         for i in range(k):
             product[i] = n[i] * d[i] if n[i] != 0 and d[i] != 0 else 0.0  # 0 * inf is 0
-        self.add_terms(ND, cell, product, k, 1)
-        table().square(d, k, product)
-        self.add_terms(DD, cell, product, k, 1)
+        self.add_terms(ND, cell, product, k, table().largest_exponent(product, k), False, 1)
         # Less k samples of weight 1, which is 2^1074 on the grid.
         if sums_add(&self.sum[D], cell, 1074, -k) < 0 or sums_add(&self.sum[DD], cell, 1074, -k) < 0:
             with gil:

@@ -9,13 +9,13 @@ did.
 cimport cython
 from libc.stdlib cimport free
 
-from streamce.core.arrays cimport BF16, F16, F32, Array
+from streamce.core.arrays cimport BF16, F16, F32, F64, Array
 from streamce.core.blocks cimport (
     BAD_LABEL, BAD_WEIGHT, BINARY, IS_NULL, LEFT_OUT, LOG_PROBS, LOGITS, MEAN, MULTICLASS, MULTILABEL,
     PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM, Blocks, Vector,
     rules, work,
 )
-from streamce.core.kernels cimport fp_enter, fp_leave, table
+from streamce.core.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
 from streamce.core.ledger cimport Ledger, State
 
 from functools import partial
@@ -58,7 +58,6 @@ cdef class Pipeline:
     cdef rules r
     cdef object class_weight, pos_weight, limit
     cdef int axis
-    cdef bint plain  # no option makes n anything but the cost, or d anything but 1
     cdef readonly bint per_cell
 
     def __init__(
@@ -75,12 +74,11 @@ cdef class Pipeline:
         self.r.ceiling = ceiling
         self.r.skips = skips
         cdef unsigned long long saved = fp_enter()
-        table().neg_log(&self.r.floor, 1, 0.0, 1.0, &self.r.cap)
+        table().neg_log_f64(&self.r.floor, 1, 0.0, 1.0, &self.r.cap)
         fp_leave(saved)
         self.class_weight = class_weight
         self.pos_weight = pos_weight
         self.axis = axis
-        self.plain = class_weight is None and pos_weight is None and smoothing == 0
         self.per_cell = per_cell
         self.limit = threads
 
@@ -178,7 +176,15 @@ cdef class Chunk(Blocks):
             self.out = &losses[0]
             self.written = out
         self.tolerance = tolerance(self.preds.v.dtype)
-        self.plain = p.plain and not self.has_weight and (self.hard or p.r.task == MEAN)
+        self.factored = p.class_weight is not None or p.pos_weight is not None
+        self.unit = not self.factored and not self.has_weight and (p.r.task != MULTICLASS or self.hard)
+        self.plain = self.unit and p.r.smoothing == 0 and (p.r.task == MEAN or self.hard)
+        self.single = self.preds.v.dtype < F64
+        if p.r.task == MULTICLASS:
+            self.single &= self.hard or self.target.v.dtype < F64
+        elif p.r.kind != LOGITS:
+            self.single &= p.r.kind == PROBS and p.r.floor >= LEAST_FLOOR_F32
+        self.evenly = False
         if self.plain or p.r.task == MEAN:
             return 0
         cdef unsigned long long saved = fp_enter()
@@ -258,7 +264,8 @@ cdef class Chunk(Blocks):
         if p.r.task == MULTICLASS:
             if p.class_weight is not None:
                 self.class_weight = vector(p.class_weight, many)
-            if not self.hard or p.r.smoothing > 0:
+            self.evenly = p.r.kind == LOGITS and p.class_weight is None and (p.r.smoothing > 0 or not self.hard)
+            if not self.evenly and (not self.hard or p.r.smoothing > 0):
                 self.ones = Vector(many, 1.0)
                 if self.class_weight is None:
                     self.class_weight = self.ones

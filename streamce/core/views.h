@@ -52,6 +52,22 @@ static inline ptrdiff_t view_step(const view *v)
     return v->ndim ? v->strides[0] : v->itemsize * v->classes;
 }
 
+/* Asks for a block that is read soon, while another one is worked on. */
+static inline void view_prefetch(const view *v, ptrdiff_t start, ptrdiff_t count)
+{
+#if defined(__GNUC__)
+    if (!v->direct || (v->ndim && v->shape[0] < start + count))
+        return;
+    const ptrdiff_t step = view_step(v);
+    if (step != v->itemsize * v->classes)
+        return;
+    for (ptrdiff_t at = start * step; at < (start + count) * step; at += 64)
+        __builtin_prefetch(v->data + at);
+#else
+    (void)v, (void)start, (void)count;
+#endif
+}
+
 /* Where losses start ... start + count - 1 lie, in bytes from data. */
 static inline void view_offsets(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *offset)
 {

@@ -18,6 +18,21 @@
 #define RESTRICT __restrict__
 #endif
 
+/* The compiler can shuffle vectors in plain C. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLES 1
+#endif
+#endif
+/* Asks for `count` elements that are read soon; what lies beyond an array's end does no harm. */
+#if defined(__GNUC__)
+#define PREFETCH(at, count)                                                                              \
+    for (ptrdiff_t ahead_ = 0; ahead_ < (ptrdiff_t)(count); ahead_ += 64 / (ptrdiff_t)sizeof *(at))      \
+    __builtin_prefetch((at) + ahead_)
+#else
+#define PREFETCH(at, count) ((void)0)
+#endif
+
 #include "scalar.h"
 
 #define REAL float
@@ -37,10 +52,11 @@
 
 const kernel_table PASTE(kernels, ISA) = {
     STRING(ISA),
-    softmax_rows_f32,    softmax_rows_f64,   sum_rows_f32,      sum_rows_f64,
-    dot_rows,            neg_log,            log1p_elements,    exp_elements,
-    binary_probs,        binary_log_probs,   binary_logits_f32, binary_logits_f64,
-    mix_outcomes,        exact_sum,          largest_exponent,  square,
-    float16_to_float32,  bfloat16_to_float32, float32_to_float64,
-    outcomes_i64,        outcomes_u8,
+    softmax_rows_f32, softmax_rows_f64, softmax_soft_f32, softmax_soft_f64,
+    pick_f32, pick_f64, sum_rows_f32, sum_rows_f64, dot_rows, sum_in_order,
+    neg_log_f32, neg_log_f64, softmax_costs_f32, softmax_costs_f64, exp_elements,
+    binary_probs_f32, binary_probs_f64, binary_log_probs, binary_logits_f32, binary_logits_f64,
+    mix_outcomes, all_within,
+    largest_exponent, exact_sum, exact_squares,
+    float16_to_float32, bfloat16_to_float32, float32_to_float64, labels_i64, outcomes_i64, outcomes_u8, are_outcomes,
 };

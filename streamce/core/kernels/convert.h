@@ -3,20 +3,19 @@
 KERNEL void float16_to_float32(const uint16_t *RESTRICT h, ptrdiff_t n, float *RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        uint32_t sign = (uint32_t)(h[i] & 0x8000u) << 16;
-        uint32_t size = (uint32_t)(h[i] & 0x7fffu) << 13;
+        /* The sign where a float has it, the rest 13 bits up. */
+        uint32_t b = (uint32_t)(int32_t)(int16_t)h[i] << 13 & 0x8fffe000u;
         /* The exponent's bias goes from 15 to 127 by a product, which is right for
            subnormals as well; the largest exponent (inf, NaN) has to become the largest. */
-        float f = real32(size) * 5.192296858534828e+33f; /* 2^112 */
-        uint32_t b = bits32(f) | (size >= 0x0f800000u ? 0x7f800000u : 0u);
-        out[i] = real32(b | sign);
+        float f = real_f32(b) * 5.192296858534828e+33f; /* 2^112 */
+        out[i] = real_f32(bits_f32(f) | ((b & 0x0f800000u) == 0x0f800000u ? 0x7f800000u : 0u));
     }
 }
 
 KERNEL void bfloat16_to_float32(const uint16_t *RESTRICT h, ptrdiff_t n, float *RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++)
-        out[i] = real32((uint32_t)h[i] << 16);
+        out[i] = real_f32((uint32_t)h[i] << 16);
 }
 
 KERNEL void float32_to_float64(const float *RESTRICT x, ptrdiff_t n, double *RESTRICT out)
@@ -25,22 +24,41 @@ KERNEL void float32_to_float64(const float *RESTRICT x, ptrdiff_t n, double *RES
         out[i] = (double)x[i];
 }
 
-KERNEL int outcomes_i64(const int64_t *RESTRICT t, ptrdiff_t n, uint8_t *RESTRICT y)
+KERNEL int labels_i64(const int64_t *RESTRICT t, ptrdiff_t n, ptrdiff_t classes, int64_t *RESTRICT label)
 {
     uint64_t other = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
-        other |= (uint64_t)t[i] & ~(uint64_t)1;
-        y[i] = (uint8_t)(t[i] & 1);
+        label[i] = t[i];
+        other |= (uint64_t)t[i] >= (uint64_t)classes;
     }
     return other != 0;
 }
 
-KERNEL int outcomes_u8(const uint8_t *RESTRICT t, ptrdiff_t n, uint8_t *RESTRICT y)
+KERNEL int outcomes_i64(const int64_t *RESTRICT t, ptrdiff_t n, double *RESTRICT y)
 {
-    unsigned other = 0;
+    uint64_t other = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
-        other |= t[i] & 0xfeu;
-        y[i] = t[i] & 1;
+        other |= (uint64_t)t[i] & ~(uint64_t)1;
+        y[i] = real_f64(0x3ff0000000000000u & (0 - ((uint64_t)t[i] & 1))); /* 1.0 or 0.0 */
     }
     return other != 0;
+}
+
+KERNEL int outcomes_u8(const uint8_t *RESTRICT t, ptrdiff_t n, double *RESTRICT y)
+{
+    unsigned other = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        other |= t[i] & 0xfeu;
+    for (ptrdiff_t i = 0; i < n; i++)
+        y[i] = (double)(t[i] & 1);
+    return other != 0;
+}
+
+/* Whether soft outcomes are all 0 or 1. */
+KERNEL int are_outcomes(const double *RESTRICT y, ptrdiff_t n)
+{
+    uint64_t other = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        other |= (bits_f64(y[i]) << 1) & (bits_f64(y[i]) ^ 0x3ff0000000000000u);
+    return other == 0;
 }

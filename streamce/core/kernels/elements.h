@@ -1,21 +1,71 @@
 /* Element by element: costs of binary outcomes, logarithms, exponentials. */
 
-#define NOT_A_NUMBER real64(0x7ff8000000000000u)
-#define INFINITE real64(0x7ff0000000000000u)
 
-KERNEL void neg_log(const double *RESTRICT p, ptrdiff_t n, double floor, double ceiling, double *RESTRICT out)
+KERNEL void neg_log_f64(const double *RESTRICT p, ptrdiff_t n, double floor, double ceiling, double *RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
         double q = p[i] < floor ? floor : p[i];
-        q = q > ceiling ? ceiling : q;
-        out[i] = 0.0 - log_corrected(q, 0.0);
+        out[i] = q > ceiling ? ceiling : q;
+    }
+    if (floor >= SMALLEST64)
+        for (ptrdiff_t i = 0; i < n; i++)
+            out[i] = 0.0 - log_normal(out[i], 0.0);
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            out[i] = 0.0 - log_any(out[i], 0.0);
+}
+
+/* Bounds of probabilities that are floats, and what a float costs that is beyond one of them: as much
+   as the bound itself, a double, would. */
+typedef struct {
+    float least, most;
+    double at_least, at_most;
+} bounds_f32;
+
+INLINE bounds_f32 bounds_of(double floor, double ceiling)
+{
+    bounds_f32 b;
+    b.least = (float)floor;
+    b.most = (float)ceiling;
+    b.least = (double)b.least < floor ? real_f32(bits_f32(b.least) + 1) : b.least;
+    b.most = (double)b.most > ceiling ? real_f32(bits_f32(b.most) - 1) : b.most;
+    b.at_least = 0.0 - log_any(floor, 0.0);
+    b.at_most = 0.0 - log_any(ceiling, 0.0);
+    return b;
+}
+
+INLINE double bounded_neg_log_f32(float p, float c, bounds_f32 b)
+{
+    double cost = 0.0 - (double)log_normal_f32(p, c);
+    cost = p < b.least ? b.at_least : cost;
+    return p > b.most ? b.at_most : cost;
+}
+
+/* The same for doubles that hold floats; the floor is LEAST_FLOOR_F32 at least. */
+KERNEL void neg_log_f32(const double *RESTRICT p, ptrdiff_t n, double floor, double ceiling, double *RESTRICT out)
+{
+    const bounds_f32 bounds = bounds_of(floor, ceiling);
+    for (ptrdiff_t i = 0; i < n; i++)
+        out[i] = bounded_neg_log_f32((float)p[i], 0.0f, bounds);
+}
+
+/* The cost of logit x in a row whose softmax gave m and u; u becomes its log1p. */
+KERNEL void softmax_costs_f64(const double *RESTRICT m, double *RESTRICT u, const double *RESTRICT x, ptrdiff_t n,
+                              double *RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        u[i] = log_1_plus(u[i]);
+        out[i] = (m[i] - x[i]) + u[i];
     }
 }
 
-KERNEL void log1p_elements(const double *RESTRICT u, ptrdiff_t n, double *RESTRICT out)
+KERNEL void softmax_costs_f32(const double *RESTRICT m, double *RESTRICT u, const double *RESTRICT x, ptrdiff_t n,
+                              double *RESTRICT out)
 {
-    for (ptrdiff_t i = 0; i < n; i++)
-        out[i] = log_1_plus(u[i]);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        u[i] = (double)log_1_plus_f32((float)u[i]);
+        out[i] = (m[i] - x[i]) + u[i];
+    }
 }
 
 /* e^x over the whole range: 0 below 2^-1022, infinite above 2^1024. */
@@ -26,72 +76,99 @@ KERNEL void exp_elements(const double *RESTRICT x, ptrdiff_t n, double *RESTRICT
         /* A power of two for x > 0, applied in two steps: 2^1024 itself is no double. */
         double top = powers_f64(high < 0.0 ? 0.0 : high);
         double step = top > 1000.0 ? 1000.0 : top;
-        double scale = real64((bits64(step + ROUND64) + 1023u) << 52);
-        double rest = real64((bits64((top - step) + ROUND64) + 1023u) << 52);
-        out[i] = scaled_exp_f64(high, top) * scale * rest;
+        double scale = real_f64((bits_f64(step + ROUND64) + 1023u) << 52);
+        double rest = real_f64((bits_f64((top - step) + ROUND64) + 1023u) << 52);
+        out[i] = scaled_exp_f64(high, least_f64(top), start_f64(top)) * scale * rest;
     }
 }
 
-/* The outcome's probability is p or 1 - p, held between floor and ceiling. */
-KERNEL void binary_probs(const double *RESTRICT p, const uint8_t *RESTRICT y, ptrdiff_t n, double floor,
-                         double ceiling, double *RESTRICT out)
+/* Costs of outcomes y, 1 or 0. Long chains of operations are cut in two loops: a processor sees a few
+   hundred instructions ahead, and shorter chains let it work on more elements at once. The same reason
+   makes y a double: with bytes GCC takes eight vectors of doubles at a time and runs out of registers. */
+
+/* The outcome's probability u is p or 1 - p, held between floor and ceiling. What the rounding of
+   1 - p lost goes to `out` first, relative to u. */
+KERNEL void binary_probs_f64(const double *RESTRICT p, const double *RESTRICT y, ptrdiff_t n, double floor,
+                             double ceiling, double *RESTRICT u, double *RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        double x = p[i];
-        double u = y[i] ? x : 1.0 - x;
-        double lost = y[i] ? 0.0 : (1.0 - u) - x;
-        int held = (u < floor) | (u > ceiling);
-        u = u < floor ? floor : u;
-        u = u > ceiling ? ceiling : u;
-        lost = held ? 0.0 : lost;
-        double cost = 0.0 - log_corrected(u, lost * (2.0 - u));
-        out[i] = (x >= 0.0) & (x <= 1.0) ? cost : NOT_A_NUMBER;
+        double q = y[i] != 0.0 ? p[i] : 1.0 - p[i];
+        double lost = y[i] != 0.0 ? 0.0 : (1.0 - q) - p[i];
+        out[i] = (q < floor) | (q > ceiling) ? 0.0 : lost * (2.0 - q);
+        q = q < floor ? floor : q;
+        q = q > ceiling ? ceiling : q;
+        u[i] = (p[i] >= 0.0) & (p[i] <= 1.0) ? q : NOT_A_NUMBER;
     }
+    if (floor >= SMALLEST64)
+        for (ptrdiff_t i = 0; i < n; i++)
+            out[i] = 0.0 - log_normal(u[i], out[i]);
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            out[i] = 0.0 - log_any(u[i], out[i]);
+}
+
+KERNEL void binary_probs_f32(const float *RESTRICT p, const double *RESTRICT y, ptrdiff_t n, double floor,
+                             double ceiling, double *RESTRICT scratch, double *RESTRICT out)
+{
+    float *RESTRICT u = (float *)scratch, *RESTRICT lost = u + n;
+    const bounds_f32 bounds = bounds_of(floor, ceiling);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float q = y[i] != 0.0 ? p[i] : 1.0f - p[i];
+        lost[i] = (y[i] != 0.0 ? 0.0f : (1.0f - q) - p[i]) * (2.0f - q);
+        u[i] = (p[i] >= 0.0f) & (p[i] <= 1.0f) ? q : real_f32(0x7fc00000u);
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        out[i] = bounded_neg_log_f32(u[i], lost[i], bounds);
 }
 
 /* x = log p. For outcome 1 the cost is -x; for outcome 0 it is -log(1 - e^x), where
    1 - e^x is z (1 - z/2 + ...) with z = -x near 0, and 1 - e^x as it stands below. */
-KERNEL void binary_log_probs(const double *RESTRICT x, const uint8_t *RESTRICT y, ptrdiff_t n, double cap,
-                             double *RESTRICT out)
+KERNEL void binary_log_probs(const double *RESTRICT x, const double *RESTRICT y, ptrdiff_t n, double cap,
+                             double *RESTRICT u, double *RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        double z = 0.0 - x[i];
-        double near = z < LN2 ? z : LN2;
+        double near = 0.0 - x[i] < LN2 ? 0.0 - x[i] : LN2;
         double decay = DECAY64[11];
         for (int k = 10; k >= 0; k--)
             decay = decay * near + DECAY64[k];
-        double e = scaled_exp_f64(x[i] < 0.0 ? x[i] : 0.0, 0.0);
+        out[i] = near * decay;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double e = scaled_exp_f64(x[i] < 0.0 ? x[i] : 0.0, least_f64(0.0), start_f64(0.0));
         double far = 1.0 - e;
-        double u = z < LN2 ? near * decay : far;
-        double lost = z < LN2 ? 0.0 : ((1.0 - far) - e) * (2.0 - far);
-        double cost = 0.0 - log_corrected(u, lost);
-        cost = y[i] ? z : cost;
+        int is_near = 0.0 - x[i] < LN2;
+        u[i] = is_near ? out[i] : far;
+        out[i] = is_near ? 0.0 : ((1.0 - far) - e) * (2.0 - far);
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double cost = 0.0 - log_any(u[i], out[i]);
+        cost = y[i] != 0.0 ? 0.0 - x[i] : cost;
         cost = cost > cap ? cap : cost;
         out[i] = x[i] <= 0.0 ? cost : NOT_A_NUMBER;
     }
 }
 
-/* log(1 + e^z), z = -x for outcome 1 and x for outcome 0: max(z, 0) + log(1 + e^-|z|). */
-KERNEL void binary_logits_f64(const double *RESTRICT x, const uint8_t *RESTRICT y, ptrdiff_t n,
-                              double *RESTRICT out)
+/* log(1 + e^z), z = -x for outcome 1 and x for outcome 0: max(z, 0) + log(1 + e^-|x|). */
+KERNEL void binary_logits_f64(const double *RESTRICT x, const double *RESTRICT y, ptrdiff_t n,
+                              double *RESTRICT u, double *RESTRICT out)
 {
+    for (ptrdiff_t i = 0; i < n; i++)
+        u[i] = scaled_exp_f64(x[i] < 0.0 ? x[i] : 0.0 - x[i], least_f64(0.0), start_f64(0.0));
     for (ptrdiff_t i = 0; i < n; i++) {
-        double z = y[i] ? 0.0 - x[i] : x[i];
-        double size = z < 0.0 ? z : 0.0 - z;
-        double above = z > 0.0 ? z : 0.0;
-        out[i] = above + log_1_plus(scaled_exp_f64(size, 0.0));
+        double z = y[i] != 0.0 ? 0.0 - x[i] : x[i];
+        out[i] = (z > 0.0 ? z : 0.0) + log_1_plus(u[i]);
     }
 }
 
-KERNEL void binary_logits_f32(const float *RESTRICT x, const uint8_t *RESTRICT y, ptrdiff_t n,
-                              double *RESTRICT out)
+KERNEL void binary_logits_f32(const float *RESTRICT x, const double *RESTRICT y, ptrdiff_t n,
+                              double *RESTRICT scratch, double *RESTRICT out)
 {
+    float *RESTRICT u = (float *)scratch;
+    for (ptrdiff_t i = 0; i < n; i++)
+        u[i] = scaled_exp_f32(x[i] < 0.0f ? x[i] : 0.0f - x[i], least_f32(0.0f), start_f32(0.0f));
     for (ptrdiff_t i = 0; i < n; i++) {
-        float z = y[i] ? 0.0f - x[i] : x[i];
-        float size = z < 0.0f ? z : 0.0f - z;
-        float above = z > 0.0f ? z : 0.0f;
-        float rest = log_1_plus_f32(scaled_exp_f32(size, 0.0f));
-        out[i] = (double)above + (double)rest;
+        float z = y[i] != 0.0 ? 0.0f - x[i] : x[i];
+        out[i] = (double)(z > 0.0f ? z : 0.0f) + (double)log_1_plus_small_f32(u[i]);
     }
 }
 
@@ -111,4 +188,13 @@ KERNEL void mix_outcomes(const double *RESTRICT a, const double *RESTRICT b, con
         n_out[i] = a[i] == a[i] ? cost : a[i];
         d_out[i] = positive_d[i] * y[i] + negative_d[i] * (1.0 - y[i]);
     }
+}
+
+/* Whether every v is in [low, high]; NaN is not. */
+KERNEL int all_within(const double *v, ptrdiff_t n, double low, double high)
+{
+    int64_t outside = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        outside |= !(v[i] >= low) | !(v[i] <= high);
+    return !outside;
 }

@@ -11,26 +11,28 @@
 INLINE void larger_exponents(const double *v, double *most)
 {
     for (int j = 0; j < SUM_LANES; j++) {
-        double t = real64(bits64(v[j]) & 0x7ff0000000000000u);
+        double t = real_f64(bits_f64(v[j]) & 0x7ff0000000000000u);
         most[j] = t > most[j] ? t : most[j];
     }
 }
 
 KERNEL int largest_exponent(const double *v, ptrdiff_t n)
 {
-    double most[SUM_LANES], tail[SUM_LANES];
-    for (int j = 0; j < SUM_LANES; j++)
-        most[j] = tail[j] = 0;
+    double most[SUM_LANES], largest = 0;
     ptrdiff_t i = 0;
-    for (; i + SUM_LANES <= n; i += SUM_LANES)
-        larger_exponents(v + i, most);
-    for (ptrdiff_t j = i; j < n; j++)
-        tail[j - i] = v[j];
-    larger_exponents(tail, most);
-    double largest = 0;
-    for (int j = 0; j < SUM_LANES; j++)
-        largest = most[j] > largest ? most[j] : largest;
-    return (int)(bits64(largest) >> 52);
+    if (n >= SUM_LANES) {
+        for (int j = 0; j < SUM_LANES; j++)
+            most[j] = 0;
+        for (; i + SUM_LANES <= n; i += SUM_LANES)
+            larger_exponents(v + i, most);
+        for (int j = 0; j < SUM_LANES; j++)
+            largest = most[j] > largest ? most[j] : largest;
+    }
+    for (; i < n; i++) {
+        double t = real_f64(bits_f64(v[i]) & 0x7ff0000000000000u);
+        largest = t > largest ? t : largest;
+    }
+    return (int)(bits_f64(largest) >> 52);
 }
 
 /* Takes one part off a block of values: the sum of the multiples goes to `sum`, the remainder
@@ -38,14 +40,14 @@ KERNEL int largest_exponent(const double *v, ptrdiff_t n)
 INLINE double take_part(double v, double magic, uint64_t *sum)
 {
     const double t = v + magic;
-    *sum += bits64(t);
+    *sum += bits_f64(t);
     return v - (t - magic);
 }
 
 /* 1.5 * 2^(a + 1), for the part of values below 2^a; the lowest part ends at 2^-1074. */
 INLINE double magic_of(int a)
 {
-    return 1.5 * real64((uint64_t)((a < -1023 ? -1023 : a) + 1 + 1023) << 52);
+    return 1.5 * real_f64((uint64_t)((a < -1023 ? -1023 : a) + 1 + 1023) << 52);
 }
 
 INLINE int bit_of(int a)
@@ -59,36 +61,38 @@ INLINE int64_t part_of(const uint64_t *sum, ptrdiff_t n, double magic)
     uint64_t total = 0;
     for (int j = 0; j < SUM_LANES; j++)
         total += sum[j];
-    return (int64_t)(total - (uint64_t)n * bits64(magic));
+    return (int64_t)(total - (uint64_t)n * bits_f64(magic));
 }
 
-/* Takes the first two parts off SUM_LANES values, and the next one off their remainders. */
-INLINE void take_two(const double *v, double first, double second, uint64_t *sum, uint64_t *sum2,
-                     uint64_t *left, double *rest)
+/* What is added up: the values, or their squares. */
+INLINE double term(double v, const int squares)
 {
-    for (int j = 0; j < SUM_LANES; j++) {
-        double r = take_part(take_part(v[j], first, sum + j), second, sum2 + j);
-        left[j] |= bits64(r) << 1; /* without the sign, which 0 may have */
-        rest[j] = r;
-    }
+    return squares ? v * v : v;
 }
 
+/* Takes two parts off SUM_LANES terms; `left` gets the bits of what remains. */
+INLINE void take_two(const double *v, const int squares, double first, double second, uint64_t *sum,
+                     uint64_t *sum2, uint64_t *left)
+{
+    for (int j = 0; j < SUM_LANES; j++)
+        left[j] |= bits_f64(take_part(take_part(term(v[j], squares), first, sum + j), second, sum2 + j));
+}
+
+/* Takes one part off what remains of SUM_LANES terms. */
 INLINE void take_one(double *rest, double magic, uint64_t *sum, uint64_t *left)
 {
     for (int j = 0; j < SUM_LANES; j++) {
-        double r = take_part(rest[j], magic, sum + j);
-        left[j] |= bits64(r) << 1;
-        rest[j] = r;
+        rest[j] = take_part(rest[j], magic, sum + j);
+        left[j] |= bits_f64(rest[j]) << 1; /* without the sign, which 0 may have */
     }
 }
 
-KERNEL int exact_sum(const double *v, ptrdiff_t n, int64_t *part, int *bit)
+/* All terms are below 2^a. */
+INLINE int exact(const double *v, ptrdiff_t n, const int squares, const int a, int64_t *part, int *bit)
 {
-    const int exponent = largest_exponent(v, n);
-    if (exponent > 1022 + 1000)
+    if (a > 1000)
         return -1;
-    int a = exponent - 1022; /* all values are below 2^a */
-    double rest[BLOCK], tail[SUM_LANES];
+    double tail[SUM_LANES];
     uint64_t sum[SUM_LANES], sum2[SUM_LANES], left[SUM_LANES];
     for (int j = 0; j < SUM_LANES; j++) {
         sum[j] = sum2[j] = left[j] = 0;
@@ -97,38 +101,53 @@ KERNEL int exact_sum(const double *v, ptrdiff_t n, int64_t *part, int *bit)
     const double first = magic_of(a), second = magic_of(a - 52);
     ptrdiff_t i = 0;
     for (; i + SUM_LANES <= n; i += SUM_LANES)
-        take_two(v + i, first, second, sum, sum2, left, rest + i);
+        take_two(v + i, squares, first, second, sum, sum2, left);
     if (i < n) {
         for (ptrdiff_t j = i; j < n; j++)
             tail[j - i] = v[j];
-        take_two(tail, first, second, sum, sum2, left, rest + i);
+        take_two(tail, squares, first, second, sum, sum2, left);
         i += SUM_LANES;
     }
     bit[0] = bit_of(a);
     part[0] = part_of(sum, i, first);
     bit[1] = bit_of(a - 52);
     part[1] = part_of(sum2, i, second);
+    uint64_t any = 0;
+    for (int j = 0; j < SUM_LANES; j++)
+        any |= left[j];
+    if (!any)
+        return 2;
+
+    /* Seldom: terms of very different sizes. */
+    double rest[BLOCK];
+    for (ptrdiff_t j = 0; j < i; j++) {
+        uint64_t unused = 0;
+        rest[j] = j < n ? take_part(take_part(term(v[j], squares), first, &unused), second, &unused) : 0;
+    }
     for (int parts = 2;; parts++) {
-        uint64_t any = 0;
-        for (int j = 0; j < SUM_LANES; j++) {
-            any |= left[j];
-            sum[j] = left[j] = 0;
-        }
-        if (!any)
-            return parts;
         if (parts == MAX_PARTS) /* no double needs as many: another thread wrote to v */
             return -1;
-        a = exponent - 1022 - 52 * parts;
-        const double next = magic_of(a);
-        for (i = 0; i < n; i += SUM_LANES)
-            take_one(rest + i, next, sum, left);
-        bit[parts] = bit_of(a);
+        for (int j = 0; j < SUM_LANES; j++)
+            sum[j] = left[j] = 0;
+        const double next = magic_of(a - 52 * parts);
+        for (ptrdiff_t j = 0; j < i; j += SUM_LANES)
+            take_one(rest + j, next, sum, left);
+        bit[parts] = bit_of(a - 52 * parts);
         part[parts] = part_of(sum, i, next);
+        any = 0;
+        for (int j = 0; j < SUM_LANES; j++)
+            any |= left[j];
+        if (!any)
+            return parts + 1;
     }
 }
 
-KERNEL void square(const double *RESTRICT v, ptrdiff_t n, double *RESTRICT out)
+KERNEL int exact_sum(const double *v, ptrdiff_t n, int exponent, int64_t *part, int *bit)
 {
-    for (ptrdiff_t i = 0; i < n; i++)
-        out[i] = v[i] * v[i];
+    return exact(v, n, 0, exponent - 1022, part, bit);
+}
+
+KERNEL int exact_squares(const double *v, ptrdiff_t n, int exponent, int64_t *part, int *bit)
+{
+    return exact(v, n, 1, 2 * (exponent - 1022), part, bit);
 }

@@ -8,11 +8,16 @@
  * b) Same bits everywhere. Plain C loops over lane arrays, which every compiler vectorises
  *    without reordering a sum; no fast-math, no fma, no libm. What is added to what depends
  *    on the number of classes C alone:
- *      C <= SMALL   lanes are rows: 64 rows are transposed into a tile, and each row's
- *                   classes are added in order;
- *      C >  SMALL   lanes are classes: class c goes to lane c mod LANES, tails are padded.
+ *
+ *      few classes      lanes are rows. TILE rows are transposed into a tile, whose line c
+ *      (C <= SMALL)     holds class c of each of them; every row's classes are added in order.
+ *
+ *      many classes     lanes are classes: class c goes to lane c mod LANES. The last lanes of
+ *      (C > SMALL)      a row are read together with some that were read before, which are
+ *                       left out of the sums, so that nothing has to be padded.
+ *
  *    In both, at most CHAIN values (8 floats, 16 doubles) are added before the partial sum
- *    is moved to a wider one.
+ *    is moved to a wider one. rows.h has the figures.
  *
  * c) Invalid in, NaN out. A row that holds NaN, or a probability outside [0, 1], comes out
  *    as NaN and nothing else does; the caller looks at such rows one by one. Infinite
@@ -20,6 +25,12 @@
  *
  * d) Rows lie `stride` elements apart, classes next to each other. A block is gathered or
  *    converted before it comes here; kernels know float and double only.
+ *
+ * e) At the memory's pace. While a row or a tile is worked on, the next one is asked for
+ *    (PREFETCH). Loops have 32 lanes or 64: GCC turns shorter ones into scalars before it
+ *    vectorises. No `a[j] = b ? c : a[j]` beside other work: GCC makes of it a branch that
+ *    skips the store, whose time depends on the data. Long chains of operations are cut in two
+ *    loops where that lets the processor work on more elements at once.
  */
 #ifndef STREAMCE_KERNELS_H
 #define STREAMCE_KERNELS_H
@@ -41,6 +52,10 @@
 /* Losses handled at a time by the element kernels and the exact sum. */
 #define BLOCK 2048
 #define NOT_FINITE 0x7ff
+/* The least floor of probabilities that are taken as floats: the smallest normal one. */
+#define LEAST_FLOOR_F32 1.1754943508222875e-38
+/* Rows that are handled at a time where there are few classes. */
+#define TILE 32
 /* Words of 52 bits that cover every double. */
 #define MAX_PARTS 44
 
@@ -48,11 +63,22 @@ typedef struct {
     const char *name;
 
     /* Rows: m = largest x, u = (sum of e^(x - m) over all classes but the first largest).
-       The log of the sum of exponentials is m + log1p(u). */
-    void (*softmax_rows_f32)(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes,
-                             double *m, double *u);
-    void (*softmax_rows_f64)(const double *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes,
-                             double *m, double *u);
+       The log of the sum of exponentials is m + log1p(u). If asked for (not NULL), gap is the
+       sum of m - x. */
+    void (*softmax_rows_f32)(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *m,
+                             double *u, double *gap);
+    void (*softmax_rows_f64)(const double *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *m,
+                             double *u, double *gap);
+    /* The same for rows with soft targets q: dot is the sum of q (m - x), total the sum of q, NaN
+       where one of them is outside [0, 1]. */
+    void (*softmax_soft_f32)(const float *x, ptrdiff_t stride, const float *q, ptrdiff_t q_stride, ptrdiff_t rows,
+                             ptrdiff_t classes, double *m, double *u, double *gap, double *dot, double *total);
+    void (*softmax_soft_f64)(const double *x, ptrdiff_t stride, const double *q, ptrdiff_t q_stride,
+                             ptrdiff_t rows, ptrdiff_t classes, double *m, double *u, double *gap, double *dot,
+                             double *total);
+    /* Rows: x of one class each. */
+    void (*pick_f32)(const float *x, ptrdiff_t stride, const int64_t *label, ptrdiff_t rows, double *out);
+    void (*pick_f64)(const double *x, ptrdiff_t stride, const int64_t *label, ptrdiff_t rows, double *out);
     /* Rows: the sum of probabilities. */
     void (*sum_rows_f32)(const float *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum);
     void (*sum_rows_f64)(const double *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum);
@@ -60,38 +86,54 @@ typedef struct {
     void (*dot_rows)(const double *a, ptrdiff_t stride, const double *b, ptrdiff_t b_stride,
                      ptrdiff_t rows, ptrdiff_t classes, double *dot);
 
-    /* Elements: -log of p, held between floor and ceiling first. */
-    void (*neg_log)(const double *p, ptrdiff_t n, double floor, double ceiling, double *out);
-    void (*log1p)(const double *u, ptrdiff_t n, double *out);
+    /* Rows next to each other: sums in order, what additions round away added in the end. */
+    void (*sum_in_order)(const double *v, ptrdiff_t rows, ptrdiff_t classes, double *out);
+
+    /* Elements: -log of p, held between floor and ceiling first; of doubles that hold floats to a
+       float's accuracy. */
+    void (*neg_log_f32)(const double *p, ptrdiff_t n, double floor, double ceiling, double *out);
+    void (*neg_log_f64)(const double *p, ptrdiff_t n, double floor, double ceiling, double *out);
+    /* The cost of logit x of a row, from its m and u; u becomes its log1p. */
+    void (*softmax_costs_f32)(const double *m, double *u, const double *x, ptrdiff_t n, double *out);
+    void (*softmax_costs_f64)(const double *m, double *u, const double *x, ptrdiff_t n, double *out);
     void (*exp)(const double *x, ptrdiff_t n, double *out);
 
-    /* Elements: the cost of outcome y (0 or 1) under a binary prediction. */
-    void (*binary_probs)(const double *p, const uint8_t *y, ptrdiff_t n, double floor, double ceiling,
-                         double *out);
-    void (*binary_log_probs)(const double *x, const uint8_t *y, ptrdiff_t n, double cap, double *out);
-    void (*binary_logits_f32)(const float *x, const uint8_t *y, ptrdiff_t n, double *out);
-    void (*binary_logits_f64)(const double *x, const uint8_t *y, ptrdiff_t n, double *out);
+    /* Elements: the cost of outcome y (0 or 1) under a binary prediction; u is scratch memory. */
+    void (*binary_probs_f32)(const float *p, const double *y, ptrdiff_t n, double floor, double ceiling,
+                             double *u, double *out);
+    void (*binary_probs_f64)(const double *p, const double *y, ptrdiff_t n, double floor, double ceiling,
+                             double *u, double *out);
+    void (*binary_log_probs)(const double *x, const double *y, ptrdiff_t n, double cap, double *u, double *out);
+    void (*binary_logits_f32)(const float *x, const double *y, ptrdiff_t n, double *u, double *out);
+    void (*binary_logits_f64)(const double *x, const double *y, ptrdiff_t n, double *u, double *out);
 
     /* n and d of soft outcomes: see elements.h. */
     void (*mix_outcomes)(const double *a, const double *b, const double *y, ptrdiff_t n, double smoothing,
                          const double *positive, const double *negative, const double *positive_d,
                          const double *negative_d, double *n_out, double *d_out);
 
-    /* The exact sum of n <= BLOCK doubles below 2^1000 in magnitude, as
-       sum of part[i] * 2^(bit[i] - 1074). Returns the number of parts, or -1 when a value is
-       too large, infinite or NaN. */
-    int (*exact_sum)(const double *v, ptrdiff_t n, int64_t *part, int *bit);
+    /* Whether every v is in [low, high]; NaN is not. */
+    int (*all_within)(const double *v, ptrdiff_t n, double low, double high);
+
     /* The largest exponent, as its bits; NOT_FINITE if a value is infinite or NaN. */
     int (*largest_exponent)(const double *v, ptrdiff_t n);
-    void (*square)(const double *v, ptrdiff_t n, double *out);
+    /* The exact sum of n <= BLOCK doubles or of their squares (each rounded once), as the sum of
+       part[i] * 2^(bit[i] - 1074). `exponent` is the largest one, or more. Returns the number of
+       parts, or -1 when a term may be beyond 2^1000, infinite or NaN. */
+    int (*exact_sum)(const double *v, ptrdiff_t n, int exponent, int64_t *part, int *bit);
+    int (*exact_squares)(const double *v, ptrdiff_t n, int exponent, int64_t *part, int *bit);
 
     /* Conversions, all exact. */
     void (*float16_to_float32)(const uint16_t *h, ptrdiff_t n, float *out);
     void (*bfloat16_to_float32)(const uint16_t *h, ptrdiff_t n, float *out);
     void (*float32_to_float64)(const float *x, ptrdiff_t n, double *out);
+    /* Labels of rows as they are; returns 0 unless one is not in [0, classes). */
+    int (*labels_i64)(const int64_t *t, ptrdiff_t n, ptrdiff_t classes, int64_t *label);
     /* Outcomes of binary targets: y = 1, 0; returns 0 unless each value is 0 or 1. */
-    int (*outcomes_i64)(const int64_t *t, ptrdiff_t n, uint8_t *y);
-    int (*outcomes_u8)(const uint8_t *t, ptrdiff_t n, uint8_t *y);
+    int (*outcomes_i64)(const int64_t *t, ptrdiff_t n, double *y);
+    int (*outcomes_u8)(const uint8_t *t, ptrdiff_t n, double *y);
+    /* Whether soft outcomes are all 0 or 1. */
+    int (*are_outcomes)(const double *y, ptrdiff_t n);
 } kernel_table;
 
 /* The table in use: the best instruction set the machine has, or the one that

@@ -7,255 +7,466 @@
 
 #if WIDE
 #define T(name) name##_f64
+#define BITS uint64_t
 #define LANES 32
 #define CHAIN 16
+#define SMALL 128
 #define BIG 2048.0
 #define LIFT 0.0
-#define INF_NEGATIVE real64(0xfff0000000000000u)
 #else
 #define T(name) name##_f32
+#define BITS uint32_t
 #define LANES 64
 #define CHAIN 8
+#define SMALL 256 /* a tile, and one of soft targets, fit the first cache */
 #define BIG 256.0f
 #define LIFT 96.0f
-#define INF_NEGATIVE real32(0xff800000u)
 #endif
-#define TILE 64
-#define SMALL 64
 
-/* Moves chains into wide lanes. A float chain is below double's rounding: adding is enough.
-   A double chain keeps what each addition rounds away (Knuth's two-sum) in a second lane. */
-INLINE void T(widen)(const REAL *RESTRICT chain, double *RESTRICT high, double *RESTRICT low, int lanes)
+/* A sum in each lane: a short chain, and what was moved out of it. A float chain is below double's
+   rounding, so adding is enough; of a double one `low` keeps what additions round away (Knuth's
+   two-sum). */
+typedef struct {
+    REAL chain[LANES];
+    double high[LANES], low[LANES];
+} T(sums);
+
+INLINE void T(clear)(T(sums) *s, const int lanes)
 {
     for (int j = 0; j < lanes; j++) {
-        double s = high[j] + (double)chain[j];
-#if WIDE
-        double v = s - high[j];
-        low[j] += (high[j] - (s - v)) + (chain[j] - v);
-#endif
-        high[j] = s;
+        s->chain[j] = 0;
+        s->high[j] = s->low[j] = 0;
     }
-#if !WIDE
-    (void)low;
-#endif
 }
 
-/* The sum over the lanes, halving. */
-INLINE double T(across)(double *RESTRICT high, double *RESTRICT low)
+INLINE double T(add)(double a, double b, double *low)
 {
+    const double sum = a + b;
 #if WIDE
-    for (int half = LANES / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) {
-            double a = high[j], b = high[j + half], s = a + b, v = s - a;
-            low[j] += low[j + half] + ((a - (s - v)) + (b - v));
-            high[j] = s;
-        }
-    return high[0] + low[0];
+    const double v = sum - a;
+    *low += (a - (sum - v)) + (b - v);
 #else
     (void)low;
-    for (int half = LANES / 2; half; half /= 2)
-        for (int j = 0; j < half; j++)
-            high[j] += high[j + half];
-    return high[0];
+#endif
+    return sum;
+}
+
+/* Moves the chains out, and begins new ones. */
+INLINE void T(widen)(T(sums) *s, const int lanes)
+{
+    for (int j = 0; j < lanes; j++) {
+        s->high[j] = T(add)(s->high[j], (double)s->chain[j], s->low + j);
+        s->chain[j] = 0;
+    }
+}
+
+INLINE double T(total)(const T(sums) *s, int lane)
+{
+#if WIDE
+    const double sum = s->high[lane] + s->low[lane];
+    return sum == sum ? sum : s->high[lane]; /* an infinite sum has lost NaN */
+#else
+    return s->high[lane];
 #endif
 }
 
-/* Transposes up to TILE rows; the lanes without a row are 0. */
+/* Adds the upper half of the lanes to the lower one. */
+INLINE void T(halve)(T(sums) *s, const int half)
+{
+    for (int j = 0; j < half; j++) {
+#if WIDE
+        s->low[j] += s->low[j + half];
+#endif
+        s->high[j] = T(add)(s->high[j], s->high[j + half], s->low + j);
+    }
+}
+
+INLINE double T(across)(T(sums) *s)
+{
+#if !WIDE
+    T(halve)(s, 32);
+#endif
+    T(halve)(s, 16);
+    T(halve)(s, 8);
+    T(halve)(s, 4);
+    T(halve)(s, 2);
+    T(halve)(s, 1);
+    return T(total)(s, 0);
+}
+
+/* The least and the largest value in each lane, 0 and NaN aside. */
+typedef struct {
+    REAL least[LANES], most[LANES];
+} T(range);
+
+INLINE void T(cover)(T(range) *r, int j, REAL x)
+{
+    r->least[j] = x < r->least[j] ? x : r->least[j];
+    r->most[j] = x > r->most[j] ? x : r->most[j];
+}
+
+/* Four classes of four rows: from a row each to a line of the tile each. */
+#if SHUFFLES
+typedef REAL T(four) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
+INLINE void T(transpose)(const REAL *a, const REAL *b, const REAL *c, const REAL *d, REAL *to)
+{
+    const T(four) x = *(const T(four) *)a, y = *(const T(four) *)b;
+    const T(four) z = *(const T(four) *)c, w = *(const T(four) *)d;
+    const T(four) xy = __builtin_shufflevector(x, y, 0, 4, 1, 5), zw = __builtin_shufflevector(z, w, 0, 4, 1, 5);
+    const T(four) xy2 = __builtin_shufflevector(x, y, 2, 6, 3, 7), zw2 = __builtin_shufflevector(z, w, 2, 6, 3, 7);
+    *(T(four) *)to = __builtin_shufflevector(xy, zw, 0, 1, 4, 5);
+    *(T(four) *)(to + TILE) = __builtin_shufflevector(xy, zw, 2, 3, 6, 7);
+    *(T(four) *)(to + 2 * TILE) = __builtin_shufflevector(xy2, zw2, 0, 1, 4, 5);
+    *(T(four) *)(to + 3 * TILE) = __builtin_shufflevector(xy2, zw2, 2, 3, 6, 7);
+}
+#else
+INLINE void T(transpose)(const REAL *a, const REAL *b, const REAL *c, const REAL *d, REAL *to)
+{
+    for (int i = 0; i < 4; i++, to += TILE) {
+        to[0] = a[i];
+        to[1] = b[i];
+        to[2] = c[i];
+        to[3] = d[i];
+    }
+}
+#endif
+
+/* Transposes up to TILE rows; the lanes without a row repeat the last one. */
 INLINE void T(load_tile)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes,
                          REAL *RESTRICT tile)
 {
-    if (rows == TILE) {
-        for (ptrdiff_t c = 0; c < classes; c++)
-            for (ptrdiff_t j = 0; j < TILE; j++)
-                tile[c * TILE + j] = x[j * stride + c];
+    if (rows == TILE && classes == 2 && stride == 2) {
+        for (int j = 0; j < TILE; j++) {
+            tile[j] = x[2 * j];
+            tile[TILE + j] = x[2 * j + 1];
+        }
         return;
     }
-    memset(tile, 0, (size_t)classes * TILE * sizeof(REAL));
-    for (ptrdiff_t j = 0; j < rows; j++)
-        for (ptrdiff_t c = 0; c < classes; c++)
-            tile[c * TILE + j] = x[j * stride + c];
+    for (ptrdiff_t j = 0; j < TILE; j += 4) {
+        const REAL *a = x + (j < rows ? j : rows - 1) * stride;
+        const REAL *b = x + (j + 1 < rows ? j + 1 : rows - 1) * stride;
+        const REAL *c = x + (j + 2 < rows ? j + 2 : rows - 1) * stride;
+        const REAL *d = x + (j + 3 < rows ? j + 3 : rows - 1) * stride;
+        ptrdiff_t k = 0;
+        if (classes == 3 && stride == 3 && j + 4 < rows) { /* the next row is there to be read as well */
+            T(transpose)(a, b, c, d, tile + j);
+            continue;
+        }
+        for (; k + 4 <= classes; k += 4)
+            T(transpose)(a + k, b + k, c + k, d + k, tile + k * TILE + j);
+        if (k < classes && classes >= 4) { /* once more what is left and some before it */
+            k = classes - 4;
+            T(transpose)(a + k, b + k, c + k, d + k, tile + k * TILE + j);
+            continue;
+        }
+        for (; k < classes; k++) {
+            REAL *to = tile + k * TILE + j;
+            to[0] = a[k];
+            to[1] = b[k];
+            to[2] = c[k];
+            to[3] = d[k];
+        }
+    }
 }
 
-/* A row's classes from c on as LANES values, the missing ones `pad`. */
-INLINE const REAL *T(lanes_at)(const REAL *x, ptrdiff_t c, ptrdiff_t classes, REAL pad, REAL *RESTRICT copy)
+/* ---- softmax: m the largest x, u the sum of e^(x - m) without the first largest ----
+   On request also `gap`, the sum of m - x; and for soft targets q `dot`, the sum of q (m - x) with
+   0 * inf = 0, and `total`, the sum of q, which is NaN where one of them is outside [0, 1]. */
+
+/* Far from 0 the reduction of x in exp would lose digits; there x - m is exact for every term that
+   counts. */
+INLINE REAL T(shift_of)(REAL m)
 {
-    if (c + LANES <= classes)
-        return x + c;
-    for (ptrdiff_t j = 0; j < LANES; j++)
-        copy[j] = pad;
-    memcpy(copy, x + c, (size_t)(classes - c) * sizeof(REAL));
-    return copy;
+    return m >= BIG || m <= -BIG ? m : 0;
 }
 
-/* ---- softmax: largest x, and the sum of e^(x - largest) without the largest ---- */
-
-KERNEL void T(softmax_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RESTRICT m_out,
-                            double *RESTRICT u_out)
+INLINE void T(softmax_tile)(const REAL *RESTRICT tile, const REAL *RESTRICT q, ptrdiff_t classes,
+                            double *RESTRICT m_out, double *RESTRICT u_out, double *RESTRICT gap_out,
+                            double *RESTRICT dot_out, double *RESTRICT total_out, const int gaps, const int dots)
 {
-    REAL m[TILE], first[TILE], shift[TILE], top[TILE], largest[TILE], chain[TILE];
-    double high[TILE], low[TILE];
+    REAL m[TILE], shift[TILE], least[TILE], ties[TILE];
+    BITS start[TILE];
+    T(sums) others, gap, dot, total;
+    T(range) range;
+    T(clear)(&others, TILE);
+    T(clear)(&gap, TILE);
+    T(clear)(&dot, TILE);
+    T(clear)(&total, TILE);
     for (int j = 0; j < TILE; j++) {
         m[j] = tile[j];
-        first[j] = 0;
-        largest[j] = chain[j] = 0;
-        high[j] = low[j] = 0;
+        ties[j] = 0;
+        range.least[j] = range.most[j] = 0;
     }
     for (ptrdiff_t c = 1; c < classes; c++)
-        for (int j = 0; j < TILE; j++) {
-            REAL x = tile[c * TILE + j];
-            first[j] = x > m[j] ? (REAL)c : first[j];
-            m[j] = x > m[j] ? x : m[j];
-        }
+        for (int j = 0; j < TILE; j++)
+            m[j] = tile[c * TILE + j] > m[j] ? tile[c * TILE + j] : m[j];
     for (int j = 0; j < TILE; j++) {
-        /* Far from 0 the reduction of x would lose digits; there x - m is exact for every
-           term that counts. */
-        shift[j] = m[j] >= BIG || m[j] <= -BIG ? m[j] : 0;
-        top[j] = T(powers)(m[j] - shift[j]) - LIFT;
+        shift[j] = T(shift_of)(m[j]);
+        REAL top = T(powers)(m[j] - shift[j]) - LIFT;
+        least[j] = T(least)(top);
+        start[j] = T(start)(top);
     }
     for (ptrdiff_t c = 0; c < classes;) {
-        ptrdiff_t end = c + CHAIN < classes ? c + CHAIN : classes;
+        const ptrdiff_t end = c + CHAIN < classes ? c + CHAIN : classes;
         for (; c < end; c++)
             for (int j = 0; j < TILE; j++) {
-                REAL e = T(scaled_exp)(tile[c * TILE + j] - shift[j], top[j]);
-                largest[j] = first[j] == (REAL)c ? e : largest[j];
-                chain[j] += first[j] == (REAL)c ? (REAL)0 : e;
+                REAL x = tile[c * TILE + j];
+                REAL e = T(scaled_exp)(x - shift[j], least[j], start[j]);
+                others.chain[j] += x == m[j] ? 0 : e;
+                ties[j] += (REAL)(x == m[j]);
+                if (gaps)
+                    gap.chain[j] += m[j] - x;
+                if (dots) {
+                    REAL y = q[c * TILE + j];
+                    dot.chain[j] += y == 0 ? 0 : y * (m[j] - x);
+                    total.chain[j] += y;
+                    T(cover)(&range, j, y);
+                }
             }
-        T(widen)(chain, high, low, TILE);
-        for (int j = 0; j < TILE; j++)
-            chain[j] = 0;
+        T(widen)(&others, TILE);
+        if (gaps)
+            T(widen)(&gap, TILE);
+        if (dots) {
+            T(widen)(&dot, TILE);
+            T(widen)(&total, TILE);
+        }
     }
     for (int j = 0; j < TILE; j++) {
         m_out[j] = (double)m[j];
-        u_out[j] = (high[j] + low[j]) / (double)largest[j];
+        double largest = (double)T(scaled_exp)(m[j] - shift[j], least[j], start[j]);
+        u_out[j] = T(total)(&others, j) / largest + ((double)ties[j] - 1.0);
+        if (gaps)
+            gap_out[j] = T(total)(&gap, j);
+        if (dots) {
+            dot_out[j] = T(total)(&dot, j);
+            total_out[j] = (range.least[j] < 0) | (range.most[j] > 1) ? NOT_A_NUMBER : T(total)(&total, j);
+        }
     }
 }
 
-KERNEL void T(softmax_row)(const REAL *RESTRICT x, ptrdiff_t classes, double *m_out, double *u_out)
+/* LANES classes from `at` on: those before lane `skip` have been there before. With `tied` the
+   largest are left out of `others`. */
+INLINE void T(add_lanes)(const REAL *at, const REAL *q, const int skip, const int tied, REAL m, REAL shift,
+                         REAL least, BITS start, T(sums) *others, T(sums) *gap, T(sums) *dot, T(sums) *total,
+                         T(range) *range, const int gaps, const int dots)
 {
-    REAL copy[LANES], most[LANES], chain[LANES];
-    double high[LANES], low[LANES];
     for (int j = 0; j < LANES; j++) {
-        most[j] = INF_NEGATIVE;
-        high[j] = low[j] = 0;
+        REAL e = T(scaled_exp)(at[j] - shift, least, start);
+        others->chain[j] += (j < skip) | (tied & (at[j] == m)) ? 0 : e;
     }
-    for (ptrdiff_t c = 0; c < classes; c += LANES) {
-        const REAL *at = T(lanes_at)(x, c, classes, INF_NEGATIVE, copy);
+    if (gaps)
         for (int j = 0; j < LANES; j++)
-            most[j] = at[j] > most[j] ? at[j] : most[j];
-    }
-    for (int half = LANES / 2; half; half /= 2)
-        for (int j = 0; j < half; j++)
-            most[j] = most[j + half] > most[j] ? most[j + half] : most[j];
-    const REAL m = most[0];
-    const REAL shift = m >= BIG || m <= -BIG ? m : 0;
-    const REAL top = T(powers)(m - shift) - LIFT;
+            gap->chain[j] += j < skip ? 0 : m - at[j];
+    if (dots)
+        for (int j = 0; j < LANES; j++) {
+            dot->chain[j] += (j < skip) | (q[j] == 0) ? 0 : q[j] * (m - at[j]);
+            total->chain[j] += j < skip ? 0 : q[j];
+            T(cover)(range, j, q[j]);
+        }
+}
 
-    /* Where the largest first stands. It is found even if it is the padding's -inf. */
-    ptrdiff_t block = 0, first = 0;
-    for (; block < classes; block += LANES) {
-        const REAL *at = T(lanes_at)(x, block, classes, INF_NEGATIVE, copy);
+/* Lane by lane the larger one. */
+INLINE void T(larger)(REAL *RESTRICT most, const REAL *x, const int lanes)
+{
+    for (int j = 0; j < lanes; j++)
+        most[j] = x[j] > most[j] ? x[j] : most[j];
+}
+
+INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdiff_t classes, ptrdiff_t stride,
+                           ptrdiff_t q_stride, double *m_out, double *u_out, double *gap_out, double *dot_out,
+                           double *total_out, const int gaps, const int dots)
+{
+    REAL most[LANES];
+    T(sums) others, gap, dot, total;
+    T(range) range;
+    const ptrdiff_t tail = classes - LANES; /* the last lanes of the row, some of them for the second time */
+    T(clear)(&others, LANES);
+    T(clear)(&gap, LANES);
+    T(clear)(&dot, LANES);
+    T(clear)(&total, LANES);
+    for (int j = 0; j < LANES; j++) {
+        most[j] = x[tail + j];
+        range.least[j] = range.most[j] = 0;
+    }
+    for (ptrdiff_t c = 0; c < tail; c += LANES)
+        T(larger)(most, x + c, LANES);
+#if !WIDE
+    T(larger)(most, most + 32, 32);
+#endif
+    T(larger)(most, most + 16, 16);
+    T(larger)(most, most + 8, 8);
+    T(larger)(most, most + 4, 4);
+    T(larger)(most, most + 2, 2);
+    T(larger)(most, most + 1, 1);
+    const REAL m = most[0];
+    const REAL shift = T(shift_of)(m);
+    const REAL top = T(powers)(m - shift) - LIFT;
+    const REAL least = T(least)(top);
+    const BITS start = T(start)(top);
+
+    /* The lanes where the first largest stands, and how many there are as large. */
+    ptrdiff_t block = 0;
+    for (; block < tail; block += LANES) {
         int found = 0;
         for (int j = 0; j < LANES; j++)
-            found |= at[j] == m;
-        if (found) {
-            while (first < LANES - 1 && at[first] != m) /* bounded, should another thread write to x */
-                first++;
+            found |= x[block + j] == m;
+        if (found)
             break;
-        }
     }
+    const REAL *at = x + (block < tail ? block : tail);
+    int ties = 0;
+    for (int j = 0; j < LANES; j++)
+        ties += at[j] == m;
 
     for (ptrdiff_t c = 0; c < classes;) {
-        for (int j = 0; j < LANES; j++)
-            chain[j] = 0;
         for (int k = 0; k < CHAIN && c < classes; k++, c += LANES) {
-            const REAL *at = T(lanes_at)(x, c, classes, INF_NEGATIVE, copy);
-            if (c == block) { /* leave the largest out */
-                if (at != copy)
-                    memcpy(copy, at, sizeof copy);
-                copy[first] = INF_NEGATIVE;
-                at = copy;
-            }
-            for (int j = 0; j < LANES; j++)
-                chain[j] += T(scaled_exp)(at[j] - shift, top);
+            PREFETCH(x + stride + c, LANES);
+            if (dots)
+                PREFETCH(q + q_stride + c, LANES);
+            const int tied = c == block;
+            const ptrdiff_t from = c < tail ? c : tail;
+            if (c < tail && !tied) /* most of them: said twice, so that nothing is compared here */
+                T(add_lanes)(x + c, q + c, 0, 0, m, shift, least, start, &others, &gap, &dot, &total, &range, gaps,
+                             dots);
+            else
+                T(add_lanes)(x + from, q + from, (int)(c - from), tied, m, shift, least, start, &others, &gap,
+                             &dot, &total, &range, gaps, dots);
         }
-        T(widen)(chain, high, low, LANES);
+        T(widen)(&others, LANES);
+        if (gaps)
+            T(widen)(&gap, LANES);
+        if (dots) {
+            T(widen)(&dot, LANES);
+            T(widen)(&total, LANES);
+        }
     }
     *m_out = (double)m;
-    *u_out = T(across)(high, low) / (double)T(scaled_exp)(m - shift, top);
+    *u_out = T(across)(&others) / (double)T(scaled_exp)(m - shift, least, start) + ((double)ties - 1.0);
+    if (gaps)
+        *gap_out = T(across)(&gap);
+    if (dots) {
+        int outside = 0;
+        for (int j = 0; j < LANES; j++)
+            outside |= (range.least[j] < 0) | (range.most[j] > 1);
+        *dot_out = T(across)(&dot);
+        *total_out = outside ? NOT_A_NUMBER : T(across)(&total);
+    }
+}
+
+INLINE void T(softmax)(const REAL *x, ptrdiff_t stride, const REAL *q, ptrdiff_t q_stride, ptrdiff_t rows,
+                       ptrdiff_t classes, double *m, double *u, double *gap, double *dot, double *total,
+                       const int gaps, const int dots)
+{
+    if (classes > SMALL) {
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            const REAL *row = x + i * stride;
+            T(softmax_row)(row, dots ? q + i * q_stride : row, classes, stride, q_stride, m + i, u + i,
+                           gaps ? gap + i : NULL, dots ? dot + i : NULL, dots ? total + i : NULL, gaps, dots);
+        }
+        return;
+    }
+    REAL tile[SMALL * TILE], q_tile[SMALL * TILE];
+    double out[5][TILE];
+    for (ptrdiff_t i = 0; i < rows; i += TILE) {
+        const ptrdiff_t some = rows - i < TILE ? rows - i : TILE;
+        const size_t bytes = (size_t)some * sizeof(double);
+        T(load_tile)(x + i * stride, stride, some, classes, tile);
+        if (stride == classes)
+            PREFETCH(x + (i + TILE) * stride, TILE * classes);
+        if (dots) {
+            T(load_tile)(q + i * q_stride, q_stride, some, classes, q_tile);
+            if (q_stride == classes)
+                PREFETCH(q + (i + TILE) * q_stride, TILE * classes);
+        }
+        T(softmax_tile)(tile, q_tile, classes, out[0], out[1], out[2], out[3], out[4], gaps, dots);
+        memcpy(m + i, out[0], bytes);
+        memcpy(u + i, out[1], bytes);
+        if (gaps)
+            memcpy(gap + i, out[2], bytes);
+        if (dots) {
+            memcpy(dot + i, out[3], bytes);
+            memcpy(total + i, out[4], bytes);
+        }
+    }
 }
 
 KERNEL void T(softmax_rows)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *m,
-                            double *u)
+                            double *u, double *gap)
 {
-    if (classes > SMALL) {
-        for (ptrdiff_t i = 0; i < rows; i++)
-            T(softmax_row)(x + i * stride, classes, m + i, u + i);
-        return;
-    }
-    REAL tile[SMALL * TILE];
-    double tile_m[TILE], tile_u[TILE];
-    for (ptrdiff_t i = 0; i < rows; i += TILE) {
-        ptrdiff_t some = rows - i < TILE ? rows - i : TILE;
-        T(load_tile)(x + i * stride, stride, some, classes, tile);
-        T(softmax_tile)(tile, classes, tile_m, tile_u);
-        memcpy(m + i, tile_m, (size_t)some * sizeof(double));
-        memcpy(u + i, tile_u, (size_t)some * sizeof(double));
-    }
+    if (gap)
+        T(softmax)(x, stride, NULL, 0, rows, classes, m, u, gap, NULL, NULL, 1, 0);
+    else
+        T(softmax)(x, stride, NULL, 0, rows, classes, m, u, NULL, NULL, NULL, 0, 0);
+}
+
+KERNEL void T(softmax_soft)(const REAL *x, ptrdiff_t stride, const REAL *q, ptrdiff_t q_stride, ptrdiff_t rows,
+                            ptrdiff_t classes, double *m, double *u, double *gap, double *dot, double *total)
+{
+    if (gap)
+        T(softmax)(x, stride, q, q_stride, rows, classes, m, u, gap, dot, total, 1, 1);
+    else
+        T(softmax)(x, stride, q, q_stride, rows, classes, m, u, NULL, dot, total, 0, 1);
+}
+
+/* One class of each row. */
+KERNEL void T(pick)(const REAL *x, ptrdiff_t stride, const int64_t *label, ptrdiff_t rows, double *RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < rows; i++)
+        out[i] = (double)x[i * stride + label[i]];
 }
 
 /* ---- sums of probabilities: NaN where one of them is outside [0, 1] ---- */
 
-KERNEL void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RESTRICT sum)
+INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RESTRICT out)
 {
-    REAL least[TILE], most[TILE], chain[TILE];
-    double high[TILE], low[TILE];
-    for (int j = 0; j < TILE; j++) {
-        least[j] = most[j] = tile[j];
-        chain[j] = 0;
-        high[j] = low[j] = 0;
-    }
+    T(sums) sum;
+    T(range) range;
+    T(clear)(&sum, TILE);
+    for (int j = 0; j < TILE; j++)
+        range.least[j] = range.most[j] = 0;
     for (ptrdiff_t c = 0; c < classes;) {
-        ptrdiff_t end = c + CHAIN < classes ? c + CHAIN : classes;
+        const ptrdiff_t end = c + CHAIN < classes ? c + CHAIN : classes;
         for (; c < end; c++)
             for (int j = 0; j < TILE; j++) {
-                REAL p = tile[c * TILE + j];
-                least[j] = p < least[j] ? p : least[j];
-                most[j] = p > most[j] ? p : most[j];
-                chain[j] += p;
+                sum.chain[j] += tile[c * TILE + j];
+                T(cover)(&range, j, tile[c * TILE + j]);
             }
-        T(widen)(chain, high, low, TILE);
-        for (int j = 0; j < TILE; j++)
-            chain[j] = 0;
+        T(widen)(&sum, TILE);
     }
     for (int j = 0; j < TILE; j++)
-        sum[j] = least[j] >= 0 && most[j] <= 1 ? high[j] + low[j] : real64(0x7ff8000000000000u);
+        out[j] = (range.least[j] < 0) | (range.most[j] > 1) ? NOT_A_NUMBER : T(total)(&sum, j);
 }
 
-KERNEL double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes)
+INLINE void T(add_probs)(const REAL *at, const int skip, T(sums) *sum, T(range) *range)
 {
-    REAL copy[LANES], least[LANES], most[LANES], chain[LANES];
-    double high[LANES], low[LANES];
     for (int j = 0; j < LANES; j++) {
-        least[j] = most[j] = 0;
-        high[j] = low[j] = 0;
+        sum->chain[j] += j < skip ? 0 : at[j];
+        T(cover)(range, j, at[j]);
     }
+}
+
+INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes)
+{
+    T(sums) sum;
+    T(range) range;
+    const ptrdiff_t tail = classes - LANES;
+    T(clear)(&sum, LANES);
+    for (int j = 0; j < LANES; j++)
+        range.least[j] = range.most[j] = 0;
     for (ptrdiff_t c = 0; c < classes;) {
-        for (int j = 0; j < LANES; j++)
-            chain[j] = 0;
         for (int k = 0; k < CHAIN && c < classes; k++, c += LANES) {
-            const REAL *at = T(lanes_at)(p, c, classes, 0, copy);
-            for (int j = 0; j < LANES; j++) {
-                least[j] = at[j] < least[j] ? at[j] : least[j];
-                most[j] = at[j] > most[j] ? at[j] : most[j];
-                chain[j] += at[j];
-            }
+            if (c < tail)
+                T(add_probs)(p + c, 0, &sum, &range);
+            else
+                T(add_probs)(p + tail, (int)(c - tail), &sum, &range);
         }
-        T(widen)(chain, high, low, LANES);
+        T(widen)(&sum, LANES);
     }
     int outside = 0;
     for (int j = 0; j < LANES; j++)
-        outside |= (least[j] < 0) | (most[j] > 1);
-    return outside ? real64(0x7ff8000000000000u) : T(across)(high, low);
+        outside |= (range.least[j] < 0) | (range.most[j] > 1);
+    return outside ? NOT_A_NUMBER : T(across)(&sum);
 }
 
 KERNEL void T(sum_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum)
@@ -270,6 +481,8 @@ KERNEL void T(sum_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff
     for (ptrdiff_t i = 0; i < rows; i += TILE) {
         ptrdiff_t some = rows - i < TILE ? rows - i : TILE;
         T(load_tile)(p + i * stride, stride, some, classes, tile);
+        if (stride == classes)
+            PREFETCH(p + (i + TILE) * stride, TILE * classes);
         T(sum_tile)(tile, classes, tile_sum);
         memcpy(sum + i, tile_sum, (size_t)some * sizeof(double));
     }
@@ -283,42 +496,60 @@ INLINE double product(double a, double b)
     return b == 0.0 ? 0.0 : a * b; /* 0 * inf is 0 */
 }
 
-KERNEL double dot_row(const double *RESTRICT a, const double *RESTRICT b, ptrdiff_t classes)
+INLINE void add_products(const double *a, const double *b, const int skip, sums_f64 *sum)
 {
-    if (classes <= CHAIN) {
-        double sum = 0;
-        for (ptrdiff_t c = 0; c < classes; c++)
-            sum += product(a[c], b[c]);
-        return sum;
-    }
-    double copy_a[LANES], copy_b[LANES], chain[LANES], high[LANES], low[LANES];
     for (int j = 0; j < LANES; j++)
-        high[j] = low[j] = 0;
-    for (ptrdiff_t c = 0; c < classes;) {
+        sum->chain[j] += j < skip ? 0.0 : product(a[j], b[j]);
+}
+
+INLINE double dot_row(const double *RESTRICT a, const double *RESTRICT b, ptrdiff_t classes)
+{
+    double padded_a[LANES], padded_b[LANES];
+    sums_f64 sum;
+    if (classes < LANES) {
         for (int j = 0; j < LANES; j++)
-            chain[j] = 0;
+            padded_a[j] = padded_b[j] = 0;
+        memcpy(padded_a, a, (size_t)classes * sizeof(double));
+        memcpy(padded_b, b, (size_t)classes * sizeof(double));
+        a = padded_a;
+        b = padded_b;
+        classes = LANES;
+    }
+    const ptrdiff_t tail = classes - LANES;
+    clear_f64(&sum, LANES);
+    for (ptrdiff_t c = 0; c < classes;) {
         for (int k = 0; k < CHAIN && c < classes; k++, c += LANES) {
-            const double *x = lanes_at_f64(a, c, classes, 0, copy_a);
-            const double *y = lanes_at_f64(b, c, classes, 0, copy_b);
-            for (int j = 0; j < LANES; j++)
-                chain[j] += product(x[j], y[j]);
+            if (c < tail)
+                add_products(a + c, b + c, 0, &sum);
+            else
+                add_products(a + tail, b + tail, (int)(c - tail), &sum);
         }
-        widen_f64(chain, high, low, LANES);
+        widen_f64(&sum, LANES);
     }
-    double sum = across_f64(high, low);
-    /* inf - inf in the two-sum is NaN; a sum that holds an infinity and no NaN is inf. */
-    if (sum != sum) {
-        int infinite = 0;
-        for (ptrdiff_t c = 0; c < classes; c++) {
-            double p = product(a[c], b[c]);
-            if (p != p)
-                return sum;
-            infinite |= p > 1.7976931348623157e308;
+    return across_f64(&sum);
+}
+
+/* Sums of rows, class after class; what additions round away is kept. */
+KERNEL void sum_in_order(const double *v, ptrdiff_t rows, ptrdiff_t classes, double *out)
+{
+    double tile[SMALL * TILE];
+    for (ptrdiff_t i = 0; i < rows; i += TILE) {
+        const ptrdiff_t some = rows - i < TILE ? rows - i : TILE;
+        double high[TILE], low[TILE];
+        for (int j = 0; j < TILE; j++)
+            high[j] = low[j] = 0;
+        for (ptrdiff_t from = 0; from < classes; from += SMALL) {
+            const ptrdiff_t few = classes - from < SMALL ? classes - from : SMALL;
+            load_tile_f64(v + i * classes + from, classes, some, few, tile);
+            for (ptrdiff_t c = 0; c < few; c++)
+                for (int j = 0; j < TILE; j++)
+                    high[j] = add_f64(high[j], tile[c * TILE + j], low + j);
         }
-        if (infinite)
-            return real64(0x7ff0000000000000u);
+        for (ptrdiff_t j = 0; j < some; j++) {
+            const double sum = high[j] + low[j];
+            out[i + j] = sum == sum ? sum : high[j]; /* an infinite sum has lost NaN */
+        }
     }
-    return sum;
 }
 
 KERNEL void dot_rows(const double *a, ptrdiff_t stride, const double *b, ptrdiff_t b_stride, ptrdiff_t rows,
@@ -334,6 +565,5 @@ KERNEL void dot_rows(const double *a, ptrdiff_t stride, const double *b, ptrdiff
 #undef CHAIN
 #undef BIG
 #undef LIFT
-#undef INF_NEGATIVE
-#undef TILE
+#undef BITS
 #undef SMALL

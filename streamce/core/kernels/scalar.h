@@ -8,10 +8,14 @@
          log(1 + f) = f - (f^2/2 - s (f^2/2 + R(s^2))): the form of FreeBSD's e_log.c
          (Ng, 1993), with coefficients of our own. */
 
-INLINE uint32_t bits32(float x) { uint32_t b; memcpy(&b, &x, 4); return b; }
-INLINE float real32(uint32_t b) { float x; memcpy(&x, &b, 4); return x; }
-INLINE uint64_t bits64(double x) { uint64_t b; memcpy(&b, &x, 8); return b; }
-INLINE double real64(uint64_t b) { double x; memcpy(&x, &b, 8); return x; }
+INLINE uint32_t bits_f32(float x) { uint32_t b; memcpy(&b, &x, 4); return b; }
+INLINE float real_f32(uint32_t b) { float x; memcpy(&x, &b, 4); return x; }
+INLINE uint64_t bits_f64(double x) { uint64_t b; memcpy(&b, &x, 8); return b; }
+INLINE double real_f64(uint64_t b) { double x; memcpy(&x, &b, 8); return x; }
+
+#define NOT_A_NUMBER real_f64(0x7ff8000000000000u)
+#define INFINITE real_f64(0x7ff0000000000000u)
+#define SMALLEST64 2.2250738585072014e-308 /* normal */
 
 #define LN2 0.693147180559945309417
 #define LOG2E 1.44269504088896340736
@@ -23,24 +27,27 @@ INLINE float powers_f32(float x) { return (x * (float)LOG2E + ROUND32) - ROUND32
 INLINE double powers_f64(double x) { return (x * LOG2E + ROUND64) - ROUND64; }
 
 /* e^x 2^-top where it is below 2^127 (2^1023); results below 2^-126 (2^-1022) are 0. |x| is at most
-   a few hundred (thousand): see BIG in rows.h. Written with < so that NaN stays NaN. */
-INLINE float scaled_exp_f32(float x, float top)
+   a few hundred (thousand): see BIG in rows.h. Written with < so that NaN stays NaN.
+   What depends on top alone is worked out once: the least x, and what the exponent starts from. */
+INLINE float least_f32(float top) { return (top - 127.0f) * (float)LN2; }
+INLINE double least_f64(double top) { return (top - 1023.0) * LN2; }
+INLINE uint32_t start_f32(float top) { return 127u - bits_f32(top + ROUND32); }
+INLINE uint64_t start_f64(double top) { return 1023u - bits_f64(top + ROUND64); }
+
+INLINE float scaled_exp_f32(float x, float least, uint32_t start)
 {
-    float low = (top - 127.0f) * (float)LN2;
-    x = x < low ? low : x;
+    x = x < least ? least : x;
     float t = x * (float)LOG2E + ROUND32;
     float n = t - ROUND32;
     float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
     float q = (((EXP32[4] * r + EXP32[3]) * r + EXP32[2]) * r + EXP32[1]) * r + EXP32[0];
     float p = (q * (r * r) + r) + 1.0f;
-    uint32_t power = bits32(t) - bits32(top + ROUND32) + 127u;
-    return p * real32(power << 23);
+    return p * real_f32((bits_f32(t) + start) << 23);
 }
 
-INLINE double scaled_exp_f64(double x, double top)
+INLINE double scaled_exp_f64(double x, double least, uint64_t start)
 {
-    double low = (top - 1023.0) * LN2;
-    x = x < low ? low : x;
+    x = x < least ? least : x;
     double t = x * LOG2E + ROUND64;
     double n = t - ROUND64;
     double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
@@ -55,19 +62,17 @@ INLINE double scaled_exp_f64(double x, double top)
     q = q * r + EXP64[1];
     q = q * r + EXP64[0];
     double p = (q * (r * r) + r) + 1.0;
-    uint64_t power = bits64(t) - bits64(top + ROUND64) + 1023u;
-    return p * real64(power << 52);
+    return p * real_f64((bits_f64(t) + start) << 52);
 }
 
-/* log(u) + c, for a u that was rounded and the relative error c = (true u - u) / u of it. */
-INLINE double log_corrected(double u, double c)
+/* log(2^shift u) + c for a normal u; infinity and NaN are their own logarithm. c is the relative
+   error (true u - u) / u of a u that was rounded. */
+INLINE double log_shifted(double u, double shift, double c)
 {
-    int tiny = u < 2.2250738585072014e-308;
-    double scaled = tiny ? u * 18014398509481984.0 : u; /* 2^54 */
-    uint64_t b = bits64(scaled) + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu);
+    uint64_t b = bits_f64(u) + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu);
     /* The exponent as a double, through the low bits of 2^52: k + 1023. */
-    double k = real64((b >> 52) | 0x4330000000000000u) - (tiny ? 4503599627371573.0 : 4503599627371519.0);
-    double f = real64((b & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu) - 1.0;
+    double k = real_f64((b >> 52) | 0x4330000000000000u) - (4503599627371519.0 - shift);
+    double f = real_f64((b & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu) - 1.0;
     double s = f / (2.0 + f);
     double z = s * s;
     double R = LOG64[6];
@@ -81,12 +86,24 @@ INLINE double log_corrected(double u, double c)
     double half = 0.5 * f * f;
     double l = k * 6.93147180369123816490e-01 -
                ((half - (s * (half + R) + (k * 1.90821492927058770002e-10 + c))) - f);
-    l = u == 0.0 ? -real64(0x7ff0000000000000u) : l;
-    return u <= 1.7976931348623157e308 ? l : u; /* infinity and NaN are their own logarithm */
+    return u <= 1.7976931348623157e308 ? l : u;
 }
 
-/* log(1 + v) for v > -1. What the rounding of u = 1 + v lost comes back as c; 1/u is
-   needed to a few per cent only, and exactly at u = 1: 2 - u serves. */
+INLINE double log_normal(double u, double c)
+{
+    return log_shifted(u, 0.0, c);
+}
+
+/* The same for any u >= 0. */
+INLINE double log_any(double u, double c)
+{
+    int tiny = u < SMALLEST64;
+    double l = log_shifted(tiny ? u * 18014398509481984.0 : u, tiny ? -54.0 : 0.0, c); /* 2^54 */
+    return u == 0.0 ? -INFINITE : l;
+}
+
+/* log(1 + v) for v >= 0. What the rounding of u = 1 + v lost comes back as c; 1/u is needed to a few
+   per cent only, and exactly at u = 1: 2 - u serves. */
 INLINE double log_1_plus(double v)
 {
     double u = 1.0 + v;
@@ -94,14 +111,38 @@ INLINE double log_1_plus(double v)
     inverse = inverse < 0.0 ? 0.0 : inverse;
     double lost = (1.0 - u) + v;
     lost = u <= 4.0 ? lost : 0.0; /* below half an ulp of the result */
-    return log_corrected(u, lost * inverse);
+    return log_normal(u, lost * inverse);
 }
 
-/* log(1 + t), 0 <= t <= 1, in float. */
-INLINE float log_1_plus_f32(float t)
+/* log(1 + f) in float, for f between sqrt(1/2) - 1 and 1. */
+INLINE float log_1_plus_small_f32(float f)
 {
-    float s = t / (2.0f + t);
+    float s = f / (2.0f + f);
     float z = s * s;
     float R = (((LOG32[4] * z + LOG32[3]) * z + LOG32[2]) * z + LOG32[1]) * z + LOG32[0];
     return (s + s) + s * (z * R);
+}
+
+/* log(u) + c for a normal u <= 1, in float; NaN stays NaN. */
+INLINE float log_normal_f32(float u, float c)
+{
+    uint32_t b = bits_f32(u) + (0x3f800000u - 0x3f3504f3u);
+    float k = real_f32((b >> 23) | 0x4b000000u) - 8388735.0f; /* 2^23 + 127 */
+    float l = log_1_plus_small_f32(real_f32((b & 0x007fffffu) + 0x3f3504f3u) - 1.0f);
+    l = k * 0.693359375f + (l + (k * -2.12194440e-4f + c));
+    return u <= 1.0f ? l : u;
+}
+
+/* log(1 + v) for v >= 0, in float: 1 + v = 2^k (1 + f) with k and f no less than 0, so that nothing
+   cancels. What rounding lost comes back as in log_1_plus. */
+INLINE float log_1_plus_f32(float v)
+{
+    float u = 1.0f + v;
+    float lost = v <= 1.0f ? (1.0f - u) + v : (v - u) + 1.0f;
+    float inverse = 2.0f - u;
+    inverse = inverse < 0.0f ? 0.0f : inverse;
+    uint32_t b = bits_f32(u);
+    float k = real_f32((b >> 23) | 0x4b000000u) - 8388735.0f; /* 2^23 + 127 */
+    float f = real_f32((b & 0x007fffffu) | 0x3f800000u) - 1.0f;
+    return k * 0.693359375f + (log_1_plus_small_f32(f) + (k * -2.12194440e-4f + lost * inverse));
 }
