@@ -74,12 +74,12 @@ class Judge:
         return figure
 
     def scaling(self) -> Figure:
-        """One thread over two, where one thread takes 4 times the time of reading or more."""
+        """Best time of one thread over that of two, where one takes 4 times the time of reading or more."""
 
         def figure(name: str, form: str) -> float | None:
             one, two = (self.found.get(name, form, OURS, threads) for threads in (1, 2))
             bound = one is not None and (self.found.against_reading(one) or 0) >= 4
-            return one.ns / two.ns if one and two and bound else None
+            return one.best_ns / two.best_ns if one and two and bound else None
 
         return figure
 
