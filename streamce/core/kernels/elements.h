@@ -36,7 +36,7 @@ INLINE bounds_f32 bounds_of(double floor, double ceiling)
 
 INLINE double bounded_neg_log_f32(float p, float c, bounds_f32 b)
 {
-    double cost = 0.0 - (double)log_normal_f32(p, c);
+    double cost = 0.0 - log_normal_f32(p, c);
     cost = p < b.least ? b.at_least : cost;
     return p > b.most ? b.at_most : cost;
 }
@@ -63,7 +63,7 @@ KERNEL void softmax_costs_f32(const double *RESTRICT m, double *RESTRICT u, cons
                               double *RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        u[i] = (double)log_1_plus_f32((float)u[i]);
+        u[i] = log_1_plus_f32((float)u[i]);
         out[i] = (m[i] - x[i]) + u[i];
     }
 }

@@ -123,19 +123,19 @@ INLINE float log_1_plus_small_f32(float f)
     return (s + s) + s * (z * R);
 }
 
-/* log(u) + c for a normal u <= 1, in float; NaN stays NaN. */
-INLINE float log_normal_f32(float u, float c)
+/* log(u) + c for a normal float u <= 1: in float, but for the exponent's part, so that powers of two
+   are exact. NaN stays NaN. */
+INLINE double log_normal_f32(float u, float c)
 {
     uint32_t b = bits_f32(u) + (0x3f800000u - 0x3f3504f3u);
     float k = real_f32((b >> 23) | 0x4b000000u) - 8388735.0f; /* 2^23 + 127 */
-    float l = log_1_plus_small_f32(real_f32((b & 0x007fffffu) + 0x3f3504f3u) - 1.0f);
-    l = k * 0.693359375f + (l + (k * -2.12194440e-4f + c));
-    return u <= 1.0f ? l : u;
+    float l = log_1_plus_small_f32(real_f32((b & 0x007fffffu) + 0x3f3504f3u) - 1.0f) + c;
+    return u <= 1.0f ? (double)k * LN2 + (double)l : (double)u;
 }
 
-/* log(1 + v) for v >= 0, in float: 1 + v = 2^k (1 + f) with k and f no less than 0, so that nothing
+/* log(1 + v) for v >= 0, likewise: 1 + v = 2^k (1 + f) with k and f no less than 0, so that nothing
    cancels. What rounding lost comes back as in log_1_plus. */
-INLINE float log_1_plus_f32(float v)
+INLINE double log_1_plus_f32(float v)
 {
     float u = 1.0f + v;
     float lost = v <= 1.0f ? (1.0f - u) + v : (v - u) + 1.0f;
@@ -143,6 +143,6 @@ INLINE float log_1_plus_f32(float v)
     inverse = inverse < 0.0f ? 0.0f : inverse;
     uint32_t b = bits_f32(u);
     float k = real_f32((b >> 23) | 0x4b000000u) - 8388735.0f; /* 2^23 + 127 */
-    float f = real_f32((b & 0x007fffffu) | 0x3f800000u) - 1.0f;
-    return k * 0.693359375f + (log_1_plus_small_f32(f) + (k * -2.12194440e-4f + lost * inverse));
+    float l = log_1_plus_small_f32(real_f32((b & 0x007fffffu) | 0x3f800000u) - 1.0f) + lost * inverse;
+    return (double)k * LN2 + (double)l;
 }
