@@ -299,3 +299,17 @@ def test_a_row_costs_the_same_wherever_it_stands():
             row = make("multiclass", 1, kind="logits", dtype=dtype, classes=classes, seed=14)
             many = row[np.zeros(201, int)]
             assert many.fed().compute() == row.fed().compute()
+
+
+@pytest.mark.parametrize("metric", [ce.BinaryCrossEntropy, ce.MultilabelCrossEntropy])
+def test_halves_and_outcomes_in_any_chunks(metric):
+    rng = np.random.default_rng(12)
+    preds = rng.uniform(size=(1500, 3))
+    target = rng.choice([0.0, 0.25, 0.5, 0.75, 1.0], (1500, 3), p=[0.45, 0.02, 0.06, 0.02, 0.45])
+    target[:600] = 0.5
+    whole = metric().update(preds, target).to_bytes()
+    for size in (1, 7, 512, 1024):
+        pieces = metric()
+        for at in range(0, 1500, size):
+            pieces.update(preds[at : at + size], target[at : at + size])
+        assert pieces.to_bytes() == whole

@@ -367,3 +367,35 @@ def test_the_mean_of_rows_that_are_predicted_right(task, classes, dtype):
     target = (preds > 0).astype(np.int64) if task == "binary" else logits.astype(np.float32).argmax(1)
     narrow, wide = (METRICS[task](kind="logits").update(x, target) for x in (preds, preds.astype(np.float64)))
     assert abs(narrow.compute() - wide.compute()) <= 1e-8 * wide.compute()
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+def test_halves_and_other_shares_among_equal_ones(task):
+    # Blocks of targets that are all 0 or 1 take a way of their own.
+    function = ce.binary_cross_entropy if task == "binary" else ce.multilabel_cross_entropy
+    shares = np.array([0.5, 0.25, 0.75, 0.625, 2.0**-511, 1.0, 0.0, 1.0 - 2.0**-53])
+    preds = np.array([0.9, 0.2])
+    for share in shares:
+        target = np.full(2, share)
+        expected = -share * np.log(preds) - (1 - share) * np.log(1 - preds)
+        if task == "multilabel":
+            found = function(preds[None], target[None], reduction="none")[0]
+        else:
+            found = function(preds, target, reduction="none")
+        assert found == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("classes", [3, 33, 300])
+def test_logits_as_far_apart_as_their_dtype_allows(dtype, classes):
+    real = DTYPES[dtype]
+    row = np.zeros((1, classes), real)
+    row[0, 0], row[0, 1] = 3e38, -3e38
+    gap = float(row[0, 0]) * (classes - 1) - float(row[0, 1])
+    far = float(row[0, 0]) - float(row[0, 1])
+    one_hot = np.eye(classes)[[1]].astype(real)
+    for target in ([1], one_hot):
+        plain = ce.cross_entropy(row, target, kind="logits", reduction="none")
+        assert plain == pytest.approx([far], rel=5e-7)
+        smooth = ce.cross_entropy(row, target, kind="logits", label_smoothing=0.25, reduction="none")
+        assert smooth == pytest.approx([0.75 * far + 0.25 / classes * gap], rel=5e-7)

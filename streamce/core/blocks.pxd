@@ -146,6 +146,7 @@ cdef class Blocks:
     cdef void softmax(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
     cdef void mix_rows(self, work* w, Py_ssize_t k) noexcept nogil
     cdef void settle_rows(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
+    cdef void settle_sums(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
     cdef void settle_row(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil
     cdef void smoothed(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
     cdef void softened(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil

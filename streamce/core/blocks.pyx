@@ -489,6 +489,8 @@ cdef class Blocks:
             for i in range(k):
                 w.u[i] = w.cost[i] * (1 + w.u[i])
                 w.cost[i] = min(0.0 - w.soft[i], self.r.cap)
+        if self.evenly:
+            self.settle_sums(w, x, stride, k)
         self.settle_rows(w, x, stride, k)
         if self.evenly:
             self.mix_rows(w, k)
@@ -579,6 +581,25 @@ cdef class Blocks:
                 self.flag(w, i, IS_UNNORMALISED)
             if floors and self.below_floor(w.soft[i]):
                 self.flag(w, i, IS_FLOORED)
+
+    cdef void settle_sums(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+        """Sums of m - x that are too large for floats, as doubles."""
+        cdef Py_ssize_t i, c
+        cdef double away
+        cdef bint gaps = self.r.smoothing > 0
+        if (not gaps or table().all_within(w.gap, k, 0.0, LARGEST)) and (
+            self.hard or table().all_within(w.dot, k, 0.0, LARGEST)
+        ):
+            return
+        for i in range(k):
+            if (not gaps or w.gap[i] < INF) and (self.hard or w.dot[i] < INF):
+                continue
+            w.gap[i] = w.dot[i] = 0
+            for c in range(self.preds.v.classes):
+                away = w.m[i] - at_row(x, self.single, stride, i, c)
+                w.gap[i] += away
+                if not self.hard:
+                    w.dot[i] += product(away, at_row(w.q, self.single, w.q_stride, i, c))
 
     cdef void settle_row(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil:
         """What is wrong with row i; or its cost, when one logit is +inf."""

@@ -16,8 +16,8 @@
  *      (C > SMALL)      a row are read together with some that were read before, which are
  *                       left out of the sums, so that nothing has to be padded.
  *
- *    In both, at most CHAIN values (8 floats, 16 doubles) are added before the partial sum
- *    is moved to a wider one. rows.h has the figures.
+ *    In both, at most CHAIN values (8 floats, 16 doubles; 4 with soft targets or smoothing)
+ *    are added before the partial sum is moved to a wider one. rows.h has the figures.
  *
  * c) Invalid in, NaN out. A row that holds NaN, or a probability outside [0, 1], comes out
  *    as NaN and nothing else does; the caller looks at such rows one by one. Infinite

@@ -170,6 +170,9 @@ INLINE void T(load_tile)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdif
     }
 }
 
+/* m - x and q (m - x) are rounded before they are added: their chains are shorter. */
+#define SOFT_CHAIN 4
+
 /* ---- softmax: m the largest x, u the sum of e^(x - m) without the first largest ----
    On request also `gap`, the sum of m - x; and for soft targets q `dot`, the sum of q (m - x) with
    0 * inf = 0, and `total`, the sum of q, which is NaN where one of them is outside [0, 1]. */
@@ -187,6 +190,7 @@ INLINE void T(softmax_tile)(const REAL *RESTRICT tile, const REAL *RESTRICT q, p
 {
     REAL m[TILE], shift[TILE], least[TILE], ties[TILE];
     BITS start[TILE];
+    const int most_chained = gaps || dots ? SOFT_CHAIN : CHAIN;
     T(sums) others, gap, dot, total;
     T(range) range;
     T(clear)(&others, TILE);
@@ -208,7 +212,7 @@ INLINE void T(softmax_tile)(const REAL *RESTRICT tile, const REAL *RESTRICT q, p
         start[j] = T(start)(top);
     }
     for (ptrdiff_t c = 0; c < classes;) {
-        const ptrdiff_t end = c + CHAIN < classes ? c + CHAIN : classes;
+        const ptrdiff_t end = c + most_chained < classes ? c + most_chained : classes;
         for (; c < end; c++)
             for (int j = 0; j < TILE; j++) {
                 REAL x = tile[c * TILE + j];
@@ -277,6 +281,7 @@ INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdi
                            ptrdiff_t q_stride, double *m_out, double *u_out, double *gap_out, double *dot_out,
                            double *total_out, const int gaps, const int dots)
 {
+    const int most_chained = gaps || dots ? SOFT_CHAIN : CHAIN;
     REAL most[LANES];
     T(sums) others, gap, dot, total;
     T(range) range;
@@ -320,7 +325,7 @@ INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdi
         ties += at[j] == m;
 
     for (ptrdiff_t c = 0; c < classes;) {
-        for (int k = 0; k < CHAIN && c < classes; k++, c += LANES) {
+        for (int k = 0; k < most_chained && c < classes; k++, c += LANES) {
             PREFETCH(x + stride + c, LANES);
             if (dots)
                 PREFETCH(q + q_stride + c, LANES);
@@ -563,6 +568,7 @@ KERNEL void dot_rows(const double *a, ptrdiff_t stride, const double *b, ptrdiff
 #undef T
 #undef LANES
 #undef CHAIN
+#undef SOFT_CHAIN
 #undef BIG
 #undef LIFT
 #undef BITS
