@@ -330,6 +330,20 @@ def test_small_chunks_never_touch_the_pool(task):
     assert (status, out) == (0, "1\n2"), errors
 
 
+def test_a_few_rows_of_very_many_classes_are_worth_a_second_thread():
+    status, out, errors = run(
+        """
+        import threading, numpy as np, streamce as ce
+        logits, labels = np.zeros((16, 1 << 15), np.float32), np.zeros(16, np.int64)
+        one = ce.MulticlassCrossEntropy(kind="logits", threads=1).update(logits, labels)
+        print(threading.active_count())
+        two = ce.MulticlassCrossEntropy(kind="logits", threads=2).update(logits, labels)
+        print(threading.active_count(), one == two)
+        """
+    )
+    assert (status, out) == (0, "1\n2 True"), errors
+
+
 # ---- how many ----
 
 

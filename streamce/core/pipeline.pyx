@@ -95,7 +95,8 @@ cdef class Pipeline:
             raise inputs.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
-        if chunk.losses <= chunk.at_a_time():
+        # A few rows of very many classes are one block, and still worth two threads.
+        if chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD:
             chunk.add_at_once(state)
         else:
             chunk.add_in_parts(state)
