@@ -10,14 +10,14 @@ python=$(realpath -s "$1")
 home=$PWD/build/arm64 root=$PWD/build/arm64/root
 mkdir -p "$home"/apt/{lists,cache/archives}/partial "$root"
 
-# An apt of our own, which knows nothing but arm64: this machine's packages stay as they are.
+# An apt of our own, which knows nothing but arm64: this machine's packages stay as they are. Packages come
+# from where Debian's come from here, so arm64's C library is no older than the cross compiler's.
+sources=/etc/apt/sources.list.d/debian.sources
+[ -e "$sources" ] || sources=/etc/apt/sources.list
 apt=(-qq -o Dir::State="$home/apt" -o Dir::State::status=/dev/null -o Dir::Cache="$home/apt/cache"
-    -o Dir::Etc::sourcelist="$home/apt/sources.list" -o Dir::Etc::sourceparts=-
+    -o Dir::Etc::sourcelist="$sources" -o Dir::Etc::sourceparts=-
     -o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o APT::Sandbox::User=root)
-release=$(. /etc/os-release && echo "$VERSION_CODENAME") # no older than the cross compiler's C library
 if [ ! -e "$home/unpacked" ]; then
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main" \
-        > "$home/apt/sources.list"
     apt-get "${apt[@]}" update
     version=$(apt-cache "${apt[@]}" depends python3 | sed -n 's/^ *Depends: python\(3\.[0-9]*\)$/\1/p')
     (cd "$home/apt" && apt-get "${apt[@]}" download "python$version-minimal" "libpython$version-minimal" \
