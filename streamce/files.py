@@ -15,6 +15,7 @@ import re
 import select
 import threading
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -167,7 +168,7 @@ def _listing(filesystem: Any, folder: str, deep: bool) -> list[Any]:
 # ----------------------------------------------------------------------------- tables
 
 
-class Table:
+class Table(ABC):
     """One source, opened. Where ``typed`` is false, types are guesses from its start; where
     ``bare`` is true, even text and numbers are told apart by their looks alone."""
 
@@ -186,10 +187,10 @@ class Table:
         """Length of the lists in a list column, 1 where only reading would tell."""
         return int(getattr(self.type(name), "list_size", 1) or 1)
 
+    @abstractmethod
     def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
         """Batches of at most ``rows`` rows with the columns of ``types``, and the fraction
         of the source that ends with each (None where nobody knows)."""
-        raise NotImplementedError
 
 
 def _slices(batch: Any, rows: int) -> Iterator[Any]:
@@ -306,17 +307,17 @@ class TextTable(Table):
         except pa.ArrowInvalid as error:
             raise DataError(self._explained(str(error), rows, block is self._first)) from error
 
+    @abstractmethod
     def _end(self, block: bytes) -> int:
         """Where the last row that is whole ends, 0 if there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
         """The columns of ``types``, or all, with types as they seem, where that is empty."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _explained(self, message: str, rows: int, first: bool) -> str:
         """Arrow's message with rows as we count them and columns by name."""
-        raise NotImplementedError
 
 
 class CsvTable(TextTable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,23 +12,23 @@ Chunk = tuple[Any, Any]
 Run = Callable[[Sequence[Chunk]], float]
 
 
-class Rival:
+class Rival(ABC):
     """How one library computes the mean loss of a stream of chunks (preds, target)."""
 
     most: int | None = None  # predictions it is given at most, where it is slow
     compiles = False  # whether the first call on a shape builds code
 
+    @abstractmethod
     def version(self) -> str:
         """Name and version, and what else decides its speed."""
-        raise NotImplementedError
 
     def inputs(self, case: Case, preds: Array, target: Array | None) -> Chunk:
         """The arrays as this rival likes them best."""
         return preds, target
 
+    @abstractmethod
     def function(self, case: Case) -> Run | None:
         """From chunks to their mean loss, None where the library does not do this job."""
-        raise NotImplementedError
 
 
 def average(mean: Callable[[Any, Any], Any]) -> Run:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,8 +68,8 @@ class Command(Rival):
     def function(self, case: Case) -> Run | None:
         return (lambda chunks: self.mean(self._output(self.arguments(chunks[0][0])))) if case.job == "command" else None
 
-    def arguments(self, path: str) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def arguments(self, path: str) -> list[str]: ...
 
     def mean(self, output: str) -> float:
         return float(output)
