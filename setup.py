@@ -16,7 +16,7 @@ HEADERS = {
         f"{CORE}/kernels/{name}.h"
         for name in ("kernels", "control", "body", "scalar", "rows", "elements", "exact", "convert", "polynomials")
     ],
-    "ledger": [f"{CORE}/sums.h"],
+    "ledger": [f"{CORE}/cells.h"],
     "arrays": [f"{CORE}/views.h"],
     "blocks": [f"{CORE}/views.h"],
     "pipeline": [],

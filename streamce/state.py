@@ -1,22 +1,8 @@
-"""States as bytes and files. Equal states have equal bytes.
+"""States as bytes and files: docs/FORMAT.md has them byte by byte. Equal states have equal bytes.
 
-The layout, all little-endian::
-
-    8 bytes   "streamce"
-    u16       version of the format, 1
-    u32 + ... the metric's name and the options that change a loss: JSON, keys sorted
-    per ledger (the total, then the cells if any is not 0):
-      u64     cells
-      u16     columns that are not 0 throughout, in order of their names
-      per column:
-        u8 + ...  its name
-        u64       cells that are not 0, in order
-        per cell: u64 its number, u16 the first word, u16 the words that follow,
-                  u64 each: an integer in two's complement, lowest word first,
-                  from the first word that is not 0 to the last that is needed
-    16 bytes  the first half of the SHA-256 of all that stands before
-
-A reader takes only what a writer would have written, to the byte.
+What a state says of itself is a header, ``{"metric": name, "options": {...}}`` with the options that
+change a loss; what it holds are parts, bytes by name, which the core writes and reads. A reader takes
+only what a writer would have written, to the byte.
 """
 
 from __future__ import annotations
@@ -27,17 +13,12 @@ import struct
 from contextlib import suppress
 from typing import Any
 
-from streamce.core.ledger import COUNTER_NAMES, SUM_NAMES, Ledger, State
 from streamce.errors import InputError
 
 MAGIC = b"streamce"
 VERSION = 1
 DIGEST = 16
-COLUMNS = frozenset(SUM_NAMES + COUNTER_NAMES)
-# What a reader is ready to hold, whatever crafted bytes ask for: 1 GB of words in all, and 256 of
-# an integer. Sums of float64 have 34, and 64 more are enough for any number of terms.
-MOST_WORDS = 1 << 27
-MOST_OF_ONE = 256
+Header = dict[str, Any]
 
 
 def _digest(body: bytes) -> bytes:
@@ -46,51 +27,21 @@ def _digest(body: bytes) -> bytes:
     return sha256(body).digest()[:DIGEST]
 
 
-# ---- writing ----
-
-
-def encode(name: str, options: dict[str, Any], state: State) -> bytes:
-    ledgers = [(1, state.total.columns())]
-    if state.cells is not None and (columns := state.cells.columns()):
-        ledgers.append((state.cells.size, columns))
-    body = _encode(name, options, ledgers)
+def encode(header: Header, parts: dict[str, bytes]) -> bytes:
+    """The bytes of a state."""
+    said = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    pieces = [MAGIC, struct.pack("<HI", VERSION, len(said)), said]
+    for name in sorted(parts):
+        pieces += [struct.pack("<B", len(name)), name.encode(), struct.pack("<Q", len(parts[name])), parts[name]]
+    body = b"".join(pieces)
     return body + _digest(body)
 
 
-def _encode(name: str, options: dict[str, Any], ledgers: list[tuple[int, dict[str, dict[int, int]]]]) -> bytes:
-    encoded = header(name, options)
-    parts = [MAGIC, struct.pack("<HI", VERSION, len(encoded)), encoded]
-    for size, columns in ledgers:
-        parts += _ledger(size, columns)
-    return b"".join(parts)
+def decode(data: Any) -> tuple[Header, dict[str, bytes]]:
+    """The header and the parts; InputError for anything but intact bytes.
 
-
-def header(name: str, options: dict[str, Any]) -> bytes:
-    header = {"metric": name, "options": options}
-    return json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _ledger(size: int, columns: dict[str, dict[int, int]]) -> list[bytes]:
-    parts = [struct.pack("<QH", size, len(columns))]
-    for name in sorted(columns):
-        cells = columns[name]
-        parts.append(struct.pack("<B", len(name)) + name.encode() + struct.pack("<Q", len(cells)))
-        parts += [struct.pack("<Q", cell) + _integer(cells[cell]) for cell in sorted(cells)]
-    return parts
-
-
-def _integer(value: int) -> bytes:
-    first = ((value & -value).bit_length() - 1) // 64
-    value >>= 64 * first
-    words = (value if value >= 0 else ~value).bit_length() // 64 + 1  # one bit is the sign's
-    return struct.pack("<HH", first, words) + value.to_bytes(8 * words, "little", signed=True)
-
-
-# ---- reading ----
-
-
-def decode(data: Any) -> tuple[str, dict[str, Any], State]:
-    """The metric's name, its options and its state; InputError for anything but intact bytes."""
+    Whether what they say makes sense is for the caller to find out: see :func:`understood`.
+    """
     try:
         raw = bytes(memoryview(data).cast("B"))
     except TypeError:
@@ -102,73 +53,51 @@ def decode(data: Any) -> tuple[str, dict[str, Any], State]:
     body, digest = raw[:-DIGEST], raw[-DIGEST:]
     if len(raw) < len(MAGIC) + 6 + DIGEST or _digest(body) != digest:
         raise InputError(f"state is damaged or cut short at {len(raw)} bytes: its checksum is wrong", argument="state")
-    try:
+    with understood():
         return _body(body)
-    except _NOT_UNDERSTOOD as error:
-        raise InputError(f"state is intact but not understood: {error}", argument="state") from None
+
+
+class understood:
+    """Turns whatever goes wrong with intact bytes that no writer would have written into one error."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, InputError) and error.argument == "state":
+            return
+        if isinstance(error, _NOT_UNDERSTOOD):
+            raise InputError(f"state is intact but not understood: {error}", argument="state") from None
 
 
 _NOT_UNDERSTOOD = (struct.error, ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
 
 
-def _body(body: bytes) -> tuple[str, dict[str, Any], State]:
+def _body(body: bytes) -> tuple[Header, dict[str, bytes]]:
     version, length = struct.unpack_from("<HI", body, len(MAGIC))
     if version != VERSION:
         raise ValueError(f"it has format version {version}, and this release reads {VERSION}")
     at = len(MAGIC) + 6
-    said = json.loads(body[at : at + length].decode())
-    name, options = said["metric"], said["options"]
-    if not isinstance(name, str) or not isinstance(options, dict):
-        raise ValueError("its header names no metric and options")
-    ledgers, at = [], at + length
+    header = json.loads(body[at : at + length].decode())
+    check(header)
+    parts, at = {}, at + length
     while at < len(body):
-        size, columns, at = _columns(body, at)
-        ledgers.append((size, columns))
-    if not 1 <= len(ledgers) <= 2 or ledgers[0][0] != 1:
-        raise ValueError("it does not hold a total and its cells")
-    full = all(columns for _, columns in ledgers[1:]) and all(all(columns.values()) for _, columns in ledgers)
-    if not full or _encode(name, options, ledgers) != body:
-        raise ValueError("it is not in its one canonical form")
-    return name, options, State(*(_filled(size, columns) for size, columns in ledgers))
+        name = body[at + 1 : at + 1 + body[at]].decode("ascii")
+        (size,) = struct.unpack_from("<Q", body, at + 1 + len(name))
+        at += 9 + len(name)
+        if size > len(body) - at:
+            raise ValueError(f"part {name!r} is cut short")
+        parts[name] = body[at : at + size]
+        at += size
+    return header, parts
 
 
-def _columns(body: bytes, at: int) -> tuple[int, dict[str, dict[int, int]], int]:
-    """A ledger's integers by column and cell, and where they end."""
-    size, many = struct.unpack_from("<QH", body, at)
-    at += 10
-    columns: dict[str, dict[int, int]] = {}
-    room = held = 0
-    for _ in range(many):
-        (length,) = struct.unpack_from("<B", body, at)
-        name = body[at + 1 : at + 1 + length].decode("ascii")
-        if name not in COLUMNS:
-            raise ValueError(f"unknown column {name!r}")
-        (count,) = struct.unpack_from("<Q", body, at + 1 + length)
-        at += 9 + length
-        cells: dict[int, int] = {}
-        low, high = 1 << 16, 0
-        for _ in range(count):
-            cell, first, words = struct.unpack_from("<QHH", body, at)
-            at += 12
-            held += first + words
-            if cell >= size or at + 8 * words > len(body) or first + words > MOST_OF_ONE or held > MOST_WORDS:
-                raise ValueError(f"an integer of {first + words} words in cell {cell} of {size}")
-            cells[cell] = int.from_bytes(body[at : at + 8 * words], "little", signed=True) << (64 * first)
-            low, high = min(low, first), max(high, first + words)
-            at += 8 * words
-        columns[name] = cells
-        room += size * max(2, high - low + 2)
-        if room > MOST_WORDS:
-            raise ValueError(f"it asks for more than {MOST_WORDS >> 27} GB of memory")
-    return size, columns, at
-
-
-def _filled(size: int, columns: dict[str, dict[int, int]]) -> Ledger:
-    ledger = Ledger(size)
-    for name, cells in columns.items():
-        for cell, value in cells.items():
-            ledger.add_integer(name, cell, value)
-    return ledger
+def check(header: Any) -> None:
+    """Raises unless this names a metric and options."""
+    if not isinstance(header, dict) or not isinstance(header.get("metric"), str):
+        raise ValueError("its header names no metric")
+    if not isinstance(header.get("options"), dict):
+        raise ValueError("its header has no options")
 
 
 # ---- files ----

@@ -1,20 +1,35 @@
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 
-cdef extern from "sums.h":
-    ctypedef struct sums:
-        int base
-        int width
-        Py_ssize_t size
+cdef extern from "cells.h" nogil:
+    enum:
+        COLUMNS
+    ctypedef struct page:
         uint64_t* words
+        Py_ssize_t cells
+        int stride
+        uint16_t at[27]
+        uint8_t width[27]
+        uint8_t base[5]
+    int page_like(page*, const page*) noexcept
+    int page_copy(page*, const page*) noexcept
+    int counter_add(page*, Py_ssize_t, int, int64_t) noexcept
+    int sum_add(page*, Py_ssize_t, int, int, int64_t) noexcept
+    int sum_add_double(page*, Py_ssize_t, int, double, int) noexcept
+    int cell_merge(page*, Py_ssize_t, const page*, Py_ssize_t, int) noexcept
+    bint cell_is_zero(const page*, Py_ssize_t) noexcept
+    int cell_overflow(const page*, Py_ssize_t, const page*, Py_ssize_t, int, int64_t) noexcept
+    int cell_needs(const page*, Py_ssize_t, int, const uint64_t**, int*) noexcept
+    size_t cell_write(const page*, Py_ssize_t, uint8_t*) noexcept
+    Py_ssize_t cell_read(page*, Py_ssize_t, const uint8_t*, Py_ssize_t, int64_t) noexcept
 
 cdef enum:
     # What a sample adds to the exact sums: n its loss, d its weight. The sums that hold d keep
     # what they exceed those of weight 1 by, so unweighted streams leave them at 0.
     N, NN, D, ND, DD
-    SUMS
     # Counters; the first ten are the infinite terms of the sums, + and -.
-    SAMPLES = 10
+    INFINITE_TERMS = 5
+    SAMPLES = 15
     COUNT
     IGNORED
     FLOORED
@@ -26,18 +41,27 @@ cdef enum:
     INVALID_LABEL
     INVALID_WEIGHT
     INVALID_NULL
-    COUNTERS
 
 
+# Columns, by number: first the sums, then the counters.
 cdef class Ledger:
     cdef readonly Py_ssize_t size
-    cdef sums sum[5]
-    cdef int64_t* counter[22]
+    cdef page* pages
+    cdef Py_ssize_t many  # pages
+    cdef int bits         # a page has 2^bits cells
+    cdef Py_ssize_t held  # words, as far as bytes were read
 
-    cdef int bump(self, int which, Py_ssize_t cell, int64_t by) except -1 nogil
-    cdef int add_term(self, int which, Py_ssize_t cell, double v, int sign) except -1 nogil
+    cdef inline page* page_of(self, Py_ssize_t* cell) noexcept nogil:
+        """The page of a cell, whose number becomes that within the page."""
+        cdef Py_ssize_t number = cell[0]
+        cell[0] = number & ((<Py_ssize_t>1 << self.bits) - 1)
+        return &self.pages[number >> self.bits]
+
+    cdef int grow(self, Py_ssize_t size) except -1
+    cdef int bump(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil
+    cdef int add_term(self, int column, Py_ssize_t cell, double v, int sign) except -1 nogil
     cdef int add_terms(
-        self, int which, Py_ssize_t cell, const double* v, Py_ssize_t k, int exponent, bint squares, int sign
+        self, int column, Py_ssize_t cell, const double* v, Py_ssize_t k, int exponent, bint squares, int sign
     ) except -1 nogil
     cdef int add_samples(
         self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k, int exponent
@@ -46,13 +70,17 @@ cdef class Ledger:
     cdef int overflow(self, Ledger other, int sign) noexcept nogil
     cdef bint is_zero(self) noexcept nogil
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil
-    cdef object _integer(self, str column, Py_ssize_t cell)
+    cdef object value(self, int column, Py_ssize_t cell)
+    cdef Py_ssize_t read_cell(self, Py_ssize_t cell, const uint8_t* data, Py_ssize_t size, Py_ssize_t all) except -1
     cdef Ledger twin(self)
 
 
 cdef class State:
     cdef readonly Ledger total
     cdef readonly Ledger cells
+    cdef readonly Ledger buckets
 
     cdef Ledger cells_of(self, Py_ssize_t size)
-    cdef int add(self, Ledger total, Ledger cells, int sign) except -1
+    cdef Ledger buckets_of(self)
+    cdef bint mixes(self, Ledger total, Ledger buckets) noexcept
+    cdef int add(self, Ledger total, Ledger cells, Ledger buckets, int sign) except -1

@@ -6,86 +6,111 @@ can be undone: a ledger is an element of a commutative group, and so is all that
 """
 
 cimport cython
-from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport calloc, free
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memset
 
 from streamce.core.kernels cimport BLOCK, MAX_PARTS, table
 
 from streamce.errors import InputError
 
-cdef extern from "sums.h" nogil:
-    int sums_add(sums*, Py_ssize_t, int, int64_t) noexcept
-    int sums_add_double(sums*, Py_ssize_t, double, int) noexcept
-    int sums_merge(sums*, const sums*, int) noexcept
-    int sums_copy(sums*, const sums*) noexcept
-
-# The columns' names in state bytes, in the order of the enum.
+# In the order of the enum: a column's number is that of its bit in state bytes.
 SUM_NAMES = ("n", "nn", "d", "nd", "dd")
 COUNTER_NAMES = (
     "n+inf", "n-inf", "nn+inf", "nn-inf", "d+inf", "d-inf", "nd+inf", "nd-inf", "dd+inf", "dd-inf",
     "samples", "count", "ignored", "floored", "infinite", "unnormalised", "invalid_nan",
     "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null",
 )
+NAMES = SUM_NAMES + COUNTER_NAMES
 
 cdef double HUGE = 1.7976931348623157e308
 # Of a counter, after a merge: half its range, so that no chunk can take it out of it.
 cdef int64_t MOST = 1 << 62
 # Fewer samples than this are added one by one.
 cdef Py_ssize_t FEW = 4
+# Of a ledger that is read, whatever its bytes ask for.
+cdef Py_ssize_t MOST_CELLS = 1 << 27
+# Clusters of samples are hashed to so many.
+BUCKETS = 256
+# Pages of 1024 cells: a ledger of millions grows by one at a time.
+cdef int PAGE_BITS = 10
 
 
 cdef class Ledger:
-    def __cinit__(self, Py_ssize_t size=1):
-        self.size = size
-        for i in range(SUMS):
-            self.sum[i].size = size
+    def __cinit__(self, Py_ssize_t size=1, bint growing=False):
+        cdef int bits = 0
+        while bits < PAGE_BITS and (growing or <Py_ssize_t>1 << bits < size):
+            bits += 1
+        self.bits = bits
+        self.grow(size)
 
     def __dealloc__(self):
-        for i in range(SUMS):
-            free(self.sum[i].words)
-        for i in range(COUNTERS):
-            free(self.counter[i])
+        cdef Py_ssize_t i
+        for i in range(self.many):
+            free(self.pages[i].words)
+        free(self.pages)
+
+    cdef int grow(self, Py_ssize_t size) except -1:
+        """Makes room for more cells, all 0; a new page begins with the layout of the one before."""
+        cdef Py_ssize_t many = (size + (<Py_ssize_t>1 << self.bits) - 1) >> self.bits
+        cdef page* pages
+        if size < 0 or many > (<Py_ssize_t>1 << 40):
+            raise MemoryError
+        if many > self.many:
+            pages = <page*>realloc(self.pages, <size_t>many * sizeof(page))
+            if pages is NULL:
+                raise MemoryError
+            self.pages = pages
+            memset(pages + self.many, 0, <size_t>(many - self.many) * sizeof(page))
+            while self.many < many:
+                pages[self.many].cells = <Py_ssize_t>1 << self.bits
+                if self.many and page_like(&pages[self.many], &pages[self.many - 1]) < 0:
+                    raise MemoryError
+                self.many += 1
+        self.size = size
+        return 0
 
     # ---- adding ----
 
-    cdef int bump(self, int which, Py_ssize_t cell, int64_t by) except -1 nogil:
-        if self.counter[which] is NULL:
-            if by == 0:
-                return 0
-            self.counter[which] = <int64_t*>calloc(<size_t>self.size, sizeof(int64_t))
-            if self.counter[which] is NULL:
-                with gil:
-                    raise MemoryError
-        self.counter[which][cell] += by
+    cdef int bump(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil:
+        cdef page* p = self.page_of(&cell)
+        if counter_add(p, cell, column, by) < 0:
+            with gil:
+                raise MemoryError
         return 0
 
-    cdef int add_term(self, int which, Py_ssize_t cell, double v, int sign) except -1 nogil:
+    cdef int add_term(self, int column, Py_ssize_t cell, double v, int sign) except -1 nogil:
+        cdef page* p
         if v != v:  # what +inf and -inf within one sample add up to
-            self.bump(2 * which, cell, sign)
-            return self.bump(2 * which + 1, cell, sign)
+            self.bump(INFINITE_TERMS + 2 * column, cell, sign)
+            return self.bump(INFINITE_TERMS + 2 * column + 1, cell, sign)
         if v > HUGE or v < -HUGE:
-            return self.bump(2 * which + (v < 0), cell, sign)
-        if sums_add_double(&self.sum[which], cell, v, sign) < 0:
+            return self.bump(INFINITE_TERMS + 2 * column + (v < 0), cell, sign)
+        p = self.page_of(&cell)
+        if sum_add_double(p, cell, column, v, sign) < 0:
             with gil:
                 raise MemoryError
         return 0
 
     cdef int add_terms(
-        self, int which, Py_ssize_t cell, const double* v, Py_ssize_t k, int exponent, bint squares, int sign
+        self, int column, Py_ssize_t cell, const double* v, Py_ssize_t k, int exponent, bint squares, int sign
     ) except -1 nogil:
         """Adds k <= BLOCK terms, or their squares, to a sum of a cell; `exponent` is v's largest."""
         cdef int64_t[MAX_PARTS] part
         cdef int[MAX_PARTS] bit
         cdef int i, parts
+        cdef page* p
         if squares:
             parts = table().exact_squares(v, k, exponent, part, bit)
         else:
             parts = table().exact_sum(v, k, exponent, part, bit)
         if parts < 0:  # a term beyond 2^1000, or infinite
             for i in range(<int>k):
-                self.add_term(which, cell, v[i] * v[i] if squares else v[i], sign)
+                self.add_term(column, cell, v[i] * v[i] if squares else v[i], sign)
+        p = self.page_of(&cell)
         for i in range(parts):
-            if part[i] and sums_add(&self.sum[which], cell, bit[i], part[i] if sign > 0 else -part[i]) < 0:
+            if part[i] and sum_add(p, cell, column, bit[i], part[i] if sign > 0 else -part[i]) < 0:
                 with gil:
                     raise MemoryError
         return 0
@@ -114,7 +139,8 @@ cdef class Ledger:
             product[i] = n[i] * d[i] if n[i] != 0 and d[i] != 0 else 0.0  # 0 * inf is 0
         self.add_terms(ND, cell, product, k, table().largest_exponent(product, k), False, 1)
         # Less k samples of weight 1, which is 2^1074 on the grid.
-        if sums_add(&self.sum[D], cell, 1074, -k) < 0 or sums_add(&self.sum[DD], cell, 1074, -k) < 0:
+        cdef page* p = self.page_of(&cell)
+        if sum_add(p, cell, D, 1074, -k) < 0 or sum_add(p, cell, DD, 1074, -k) < 0:
             with gil:
                 raise MemoryError
         return 0
@@ -135,52 +161,41 @@ cdef class Ledger:
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil:
         """The counter that self + sign * other takes out of its range, or -1."""
-        cdef Py_ssize_t cell
-        cdef int64_t ours, theirs
-        for i in range(COUNTERS):
-            if self.counter[i] is NULL or other.counter[i] is NULL:
-                continue
-            for cell in range(self.size):
-                ours, theirs = self.counter[i][cell], sign * other.counter[i][cell]
-                if ours > MOST - theirs if theirs > 0 else ours < -MOST - theirs:
-                    return i
+        cdef Py_ssize_t i, cell
+        cdef int found
+        for i in range(self.many):
+            for cell in range(self.pages[i].cells):
+                found = cell_overflow(&self.pages[i], cell, &other.pages[i], cell, sign, MOST)
+                if found >= 0:
+                    return found
         return -1
 
     cdef bint is_zero(self) noexcept nogil:
-        cdef Py_ssize_t j
-        for i in range(SUMS):
-            for j in range(self.size * self.sum[i].width):
-                if self.sum[i].words[j]:
+        cdef Py_ssize_t i, cell
+        for i in range(self.many):
+            for cell in range(self.pages[i].cells):
+                if not cell_is_zero(&self.pages[i], cell):
                     return False
-        for i in range(COUNTERS):
-            if self.counter[i] is not NULL:
-                for j in range(self.size):
-                    if self.counter[i][j]:
-                        return False
         return True
 
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil:
         """self += sign * other, cell by cell; the sizes are equal and no counter overflows."""
-        cdef Py_ssize_t cell
-        for i in range(SUMS):
-            if sums_merge(&self.sum[i], &other.sum[i], sign) < 0:
-                with gil:
-                    raise MemoryError
-        for i in range(COUNTERS):
-            if other.counter[i] is not NULL:
-                for cell in range(self.size):
-                    self.bump(i, cell, sign * other.counter[i][cell])
+        cdef Py_ssize_t i, cell
+        for i in range(other.many):
+            for cell in range(other.pages[i].cells):
+                if cell_merge(&self.pages[i], cell, &other.pages[i], cell, sign) < 0:
+                    with gil:
+                        raise MemoryError
         return 0
 
     cdef Ledger twin(self):
-        cdef Ledger new = Ledger(self.size)
-        for i in range(SUMS):
-            if sums_copy(&new.sum[i], &self.sum[i]) < 0:
+        cdef Ledger new = Ledger.__new__(Ledger, 0)
+        cdef Py_ssize_t i
+        new.bits = self.bits
+        new.grow(self.size)
+        for i in range(self.many):
+            if page_copy(&new.pages[i], &self.pages[i]) < 0:
                 raise MemoryError
-        for i in range(COUNTERS):
-            if self.counter[i] is not NULL:
-                for cell in range(self.size):
-                    new.bump(i, cell, self.counter[i][cell])
         return new
 
     # ---- reading ----
@@ -189,64 +204,136 @@ cdef class Ledger:
         """One integer of a cell; exact sums in units of 2^-1074."""
         if not 0 <= cell < self.size:
             raise IndexError(cell)
-        return self._integer(column, cell)
+        return self.value(NAMES.index(column), cell)
 
-    cdef object _integer(self, str column, Py_ssize_t cell):
-        cdef sums* s
-        cdef Py_ssize_t i
-        cdef uint64_t* word
-        if column in SUM_NAMES:
-            s = &self.sum[<int>SUM_NAMES.index(column)]
-            if not s.width:
-                return 0
-            word = s.words + cell * s.width + s.width - 1
-            value = <int64_t>word[0]  # the sign is in the top word
-            for _ in range(s.width - 1):
-                word -= 1
-                value = value << 64 | word[0]
-            return value << (64 * s.base)
-        i = COUNTER_NAMES.index(column)
-        return self.counter[i][cell] if self.counter[i] is not NULL else 0
+    cdef object value(self, int column, Py_ssize_t cell):
+        cdef const uint64_t* words = NULL
+        cdef int first = 0, width
+        cdef page* p = self.page_of(&cell)
+        width = cell_needs(p, cell, column, &words, &first)
+        if not width:
+            return 0
+        found = <int64_t>words[width - 1]  # the sign is in the top word
+        while width > 1:
+            width -= 1
+            found = found << 64 | words[width - 1]
+        return found << (64 * first)
 
     def columns(self) -> dict[str, dict[int, int]]:
         """Every integer that is not 0, by column and cell."""
         found = {}
-        for i, name in enumerate(SUM_NAMES + COUNTER_NAMES):
-            if self.sum[i].width if i < SUMS else self.counter[i - SUMS] is not NULL:
-                cells = {cell: value for cell in range(self.size) if (value := self._integer(name, cell))}
-                if cells:
-                    found[name] = cells
+        for i, name in enumerate(NAMES):
+            cells = {cell: value for cell in range(self.size) if (value := self.value(i, cell))}
+            if cells:
+                found[name] = cells
         return found
 
     def add_integer(self, str column, Py_ssize_t cell, value: int):
         """Add an integer to a column of a cell; sums in units of 2^-1074."""
         if not 0 <= cell < self.size:
             raise IndexError(cell)
+        cdef int i = NAMES.index(column)
         if column not in SUM_NAMES:
             if not -MOST <= value <= MOST:
                 raise OverflowError(f"{column} is {value}")
-            self.bump(COUNTER_NAMES.index(column), cell, value)
+            self.bump(i, cell, value)
             return
-        cdef sums* s = &self.sum[<int>SUM_NAMES.index(column)]
+        cdef page* p = self.page_of(&cell)
         cdef int bit = 0
         cdef int sign = -1 if value < 0 else 1
         value = abs(value)
         while value:
-            if sums_add(s, cell, bit, sign * <int64_t>(value & 0xFFFFFFFF)) < 0:
+            if sum_add(p, cell, i, bit, sign * <int64_t>(value & 0xFFFFFFFF)) < 0:
                 raise MemoryError
             value >>= 32
             bit += 32
 
+    # ---- bytes ----
+
+    def to_bytes(self) -> bytes:
+        """The cells that are not 0, as docs/FORMAT.md has them."""
+        cdef Py_ssize_t number, cell, size = 0, count = 0
+        cdef page* p
+        for number in range(self.size):
+            cell = number
+            p = self.page_of(&cell)
+            if not cell_is_zero(p, cell):
+                size += 8 + <Py_ssize_t>cell_write(p, cell, NULL)
+                count += 1
+        cdef bytes found = PyBytes_FromStringAndSize(NULL, 16 + size)
+        cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(found)
+        out = put_u64(put_u64(out, self.size), count)
+        for number in range(self.size):
+            cell = number
+            p = self.page_of(&cell)
+            if not cell_is_zero(p, cell):
+                out = put_u64(out, number)
+                out += cell_write(p, cell, out)
+        return found
+
+    @staticmethod
+    def from_bytes(const uint8_t[::1] data):
+        """The ledger that ``to_bytes()`` gave; ValueError if that makes no sense."""
+        cdef Py_ssize_t size, count, number, at = 16, read
+        cdef Py_ssize_t room = data.shape[0]
+        if room < at:
+            raise ValueError("a ledger is cut short")
+        size, count = get_u64(&data[0]), get_u64(&data[8])
+        if not (0 < size <= MOST_CELLS and 0 <= count <= size):
+            raise ValueError(f"a ledger of {size} cells, of which {count} are not 0")
+        cdef Ledger ledger = Ledger(size)
+        for _ in range(count):
+            number = get_u64(&data[at]) if room - at > 8 else -1
+            if not 0 <= number < size:
+                raise ValueError("a cell beyond the ledger")
+            at += 8
+            at += ledger.read_cell(number, &data[at], room - at, room)
+        if at != room:
+            raise ValueError("a ledger ends before its bytes do")
+        return ledger
+
+    cdef Py_ssize_t read_cell(self, Py_ssize_t cell, const uint8_t* data, Py_ssize_t size, Py_ssize_t all) except -1:
+        """Adds what bytes hold to a cell; returns how many they are, of `all` bytes that are read in all."""
+        cdef page* p = self.page_of(&cell)
+        cdef Py_ssize_t before = p.cells * p.stride
+        cdef Py_ssize_t read = cell_read(p, cell, data, size, MOST)
+        if read < 0:
+            raise MemoryError
+        if read == 0:
+            raise ValueError("a cell is cut short or no integers")
+        self.held += p.cells * p.stride - before
+        # An outlier widens a page for all of its cells, but crafted bytes get no more than a few times that.
+        if self.held > (1 << 21) + 16 * all:
+            raise ValueError("it asks for far more memory than it has bytes")
+        return read
+
+
+cdef uint8_t* put_u64(uint8_t* out, uint64_t value) noexcept nogil:
+    cdef int i
+    for i in range(8):
+        out[i] = <uint8_t>(value >> 8 * i)
+    return out + 8
+
+
+cdef uint64_t get_u64(const uint8_t* data) noexcept nogil:
+    cdef uint64_t value = 0
+    cdef int i
+    for i in range(8):
+        value |= <uint64_t>data[i] << 8 * i
+    return value
+
 
 cdef class State:
-    """What a metric holds: a ledger of one cell and, where it sums by class or label, one of many.
+    """What a metric holds: a ledger of one cell and, where it sums by class or label, one of many;
+    and where samples come in clusters, one of a cell per bucket of clusters.
 
     Reading takes a copy first, so that what is read belongs together while others add.
     """
 
-    def __cinit__(self, Ledger total=None, Ledger cells=None):
+    def __cinit__(self, Ledger total=None, Ledger cells=None, Ledger buckets=None):
         self.total = total if total is not None else Ledger(1)
         self.cells = cells
+        self.buckets = buckets
 
     cdef Ledger cells_of(self, Py_ssize_t size):
         """The ledger of cells; made if there is none yet, or one of another size that is 0."""
@@ -258,30 +345,72 @@ cdef class State:
             )
         return self.cells
 
-    cdef int add(self, Ledger total, Ledger cells, int sign) except -1:
-        """self += sign * (total, cells), or an error and nothing."""
+    cdef Ledger buckets_of(self):
+        if self.buckets is None:
+            self.buckets = Ledger(BUCKETS)
+        return self.buckets
+
+    cdef bint mixes(self, Ledger total, Ledger buckets) noexcept:
+        """Whether samples in clusters would come to samples in none, for which there is no standard error."""
+        cdef bint ours = self.buckets is not None and not self.buckets.is_zero()
+        cdef bint theirs = buckets is not None and not buckets.is_zero()
+        return ours != theirs and not self.total.is_zero() and not total.is_zero()
+
+    cdef int add(self, Ledger total, Ledger cells, Ledger buckets, int sign) except -1:
+        """self += sign * (total, cells, buckets), or an error and nothing."""
         cdef int full
         cdef Ledger ours = None
         with cython.critical_section(self):
+            if (self.buckets is not None or buckets is not None) and self.mixes(total, buckets):
+                raise InputError(
+                    "the samples of one metric come in clusters and those of the other do not: "
+                    "together they have no standard error", argument="cluster",
+                )
             if cells is not None and not cells.is_zero():
                 ours = self.cells_of(cells.size)
             full = self.total.overflow(total, sign)
             if full < 0 and ours is not None:
                 full = ours.overflow(cells, sign)
             if full >= 0:
-                raise InputError(
-                    f"{COUNTER_NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other"
-                )
+                raise InputError(f"{NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other")
             if ours is not None:
                 ours.merge_from(cells, sign)
+            if buckets is not None:
+                self.buckets_of().merge_from(buckets, sign)
             self.total.merge_from(total, sign)
         return 0
 
     def merge(self, State other not None, int sign=1) -> None:
         """Add another state, or with ``sign=-1`` take it away."""
         cdef State theirs = other.copy()
-        self.add(theirs.total, theirs.cells, 1 if sign > 0 else -1)
+        self.add(theirs.total, theirs.cells, theirs.buckets, 1 if sign > 0 else -1)
 
     def copy(self) -> State:
         with cython.critical_section(self):
-            return State(self.total.twin(), None if self.cells is None else self.cells.twin())
+            return State(
+                self.total.twin(),
+                None if self.cells is None else self.cells.twin(),
+                None if self.buckets is None else self.buckets.twin(),
+            )
+
+    # ---- bytes ----
+
+    def parts(self) -> dict[str, bytes]:
+        """The bytes of the ledgers that are not 0, by name."""
+        cdef State copy = self.copy()
+        ledgers = {"buckets": copy.buckets, "cells": copy.cells, "total": copy.total}
+        return {
+            name: (<Ledger>ledger).to_bytes()
+            for name, ledger in ledgers.items() if ledger is not None and not (<Ledger>ledger).is_zero()
+        }
+
+    @staticmethod
+    def from_parts(dict parts) -> State:
+        """The state whose ``parts()`` these are; ValueError if they make no sense."""
+        ledgers = {name: Ledger.from_bytes(part) for name, part in parts.items()}
+        state = State(ledgers.pop("total", None), ledgers.pop("cells", None), ledgers.pop("buckets", None))
+        if ledgers:
+            raise ValueError(f"it has parts {sorted(ledgers)}")
+        if state.total.size != 1 or (state.buckets is not None and state.buckets.size != BUCKETS):
+            raise ValueError("its ledgers have other sizes")
+        return state

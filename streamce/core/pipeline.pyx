@@ -356,7 +356,7 @@ cdef class Chunk(Blocks):
             total.merge_from(more, 1)
             if cells is not None:
                 cells.merge_from(more_cells, 1)
-        return state.add(total, cells, 1)
+        return state.add(total, cells, None, 1)
 
     def part(self, Py_ssize_t start, Py_ssize_t stop):
         """Samples start ... stop - 1: (index and status of an invalid loss or None, total, cells)."""

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 
 from streamce import state
+from streamce.additive import Additive
 from streamce.errors import InputError
-from streamce.metrics.base import Metric
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
 
 # By the name that state bytes have for them.
-METRICS: dict[str, type[Metric]] = {
+METRICS: dict[str, type[Additive]] = {
     cls.__name__: cls for cls in (BinaryCrossEntropy, MeanLoss, MulticlassCrossEntropy, MultilabelCrossEntropy)
 }
 
 
-def from_bytes(data: bytes | bytearray | memoryview) -> Metric:
+def from_bytes(data: bytes | bytearray | memoryview) -> Additive:
     """The metric whose ``to_bytes()`` gave ``data``.
 
     Options that change no loss (``axis``, ``threads``, ``invalid``) are the defaults again.
@@ -35,20 +35,22 @@ def from_bytes(data: bytes | bytearray | memoryview) -> Metric:
     >>> ce.from_bytes(metric.to_bytes()) == metric
     True
     """
-    name, options, found = state.decode(data)
-    if name not in METRICS:
-        raise InputError(f"state is of a metric {name!r}, which this release does not know", argument="state")
-    try:
-        metric = METRICS[name]._of(options)
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise InputError(f"state has options that make no sense: {error}", argument="state") from None
-    if state.header(name, metric._of_the_loss()) != state.header(name, options):
-        raise InputError(f"state has other options than a {name} writes: {sorted(options)}", argument="state")
-    metric._take(found)
+    header, parts = state.decode(data)
+    with state.understood():
+        metric = _made(header)
+    metric._restore(parts, data)
     return metric
 
 
-def load(path: str | os.PathLike[str]) -> Metric:
+def _made(header: state.Header) -> Additive:
+    """An empty metric of the kind and options that a header says."""
+    state.check(header)
+    if header["metric"] not in METRICS:
+        raise ValueError(f"it is of a metric {header['metric']!r}, which this release does not know")
+    return METRICS[header["metric"]]._of(header["options"], _made)
+
+
+def load(path: str | os.PathLike[str]) -> Additive:
     """The metric that ``save(path)`` wrote; see :func:`from_bytes`.
 
     Raises

@@ -1,0 +1,320 @@
+/* Cells of integers, in pages.
+ *
+ * A cell has up to COLUMNS integers: exact sums on the grid of 2^-1074, on which every double lies,
+ * and counters. In memory it is a record of 64-bit words that holds only what its page has needed
+ * so far: of a sum a window of words in two's complement, lowest first, of which word w counts
+ * 2^(64 w - 1074); of a counter one word. All cells of a page are laid out alike, side by side, so
+ * that a sample touches one or two cache lines; a page is laid out anew when a term lies beyond its
+ * windows or a counter is needed first. The top word of a sum stays within +-2^62, so that one
+ * addition never overflows it. */
+#ifndef STREAMCE_CELLS_H
+#define STREAMCE_CELLS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SUM_COLUMNS = 5, COLUMNS = 27 };
+
+typedef struct {
+    uint64_t *words;            /* [cells][stride]; NULL before the first term */
+    ptrdiff_t cells;            /* that the page has room for */
+    int stride;                 /* words of a cell */
+    uint16_t at[COLUMNS];       /* where a column begins in a cell, and */
+    uint8_t width[COLUMNS];     /* its words; 0 where no cell has it */
+    uint8_t base[SUM_COLUMNS];  /* the first word of a sum's window */
+} page;
+
+static inline uint64_t sign_of(uint64_t top)
+{
+    return (uint64_t)0 - (top >> 63);
+}
+
+static inline uint64_t *cell_at(const page *p, ptrdiff_t cell)
+{
+    return p->words + cell * p->stride;
+}
+
+/* ---- layout ---- */
+
+/* Lays the page out anew with a column of other words. Returns -1 without memory. */
+static int page_widen(page *p, int column, int base, int width)
+{
+    if (base > UINT8_MAX || width > UINT8_MAX)  /* sums of doubles have 34 words */
+        return -1;
+    page q = *p;
+    q.width[column] = (uint8_t)width;
+    if (column < SUM_COLUMNS)
+        q.base[column] = (uint8_t)base;
+    q.stride = 0;
+    for (int c = 0; c < COLUMNS; c++) {
+        q.at[c] = (uint16_t)q.stride;
+        q.stride += q.width[c];
+    }
+    q.words = calloc((size_t)p->cells * (size_t)q.stride, sizeof *q.words);
+    if (!q.words)
+        return -1;
+    for (ptrdiff_t cell = 0; p->words && cell < p->cells; cell++)
+        for (int c = 0; c < COLUMNS; c++) {
+            if (!p->width[c])
+                continue;
+            const uint64_t *from = cell_at(p, cell) + p->at[c];
+            uint64_t *to = cell_at(&q, cell) + q.at[c];
+            const int shift = c == column && c < SUM_COLUMNS ? p->base[c] - base : 0;
+            memcpy(to + shift, from, p->width[c] * sizeof *to);
+            const uint64_t sign = sign_of(from[p->width[c] - 1]);
+            for (int w = shift + p->width[c]; w < q.width[c]; w++)
+                to[w] = sign;
+        }
+    free(p->words);
+    *p = q;
+    return 0;
+}
+
+/* Widens a sum's window to hold words low ... high - 1. */
+static inline int page_cover(page *p, int column, int low, int high)
+{
+    if (p->width[column]) {
+        const int base = p->base[column], end = base + p->width[column];
+        if (low >= base && high <= end)
+            return 0;
+        low = low < base ? low : base;
+        high = high > end ? high : end;
+    }
+    return page_widen(p, column, low, high - low);
+}
+
+/* Gives an empty page the layout of another, which it is likely to need. */
+static inline int page_like(page *p, const page *other)
+{
+    const ptrdiff_t cells = p->cells;
+    *p = *other;
+    p->cells = cells;
+    p->words = other->stride ? calloc((size_t)cells * (size_t)p->stride, sizeof *p->words) : NULL;
+    if (other->stride && !p->words) {
+        memset(p, 0, sizeof *p);
+        p->cells = cells;
+        return -1;
+    }
+    return 0;
+}
+
+static inline int page_copy(page *p, const page *other)
+{
+    if (page_like(p, other) < 0)
+        return -1;
+    if (p->words)
+        memcpy(p->words, other->words, (size_t)p->cells * (size_t)p->stride * sizeof *p->words);
+    return 0;
+}
+
+/* ---- adding ---- */
+
+static inline int counter_add(page *p, ptrdiff_t cell, int column, int64_t by)
+{
+    if (!p->width[column] && (by == 0 || page_widen(p, column, 0, 1) < 0))
+        return by == 0 ? 0 : -1;
+    cell_at(p, cell)[p->at[column]] += (uint64_t)by;
+    return 0;
+}
+
+/* Keeps the top word within +-2^62. */
+static inline int sum_room(page *p, ptrdiff_t cell, int column)
+{
+    const uint64_t top = cell_at(p, cell)[p->at[column] + p->width[column] - 1];
+    return (top ^ (top << 1)) >> 63 ? page_cover(p, column, p->base[column], p->base[column] + p->width[column] + 1) : 0;
+}
+
+/* sum += value 2^(bit - 1074) */
+static inline int sum_add(page *p, ptrdiff_t cell, int column, int bit, int64_t value)
+{
+    const int low = bit >> 6, shift = bit & 63;
+    if (!p->width[column] && page_cover(p, column, low > 0 ? low - 1 : 0, low + 2) < 0)
+        return -1;
+    if (page_cover(p, column, low, low + 2) < 0)
+        return -1;
+    uint64_t *word = cell_at(p, cell) + p->at[column], *end = word + p->width[column];
+    word += low - p->base[column];
+    const uint64_t sign = sign_of((uint64_t)value);
+    uint64_t part = (uint64_t)value << shift;
+    uint64_t next = shift ? (uint64_t)value >> (64 - shift) | sign << shift : sign;
+    uint64_t carry;
+    *word += part;
+    carry = *word++ < part;
+    next += carry;
+    carry = next < carry;
+    *word += next;
+    carry += *word++ < next;
+    /* What is left to add to the words above is the sign and the carry: usually nothing. */
+    for (; word < end && sign + carry; word++) {
+        const uint64_t add = sign + carry;
+        *word += add;
+        carry = sign ? *word < add || !add : *word < add;
+    }
+    return sum_room(p, cell, column);
+}
+
+/* sum += sign v, for a finite v */
+static inline int sum_add_double(page *p, ptrdiff_t cell, int column, double v, int sign)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, 8);
+    const int exponent = (int)(bits >> 52 & 0x7ff);
+    int64_t mantissa = (int64_t)(bits & 0xfffffffffffffu);
+    if (exponent)
+        mantissa |= (int64_t)1 << 52;
+    if (!mantissa)
+        return 0;
+    if ((bits >> 63) != (sign < 0))
+        mantissa = -mantissa;
+    return sum_add(p, cell, column, exponent ? exponent - 1 : 0, mantissa);
+}
+
+/* sum += sign words, which count from word `base` on; `width` of them */
+static inline int sum_add_words(
+    page *p, ptrdiff_t cell, int column, const uint64_t *from, int base, int width, int sign)
+{
+    if (page_cover(p, column, base, base + width) < 0)
+        return -1;
+    uint64_t *to = cell_at(p, cell) + p->at[column];
+    const uint64_t flip = sign < 0 ? ~(uint64_t)0 : 0;
+    const uint64_t extension = sign_of(from[width - 1]) ^ flip;
+    uint64_t carry = flip & 1;  /* -x is ~x + 1; the words below `from` are all 0 */
+    for (int w = base - p->base[column], i = 0; w < p->width[column]; w++, i++) {
+        const uint64_t add = i < width ? from[i] ^ flip : extension;
+        const uint64_t sum = to[w] + add;
+        const uint64_t with = sum + carry;
+        carry = (sum < add) | (with < sum);
+        to[w] = with;
+    }
+    return sum_room(p, cell, column);
+}
+
+/* to[cell] += sign from[other] */
+static inline int cell_merge(page *to, ptrdiff_t cell, const page *from, ptrdiff_t other, int sign)
+{
+    if (!from->words)
+        return 0;
+    const uint64_t *record = cell_at(from, other);
+    for (int c = 0; c < COLUMNS; c++) {
+        const uint64_t *words = record + from->at[c];
+        if (!from->width[c])
+            continue;
+        if (c >= SUM_COLUMNS) {
+            if (counter_add(to, cell, c, sign < 0 ? -(int64_t)*words : (int64_t)*words) < 0)
+                return -1;
+        } else if (sum_add_words(to, cell, c, words, from->base[c], from->width[c], sign) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- reading ---- */
+
+static inline int cell_is_zero(const page *p, ptrdiff_t cell)
+{
+    uint64_t any = 0;
+    for (int w = 0; p->words && w < p->stride; w++)
+        any |= cell_at(p, cell)[w];
+    return !any;
+}
+
+/* The counter that cell + sign other takes beyond +-most, or -1. */
+static inline int cell_overflow(
+    const page *p, ptrdiff_t cell, const page *from, ptrdiff_t other, int sign, int64_t most)
+{
+    if (!p->words || !from->words)
+        return -1;
+    for (int c = SUM_COLUMNS; c < COLUMNS; c++) {
+        if (!p->width[c] || !from->width[c])
+            continue;
+        const int64_t ours = (int64_t)cell_at(p, cell)[p->at[c]];
+        const int64_t theirs = sign * (int64_t)cell_at(from, other)[from->at[c]];
+        if (theirs > 0 ? ours > most - theirs : ours < -most - theirs)
+            return c;
+    }
+    return -1;
+}
+
+/* The words of a column that its value needs, from the first that is not 0 on: how many, and where. */
+static inline int cell_needs(const page *p, ptrdiff_t cell, int column, const uint64_t **from, int *first)
+{
+    int width = p->words ? p->width[column] : 0;
+    if (!width)
+        return 0;
+    const uint64_t *words = cell_at(p, cell) + p->at[column];
+    while (width > 1 && words[width - 1] == sign_of(words[width - 2]))
+        width--;
+    int low = 0;
+    while (low < width && !words[low])
+        low++;
+    *from = words + low;
+    *first = low + (column < SUM_COLUMNS ? p->base[column] : 0);
+    return width - low;
+}
+
+/* ---- bytes: docs/FORMAT.md ---- */
+
+/* The length of a cell's bytes; writes them where `out` is given. */
+static inline size_t cell_write(const page *p, ptrdiff_t cell, uint8_t *out)
+{
+    uint32_t columns = 0;
+    size_t at = 4;
+    for (int c = 0; c < COLUMNS; c++) {
+        const uint64_t *words;
+        int first;
+        const int width = cell_needs(p, cell, c, &words, &first);
+        if (!width)
+            continue;
+        columns |= (uint32_t)1 << c;
+        if (out) {
+            out[at] = (uint8_t)first;
+            out[at + 1] = (uint8_t)width;
+            for (int i = 0; i < 8 * width; i++)
+                out[at + 2 + i] = (uint8_t)(words[i / 8] >> 8 * (i % 8));
+        }
+        at += 2 + 8 * (size_t)width;
+    }
+    for (int i = 0; out && i < 4; i++)
+        out[i] = (uint8_t)(columns >> 8 * i);
+    return at;
+}
+
+/* Adds what `in` holds to a cell that is 0. Returns the bytes read, 0 if they make no sense, -1 without memory. */
+static inline ptrdiff_t cell_read(page *p, ptrdiff_t cell, const uint8_t *in, ptrdiff_t size, int64_t most)
+{
+    uint64_t words[UINT8_MAX];
+    uint32_t columns = 0;
+    ptrdiff_t at = 4;
+    if (size < at)
+        return 0;
+    for (int i = 0; i < 4; i++)
+        columns |= (uint32_t)in[i] << 8 * i;
+    if (columns >> COLUMNS)
+        return 0;
+    for (int c = 0; c < COLUMNS; c++) {
+        if (!(columns >> c & 1))
+            continue;
+        if (size - at < 2)
+            return 0;
+        const int first = in[at], width = in[at + 1];
+        at += 2;
+        if (!width || size - at < 8 * width || first + width > (c < SUM_COLUMNS ? UINT8_MAX : 1))
+            return 0;
+        memset(words, 0, sizeof *words * (size_t)width);
+        for (int i = 0; i < 8 * width; i++)
+            words[i / 8] |= (uint64_t)in[at + i] << 8 * (i % 8);
+        at += 8 * width;
+        if (c < SUM_COLUMNS) {
+            if (sum_add_words(p, cell, c, words, first, width, 1) < 0)
+                return -1;
+        } else if ((int64_t)*words > most || (int64_t)*words < -most)
+            return 0;
+        else if (counter_add(p, cell, c, (int64_t)*words) < 0)
+            return -1;
+    }
+    return at;
+}
+
+#endif
