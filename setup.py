@@ -10,17 +10,14 @@ FLAGS = (
     else ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 )
 CORE = "streamce/core"
+# Each imports from those before it.
+MODULES = ("kernels", "ledger", "arrays", "blocks", "reading", "elements", "rows", "losses", "samples", "pipeline")
 KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "avx512", "neon", "generic")]
-HEADERS = {
-    "kernels": [
-        f"{CORE}/kernels/{name}.h"
-        for name in ("kernels", "control", "body", "scalar", "rows", "elements", "exact", "convert", "polynomials")
-    ],
-    "ledger": [f"{CORE}/cells.h"],
-    "arrays": [f"{CORE}/views.h"],
-    "blocks": [f"{CORE}/views.h"],
-    "pipeline": [],
-}
+# Those that Cython does not see: it adds what a module or what it cimports names.
+HEADERS = [
+    f"{CORE}/kernels/{name}.h"
+    for name in ("kernels", "control", "body", "scalar", "rows", "elements", "exact", "convert", "polynomials")
+]
 
 setup(
     ext_modules=cythonize(
@@ -29,9 +26,9 @@ setup(
                 f"streamce.core.{name}",
                 [f"{CORE}/{name}.pyx", *(KERNELS if name == "kernels" else [])],
                 extra_compile_args=FLAGS,
-                depends=depends,
+                depends=HEADERS if name == "kernels" else [],
             )
-            for name, depends in HEADERS.items()
+            for name in MODULES
         ],
         compiler_directives={
             "language_level": 3,

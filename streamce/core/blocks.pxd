@@ -1,7 +1,6 @@
 from libc.stdint cimport int64_t, uint8_t
 
-from streamce.core.arrays cimport Array, view
-from streamce.core.ledger cimport Ledger
+from streamce.core.arrays cimport F32, F64, Array, view
 
 
 cdef enum:
@@ -115,46 +114,28 @@ cdef class Blocks:
     cdef double base_sum
 
     cdef Py_ssize_t cells(self) noexcept nogil
-    cdef int make(self, work* w, Py_ssize_t losses, char* near, Py_ssize_t size) noexcept nogil
-    cdef void fill(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void some(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef int collect(self, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells) except -1 nogil
     cdef Py_ssize_t at_a_time(self) noexcept nogil
-    cdef void flag(self, work* w, Py_ssize_t i, int what) noexcept nogil
-    cdef bint below_floor(self, double p) noexcept nogil
-
-    cdef const void* elements_of(self, work* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef const double* doubles_of(self, work* w, view* v, Py_ssize_t at, Py_ssize_t k, double* out) noexcept nogil
-    cdef const void* rows_of(
-        self, work* w, view* v, Py_ssize_t at, Py_ssize_t k, rows_scratch* scratch, Py_ssize_t* stride
-    ) noexcept nogil
-    cdef void nulls_of(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void outcomes(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void shares(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void labels_of(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void weights_of(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void check_weights(self, work* w, Py_ssize_t k) noexcept nogil
-
-    cdef void elements(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void outcome_costs(self, work* w, const void* x, const double* y, Py_ssize_t k, double* out) noexcept nogil
-    cdef void lay_factors(self, work* w, Py_ssize_t at) noexcept nogil
-    cdef void settle_elements(self, work* w, const void* x, Py_ssize_t k) noexcept nogil
-
-    cdef void rows(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void soft_rows(self, work* w, Py_ssize_t k) noexcept nogil
-    cdef void settle_soft_row(self, work* w, Py_ssize_t i) noexcept nogil
-    cdef void softmax(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
-    cdef void mix_rows(self, work* w, Py_ssize_t k) noexcept nogil
-    cdef void settle_rows(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
-    cdef void settle_sums(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
-    cdef void settle_row(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil
-    cdef void smoothed(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
-    cdef void softened(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
-    cdef void spread_costs(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
-    cdef void flag_floored(self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil
-
     cdef Py_ssize_t step(self) noexcept nogil
-    cdef void given(self, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-    cdef void weigh(self, work* w, Py_ssize_t k) noexcept nogil
-    cdef int add_columns(self, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cells) except -1 nogil
-    cdef int add_samples(self, work* w, const double* d, Py_ssize_t k, Ledger total) except -1 nogil
+    cdef int make(self, work* w, Py_ssize_t losses, char* near, Py_ssize_t size) noexcept nogil
+
+
+cdef work work_from(const work* w, Py_ssize_t first) noexcept nogil
+
+
+cdef inline bint in_place(const view* v, bint single) noexcept nogil:
+    """Whether the kernels can read rows where they lie, as floats or as doubles."""
+    return v.direct and v.dtype == (F32 if single else F64)
+
+
+cdef inline void flag(work* w, Py_ssize_t i, int what) noexcept nogil:
+    w.flags[i] |= what
+    w.flagged = True
+
+
+cdef inline bint below_floor(Blocks b, double p) noexcept nogil:
+    """Whether a probability, or the logarithm of one, is below the floor."""
+    return p < b.r.floor if b.r.kind == PROBS else 0.0 - p > b.r.cap
+
+
+cdef inline double product(double cost, double factor) noexcept nogil:
+    return cost * factor if factor != 0 and cost != 0 else 0.0  # 0 * inf is 0

@@ -1,4 +1,4 @@
-"""The one path that data takes: views -> blocks -> samples -> ledger.
+"""The one path that data takes: views -> losses -> samples -> ledger.
 
 A chunk of one block is added at once. A longer one is folded into fresh ledgers, in parts that
 threads may share, with no lock held, and merged at the end. Either way nothing is added before
@@ -17,26 +17,29 @@ from streamce.core.blocks cimport (
 )
 from streamce.core.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
 from streamce.core.ledger cimport Ledger, State
+from streamce.core.losses cimport fill
+from streamce.core.samples cimport COUNTER_OF, collect
 
 from functools import partial
 
 from streamce import inputs
+from streamce.core.ledger import NAMES
 from streamce.threads import limit, run
 
 TASKS = {"binary": BINARY, "multiclass": MULTICLASS, "multilabel": MULTILABEL, "mean": MEAN}
 KINDS = {"probs": PROBS, "log_probs": LOG_PROBS, "logits": LOGITS}
 KIND_NAMES = {kind: name for name, kind in KINDS.items()}
-# What errors and counters call the statuses.
+# What errors call the statuses.
 CAUSES = {
-    IS_NULL: ("null", "invalid_null"),
-    BAD_LABEL: ("label", "invalid_label"),
-    TARGET_NAN: ("target_nan", "invalid_nan"),
-    TARGET_RANGE: ("target_range", "invalid_range"),
-    TARGET_SUM: ("target_sum", "invalid_row_sum"),
-    BAD_WEIGHT: ("weight", "invalid_weight"),
-    PREDS_NAN: ("preds_nan", "invalid_nan"),
-    PREDS_RANGE: ("preds_range", "invalid_range"),
-    PREDS_SUM: ("preds_sum", "invalid_row_sum"),
+    IS_NULL: "null",
+    BAD_LABEL: "label",
+    TARGET_NAN: "target_nan",
+    TARGET_RANGE: "target_range",
+    TARGET_SUM: "target_sum",
+    BAD_WEIGHT: "weight",
+    PREDS_NAN: "preds_nan",
+    PREDS_RANGE: "preds_range",
+    PREDS_SUM: "preds_sum",
 }
 
 # Below as many predictions a chunk is not worth a second thread.
@@ -308,8 +311,9 @@ cdef class Chunk(Blocks):
             with cython.critical_section(state):
                 saved = fp_enter()
                 try:
-                    self.collect(
-                        &w, 0, self.losses, state.total, state.cells_of(self.cells()) if self.p.per_cell else None
+                    collect(
+                        self, &w, 0, self.losses, state.total,
+                        state.cells_of(self.cells()) if self.p.per_cell else None,
                     )
                 finally:
                     fp_leave(saved)
@@ -320,7 +324,7 @@ cdef class Chunk(Blocks):
     cdef void judge(self, work* w) noexcept nogil:
         """The losses of a chunk of one block, and whether one is invalid."""
         cdef unsigned long long saved = fp_enter()
-        self.fill(w, 0, self.losses)
+        fill(self, w, 0, self.losses)
         fp_leave(saved)
         self.bad = self.offending(w, self.losses)
         if self.bad >= 0:
@@ -377,11 +381,11 @@ cdef class Chunk(Blocks):
                 try:
                     while at < end:
                         some = min(most, end - at)
-                        self.fill(&w, at, some)
+                        fill(self, &w, at, some)
                         bad = self.offending(&w, some)
                         if bad >= 0:
                             break
-                        self.collect(&w, at, some, total, cells)
+                        collect(self, &w, at, some, total, cells)
                         at += some
                 finally:
                     fp_leave(saved)
@@ -390,9 +394,8 @@ cdef class Chunk(Blocks):
             free(w.memory)
 
     cdef object error(self, preds, target, weight):
-        cause, counter = CAUSES[self.status]
         return inputs.bad_value(
-            cause, counter, self.bad, preds, target, weight,
+            CAUSES[self.status], NAMES[COUNTER_OF[self.status]], self.bad, preds, target, weight,
             axis=self.p.axis if self.r.task in (MULTICLASS, MULTILABEL) else None,
             rows=self.r.task == MULTICLASS, soft=self.r.task != MEAN and not self.hard,
             weight_each=self.weight_each, group=self.group,

@@ -1,0 +1,148 @@
+"""The losses of a block to the samples of a ledger, and what was odd about them to its counters."""
+
+from libc.math cimport NAN
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memset
+
+from streamce.core.blocks cimport (
+    COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, LEFT_OUT, MULTICLASS, MULTILABEL, STATUSES, Blocks, work,
+)
+from streamce.core.kernels cimport table
+from streamce.core.ledger cimport (
+    COUNT, FLOORED, IGNORED, INFINITE, INVALID_LABEL, INVALID_NAN, INVALID_NULL, INVALID_RANGE,
+    INVALID_ROW_SUM, INVALID_WEIGHT, UNNORMALISED, Ledger,
+)
+
+COUNTER_OF[:] = [
+    COUNT, IGNORED, INVALID_NULL, INVALID_LABEL, INVALID_NAN, INVALID_RANGE, INVALID_ROW_SUM,
+    INVALID_WEIGHT, INVALID_NAN, INVALID_RANGE, INVALID_ROW_SUM,
+]
+
+
+cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells) except -1 nogil:
+    """Losses to samples, samples to the ledgers."""
+    cdef Py_ssize_t i, kept = k
+    cdef int64_t[STATUSES] found
+    cdef const double* n = w.n
+    cdef const double* d = NULL if b.unit else w.d
+    if b.out is not NULL:
+        for i in range(k):
+            b.out[at + i] = n[i] if not w.status[i] else 0.0 if w.status[i] == LEFT_OUT else NAN
+    memset(found, 0, sizeof(found))
+    found[COUNTED] = k
+    if w.odd:
+        found[COUNTED] = 0
+        for i in range(k):
+            found[w.status[i]] += 1
+    for i in range(STATUSES):
+        if found[i]:
+            total.bump(COUNTER_OF[i], 0, found[i])
+    if w.flagged:
+        for i in range(k):
+            if not w.status[i]:
+                count_flags(total, 0, w.flags[i])
+    if cells is not None and b.r.task == MULTILABEL:
+        add_columns(b, w, at, k, cells)
+    if b.group > 1:
+        add_samples(b, w, d, k, total)
+        if cells is None or b.r.task == MULTILABEL:
+            return 0
+    if w.odd:
+        kept = 0
+        for i in range(k):
+            if not w.status[i]:
+                w.n[kept] = n[i]
+                w.d[kept] = w.d[i]
+                w.label[kept] = w.label[i]
+                w.flags[kept] = w.flags[i]
+                kept += 1
+    if b.group == 1:
+        total.add_samples(0, n, d, kept, w.exponent if kept == k else table().largest_exponent(n, kept))
+    if cells is not None and b.r.task == MULTICLASS:
+        for i in range(kept):
+            cells.bump(COUNT, w.label[i], 1)
+            count_flags(cells, w.label[i], w.flags[i])
+            cells.add_sample(w.label[i], n[i], d[i] if d is not NULL else 1.0)
+    return 0
+
+
+cdef int add_columns(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cells) except -1 nogil:
+    """The losses of each label to its own cell."""
+    cdef Py_ssize_t i, kept, label
+    cdef Py_ssize_t first
+    cdef const double* n = w.n
+    cdef int exponent = w.exponent
+    if w.odd or w.flagged:
+        for i in range(k):
+            label = (at + i) % b.labels
+            if w.status[i]:
+                cells.bump(COUNTER_OF[w.status[i]], label, 1)
+            else:
+                count_flags(cells, label, w.flags[i])
+    for first in range(min(k, b.labels)):
+        kept = 0
+        i = first
+        while i < k:
+            w.sample_n[kept] = n[i]
+            w.sample_d[kept] = w.d[i]
+            kept += not w.status[i]
+            i += b.labels
+        label = (at + first) % b.labels
+        cells.bump(COUNT, label, kept)
+        cells.add_samples(label, w.sample_n, NULL if b.unit else w.sample_d, kept, exponent)
+    return 0
+
+
+cdef int add_samples(Blocks b, work* w, const double* d, Py_ssize_t k, Ledger total) except -1 nogil:
+    """Adds up the losses of each sample, in order; a sample may go on in the next block.
+
+    What each addition rounds away is kept (Knuth's two-sum) and added at the end.
+    """
+    cdef Py_ssize_t i, full = 0
+    cdef double s, v
+    cdef const double* n = w.n
+    if not w.odd and w.missing == 0 and k % b.group == 0:  # whole samples: several at once
+        full = k // b.group
+        table().sum_in_order(n, full, b.group, w.sample_n)
+        if d is not NULL:
+            table().sum_in_order(d, full, b.group, w.sample_d)
+        else:
+            for i in range(full):
+                w.sample_d[i] = <double>b.group
+        return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full))
+    for i in range(k):
+        if w.missing == 0:
+            w.missing = b.group
+        if not w.status[i]:
+            s = w.n_sum + n[i]
+            v = s - w.n_sum
+            w.n_lost += (w.n_sum - (s - v)) + (n[i] - v)
+            w.n_sum = s
+            s = w.d_sum + (d[i] if d is not NULL else 1.0)
+            if d is not NULL:
+                v = s - w.d_sum
+                w.d_lost += (w.d_sum - (s - v)) + (d[i] - v)
+            w.d_sum = s
+            w.members += 1
+        w.missing -= 1
+        if w.missing == 0:
+            if w.members:
+                s = w.n_sum + w.n_lost
+                w.sample_n[full] = s if s == s else w.n_sum  # an infinite sum has lost NaN
+                s = w.d_sum + w.d_lost
+                w.sample_d[full] = s if s == s else w.d_sum
+                full += 1
+            w.n_sum = w.n_lost = w.d_sum = w.d_lost = 0
+            w.members = 0
+    return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full))
+
+
+cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil:
+    """Counts what was odd about a loss that counts."""
+    if flags & IS_FLOORED:
+        ledger.bump(FLOORED, cell, 1)
+    if flags & IS_INFINITE:
+        ledger.bump(INFINITE, cell, 1)
+    if flags & IS_UNNORMALISED:
+        ledger.bump(UNNORMALISED, cell, 1)
+    return 0
