@@ -172,6 +172,16 @@ def class_weight_length(found: int, expected: int, names: str, option: str = "cl
     return fault(option, f"has {found} entries and preds {expected} {names}", f"{expected} entries", value=found)
 
 
+def key_length(name: str, found: int, samples: int) -> InputError:
+    return fault(name, f"has length {found} and preds {samples} samples", f"{samples} keys, one per sample", value=found)
+
+
+def other_clusters(given: bool) -> InputError:
+    if given:
+        return fault("cluster", "is given", "none, as before: samples in clusters and in none have no standard error")
+    return fault("cluster", "is missing", "one per sample, as before: without there is no standard error")
+
+
 def integer_preds(preds: Any, shape: tuple[int, ...], name: str = "preds") -> InputError:
     hint = "; are preds and target swapped?" if name == "preds" else ""
     return fault(name, f"has dtype {array(preds, name)[0].dtype}", HOLDS[name], hint=hint)

@@ -45,6 +45,18 @@ cdef class Vector:
     cdef Py_ssize_t size
 
 
+cdef class Samples:
+    # The samples of a chunk one by one, for whoever adds them to cells of their own.
+    cdef double* n
+    cdef double* d             # NULL: all are 1
+    cdef uint8_t* what         # of each loss: its status, and its flags above that
+    cdef bint odd              # some of it is not 0
+    cdef readonly Py_ssize_t samples
+    cdef Py_ssize_t group      # losses of each
+
+    cdef int open(self, Py_ssize_t samples, Py_ssize_t group, bint unit) except -1
+
+
 cdef struct rows_scratch:
     # Some rows that cannot be read where they lie.
     char* raw              # gathered, in their own dtype
@@ -96,6 +108,7 @@ cdef class Blocks:
     cdef rules r
     cdef Array preds, target, weights, nulls
     cdef double* out         # the losses one by one, or NULL
+    cdef Samples recorded    # the samples one by one, or None
     cdef bint has_weight, has_null
     cdef bint hard           # integer targets
     cdef bint unit           # d is 1

@@ -15,7 +15,7 @@ Nothing in them depends on where a block begins, so neither does any result.
 """
 
 from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from streamce.core.kernels cimport BLOCK, TILE
@@ -44,6 +44,23 @@ cdef class Vector:
 
     def __dealloc__(self):
         free(self.at)
+
+
+cdef class Samples:
+    def __dealloc__(self):
+        free(self.n)
+        free(self.d)
+        free(self.what)
+
+    cdef int open(self, Py_ssize_t samples, Py_ssize_t group, bint unit) except -1:
+        """Makes room for a chunk."""
+        self.samples, self.group = samples, group
+        self.n = <double*>malloc(max(1, samples) * sizeof(double))
+        self.d = NULL if unit and group == 1 else <double*>malloc(max(1, samples) * sizeof(double))
+        self.what = <uint8_t*>calloc(max(1, samples * group), 1)  # no page of it is touched unless one is odd
+        if self.n is NULL or self.what is NULL or (self.d is NULL and not (unit and group == 1)):
+            raise MemoryError
+        return 0
 
 
 cdef class Blocks:

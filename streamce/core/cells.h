@@ -10,12 +10,13 @@
 #ifndef STREAMCE_CELLS_H
 #define STREAMCE_CELLS_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUM_COLUMNS = 5, COLUMNS = 27 };
+enum { SUM_COLUMNS = 5, SAMPLES_COLUMN = 15, COUNT_COLUMN = 16, COLUMNS = 27 };
 
 typedef struct {
     uint64_t *words;            /* [cells][stride]; NULL before the first term */
@@ -25,6 +26,14 @@ typedef struct {
     uint8_t width[COLUMNS];     /* its words; 0 where no cell has it */
     uint8_t base[SUM_COLUMNS];  /* the first word of a sum's window */
 } page;
+
+#if defined(__GNUC__)
+#define RARELY __attribute__((noinline, cold))
+#define INLINED static inline __attribute__((always_inline))
+#else
+#define RARELY
+#define INLINED static inline
+#endif
 
 static inline uint64_t sign_of(uint64_t top)
 {
@@ -39,7 +48,7 @@ static inline uint64_t *cell_at(const page *p, ptrdiff_t cell)
 /* ---- layout ---- */
 
 /* Lays the page out anew with a column of other words. Returns -1 without memory. */
-static int page_widen(page *p, int column, int base, int width)
+static RARELY int page_widen(page *p, int column, int base, int width)
 {
     if (base > UINT8_MAX || width > UINT8_MAX)  /* sums of doubles have 34 words */
         return -1;
@@ -73,7 +82,7 @@ static int page_widen(page *p, int column, int base, int width)
 }
 
 /* Widens a sum's window to hold words low ... high - 1. */
-static inline int page_cover(page *p, int column, int low, int high)
+INLINED int page_cover(page *p, int column, int low, int high)
 {
     if (p->width[column]) {
         const int base = p->base[column], end = base + p->width[column];
@@ -111,7 +120,7 @@ static inline int page_copy(page *p, const page *other)
 
 /* ---- adding ---- */
 
-static inline int counter_add(page *p, ptrdiff_t cell, int column, int64_t by)
+INLINED int counter_add(page *p, ptrdiff_t cell, int column, int64_t by)
 {
     if (!p->width[column] && (by == 0 || page_widen(p, column, 0, 1) < 0))
         return by == 0 ? 0 : -1;
@@ -120,14 +129,14 @@ static inline int counter_add(page *p, ptrdiff_t cell, int column, int64_t by)
 }
 
 /* Keeps the top word within +-2^62. */
-static inline int sum_room(page *p, ptrdiff_t cell, int column)
+INLINED int sum_room(page *p, ptrdiff_t cell, int column)
 {
     const uint64_t top = cell_at(p, cell)[p->at[column] + p->width[column] - 1];
     return (top ^ (top << 1)) >> 63 ? page_cover(p, column, p->base[column], p->base[column] + p->width[column] + 1) : 0;
 }
 
 /* sum += value 2^(bit - 1074) */
-static inline int sum_add(page *p, ptrdiff_t cell, int column, int bit, int64_t value)
+INLINED int sum_add(page *p, ptrdiff_t cell, int column, int bit, int64_t value)
 {
     const int low = bit >> 6, shift = bit & 63;
     if (!p->width[column] && page_cover(p, column, low > 0 ? low - 1 : 0, low + 2) < 0)
@@ -156,7 +165,7 @@ static inline int sum_add(page *p, ptrdiff_t cell, int column, int bit, int64_t 
 }
 
 /* sum += sign v, for a finite v */
-static inline int sum_add_double(page *p, ptrdiff_t cell, int column, double v, int sign)
+INLINED int sum_add_double(page *p, ptrdiff_t cell, int column, double v, int sign)
 {
     uint64_t bits;
     memcpy(&bits, &v, 8);
@@ -169,6 +178,13 @@ static inline int sum_add_double(page *p, ptrdiff_t cell, int column, double v, 
     if ((bits >> 63) != (sign < 0))
         mantissa = -mantissa;
     return sum_add(p, cell, column, exponent ? exponent - 1 : 0, mantissa);
+}
+
+/* Adds a sample of weight 1 and its square, both finite, that `losses` losses make up. */
+static inline int cell_add_sample(page *p, ptrdiff_t cell, double n, double square, int64_t losses)
+{
+    return counter_add(p, cell, SAMPLES_COLUMN, 1) | counter_add(p, cell, COUNT_COLUMN, losses) |
+           sum_add_double(p, cell, 0, n, 1) | sum_add_double(p, cell, 1, square, 1);
 }
 
 /* sum += sign words, which count from word `base` on; `width` of them */
@@ -252,6 +268,78 @@ static inline int cell_needs(const page *p, ptrdiff_t cell, int column, const ui
     *from = words + low;
     *first = low + (column < SUM_COLUMNS ? p->base[column] : 0);
     return width - low;
+}
+
+/* Whether all of a cell's words of a column are 0, or it has none. */
+static inline int column_is_zero(const page *p, ptrdiff_t cell, int column)
+{
+    uint64_t any = 0;
+    for (int w = 0; w < p->width[column]; w++)
+        any |= cell_at(p, cell)[p->at[column] + w];
+    return !any;
+}
+
+/* The mean loss of a cell of finite samples of weight 1: the exact quotient of the sum of n and the samples, rounded
+ * once. Returns 0, and leaves the cell to slower hands, where it is no such cell. */
+static int cell_mean(const page *p, ptrdiff_t cell, double *mean)
+{
+#ifdef __SIZEOF_INT128__
+    /* Two words below the grid's, so that 64 bits of any quotient are there to be rounded. */
+    enum { BELOW = 2, ROOM = UINT8_MAX + BELOW };
+    uint64_t quotient[ROOM] = {0};
+    const uint64_t *words;
+    int first, width, top, bit;
+    if (!p->words || !p->width[SAMPLES_COLUMN])
+        return 0;
+    for (int c = SUM_COLUMNS; c < COLUMNS; c++)
+        if (p->width[c] && (c < SAMPLES_COLUMN ? !column_is_zero(p, cell, c)
+                                               : (int64_t)cell_at(p, cell)[p->at[c]] < 0))
+            return 0;
+    const uint64_t samples = cell_at(p, cell)[p->at[SAMPLES_COLUMN]];
+    if (!samples || !column_is_zero(p, cell, 2))
+        return 0;
+    *mean = 0;
+    width = cell_needs(p, cell, 0, &words, &first);
+    if (!width)
+        return 1;
+    if (first + width + BELOW > ROOM)
+        return 0;
+    const uint64_t flip = sign_of(words[width - 1]);
+    uint64_t carry = flip & 1, rest = 0;
+    uint64_t *at = quotient + BELOW + first;
+    for (int w = 0; w < width; w++) {  /* the magnitude */
+        at[w] = (words[w] ^ flip) + carry;
+        carry &= !at[w];
+    }
+    for (top = BELOW + first + width - 1; top >= 0; top--) {
+        const unsigned __int128 part = (unsigned __int128)rest << 64 | quotient[top];
+        quotient[top] = (uint64_t)(part / samples);
+        rest = (uint64_t)(part % samples);
+    }
+    for (top = BELOW + first + width - 1; !quotient[top];)
+        top--;
+    bit = 64 * top + 63 - __builtin_clzll(quotient[top]);
+    /* The last bit to keep: 53 in all, or down to the grid. */
+    const int last = bit - 52 > 64 * BELOW ? bit - 52 : 64 * BELOW;
+    const int word = last / 64, shift = last % 64;
+    uint64_t kept = quotient[word] >> shift;
+    if (shift && word + 1 < ROOM)
+        kept |= quotient[word + 1] << (64 - shift);
+    uint64_t beyond = rest;
+    const int half_word = (last - 1) / 64, half_shift = (last - 1) % 64;
+    for (int w = 0; w < half_word; w++)
+        beyond |= quotient[w];
+    beyond |= quotient[half_word] & (((uint64_t)1 << half_shift) - 1);
+    const int half = (int)(quotient[half_word] >> half_shift & 1);
+    kept += half && (beyond || kept & 1);
+    *mean = ldexp((double)kept, last - 64 * BELOW - 1074);
+    if (flip)
+        *mean = -*mean;
+    return 1;
+#else
+    (void)p, (void)cell, (void)mean, (void)column_is_zero;
+    return 0;
+#endif
 }
 
 /* ---- bytes: docs/FORMAT.md ---- */

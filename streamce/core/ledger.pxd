@@ -16,9 +16,11 @@ cdef extern from "cells.h" nogil:
     int counter_add(page*, Py_ssize_t, int, int64_t) noexcept
     int sum_add(page*, Py_ssize_t, int, int, int64_t) noexcept
     int sum_add_double(page*, Py_ssize_t, int, double, int) noexcept
+    int cell_add_sample(page*, Py_ssize_t, double, double, int64_t) noexcept
     int cell_merge(page*, Py_ssize_t, const page*, Py_ssize_t, int) noexcept
     bint cell_is_zero(const page*, Py_ssize_t) noexcept
     int cell_overflow(const page*, Py_ssize_t, const page*, Py_ssize_t, int, int64_t) noexcept
+    int cell_mean(const page*, Py_ssize_t, double*) noexcept
     int cell_needs(const page*, Py_ssize_t, int, const uint64_t**, int*) noexcept
     size_t cell_write(const page*, Py_ssize_t, uint8_t*) noexcept
     Py_ssize_t cell_read(page*, Py_ssize_t, const uint8_t*, Py_ssize_t, int64_t) noexcept
@@ -67,6 +69,19 @@ cdef class Ledger:
         self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k, int exponent
     ) except -1 nogil
     cdef int add_sample(self, Py_ssize_t cell, double n, double d) except -1 nogil
+
+    cdef inline int add_unit_sample(self, Py_ssize_t cell, double n, Py_ssize_t losses) except -1:
+        """Adds one sample of weight 1, and counts its losses."""
+        cdef double square = n * n
+        cdef Py_ssize_t at = cell
+        cdef page* p = self.page_of(&at)
+        if square <= 1.7976931348623157e308:
+            if cell_add_sample(p, at, n, square, losses) < 0:
+                raise MemoryError
+            return 0
+        self.bump(COUNT, cell, losses)
+        return self.add_sample(cell, n, 1.0)
+
     cdef int overflow(self, Ledger other, int sign) noexcept nogil
     cdef bint is_zero(self) noexcept nogil
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil
@@ -82,5 +97,13 @@ cdef class State:
 
     cdef Ledger cells_of(self, Py_ssize_t size)
     cdef Ledger buckets_of(self)
-    cdef bint mixes(self, Ledger total, Ledger buckets) noexcept
+    cdef bint mixes(self, bint clusters) noexcept
     cdef int add(self, Ledger total, Ledger cells, Ledger buckets, int sign) except -1
+
+
+cdef enum:
+    BUCKETS = 256  # clusters of samples are hashed to so many
+
+cdef int64_t MOST  # of a counter, after a merge
+cdef uint8_t* put_u64(uint8_t* out, uint64_t value) noexcept nogil
+cdef uint64_t get_u64(const uint8_t* data) noexcept nogil

@@ -26,13 +26,11 @@ NAMES = SUM_NAMES + COUNTER_NAMES
 
 cdef double HUGE = 1.7976931348623157e308
 # Of a counter, after a merge: half its range, so that no chunk can take it out of it.
-cdef int64_t MOST = 1 << 62
+MOST = 1 << 62
 # Fewer samples than this are added one by one.
 cdef Py_ssize_t FEW = 4
 # Of a ledger that is read, whatever its bytes ask for.
 cdef Py_ssize_t MOST_CELLS = 1 << 27
-# Clusters of samples are hashed to so many.
-BUCKETS = 256
 # Pages of 1024 cells: a ledger of millions grows by one at a time.
 cdef int PAGE_BITS = 10
 
@@ -219,6 +217,18 @@ cdef class Ledger:
             found = found << 64 | words[width - 1]
         return found << (64 * first)
 
+    def means(self) -> list[float | None]:
+        """The mean loss of each cell; None for those that are not of finite samples of weight 1."""
+        cdef Py_ssize_t number, cell
+        cdef double mean = 0
+        cdef page* p
+        found = []
+        for number in range(self.size):
+            cell = number
+            p = self.page_of(&cell)
+            found.append(mean if cell_mean(p, cell, &mean) else None)
+        return found
+
     def columns(self) -> dict[str, dict[int, int]]:
         """Every integer that is not 0, by column and cell."""
         found = {}
@@ -350,18 +360,21 @@ cdef class State:
             self.buckets = Ledger(BUCKETS)
         return self.buckets
 
-    cdef bint mixes(self, Ledger total, Ledger buckets) noexcept:
-        """Whether samples in clusters would come to samples in none, for which there is no standard error."""
+    cdef bint mixes(self, bint clusters) noexcept:
+        """Whether samples in clusters, or in none, would come to samples of which the contrary holds:
+        together they have no standard error."""
         cdef bint ours = self.buckets is not None and not self.buckets.is_zero()
-        cdef bint theirs = buckets is not None and not buckets.is_zero()
-        return ours != theirs and not self.total.is_zero() and not total.is_zero()
+        return ours != clusters and self.total.value(SAMPLES, 0) != 0
 
     cdef int add(self, Ledger total, Ledger cells, Ledger buckets, int sign) except -1:
         """self += sign * (total, cells, buckets), or an error and nothing."""
         cdef int full
         cdef Ledger ours = None
         with cython.critical_section(self):
-            if (self.buckets is not None or buckets is not None) and self.mixes(total, buckets):
+            if (
+                (self.buckets is not None or buckets is not None) and total.value(SAMPLES, 0) != 0
+                and self.mixes(buckets is not None and not buckets.is_zero())
+            ):
                 raise InputError(
                     "the samples of one metric come in clusters and those of the other do not: "
                     "together they have no standard error", argument="cluster",

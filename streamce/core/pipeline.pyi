@@ -3,6 +3,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 
 class Pipeline:
@@ -33,4 +34,6 @@ class Pipeline:
         weight: Any = None,
         null: Any = None,
         out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+        samples: Samples | None = None,
+        cluster: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
     ) -> None: ...

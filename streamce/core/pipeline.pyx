@@ -7,18 +7,19 @@ did.
 """
 
 cimport cython
+from libc.stdint cimport uint8_t
 from libc.stdlib cimport free
 
 from streamce.core.arrays cimport BF16, F16, F32, F64, Array
 from streamce.core.blocks cimport (
     BAD_LABEL, BAD_WEIGHT, BINARY, IS_NULL, LEFT_OUT, LOG_PROBS, LOGITS, MEAN, MULTICLASS, MULTILABEL,
-    PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM, Blocks, Vector,
+    PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM, Blocks, Samples, Vector,
     rules, work,
 )
 from streamce.core.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
-from streamce.core.ledger cimport Ledger, State
+from streamce.core.ledger cimport BUCKETS, Ledger, State
 from streamce.core.losses cimport fill
-from streamce.core.samples cimport COUNTER_OF, collect
+from streamce.core.samples cimport COUNTER_OF, add_to_buckets, collect
 
 from functools import partial
 
@@ -85,8 +86,15 @@ cdef class Pipeline:
         self.per_cell = per_cell
         self.limit = threads
 
-    def update(self, State state not None, preds, target, weight=None, null=None, out=None):
-        """Adds a chunk to ``state``; writes the losses one by one to ``out`` if it is given."""
+    def update(
+        self, State state not None, preds, target, weight=None, null=None, out=None,
+        Samples samples=None, const uint8_t[::1] cluster=None,
+    ):
+        """Adds a chunk to ``state``.
+
+        Writes the losses one by one to ``out``, and the samples to ``samples``, if these are given;
+        ``cluster`` has the bucket of each sample.
+        """
         global spare
         cdef Chunk chunk
         with cython.critical_section(spare_lock):
@@ -98,11 +106,20 @@ cdef class Pipeline:
             raise inputs.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
+        chunk.recorded = samples if samples is not None or cluster is None else Samples.__new__(Samples)
+        if chunk.recorded is not None:
+            chunk.recorded.open(chunk.samples, chunk.group, chunk.unit)
+        if cluster is not None and cluster.shape[0] != chunk.samples:
+            raise inputs.key_length("cluster", cluster.shape[0], chunk.samples)
+        if (cluster is not None or state.buckets is not None) and chunk.losses and state.mixes(cluster is not None):
+            raise inputs.other_clusters(cluster is not None)
+        if cluster is not None:
+            chunk.add_in_parts(state, cluster)
         # A few rows of very many classes are one block, and still worth two threads.
-        if chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD:
+        elif chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD:
             chunk.add_at_once(state)
         else:
-            chunk.add_in_parts(state)
+            chunk.add_in_parts(state, None)
         if chunk.bad >= 0:
             raise chunk.error(preds, target, weight)
         chunk.close()
@@ -201,6 +218,7 @@ cdef class Chunk(Blocks):
     cdef void close(self) noexcept:
         """Lets go of the caller's memory, and of what may be as large as a row."""
         self.written = None
+        self.recorded = None
         self.p = None
         if not self.plain:
             self.class_weight = self.base = self.ones = None
@@ -339,7 +357,7 @@ cdef class Chunk(Blocks):
                     return i
         return -1
 
-    cdef int add_in_parts(self, State state) except -1:
+    cdef int add_in_parts(self, State state, const uint8_t[::1] cluster) except -1:
         """Adds a longer chunk, all of it, or finds the first invalid loss and adds nothing."""
         cdef Py_ssize_t parts = 1
         cdef Py_ssize_t predictions = self.losses * self.preds.v.classes
@@ -360,7 +378,11 @@ cdef class Chunk(Blocks):
             total.merge_from(more, 1)
             if cells is not None:
                 cells.merge_from(more_cells, 1)
-        return state.add(total, cells, None, 1)
+        cdef Ledger buckets = None
+        if cluster is not None:
+            buckets = Ledger(BUCKETS)
+            add_to_buckets(self.recorded, cluster, buckets)
+        return state.add(total, cells, buckets, 1)
 
     def part(self, Py_ssize_t start, Py_ssize_t stop):
         """Samples start ... stop - 1: (index and status of an invalid loss or None, total, cells)."""

@@ -2,15 +2,15 @@
 
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from streamce.core.blocks cimport (
-    COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, LEFT_OUT, MULTICLASS, MULTILABEL, STATUSES, Blocks, work,
+    COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, LEFT_OUT, MULTICLASS, MULTILABEL, STATUSES, Blocks, Samples, work,
 )
 from streamce.core.kernels cimport table
 from streamce.core.ledger cimport (
-    COUNT, FLOORED, IGNORED, INFINITE, INVALID_LABEL, INVALID_NAN, INVALID_NULL, INVALID_RANGE,
-    INVALID_ROW_SUM, INVALID_WEIGHT, UNNORMALISED, Ledger,
+    COUNT, D, FLOORED, IGNORED, INFINITE, INVALID_LABEL, INVALID_NAN, INVALID_NULL, INVALID_RANGE,
+    INVALID_ROW_SUM, INVALID_WEIGHT, N, SAMPLES, UNNORMALISED, Ledger,
 )
 
 COUNTER_OF[:] = [
@@ -43,8 +43,10 @@ cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, L
                 count_flags(total, 0, w.flags[i])
     if cells is not None and b.r.task == MULTILABEL:
         add_columns(b, w, at, k, cells)
+    if b.recorded is not None:
+        record(b, w, at, k)
     if b.group > 1:
-        add_samples(b, w, d, k, total)
+        add_samples(b, w, d, at, k, total)
         if cells is None or b.r.task == MULTILABEL:
             return 0
     if w.odd:
@@ -93,7 +95,22 @@ cdef int add_columns(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cell
     return 0
 
 
-cdef int add_samples(Blocks b, work* w, const double* d, Py_ssize_t k, Ledger total) except -1 nogil:
+cdef void record(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """Keeps losses that are samples, and what is odd about any."""
+    cdef Py_ssize_t i
+    if b.group == 1:
+        memcpy(b.recorded.n + at, w.n, k * sizeof(double))
+        if b.recorded.d is not NULL:
+            memcpy(b.recorded.d + at, w.d, k * sizeof(double))
+    if w.odd or w.flagged:
+        b.recorded.odd = True
+        for i in range(k):
+            b.recorded.what[at + i] = w.status[i] if w.status[i] else <uint8_t>(w.flags[i] << 4)
+
+
+cdef int add_samples(
+    Blocks b, work* w, const double* d, Py_ssize_t at, Py_ssize_t k, Ledger total
+) except -1 nogil:
     """Adds up the losses of each sample, in order; a sample may go on in the next block.
 
     What each addition rounds away is kept (Knuth's two-sum) and added at the end.
@@ -109,6 +126,9 @@ cdef int add_samples(Blocks b, work* w, const double* d, Py_ssize_t k, Ledger to
         else:
             for i in range(full):
                 w.sample_d[i] = <double>b.group
+        if b.recorded is not None:
+            memcpy(b.recorded.n + at // b.group, w.sample_n, full * sizeof(double))
+            memcpy(b.recorded.d + at // b.group, w.sample_d, full * sizeof(double))
         return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full))
     for i in range(k):
         if w.missing == 0:
@@ -131,6 +151,9 @@ cdef int add_samples(Blocks b, work* w, const double* d, Py_ssize_t k, Ledger to
                 w.sample_n[full] = s if s == s else w.n_sum  # an infinite sum has lost NaN
                 s = w.d_sum + w.d_lost
                 w.sample_d[full] = s if s == s else w.d_sum
+                if b.recorded is not None:
+                    b.recorded.n[(at + i) // b.group] = w.sample_n[full]
+                    b.recorded.d[(at + i) // b.group] = w.sample_d[full]
                 full += 1
             w.n_sum = w.n_lost = w.d_sum = w.d_lost = 0
             w.members = 0
@@ -145,4 +168,21 @@ cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 no
         ledger.bump(INFINITE, cell, 1)
     if flags & IS_UNNORMALISED:
         ledger.bump(UNNORMALISED, cell, 1)
+    return 0
+
+
+cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1:
+    """Adds Σn and Σd of each sample to its cluster's bucket, which is all that a jackknife needs."""
+    cdef Py_ssize_t i, j, counted
+    for i in range(samples.samples):
+        counted = samples.group
+        if samples.odd:
+            for j in range(i * samples.group, (i + 1) * samples.group):
+                counted -= (samples.what[j] & 15) != 0
+        if counted:
+            buckets.bump(SAMPLES, bucket[i], 1)
+            buckets.add_term(N, bucket[i], samples.n[i], 1)
+            if samples.d is not NULL and samples.d[i] != 1:
+                buckets.add_term(D, bucket[i], samples.d[i], 1)
+                buckets.add_term(D, bucket[i], 1, -1)
     return 0

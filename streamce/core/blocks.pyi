@@ -1,0 +1,3 @@
+class Samples:
+    @property
+    def samples(self) -> int: ...

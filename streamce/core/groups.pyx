@@ -1,0 +1,453 @@
+"""Groups: a table of keys, and a ledger with a cell for each.
+
+A key has one part or several, each of a kind. A key that is one integer (an int, a bool, a datetime) is
+hashed as it is; any other as the bytes that state files have for it (docs/FORMAT.md). Groups whose cell
+is 0 do not exist: whoever reads passes over them.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from streamce.core.blocks cimport Samples
+from streamce.core.ledger cimport (
+    BUCKETS, COUNT, MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, page, put_u64,
+)
+from streamce.core.samples cimport COUNTER_OF, count_flags
+
+import os
+
+import numpy as np
+
+from streamce.core.ledger import NAMES
+from streamce.errors import InputError
+
+# By their numbers in state bytes; None: no key has this part.
+KINDS = (None, "int", "str", "bytes", "datetime", "bool")
+INTEGERS = ("int", "datetime", "bool")
+# Samples whose groups are looked up together, so that the memory they lie in is on its way.
+cdef enum:
+    TOGETHER = 128
+# Of this process, so that strangers cannot choose keys that collide.
+cdef uint64_t SEED = int.from_bytes(os.urandom(8), "little")
+cdef uint64_t TOP = <uint64_t>1 << 63
+
+
+cdef class Table:
+    """Keys, each with a slot, from 1 on in the order they came."""
+
+    def __cinit__(self, bint integers):
+        self.integers = integers
+        self.held.seed = SEED
+
+    def __dealloc__(self):
+        keys_free(&self.held)
+
+    cdef Py_ssize_t slots(self) noexcept:
+        return 1 + self.held.size
+
+    cdef Py_ssize_t find(self, bytes key, bint add) except -2:
+        """The slot of a key, given as its bytes; -1 if it has none."""
+        cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(key)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(key)
+        if self.integers:
+            return self.find_integer(<int64_t>(big_endian(data + 1) ^ TOP), add) if data[0] else 0
+        if size > <Py_ssize_t>0xFFFFFFF0:
+            raise InputError("by has a key of 4 gigabytes: expected shorter ones", argument="by")
+        return slot_at(keys_find(&self.held, hash_bytes(data, size, SEED), 0, data, <uint32_t>size, add))
+
+    cdef Py_ssize_t find_integer(self, int64_t key, bint add) except -2:
+        return slot_at(keys_find(&self.held, mix64(<uint64_t>key ^ SEED), <uint64_t>key, NULL, 0, add))
+
+    cdef Py_ssize_t find_of(self, Table other, Py_ssize_t slot, bint add) except -2:
+        """The slot here of another table's key."""
+        if self.integers and other.integers:
+            return self.find_integer(<int64_t>keys_slot(&other.held, slot - 1)[0], add) if slot else 0
+        return self.find(other.key(slot), add)
+
+    cdef bytes key(self, Py_ssize_t slot):
+        """A key as its bytes."""
+        cdef const uint8_t* kept
+        cdef uint32_t size
+        cdef uint8_t[9] data
+        if slot == 0:
+            return b"\0"
+        if not self.integers:
+            kept = <const uint8_t*>keys_slot(&self.held, slot - 1)[0]
+            memcpy(&size, kept, 4)
+            return (<const char*>kept)[4:4 + <Py_ssize_t>size]
+        cdef uint64_t word = keys_slot(&self.held, slot - 1)[0] ^ TOP
+        data[0] = 1
+        for i in range(8):
+            data[1 + i] = <uint8_t>(word >> 8 * (7 - i))
+        return (<const char*>data)[:9]
+
+
+cdef Py_ssize_t slot_at(Py_ssize_t found) except -2:
+    if found == -2:
+        raise MemoryError
+    return found + 1 if found >= 0 else -1
+
+
+cdef uint64_t big_endian(const uint8_t* data) noexcept:
+    cdef uint64_t word = 0
+    for i in range(8):
+        word = word << 8 | data[i]
+    return word
+
+
+cdef class Groups:
+    """Cells by key. All is done with the interpreter's lock held, or within a critical section."""
+
+    def __cinit__(self):
+        self.clear()
+
+    def clear(self):
+        self.kinds = None
+        self.table = Table(False)
+        self.ledger = Ledger(1, True)
+
+    # ---- adding ----
+
+    def add(self, Samples samples not None, tuple kinds not None, const int64_t[::1] integers, codes, list distinct):
+        """Adds each sample to the cell of its key.
+
+        Keys are ``integers``, if that is their only kind and none is null; else ``codes``, places in the
+        list of the ``distinct`` ones, as bytes.
+        """
+        cdef const int64_t[::1] code
+        cdef int64_t[::1] slot_of
+        cdef Py_ssize_t[TOGETHER] slot
+        cdef uint64_t[TOGETHER] hash
+        cdef Py_ssize_t at, i, cell, k
+        cdef page* p
+        with cython.critical_section(self):
+            self.fit(kinds)
+            if integers is None:
+                code = codes
+                slot_of = np.array([self.table.find(key, True) for key in distinct], dtype=np.int64)
+            for at in range(0, samples.samples, TOGETHER):
+                k = min(<Py_ssize_t>TOGETHER, samples.samples - at)
+                if integers is None:
+                    for i in range(k):
+                        slot[i] = slot_of[code[at + i]]
+                else:
+                    for i in range(k):
+                        hash[i] = mix64(<uint64_t>integers[at + i] ^ SEED)
+                        keys_prefetch(&self.table.held, hash[i])
+                    for i in range(k):
+                        slot[i] = slot_at(keys_find(
+                            &self.table.held, hash[i], <uint64_t>integers[at + i], NULL, 0, True
+                        ))
+                if self.table.slots() > self.ledger.size:
+                    self.ledger.grow(self.table.slots())
+                for i in range(k):
+                    cell = slot[i]
+                    p = self.ledger.page_of(&cell)
+                    PREFETCH(p.words + cell * p.stride)
+                    PREFETCH(p.words + cell * p.stride + 8)
+                if samples.odd or samples.d is not NULL:
+                    for i in range(k):
+                        self.add_one(samples, at + i, slot[i])
+                else:
+                    for i in range(k):
+                        self.ledger.add_unit_sample(slot[i], samples.n[at + i], 1)
+
+    cdef int add_one(self, Samples samples, Py_ssize_t i, Py_ssize_t slot) except -1:
+        """Adds a sample, and what was odd about its losses, to a cell."""
+        cdef Py_ssize_t j, counted = samples.group
+        cdef uint8_t what
+        if samples.odd:
+            for j in range(i * samples.group, (i + 1) * samples.group):
+                what = samples.what[j]
+                if what & 15:
+                    counted -= 1
+                    self.ledger.bump(COUNTER_OF[what & 15], slot, 1)
+                elif what:
+                    count_flags(self.ledger, slot, what >> 4)
+            if counted == 0:
+                return 0
+        self.ledger.bump(COUNT, slot, counted)
+        return self.ledger.add_sample(slot, samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
+
+    cdef int fit(self, tuple kinds) except -1:
+        """Makes this a table of keys of these kinds; an error if it holds keys of others."""
+        cdef Groups old
+        if self.kinds == kinds:
+            return 0
+        if self.kinds is not None and not self.count():
+            self.clear()
+        if self.kinds is None:
+            self.kinds = kinds
+            self.table = Table(len(kinds) == 1 and kinds[0] in INTEGERS)
+            return 0
+        if len(kinds) != len(self.kinds):
+            raise InputError(
+                f"by has {len(kinds)} parts: expected {len(self.kinds)}, as before", argument="by", value=len(kinds)
+            )
+        for new, had in zip(kinds, self.kinds):
+            if None not in (new, had) and new != had:
+                raise InputError(f"by has keys of kind {new}: expected {had}, as before", argument="by", value=new)
+        known = tuple(new or had for new, had in zip(kinds, self.kinds))
+        if known != self.kinds:  # all keys were null there so far
+            old = self.copy()
+            self.clear()
+            self.fit(known)
+            self.take_in(old, 1)
+        return 0
+
+    # ---- the group ----
+
+    def merge(self, Groups other not None, int sign=1) -> None:
+        """Add other groups, or with ``sign=-1`` take them away; or an error and nothing."""
+        cdef Groups theirs = other.copy()
+        cdef Py_ssize_t slot, cell, ours, our_cell
+        cdef page* p
+        cdef page* q
+        cdef int full
+        if theirs.kinds is None or not theirs.count():
+            return
+        with cython.critical_section(self):
+            try:
+                self.fit(theirs.kinds)
+            except InputError as error:
+                raise InputError(f"other: {error}", argument="other") from None
+            for slot in range(theirs.table.slots()):
+                ours = self.table.find_of(theirs.table, slot, False) if theirs.lives(slot) else -1
+                if 0 <= ours < self.ledger.size:
+                    cell, our_cell = slot, ours
+                    p, q = self.ledger.page_of(&our_cell), theirs.ledger.page_of(&cell)
+                    full = cell_overflow(p, our_cell, q, cell, sign, MOST)
+                    if full >= 0:
+                        raise InputError(
+                            f"{NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other"
+                        )
+            self.take_in(theirs, sign)
+            if sign < 0 and 2 * self.count() < self.table.slots() - 1:  # lets go of groups that are 0
+                theirs = self.copy()
+                self.kinds, self.table, self.ledger = theirs.kinds, theirs.table, theirs.ledger
+
+    cdef int take_in(self, Groups other, int sign) except -1:
+        cdef Py_ssize_t slot, cell, ours
+        cdef page* p
+        for slot in range(other.table.slots()):
+            if not other.lives(slot):
+                continue
+            ours = self.table.find_of(other.table, slot, True)
+            if ours >= self.ledger.size:
+                self.ledger.grow(self.table.slots())
+            cell = slot
+            p = self.ledger.page_of(&ours)
+            if cell_merge(p, ours, other.ledger.page_of(&cell), cell, sign) < 0:
+                raise MemoryError
+        return 0
+
+    cdef bint lives(self, Py_ssize_t slot) noexcept:
+        cdef Py_ssize_t cell = slot
+        if slot >= self.ledger.size:
+            return False
+        cdef page* p = self.ledger.page_of(&cell)
+        return not cell_is_zero(p, cell)
+
+    def copy(self) -> Groups:
+        cdef Groups new = Groups()
+        with cython.critical_section(self):
+            if self.kinds is not None:
+                new.fit(self.kinds)
+                new.take_in(self, 1)
+        return new
+
+    # ---- reading ----
+
+    cpdef Py_ssize_t count(self) except -1:
+        """How many groups there are."""
+        cdef Py_ssize_t slot, count = 0
+        for slot in range(self.table.slots()):
+            count += self.lives(slot)
+        return count
+
+    def cell(self, bytes key not None) -> Ledger | None:
+        """A ledger of one cell, that of a key given as its bytes; None if there is no such group."""
+        cdef Ledger found = Ledger(1)
+        with cython.critical_section(self):
+            slot = self.table.find(key, False)
+            if slot < 0 or not self.lives(slot):
+                return None
+            self.pour(slot, found, 0)
+        return found
+
+    def total(self) -> Ledger:
+        """A ledger of one cell, the sum of all groups."""
+        cdef Ledger found = Ledger(1)
+        cdef Py_ssize_t slot
+        with cython.critical_section(self):
+            for slot in range(self.ledger.size):
+                self.pour(slot, found, 0)
+        return found
+
+    cdef int pour(self, Py_ssize_t slot, Ledger ledger, Py_ssize_t cell) except -1:
+        """Adds a group's cell to one of another ledger."""
+        cdef page* p = self.ledger.page_of(&slot)
+        cdef page* q = ledger.page_of(&cell)
+        if cell_merge(q, cell, p, slot, 1) < 0:
+            raise MemoryError
+        return 0
+
+    def sorted(self) -> tuple[list[bytes], Ledger]:
+        """The keys of all groups, as bytes in ascending order, and a ledger of their cells."""
+        cdef Py_ssize_t slot, place = 0
+        with cython.critical_section(self):
+            found = [(self.table.key(slot), slot) for slot in range(self.table.slots()) if self.lives(slot)]
+            found.sort()
+            ledger = Ledger(len(found), True)
+            for _, slot in found:
+                self.pour(slot, ledger, place)
+                place += 1
+        return [key for key, _ in found], ledger
+
+    # ---- bytes ----
+
+    def parts(self) -> dict[str, bytes]:
+        """The bytes of all groups, if there are any."""
+        cdef Ledger ledger
+        cdef Py_ssize_t size, cell, number
+        cdef page* p
+        cdef uint8_t* out
+        cdef bytes key
+        kinds = self.kinds
+        keys, ledger = self.sorted()
+        if not keys:
+            return {}
+        head = bytes([len(kinds)]) + bytes(KINDS.index(kind) for kind in seen(kinds, keys))
+        size = len(head) + 8
+        for number in range(ledger.size):
+            cell = number
+            key = keys[number]
+            p = ledger.page_of(&cell)
+            size += PyBytes_GET_SIZE(key) + <Py_ssize_t>cell_write(p, cell, NULL)
+        cdef bytes found = PyBytes_FromStringAndSize(NULL, size)
+        out = <uint8_t*>PyBytes_AS_STRING(found)
+        memcpy(out, PyBytes_AS_STRING(head), len(head))
+        out = put_u64(out + <Py_ssize_t>len(head), ledger.size)
+        for number in range(ledger.size):
+            cell = number
+            key = keys[number]
+            memcpy(out, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+            p = ledger.page_of(&cell)
+            out += PyBytes_GET_SIZE(key)
+            out += cell_write(p, cell, out)
+        return {"groups": found}
+
+    @staticmethod
+    def from_parts(dict parts) -> Groups:
+        """The groups whose ``parts()`` these are; ValueError if they make no sense."""
+        cdef Groups new = Groups()
+        cdef Py_ssize_t at, end, size, slot, i
+        cdef bytes data
+        if not parts:
+            return new
+        if set(parts) != {"groups"}:
+            raise ValueError(f"it has parts {sorted(parts)}")
+        data = parts["groups"]
+        cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(data)
+        size = PyBytes_GET_SIZE(data)
+        at = 1 + data[0] + 8
+        if at > size or not data[0]:
+            raise ValueError("its groups are cut short")
+        kinds = tuple(KINDS[code] for code in data[1:1 + data[0]])
+        new.fit(kinds)
+        for i in range(<Py_ssize_t>min(get_u64(start + at - 8), <uint64_t>size)):
+            end = key_end(start, at, size, kinds)
+            slot = new.table.find(data[at:end], True)
+            if slot >= new.ledger.size:
+                new.ledger.grow(slot + 1)
+            if new.lives(slot):
+                raise ValueError("it has a key twice")
+            at = end + new.ledger.read_cell(slot, start + end, size - end, size)
+        if at != size:
+            raise ValueError("its groups end before its bytes do")
+        return new
+
+
+cdef Py_ssize_t key_end(const uint8_t* data, Py_ssize_t at, Py_ssize_t size, tuple kinds) except -1:
+    """Where a key that begins at `at` ends."""
+    cdef Py_ssize_t length
+    for kind in kinds:
+        if at >= size or data[at] > 1:
+            raise ValueError("a key is cut short")
+        at += 1
+        if data[at - 1] == 0:
+            continue
+        if kind is None:
+            raise ValueError("a key has a part of no kind")
+        length = 8
+        if kind not in INTEGERS:
+            if size - at < 4:
+                raise ValueError("a key is cut short")
+            length = <Py_ssize_t>data[at] << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
+            at += 4
+        if size - at < length:
+            raise ValueError("a key is cut short")
+        if kind == "str":
+            (<const char*>data)[at:at + length].decode("utf-8")
+        at += length
+    return at
+
+
+def seen(tuple kinds, list keys) -> tuple:
+    """The kinds, None for parts that are null in all keys."""
+    found = [None] * len(kinds)
+    cdef bytes key
+    cdef Py_ssize_t at
+    for key in keys:
+        if None not in found:
+            break
+        at = 0
+        for i, kind in enumerate(kinds):
+            if key[at]:
+                found[i] = kind
+                at = key_end(<const uint8_t*>PyBytes_AS_STRING(key), at, PyBytes_GET_SIZE(key), (kind,))
+            else:
+                at += 1
+    return tuple(found)
+
+
+# ---- keys of a chunk ----
+
+
+def distinct(const uint8_t[:, ::1] rows):
+    """Numbers each row by the rows that are new: (numbers, where each was new)."""
+    cdef Py_ssize_t i, found
+    cdef Py_ssize_t size = rows.shape[1]
+    cdef Table table = Table(False)
+    codes, first = np.empty(rows.shape[0], dtype=np.int64), []
+    cdef int64_t[::1] code = codes
+    if size > <Py_ssize_t>0xFFFFFFF0:
+        raise MemoryError
+    for i in range(rows.shape[0]):
+        found = slot_at(keys_find(
+            &table.held, hash_bytes(&rows[i, 0], size, SEED), 0, &rows[i, 0], <uint32_t>size, True
+        )) - 1
+        if found == <Py_ssize_t>len(first):
+            first.append(i)
+        code[i] = found
+    return codes, np.array(first, dtype=np.int64)
+
+
+def buckets_of_integers(const int64_t[::1] integers):
+    """The bucket of each cluster, given as integers."""
+    found = np.empty(integers.shape[0], dtype=np.uint8)
+    cdef uint8_t[::1] bucket = found
+    cdef Py_ssize_t i
+    for i in range(integers.shape[0]):
+        bucket[i] = <uint8_t>(mix64(<uint64_t>integers[i]) >> 56)
+    return found
+
+
+def bucket_of(bytes key, bint integer) -> int:
+    """The bucket of a cluster, given as a key's bytes."""
+    cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(key)
+    if integer:
+        return mix64(big_endian(data + 1) ^ TOP) >> 56
+    return hash_bytes(data, PyBytes_GET_SIZE(key), 0) >> 56

@@ -1,0 +1,342 @@
+"""The judge of keys: what ``by`` and ``cluster`` hold, as columns of integers, or of codes and what they stand for.
+
+A key is an integer, a bool, a string, bytes, a datetime, or None where there is none; or a tuple of
+such parts. A column holds one for each sample: any array or list, a pandas categorical, an Arrow
+dictionary; a tuple is one of several columns.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamce import inputs
+from streamce.core import groups
+from streamce.errors import InputError
+from streamce.inputs import Array
+
+HOLDS = "integers, strings, bytes, datetimes, or a tuple of such columns"
+EPOCH = dt.datetime(1970, 1, 1)
+MICROSECOND = dt.timedelta(microseconds=1)
+# What datetime can hold, in microseconds.
+EARLIEST, LATEST = ((limit - EPOCH) // MICROSECOND for limit in (dt.datetime.min, dt.datetime.max))
+TOP = 1 << 63
+# The kind of a value by its type; that of others by what they are derived from.
+KINDS: dict[type, str] = {int: "int", bool: "bool", str: "str", bytes: "bytes", dt.datetime: "datetime"}
+BASES: tuple[tuple[type, str], ...] = (
+    (np.bool_, "bool"),
+    (np.integer, "int"),
+    (np.datetime64, "datetime"),
+    (dt.date, "datetime"),  # and dt.datetime, pandas.Timestamp
+    (int, "int"),
+    (str, "str"),
+    (bytes, "bytes"),
+)
+NULLS = ("NAType", "NaTType")  # of pandas
+
+
+@dataclass(frozen=True)
+class Column:
+    """A part of the keys of some samples: ``integers``, or ``codes``, places in ``distinct``, values
+    that may be None. ``kind`` is None where all are."""
+
+    kind: str | None
+    size: int
+    integers: Array | None = None
+    codes: Array | None = None
+    distinct: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of some samples: ``integers``, or ``codes``, places in ``distinct``, which are bytes."""
+
+    kinds: tuple[str | None, ...]
+    size: int
+    integers: Array | None
+    codes: Array | None
+    distinct: list[bytes]
+
+
+def columns(source: Any, name: str = "by") -> list[Column]:
+    """The columns of an argument: one, or those of a tuple."""
+    if not isinstance(source, tuple):
+        return [column(source, name)]
+    if not source:
+        raise inputs.fault(name, "is an empty tuple", HOLDS)
+    return [column(part, f"{name}[{i}]") for i, part in enumerate(source)]
+
+
+def joined(parts: Sequence[Column], name: str = "by") -> Keys:
+    """Keys of the columns side by side."""
+    kinds, size = tuple(part.kind for part in parts), parts[0].size
+    for i, part in enumerate(parts):
+        if part.size != size:
+            found = f"has length {part.size} and the column before it {size}"
+            raise inputs.fault(f"{name}[{i}]", found, "columns of one length", value=part.size)
+    if len(parts) == 1 and parts[0].integers is not None:
+        return Keys(kinds, size, parts[0].integers, None, [])
+    coded = [_coded(part) for part in parts]
+    codes: Array = coded[0][0]
+    places: list[Any] = [range(len(coded[0][1]))]
+    if len(parts) > 1:
+        codes, first = groups.distinct(_rows(np.stack([of for of, _ in coded], axis=1)))
+        places = [of[first] for of, _ in coded]
+    encoded = [[encode(kind, value) for value in values] for kind, (_, values) in zip(kinds, coded, strict=True)]
+    whole = zip(*([of[i] for i in at] for of, at in zip(encoded, places, strict=True)), strict=True)
+    return Keys(kinds, size, None, codes, [b"".join(key) for key in whole])
+
+
+def _coded(part: Column) -> tuple[Array, Sequence[Any]]:
+    """A column as codes, and the values that they stand for."""
+    if part.integers is None:
+        assert part.codes is not None
+        return part.codes, part.distinct
+    codes, first = groups.distinct(_rows(part.integers))
+    return codes, part.integers[first].tolist()
+
+
+def _rows(array: Array) -> Array:
+    """The bytes of each entry of the first axis."""
+    array = np.ascontiguousarray(array)
+    return array.view(np.uint8).reshape(len(array), -1)
+
+
+def buckets(source: Any) -> Array:
+    """The bucket of each cluster, the same on every machine."""
+    found = joined(columns(source, "cluster"), "cluster")
+    if found.integers is not None:
+        return groups.buckets_of_integers(found.integers)
+    if None in found.kinds or (b"\0" * len(found.kinds)) in found.distinct:
+        nobody = found.distinct.index(b"\0" * len(found.kinds)) if found.distinct else 0
+        index = (int(np.argmax(found.codes == nobody)),)
+        raise inputs.fault("cluster", "is None", "the id of a cluster", index=index)
+    integer = len(found.kinds) == 1 and found.kinds[0] in groups.INTEGERS
+    of = [groups.bucket_of(key, integer) for key in found.distinct]
+    return np.array(of, dtype=np.uint8)[found.codes]
+
+
+# ---- columns ----
+
+
+def column(source: Any, name: str) -> Column:
+    """One column of keys."""
+    if isinstance(source, (str, bytes, int, np.generic, dt.date)) or source is None:
+        return _objects([source], name)
+    if hasattr(source, "dictionary_encode") and hasattr(source, "type"):
+        return _arrow(source, name)
+    categories = getattr(source, "cat", source) if str(getattr(source, "dtype", "")) == "category" else None
+    if categories is not None:
+        codes = np.asarray(categories.codes, dtype=np.int64)
+        return _picked(codes, _objects(list(categories.categories), name))
+    if hasattr(source, "to_arrow") and not hasattr(source, "__array__"):
+        return _arrow(source.to_arrow(), name)
+    if isinstance(source, (list, range)):
+        return _objects(list(source), name)
+    if str(getattr(source, "dtype", "")) in ("str", "string", "String"):
+        return _objects(source.tolist() if hasattr(source, "tolist") else source.to_list(), name)
+    try:
+        found = np.asarray(source)
+    except Exception as error:  # whatever a stranger's __array__ raises
+        raise inputs.fault(name, f"is a {type(source).__name__}", HOLDS) from error
+    return _array(found, name)
+
+
+def _array(found: Array, name: str) -> Column:
+    if found.ndim == 0:
+        return _objects([found[()]], name)
+    if found.ndim != 1:
+        raise inputs.fault(name, f"has shape {found.shape}", "one key per sample", value=found.shape)
+    kind = found.dtype.kind
+    if kind == "b":
+        return Column("bool", len(found), np.ascontiguousarray(found, dtype=np.int64))
+    if kind in "iu":
+        if kind == "u" and found.dtype.itemsize == 8 and (found >= TOP).any():
+            index = inputs.first(found >= TOP)
+            hint = "; as keys.view('int64') has them"
+            raise inputs.fault(
+                name, f"is {found[index]}", "integers that fit int64", hint=hint, index=index, value=found[index]
+            )
+        return Column("int", len(found), np.ascontiguousarray(found, dtype=np.int64))
+    if kind == "M":
+        return _datetimes(found, name)
+    if kind in "SU":
+        if not found.dtype.itemsize:  # strings that are all empty
+            return _objects(found.tolist(), name)
+        codes, first = groups.distinct(_rows(found))
+        return _picked(codes, _objects(found[first].tolist(), name))
+    if kind in "OT":
+        return _objects(found.tolist(), name)
+    raise inputs.fault(name, f"has dtype {found.dtype}", HOLDS)
+
+
+def _datetimes(found: Array, name: str) -> Column:
+    """Microseconds; NaT is no key."""
+    null = np.isnat(found)
+    if np.datetime_data(found.dtype)[0] == "generic":
+        raise inputs.fault(name, f"has dtype {found.dtype}", HOLDS)
+    micro = found.astype("datetime64[us]")
+    ticks = micro.view(np.int64)
+    # What is too far for microseconds wraps around on the way, and comes back as something else.
+    for wrong, expected in (
+        ((micro.astype(found.dtype) != found) & ~null, "whole microseconds, from year 1 to 9999"),
+        (((ticks < EARLIEST) | (ticks > LATEST)) & ~null, "years from 1 to 9999"),
+    ):
+        if wrong.any():
+            index = inputs.first(wrong)
+            raise inputs.fault(name, f"is {found[index]}", expected, index=index, value=found[index])
+    if not null.any():
+        return Column("datetime", len(found), np.ascontiguousarray(ticks))
+    return _objects([None if none else tick for none, tick in zip(null, ticks.tolist(), strict=True)], name, "datetime")
+
+
+def _arrow(source: Any, name: str) -> Column:
+    """An Arrow array, or a chunked one."""
+    if hasattr(source, "combine_chunks"):
+        source = source.combine_chunks()
+        if hasattr(source, "chunks"):  # none, or several that cannot be one
+            return _objects(source.to_pylist(), name)
+    kind = str(source.type)
+    if source.null_count == 0 and not kind.startswith("dictionary"):
+        if kind.startswith(("int", "uint")):
+            return _array(source.to_numpy(), name)
+        if kind == "bool":
+            return _array(source.to_numpy(zero_copy_only=False), name)
+        if kind.startswith("timestamp"):
+            return _datetimes(source.to_numpy(zero_copy_only=False), name)
+    coded = source if kind.startswith("dictionary") else source.dictionary_encode()
+    if not hasattr(coded, "dictionary"):
+        raise inputs.fault(name, f"holds {kind}", HOLDS)
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return _picked(codes, _objects(coded.dictionary.to_pylist(), name))
+
+
+def _picked(codes: Array, values: Column) -> Column:
+    """The values at some places; none at -1, where there is none."""
+    codes = np.ascontiguousarray(codes, dtype=np.int64)
+    if values.codes is None:
+        assert values.integers is not None
+        listed = values.integers.tolist()
+    else:  # the values themselves may repeat or be None
+        listed, codes = list(values.distinct), np.append(values.codes, -1)[codes]
+    if (codes < 0).any():
+        codes = np.where(codes < 0, len(listed), codes)
+        listed = [*listed, None]
+    return Column(values.kind, len(codes), None, codes, listed)
+
+
+def _objects(values: list[Any], name: str, kind: str | None = None) -> Column:
+    """Python objects, all of one kind, or None."""
+    null = False
+    found: dict[type, str] = {}
+    for type_ in set(map(type, values)):
+        of = _kind(type_)
+        if of is None:
+            _only_null(values, type_, name)
+            null = True
+        else:
+            found[type_] = kind or of
+    kinds = sorted(set(found.values()))
+    if len(kinds) > 1:
+        other = next(i for i, value in enumerate(values) if found.get(type(value), kinds[0]) != kinds[0])
+        raise inputs.fault(
+            name, f"is {inputs.show(values[other])}", f"keys of one kind, such as {kinds[0]}", index=(other,)
+        )
+    one = kinds[0] if kinds else None
+    if one == "datetime" and kind is None:
+        values = [None if _null(value) else _ticks(value, name, i) for i, value in enumerate(values)]
+    null = null or (one == "datetime" and None in values)
+    if null:
+        values = [None if _null(value) else value for value in values]
+    elif one in groups.INTEGERS:
+        try:
+            return Column(one, len(values), np.array(values, dtype=np.int64))
+        except OverflowError:
+            wrong = next(i for i, value in enumerate(values) if not -TOP <= value < TOP)
+            raise inputs.fault(
+                name, f"is {inputs.show(values[wrong])}", "integers that fit int64", index=(wrong,)
+            ) from None
+    places: dict[Any, int] = {}
+    codes = np.array([places.setdefault(value, len(places)) for value in values], dtype=np.int64)
+    return Column(one, len(values), None, codes, list(places))
+
+
+def _kind(type_: type) -> str | None:
+    """The kind of a type's values, or None if it has none."""
+    if type_ in KINDS:
+        return KINDS[type_]
+    if type_.__name__ in NULLS:
+        return None
+    return next((kind for base, kind in BASES if issubclass(type_, base)), None)
+
+
+def _only_null(values: list[Any], type_: type, name: str) -> None:
+    for i, value in enumerate(values):
+        if type(value) is type_ and not _null(value):
+            raise inputs.fault(name, f"is {inputs.show(value)}", HOLDS, index=(i,), value=value)
+
+
+def _null(value: Any) -> bool:
+    """Whether this is what some library puts where there is no value."""
+    if value is None:
+        return True
+    if isinstance(value, (float, np.floating, np.datetime64)):
+        return bool(value != value)
+    return type(value).__name__ in NULLS
+
+
+def _ticks(value: Any, name: str, i: int) -> int:
+    """Microseconds since 1970, in UTC where a time zone is given."""
+    if isinstance(value, np.datetime64):
+        return int(_datetimes(np.array([value]), name).integers[0])
+    if not isinstance(value, dt.datetime):
+        value = dt.datetime(value.year, value.month, value.day)
+    if getattr(value, "nanosecond", 0):  # of pandas
+        raise inputs.fault(name, f"is {value}", "whole microseconds", index=(i,), value=value)
+    if value.tzinfo is not None:
+        value = value.astimezone(dt.UTC).replace(tzinfo=None)
+    return (value - EPOCH) // MICROSECOND
+
+
+# ---- as bytes ----
+
+
+def encode(kind: str | None, value: Any) -> bytes:
+    """A part of a key as state files have it."""
+    if value is None:
+        return b"\0"
+    if kind in groups.INTEGERS:
+        return b"\1" + (int(value) + TOP).to_bytes(8, "big")
+    try:
+        data = value.encode() if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        raise InputError(f"by is {inputs.show(value)}: expected text that UTF-8 can hold", argument="by") from None
+    return b"\1" + len(data).to_bytes(4, "big") + data
+
+
+def decode(kinds: Sequence[str | None], key: bytes) -> Any:
+    """A key from its bytes: a value, or a tuple of several."""
+    at, parts = 0, []
+    for kind in kinds:
+        here, at = key[at], at + 1
+        if not here:
+            parts.append(None)
+        elif kind in groups.INTEGERS:
+            parts.append(_value(kind, int.from_bytes(key[at : at + 8], "big") - TOP))
+            at += 8
+        else:
+            length = int.from_bytes(key[at : at + 4], "big")
+            data = key[at + 4 : at + 4 + length]
+            parts.append(data.decode() if kind == "str" else data)
+            at += 4 + length
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _value(kind: str | None, integer: int) -> Any:
+    if kind == "datetime":
+        return EPOCH + integer * MICROSECOND
+    return bool(integer) if kind == "bool" else integer

@@ -1,0 +1,83 @@
+"""Periods of time: the bucket that a moment falls in."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+import numpy as np
+
+from streamce import inputs
+from streamce.keys import EARLIEST, LATEST, MICROSECOND, Column, column
+
+UNITS = {
+    "us": 1, "ms": 1000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000,
+    "d": 86_400_000_000, "w": 604_800_000_000,
+}  # fmt: skip
+EXPECTED = f"a timedelta, or a number and one of {', '.join(UNITS)}, such as '15min'"
+# Buckets begin at the start of 1970, in UTC, but those of whole weeks on a Monday.
+MONDAY = -3 * UNITS["d"]
+
+
+def microseconds(period: Any) -> int:
+    """A period as microseconds; InputError for what is none."""
+    found: Any = None
+    if isinstance(period, dt.timedelta):
+        found = period // MICROSECOND
+    elif isinstance(period, np.timedelta64) and not np.isnat(period):
+        found = period.astype("timedelta64[us]").astype(int).item()
+    elif isinstance(period, str) and (match := re.fullmatch(r"(\d{0,9})\s*([a-z]+)", period.strip())):
+        found = int(match[1] or 1) * UNITS.get(match[2], 0)
+    if found is None or not 0 < found <= LATEST:
+        raise inputs.fault("period", f"is {inputs.show(period)}", EXPECTED, value=period)
+    return int(found)
+
+
+def show(period: int) -> str:
+    """A period in its largest unit."""
+    unit = max((unit for unit in UNITS if period % UNITS[unit] == 0), key=UNITS.__getitem__)
+    return f"{period // UNITS[unit]}{unit}"
+
+
+def starts(times: Any, period: int) -> Column:
+    """When the bucket of each moment begins. Numbers are seconds since 1970, as ``time.time()`` has them."""
+    found = _seconds(times)
+    if found is None:
+        found = column(times, "by_time")
+    if found.kind not in ("datetime", None):
+        raise inputs.fault("by_time", f"holds keys of kind {found.kind}", "datetimes, or seconds since 1970")
+    if found.integers is not None:
+        return Column("datetime", found.size, _floor(found.integers, period))
+    listed = [None if tick is None else int(_floor(np.array([tick]), period)[0]) for tick in found.distinct]
+    places: dict[Any, int] = {}
+    again = np.array([places.setdefault(tick, len(places)) for tick in listed], dtype=np.int64)
+    assert found.codes is not None
+    return Column("datetime", found.size, None, again[found.codes], list(places))
+
+
+def _floor(ticks: inputs.Array, period: int) -> inputs.Array:
+    origin = MONDAY if period % UNITS["w"] == 0 else 0
+    floored: inputs.Array = (ticks - origin) // period * period + origin
+    return np.maximum(floored, EARLIEST)
+
+
+def _seconds(times: Any) -> Column | None:
+    """Numbers as microseconds, or None for what is not numbers."""
+    if isinstance(times, (str, bytes, dt.date, np.datetime64)) or hasattr(times, "dictionary_encode"):
+        return None
+    try:
+        found = np.atleast_1d(np.asarray(times))
+    except Exception:  # whatever a stranger's __array__ raises: the column's judge explains
+        return None
+    if found.dtype.kind not in "iuf" or found.ndim != 1:
+        return None
+    wrong = ~((found * 1e6 >= EARLIEST) & (found * 1e6 <= LATEST))
+    if wrong.any():
+        index = inputs.first(wrong)
+        raise inputs.fault(
+            "by_time", f"is {found[index]}", "seconds since 1970, in the years 1 to 9999", index=index, value=found[index]
+        )
+    if found.dtype.kind == "f":
+        return Column("datetime", len(found), np.rint(found.astype(np.float64) * 1e6).astype(np.int64))
+    return Column("datetime", len(found), found.astype(np.int64) * 1_000_000)

@@ -1,0 +1,301 @@
+"""A metric per group: by class, user, document, region, hour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from streamce import inputs, keys, periods, summary
+from streamce.additive import Additive
+from streamce.core.blocks import Samples
+from streamce.core.groups import Groups
+from streamce.core.ledger import State
+from streamce.errors import InputError
+from streamce.metrics.base import Metric
+
+if TYPE_CHECKING:
+    from streamce.state import Header
+    from streamce.summary import Summary
+
+Key = Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over groups.
+
+    Attributes
+    ----------
+    value : float
+        The mean of the groups' values, in nats.
+    interval : tuple of float
+        Its confidence interval at ``level``.
+    level : float
+        Confidence level of ``interval``.
+    stderr : float
+        Its standard error, nan for fewer than two groups.
+    groups : int
+        Groups that have a value.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    level: float
+    stderr: float
+    groups: int
+
+
+class Grouped(Additive):
+    """One metric for each group of samples; groups come as they are met.
+
+    Parameters
+    ----------
+    metric : Metric
+        An empty metric, whose options hold for every group.
+    period : timedelta or str, optional
+        Length of the buckets of ``by_time``: a number and one of us, ms, s, min, h, d, w.
+
+    Notes
+    -----
+    A key is an integer, a bool, a string, bytes, a datetime (its bucket, with ``by_time``), None
+    where there is none, or a tuple of these. All keys are of one kind. Datetimes with a time zone
+    count in UTC; buckets of whole weeks begin on a Monday.
+
+    Like any metric this is an element of a commutative group: it adds up across workers, and what
+    was added can be taken away. Groups in which nothing is left do not exist.
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> users = ce.Grouped(ce.BinaryCrossEntropy())
+    >>> users = users.update([0.9, 0.2, 0.6, 0.5], [1, 0, 0, 1], by=["ann", "bob", "ann", "ann"])
+    >>> users.compute()
+    {'ann': 0.56826..., 'bob': 0.22314...}
+    >>> users["ann"].summary().count
+    3
+    >>> [key for key, _ in users.worst(1)]
+    ['ann']
+    """
+
+    __slots__ = ("_metric", "_period")
+    _state: Groups
+
+    def __init__(self, metric: Metric, *, period: Any = None) -> None:
+        if not isinstance(metric, Metric):
+            raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
+        for option in ("per_class", "per_label"):
+            if metric.options.get(option):
+                raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
+        if metric._state.parts():
+            raise inputs.fault("metric", "has samples already", "an empty one, for its options alone")
+        self._metric = metric._empty()
+        self._period = None if period is None else periods.microseconds(period)
+        self._state = Groups()
+
+    @property
+    def metric(self) -> Metric:
+        """An empty metric of the options that hold for every group."""
+        return self._metric._empty()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options."""
+        return {"metric": self.metric, "period": None if self._period is None else periods.show(self._period)}
+
+    def _arguments(self) -> dict[str, Any]:
+        return self.options
+
+    def _of_the_loss(self) -> dict[str, Any]:
+        return {"metric": self._metric._header(), "period": self._period}
+
+    @classmethod
+    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+        period = options["period"]
+        if not (period is None or type(period) is int):
+            raise ValueError(f"it has a period {period!r}")
+        return cls(made(options["metric"]), period=None if period is None else f"{period}us")
+
+    def _fits(self, header: Header) -> None:
+        if header["metric"] == type(self).__name__:
+            self._metric._fits(header["options"]["metric"])  # names the option of the metric that differs
+        super()._fits(header)
+
+    def _take(self, parts: dict[str, bytes]) -> None:
+        self._state = Groups.from_parts(parts)
+
+    # ---- adding ----
+
+    def update(self, preds: Any, target: Any = None, *, by: Any = None, by_time: Any = None, weight: Any = None) -> Self:
+        """Add a chunk, each sample to its group.
+
+        Parameters
+        ----------
+        preds, target, weight
+            As the metric's ``update`` takes them.
+        by : array, or tuple of arrays
+            The key of each sample (entry of the first axis): integers, bools, strings, bytes or
+            datetimes in an array, list, pandas categorical or Arrow dictionary; or several such
+            columns. Missing keys (None, NaT, null) are a group of their own, None.
+        by_time : array of datetimes, or of seconds since 1970, optional
+            The moment of each sample; its key, or the last part of it, is when its period began.
+
+        Raises
+        ------
+        InputError
+            If the metric does not take the chunk, or the keys are of another length or kind. Nothing
+            of the chunk is counted then.
+        """
+        found = self._keys(by, by_time)
+        samples = Samples()
+        self._metric._pipeline.update(State(), preds, target, weight, samples=samples)
+        self._add(found, samples)
+        return self
+
+    def _update(self, preds: Any, target: Any, weight: Any, null: Any, by: Any, by_time: Any) -> None:
+        """As ``update``, with a mask of the losses in which an input is null."""
+        found = self._keys(by, by_time)
+        samples = Samples()
+        self._metric._pipeline.update(State(), preds, target, weight, null, samples=samples)
+        self._add(found, samples)
+
+    def _keys(self, by: Any, by_time: Any) -> keys.Keys:
+        parts = keys.columns(by) if by is not None else []
+        if by_time is not None:
+            if self._period is None:
+                raise inputs.fault("by_time", "is given", "Grouped(metric, period=...), such as period='1h'")
+            parts.append(periods.starts(by_time, self._period))
+        if not parts:
+            raise inputs.fault("by", "is missing", "a key for each sample" + " or by_time" * bool(self._period))
+        return keys.joined(parts)
+
+    def _add(self, found: keys.Keys, samples: Samples) -> None:
+        if found.size != samples.samples:
+            raise inputs.key_length("by", found.size, samples.samples)
+        if found.size:
+            self._state.add(samples, found.kinds, found.integers, found.codes, found.distinct)
+
+    # ---- reading ----
+
+    def __len__(self) -> int:
+        return self._state.count()
+
+    def __bool__(self) -> bool:
+        return True  # an empty one is still a metric
+
+    def __getitem__(self, key: Key) -> Metric:
+        """The metric of one group, with a copy of its state; KeyError if there is none."""
+        kinds = self._state.kinds
+        parts = key if isinstance(key, tuple) else (key,)
+        ledger = None
+        if kinds is not None and len(parts) == len(kinds):
+            try:
+                found = keys.joined(keys.columns(tuple(parts)))
+            except InputError:
+                raise KeyError(key) from None
+            fits = all(None in (one, other) or one == other for one, other in zip(found.kinds, kinds, strict=True))
+            data = found.distinct[0] if found.integers is None else keys.encode(found.kinds[0], found.integers[0])
+            ledger = self._state.cell(data) if fits else None
+        if ledger is None:
+            raise KeyError(key)
+        metric = self._metric._empty()
+        metric._state = State(ledger)
+        return metric
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            self[key]
+        except KeyError:
+            return False
+        return True
+
+    def __iter__(self) -> Any:
+        return iter(self.keys())
+
+    def _sorted(self) -> tuple[list[Any], Any]:
+        """The keys in order, and a ledger of their cells."""
+        state = self._state.copy()
+        found, ledger = state.sorted()
+        return [keys.decode(state.kinds or (), key) for key in found], ledger
+
+    def keys(self) -> list[Any]:
+        """The keys of all groups, in order."""
+        return self._sorted()[0]
+
+    def compute(self) -> dict[Any, float]:
+        """The mean loss of each group in nats, by key, in the order of the keys."""
+        found, ledger = self._sorted()
+        return dict(zip(found, summary.means(ledger), strict=True))
+
+    def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Summary]:
+        """The summary of each group, by key; see the metric's ``summary``."""
+        found, ledger = self._sorted()
+        return {
+            key: summary.summarise(ledger, cell, level=level, anytime=anytime) for cell, key in enumerate(found)
+        }
+
+    def micro(self, level: float = 0.95, anytime: bool = False) -> Summary:
+        """The summary of all samples together, whatever their groups."""
+        return summary.summarise(self._state.total(), level=level, anytime=anytime)
+
+    def macro(self, level: float = 0.95) -> Estimate:
+        """The mean of the groups' values, each group counting the same.
+
+        Its interval takes the groups for a random sample of all there could be (Student's t).
+        Groups without a value, in which all is ignored, do not count.
+        """
+        values = [value for value in summary.means(self._sorted()[1]) if not math.isnan(value)]
+        return Estimate(*summary.mean_of(values, level), groups=len(values))
+
+    def worst(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
+        """The k groups of the largest mean loss, the worst first, with their summaries."""
+        return self._extreme(k, -1, level, anytime)
+
+    def best(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
+        """The k groups of the smallest mean loss, the best first, with their summaries."""
+        return self._extreme(k, 1, level, anytime)
+
+    def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Summary]]:
+        if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 0:
+            raise inputs.fault("k", f"is {inputs.show(k)}", "a whole number of groups", value=k)
+        found, ledger = self._sorted()
+        values = summary.means(ledger)
+        order = sorted(range(len(found)), key=lambda cell: (math.isnan(values[cell]), sign * values[cell]))
+        return [
+            (found[cell], summary.summarise(ledger, cell, level=level, anytime=anytime)) for cell in order[: int(k)]
+        ]
+
+    def to_table(self, level: float = 0.95, anytime: bool = False) -> dict[str, Any]:
+        """Columns as arrays, a row per group: what pandas, polars and Arrow make a table of.
+
+        ``key`` (or ``key_0``, ``key_1``, ... of keys with several parts), ``value``, ``low``, ``high``,
+        ``stderr``, ``total``, ``weight``, ``count``, ``samples``, ``seen`` and the counters of a summary.
+        """
+        found, ledger = self._sorted()
+        kinds = self._state.kinds or (None,)
+        columns: dict[str, Any] = {}
+        for i, kind in enumerate(kinds):
+            part = [key[i] for key in found] if len(kinds) > 1 else found
+            columns["key" if len(kinds) == 1 else f"key_{i}"] = _array(part, kind)
+        summaries = [summary.summarise(ledger, cell, level=level, anytime=anytime) for cell in range(len(found))]
+        columns["value"] = np.array([each.value for each in summaries], dtype=np.float64)
+        columns["low"] = np.array([each.interval[0] for each in summaries], dtype=np.float64)
+        columns["high"] = np.array([each.interval[1] for each in summaries], dtype=np.float64)
+        for name in ("stderr", "total", "weight"):
+            columns[name] = np.array([getattr(each, name) for each in summaries], dtype=np.float64)
+        for name in summary.COUNTS:
+            columns[name] = np.array([getattr(each, name) for each in summaries], dtype=np.int64)
+        return columns
+
+
+def _array(part: list[Any], kind: str | None) -> Any:
+    """A part of the keys as an array; of objects where some are None."""
+    dtypes = {"int": np.int64, "bool": np.bool_, "datetime": "datetime64[us]"}
+    if None in part or kind not in dtypes:
+        found = np.empty(len(part), dtype=object)
+        found[:] = part
+        return found
+    return np.array(part, dtype=dtypes[kind])
