@@ -113,7 +113,7 @@ def sequence(level: float, samples: float, df: int) -> float:
     level : float
         Between 0 and 1.
     samples : float
-        How many independent samples tell as much as those that were seen.
+        How many independent samples of equal weight tell as much as those that were seen.
     df : int
         Degrees of freedom of the standard error.
 

@@ -210,15 +210,29 @@ def stderr(ledger: Ledger, cell: int = 0) -> float:
     return root(max(0, spread) * k * GRID, (k - 1) * d**4)
 
 
-def _clustered(columns: dict[str, dict[int, int]], samples: int) -> float:
-    """Standard error of the mean where only buckets, of whole clusters each, are independent."""
-    held, n, d = (columns.get(name, {}) for name in ("samples", "n", "d"))
-    if any(k < 0 for k in held.values()):
+def _uncertainty(ledger: Ledger, cell: int, buckets: Ledger | None) -> tuple[float, float, float, int]:
+    """Standard error, the independent units behind it, samples that would tell as much, buckets in use.
+
+    Unequal weights tell less: k of them count as (Σd)² / Σd² equal ones (Kish, Survey Sampling, 1965), and
+    so do unequal clusters. Samples in clusters tell less by the design effect, the ratio of the variances.
+    """
+    error, k, d = stderr(ledger, cell), ledger.integer("samples", cell), _weight(ledger, cell)
+    effective = min(float(k), quotient(d * d, (ledger.integer("dd", cell) + k * GRID) * GRID))
+    columns = buckets.columns() if buckets is not None else {}
+    if "samples" not in columns:
+        return error, effective, effective, 0
+    held = columns["samples"]
+    if any(number < 0 for number in held.values()):
         raise InputError("cluster: more was taken away of some than had been added", argument="cluster")
     # Samples without a cluster may depend on the others in any way, so that no error is known.
-    if sum(held.values()) != samples or not columns.keys().isdisjoint(("n+inf", "n-inf", "d+inf", "d-inf")):
-        return math.nan
-    return intervals.jackknife([(n.get(bucket, 0), d.get(bucket, 0) + k * GRID) for bucket, k in held.items()])
+    if sum(held.values()) != k or not columns.keys().isdisjoint(("n+inf", "n-inf", "d+inf", "d-inf")):
+        return math.nan, math.nan, math.nan, len(held)
+    n, excess = columns.get("n", {}), columns.get("d", {})
+    groups = [(n.get(bucket, 0), excess.get(bucket, 0) + number * GRID) for bucket, number in held.items()]
+    robust = intervals.jackknife(groups)
+    if error < robust:
+        effective *= (error / robust) ** 2
+    return robust, quotient(d * d, sum(d_g * d_g for _, d_g in groups)), effective, len(held)
 
 
 def summarise(
@@ -230,15 +244,11 @@ def summarise(
     if not isinstance(anytime, bool):
         raise InputError(f"anytime is {anytime!r}: expected True or False", argument="anytime", value=anytime)
     level = float(level)
-    middle, error, samples = mean(ledger, cell), stderr(ledger, cell), ledger.integer("samples", cell)
-    df, effective, groups = samples - 1, float(samples), 0
-    if buckets is not None and (groups := len((columns := buckets.columns()).get("samples", ()))):
-        alone, error = error, _clustered(columns, samples)
-        df = groups - 1
-        if alone < error:  # by the design effect: samples of one cluster tell less
-            effective *= (alone / error) ** 2
+    middle = mean(ledger, cell)
+    error, units, effective, groups = _uncertainty(ledger, cell, buckets)
     margin = error
     if error > 0:
+        df = max(1, round(units) - 1)
         margin *= intervals.sequence(level, effective, df) if anytime else intervals.student(level, df)
     low, high = interval = middle - margin, middle + margin
     total, weight = _infinite(ledger, cell, "n"), _infinite(ledger, cell, "d")
