@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=_positive, metavar="N", help="threads of the computation")
     add("--chunk-rows", type=_positive, metavar="N", help="rows read at a time; no result changes")
     add("--state", metavar="FILE", help="write the state here, to merge or show later")
+    _add_interval(add)
     add("--json", action="store_true", help="print one JSON object instead of a table")
 
     add = commands.add_parser("merge", help="add up states").add_argument
@@ -108,8 +109,21 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("show", help="print the result of a state").add_argument
     add("state", metavar="STATE")
+    _add_interval(add)
     add("--json", action="store_true", help="print one JSON object instead of a table")
     return top
+
+
+def _add_interval(add: Callable[..., Any]) -> None:
+    add("--level", type=_level, default=0.95, metavar="P", help="confidence level of intervals (default: 0.95)")
+    add("--anytime", action="store_true", help="intervals that hold however often one looks at a growing stream")
+
+
+def _level(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
 
 
 def _positive(text: str) -> int:
@@ -189,7 +203,7 @@ def evaluate(options: argparse.Namespace) -> int:
     classes = chooser.labels.classes if chooser.labels else options.classes
     try:
         if options.json:
-            _print_json(metric, {
+            _print_json(metric, options, {
                 "task": options.task,
                 "files": [source.name for source in sources],
                 "preds": chosen.preds,
@@ -204,7 +218,7 @@ def evaluate(options: argparse.Namespace) -> int:
         else:
             what = sources[0].name if len(sources) == 1 else f"{len(sources):,} files"
             print(f"{what}: {_many(rows, 'row')}, {options.task}, kind={options.kind}, {seconds:.2f} s")
-            print(metric.summary())
+            print(metric.summary(options.level, options.anytime))
             if isinstance(metric, ce.MultilabelCrossEntropy):
                 _print_labels(metric, classes or chosen.preds)
         if sys.stdout is not None:
@@ -318,9 +332,10 @@ def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> No
             print(f"{name:<{width}}{summary.mean:<10.6g} {summary.count:,}")
 
 
-def _print_json(metric: Metric, options: dict[str, Any]) -> None:
-    options = {"metric": type(metric).__name__, **metric.options, **options}
-    print(json.dumps(_finite({**metric.summary().to_dict(), "options": options}), allow_nan=False))
+def _print_json(metric: Metric, options: argparse.Namespace, read: dict[str, Any]) -> None:
+    summary = metric.summary(options.level, options.anytime).to_dict()
+    read = {"metric": type(metric).__name__, **metric.options, **read}
+    print(json.dumps(_finite({**summary, "options": read}), allow_nan=False))
 
 
 def _finite(value: Any) -> Any:
@@ -352,8 +367,8 @@ def merge(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     metric = ce.load(options.state)
     if options.json:
-        _print_json(metric, {})
+        _print_json(metric, options, {})
     else:
         print(f"{options.state}: {metric!r}")
-        print(metric.summary())
+        print(metric.summary(options.level, options.anytime))
     return 0

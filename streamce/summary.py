@@ -5,6 +5,8 @@ samples, the mean is R = Σn / Σd and its standard error that of a ratio estima
 Sampling Techniques, 1977, chapter 6):
 
     stderr² = k / (k - 1) · (Σn² - 2 R Σnd + R² Σd²) / (Σd)²
+
+Where samples were given clusters, it is that of a jackknife over buckets of clusters instead.
 """
 
 import math
@@ -12,9 +14,11 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any
 
+from streamce import intervals
 from streamce.core import kernels
 from streamce.core.ledger import Ledger
 from streamce.errors import InputError
+from streamce.exact import quotient, root
 
 GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 LN2 = 0.6931471805599453
@@ -30,11 +34,14 @@ class Summary:
     value : float
         The metric's value, as ``compute()`` returns it.
     interval : tuple of float
-        Confidence interval of ``value`` at ``level``, by the normal approximation.
+        Confidence interval of ``value`` at ``level``: Student's, or the asymptotic confidence sequence.
     level : float
-        Confidence level of ``interval``.
+        Confidence level of the intervals.
+    anytime : bool
+        Whether the intervals are a confidence sequence, which may be looked at again and again.
     mean, stderr : float
-        Mean loss and its standard error, in nats.
+        Mean loss and its standard error, in nats. The error is robust to clusters where they were
+        given; nan if they were given for some samples only.
     total, weight : float
         Sum of the weighted losses (nats), and of the weights.
     count : int
@@ -55,23 +62,29 @@ class Summary:
         Invalid losses left out by ``invalid="skip"``, the sum of the ``invalid_*`` counters.
     bits, perplexity : float
         The mean in bits, and e to the mean (inf where that overflows).
+    bits_interval, perplexity_interval : tuple of float
+        The intervals of those: both grow with the mean, so they are the images of its interval.
+    buckets : int
+        Hash buckets that the samples' clusters fall in, at most 256; 0 where no clusters were given.
+        Below 100 clusters it is about their number, since few of them share a bucket.
 
     Examples
     --------
     >>> import streamce as ce
-    >>> summary = ce.BinaryCrossEntropy().update([0.9, 0.2, 0.6], [1, 0, 1]).summary()
+    >>> summary = ce.BinaryCrossEntropy().update([0.9, 0.2, 0.6, 0.7] * 10, [1, 0, 1, 1] * 10).summary()
     >>> print(summary)
-    cross-entropy   0.279777 nats   95 % interval 0.0437495 to 0.515804
-                    0.403632 bits   standard error 0.120424
-    perplexity      1.32283
-    losses          3
+    cross-entropy   0.299001 nats   95 % interval 0.250029 to 0.347974
+                    0.431367 bits   standard error 0.0242115
+    perplexity      1.34851         95 % interval 1.28406 to 1.41619
+    losses          40
     >>> summary.to_dict()["count"]
-    3
+    40
     """
 
     value: float
     interval: tuple[float, float]
     level: float
+    anytime: bool
     mean: float
     stderr: float
     total: float
@@ -91,23 +104,26 @@ class Summary:
     invalid_weight: int
     invalid_null: int
     bits: float
+    bits_interval: tuple[float, float]
     perplexity: float
+    perplexity_interval: tuple[float, float]
+    buckets: int
 
     def to_dict(self) -> dict[str, Any]:
         """A flat dict of plain values, as JSON takes it."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        values["interval"] = list(self.interval)
-        return values
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def __str__(self) -> str:
-        low, high = self.interval
-        percent = f"{100 * self.level:g} %"
+        kind = f"{100 * self.level:g} % {'confidence sequence' if self.anytime else 'interval'}"
         rows = [
-            ("cross-entropy", f"{_number(self.mean)} nats", f"{percent} interval {_number(low)} to {_number(high)}"),
+            ("cross-entropy", f"{_number(self.mean)} nats", f"{kind} {_range(self.interval)}"),
             ("", f"{_number(self.bits)} bits", f"standard error {_number(self.stderr)}"),
-            ("perplexity", _number(self.perplexity), ""),
+            ("perplexity", _number(self.perplexity), f"{kind} {_range(self.perplexity_interval)}"),
             ("losses", f"{self.count:,}", _units(self.count, self.samples, self.weight)),
         ]
+        if self.buckets:
+            rows.append(("clusters", f"in {self.buckets} buckets", ""))
         odd = [
             ("ignored", self.ignored, "by ignore_index"),
             ("floored", self.floored, "a probability below eps"),
@@ -124,6 +140,11 @@ def _number(x: float) -> str:
     return f"{x:.6g}"
 
 
+def _range(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{_number(low)} to {_number(high)}"
+
+
 def _units(count: int, samples: int, weight: float) -> str:
     parts = [f"in {samples:,} samples"] if samples != count else []
     parts += [f"of weight {_number(weight)}"] if weight != count else []
@@ -136,28 +157,6 @@ def _causes(summary: Summary) -> str:
 
 
 # ---- from integers ----
-
-
-def quotient(numerator: int, denominator: int) -> float:
-    """The exact quotient rounded once: inf where it exceeds float64, nan for 0 / 0."""
-    if denominator == 0:
-        return math.nan if numerator == 0 else math.inf if numerator > 0 else -math.inf
-    try:
-        return numerator / denominator
-    except OverflowError:
-        return math.inf if (numerator > 0) == (denominator > 0) else -math.inf
-
-
-def root(numerator: int, denominator: int) -> float:
-    """The square root of a quotient of positive integers."""
-    if numerator == 0:
-        return 0.0
-    # 128 bits and more of the quotient, on an even power of two.
-    shift = 128 - (numerator.bit_length() - denominator.bit_length())
-    shift += shift % 2
-    shifted = (numerator << shift) // denominator if shift >= 0 else numerator // (denominator << -shift)
-    digits = math.isqrt(shifted)
-    return quotient(digits, 1 << (shift // 2)) if shift >= 0 else quotient(digits << (-shift // 2), 1)
 
 
 def _infinite(ledger: Ledger, cell: int, column: str) -> float | None:
@@ -211,15 +210,47 @@ def stderr(ledger: Ledger, cell: int = 0) -> float:
     return root(max(0, spread) * k * GRID, (k - 1) * d**4)
 
 
-def summarise(ledger: Ledger, cell: int = 0, *, level: float = 0.95) -> Summary:
-    """The summary of one cell."""
+def _uncertainty(ledger: Ledger, cell: int, buckets: Ledger | None) -> tuple[float, float, float, int]:
+    """Standard error, the independent units behind it, samples that would tell as much, buckets in use.
+
+    Unequal weights tell less: k of them count as (Σd)² / Σd² equal ones (Kish, Survey Sampling, 1965), and
+    so do unequal clusters. Samples in clusters tell less by the design effect, the ratio of the variances.
+    """
+    error, k, d = stderr(ledger, cell), ledger.integer("samples", cell), _weight(ledger, cell)
+    effective = min(float(k), quotient(d * d, (ledger.integer("dd", cell) + k * GRID) * GRID))
+    columns = buckets.columns() if buckets is not None else {}
+    if "samples" not in columns:
+        return error, effective, effective, 0
+    held = columns["samples"]
+    if any(number < 0 for number in held.values()):
+        raise InputError("cluster: more was taken away of some than had been added", argument="cluster")
+    # Samples without a cluster may depend on the others in any way, so that no error is known.
+    if sum(held.values()) != k or not columns.keys().isdisjoint(("n+inf", "n-inf", "d+inf", "d-inf")):
+        return math.nan, math.nan, math.nan, len(held)
+    n, excess = columns.get("n", {}), columns.get("d", {})
+    groups = [(n.get(bucket, 0), excess.get(bucket, 0) + number * GRID) for bucket, number in held.items()]
+    robust = intervals.jackknife(groups)
+    if error < robust:
+        effective *= (error / robust) ** 2
+    return robust, quotient(d * d, sum(d_g * d_g for _, d_g in groups)), effective, len(held)
+
+
+def summarise(
+    ledger: Ledger, cell: int = 0, *, level: float = 0.95, anytime: bool = False, buckets: Ledger | None = None
+) -> Summary:
+    """The summary of one cell; ``buckets`` holds its samples by the hash of their clusters."""
     if not (isinstance(level, Real) and 0 < level < 1):
         raise InputError(f"level is {level!r}: expected a number between 0 and 1", argument="level", value=level)
+    if not isinstance(anytime, bool):
+        raise InputError(f"anytime is {anytime!r}: expected True or False", argument="anytime", value=anytime)
     level = float(level)
-    from statistics import NormalDist  # here: it is slow to import
-
-    middle, error = mean(ledger, cell), stderr(ledger, cell)
-    margin = NormalDist().inv_cdf(0.5 + level / 2) * error
+    middle = mean(ledger, cell)
+    error, units, effective, groups = _uncertainty(ledger, cell, buckets)
+    margin = error
+    if error > 0:
+        df = max(1, round(units) - 1)
+        margin *= intervals.sequence(level, effective, df) if anytime else intervals.student(level, df)
+    low, high = interval = middle - margin, middle + margin
     total, weight = _infinite(ledger, cell, "n"), _infinite(ledger, cell, "d")
     counts = {
         name: ledger.integer(name, cell)
@@ -228,8 +259,9 @@ def summarise(ledger: Ledger, cell: int = 0, *, level: float = 0.95) -> Summary:
     skipped = sum(counts[name] for name in INVALID)
     return Summary(
         value=middle,
-        interval=(middle - margin, middle + margin),
+        interval=interval,
         level=level,
+        anytime=anytime,
         mean=middle,
         stderr=error,
         total=total if total is not None else quotient(ledger.integer("n", cell), GRID),
@@ -237,6 +269,9 @@ def summarise(ledger: Ledger, cell: int = 0, *, level: float = 0.95) -> Summary:
         seen=counts["count"] + counts["ignored"] + skipped,
         skipped=skipped,
         bits=middle / LN2,
+        bits_interval=(low / LN2, high / LN2),
         perplexity=kernels.exp(middle),
+        perplexity_interval=(kernels.exp(low), kernels.exp(high)),
+        buckets=groups,
         **counts,
     )

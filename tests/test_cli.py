@@ -776,6 +776,33 @@ def test_multilabel_prints_a_line_per_label_while_they_are_few(tmp_path, table, 
     assert [line.split() for line in lines] == expected
 
 
+@pytest.mark.parametrize("arguments", [(0.9, False), (0.95, True), (0.99, True)])
+def test_level_and_anytime_say_which_interval(tmp_path, data, capsys, arguments):
+    metric = ce.BinaryCrossEntropy().update(data["prob"], data["outcome"])
+    metric.save(tmp_path / "state")
+    level, anytime = arguments
+    show = ["show", str(tmp_path / "state"), "--level", str(level), *["--anytime"] * anytime]
+    assert main(show) == 0
+    assert str(metric.summary(level, anytime)) in capsys.readouterr().out
+    assert main([*show, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["level"], found["anytime"]) == arguments
+    assert found["interval"] == list(metric.summary(level, anytime).interval)
+
+
+def test_eval_takes_level_and_anytime(tmp_path, table, data, capsys):
+    WRITERS["a.parquet"](table, tmp_path / "a.parquet")
+    assert main(["eval", str(tmp_path / "a.parquet"), *BINARY, "--level", "0.9", "--anytime"]) == 0
+    metric = ce.BinaryCrossEntropy().update(data["prob"], data["outcome"])
+    assert str(metric.summary(0.9, anytime=True)) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("level", ["0", "1", "95", "nan", "high"])
+def test_a_level_without_sense_is_a_usage_error(tmp_path, capsys, level):
+    assert main(["show", str(tmp_path / "state"), "--level", level]) == 2
+    assert f"argument --level: {level!r} is no number between 0 and 1" in capsys.readouterr().err
+
+
 def test_merge_and_show(tmp_path, table, data, capsys):
     split(table, tmp_path, "a.parquet")
     states = []

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-from statistics import NormalDist
 
 import mpmath
 import numpy as np
@@ -15,6 +14,7 @@ from streams import make
 
 import streamce as ce
 from streamce.core import kernels
+from streamce.intervals import student
 
 # Squares of losses below 1e-162 are 0, as float64 has it.
 LOSS = st.one_of(st.just(0.0), st.floats(1e-100, 40))
@@ -173,9 +173,9 @@ def test_intervals_of_multilabel_streams_cover_as_often():
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
-def test_the_interval_is_the_normal_one_at_its_level(level):
+def test_the_interval_is_students_at_its_level(level):
     summary = ce.MeanLoss().update([1.0, 2.0, 4.0]).summary(level)
-    margin = NormalDist().inv_cdf(0.5 + level / 2) * summary.stderr
+    margin = student(level, df=2) * summary.stderr
     assert summary.interval == (summary.mean - margin, summary.mean + margin)
     assert summary.level == level
 
@@ -221,7 +221,8 @@ def test_the_dict_is_flat_and_json_takes_it():
     found = summary.to_dict()
     assert list(found) == [field.name for field in dataclasses.fields(summary)]
     assert json.loads(json.dumps(found)) == found
-    assert found["interval"] == list(summary.interval)
+    for name in ("interval", "bits_interval", "perplexity_interval"):
+        assert found[name] == list(getattr(summary, name))
 
 
 def test_a_summary_is_frozen_and_prints_as_a_table():

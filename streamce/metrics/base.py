@@ -97,9 +97,33 @@ class Metric(Additive):
         """
         return summary.mean(self._state.copy().total)
 
-    def summary(self, level: float = 0.95) -> Summary:
-        """Mean, standard error, interval at ``level`` and what odd input was seen."""
-        return summary.summarise(self._state.copy().total, level=level)
+    def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
+        """Mean, standard error, intervals and what odd input was seen.
+
+        Parameters
+        ----------
+        level : float
+            How often the intervals are to hold the truth.
+        anytime : bool
+            False: intervals for one look at a stream whose length was settled beforehand. True: an
+            asymptotic confidence sequence, wider, which holds the truth at all looks together, however
+            many there are, so one may stop as soon as the interval says enough.
+
+        Raises
+        ------
+        InputError
+            If more was taken away than had been added, or ``level`` is not between 0 and 1.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> metric = ce.MeanLoss().update([0.2, 0.4, 0.3, 0.5] * 1000)
+        >>> "{:.4f} {:.4f}".format(*metric.summary().interval)
+        '0.3465 0.3535'
+        >>> "{:.4f} {:.4f}".format(*metric.summary(anytime=True).interval)
+        '0.3445 0.3555'
+        """
+        return summary.summarise(self._state.copy().total, level=level, anytime=anytime)
 
     def _summaries(self) -> np.ndarray[Any, np.dtype[np.object_]]:
         cells = self._state.copy().cells
