@@ -14,10 +14,10 @@ from streamce.metrics import (
     MeanLoss,
     MulticlassCrossEntropy,
     MultilabelCrossEntropy,
-    from_bytes,
-    load,
 )
+from streamce.restore import from_bytes, load
 from streamce.sklearn_log_loss import log_loss
+from streamce.streams import Estimate, Grouped
 from streamce.summary import Summary
 from streamce.threads import set_num_threads
 
@@ -25,6 +25,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BinaryCrossEntropy",
+    "Estimate",
+    "Grouped",
     "InputError",
     "MeanLoss",
     "MulticlassCrossEntropy",

@@ -279,7 +279,7 @@ def _run(reading: chunks.Reading, metric: Metric, labels: columns.Labels | None)
     with _bar() as bar, contextlib.closing(reading.chunks()) as found:
         for chunk in found:
             try:
-                metric._update(chunk.preds, chunk.target, chunk.weight, chunk.null)
+                metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null)
             except ce.InputError as error:
                 raise files.DataError(f"{chunk.source}: {_place(chunk, error, labels)}") from error
             rows += len(chunk.preds)

@@ -91,6 +91,11 @@ def joined(parts: Sequence[Column], name: str = "by") -> Keys:
     return Keys(kinds, size, None, codes, [b"".join(key) for key in whole])
 
 
+def whole(parts: Sequence[Column]) -> bytes:
+    """The one key of columns of length 1."""
+    return b"".join(encode(part.kind, _coded(part)[1][0]) for part in parts)
+
+
 def _coded(part: Column) -> tuple[Array, Sequence[Any]]:
     """A column as codes, and the values that they stand for."""
     if part.integers is None:
@@ -126,19 +131,19 @@ def buckets(source: Any) -> Array:
 def column(source: Any, name: str) -> Column:
     """One column of keys."""
     if isinstance(source, (str, bytes, int, np.generic, dt.date)) or source is None:
-        return _objects([source], name)
+        return objects([source], name)
     if hasattr(source, "dictionary_encode") and hasattr(source, "type"):
         return _arrow(source, name)
     categories = getattr(source, "cat", source) if str(getattr(source, "dtype", "")) == "category" else None
     if categories is not None:
         codes = np.asarray(categories.codes, dtype=np.int64)
-        return _picked(codes, _objects(list(categories.categories), name))
+        return _picked(codes, objects(list(categories.categories), name))
     if hasattr(source, "to_arrow") and not hasattr(source, "__array__"):
         return _arrow(source.to_arrow(), name)
     if isinstance(source, (list, range)):
-        return _objects(list(source), name)
-    if str(getattr(source, "dtype", "")) in ("str", "string", "String"):
-        return _objects(source.tolist() if hasattr(source, "tolist") else source.to_list(), name)
+        return objects(list(source), name)
+    if hasattr(getattr(source, "dtype", None), "na_value"):  # of pandas' own: what is missing is no number
+        return objects(source.tolist(), name)
     try:
         found = np.asarray(source)
     except Exception as error:  # whatever a stranger's __array__ raises
@@ -148,7 +153,7 @@ def column(source: Any, name: str) -> Column:
 
 def _array(found: Array, name: str) -> Column:
     if found.ndim == 0:
-        return _objects([found[()]], name)
+        return objects([found[()]], name)
     if found.ndim != 1:
         raise inputs.fault(name, f"has shape {found.shape}", "one key per sample", value=found.shape)
     kind = found.dtype.kind
@@ -166,11 +171,11 @@ def _array(found: Array, name: str) -> Column:
         return _datetimes(found, name)
     if kind in "SU":
         if not found.dtype.itemsize:  # strings that are all empty
-            return _objects(found.tolist(), name)
+            return objects(found.tolist(), name)
         codes, first = groups.distinct(_rows(found))
-        return _picked(codes, _objects(found[first].tolist(), name))
+        return _picked(codes, objects(found[first].tolist(), name))
     if kind in "OT":
-        return _objects(found.tolist(), name)
+        return objects(found.tolist(), name)
     raise inputs.fault(name, f"has dtype {found.dtype}", HOLDS)
 
 
@@ -191,7 +196,7 @@ def _datetimes(found: Array, name: str) -> Column:
             raise inputs.fault(name, f"is {found[index]}", expected, index=index, value=found[index])
     if not null.any():
         return Column("datetime", len(found), np.ascontiguousarray(ticks))
-    return _objects([None if none else tick for none, tick in zip(null, ticks.tolist(), strict=True)], name, "datetime")
+    return objects([None if none else tick for none, tick in zip(null, ticks.tolist(), strict=True)], name, "datetime")
 
 
 def _arrow(source: Any, name: str) -> Column:
@@ -199,7 +204,7 @@ def _arrow(source: Any, name: str) -> Column:
     if hasattr(source, "combine_chunks"):
         source = source.combine_chunks()
         if hasattr(source, "chunks"):  # none, or several that cannot be one
-            return _objects(source.to_pylist(), name)
+            return objects(source.to_pylist(), name)
     kind = str(source.type)
     if source.null_count == 0 and not kind.startswith("dictionary"):
         if kind.startswith(("int", "uint")):
@@ -208,11 +213,12 @@ def _arrow(source: Any, name: str) -> Column:
             return _array(source.to_numpy(zero_copy_only=False), name)
         if kind.startswith("timestamp"):
             return _datetimes(source.to_numpy(zero_copy_only=False), name)
-    coded = source if kind.startswith("dictionary") else source.dictionary_encode()
-    if not hasattr(coded, "dictionary"):
-        raise inputs.fault(name, f"holds {kind}", HOLDS)
+    try:
+        coded = source if kind.startswith("dictionary") else source.dictionary_encode()
+    except Exception as error:  # of lists and the like
+        raise inputs.fault(name, f"holds {kind}", HOLDS) from error
     codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return _picked(codes, _objects(coded.dictionary.to_pylist(), name))
+    return _picked(codes, objects(coded.dictionary.to_pylist(), name))
 
 
 def _picked(codes: Array, values: Column) -> Column:
@@ -229,7 +235,7 @@ def _picked(codes: Array, values: Column) -> Column:
     return Column(values.kind, len(codes), None, codes, listed)
 
 
-def _objects(values: list[Any], name: str, kind: str | None = None) -> Column:
+def objects(values: list[Any], name: str, kind: str | None = None) -> Column:
     """Python objects, all of one kind, or None."""
     null = False
     found: dict[type, str] = {}

@@ -265,5 +265,5 @@ def _losses(metric: Metric, preds: Any, target: Any, weight: Any) -> Array:
         # The pipeline writes losses in order, those of a row's labels next to each other.
         losses = shape[:axis] + shape[axis + 1 :] + (() if rows else (shape[axis],))
     out = np.empty(losses)
-    metric._pipeline.update(State(), preds, target, weight, None, out.reshape(-1))
+    metric._pipeline.update(State(), preds, target, weight, out=out.reshape(-1))
     return np.moveaxis(out, -1, axis) if isinstance(metric, MultilabelCrossEntropy) else out

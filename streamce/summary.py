@@ -194,6 +194,29 @@ def mean(ledger: Ledger, cell: int = 0) -> float:
     return quotient(ledger.integer("n", cell), _weight(ledger, cell))
 
 
+def means(ledger: Ledger) -> list[float]:
+    """The mean of each cell."""
+    return [mean(ledger, cell) if found is None else found for cell, found in enumerate(ledger.means())]
+
+
+def mean_of(values: list[float], level: float) -> tuple[float, tuple[float, float], float, float]:
+    """The mean of independent values, its interval by Student's t, the level and the standard error."""
+    level = _level(level)
+    number = len(values)
+    middle = math.fsum(values) / number if number else math.nan
+    error = math.nan
+    if number > 1 and math.isfinite(middle):
+        error = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (number - 1) / number)
+    margin = error * intervals.student(level, number - 1) if number > 1 else math.nan
+    return middle, (middle - margin, middle + margin), level, error
+
+
+def _level(level: Any) -> float:
+    if not (isinstance(level, Real) and 0 < level < 1):
+        raise InputError(f"level is {level!r}: expected a number between 0 and 1", argument="level", value=level)
+    return float(level)
+
+
 def stderr(ledger: Ledger, cell: int = 0) -> float:
     """Standard error of the mean; nan for fewer than two samples."""
     k = ledger.integer("samples", cell)
@@ -239,11 +262,9 @@ def summarise(
     ledger: Ledger, cell: int = 0, *, level: float = 0.95, anytime: bool = False, buckets: Ledger | None = None
 ) -> Summary:
     """The summary of one cell; ``buckets`` holds its samples by the hash of their clusters."""
-    if not (isinstance(level, Real) and 0 < level < 1):
-        raise InputError(f"level is {level!r}: expected a number between 0 and 1", argument="level", value=level)
+    level = _level(level)
     if not isinstance(anytime, bool):
         raise InputError(f"anytime is {anytime!r}: expected True or False", argument="anytime", value=anytime)
-    level = float(level)
     middle = mean(ledger, cell)
     error, units, effective, groups = _uncertainty(ledger, cell, buckets)
     margin = error

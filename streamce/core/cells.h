@@ -281,7 +281,7 @@ static inline int column_is_zero(const page *p, ptrdiff_t cell, int column)
 
 /* The mean loss of a cell of finite samples of weight 1: the exact quotient of the sum of n and the samples, rounded
  * once. Returns 0, and leaves the cell to slower hands, where it is no such cell. */
-static int cell_mean(const page *p, ptrdiff_t cell, double *mean)
+static inline int cell_mean(const page *p, ptrdiff_t cell, double *mean)
 {
 #ifdef __SIZEOF_INT128__
     /* Two words below the grid's, so that 64 bits of any quotient are there to be rounded. */

@@ -37,5 +37,6 @@ cdef class Groups:
     cpdef Py_ssize_t count(self) except -1
     cdef bint lives(self, Py_ssize_t slot) noexcept
     cdef int add_one(self, Samples samples, Py_ssize_t i, Py_ssize_t slot) except -1
+    cdef void become(self, Groups other) noexcept
     cdef int take_in(self, Groups other, int sign) except -1
     cdef int pour(self, Py_ssize_t slot, Ledger ledger, Py_ssize_t cell) except -1

@@ -71,6 +71,7 @@ cdef class Table:
         cdef const uint8_t* kept
         cdef uint32_t size
         cdef uint8_t[9] data
+        cdef int i
         if slot == 0:
             return b"\0"
         if not self.integers:
@@ -92,6 +93,7 @@ cdef Py_ssize_t slot_at(Py_ssize_t found) except -2:
 
 cdef uint64_t big_endian(const uint8_t* data) noexcept:
     cdef uint64_t word = 0
+    cdef int i
     for i in range(8):
         word = word << 8 | data[i]
     return word
@@ -174,9 +176,9 @@ cdef class Groups:
     cdef int fit(self, tuple kinds) except -1:
         """Makes this a table of keys of these kinds; an error if it holds keys of others."""
         cdef Groups old
-        if self.kinds == kinds:
+        if self.kinds is not None and self.kinds == kinds:
             return 0
-        if self.kinds is not None and not self.count():
+        if not self.count():
             self.clear()
         if self.kinds is None:
             self.kinds = kinds
@@ -187,7 +189,7 @@ cdef class Groups:
                 f"by has {len(kinds)} parts: expected {len(self.kinds)}, as before", argument="by", value=len(kinds)
             )
         for new, had in zip(kinds, self.kinds):
-            if None not in (new, had) and new != had:
+            if new is not None and had is not None and new != had:
                 raise InputError(f"by has keys of kind {new}: expected {had}, as before", argument="by", value=new)
         known = tuple(new or had for new, had in zip(kinds, self.kinds))
         if known != self.kinds:  # all keys were null there so far
@@ -196,6 +198,9 @@ cdef class Groups:
             self.fit(known)
             self.take_in(old, 1)
         return 0
+
+    cdef void become(self, Groups other) noexcept:
+        self.kinds, self.table, self.ledger = other.kinds, other.table, other.ledger
 
     # ---- the group ----
 
@@ -225,12 +230,12 @@ cdef class Groups:
                         )
             self.take_in(theirs, sign)
             if sign < 0 and 2 * self.count() < self.table.slots() - 1:  # lets go of groups that are 0
-                theirs = self.copy()
-                self.kinds, self.table, self.ledger = theirs.kinds, theirs.table, theirs.ledger
+                self.become(self.copy())
 
     cdef int take_in(self, Groups other, int sign) except -1:
         cdef Py_ssize_t slot, cell, ours
         cdef page* p
+        cdef page* q
         for slot in range(other.table.slots()):
             if not other.lives(slot):
                 continue
@@ -239,7 +244,8 @@ cdef class Groups:
                 self.ledger.grow(self.table.slots())
             cell = slot
             p = self.ledger.page_of(&ours)
-            if cell_merge(p, ours, other.ledger.page_of(&cell), cell, sign) < 0:
+            q = other.ledger.page_of(&cell)
+            if cell_merge(p, ours, q, cell, sign) < 0:
                 raise MemoryError
         return 0
 
@@ -401,7 +407,7 @@ def seen(tuple kinds, list keys) -> tuple:
     cdef bytes key
     cdef Py_ssize_t at
     for key in keys:
-        if None not in found:
+        if all(kind is not None for kind in found):
             break
         at = 0
         for i, kind in enumerate(kinds):

@@ -32,8 +32,8 @@ class Pipeline:
         preds: Any,
         target: Any,
         weight: Any = None,
+        cluster: Any = None,
         null: Any = None,
         out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
         samples: Samples | None = None,
-        cluster: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
     ) -> None: ...

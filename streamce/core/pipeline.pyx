@@ -23,7 +23,7 @@ from streamce.core.samples cimport COUNTER_OF, add_to_buckets, collect
 
 from functools import partial
 
-from streamce import inputs
+from streamce import inputs, keys
 from streamce.core.ledger import NAMES
 from streamce.threads import limit, run
 
@@ -87,14 +87,16 @@ cdef class Pipeline:
         self.limit = threads
 
     def update(
-        self, State state not None, preds, target, weight=None, null=None, out=None,
-        Samples samples=None, const uint8_t[::1] cluster=None,
+        self, State state not None, preds, target, weight=None, cluster=None, null=None, out=None,
+        Samples samples=None,
     ):
         """Adds a chunk to ``state``.
 
-        Writes the losses one by one to ``out``, and the samples to ``samples``, if these are given;
-        ``cluster`` has the bucket of each sample.
+        Writes the losses one by one to ``out``, and the samples to ``samples``, if these are given.
         """
+        cdef const uint8_t[::1] bucket = None
+        if cluster is not None:
+            bucket = keys.buckets(cluster)
         global spare
         cdef Chunk chunk
         with cython.critical_section(spare_lock):
@@ -109,12 +111,12 @@ cdef class Pipeline:
         chunk.recorded = samples if samples is not None or cluster is None else Samples.__new__(Samples)
         if chunk.recorded is not None:
             chunk.recorded.open(chunk.samples, chunk.group, chunk.unit)
-        if cluster is not None and cluster.shape[0] != chunk.samples:
-            raise inputs.key_length("cluster", cluster.shape[0], chunk.samples)
+        if cluster is not None and bucket.shape[0] != chunk.samples:
+            raise inputs.key_length("cluster", bucket.shape[0], chunk.samples)
         if (cluster is not None or state.buckets is not None) and chunk.losses and state.mixes(cluster is not None):
             raise inputs.other_clusters(cluster is not None)
         if cluster is not None:
-            chunk.add_in_parts(state, cluster)
+            chunk.add_in_parts(state, bucket)
         # A few rows of very many classes are one block, and still worth two threads.
         elif chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD:
             chunk.add_at_once(state)
@@ -357,7 +359,7 @@ cdef class Chunk(Blocks):
                     return i
         return -1
 
-    cdef int add_in_parts(self, State state, const uint8_t[::1] cluster) except -1:
+    cdef int add_in_parts(self, State state, const uint8_t[::1] bucket) except -1:
         """Adds a longer chunk, all of it, or finds the first invalid loss and adds nothing."""
         cdef Py_ssize_t parts = 1
         cdef Py_ssize_t predictions = self.losses * self.preds.v.classes
@@ -379,9 +381,9 @@ cdef class Chunk(Blocks):
             if cells is not None:
                 cells.merge_from(more_cells, 1)
         cdef Ledger buckets = None
-        if cluster is not None:
+        if bucket is not None:
             buckets = Ledger(BUCKETS)
-            add_to_buckets(self.recorded, cluster, buckets)
+            add_to_buckets(self.recorded, bucket, buckets)
         return state.add(total, cells, buckets, 1)
 
     def part(self, Py_ssize_t start, Py_ssize_t stop):

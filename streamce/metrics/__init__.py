@@ -5,7 +5,6 @@ from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
-from streamce.metrics.restore import from_bytes, load
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -13,6 +12,4 @@ __all__ = [
     "Metric",
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
-    "from_bytes",
-    "load",
 ]

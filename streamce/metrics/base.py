@@ -71,17 +71,17 @@ class Metric(Additive):
 
     # ---- adding ----
 
-    def update(self, preds: Any, target: Any, *, weight: Any = None) -> Self:
-        self._pipeline.update(self._state, preds, target, weight)
+    def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
+        self._pipeline.update(self._state, preds, target, weight, cluster)
         return self
 
-    def _update(self, preds: Any, target: Any, weight: Any = None, null: Any = None) -> None:
+    def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
-        self._pipeline.update(self._state, preds, target, weight, null)
+        self._pipeline.update(self._state, preds, target, weight, cluster, null)
 
-    def __call__(self, preds: Any, target: Any, *, weight: Any = None) -> float:
+    def __call__(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> float:
         """Update, and return the value of this chunk alone."""
-        chunk = self._empty().update(preds, target, weight=weight)
+        chunk = self._empty().update(preds, target, weight=weight, cluster=cluster)
         self._state.merge(chunk._state)
         return chunk.compute()
 
@@ -123,7 +123,8 @@ class Metric(Additive):
         >>> "{:.4f} {:.4f}".format(*metric.summary(anytime=True).interval)
         '0.3445 0.3555'
         """
-        return summary.summarise(self._state.copy().total, level=level, anytime=anytime)
+        state = self._state.copy()
+        return summary.summarise(state.total, level=level, anytime=anytime, buckets=state.buckets)
 
     def _summaries(self) -> np.ndarray[Any, np.dtype[np.object_]]:
         cells = self._state.copy().cells

@@ -75,7 +75,7 @@ class BinaryCrossEntropy(Metric):
         require(both, "class_weight", weights, "two numbers, for outcome 0 and outcome 1")
         require(not isinstance(pos, tuple), "pos_weight", pos, "one number")
 
-    def update(self, preds: Any, target: Any, *, weight: Any = None) -> Self:
+    def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
         """Add a chunk.
 
         Parameters
@@ -86,6 +86,9 @@ class BinaryCrossEntropy(Metric):
             The shape of ``preds``.
         weight : array, optional
             One per sample (first axis) or one per entry, finite and 0 or more.
+        cluster : array, or tuple of arrays, optional
+            Which document, user or session each sample belongs to: integers, strings or any other
+            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
 
         Raises
         ------
@@ -98,5 +101,5 @@ class BinaryCrossEntropy(Metric):
         >>> ce.BinaryCrossEntropy(kind="logits").update([0.0, 2.0], [0, 1]).compute()
         0.41003759...
         """
-        self._pipeline.update(self._state, preds, target, weight)
+        self._pipeline.update(self._state, preds, target, weight, cluster)
         return self

@@ -32,7 +32,7 @@ class MeanLoss(Metric):
     def __init__(self, *, invalid: Literal["raise", "skip"] = "raise", threads: int | None = None) -> None:
         super().__init__(dict(locals()))
 
-    def update(self, losses: Any, *, weight: Any = None) -> Self:  # type: ignore[override]
+    def update(self, losses: Any, *, weight: Any = None, cluster: Any = None) -> Self:  # type: ignore[override]
         """Add losses.
 
         Parameters
@@ -41,6 +41,9 @@ class MeanLoss(Metric):
             Any shape; the first axis is that of the samples.
         weight : array, optional
             One per sample (first axis) or one per loss, finite and 0 or more.
+        cluster : array, or tuple of arrays, optional
+            Which document, user or session each sample belongs to: integers, strings or any other
+            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
 
         Raises
         ------
@@ -53,11 +56,11 @@ class MeanLoss(Metric):
         >>> ce.MeanLoss().update([1.0, 4.0], weight=[3.0, 1.0]).compute()
         1.75
         """
-        self._pipeline.update(self._state, losses, None, weight)
+        self._pipeline.update(self._state, losses, None, weight, cluster)
         return self
 
-    def __call__(self, losses: Any, *, weight: Any = None) -> float:  # type: ignore[override]
+    def __call__(self, losses: Any, *, weight: Any = None, cluster: Any = None) -> float:  # type: ignore[override]
         """Update, and return the mean of this chunk alone."""
-        chunk = self._empty().update(losses, weight=weight)
+        chunk = self._empty().update(losses, weight=weight, cluster=cluster)
         self._state.merge(chunk._state)
         return chunk.compute()

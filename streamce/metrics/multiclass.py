@@ -76,7 +76,7 @@ class MulticlassCrossEntropy(Metric):
     ) -> None:
         super().__init__(dict(locals()), per_cell=per_class)
 
-    def update(self, preds: Any, target: Any, *, weight: Any = None) -> Self:
+    def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
         """Add a chunk.
 
         Parameters
@@ -87,6 +87,9 @@ class MulticlassCrossEntropy(Metric):
             Labels, the shape of ``preds`` without the class axis; or soft targets of its shape.
         weight : array, optional
             One per sample (first axis) or one per row, finite and 0 or more.
+        cluster : array, or tuple of arrays, optional
+            Which document, user or session each sample belongs to: integers, strings or any other
+            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
 
         Raises
         ------
@@ -99,7 +102,7 @@ class MulticlassCrossEntropy(Metric):
         >>> ce.MulticlassCrossEntropy().update([[0.7, 0.2, 0.1]], [0], weight=[3.0]).compute()
         0.35667494...
         """
-        self._pipeline.update(self._state, preds, target, weight)
+        self._pipeline.update(self._state, preds, target, weight, cluster)
         return self
 
     def per_class(self) -> np.ndarray[Any, np.dtype[np.object_]]:

@@ -73,7 +73,7 @@ class MultilabelCrossEntropy(Metric):
     ) -> None:
         super().__init__(dict(locals()), per_cell=per_label)
 
-    def update(self, preds: Any, target: Any, *, weight: Any = None) -> Self:
+    def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
         """Add a chunk.
 
         Parameters
@@ -84,6 +84,9 @@ class MultilabelCrossEntropy(Metric):
             The shape of ``preds``.
         weight : array, optional
             One per sample (first axis) or one per entry, finite and 0 or more.
+        cluster : array, or tuple of arrays, optional
+            Which document, user or session each sample belongs to: integers, strings or any other
+            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
 
         Raises
         ------
@@ -96,7 +99,7 @@ class MultilabelCrossEntropy(Metric):
         >>> ce.MultilabelCrossEntropy().update([[0.5, 0.5]], [[1, 0]]).compute()
         0.69314718...
         """
-        self._pipeline.update(self._state, preds, target, weight)
+        self._pipeline.update(self._state, preds, target, weight, cluster)
         return self
 
     def per_label(self) -> np.ndarray[Any, np.dtype[np.object_]]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from streamce.summary import Summary
 
 Key = Hashable
+# Columns of a table.
+COUNTS = ("count", "samples", "seen", "ignored", "floored", "infinite", "unnormalised", "skipped", *summary.INVALID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Grouped(Additive):
     >>> users = ce.Grouped(ce.BinaryCrossEntropy())
     >>> users = users.update([0.9, 0.2, 0.6, 0.5], [1, 0, 0, 1], by=["ann", "bob", "ann", "ann"])
     >>> users.compute()
-    {'ann': 0.56826..., 'bob': 0.22314...}
+    {'ann': 0.57159..., 'bob': 0.22314...}
     >>> users["ann"].summary().count
     3
     >>> [key for key, _ in users.worst(1)]
@@ -159,7 +161,7 @@ class Grouped(Additive):
         """As ``update``, with a mask of the losses in which an input is null."""
         found = self._keys(by, by_time)
         samples = Samples()
-        self._metric._pipeline.update(State(), preds, target, weight, null, samples=samples)
+        self._metric._pipeline.update(State(), preds, target, weight, None, null, samples=samples)
         self._add(found, samples)
 
     def _keys(self, by: Any, by_time: Any) -> keys.Keys:
@@ -193,12 +195,11 @@ class Grouped(Additive):
         ledger = None
         if kinds is not None and len(parts) == len(kinds):
             try:
-                found = keys.joined(keys.columns(tuple(parts)))
+                columns = [keys.objects([part], "key") for part in parts]
+                if all(column.kind in (None, kind) for column, kind in zip(columns, kinds, strict=True)):
+                    ledger = self._state.cell(keys.whole(columns))
             except InputError:
-                raise KeyError(key) from None
-            fits = all(None in (one, other) or one == other for one, other in zip(found.kinds, kinds, strict=True))
-            data = found.distinct[0] if found.integers is None else keys.encode(found.kinds[0], found.integers[0])
-            ledger = self._state.cell(data) if fits else None
+                pass
         if ledger is None:
             raise KeyError(key)
         metric = self._metric._empty()
@@ -286,7 +287,7 @@ class Grouped(Additive):
         columns["high"] = np.array([each.interval[1] for each in summaries], dtype=np.float64)
         for name in ("stderr", "total", "weight"):
             columns[name] = np.array([getattr(each, name) for each in summaries], dtype=np.float64)
-        for name in summary.COUNTS:
+        for name in COUNTS:
             columns[name] = np.array([getattr(each, name) for each in summaries], dtype=np.int64)
         return columns
 

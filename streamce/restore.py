@@ -11,10 +11,11 @@ from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
+from streamce.streams.grouped import Grouped
 
 # By the name that state bytes have for them.
 METRICS: dict[str, type[Additive]] = {
-    cls.__name__: cls for cls in (BinaryCrossEntropy, MeanLoss, MulticlassCrossEntropy, MultilabelCrossEntropy)
+    cls.__name__: cls for cls in (BinaryCrossEntropy, Grouped, MeanLoss, MulticlassCrossEntropy, MultilabelCrossEntropy)
 }
 
 
