@@ -50,6 +50,12 @@ def test_students_quantile_is_right_to_ten_digits(level):
         assert intervals.student(level, df) == pytest.approx(stats.t.isf((1 - level) / 2, df), rel=1e-10), df
 
 
+@pytest.mark.parametrize("level", [1 - 2.0**-power for power in range(20, 54)])
+def test_students_quantile_of_levels_next_to_one_is_right_to_eight_digits(level):
+    for df in (1, 2, 3, 10, 99, 255, 499, 500, 10**6):
+        assert intervals.student(level, df) == pytest.approx(stats.t.isf((1 - level) / 2, df), rel=1e-8), df
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_normal_quantile_is_right_to_the_last_digits(level):
     assert intervals.normal(level) == pytest.approx(stats.norm.isf((1 - level) / 2), rel=1e-14)
