@@ -1,4 +1,4 @@
-"""States as bytes and files. Equal states have equal bytes.
+"""States as bytes. Equal states have equal bytes.
 
 The layout, all little-endian::
 
@@ -22,9 +22,7 @@ A reader takes only what a writer would have written, to the byte.
 from __future__ import annotations
 
 import json
-import os
 import struct
-from contextlib import suppress
 from typing import Any
 
 from streamce.core.ledger import COUNTER_NAMES, SUM_NAMES, Ledger, State
@@ -169,30 +167,3 @@ def _filled(size: int, columns: dict[str, dict[int, int]]) -> Ledger:
         for cell, value in cells.items():
             ledger.add_integer(name, cell, value)
     return ledger
-
-
-# ---- files ----
-
-
-def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Puts ``data`` at ``path``, whole or not at all, and waits until it is on the disk."""
-    folder = os.path.dirname(os.path.abspath(os.fsdecode(path)))
-    temporary = os.path.join(folder, f".streamce-{os.getpid()}-{os.urandom(8).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:  # an interrupt too, wherever it comes
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        if isinstance(error, OSError) and error.filename is not None:
-            error.filename, error.filename2 = os.fsdecode(path), None
-        raise
-    if os.name == "posix":  # the new name has to reach the disk too
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from streamce import state, summary
+from streamce import atomic, state, summary
 from streamce.core.ledger import State
 from streamce.core.pipeline import Pipeline
 from streamce.errors import InputError
@@ -191,7 +191,7 @@ class Metric:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file, whole or not at all."""
-        state.write(path, self.to_bytes())
+        atomic.write(path, self.to_bytes())
 
     def state_dict(self) -> dict[str, Any]:
         """The state in a dict, as checkpoints of a training loop hold it."""
