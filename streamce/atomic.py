@@ -36,9 +36,9 @@ def sweep(path: str | os.PathLike[str]) -> None:
     One that is alive still gets an error, and never another's data under its name.
     """
     folder, prefix = _beside(path)
-    for entry in os.listdir(folder):
-        if entry.startswith(prefix) and entry.endswith(".tmp"):
-            with suppress(OSError):
+    with suppress(OSError):  # what cannot be removed does no harm
+        for entry in os.listdir(folder):
+            if entry.startswith(prefix) and entry.endswith(".tmp"):
                 os.unlink(os.path.join(folder, entry))
 
 

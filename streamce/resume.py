@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from streamce import atomic
 from streamce.checkpoint import Checkpoint
 from streamce.chunks import Position
 from streamce.errors import InputError
@@ -54,6 +55,7 @@ class Run:
 
     def begin(self, metric: Metric) -> Progress:
         """Where to begin; ``metric`` takes over what was counted until there."""
+        atomic.sweep(self._state)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             saved, said = self._checkpoint.load()
