@@ -312,8 +312,9 @@ def _of_the_result(options: argparse.Namespace, reading: chunks.Reading, metric:
     """All options that change what comes out."""
     chosen = reading.selection
     parts = {"preds": [*chosen.preds], "target": [*chosen.target], "weight": chosen.weight}
-    given = {name: getattr(options, name) for name in ("task", "classes", "ignore_index")}
-    return {name: value for name, value in (metric.options | parts | given).items() if name not in ("axis", "threads")}
+    given = {"classes": options.classes, "ignore_index": options.ignore_index}  # as they are, not as numbers
+    found = {"task": options.task, **metric.options, **parts, **given}
+    return {name: value for name, value in found.items() if name not in ("axis", "threads")}
 
 
 def _run(

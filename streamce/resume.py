@@ -63,7 +63,7 @@ class Run:
             if sys.stderr is not None:
                 print(f"streamce: warning: {warning.message}", file=sys.stderr)
         written = self._written()
-        if said is None:
+        if saved is None:
             if written:
                 raise InputError(
                     f"{self._state}: this state is no run's to resume, as there is no {self._name}: "

@@ -1,8 +1,8 @@
 """Jobs that are killed at random moments until they are done.
 
 Run as a program, so that children are forked from a process that has no threads and has imported
-all they need: a kill costs milliseconds. ``python killing.py JOB FOLDER KILLS SEED [ARGUMENT ...]``
-prints the number of kills.
+all they need: a kill costs milliseconds. ``python killing.py JOB SIGNAL FOLDER KILLS SEED [ARGUMENT ...]``
+prints the number of kills. A job of the command line may be interrupted (SIGINT) instead.
 """
 
 import contextlib
@@ -20,28 +20,28 @@ import streamce as ce
 STEPS = 60
 
 
-def attempt(job, seconds):
+def attempt(job, seconds, by=signal.SIGKILL):
     """Whether the job was done, in a child that is killed after so many seconds (None: never)."""
     child = os.fork()
     if child == 0:
         try:
-            job()
-            os._exit(0)
+            os._exit(job() or 0)
+        except KeyboardInterrupt:
+            os._exit(130)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
     if seconds is not None:
         time.sleep(seconds)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+            os.kill(child, by)
     _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return False
-    assert os.waitstatus_to_exitcode(status) == 0
-    return True
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, -signal.SIGKILL, 130), code
+    return code == 0
 
 
-def kill(rounds, kills, seed):
+def kill(rounds, kills, seed, by):
     """Rounds of a job until it was killed so often.
 
     A round is a job, a function that tells how far it has come, which never goes down, and one that
@@ -51,7 +51,7 @@ def kill(rounds, kills, seed):
     while killed < kills:
         job, progress, judge = next(rounds)
         before = progress()
-        while not attempt(job, chance.uniform(0, longest) if killed < kills else None):
+        while not attempt(job, chance.uniform(0, longest) if killed < kills else None, by):
             killed += 1
             now = progress()
             assert now >= before, (now, before)
@@ -105,8 +105,8 @@ def saving(folder):
 
     def job():
         checkpoint = ce.Checkpoint(path)
-        _, step = checkpoint.load(metric, 0)
-        for step in range(step, STEPS):
+        _, done = checkpoint.load(metric, 0)
+        for step in range(done, STEPS):
             checkpoint.save(metric, step + 1)
 
     def progress():
@@ -118,14 +118,14 @@ def saving(folder):
 
 
 def evaluating(folder, *arguments):
-    """The command line, with a checkpoint after each chunk."""
+    """The command line, with a checkpoint after each chunk unless the arguments say otherwise."""
     from streamce.cli import main
 
     state = folder + "/state"
 
     def run(*more):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        assert main(["eval", *arguments, *more]) == 0
+        return main(["eval", *more, *arguments])
 
     def progress():
         return ce.Checkpoint(state + ".checkpoint").load(None, {"rows": 0})[1]["rows"]
@@ -140,6 +140,6 @@ def evaluating(folder, *arguments):
 
 if __name__ == "__main__":
     warnings.simplefilter("error")  # not even the generation before is ever needed
-    name, folder, kills, seed, *arguments = sys.argv[1:]
+    name, by, folder, kills, seed, *arguments = sys.argv[1:]
     jobs = {"counting": counting, "saving": saving, "evaluating": evaluating}
-    print(kill(jobs[name](folder, *arguments), int(kills), int(seed)))
+    print(kill(jobs[name](folder, *arguments), int(kills), int(seed), signal.Signals[by]))

@@ -356,8 +356,8 @@ def test_a_name_as_long_as_names_may_be(tmp_path):
 # ---- killed ----
 
 
-def killed(job, folder, kills, *arguments):
-    command = [sys.executable, KILLING, job, folder, kills, 7, *arguments]
+def killed(job, folder, kills):
+    command = [sys.executable, KILLING, job, "SIGKILL", folder, kills, 7]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return int(done.stdout)
@@ -406,7 +406,7 @@ def test_two_writers_of_one_file_never_tear_it(path):
     writers = [subprocess.Popen([*command, str(rows)]) for rows in (2, 3)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        while any([writer.poll() is None for writer in writers]):
+        while any(writer.poll() is None for writer in writers):
             metric, rows = ce.Checkpoint(path).load(None, "missing")
             assert metric.summary().count == (rows if isinstance(rows, int) else rows["row"])
-    assert [writer.returncode for writer in writers] == [0, 0]
+    assert [writer.wait() for writer in writers] == [0, 0]
