@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     add("--state", metavar="FILE", help="write the state here, to merge or show later")
     add("--resume", action="store_true", help="go on where a run that was stopped left off")
     add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
-        help="with --resume: how much work a crash may cost (default: 3)")  # fmt: skip
+        help="with --resume: what a crash may cost, but for the chunk at hand (default: 3)")  # fmt: skip
     add("--json", action="store_true", help="print one JSON object instead of a table")
 
     add = commands.add_parser("merge", help="add up states").add_argument

@@ -74,12 +74,12 @@ class Run:
         try:
             at = said["at"] and Position(said["at"]["source"], Mark(**said["at"]["mark"]), said["at"]["width"])
             progress = Progress(said["rows"], at, said["classes"], said["finished"])
-            before = {"options": dict(said["options"]), "files": list(said["files"])}
+            options, files = dict(said["options"]), {file["name"]: file for file in said["files"]}
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{self._name}: this is no checkpoint of streamce eval", argument="state") from None
         if progress.finished and not written:  # who removed the state wants it made again
             return Progress()
-        self._check(before, f"remove {self._state if progress.finished else self._name} to start at row 0")
+        self._check(options, files, f"remove {self._state if progress.finished else self._name} to start at row 0")
         if progress.finished and written != saved.to_bytes():
             raise InputError(
                 f"{self._state}: this is not the state that the run of {self._name} wrote: remove it to start at row 0",
@@ -99,20 +99,19 @@ class Run:
         with open(self._state, "rb") as file:
             return file.read()
 
-    def _check(self, before: dict[str, Any], advice: str) -> None:
-        """Refuses to mix two runs."""
+    def _check(self, options: dict[str, Any], files: dict[str, Any], advice: str) -> None:
+        """Refuses to go on from a run of other options or files."""
         how = f"since {self._name} was begun: {advice}"
-        now, then = self._same["options"], before["options"]
-        for option in {**now, **then}:
-            if now.get(option) != then.get(option):
-                change = f"from {reprlib.repr(then.get(option))} to {reprlib.repr(now.get(option))}"
+        for option in {**(now := self._same["options"]), **options}:
+            if now.get(option) != options.get(option):
+                change = f"from {reprlib.repr(options.get(option))} to {reprlib.repr(now.get(option))}"
                 raise InputError(f"--{option.replace('_', '-')} has changed {change} {how}", argument=option)
-        now, then = ({file["name"]: file for file in files} for files in (self._same["files"], before["files"]))
-        for name in {**then, **now}:
-            if now.get(name) != then.get(name):
-                change = "has changed" if name in now and name in then else "is new" if name in now else "is gone"
+        now = {file["name"]: file for file in self._same["files"]}
+        for name in {**files, **now}:
+            if now.get(name) != files.get(name):
+                change = "has changed" if name in now and name in files else "is new" if name in now else "is gone"
                 raise InputError(f"{name}: this file {change} {how}", argument="files")
-        if [*now] != [*then]:
+        if [*now] != [*files]:
             raise InputError(f"the files come in another order {how}", argument="files")
 
 

@@ -1,6 +1,6 @@
 """Jobs that are killed at random moments until they are done.
 
-Run as a program, so that children are forked from a process that has no threads and has imported
+Run as a program, so that children are forked from a process that uses no threads and has imported
 all they need: a kill costs milliseconds. ``python killing.py JOB SIGNAL FOLDER KILLS SEED [ARGUMENT ...]``
 prints the number of kills. A job of the command line may be interrupted (SIGINT) instead.
 """
@@ -139,7 +139,7 @@ def evaluating(folder, *arguments):
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("error")  # not even the generation before is ever needed
+    warnings.simplefilter("error", RuntimeWarning)  # not even the generation before is ever needed
     name, by, folder, kills, seed, *arguments = sys.argv[1:]
     jobs = {"counting": counting, "saving": saving, "evaluating": evaluating}
     print(kill(jobs[name](folder, *arguments), int(kills), int(seed), signal.Signals[by]))

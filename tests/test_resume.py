@@ -441,7 +441,8 @@ def test_a_checkpoint_torn_for_good_is_one_line(folder, capsys, monkeypatch):
 
 
 def test_a_checkpoint_of_something_else_is_one_line(folder, capsys):
-    for positions in (None, {"row": 1}, {"at": 3, "rows": 1}, [1]):
+    strange = {"rows": 1, "at": None, "classes": None, "finished": False, "options": {}, "files": ["a.parquet"]}
+    for positions in (None, {"row": 1}, {"at": 3, "rows": 1}, [1], strange):
         ce.Checkpoint("S.checkpoint").save(ce.BinaryCrossEntropy(), positions)
         assert "S.checkpoint: " in failure(capsys, 1, *RESUMED)
     assert not Path("S").exists()
