@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
-from streamce import state
+from streamce import atomic, state
 from streamce.errors import InputError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Additive(ABC):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file, whole or not at all."""
-        state.write(path, self.to_bytes())
+        atomic.write(path, self.to_bytes())
 
     def state_dict(self) -> dict[str, Any]:
         """The state in a dict, as checkpoints of a training loop hold it."""

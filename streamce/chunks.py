@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from streamce.files import Array, DataError, Source, Table, naming, open_table
+from streamce.files import START, Array, DataError, Mark, Source, Table, naming, open_table
 
 CHUNK_ROWS = 1 << 17
 CHUNK_VALUES = 1 << 21  # predictions in a chunk, unless the caller says how many rows
@@ -128,13 +128,25 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Position:
+    """Where a reading can go on: a source by its number, a row of it, and the length that lists
+    were found to have before."""
+
+    source: int = 0
+    mark: Mark = START
+    width: int | None = None
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Rows ``first_row``, ... of a source. Its arrays hold until the next chunk is asked for;
-    ``fraction`` is the part of all sources that ends here, None where nobody knows."""
+    ``fraction`` is the part of all sources that ends here, None where nobody knows; ``end`` is
+    where to go on once it is used up."""
 
     source: str
     first_row: int
     fraction: float | None
+    end: Position
     selection: Selection
     batch: Any
     preds: Array
@@ -206,10 +218,10 @@ class Reading:
             values = len(names) if len(names) > 1 else self._first.width(names[0])
         self.chunk_rows = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
 
-    def chunks(self) -> Generator[Chunk]:
-        """The chunks, read on another thread while those before are in use. Close this
-        iterator when leaving early."""
-        chunks = self._chunks()
+    def chunks(self, start: Position | None = None) -> Generator[Chunk]:
+        """The chunks from ``start`` on, read on another thread while those before are in use.
+        Close this iterator when leaving early."""
+        chunks = self._chunks(start or Position())
         ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
         wanted = threading.Semaphore(AHEAD)  # a queue as long would fill one buffer more
 
@@ -238,19 +250,20 @@ class Reading:
             table = open_table(source, self._beside, self._stopped)
             return table, self._choose(source, table)
 
-    def _chunks(self) -> Iterator[Chunk]:
+    def _chunks(self, start: Position) -> Iterator[Chunk]:
         sizes = [source.size or 0 for source in self._sources]
-        before = 0
-        for source, size in zip(self._sources, sizes, strict=True):
-            table = self._first if source is self._sources[0] else self._open(source)[0]
-            row = 0
+        before, total = sum(sizes[: start.source]), sum(sizes)
+        self._width = start.width or self._width
+        mark = start.mark
+        for number, source in enumerate(self._sources[start.source :], start.source):
+            table = self._first if number == 0 else self._open(source)[0]
             with naming(source.name):
-                for batch, fraction in table.batches(self._types(table), self.chunk_rows):
+                for batch, fraction, end in table.batches(self._types(table), self.chunk_rows, mark):
                     if fraction is not None:
-                        fraction = (before + fraction * size) / sum(sizes)
-                    yield self._chunk(source, row, fraction, batch)
-                    row += batch.num_rows
-            before += size
+                        fraction = (before + fraction * sizes[number]) / total
+                    yield self._chunk(number, mark.row, fraction, batch, end)
+                    mark = end
+            before, mark = before + sizes[number], START
 
     def _types(self, table: Table) -> dict[str, Any]:
         """Types to read the columns as: the table's, or where those are guesses, wider ones."""
@@ -277,7 +290,7 @@ class Reading:
             types[chosen.weight] = _numeric(chosen.weight, table.type(chosen.weight), wide)
         return types
 
-    def _chunk(self, source: Source, row: int, fraction: float | None, batch: Any) -> Chunk:
+    def _chunk(self, number: int, row: int, fraction: float | None, batch: Any, mark: Mark) -> Chunk:
         chosen = self.selection
         preds, no_pred = self._entries(batch, chosen.preds, self._preds_axes, row)
         if chosen.encode:
@@ -287,7 +300,8 @@ class Reading:
         weight, no_weight = flat(batch.column(chosen.weight)) if chosen.weight else (None, None)
         shape = preds.shape[: self._losses_axes]
         null = _union([no_pred, no_target, no_weight], shape)
-        return Chunk(source.name, row, fraction, chosen, batch, preds, target, weight, null)
+        name, end = self._sources[number].name, Position(number, mark, self._width)
+        return Chunk(name, row, fraction, end, chosen, batch, preds, target, weight, null)
 
     def _entries(self, batch: Any, names: Sequence[str], axes: int, row: int) -> tuple[Array, Array | None]:
         """Preds or target: one number a row, or several where there are several columns, a

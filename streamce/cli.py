@@ -23,7 +23,7 @@ from streamce.metrics.base import Metric
 try:
     import pyarrow as pa
 
-    from streamce import chunks, columns, files
+    from streamce import chunks, columns, files, resume
 except ModuleNotFoundError:  # of pyarrow, without which states can still be merged and shown
     pa = None
 
@@ -57,6 +57,15 @@ labels
   For --task binary, --classes NEGATIVE,POSITIVE. For --task multilabel the target holds 0
   or 1 per label, or is one column with the list of the names that apply to each row.
   Missing values (null; empty in CSV; empty text as a label) are invalid, see --invalid.
+
+resuming
+  --resume keeps what was counted so far in STATE.checkpoint, and the generation before it in
+  STATE.checkpoint.previous. The same command again, after a crash, goes on from there, to the
+  same state byte for byte; once the run is finished it does nothing but print the result.
+  Options that change the result and the files (names, sizes, times of change) must be the
+  same. Parquet files are read on from the row group, other formats from the row; packed text
+  is unpacked again up to there. To start at row 0, remove STATE once the run is finished, and
+  STATE.checkpoint before that.
 
 Rows in errors count from 0 within their file, a CSV header apart. Exit status: 0, 1 (bad
 data, or a file that cannot be read or written), 2 (usage, such as an unknown column).
@@ -100,6 +109,9 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=_positive, metavar="N", help="threads of the computation")
     add("--chunk-rows", type=_positive, metavar="N", help="rows read at a time; no result changes")
     add("--state", metavar="FILE", help="write the state here, to merge or show later")
+    add("--resume", action="store_true", help="go on where a run that was stopped left off")
+    add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
+        help="with --resume: what a crash may cost, but for the chunk at hand (default: 3)")  # fmt: skip
     _add_interval(add)
     add("--json", action="store_true", help="print one JSON object instead of a table")
 
@@ -130,6 +142,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
 
 
 def _names(text: str) -> list[str]:
@@ -176,6 +198,8 @@ def _fail(message: str, status: int) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     if pa is None:
         return _fail("reading files needs pyarrow: pip install 'streamce[cli]'", 2)
+    if options.resume and options.state is None:
+        return _fail("--resume needs --state, beside which it keeps its checkpoint", 2)
     if options.state is not None and (refusal := _refusal(options.state)):
         return _fail(f"--state {options.state}: {refusal}", 2)
     try:
@@ -188,11 +212,22 @@ def evaluate(options: argparse.Namespace) -> int:
         sources = files.find(options.files)
         if options.state and any(_same(options.state, source) for source in sources):
             raise files.SelectionError(f"--state {options.state}: this is one of the files to evaluate")
+        if options.resume and (pipes := [source.name for source in sources if source.format == "pipe"]):
+            raise files.SelectionError(f"{pipes[0]}: --resume needs files, and this comes only once")
         beside = [*options.target, *filter(None, [options.weight])]
         reading = chunks.Reading(sources, chooser, *AXES[options.task], options.chunk_rows, beside)
         metric = _metric(options, chooser.labels)
-        rows = _run(reading, metric, chooser.labels)
-        if rows == 0:
+        progress, run = resume.Progress(), None
+        if options.resume:
+            read = resume.identities(sources, beside)
+            run = resume.Run(options.state, _of_the_result(options, reading, metric), read, options.checkpoint_every)
+            progress = run.begin(metric)
+        rows_resumed = progress.rows
+        if chooser.labels:
+            chooser.labels.settle(progress.classes)
+        if not progress.finished:
+            _run(reading, metric, chooser.labels, progress, run)
+        if progress.rows == 0:
             raise files.DataError(f"{', '.join(options.files)}: there are no rows")
     except files.DataError as error:
         return _fail(str(error), 1)
@@ -203,7 +238,7 @@ def evaluate(options: argparse.Namespace) -> int:
     classes = chooser.labels.classes if chooser.labels else options.classes
     try:
         if options.json:
-            _print_json(metric, options, {
+            _print_json(metric, options, {"rows_resumed": rows_resumed}, {
                 "task": options.task,
                 "files": [source.name for source in sources],
                 "preds": chosen.preds,
@@ -217,17 +252,19 @@ def evaluate(options: argparse.Namespace) -> int:
             })  # fmt: skip
         else:
             what = sources[0].name if len(sources) == 1 else f"{len(sources):,} files"
-            print(f"{what}: {_many(rows, 'row')}, {options.task}, kind={options.kind}, {seconds:.2f} s")
+            resumed = f", resumed at row {rows_resumed:,}" if rows_resumed else ""
+            rows = _many(progress.rows, "row") + resumed
+            print(f"{what}: {rows}, {options.task}, kind={options.kind}, {seconds:.2f} s")
             print(metric.summary(options.level, options.anytime))
             if isinstance(metric, ce.MultilabelCrossEntropy):
                 _print_labels(metric, classes or chosen.preds)
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:  # whoever read the result left, or there is no room for it: the state is still asked for
-        if status := _save(metric, "--state", options.state):
+        if status := _finish(metric, options.state, progress, run):
             return status
         raise
-    return _save(metric, "--state", options.state)
+    return _finish(metric, options.state, progress, run)
 
 
 def _same(path: str, source: files.Source) -> bool:
@@ -258,6 +295,18 @@ def _save(metric: Metric, option: str, path: str | None) -> int:
     return 0
 
 
+def _finish(metric: Metric, path: str | None, progress: resume.Progress, run: resume.Run | None) -> int:
+    """Writes the state, and then that there is nothing left to do: never the other way round."""
+    if progress.finished:
+        return 0
+    if status := _save(metric, "--state", path):
+        return status
+    if run is not None:
+        progress.at, progress.finished = None, True
+        run.save(metric, progress, now=True)
+    return 0
+
+
 def _many(number: int, name: str) -> str:
     return f"{number:,} {name}" + "s" * (number != 1)
 
@@ -273,31 +322,54 @@ def _metric(options: argparse.Namespace, labels: columns.Labels | None) -> Metri
         raise files.SelectionError(f"--{str(error.argument).replace('_', '-')}: {error}") from error
 
 
-def _run(reading: chunks.Reading, metric: Metric, labels: columns.Labels | None) -> int:
-    """Evaluate all chunks; returns the number of rows."""
-    rows = 0
-    with _bar() as bar, contextlib.closing(reading.chunks()) as found:
-        for chunk in found:
-            try:
-                metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null)
-            except ce.InputError as error:
-                raise files.DataError(f"{chunk.source}: {_place(chunk, error, labels)}") from error
-            rows += len(chunk.preds)
-            if bar is not None:
-                if chunk.fraction:  # exact for one file that knows its length, else near
-                    bar.total = round(rows / chunk.fraction)
-                bar.update(len(chunk.preds))
-    return rows
+def _of_the_result(options: argparse.Namespace, reading: chunks.Reading, metric: Metric) -> dict[str, Any]:
+    """All options that change what comes out."""
+    chosen = reading.selection
+    parts = {"preds": [*chosen.preds], "target": [*chosen.target], "weight": chosen.weight}
+    given = {"classes": options.classes, "ignore_index": options.ignore_index}  # as they are, not as numbers
+    found = {"task": options.task, **metric.options, **parts, **given}
+    return {name: value for name, value in found.items() if name not in ("axis", "threads")}
 
 
-def _bar() -> Any:
+def _run(
+    reading: chunks.Reading,
+    metric: Metric,
+    labels: columns.Labels | None,
+    progress: resume.Progress,
+    run: resume.Run | None,
+) -> None:
+    """Evaluate all chunks that are left, and keep account of it."""
+    with _bar(progress.rows) as bar, contextlib.closing(reading.chunks(progress.at)) as found:
+        try:
+            for chunk in found:
+                progress.at = None  # while nobody could say whether this chunk is counted
+                try:
+                    metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null)
+                except ce.InputError as error:
+                    raise files.DataError(f"{chunk.source}: {_place(chunk, error, labels)}") from error
+                progress.rows += len(chunk.preds)
+                progress.classes = labels.classes if labels else None
+                progress.at = chunk.end
+                if run is not None:
+                    run.save(metric, progress)
+                if bar is not None:
+                    if chunk.fraction:  # exact for one file that knows its length, else near
+                        bar.total = round(progress.rows / chunk.fraction)
+                    bar.update(len(chunk.preds))
+        except KeyboardInterrupt:
+            if run is not None and progress.at is not None:
+                run.save(metric, progress, now=True)
+            raise
+
+
+def _bar(done: int) -> Any:
     """A progress bar for people, None for others."""
     if sys.stderr is not None and sys.stderr.isatty():
         with contextlib.suppress(ModuleNotFoundError):
             from tqdm import tqdm
 
             width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-            return tqdm(unit=" rows", unit_scale=True, leave=False, ncols=width)
+            return tqdm(initial=done, unit=" rows", unit_scale=True, leave=False, ncols=width)
     return contextlib.nullcontext()
 
 
@@ -332,10 +404,12 @@ def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> No
             print(f"{name:<{width}}{summary.mean:<10.6g} {summary.count:,}")
 
 
-def _print_json(metric: Metric, options: argparse.Namespace, read: dict[str, Any]) -> None:
+def _print_json(
+    metric: Metric, options: argparse.Namespace, more: dict[str, Any], read: dict[str, Any]
+) -> None:
     summary = metric.summary(options.level, options.anytime).to_dict()
     read = {"metric": type(metric).__name__, **metric.options, **read}
-    print(json.dumps(_finite({**summary, "options": read}), allow_nan=False))
+    print(json.dumps(_finite({**summary, **more, "options": read}), allow_nan=False))
 
 
 def _finite(value: Any) -> Any:
@@ -367,7 +441,7 @@ def merge(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     metric = ce.load(options.state)
     if options.json:
-        _print_json(metric, options, {})
+        _print_json(metric, options, {}, {})
     else:
         print(f"{options.state}: {metric!r}")
         print(metric.summary(options.level, options.anytime))

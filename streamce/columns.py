@@ -79,6 +79,10 @@ class Labels:
     def classes(self) -> Sequence[str] | None:
         return self._readings[0] if len(self._readings) == 1 else None
 
+    def settle(self, classes: Sequence[str] | None) -> None:
+        """Decides, as labels of rows that are read no more once did."""
+        self._readings = [classes] if classes else self._readings
+
     @property
     def expected(self) -> str:
         return ", or ".join(f"one of {listed(reading)}" for reading in self._readings)

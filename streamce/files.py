@@ -7,6 +7,7 @@ b) A ``Table`` reads one source: a class per format gives names, types and recor
 No file is ever held. Nothing here knows a loss.
 """
 
+import bisect
 import glob
 import itertools
 import mmap
@@ -18,7 +19,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -43,7 +44,6 @@ MAGIC = {
 }
 
 Array = np.ndarray[Any, Any]
-Batches = Iterator[tuple[Any, float | None]]
 
 
 class DataError(ValueError):
@@ -76,6 +76,7 @@ class Source:
     path: str
     filesystem: Any = None
     size: int | None = None
+    changed: int | None = field(default=None, compare=False)  # when, in nanoseconds, where that is known
 
     @property
     def local(self) -> bool:
@@ -98,7 +99,7 @@ def format_of(path: str) -> str | None:
     return inner if inner in ("csv", "json") else None
 
 
-def source_of(name: str, filesystem: Any, path: str, size: int) -> Source:
+def source_of(name: str, filesystem: Any, path: str, size: int, changed: int | None = None) -> Source:
     if size == 0:
         raise DataError("the file is empty")
     kind = format_of(path)
@@ -108,7 +109,7 @@ def source_of(name: str, filesystem: Any, path: str, size: int) -> Source:
         kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None)
     if kind is None:
         raise SelectionError(f"unknown kind of file; known are {' '.join(ENDINGS)}")
-    return Source(name, kind, path, filesystem, size)
+    return Source(name, kind, path, filesystem, size, changed)
 
 
 def find(names: Sequence[str]) -> list[Source]:
@@ -155,7 +156,7 @@ def _sources(name: str) -> Iterator[Source]:
         infos = [i for i in infos if PurePosixPath(i.path).match(path)]
     for info in infos:
         shown = f"{scheme}://{info.path.lstrip('/')}" if colon else info.path
-        yield source_of(shown, filesystem, info.path, info.size)
+        yield source_of(shown, filesystem, info.path, info.size, info.mtime_ns)
 
 
 def _listing(filesystem: Any, folder: str, deep: bool) -> list[Any]:
@@ -166,6 +167,20 @@ def _listing(filesystem: Any, folder: str, deep: bool) -> list[Any]:
 
 
 # ----------------------------------------------------------------------------- tables
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A row of a source, and the piece of it to find that row in: the number of a record batch, or
+    where in the (unpacked) text a block begins. ``before`` rows lie before the piece."""
+
+    row: int = 0
+    piece: int = 0
+    before: int = 0
+
+
+START = Mark()
+Batches = Iterator[tuple[Any, float | None, Mark]]
 
 
 class Table(ABC):
@@ -188,13 +203,17 @@ class Table(ABC):
         return int(getattr(self.type(name), "list_size", 1) or 1)
 
     @abstractmethod
-    def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
-        """Batches of at most ``rows`` rows with the columns of ``types``, and the fraction
-        of the source that ends with each (None where nobody knows)."""
+    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+        """Batches of at most ``rows`` rows with the columns of ``types``, the first of them at
+        ``start``; the fraction of the source that ends with each (None where nobody knows); and
+        where the next begins."""
 
 
-def _slices(batch: Any, rows: int) -> Iterator[Any]:
-    return (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
+def _slices(batch: Any, rows: int, before: int, start: int) -> Iterator[tuple[Any, int]]:
+    """Parts of a batch that has ``before`` rows before it, from row ``start`` on, and their ends."""
+    for first in range(max(0, start - before), batch.num_rows, rows):
+        part = batch.slice(first, rows)
+        yield part, before + first + part.num_rows
 
 
 class ParquetTable(Table):
@@ -213,12 +232,16 @@ class ParquetTable(Table):
                 return max([1, *lengths])
         return super().width(name)
 
-    def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
-        done = 0
+    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+        groups = self._file.metadata
+        ends = [*itertools.accumulate(groups.row_group(i).num_rows for i in range(groups.num_row_groups))]
+        first = bisect.bisect_right(ends, start.row)  # the group with this row: there is no way further in
+        done = ends[first - 1] if first else 0
         # Arrow's threads would only take the cores that the caller works on.
-        for batch in self._file.iter_batches(rows, columns=list(types), use_threads=False):
-            done += batch.num_rows
-            yield batch, done / self._file.metadata.num_rows
+        for batch in self._file.iter_batches(rows, [*range(first, len(ends))], list(types), use_threads=False):
+            batch, done = batch.slice(max(0, start.row - done)), done + batch.num_rows
+            if batch.num_rows:
+                yield batch, done / groups.num_rows, Mark(done)
 
 
 class ArrowTable(Table):
@@ -243,16 +266,18 @@ class ArrowTable(Table):
             self._stream = ipc.open_stream(self._input)
             self.schema = self._stream.schema
 
-    def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
-        for batch, fraction in self._batches(list(types)):
-            for part in _slices(batch.select(list(types)), rows):
+    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+        before = start.before
+        for number, (batch, fraction) in enumerate(self._batches(list(types), start.piece), start.piece):
+            for part, end in _slices(batch.select(list(types)), rows, before, start.row):
                 part.validate(full=True)  # from here on offsets are believed
-                yield part, fraction
+                yield part, fraction, Mark(end, number, before)
                 _release(self._map)
+            before += batch.num_rows
 
-    def _batches(self, names: list[str]) -> Batches:
+    def _batches(self, names: list[str], first: int) -> Iterator[tuple[Any, float | None]]:
         if self._file is None:
-            for batch in self._stream:
+            for batch in itertools.islice(self._stream, first, None):
                 yield batch, self._input.tell() / self._size if self._size else None
             return
         count, file = self._file.num_record_batches, self._file
@@ -262,7 +287,7 @@ class ArrowTable(Table):
             wanted = [self.schema.get_field_index(name) for name in names]
             options = ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
             file = ipc.open_file(self._input, options=options)
-        for i in range(count):
+        for i in range(first, count):
             yield file.get_batch(i), (i + 1) / count
 
 
@@ -273,27 +298,44 @@ class TextTable(Table):
     typed = False
 
     def __init__(self, source: Source, stream: Any = None) -> None:
-        # Arrow unpacks what ends in .gz and the like.
-        self._stream = stream or source.filesystem.open_input_stream(source.path)
+        self._source = source
         self._size = None if source.packed else source.size
         self._comma = "\t" if ".tsv" in os.path.basename(source.path.lower()) else ","
-        self._blocks = self._cut()
+        self._blocks = self._cut(stream or self._unpacked())
         self._first = next(self._blocks, b"")
         self.schema = self._table(self._first, {}, 0).schema
 
-    def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
-        done = size = 0
-        for block in itertools.chain([self._first], self._blocks):
-            table = self._table(block, types, done)
-            size += len(block)
+    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+        piece, before = start.piece, start.before
+        for block in self._blocks_from(piece):
+            table = self._table(block, types, before)
+            done = before
+            fraction = min(1.0, (piece + len(block)) / self._size) if self._size else None
             for batch in table.select(list(types)).combine_chunks().to_batches():
-                for part in _slices(batch, rows):
-                    yield part, min(1.0, size / self._size) if self._size else None
-            done += table.num_rows
+                for part, end in _slices(batch, rows, done, start.row):
+                    yield part, fraction, Mark(end, piece, before)
+                done += batch.num_rows
+            piece, before = piece + len(block), done
 
-    def _cut(self) -> Iterator[bytes]:
+    def _unpacked(self) -> Any:
+        """The text from its start on: Arrow unpacks what ends in .gz and the like."""
+        return self._source.filesystem.open_input_stream(self._source.path)
+
+    def _blocks_from(self, offset: int) -> Iterator[bytes]:
+        if offset == 0:
+            return itertools.chain([self._first], self._blocks)
+        if self._source.packed:
+            stream, left = self._unpacked(), offset
+            while left and (passed := len(stream.read(min(left, TEXT_BLOCK)))):
+                left -= passed
+        else:
+            stream = self._source.open()
+            stream.seek(offset)
+        return self._cut(stream)
+
+    def _cut(self, stream: Any) -> Iterator[bytes]:
         block = b""
-        while more := self._stream.read(TEXT_BLOCK):
+        while more := stream.read(TEXT_BLOCK):
             block += more
             if end := self._end(block):
                 yield block[:end]
@@ -427,16 +469,17 @@ class NumpyTable(Table):
     def type(self, name: str) -> Any:
         return self._rows[name].type()
 
-    def batches(self, types: Mapping[str, Any], rows: int) -> Batches:
+    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         arrays = [self._rows[name] for name in types]
         total = arrays[0].shape[0]
         for name, array in zip(types, arrays, strict=True):
             if array.shape[0] != total:
                 raise DataError(f"{name} has {array.shape[0]} rows, {next(iter(types))} {total}")
-        for stop in range(rows, total + rows, rows):
-            count = min(rows, total - stop + rows)
-            batch = [array.take(count) for array in arrays]
-            yield pa.RecordBatch.from_arrays(batch, list(types)), min(1.0, stop / total)
+            array.skip(start.row)
+        for first in range(start.row, total, rows):
+            end = min(first + rows, total)
+            batch = [array.take(end - first) for array in arrays]
+            yield pa.RecordBatch.from_arrays(batch, list(types)), end / total, Mark(end)
             for array in arrays:
                 _release(array.map)
 
@@ -472,13 +515,22 @@ class _Rows:
             raise DataError(f"an array of {self._dtype} of shape {self.shape} is no column")
         return _arrow(np.empty((0, *self.shape[1:]), self._dtype)).type
 
+    def _size(self, count: int) -> int:
+        """Bytes of so many rows of a stream."""
+        if self._fortran and len(self.shape) == 2:
+            raise DataError("an array in Fortran order can be read from an unpacked file only")
+        return count * self._dtype.itemsize * int(np.prod(self.shape[1:]))
+
+    def skip(self, count: int) -> None:
+        self._done += count
+        if self._stream is not None and count:
+            self._stream.seek(self._size(count), os.SEEK_CUR)
+
     def take(self, count: int) -> Any:
         start, self._done = self._done, self._done + count
         if self._stream is None:
             return _arrow(self._array[start : self._done])
-        if self._fortran and len(self.shape) == 2:
-            raise DataError("an array in Fortran order can be read from an unpacked file only")
-        size = count * self._dtype.itemsize * int(np.prod(self.shape[1:]))
+        size = self._size(count)
         data = self._stream.read(size)
         if len(data) < size:
             raise DataError("the file ends before its array does")

@@ -1,4 +1,4 @@
-"""States as bytes and files: docs/FORMAT.md has them byte by byte. Equal states have equal bytes.
+"""States as bytes: docs/FORMAT.md has them byte by byte. Equal states have equal bytes.
 
 What a state says of itself is a header, ``{"metric": name, "options": {...}}`` with the options that
 change a loss; what it holds are parts, bytes by name, which the core writes and reads. A reader takes
@@ -8,9 +8,7 @@ only what a writer would have written, to the byte.
 from __future__ import annotations
 
 import json
-import os
 import struct
-from contextlib import suppress
 from typing import Any
 
 from streamce.errors import InputError
@@ -98,30 +96,3 @@ def check(header: Any) -> None:
         raise ValueError("its header names no metric")
     if not isinstance(header.get("options"), dict):
         raise ValueError("its header has no options")
-
-
-# ---- files ----
-
-
-def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Puts ``data`` at ``path``, whole or not at all, and waits until it is on the disk."""
-    folder = os.path.dirname(os.path.abspath(os.fsdecode(path)))
-    temporary = os.path.join(folder, f".streamce-{os.getpid()}-{os.urandom(8).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:  # an interrupt too, wherever it comes
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        if isinstance(error, OSError) and error.filename is not None:
-            error.filename, error.filename2 = os.fsdecode(path), None
-        raise
-    if os.name == "posix":  # the new name has to reach the disk too
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

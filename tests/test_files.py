@@ -378,3 +378,58 @@ def test_what_goes_wrong_on_the_thread_is_raised_in_the_loop(tmp_path, table):
     path.write_bytes(data)
     with pytest.raises(files.DataError, match=r"a\.parquet: "):
         arrays(reading(path, preds=("p_0",), axes=(1, 1)))
+
+
+# ---- going on ----
+
+
+def rows_of(found, start=None):
+    """Row numbers, predictions, targets and weights of the chunks from a position on."""
+    with closing(found.chunks(start)) as parts:
+        columns = [(c.first_row + np.arange(len(c.preds)), c.preds.copy(), c.target.copy(), c.weight) for c in parts]
+    return [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else None
+
+
+def check_every_end(make):
+    """From the end of any chunk on, whatever the size of chunks then, come the rows that were left."""
+    whole, done = rows_of(make(64)), 0
+    with closing(make(64).chunks()) as parts:
+        ends = [(len(chunk.preds), chunk.end) for chunk in parts]
+    for size, end in ends:
+        done += size
+        for rows in (None, 7):
+            rest = rows_of(make(rows), end)
+            assert (rest is None) == (done == len(whole[0]))
+            for left, column in zip(rest or [], whole, strict=rest is not None):
+                np.testing.assert_array_equal(left, column[done:])
+
+
+@pytest.mark.parametrize("block", [files.TEXT_BLOCK, 3000])
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_reading_goes_on_from_the_end_of_any_chunk(tmp_path, table, name, block, monkeypatch):
+    monkeypatch.setattr(files, "TEXT_BLOCK", block)
+    paths = [tmp_path / part / name for part in "ab"]
+    for path, part in zip(paths, (table.slice(0, 700), table.slice(700)), strict=True):
+        path.parent.mkdir()
+        WRITERS[name](part, path)
+    preds = ("p_0", "p_1", "p_2")
+    check_every_end(lambda rows: reading(*paths, preds=preds, weight="weight", rows=rows))
+
+
+def test_a_npy_file_goes_on_with_those_beside_it(tmp_path, table):
+    for name in ("p_0", "target", "weight"):
+        np.save(tmp_path / f"{name}.npy", table[name].to_numpy())
+    preds, *beside = (str(tmp_path / f"{name}.npy") for name in ("p_0", "target", "weight"))
+    chosen = chunks.Selection((preds,), (beside[0],), beside[1])
+    found = source(tmp_path / "p_0.npy")
+    check_every_end(lambda rows: chunks.Reading([found], lambda *_: chosen, 1, 1, rows, beside))
+
+
+def test_the_length_of_lists_is_known_when_a_reading_goes_on(tmp_path):
+    lists = pa.array([None, [0.5, 0.5], None, [0.2, 0.3, 0.5]])
+    parquet.write_table(pa.table({"p": lists, "target": [0, 1, 0, 1]}), tmp_path / "a.parquet")
+    with closing(reading(tmp_path / "a.parquet", preds=("p",), rows=1).chunks()) as parts:
+        ends = [next(parts).end for _ in range(3)]
+    for end in ends[1:]:
+        with pytest.raises(files.DataError, match="row 3: a list of 3 where others have 2"):
+            rows_of(reading(tmp_path / "a.parquet", preds=("p",), rows=1), end)

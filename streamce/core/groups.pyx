@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 
 from streamce.core.blocks cimport Samples
 from streamce.core.ledger cimport (
-    BUCKETS, COUNT, MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, page, put_u64,
+    COUNT, MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, page, put_u64,
 )
 from streamce.core.samples cimport COUNTER_OF, count_flags
 
@@ -349,7 +349,7 @@ cdef class Groups:
     def from_parts(dict parts) -> Groups:
         """The groups whose ``parts()`` these are; ValueError if they make no sense."""
         cdef Groups new = Groups()
-        cdef Py_ssize_t at, end, size, slot, i
+        cdef Py_ssize_t at, end, size, slot
         cdef bytes data
         if not parts:
             return new
@@ -363,7 +363,7 @@ cdef class Groups:
             raise ValueError("its groups are cut short")
         kinds = tuple(KINDS[code] for code in data[1:1 + data[0]])
         new.fit(kinds)
-        for i in range(<Py_ssize_t>min(get_u64(start + at - 8), <uint64_t>size)):
+        for _ in range(<Py_ssize_t>min(get_u64(start + at - 8), <uint64_t>size)):
             end = key_end(start, at, size, kinds)
             slot = new.table.find(data[at:end], True)
             if slot >= new.ledger.size:

@@ -1,0 +1,145 @@
+"""Jobs that are killed at random moments until they are done.
+
+Run as a program, so that children are forked from a process that uses no threads and has imported
+all they need: a kill costs milliseconds. ``python killing.py JOB SIGNAL FOLDER KILLS SEED [ARGUMENT ...]``
+prints the number of kills. A job of the command line may be interrupted (SIGINT) instead.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import traceback
+import warnings
+
+import streamce as ce
+
+STEPS = 60
+
+
+def attempt(job, seconds, by=signal.SIGKILL):
+    """Whether the job was done, in a child that is killed after so many seconds (None: never)."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(job() or 0)
+        except KeyboardInterrupt:
+            os._exit(130)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    if seconds is not None:
+        time.sleep(seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, by)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, -signal.SIGKILL, 130), code
+    return code == 0
+
+
+def kill(rounds, kills, seed, by):
+    """Rounds of a job until it was killed so often.
+
+    A round is a job, a function that tells how far it has come, which never goes down, and one that
+    judges the end. How long a child lives goes by what it gets done, on machines of any speed.
+    """
+    chance, longest, killed = random.Random(seed), 0.004, 0
+    while killed < kills:
+        job, progress, judge = next(rounds)
+        before = progress()
+        while not attempt(job, chance.uniform(0, longest) if killed < kills else None, by):
+            killed += 1
+            now = progress()
+            assert now >= before, (now, before)
+            longest = longest / 1.3 if now > before else longest * 1.2
+            before = now
+        judge()
+    return killed
+
+
+def rounds_of(folder, job, progress, judge):
+    """The same round again and again, each in an empty folder."""
+    while True:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        yield job, progress, judge
+        left = [name for name in os.listdir(folder) if name.endswith(".tmp")]
+        assert left == [], left  # the last to save swept
+
+
+def counting(folder):
+    """A library user's job: a batch, a save, a batch, a save."""
+    path = folder + "/job.checkpoint"
+
+    def batch(step):
+        return [0.1, step / STEPS, 0.7], [0, 1, step % 2]
+
+    def job():
+        checkpoint = ce.Checkpoint(path)
+        metric, positions = checkpoint.load(ce.BinaryCrossEntropy(), {"offsets": [0]})
+        for step in range(positions["offsets"][0], STEPS):
+            metric.update(*batch(step))
+            checkpoint.save(metric, {"offsets": [step + 1]})
+
+    def progress():
+        return ce.Checkpoint(path).load(None, {"offsets": [0]})[1]["offsets"][0]
+
+    def judge():
+        whole = ce.BinaryCrossEntropy()
+        for step in range(STEPS):
+            whole.update(*batch(step))
+        assert ce.Checkpoint(path).load()[0].to_bytes() == whole.to_bytes()
+
+    return rounds_of(folder, job, progress, judge)
+
+
+def saving(folder):
+    """A job that does nothing but save a state that takes a while to write."""
+    path = folder + "/job.checkpoint"
+    metric = ce.MulticlassCrossEntropy(kind="logits", per_class=True)
+    metric.update([[0.0] * 500] * 500, list(range(500)))
+
+    def job():
+        checkpoint = ce.Checkpoint(path)
+        _, done = checkpoint.load(metric, 0)
+        for step in range(done, STEPS):
+            checkpoint.save(metric, step + 1)
+
+    def progress():
+        found, step = ce.Checkpoint(path).load(metric, 0)
+        assert found == metric
+        return step
+
+    return rounds_of(folder, job, progress, lambda: None)
+
+
+def evaluating(folder, *arguments):
+    """The command line, with a checkpoint after each chunk unless the arguments say otherwise."""
+    from streamce.cli import main
+
+    state = folder + "/state"
+
+    def run(*more):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return main(["eval", *more, *arguments])
+
+    def progress():
+        return ce.Checkpoint(state + ".checkpoint").load(None, {"rows": 0})[1]["rows"]
+
+    def judge():
+        assert attempt(lambda: run("--state", state + ".whole"), None)
+        with open(state, "rb") as ours, open(state + ".whole", "rb") as theirs:
+            assert ours.read() == theirs.read()
+
+    return rounds_of(folder, lambda: run("--state", state, "--resume", "--checkpoint-every", "0"), progress, judge)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error", RuntimeWarning)  # not even the generation before is ever needed
+    name, by, folder, kills, seed, *arguments = sys.argv[1:]
+    jobs = {"counting": counting, "saving": saving, "evaluating": evaluating}
+    print(kill(jobs[name](folder, *arguments), int(kills), int(seed), signal.Signals[by]))
