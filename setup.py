@@ -11,7 +11,9 @@ FLAGS = (
 )
 CORE = "streamce/core"
 # Each imports from those before it.
-MODULES = ("kernels", "ledger", "arrays", "blocks", "reading", "elements", "rows", "losses", "samples", "groups", "pipeline")
+MODULES = (
+    "kernels", "ledger", "arrays", "blocks", "reading", "elements", "rows", "losses", "samples", "groups", "pipeline",
+)  # fmt: skip
 KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "avx512", "neon", "generic")]
 # Those that Cython does not see: it adds what a module or what it cimports names.
 HEADERS = [

@@ -404,9 +404,7 @@ def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> No
             print(f"{name:<{width}}{summary.mean:<10.6g} {summary.count:,}")
 
 
-def _print_json(
-    metric: Metric, options: argparse.Namespace, more: dict[str, Any], read: dict[str, Any]
-) -> None:
+def _print_json(metric: Metric, options: argparse.Namespace, more: dict[str, Any], read: dict[str, Any]) -> None:
     summary = metric.summary(options.level, options.anytime).to_dict()
     read = {"metric": type(metric).__name__, **metric.options, **read}
     print(json.dumps(_finite({**summary, **more, "options": read}), allow_nan=False))

@@ -173,7 +173,7 @@ def class_weight_length(found: int, expected: int, names: str, option: str = "cl
 
 
 def key_length(name: str, found: int, samples: int) -> InputError:
-    return fault(name, f"has length {found} and preds {samples} samples", f"{samples} keys, one per sample", value=found)
+    return fault(name, f"has length {found} and preds {samples} samples", f"{samples}, one per sample", value=found)
 
 
 def other_clusters(given: bool) -> InputError:

@@ -22,8 +22,6 @@ from streamce.inputs import Array
 HOLDS = "integers, strings, bytes, datetimes, or a tuple of such columns"
 EPOCH = dt.datetime(1970, 1, 1)
 MICROSECOND = dt.timedelta(microseconds=1)
-# What datetime can hold, in microseconds.
-EARLIEST, LATEST = ((limit - EPOCH) // MICROSECOND for limit in (dt.datetime.min, dt.datetime.max))
 TOP = 1 << 63
 # The kind of a value by its type; that of others by what they are derived from.
 KINDS: dict[type, str] = {int: "int", bool: "bool", str: "str", bytes: "bytes", dt.datetime: "datetime"}
@@ -189,7 +187,7 @@ def _datetimes(found: Array, name: str) -> Column:
     # What is too far for microseconds wraps around on the way, and comes back as something else.
     for wrong, expected in (
         ((micro.astype(found.dtype) != found) & ~null, "whole microseconds, from year 1 to 9999"),
-        (((ticks < EARLIEST) | (ticks > LATEST)) & ~null, "years from 1 to 9999"),
+        (((ticks < groups.EARLIEST) | (ticks > groups.LATEST)) & ~null, "years from 1 to 9999"),
     ):
         if wrong.any():
             index = inputs.first(wrong)
@@ -298,14 +296,20 @@ def _null(value: Any) -> bool:
 def _ticks(value: Any, name: str, i: int) -> int:
     """Microseconds since 1970, in UTC where a time zone is given."""
     if isinstance(value, np.datetime64):
-        return int(_datetimes(np.array([value]), name).integers[0])
+        value = _datetimes(np.array([value]), f"{name}[{i}]").integers
+        assert value is not None
+        return int(value[0])
     if not isinstance(value, dt.datetime):
         value = dt.datetime(value.year, value.month, value.day)
     if getattr(value, "nanosecond", 0):  # of pandas
         raise inputs.fault(name, f"is {value}", "whole microseconds", index=(i,), value=value)
     if value.tzinfo is not None:
-        value = value.astimezone(dt.UTC).replace(tzinfo=None)
-    return (value - EPOCH) // MICROSECOND
+        try:
+            value = value.astimezone(dt.UTC).replace(tzinfo=None)
+        except OverflowError:
+            raise inputs.fault(name, f"is {value}", "years from 1 to 9999 in UTC", index=(i,), value=value) from None
+    ticks: int = (value - EPOCH) // MICROSECOND
+    return ticks
 
 
 # ---- as bytes ----
@@ -319,14 +323,15 @@ def encode(kind: str | None, value: Any) -> bytes:
         return b"\1" + (int(value) + TOP).to_bytes(8, "big")
     try:
         data = value.encode() if isinstance(value, str) else value
-    except UnicodeEncodeError:
+        return b"\1" + len(data).to_bytes(4, "big") + data
+    except (UnicodeEncodeError, OverflowError):
         raise InputError(f"by is {inputs.show(value)}: expected text that UTF-8 can hold", argument="by") from None
-    return b"\1" + len(data).to_bytes(4, "big") + data
 
 
 def decode(kinds: Sequence[str | None], key: bytes) -> Any:
     """A key from its bytes: a value, or a tuple of several."""
-    at, parts = 0, []
+    parts: list[Any] = []
+    at = 0
     for kind in kinds:
         here, at = key[at], at + 1
         if not here:

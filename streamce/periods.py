@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from streamce import inputs
-from streamce.keys import EARLIEST, LATEST, MICROSECOND, Column, column
+from streamce.core.groups import EARLIEST, LATEST
+from streamce.keys import MICROSECOND, Column, column
 
 UNITS = {
     "us": 1, "ms": 1000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000,
@@ -75,9 +76,8 @@ def _seconds(times: Any) -> Column | None:
     wrong = ~((found * 1e6 >= EARLIEST) & (found * 1e6 <= LATEST))
     if wrong.any():
         index = inputs.first(wrong)
-        raise inputs.fault(
-            "by_time", f"is {found[index]}", "seconds since 1970, in the years 1 to 9999", index=index, value=found[index]
-        )
+        expected = "seconds since 1970, in the years 1 to 9999"
+        raise inputs.fault("by_time", f"is {found[index]}", expected, index=index, value=found[index])
     if found.dtype.kind == "f":
         return Column("datetime", len(found), np.rint(found.astype(np.float64) * 1e6).astype(np.int64))
     return Column("datetime", len(found), found.astype(np.int64) * 1_000_000)

@@ -88,7 +88,7 @@ def log_loss(
     picked = proba[rows, true] if proba.ndim == 2 else np.where(true == 1, proba[rows], 1 - proba[rows])
     losses = np.empty(len(picked))
     clipped = Pipeline("binary", floor=eps, ceiling=1 - eps)
-    clipped.update(State(), picked, np.ones(len(picked), dtype=bool), None, None, losses)
+    clipped.update(State(), picked, np.ones(len(picked), dtype=bool), out=losses)
 
     total = _sum(losses if weight is None else losses * weight[rows])
     if not normalize:

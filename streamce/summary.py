@@ -212,7 +212,7 @@ def mean_of(values: list[float], level: float) -> tuple[float, tuple[float, floa
 
 
 def _level(level: Any) -> float:
-    if not (isinstance(level, Real) and 0 < level < 1):
+    if not (isinstance(level, Real) and 0 < float(level) < 1):
         raise InputError(f"level is {level!r}: expected a number between 0 and 1", argument="level", value=level)
     return float(level)
 

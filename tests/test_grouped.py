@@ -6,6 +6,7 @@ import math
 import numpy as np
 import oracle
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -148,33 +149,60 @@ def stamps(*texts):
     return np.array(texts, dtype="datetime64[s]")
 
 
+class Tensor:
+    """Whatever NumPy can make an array of."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype)
+
+
+DAYS = "2026-01-02", "2025-01-01", "2026-01-02"
+EAST = dt.timezone(dt.timedelta(hours=1))
+# The same keys in every form that they come in: those at 0 and 2 are equal.
 SAME = {
-    "integers": [np.array([3, 1, 3]), np.array([3, 1, 3], np.uint8), [3, 1, 3], pa.array([3, 1, 3]), pd.Series([3, 1, 3]),
-                 pa.array([3, 1, 3]).dictionary_encode(), pd.Categorical([3, 1, 3]), pd.Series([3, 1, 3], dtype="Int64"),
-                 np.array([3, 0, 1, 0, 3, 0])[::2], np.array([3, 1, 3], ">i4"), pa.chunked_array([[3], [1, 3]]),
-                 np.array([3, 1, 3], object), range(3, 0, -2).__class__(3, 4) and [np.int8(3), np.int64(1), 3]],
-    "strings": [np.array(["b", "ann", "b"]), ["b", "ann", "b"], pa.array(["b", "ann", "b"]), pd.Series(["b", "ann", "b"]),
-                pa.array(["b", "ann", "b"]).dictionary_encode(), pd.Categorical(["b", "ann", "b"]),
-                pd.Series(["b", "ann", "b"], dtype="category"), np.array(["b", "ann", "b"], object),
-                pa.array(["b", "ann", "b"], pa.large_string()), pa.chunked_array([["b", "ann"], ["b"]]),
-                np.array(["b", "ann", "b"], dtype="StringDType") if hasattr(np.dtypes, "None") else ["b", "ann", "b"],
-                [np.str_("b"), "ann", "b"], pd.Series(["b", "ann", "b"], dtype="string")],
+    "integers": [
+        np.array([3, 1, 3]), np.array([3, 1, 3], np.uint8), np.array([3, 1, 3], ">i4"), np.array([3, 1, 3], object),
+        np.array([3, 0, 1, 0, 3, 0])[::2], [3, 1, 3], [np.int8(3), np.int64(1), 3],
+        pa.array([3, 1, 3]), pa.array([3, 1, 3]).dictionary_encode(), pa.chunked_array([[3], [1, 3]]),
+        pd.Series([3, 1, 3]), pd.Series([3, 1, 3], dtype="Int64"), pd.Categorical([3, 1, 3]), Tensor([3, 1, 3]),
+    ],
+    "strings": [
+        np.array(["b", "ann", "b"]), np.array(["b", "ann", "b"], object), ["b", "ann", "b"], [np.str_("b"), "ann", "b"],
+        np.array(["b", "ann", "b"], np.dtypes.StringDType()),
+        pa.array(["b", "ann", "b"]), pa.array(["b", "ann", "b"]).dictionary_encode(),
+        pa.array(["b", "ann", "b"], pa.large_string()), pa.array(["b", "ann", "b"], pa.string_view()),
+        pa.chunked_array([["b", "ann"], ["b"]]),
+        pd.Series(["b", "ann", "b"]), pd.Series(["b", "ann", "b"], dtype="string"), pd.Categorical(["b", "ann", "b"]),
+        pd.Series(["b", "ann", "b"], dtype="category"),
+    ],
     "bytes": [np.array([b"b", b"ann", b"b"]), [b"b", b"ann", b"b"], pa.array([b"b", b"ann", b"b"])],
-    "bools": [np.array([True, False, True]), [True, False, True], pa.array([True, False, True]), pd.Series([True, False, True])],
-    "datetimes": [stamps("2026-01-02", "2025-01-01", "2026-01-02"), stamps("2026-01-02", "2025-01-01", "2026-01-02").astype("datetime64[ns]"),
-                  np.array(["2026-01-02", "2025-01-01", "2026-01-02"], "datetime64[D]"),
-                  [dt.datetime(2026, 1, 2), dt.datetime(2025, 1, 1), dt.datetime(2026, 1, 2)],
-                  [dt.date(2026, 1, 2), dt.date(2025, 1, 1), dt.date(2026, 1, 2)],
-                  [dt.datetime(2026, 1, 2, 1, tzinfo=dt.timezone(dt.timedelta(hours=1))), dt.datetime(2025, 1, 1, tzinfo=UTC), dt.datetime(2026, 1, 2)],
-                  pd.Series(pd.to_datetime(["2026-01-02", "2025-01-01", "2026-01-02"])),
-                  [pd.Timestamp("2026-01-02"), pd.Timestamp("2025-01-01"), np.datetime64("2026-01-02")],
-                  pa.array(stamps("2026-01-02", "2025-01-01", "2026-01-02")), pa.array([dt.date(2026, 1, 2), dt.date(2025, 1, 1), dt.date(2026, 1, 2)])],
-    "none": [[None, "a", None], np.array([None, "a", None], object), pa.array([None, "a", None]), pd.Series([None, "a", None]),
-             pa.array([None, "a", None]).dictionary_encode(), pd.Categorical([None, "a", None]), [float("nan"), "a", pd.NA],
-             pa.DictionaryArray.from_arrays(pa.array([1, 0, 1]), pa.array(["a", None])), pd.Series([None, "a", None], dtype="string")],
-    "no time": [[None, dt.datetime(2025, 1, 1), pd.NaT], np.array(["NaT", "2025-01-01", "NaT"], "datetime64[us]"),
-                pd.Series(pd.to_datetime([None, "2025-01-01", None])), pa.array([None, dt.datetime(2025, 1, 1), None])],
-    "no number": [[None, 7, None], pa.array([None, 7, None]), pd.Series([None, 7, None], dtype="Int64")],
+    "bools": [
+        np.array([True, False, True]), [True, False, True], pa.array([True, False, True]), 
+        pd.Series([True, False, True]),
+    ],
+    "datetimes": [
+        stamps(*DAYS), stamps(*DAYS).astype("datetime64[ns]"), np.array(DAYS, "datetime64[D]"),
+        [dt.datetime(2026, 1, 2), dt.datetime(2025, 1, 1), dt.datetime(2026, 1, 2)],
+        [dt.date(2026, 1, 2), dt.date(2025, 1, 1), dt.date(2026, 1, 2)],
+        [dt.datetime(2026, 1, 2, 1, tzinfo=EAST), dt.datetime(2025, 1, 1, tzinfo=UTC), dt.datetime(2026, 1, 2)],
+        [pd.Timestamp("2026-01-02"), pd.Timestamp("2025-01-01"), np.datetime64("2026-01-02")],
+        pd.Series(pd.to_datetime(DAYS)), pa.array(stamps(*DAYS)), pa.array(stamps(*DAYS)).dictionary_encode(),
+        pa.array([dt.date(2026, 1, 2), dt.date(2025, 1, 1), dt.date(2026, 1, 2)]),
+    ],
+    "strings, some missing": [
+        [None, "a", None], [float("nan"), "a", pd.NA], np.array([None, "a", None], object),
+        pa.array([None, "a", None]), pa.array([None, "a", None]).dictionary_encode(),
+        pa.DictionaryArray.from_arrays(pa.array([1, 0, 1]), pa.array(["a", None])),
+        pd.Series([None, "a", None]), pd.Series([None, "a", None], dtype="string"), pd.Categorical([None, "a", None]),
+    ],
+    "datetimes, some missing": [
+        [None, dt.datetime(2025, 1, 1), pd.NaT], np.array(["NaT", "2025-01-01", "NaT"], "datetime64[us]"),
+        pd.Series(pd.to_datetime([None, "2025-01-01", None])), pa.array([None, dt.datetime(2025, 1, 1), None]),
+    ],
+    "integers, some missing": [[None, 7, None], pa.array([None, 7, None]), pd.Series([None, 7, None], dtype="Int64")],
 }  # fmt: skip
 
 
@@ -189,7 +217,6 @@ def test_the_same_keys_in_any_form_are_the_same_groups(which):
 
 
 def test_polars_series_are_keys():
-    pl = pytest.importorskip("polars") if False else __import__("polars")
     for values in ([3, 1, 3], ["b", "ann", "b"], [None, "a", None]):
         metric = ce.Grouped(ce.MeanLoss()).update([1.0, 2.0, 3.0], by=pl.Series(values))
         assert metric == ce.Grouped(ce.MeanLoss()).update([1.0, 2.0, 3.0], by=values)
@@ -254,9 +281,7 @@ def test_weeks_begin_on_a_monday():
 
 
 def test_moments_that_are_missing_are_a_group():
-    metric = ce.Grouped(ce.MeanLoss(), period="1d").update(
-        [1.0, 2.0], by_time=["NaT", None] and [None, dt.date(2026, 1, 1)]
-    )
+    metric = ce.Grouped(ce.MeanLoss(), period="1d").update([1.0, 2.0], by_time=[None, dt.date(2026, 1, 1)])
     assert metric.keys() == [None, dt.datetime(2026, 1, 1)]
 
 
@@ -266,7 +291,7 @@ def test_moments_that_are_missing_are_a_group():
 def test_equal_periods_add_up(one, other):
     a, b = (ce.Grouped(ce.MeanLoss(), period=period).update([1.0], by_time=[0.0]) for period in (one, other))
     assert a == b
-    assert (a + b).compute() == {dt.datetime(1970, 1, 1): 1.0} or one == "7d"
+    assert list((a + b).compute().values()) == [1.0]
 
 
 # ---- what is read ----
@@ -299,8 +324,6 @@ def test_worst_and_best_have_the_summaries_of_their_groups():
 
 
 def test_tables_are_what_data_frames_take():
-    import polars as pl
-
     metric = ce.Grouped(ce.BinaryCrossEntropy(), period="1h")
     metric.update([0.9, 0.2, 0.6, 0.6], [1, 0, 1, 0], by=["a", "b", "a", None], by_time=[0.0, 0.0, 3600.0, 0.0])
     table = metric.to_table()
@@ -309,7 +332,7 @@ def test_tables_are_what_data_frames_take():
         assert frame.value.tolist() == list(metric.compute().values())
         assert frame["count"].tolist() == [1, 1, 1, 1]
         assert [None if pd.isna(key) else key for key in frame.key_0] == [None, "a", "a", "b"]
-        assert frame.key_1.tolist() == [key[1] for key in metric.keys()]
+        assert frame.key_1.tolist() == [key[1] for key in metric]
     assert table["key_1"].dtype == np.dtype("datetime64[us]")
     whole = ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=[5, 4]).to_table()
     assert whole["key"].dtype == np.int64
@@ -382,9 +405,9 @@ def test_keys_of_another_kind_than_before_are_an_error(by):
 def test_an_invalid_row_leaves_no_trace_of_its_chunk():
     metric = ce.Grouped(ce.BinaryCrossEntropy()).update([0.5], [1], by=["x"])
     before = metric.to_bytes()
+    preds = np.full(80_000, 0.5)
+    preds[70_000] = 1.5
     with pytest.raises(ce.InputError, match=r"preds\[70000\] is 1.5"):
-        preds = np.full(80_000, 0.5)
-        preds[70_000] = 1.5
         metric.update(preds, np.ones(80_000, int), by=["y"] * 80_000)
     assert metric.to_bytes() == before
     assert metric.keys() == ["x"]
@@ -410,7 +433,7 @@ def test_an_invalid_row_leaves_no_trace_of_its_chunk():
     ],
 )
 def test_an_unknown_period_is_an_error(period):
-    with pytest.raises(ce.InputError, match="^period is"):
+    with pytest.raises(ce.InputError, match=r"^period is"):
         ce.Grouped(ce.MeanLoss(), period=period)
 
 
@@ -441,13 +464,13 @@ def test_moments_that_are_none_are_an_error(times, message):
     ],
 )  # fmt: skip
 def test_what_cannot_be_grouped_is_an_error(metric):
-    with pytest.raises(ce.InputError, match="^metric "):
+    with pytest.raises(ce.InputError, match=r"^metric "):
         ce.Grouped(metric)
 
 
 @pytest.mark.parametrize("k", [-1, 1.5, "3", None, True])
 def test_a_number_of_groups_is_a_whole_number(k):
-    with pytest.raises(ce.InputError, match="^k is"):
+    with pytest.raises(ce.InputError, match=r"^k is"):
         ce.Grouped(ce.MeanLoss()).worst(k)
 
 

@@ -209,7 +209,7 @@ def test_an_interrupted_update_leaves_the_losses_to_the_threads_that_still_write
     monkeypatch.setattr("streamce.core.pipeline.run", interrupted)
     stream, out = make("binary", LARGE, dtype="float32", threads=2, seed=8), np.empty(LARGE)
     with pytest.raises(KeyboardInterrupt):
-        stream.metric()._pipeline.update(State(), stream.preds, stream.target, None, None, out)
+        stream.metric()._pipeline.update(State(), stream.preds, stream.target, out=out)
     losses = weakref.ref(out)
     del out
     assert losses() is not None

@@ -8,6 +8,8 @@ from streamce.core.ledger import Ledger
 
 KINDS: tuple[str | None, ...]
 INTEGERS: tuple[str, ...]
+EARLIEST: int
+LATEST: int
 _Array = np.ndarray[Any, np.dtype[Any]]
 
 class Groups:

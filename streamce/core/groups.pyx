@@ -31,6 +31,8 @@ cdef enum:
     TOGETHER = 128
 # Of this process, so that strangers cannot choose keys that collide.
 cdef uint64_t SEED = int.from_bytes(os.urandom(8), "little")
+# Datetimes are microseconds since 1970, of the years that Python's can have.
+EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 cdef uint64_t TOP = <uint64_t>1 << 63
 
 
@@ -397,6 +399,10 @@ cdef Py_ssize_t key_end(const uint8_t* data, Py_ssize_t at, Py_ssize_t size, tup
             raise ValueError("a key is cut short")
         if kind == "str":
             (<const char*>data)[at:at + length].decode("utf-8")
+        elif kind == "bool" and big_endian(data + at) ^ TOP > 1:
+            raise ValueError("a key that is neither true nor false")
+        elif kind == "datetime" and not EARLIEST <= <int64_t>(big_endian(data + at) ^ TOP) <= LATEST:
+            raise ValueError("a moment before year 1 or after year 9999")
         at += length
     return at
 

@@ -42,6 +42,13 @@ class Estimate:
         Its standard error, nan for fewer than two groups.
     groups : int
         Groups that have a value.
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> users = ce.Grouped(ce.MeanLoss()).update([0.2, 0.4, 0.9], by=["ann", "ann", "bob"])
+    >>> users.macro().value
+    0.6000...
     """
 
     value: float
@@ -131,7 +138,9 @@ class Grouped(Additive):
 
     # ---- adding ----
 
-    def update(self, preds: Any, target: Any = None, *, by: Any = None, by_time: Any = None, weight: Any = None) -> Self:
+    def update(
+        self, preds: Any, target: Any = None, *, by: Any = None, by_time: Any = None, weight: Any = None
+    ) -> Self:
         """Add a chunk, each sample to its group.
 
         Parameters
@@ -234,9 +243,7 @@ class Grouped(Additive):
     def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Summary]:
         """The summary of each group, by key; see the metric's ``summary``."""
         found, ledger = self._sorted()
-        return {
-            key: summary.summarise(ledger, cell, level=level, anytime=anytime) for cell, key in enumerate(found)
-        }
+        return {key: summary.summarise(ledger, cell, level=level, anytime=anytime) for cell, key in enumerate(found)}
 
     def micro(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """The summary of all samples together, whatever their groups."""
@@ -294,7 +301,7 @@ class Grouped(Additive):
 
 def _array(part: list[Any], kind: str | None) -> Any:
     """A part of the keys as an array; of objects where some are None."""
-    dtypes = {"int": np.int64, "bool": np.bool_, "datetime": "datetime64[us]"}
+    dtypes: dict[str | None, Any] = {"int": np.int64, "bool": np.bool_, "datetime": "datetime64[us]"}
     if None in part or kind not in dtypes:
         found = np.empty(len(part), dtype=object)
         found[:] = part
