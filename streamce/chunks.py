@@ -125,6 +125,14 @@ class Selection:
     weight: str | None = None
     width: int | None = None
     encode: Callable[[Any], tuple[Array, Array | None]] | None = None
+    by: tuple[str, ...] = ()
+    by_time: str | None = None
+    cluster: str | None = None
+
+    def columns(self, argument: str) -> tuple[str, ...]:
+        """The names of the columns behind an argument of ``update``."""
+        found = getattr(self, argument)
+        return found if isinstance(found, tuple) else (found,) if found else ()
 
 
 @dataclass(frozen=True)
@@ -154,15 +162,19 @@ class Chunk:
     weight: Array | None
     null: Array | None
 
-    def columns(self, argument: str) -> tuple[str, ...]:
-        """Names of the columns behind "preds", "target" or "weight"."""
-        chosen = self.selection
-        parts = {"preds": chosen.preds, "target": chosen.target}
-        return parts.get(argument, (chosen.weight,) if chosen.weight else ())
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The columns of keys that there are, by the arguments of ``update``."""
+        found = {}
+        for argument in ("by", "by_time", "cluster"):
+            columns = tuple(self.batch.column(name) for name in self.selection.columns(argument))
+            if columns:
+                found[argument] = columns if len(columns) > 1 else columns[0]
+        return found
 
     def cell(self, argument: str, index: Sequence[int]) -> tuple[int, str | None, object]:
         """Row in the source, column (None where it takes several) and what stands there."""
-        names = self.columns(argument)
+        names = self.selection.columns(argument)
         row, *inner = index
         if len(names) > 1 and not inner:
             return self.first_row + row, None, None
@@ -174,7 +186,7 @@ class Chunk:
 
     def null_column(self, row: int) -> str | None:
         """The first column with a null in this row of the chunk."""
-        names = [n for part in ("preds", "target", "weight") for n in self.columns(part)]
+        names = [n for part in ("preds", "target", "weight") for n in self.selection.columns(part)]
         for name in names:
             value = self.batch.column(name)[row].as_py()
             if value is None or (isinstance(value, list) and None in value):
@@ -288,6 +300,14 @@ class Reading:
         if chosen.weight:
             wide = None if table.typed else pa.float64()
             types[chosen.weight] = _numeric(chosen.weight, table.type(chosen.weight), wide)
+        for name in (*chosen.by, *chosen.columns("cluster")):
+            # Text that has no types is text: what seem to be numbers in one file need not in the next.
+            types.setdefault(name, pa.string() if table.bare else table.type(name))
+        for name in chosen.columns("by_time"):
+            found = table.type(name)
+            if not table.typed:
+                found = pa.timestamp("us") if pa.types.is_temporal(found) else pa.float64()
+            types.setdefault(name, found)
         return types
 
     def _chunk(self, number: int, row: int, fraction: float | None, batch: Any, mark: Mark) -> Chunk:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import json
 import math
 import os
 import signal
@@ -17,7 +16,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 import streamce as ce
-from streamce import state, threads
+from streamce import results, state, threads
+from streamce.additive import Additive
 from streamce.metrics.base import Metric
 
 try:
@@ -100,6 +100,10 @@ def parser() -> argparse.ArgumentParser:
     add("--kind", choices=("probs", "log_probs", "logits"), default="probs",
         help="what the predictions are (default: probs)")  # fmt: skip
     add("--weight", metavar="COLUMN", help="a weight per row")
+    add("--by", action="append", metavar="COLUMNS", help="a result for each group of rows with equal keys")
+    add("--by-time", metavar="COLUMN", help="a result for each --period of these times")
+    add("--period", metavar="PERIOD", help="such as 15min, 1h or 1d, with --by-time")
+    add("--cluster", metavar="COLUMN", help="rows of a document, user or session, which are alike")
     add("--classes", type=_names, metavar="A,B,...", help="the classes, in the predictions' order")
     add("--ignore-index", type=int, metavar="LABEL", help="a label that does not count")
     add("--invalid", choices=("raise", "skip"), default="raise",
@@ -200,6 +204,12 @@ def evaluate(options: argparse.Namespace) -> int:
         return _fail("reading files needs pyarrow: pip install 'streamce[cli]'", 2)
     if options.resume and options.state is None:
         return _fail("--resume needs --state, beside which it keeps its checkpoint", 2)
+    if options.by_time and not options.period:
+        return _fail("--by-time needs --period, such as 1h", 2)
+    if options.period and not options.by_time:
+        return _fail("--period needs --by-time, a column of times", 2)
+    if options.cluster and (options.by or options.by_time):
+        return _fail("--cluster does not go with --by and --by-time: rows count as independent within groups", 2)
     if options.state is not None and (refusal := _refusal(options.state)):
         return _fail(f"--state {options.state}: {refusal}", 2)
     try:
@@ -214,7 +224,8 @@ def evaluate(options: argparse.Namespace) -> int:
             raise files.SelectionError(f"--state {options.state}: this is one of the files to evaluate")
         if options.resume and (pipes := [source.name for source in sources if source.format == "pipe"]):
             raise files.SelectionError(f"{pipes[0]}: --resume needs files, and this comes only once")
-        beside = [*options.target, *filter(None, [options.weight])]
+        beside = [*options.target, *(options.by or [])]
+        beside += filter(None, [options.weight, options.by_time, options.cluster])
         reading = chunks.Reading(sources, chooser, *AXES[options.task], options.chunk_rows, beside)
         metric = _metric(options, chooser.labels)
         progress, run = resume.Progress(), None
@@ -238,12 +249,15 @@ def evaluate(options: argparse.Namespace) -> int:
     classes = chooser.labels.classes if chooser.labels else options.classes
     try:
         if options.json:
-            _print_json(metric, options, {"rows_resumed": rows_resumed}, {
+            results.print_json(metric, options.level, options.anytime, {"rows_resumed": rows_resumed}, {
                 "task": options.task,
                 "files": [source.name for source in sources],
                 "preds": chosen.preds,
                 "target": chosen.target,
                 "weight": chosen.weight,
+                "by": chosen.by,
+                "by_time": chosen.by_time,
+                "cluster": chosen.cluster,
                 "classes": classes,
                 "ignore_index": options.ignore_index,
                 "threads": threads.limit(options.threads),
@@ -255,9 +269,7 @@ def evaluate(options: argparse.Namespace) -> int:
             resumed = f", resumed at row {rows_resumed:,}" if rows_resumed else ""
             rows = _many(progress.rows, "row") + resumed
             print(f"{what}: {rows}, {options.task}, kind={options.kind}, {seconds:.2f} s")
-            print(metric.summary(options.level, options.anytime))
-            if isinstance(metric, ce.MultilabelCrossEntropy):
-                _print_labels(metric, classes or chosen.preds)
+            results.print_table(metric, options.level, options.anytime, classes or chosen.preds)
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:  # whoever read the result left, or there is no room for it: the state is still asked for
@@ -285,7 +297,7 @@ def _refusal(path: str) -> str | None:
     return None
 
 
-def _save(metric: Metric, option: str, path: str | None) -> int:
+def _save(metric: Additive, option: str, path: str | None) -> int:
     """Writes the state once the result is out: a full disk does not take that away."""
     if path is not None:
         try:
@@ -295,7 +307,7 @@ def _save(metric: Metric, option: str, path: str | None) -> int:
     return 0
 
 
-def _finish(metric: Metric, path: str | None, progress: resume.Progress, run: resume.Run | None) -> int:
+def _finish(metric: Additive, path: str | None, progress: resume.Progress, run: resume.Run | None) -> int:
     """Writes the state, and then that there is nothing left to do: never the other way round."""
     if progress.finished:
         return 0
@@ -311,29 +323,35 @@ def _many(number: int, name: str) -> str:
     return f"{number:,} {name}" + "s" * (number != 1)
 
 
-def _metric(options: argparse.Namespace, labels: columns.Labels | None) -> Metric:
+def _metric(options: argparse.Namespace, labels: columns.Labels | None) -> Metric | ce.Grouped:
     names = ("kind", "label_smoothing", "ignore_index", "eps", "invalid", "threads")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if labels:
         given["ignore_index"] = labels.ignore_index
+    grouped = options.by or options.by_time
+    if options.task == "multilabel":
+        given["per_label"] = not grouped
     try:
-        return METRICS[options.task](**given)
+        metric = METRICS[options.task](**given)
+        return ce.Grouped(metric, period=options.period) if grouped else metric
     except ce.InputError as error:
         raise files.SelectionError(f"--{str(error.argument).replace('_', '-')}: {error}") from error
 
 
-def _of_the_result(options: argparse.Namespace, reading: chunks.Reading, metric: Metric) -> dict[str, Any]:
+def _of_the_result(options: argparse.Namespace, reading: chunks.Reading, metric: Additive) -> dict[str, Any]:
     """All options that change what comes out."""
     chosen = reading.selection
-    parts = {"preds": [*chosen.preds], "target": [*chosen.target], "weight": chosen.weight}
+    parts: dict[str, Any] = {"preds": [*chosen.preds], "target": [*chosen.target], "weight": chosen.weight}
+    parts |= {"by": [*chosen.by], "by_time": chosen.by_time, "period": options.period, "cluster": chosen.cluster}
     given = {"classes": options.classes, "ignore_index": options.ignore_index}  # as they are, not as numbers
-    found = {"task": options.task, **metric.options, **parts, **given}
+    of_a_group = metric.metric if isinstance(metric, ce.Grouped) else metric
+    found = {"task": options.task, **of_a_group.options, **parts, **given}
     return {name: value for name, value in found.items() if name not in ("axis", "threads")}
 
 
 def _run(
     reading: chunks.Reading,
-    metric: Metric,
+    metric: Any,
     labels: columns.Labels | None,
     progress: resume.Progress,
     run: resume.Run | None,
@@ -344,7 +362,7 @@ def _run(
             for chunk in found:
                 progress.at = None  # while nobody could say whether this chunk is counted
                 try:
-                    metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null)
+                    metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **chunk.keys)
                 except ce.InputError as error:
                     raise files.DataError(f"{chunk.source}: {_place(chunk, error, labels)}") from error
                 progress.rows += len(chunk.preds)
@@ -376,16 +394,17 @@ def _bar(done: int) -> Any:
 def _place(chunk: chunks.Chunk, error: ce.InputError, labels: columns.Labels | None) -> str:
     """What was wrong, told by row and column of the file instead of the arrays' indices."""
     message = str(error).replace('kind="logits"', "--kind logits")
+    if (argument := str(error.argument)).startswith(("by", "cluster")):
+        return _place_of_key(chunk, argument, error, message)
     if error.index is None:
         for argument in ("preds", "target", "weight"):
             if message.startswith(f"{argument} "):
-                names = columns.listed(chunk.columns(argument))
+                names = columns.listed(chunk.selection.columns(argument))
                 return f"column {names}{message.removeprefix(argument)}"
         return message
     if error.cause == "invalid_null":
         row = error.index[0]
         return f"row {chunk.first_row + row}: column '{chunk.null_column(row)}' holds a null"
-    argument = str(error.argument)
     row, column, value = chunk.cell(argument, error.index)
     where = f"row {row}: " + (argument if column is None else f"column '{column}'")
     if labels and argument == "target":
@@ -393,54 +412,40 @@ def _place(chunk: chunks.Chunk, error: ce.InputError, labels: columns.Labels | N
     return where + message.removeprefix(f"{argument}[{', '.join(map(str, error.index))}]")
 
 
-def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> None:
-    """The loss of each label, where they are few enough to be read."""
-    summaries = metric.per_label()
-    if 1 < len(summaries) <= 20:
-        names = names if len(names) == len(summaries) else [*map(str, range(len(summaries)))]
-        width = max(14, *(len(name) + 2 for name in names))
-        print("\n" + "label".ljust(width) + "nats       losses")
-        for name, summary in zip(names, summaries, strict=True):
-            print(f"{name:<{width}}{summary.mean:<10.6g} {summary.count:,}")
-
-
-def _print_json(metric: Metric, options: argparse.Namespace, more: dict[str, Any], read: dict[str, Any]) -> None:
-    summary = metric.summary(options.level, options.anytime).to_dict()
-    read = {"metric": type(metric).__name__, **metric.options, **read}
-    print(json.dumps(_finite({**summary, **more, "options": read}), allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _place_of_key(chunk: chunks.Chunk, argument: str, error: ce.InputError, message: str) -> str:
+    """The same of a column of keys: ``by[1]`` is the second of them."""
+    part, _, number = argument.removesuffix("]").partition("[")
+    names = chunk.selection.columns(part)
+    found = message.removeprefix(argument)
+    if error.index is None:
+        where = f"column {columns.listed(names[int(number)] if number else names)}"
+    else:
+        where = f"row {chunk.first_row + error.index[0]}: column '{names[int(number or 0)]}'"
+        found = found.removeprefix(f"[{error.index[0]}]")
+    return f"{where}{found}"
 
 
 def merge(options: argparse.Namespace) -> int:
     if refusal := _refusal(options.output):
         return _fail(f"--output {options.output}: {refusal}", 2)
-    merged: Metric | None = None
+    merged: Any = None
     for path in options.states:
         metric = ce.load(path)
         try:
             merged = metric if merged is None else merged.merge(metric)
         except ce.InputError as error:
             return _fail(f"{path} does not add to {options.states[0]}: {error}", 1)
-    assert merged is not None  # argparse asks for one at least
     if status := _save(merged, "--output", options.output):
         return status
-    print(f"{options.output}: {_many(len(options.states), 'state')}, {_many(merged.summary().samples, 'sample')}")
+    print(f"{options.output}: {_many(len(options.states), 'state')}, {_many(results.whole(merged).samples, 'sample')}")
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
     metric = ce.load(options.state)
     if options.json:
-        _print_json(metric, options, {}, {})
+        results.print_json(metric, options.level, options.anytime)
     else:
         print(f"{options.state}: {metric!r}")
-        print(metric.summary(options.level, options.anytime))
+        results.print_table(metric, options.level, options.anytime)
     return 0

@@ -10,6 +10,7 @@ import difflib
 import fnmatch
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -163,14 +164,27 @@ class Chooser:
             raise files.SelectionError("--preds must say which columns hold the predictions")
         preds, target = select(words, names), select(options.target, names)
         weight = select([options.weight], names) if options.weight else ()
+        keys: dict[str, Any] = {
+            "by": select(options.by, names) if options.by else (),
+            "by_time": self._one("by_time", names),
+            "cluster": self._one("cluster", names),
+        }
         if twice := {*preds} & {*target} | {*weight} & {*preds, *target}:
             raise files.SelectionError(f"column '{min(twice)}' is asked for in two parts")
         if self._chosen is None:
             self._check(table, preds, target)
-            self._chosen = self._decide(table, preds, target, *weight)
+            self._chosen = replace(self._decide(table, preds, target, *weight), **keys)
         elif {*preds} != {*self._chosen.preds} or {*target} != {*self._chosen.target}:
             raise files.SelectionError("other columns match here than in the first file")
         return self._chosen
+
+    def _one(self, option: str, names: Sequence[str]) -> str | None:
+        """The column of an option that takes one."""
+        word = getattr(self._options, option)
+        found = select([word], names) if word else ()
+        if len(found) > 1:
+            raise files.SelectionError(f"--{option.replace('_', '-')} is one column, not {listed(found)}")
+        return found[0] if found else None
 
     def _check(self, table: files.Table, preds: Sequence[str], target: Sequence[str]) -> None:
         """Refuses columns that do not make the arrays of the task."""

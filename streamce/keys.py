@@ -106,7 +106,8 @@ def _coded(part: Column) -> tuple[Array, Sequence[Any]]:
 def _rows(array: Array) -> Array:
     """The bytes of each entry of the first axis."""
     array = np.ascontiguousarray(array)
-    return array.view(np.uint8).reshape(len(array), -1)
+    width = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+    return array.view(np.uint8).reshape(len(array), width)
 
 
 def buckets(source: Any) -> Array:
@@ -204,19 +205,26 @@ def _arrow(source: Any, name: str) -> Column:
         if hasattr(source, "chunks"):  # none, or several that cannot be one
             return objects(source.to_pylist(), name)
     kind = str(source.type)
-    if source.null_count == 0 and not kind.startswith("dictionary"):
+    if source.null_count == 0:
         if kind.startswith(("int", "uint")):
-            return _array(source.to_numpy(), name)
+            return _array(_numbers(source), name)
         if kind == "bool":
-            return _array(source.to_numpy(zero_copy_only=False), name)
-        if kind.startswith("timestamp"):
-            return _datetimes(source.to_numpy(zero_copy_only=False), name)
+            return _array(_numbers(source.cast("int8")).astype(np.bool_), name)
+        if kind.startswith(("timestamp[", "date")):
+            unit = {"date32[day]": "D", "date64[ms]": "ms"}.get(kind) or kind[10:12].rstrip("],")
+            ticks = _numbers(source.cast("int32") if unit == "D" else source.cast("int64"))
+            return _datetimes(ticks.astype(np.int64).view(f"datetime64[{unit}]"), name)
     try:
         coded = source if kind.startswith("dictionary") else source.dictionary_encode()
     except Exception as error:  # of lists and the like
         raise inputs.fault(name, f"holds {kind}", HOLDS) from error
-    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return _picked(codes, objects(coded.dictionary.to_pylist(), name))
+    codes = coded.indices.cast("int64").fill_null(-1)
+    return _picked(_numbers(codes), objects(coded.dictionary.to_pylist(), name))
+
+
+def _numbers(source: Any) -> Array:
+    """Integers of an Arrow array without nulls; its ``to_numpy`` would import pandas."""
+    return np.from_dlpack(source) if len(source) else np.empty(0, np.int64)
 
 
 def _picked(codes: Array, values: Column) -> Column:

@@ -28,7 +28,7 @@ def microseconds(period: Any) -> int:
         found = period // MICROSECOND
     elif isinstance(period, np.timedelta64) and not np.isnat(period):
         found = period.astype("timedelta64[us]").astype(int).item()
-    elif isinstance(period, str) and (match := re.fullmatch(r"(\d{0,9})\s*([a-z]+)", period.strip())):
+    elif isinstance(period, str) and (match := re.fullmatch(r"(\d{0,18})\s*([a-z]+)", period.strip())):
         found = int(match[1] or 1) * UNITS.get(match[2], 0)
     if found is None or not 0 < found <= LATEST:
         raise inputs.fault("period", f"is {inputs.show(period)}", EXPECTED, value=period)

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from streamce import atomic
+from streamce.additive import Additive
 from streamce.checkpoint import Checkpoint
 from streamce.chunks import Position
 from streamce.errors import InputError
 from streamce.files import Mark, Source
-from streamce.metrics.base import Metric
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Run:
         self._checkpoint, self._name = Checkpoint(state + ".checkpoint"), state + ".checkpoint"
         self._same: dict[str, Any] = {"options": options, "files": [*files]}
 
-    def begin(self, metric: Metric) -> Progress:
+    def begin(self, metric: Additive) -> Progress:
         """Where to begin; ``metric`` takes over what was counted until there."""
         atomic.sweep(self._state)
         with warnings.catch_warnings(record=True) as caught:
@@ -88,7 +88,7 @@ class Run:
         metric.load_state_dict(saved.state_dict())
         return progress
 
-    def save(self, metric: Metric, progress: Progress, *, now: bool = False) -> None:
+    def save(self, metric: Additive, progress: Progress, *, now: bool = False) -> None:
         """Save the metric and where its rows end, if it is time to."""
         self._checkpoint.save(metric, {**self._same, **asdict(progress)}, every=0.0 if now else self._every)
 

@@ -180,7 +180,7 @@ SAME = {
     ],
     "bytes": [np.array([b"b", b"ann", b"b"]), [b"b", b"ann", b"b"], pa.array([b"b", b"ann", b"b"])],
     "bools": [
-        np.array([True, False, True]), [True, False, True], pa.array([True, False, True]), 
+        np.array([True, False, True]), [True, False, True], pa.array([True, False, True]),
         pd.Series([True, False, True]),
     ],
     "datetimes": [

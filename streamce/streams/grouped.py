@@ -166,7 +166,9 @@ class Grouped(Additive):
         self._add(found, samples)
         return self
 
-    def _update(self, preds: Any, target: Any, weight: Any, null: Any, by: Any, by_time: Any) -> None:
+    def _update(
+        self, preds: Any, target: Any, weight: Any = None, null: Any = None, by: Any = None, by_time: Any = None
+    ) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
         found = self._keys(by, by_time)
         samples = Samples()

@@ -1,0 +1,117 @@
+"""What the command line shows of a metric: a table for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamce as ce
+
+if TYPE_CHECKING:
+    from streamce.summary import Summary
+
+FEW = 20  # rows that are read
+ENDS = 5  # groups that are shown at either end
+NO_GROUP = frozenset({"level", "anytime", "bits_interval", "perplexity_interval"})  # the same, or follow from others
+
+
+def whole(metric: Any, level: float = 0.95, anytime: bool = False) -> Summary:
+    """The summary of all samples."""
+    found: Summary = metric.micro(level, anytime) if isinstance(metric, ce.Grouped) else metric.summary(level, anytime)
+    return found
+
+
+def print_table(metric: Any, level: float, anytime: bool, labels: Sequence[str] = ()) -> None:
+    """Print the result for people; ``labels`` are the names of those of a multilabel metric."""
+    print(whole(metric, level, anytime))
+    if isinstance(metric, ce.MultilabelCrossEntropy):
+        _print_labels(metric, labels)
+    elif isinstance(metric, ce.Grouped) and len(metric):
+        _print_groups(metric, level, anytime)
+
+
+def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> None:
+    """The loss of each label, where they are few enough to be read."""
+    summaries = metric.per_label()
+    if 1 < len(summaries) <= FEW:
+        names = names if len(names) == len(summaries) else [*map(str, range(len(summaries)))]
+        width = max(14, *(len(name) + 2 for name in names))
+        print("\n" + "label".ljust(width) + "nats       losses")
+        for name, summary in zip(names, summaries, strict=True):
+            print(f"{name:<{width}}{summary.mean:<10.6g} {summary.count:,}")
+
+
+def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
+    """The last periods in a history; else all groups where they are few, or the worst and the best."""
+    number, macro = len(metric), metric.macro(level)
+    low, high = macro.interval
+    print(f"mean of groups  {macro.value:.6g} nats   {100 * level:g} % interval {low:.6g} to {high:.6g}")
+    if metric.options["period"] is not None:
+        last = list(metric.summary(level, anytime).items())[-FEW:]
+        shown = {f"the last {FEW} of {number:,}" if number > FEW else "period": last}
+    elif number <= 2 * ENDS:
+        shown = {"group": metric.worst(number, level, anytime)}
+    else:
+        shown = {
+            f"the worst of {number:,}": metric.worst(ENDS, level, anytime),
+            "the best": metric.best(ENDS, level, anytime),
+        }
+    width = max(len(text) for title, part in shown.items() for text in [title, *(show_key(key) for key, _ in part)])
+    width = max(14, width + 2)
+    for title, part in shown.items():
+        print(f"\n{title:<{width}}nats       interval                 losses")
+        for key, summary in part:
+            between = f"{summary.interval[0]:.6g} to {summary.interval[1]:.6g}"
+            print(f"{show_key(key):<{width}}{summary.value:<10.6g} {between:<24} {summary.count:,}")
+
+
+def show_key(key: Any) -> str:
+    """A key on one line."""
+    if isinstance(key, tuple):
+        return ", ".join(map(show_key, key))
+    if isinstance(key, str):
+        return key if key.isprintable() and key.strip() == key != "" else repr(key)
+    return key.isoformat(" ") if isinstance(key, dt.datetime) else str(key)
+
+
+def print_json(
+    metric: Any, level: float, anytime: bool, more: dict[str, Any] | None = None, read: dict[str, Any] | None = None
+) -> None:
+    """Print the result as one JSON object; ``more`` stands beside it, ``read`` among the options."""
+    found = {**whole(metric, level, anytime).to_dict(), **(more or {})}
+    of = metric
+    if isinstance(metric, ce.Grouped):
+        of = metric.metric
+        macro = metric.macro(level)
+        found["macro"] = {
+            "value": macro.value,
+            "interval": macro.interval,
+            "stderr": macro.stderr,
+            "groups": macro.groups,
+        }
+        found["groups"] = [
+            {"key": _plain(key), **{name: value for name, value in summary.to_dict().items() if name not in NO_GROUP}}
+            for key, summary in metric.summary(level, anytime).items()
+        ]
+        read = {"period": metric.options["period"], **(read or {})}
+    found["options"] = {"metric": type(of).__name__, **of.options, **(read or {})}
+    print(json.dumps(_finite(found), allow_nan=False))
+
+
+def _plain(key: Any) -> Any:
+    """A key as JSON has it: datetimes in ISO's form, bytes as hexadecimal digits."""
+    if isinstance(key, tuple):
+        return [_plain(part) for part in key]
+    return key.isoformat() if isinstance(key, dt.datetime) else key.hex() if isinstance(key, bytes) else key
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,164 @@
+"""Whatever defines ``+`` is a commutative group, to the byte, and survives being written down."""
+
+import copy
+import importlib
+import inspect
+import pickle
+import pkgutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streams import METRICS, streams
+
+import streamce as ce
+
+TASKS = {metric: task for task, metric in METRICS.items()}
+
+
+def cut(stream, draw):
+    """A stream in three, some parts of which may be empty."""
+    a, b = sorted(draw(st.tuples(st.integers(0, len(stream)), st.integers(0, len(stream)))))
+    return stream[:a], stream[a:b], stream[b:]
+
+
+def metrics(metric):
+    """Three metrics of equal options, with or without clusters."""
+
+    @st.composite
+    def elements(draw):
+        stream = draw(streams(tasks=(TASKS[metric],)))
+        clusters = draw(st.booleans())
+        found = []
+        for part in cut(stream, draw):
+            each = stream.metric()
+            ids = {"cluster": np.arange(len(part)) % 5} if clusters else {}
+            args = [part.preds] if metric is ce.MeanLoss else [part.preds, part.target]
+            found.append(each.update(*args, weight=part.weight, **ids))
+        return found
+
+    return elements()
+
+
+@st.composite
+def grouped(draw):
+    """Three metrics by group, of any metric and any kind of keys."""
+    stream = draw(streams())
+    options = {name: value for name, value in stream.options.items() if name not in ("per_class", "per_label")}
+    if stream.task == "multilabel":
+        options["per_label"] = False
+    kind = draw(
+        st.sampled_from([st.integers(-2, 2), st.text(max_size=1), st.none(), st.booleans(), st.binary(max_size=1)])
+    )
+    period = draw(st.sampled_from([None, "1h"]))
+    found = []
+    for part in cut(stream, draw):
+        by = draw(st.lists(kind, min_size=len(part), max_size=len(part)))
+        times = {"by_time": np.arange(len(part)) * 977.0} if period else {}
+        each = ce.Grouped(METRICS[stream.task](**options), period=period)
+        found.append(each.update(part.preds, part.target, by=by, weight=part.weight, **times))
+    return found
+
+
+ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {ce.Grouped: grouped()}
+LAWS = pytest.mark.parametrize("kind", ELEMENTS, ids=lambda kind: kind.__name__)
+
+
+def test_these_are_all_that_define_addition():
+    found = set()
+    for module in pkgutil.walk_packages(ce.__path__, "streamce."):
+        if not module.name.endswith(("__main__", "cli")):
+            for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+                own = kind.__module__.startswith("streamce") and hasattr(kind, "__add__")
+                if own and not inspect.isabstract(kind) and not issubclass(kind, (tuple, str, int)):
+                    found.add(kind)
+    public = {kind for kind in found if getattr(ce, kind.__name__, None) is kind}
+    assert public == set(ELEMENTS)
+    assert {kind.__name__ for kind in found - public} <= {"Metric"}  # the base, which has no losses of its own
+
+
+@LAWS
+@given(data=st.data())
+def test_addition_is_associative(kind, data):
+    a, b, c = data.draw(ELEMENTS[kind])
+    assert ((a + b) + c).to_bytes() == (a + (b + c)).to_bytes()
+
+
+@LAWS
+@given(data=st.data())
+def test_addition_is_commutative(kind, data):
+    a, b, _ = data.draw(ELEMENTS[kind])
+    assert (a + b).to_bytes() == (b + a).to_bytes()
+
+
+@LAWS
+@given(data=st.data())
+def test_the_empty_one_is_the_identity(kind, data):
+    a, b, _ = data.draw(ELEMENTS[kind])
+    empty = a.copy().reset()
+    assert (a + empty).to_bytes() == (empty + a).to_bytes() == (a - empty).to_bytes() == a.to_bytes()
+    assert (a - a).to_bytes() == empty.to_bytes()
+    assert (empty - a + a).to_bytes() == empty.to_bytes() == (b - b).to_bytes()
+
+
+@LAWS
+@given(data=st.data())
+def test_subtraction_undoes_addition(kind, data):
+    a, b, c = data.draw(ELEMENTS[kind])
+    assert (a + b - b).to_bytes() == (a - b + b).to_bytes() == a.to_bytes()
+    assert (a - (b - c)).to_bytes() == (a + c - b).to_bytes()
+
+
+@LAWS
+@given(data=st.data())
+def test_every_way_to_add_is_the_same(kind, data):
+    a, b, c = data.draw(ELEMENTS[kind])
+    before = [each.to_bytes() for each in (a, b, c)]
+    whole = (a + b + c).to_bytes()
+    added = a.copy()
+    added += b
+    added += c
+    assert whole == sum([a, b, c]).to_bytes() == a.copy().merge(b, c).to_bytes() == added.to_bytes()
+    added -= b
+    assert added.to_bytes() == (a + c).to_bytes()
+    assert [each.to_bytes() for each in (a, b, c)] == before
+
+
+@LAWS
+@given(data=st.data())
+def test_what_is_written_down_is_read_again(kind, data, tmp_path_factory):
+    a, b, _ = data.draw(ELEMENTS[kind])
+    path = tmp_path_factory.getbasetemp() / "state"
+    a.save(path)
+    fresh = a.copy().reset()
+    fresh.load_state_dict(a.state_dict())
+    for again in (
+        ce.from_bytes(a.to_bytes()), ce.load(path), pickle.loads(pickle.dumps(a)), fresh,
+        copy.copy(a), copy.deepcopy(a), a.copy(),
+    ):  # fmt: skip
+        assert type(again) is kind
+        assert again == a
+        assert (again + b).to_bytes() == (a + b).to_bytes()
+
+
+@LAWS
+@given(data=st.data())
+def test_equal_means_equal_bytes(kind, data):
+    a, b, _ = data.draw(ELEMENTS[kind])
+    assert (a == b) == (a.to_bytes() == b.to_bytes())
+    assert a != a.to_bytes()
+    with pytest.raises(TypeError):
+        hash(a)
+
+
+@LAWS
+@given(data=st.data())
+def test_a_state_adds_to_itself(kind, data):
+    a, _, _ = data.draw(ELEMENTS[kind])
+    twice = (a + a).to_bytes()
+    itself = a.copy()
+    itself += itself
+    assert itself.to_bytes() == twice
+    itself -= itself
+    assert itself.to_bytes() == a.copy().reset().to_bytes()
