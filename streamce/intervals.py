@@ -39,6 +39,7 @@ def normal(level: float) -> float:
     return -NormalDist().inv_cdf((1 - level) / 2)  # the lower tail keeps the digits of levels near 1
 
 
+@functools.lru_cache(maxsize=4096)  # groups of few samples share their degrees of freedom
 def student(level: float, df: int) -> float:
     """The t of which Student's variable lies within ±t with probability ``level``.
 

@@ -355,6 +355,16 @@ def decode(kinds: Sequence[str | None], key: bytes) -> Any:
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
+def decoded(kinds: Sequence[str | None], null: bool, found: Array | list[bytes]) -> list[Any]:
+    """Keys as :meth:`Groups.sorted` has them."""
+    if isinstance(found, list):
+        return [decode(kinds, key) for key in found]
+    values: list[Any] = found.tolist()
+    if kinds[0] != "int":
+        values = [_value(kinds[0], value) for value in values]
+    return [None, *values] if null else values
+
+
 def _value(kind: str | None, integer: int) -> Any:
     if kind == "datetime":
         return EPOCH + integer * MICROSECOND

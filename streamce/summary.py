@@ -23,6 +23,8 @@ from streamce.exact import quotient, root
 GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 LN2 = 0.6931471805599453
 INVALID = ("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null")
+COUNTS = ("count", "samples", "ignored", "floored", "infinite", "unnormalised", *INVALID)
+NEVER_NEGATIVE = frozenset({"n+inf", "n-inf", *COUNTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,39 +161,45 @@ def _causes(summary: Summary) -> str:
 # ---- from integers ----
 
 
-def _infinite(ledger: Ledger, cell: int, column: str) -> float | None:
+Cell = dict[str, int]  # the integers of a cell that are not 0, by column
+
+
+def _infinite(cell: Cell, column: str) -> float | None:
     """What infinite terms make of a sum, or None if it has none."""
-    above, below = ledger.integer(column + "+inf", cell), ledger.integer(column + "-inf", cell)
+    above, below = cell.get(column + "+inf"), cell.get(column + "-inf")
     if above and below:
         return math.nan
     return math.inf if above else -math.inf if below else None
 
 
-def check(ledger: Ledger, cell: int = 0) -> None:
+def _check(cell: Cell) -> None:
     """Raises if more was taken away than had been added."""
-    for name in ("samples", "count", "n+inf", "n-inf", "ignored", "floored", "infinite", "unnormalised", *INVALID):
-        number = ledger.integer(name, cell)
-        if number < 0:
+    for name, number in cell.items():
+        if number < 0 and name in NEVER_NEGATIVE:
             raise InputError(
                 f"{name} is {number}: more was taken away than had been added", argument=name, value=number
             )
-    if _weight(ledger, cell) < 0:
+    if _weight(cell) < 0:
         raise InputError("weight is negative: more was taken away than had been added", argument="weight")
 
 
-def _weight(ledger: Ledger, cell: int) -> int:
-    return ledger.integer("d", cell) + ledger.integer("samples", cell) * GRID
+def _weight(cell: Cell) -> int:
+    return cell.get("d", 0) + cell.get("samples", 0) * GRID
 
 
 def mean(ledger: Ledger, cell: int = 0) -> float:
-    """Σn / Σd."""
-    check(ledger, cell)
-    infinite = _infinite(ledger, cell, "n")
+    """Σn / Σd of a cell."""
+    return _mean(ledger.cell(cell))
+
+
+def _mean(cell: Cell) -> float:
+    _check(cell)
+    infinite = _infinite(cell, "n")
     if infinite is not None:
         return infinite
-    if _infinite(ledger, cell, "d") is not None:
+    if _infinite(cell, "d") is not None:
         return math.nan
-    return quotient(ledger.integer("n", cell), _weight(ledger, cell))
+    return quotient(cell.get("n", 0), _weight(cell))
 
 
 def means(ledger: Ledger) -> list[float]:
@@ -217,30 +225,30 @@ def _level(level: Any) -> float:
     return float(level)
 
 
-def stderr(ledger: Ledger, cell: int = 0) -> float:
+def _stderr(cell: Cell) -> float:
     """Standard error of the mean; nan for fewer than two samples."""
-    k = ledger.integer("samples", cell)
-    n, d = ledger.integer("n", cell), _weight(ledger, cell)
-    if k < 2 or d == 0 or any(_infinite(ledger, cell, column) is not None for column in ("n", "d", "nd", "dd")):
+    k, n, d = cell.get("samples", 0), cell.get("n", 0), _weight(cell)
+    if k < 2 or d == 0 or any(_infinite(cell, column) is not None for column in ("n", "d", "nd", "dd")):
         return math.nan
-    if _infinite(ledger, cell, "nn") is not None:
+    if _infinite(cell, "nn") is not None:
         return math.inf
-    nn = ledger.integer("nn", cell)
-    nd = ledger.integer("nd", cell) + n
-    dd = ledger.integer("dd", cell) + k * GRID
-    spread = nn * d * d - 2 * n * d * nd + n * n * dd
+    nn, nd, dd = cell.get("nn", 0), cell.get("nd", 0), cell.get("dd", 0)
     # The squares were rounded, which can leave a spread of 0 a little below it.
+    if d == k * GRID and nd == dd == 0:  # all weights are 1, and most of the integers below cancel
+        return root(max(0, nn * d - n * n), (k - 1) * d * d)
+    nd, dd = nd + n, dd + k * GRID
+    spread = nn * d * d - 2 * n * d * nd + n * n * dd
     return root(max(0, spread) * k * GRID, (k - 1) * d**4)
 
 
-def _uncertainty(ledger: Ledger, cell: int, buckets: Ledger | None) -> tuple[float, float, float, int]:
+def _uncertainty(cell: Cell, buckets: Ledger | None) -> tuple[float, float, float, int]:
     """Standard error, the independent units behind it, samples that would tell as much, buckets in use.
 
     Unequal weights tell less: k of them count as (Σd)² / Σd² equal ones (Kish, Survey Sampling, 1965), and
     so do unequal clusters. Samples in clusters tell less by the design effect, the ratio of the variances.
     """
-    error, k, d = stderr(ledger, cell), ledger.integer("samples", cell), _weight(ledger, cell)
-    effective = min(float(k), quotient(d * d, (ledger.integer("dd", cell) + k * GRID) * GRID))
+    error, k, d = _stderr(cell), cell.get("samples", 0), _weight(cell)
+    effective = min(float(k), quotient(d * d, (cell.get("dd", 0) + k * GRID) * GRID))
     columns = buckets.columns() if buckets is not None else {}
     if "samples" not in columns:
         return error, effective, effective, 0
@@ -265,18 +273,16 @@ def summarise(
     level = _level(level)
     if not isinstance(anytime, bool):
         raise InputError(f"anytime is {anytime!r}: expected True or False", argument="anytime", value=anytime)
-    middle = mean(ledger, cell)
-    error, units, effective, groups = _uncertainty(ledger, cell, buckets)
+    found = ledger.cell(cell)
+    middle = _mean(found)
+    error, units, effective, groups = _uncertainty(found, buckets)
     margin = error
     if error > 0:
         df = max(1, round(units) - 1)
         margin *= intervals.sequence(level, effective, df) if anytime else intervals.student(level, df)
     low, high = interval = middle - margin, middle + margin
-    total, weight = _infinite(ledger, cell, "n"), _infinite(ledger, cell, "d")
-    counts = {
-        name: ledger.integer(name, cell)
-        for name in ("count", "samples", "ignored", "floored", "infinite", "unnormalised", *INVALID)
-    }
+    total, weight = _infinite(found, "n"), _infinite(found, "d")
+    counts = {name: found.get(name, 0) for name in COUNTS}
     skipped = sum(counts[name] for name in INVALID)
     return Summary(
         value=middle,
@@ -285,8 +291,8 @@ def summarise(
         anytime=anytime,
         mean=middle,
         stderr=error,
-        total=total if total is not None else quotient(ledger.integer("n", cell), GRID),
-        weight=weight if weight is not None else quotient(_weight(ledger, cell), GRID),
+        total=total if total is not None else quotient(found.get("n", 0), GRID),
+        weight=weight if weight is not None else quotient(_weight(found), GRID),
         seen=counts["count"] + counts["ignored"] + skipped,
         skipped=skipped,
         bits=middle / LN2,

@@ -72,19 +72,24 @@ cdef class Table:
         """A key as its bytes."""
         cdef const uint8_t* kept
         cdef uint32_t size
-        cdef uint8_t[9] data
-        cdef int i
         if slot == 0:
             return b"\0"
-        if not self.integers:
-            kept = <const uint8_t*>keys_slot(&self.held, slot - 1)[0]
-            memcpy(&size, kept, 4)
-            return (<const char*>kept)[4:4 + <Py_ssize_t>size]
-        cdef uint64_t word = keys_slot(&self.held, slot - 1)[0] ^ TOP
-        data[0] = 1
-        for i in range(8):
-            data[1 + i] = <uint8_t>(word >> 8 * (7 - i))
-        return (<const char*>data)[:9]
+        if self.integers:
+            return integer_key(<int64_t>keys_slot(&self.held, slot - 1)[0])
+        kept = <const uint8_t*>keys_slot(&self.held, slot - 1)[0]
+        memcpy(&size, kept, 4)
+        return (<const char*>kept)[4:4 + <Py_ssize_t>size]
+
+
+cdef bytes integer_key(int64_t integer):
+    """A key of one integer as its bytes."""
+    cdef uint64_t word = <uint64_t>integer ^ TOP
+    cdef uint8_t[9] data
+    cdef int i
+    data[0] = 1
+    for i in range(8):
+        data[1 + i] = <uint8_t>(word >> 8 * (7 - i))
+    return (<const char*>data)[:9]
 
 
 cdef Py_ssize_t slot_at(Py_ssize_t found) except -2:
@@ -302,17 +307,42 @@ cdef class Groups:
             raise MemoryError
         return 0
 
-    def sorted(self) -> tuple[list[bytes], Ledger]:
-        """The keys of all groups, as bytes in ascending order, and a ledger of their cells."""
+    def cells(self) -> Ledger:
+        """A ledger of the cells of all groups, in no order."""
         cdef Py_ssize_t slot, place = 0
         with cython.critical_section(self):
-            found = [(self.table.key(slot), slot) for slot in range(self.table.slots()) if self.lives(slot)]
-            found.sort()
-            ledger = Ledger(len(found), True)
-            for _, slot in found:
+            ledger = Ledger(self.count(), True)
+            for slot in range(self.table.slots()):
+                if self.lives(slot):
+                    self.pour(slot, ledger, place)
+                    place += 1
+        return ledger
+
+    def sorted(self):
+        """The kinds and the keys of all groups, in order, and a ledger of their cells.
+
+        Keys that are one integer are an array, of which ``null`` says whether null stands before it
+        as a group of its own; others are a list of bytes: (kinds, null, keys, ledger).
+        """
+        cdef Py_ssize_t slot, place = 0
+        cdef bint null
+        with cython.critical_section(self):
+            slots = np.array([slot for slot in range(self.table.slots()) if self.lives(slot)], dtype=np.int64)
+            null = self.table.integers and slots.size > 0 and slots[0] == 0
+            if self.table.integers:
+                keys = np.array([<int64_t>keys_slot(&self.table.held, slot - 1)[0] for slot in slots[null:]], np.int64)
+                order = np.argsort(keys)
+                keys, slots = keys[order], np.concatenate([slots[:null], slots[null:][order]])
+            else:
+                keys = [self.table.key(slot) for slot in slots]
+                order = sorted(range(len(keys)), key=keys.__getitem__)
+                keys, slots = [keys[i] for i in order], slots[order]
+            ledger = Ledger(slots.size, True)
+            for slot in slots:
                 self.pour(slot, ledger, place)
                 place += 1
-        return [key for key, _ in found], ledger
+            kinds = self.kinds
+        return kinds, bool(null), keys, ledger
 
     # ---- bytes ----
 
@@ -323,10 +353,12 @@ cdef class Groups:
         cdef page* p
         cdef uint8_t* out
         cdef bytes key
-        kinds = self.kinds
-        keys, ledger = self.sorted()
-        if not keys:
+        kinds, null, found_keys, ledger = self.sorted()
+        if ledger.size == 0:
             return {}
+        keys = found_keys
+        if isinstance(keys, np.ndarray):
+            keys = [b"\0"] * null + [integer_key(integer) for integer in keys]
         head = bytes([len(kinds)]) + bytes(KINDS.index(kind) for kind in seen(kinds, keys))
         size = len(head) + 8
         for number in range(ledger.size):

@@ -77,10 +77,10 @@ static inline uint64_t *keys_slot(const keys *k, ptrdiff_t slot)
     return &k->slots[slot >> SLOT_BITS][slot & ((1 << SLOT_BITS) - 1)];
 }
 
-/* Doubles a shard before it is three quarters full. Returns -1 without memory. */
+/* Doubles a shard before more than half of it is in use. Returns -1 without memory. */
 static int shard_room(shard *s)
 {
-    if (s->entries && 4 * (s->used + 1) <= 3 * ((ptrdiff_t)1 << s->bits))
+    if (s->entries && 2 * (s->used + 1) <= (ptrdiff_t)1 << s->bits)
         return 0;
     shard wide = {NULL, s->entries ? s->bits + 1 : 3, s->used};
     const size_t mask = ((size_t)1 << wide.bits) - 1;

@@ -217,6 +217,17 @@ cdef class Ledger:
             found = found << 64 | words[width - 1]
         return found << (64 * first)
 
+    def cell(self, Py_ssize_t cell=0) -> dict[str, int]:
+        """The integers of a cell that are not 0, by column."""
+        if not 0 <= cell < self.size:
+            raise IndexError(cell)
+        found = {}
+        for column in range(COLUMNS):
+            value = self.value(column, cell)
+            if value:
+                found[NAMES[column]] = value
+        return found
+
     def means(self) -> list[float | None]:
         """The mean loss of each cell; None for those that are not of finite samples of weight 1."""
         cdef Py_ssize_t number, cell

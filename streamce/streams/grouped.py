@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Key = Hashable
 # Columns of a table.
-COUNTS = ("count", "samples", "seen", "ignored", "floored", "infinite", "unnormalised", "skipped", *summary.INVALID)
+COUNTS = ("seen", "skipped", *summary.COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +229,8 @@ class Grouped(Additive):
 
     def _sorted(self) -> tuple[list[Any], Any]:
         """The keys in order, and a ledger of their cells."""
-        state = self._state.copy()
-        found, ledger = state.sorted()
-        return [keys.decode(state.kinds or (), key) for key in found], ledger
+        kinds, null, found, ledger = self._state.sorted()
+        return keys.decoded(kinds or (), null, found), ledger
 
     def keys(self) -> list[Any]:
         """The keys of all groups, in order."""
@@ -257,7 +256,7 @@ class Grouped(Additive):
         Its interval takes the groups for a random sample of all there could be (Student's t).
         Groups without a value, in which all is ignored, do not count.
         """
-        values = [value for value in summary.means(self._sorted()[1]) if not math.isnan(value)]
+        values = [value for value in summary.means(self._state.cells()) if not math.isnan(value)]
         return Estimate(*summary.mean_of(values, level), groups=len(values))
 
     def worst(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
