@@ -41,7 +41,7 @@ static inline uint64_t *cell_at(const page *p, ptrdiff_t cell)
 /* Lays the page out anew with a column of other words. Returns -1 without memory. */
 static int page_widen(page *p, int column, int base, int width)
 {
-    if (base > UINT8_MAX || width > UINT8_MAX)  /* sums of doubles have 34 words */
+    if (base + width > UINT8_MAX)  /* sums of doubles have 34 words */
         return -1;
     page q = *p;
     q.width[column] = (uint8_t)width;

@@ -30,11 +30,12 @@ cdef int64_t MOST = 1 << 62
 # Fewer samples than this are added one by one.
 cdef Py_ssize_t FEW = 4
 # Of a ledger that is read, whatever its bytes ask for.
-cdef Py_ssize_t MOST_CELLS = 1 << 27
+cdef Py_ssize_t MOST_CELLS = 1 << 24
 # Clusters of samples are hashed to so many.
 BUCKETS = 256
-# Pages of 1024 cells: a ledger of millions grows by one at a time.
-cdef int PAGE_BITS = 10
+# Pages of 64 cells: a ledger of millions grows by one at a time, and one of a million classes of which few
+# were seen takes little. What read_cell() allows rests on it.
+cdef int PAGE_BITS = 6
 
 
 cdef class Ledger:
@@ -303,6 +304,7 @@ cdef class Ledger:
             raise ValueError("a cell is cut short or no integers")
         self.held += p.cells * p.stride - before
         # An outlier widens a page for all of its cells, but crafted bytes get no more than a few times that.
+        # A page of one cell asks for less than 13 words per byte.
         if self.held > (1 << 21) + 16 * all:
             raise ValueError("it asks for far more memory than it has bytes")
         return read
