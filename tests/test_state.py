@@ -441,10 +441,10 @@ def test_a_sum_beyond_the_last_word_is_never_another_sum():
             metric += metric
         except MemoryError:
             break
-        assert metric._state.total.integer("n") == 2 * before._state.total.integer("n")
     else:
         pytest.fail("a sum of any size")
-    assert ce.from_bytes(before.to_bytes()) == before
+    read = ce.from_bytes(before.to_bytes())
+    assert read._state.total.integer("n") == before._state.total.integer("n") > 2**16000
 
 
 # ---- files ----
