@@ -28,9 +28,11 @@ test-arm64: .venv/bin/python
 test-instructions: .venv/.test
 	$(BIN)/python tests/instructions.py
 
-# After a change that is meant to change a loss, or what an update executes.
+# After a change that is meant to change a loss, or what an update executes. States are written that are not there
+# yet: those of a release stay.
 golden: .venv/.test
 	$(BIN)/python tests/golden.py --write
+	$(BIN)/python tests/golden_states.py --write
 
 instructions: .venv/.test
 	$(BIN)/python tests/instructions.py --write

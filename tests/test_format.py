@@ -1,11 +1,14 @@
 """docs/FORMAT.md says what the bytes are: its example, its numbers and its golden files."""
 
+import json
 import re
 from pathlib import Path
 
+import golden_states
+import pytest
 import state_reader
 from state_reader import BYTES, INT, STR
-from state_writer import body, groups, key, record, sealed
+from state_writer import body, groups, key, record, sealed, u
 
 import streamce as ce
 
@@ -53,3 +56,40 @@ def test_groups_are_read_in_the_order_of_their_keys():
     found = state_reader.read(sealed(body(header, (b"groups", groups([INT, BYTES], *((one, cell) for one in raw))))))
     assert list(found.parts["groups"].groups) == keys
     assert raw == sorted(raw)
+
+
+# ---- golden files ----
+
+FILES = golden_states.files()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_golden_states_are_read_and_mean_what_they_meant(path):
+    data = path.read_bytes()
+    assert ce.load(path).to_bytes() == data
+    assert json.dumps(golden_states.numbers(data), indent=1) == json.dumps(golden_states.recorded(path), indent=1)
+
+
+def test_every_case_has_a_golden_state_of_this_version():
+    assert {path.stem for path in FILES if path.parent.name == str(ce.state.VERSION)} == set(golden_states.CASES)
+
+
+@pytest.mark.parametrize("version", [0, 2, 255, 65535])
+def test_another_version_is_refused_by_its_number(version):
+    for path in FILES:
+        data = path.read_bytes()
+        with pytest.raises(ce.InputError, match=f"version {version}, and this release reads 1"):
+            ce.from_bytes(sealed(data[:8] + u(2, version) + data[10:-16]))
+
+
+def test_golden_states_hold_what_is_hard():
+    """Every column there can be, numbers of both signs, and of many words."""
+    columns, largest, least = set(), 0, 0
+    for path in FILES:
+        for part in state_reader.read(path.read_bytes()).parts.values():
+            for cell in part.cells.values():
+                columns |= set(cell)
+                largest, least = max(largest, *cell.values()), min(least, *cell.values())
+    assert set(state_reader.COLUMNS) - columns == {"d-inf", "dd-inf"}  # weights are 0 or more
+    assert largest > 2**2090
+    assert least < -(2**1074)
