@@ -52,7 +52,6 @@ class State:
     metric: str
     options: dict
     parts: dict  # a Ledger or Groups by name
-    fields: list  # (offset, width) of each number read, for those who would break it
 
 
 @dataclass
@@ -75,9 +74,9 @@ def read(data):
     return read_body(body)
 
 
-def read_body(body):
-    """The same, of bytes without their checksum."""
-    reader = Reader(body)
+def read_body(body, fields=None):
+    """The same, of bytes without their checksum; adds (offset, width) of each number read to ``fields``."""
+    reader = Reader(body, fields)
     require(reader.take(8) == b"streamce", "magic")
     require(reader.number(2) == 1, "version")
     header = header_of(reader.take(reader.number(4)))
@@ -103,7 +102,7 @@ def read_body(body):
     if "cells" in parts:
         options = header["options"]
         require(options.get("per_class") is True or options.get("per_label") is True, "cells unasked for")
-    return State(header["metric"], header["options"], parts, reader.fields)
+    return State(header["metric"], header["options"], parts)
 
 
 def header_of(text):
@@ -129,6 +128,9 @@ def check(header):
     if metric == "BinaryCrossEntropy":
         require(options["class_weight"] is None or len(options["class_weight"]) == 2, "two class weights")
         require(not isinstance(options["pos_weight"], list), "one pos_weight")
+    if options.get("class_weight") and options.get("pos_weight") is not None:
+        pos = options["pos_weight"] if isinstance(options["pos_weight"], list) else [options["pos_weight"]]
+        require(max(options["class_weight"]) * max(pos) < float("inf"), "product of weights")
 
 
 def is_weight(value):
@@ -140,8 +142,8 @@ def is_weights(value):
 
 
 class Reader:
-    def __init__(self, data):
-        self.data, self.at, self.fields = data, 0, []
+    def __init__(self, data, fields):
+        self.data, self.at, self.fields = data, 0, fields
 
     def take(self, n):
         require(n <= len(self.data) - self.at, "cut short")
@@ -149,7 +151,8 @@ class Reader:
         return self.data[self.at - n : self.at]
 
     def number(self, width, order="little"):
-        self.fields.append((self.at, width))
+        if self.fields is not None:
+            self.fields.append((self.at, width))
         return int.from_bytes(self.take(width), order)
 
     def ledger(self):

@@ -27,6 +27,9 @@ NAMES = SUM_NAMES + COUNTER_NAMES
 cdef double HUGE = 1.7976931348623157e308
 # Of a counter, after a merge: half its range, so that no chunk can take it out of it.
 cdef int64_t MOST = 1 << 62
+# Of a sum: what a window that ends with word 254 holds.
+LAST_BIT = 64 * 254 + 62
+SUMS = len(SUM_NAMES)
 # Fewer samples than this are added one by one.
 cdef Py_ssize_t FEW = 4
 # Of a ledger that is read, whatever its bytes ask for.
@@ -161,7 +164,7 @@ cdef class Ledger:
         return 0
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil:
-        """The counter that self + sign * other takes out of its range, or -1."""
+        """The column that self + sign * other takes out of its range, or -1."""
         cdef Py_ssize_t i, cell
         cdef int found
         for i in range(self.many):
@@ -373,8 +376,13 @@ cdef class State:
             full = self.total.overflow(total, sign)
             if full < 0 and ours is not None:
                 full = ours.overflow(cells, sign)
+            if full < 0 and buckets is not None:
+                full = self.buckets_of().overflow(buckets, sign)
             if full >= 0:
-                raise InputError(f"{NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other")
+                raise InputError(
+                    f"{NAMES[full]} would be beyond 2^{62 if full >= SUMS else LAST_BIT - 1074}: "
+                    "it is not counted so far", argument="other",
+                )
             if ours is not None:
                 ours.merge_from(cells, sign)
             if buckets is not None:
