@@ -278,7 +278,7 @@ cdef class Ledger:
     @staticmethod
     def from_bytes(const uint8_t[::1] data):
         """The ledger that ``to_bytes()`` gave; ValueError if that makes no sense."""
-        cdef Py_ssize_t size, count, number, at = 16, read
+        cdef Py_ssize_t size, count, number, at = 16
         cdef Py_ssize_t room = data.shape[0]
         if room < at:
             raise ValueError("a ledger is cut short")
