@@ -99,9 +99,10 @@ def plain(summary):
 
 
 def integers(part):
-    """A ledger's size, and its columns by cell."""
-    cells = {str(i): {name: hex(value) for name, value in columns.items()} for i, columns in part.cells.items()}
-    return {"size": part.size, "cells": cells}
+    """What a ledger or groups hold, by cell or key."""
+    cells = part.cells if isinstance(part, state_reader.Ledger) else part.groups
+    found = {str(one): {name: hex(value) for name, value in columns.items()} for one, columns in cells.items()}
+    return {"size": part.size, "cells": found} if isinstance(part, state_reader.Ledger) else found
 
 
 def recorded(path):

@@ -102,6 +102,10 @@ def read_body(body, fields=None):
     if "cells" in parts:
         options = header["options"]
         require(options.get("per_class") is True or options.get("per_label") is True, "cells unasked for")
+        require(parts["cells"].size > 1 or header["metric"] != "MulticlassCrossEntropy", "a single class")
+        for name in ("class_weight", "pos_weight"):
+            weights = options.get(name)
+            require(not isinstance(weights, list) or len(weights) == parts["cells"].size, "a weight per cell")
     return State(header["metric"], header["options"], parts)
 
 

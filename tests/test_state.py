@@ -293,6 +293,12 @@ WRONG = {
     "cells that are not asked for": body(MEAN, (b"cells", ledger(3, (0, TWO))), TOTAL),
     "cells that are not asked for by this one": body(NO_CLASS, (b"cells", ledger(3, (0, TWO))), TOTAL),
     "cells that are all 0": cells(3),
+    "cells of one class": cells(1, (0, TWO)),
+    "cells of other classes than have weights": body(
+        {**PER_CLASS, "options": {**PER_CLASS["options"], "class_weight": [1.0, 2.0]}},
+        (b"cells", ledger(3, (0, TWO))),
+        TOTAL,
+    ),
     "cells beyond all memory": cells(2**63, (0, TWO)),
     "cells beyond what a reader takes": cells(2**24 + 1, (0, TWO)),
     "cells beyond 64 bits": cells(2**64 - 1, (2**64 - 2, TWO)),
@@ -304,7 +310,7 @@ WRONG = {
     "a cell that is 0": cells(3, (1, record()), (2, TWO)),
     "a cell fewer than there are": cells(3, (1, TWO), (2, TWO), count=1),
     "a cell more than there are": cells(3, (1, TWO), (2, TWO), count=3),
-    "more cells than the ledger has": cells(1, (0, TWO), (0, TWO)),
+    "more cells than the ledger has": cells(2, (0, TWO), (1, TWO), (1, TWO)),
     "cells that are not there": cells(3, (1, TWO), count=2**64 - 1),
     "half a number of a cell": body(MEAN, (b"total", ledger(1, count=1) + b"\0" * 4)),
     "a cell without a record": body(MEAN, (b"total", ledger(1, count=1) + b"\0" * 8)),
@@ -420,6 +426,15 @@ def test_crafted_bytes_take_no_memory_and_no_time(unfolding, tmp_path):
     path.write_bytes(sealed(unfolding()))
     run = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
     assert int(run.stdout) * 1024 < 120e6 + 200 * path.stat().st_size
+
+
+def test_sums_of_more_classes_than_a_reader_takes_are_an_error():
+    row = np.broadcast_to(np.float32(0), (1, 2**24 + 1))
+    metric = ce.MulticlassCrossEntropy(kind="logits", per_class=True)
+    with pytest.raises(ce.InputError, match="preds has 16777217 classes"):
+        metric.update(row, [0])
+    assert metric == metric.copy().reset()
+    assert ce.MulticlassCrossEntropy(kind="logits").update(row, [0]).summary().count == 1
 
 
 def test_a_few_cells_of_a_million_come_back():

@@ -32,7 +32,7 @@ LAST_BIT = 64 * 254 + 62
 SUMS = len(SUM_NAMES)
 # Fewer samples than this are added one by one.
 cdef Py_ssize_t FEW = 4
-# Of a ledger that is read, whatever its bytes ask for.
+# Of classes or labels, and of any ledger that is read, whatever its bytes ask for.
 cdef Py_ssize_t MOST_CELLS = 1 << 24
 # Clusters of samples are hashed to so many.
 BUCKETS = 256
@@ -342,6 +342,10 @@ cdef class State:
 
     cdef Ledger cells_of(self, Py_ssize_t size):
         """The ledger of cells; made if there is none yet, or one of another size that is 0."""
+        if size > MOST_CELLS:
+            raise InputError(
+                f"preds has {size} classes or labels: there are sums of each for at most 2^24", argument="preds"
+            )
         if self.cells is None or (self.cells.size != size and self.cells.is_zero()):
             self.cells = Ledger(size)
         elif self.cells.size != size:
