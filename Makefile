@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
 
-.PHONY: demo show test test-peers test-arm64 test-instructions golden instructions lint bench bench-quick dist clean
+.PHONY: demo show test test-peers test-arm64 test-instructions test-fuzz golden instructions lint bench bench-quick dist clean
 
 demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
@@ -28,9 +28,15 @@ test-arm64: .venv/bin/python
 test-instructions: .venv/.test
 	$(BIN)/python tests/instructions.py
 
-# After a change that is meant to change a loss, or what an update executes.
+# Half a minute of bytes that no metric wrote: needs Python 3.11 to 3.13, which atheris has wheels for.
+test-fuzz: .venv/.fuzz
+	$(BIN)/python tests/fuzz_state.py
+
+# After a change that is meant to change a loss, or what an update executes. States are written that are not there
+# yet: those of a release stay.
 golden: .venv/.test
 	$(BIN)/python tests/golden.py --write
+	$(BIN)/python tests/golden_states.py --write
 
 instructions: .venv/.test
 	$(BIN)/python tests/instructions.py --write
@@ -59,7 +65,7 @@ dist: .venv/.build
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 
 # One stamp per extra, older than the sources it was built from.
-.venv/.cli .venv/.test .venv/.peers .venv/.lint .venv/.bench .venv/.build: .venv/.%: $(SOURCES) | .venv/bin/python
+.venv/.cli .venv/.test .venv/.peers .venv/.fuzz .venv/.lint .venv/.bench .venv/.build: .venv/.%: $(SOURCES) | .venv/bin/python
 	$(BIN)/pip install -q -e '.[$*]'
 	touch $@
 

@@ -1,55 +1,266 @@
-"""A reader of state bytes, written from the note in streamce/state.py and from nothing else."""
+"""A reader of state bytes, written from docs/FORMAT.md and from nothing else: strict, plain and slow."""
 
 import hashlib
 import json
-import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+SUMS = ("n", "nn", "d", "nd", "dd")
+COLUMNS = (
+    *SUMS,
+    *("n+inf", "n-inf", "nn+inf", "nn-inf", "d+inf", "d-inf", "nd+inf", "nd-inf", "dd+inf", "dd-inf"),
+    *("samples", "count", "ignored", "floored", "infinite", "unnormalised"),
+    *("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null"),
+)
+BINARY = {"class_weight", "eps", "ignore_index", "kind", "label_smoothing", "pos_weight"}
+OPTIONS = {
+    "BinaryCrossEntropy": BINARY,
+    "MulticlassCrossEntropy": BINARY - {"pos_weight"} | {"per_class"},
+    "MultilabelCrossEntropy": BINARY | {"per_label"},
+    "MeanLoss": set(),
+    "Grouped": {"metric", "period"},
+}
+VALUES = {
+    "class_weight": lambda value: value is None or is_weights(value),
+    "eps": lambda value: is_weight(value) and value < 1,
+    "ignore_index": lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63 - 1),
+    "kind": lambda value: value in ("probs", "log_probs", "logits"),
+    "label_smoothing": lambda value: is_weight(value) and value <= 1,
+    "metric": lambda value: check(value) or True,
+    "per_class": lambda value: type(value) is bool,
+    "per_label": lambda value: type(value) is bool,
+    "period": lambda value: value is None or type(value) is int,
+    "pos_weight": lambda value: value is None or is_weight(value) or is_weights(value),
+}
+INT, STR, BYTES, DATETIME, BOOL = 1, 2, 3, 4, 5
 
-class Reader:
-    def __init__(self, data):
-        self.data, self.at = data, 0
 
-    def take(self, n):
-        found = self.data[self.at : self.at + n]
-        assert len(found) == n
-        self.at += n
-        return found
+class Malformed(Exception):
+    """Bytes that no writer wrote."""
 
-    def number(self, letter):
-        return struct.unpack("<" + letter, self.take(struct.calcsize("<" + letter)))[0]
 
-    def integer(self):
-        first, words = self.number("H"), self.number("H")
-        value = 0
-        for i in range(words):
-            value |= self.number("Q") << (64 * i)
-        if value >> (64 * words - 1):  # two's complement
-            value -= 1 << (64 * words)
-        return value << (64 * first)
+def require(condition, what):
+    if not condition:
+        raise Malformed(what)
 
-    def ledger(self):
-        cells, columns = self.number("Q"), {}
-        for _ in range(self.number("H")):
-            name = self.take(self.number("B")).decode()
-            columns[name] = {self.number("Q"): self.integer() for _ in range(self.number("Q"))}
-        return cells, columns
+
+@dataclass
+class State:
+    """What bytes hold. Integers that are 0 are left out."""
+
+    metric: str
+    options: dict
+    parts: dict  # a Ledger or Groups by name
+
+
+@dataclass
+class Ledger:
+    size: int
+    cells: dict  # {column: integer} by number
+
+
+@dataclass
+class Groups:
+    kinds: list
+    groups: dict  # {column: integer} by key, a tuple
 
 
 def read(data):
-    """(metric, options, [(cells, {column: {cell: integer}}), ...]) of intact bytes."""
-    body, digest = data[:-16], data[-16:]
-    assert hashlib.sha256(body).digest()[:16] == digest
-    reader = Reader(body)
-    assert reader.take(8) == b"streamce"
-    assert reader.number("H") == 1
-    header = json.loads(reader.take(reader.number("I")))
-    ledgers = []
+    """The state in ``data``, or Malformed."""
+    require(len(data) >= 8 + 2 + 4 + 16, "cut short")
+    body, checksum = data[:-16], data[-16:]
+    require(hashlib.sha256(body).digest()[:16] == checksum, "checksum")
+    return read_body(body)
+
+
+def read_body(body, fields=None):
+    """The same, of bytes without their checksum; adds (offset, width) of each number read to ``fields``."""
+    reader = Reader(body, fields)
+    require(reader.take(8) == b"streamce", "magic")
+    require(reader.number(2) == 1, "version")
+    header = header_of(reader.take(reader.number(4)))
+    parts, names = {}, []
     while reader.at < len(body):
-        ledgers.append(reader.ledger())
-    return header["metric"], header["options"], ledgers
+        name = reader.take(reader.number(1))
+        names.append(name)
+        size = reader.number(8)
+        end = reader.at + size
+        require(end <= len(body), "a part is cut short")
+        if header["metric"] == "Grouped":
+            require(name == b"groups", "part of Grouped")
+            parts["groups"] = reader.groups()
+        else:
+            require(name in (b"buckets", b"cells", b"total"), "part")
+            parts[name.decode()] = reader.ledger()
+        require(reader.at == end, "length of a part")
+    require(names == sorted(set(names)), "order of parts")
+    if "total" in parts:
+        require(parts["total"].size == 1, "cells of the total")
+    if "buckets" in parts:
+        require(parts["buckets"].size == 256, "cells of buckets")
+    if "cells" in parts:
+        options = header["options"]
+        require(options.get("per_class") is True or options.get("per_label") is True, "cells unasked for")
+        require(parts["cells"].size > 1 or header["metric"] != "MulticlassCrossEntropy", "a single class")
+        for name in ("class_weight", "pos_weight"):
+            weights = options.get(name)
+            require(not isinstance(weights, list) or len(weights) == parts["cells"].size, "a weight per cell")
+    return State(header["metric"], header["options"], parts)
+
+
+def header_of(text):
+    try:
+        header = json.loads(text.decode("ascii"))
+        again = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise Malformed("JSON") from None
+    require(again == text, "form of the header")
+    check(header)
+    return header
+
+
+def check(header):
+    require(isinstance(header, dict) and set(header) == {"metric", "options"}, "keys of the header")
+    metric, options = header["metric"], header["options"]
+    require(isinstance(metric, str) and metric in OPTIONS, "metric")
+    require(isinstance(options, dict), "options")
+    absent = {"eps"} if options.get("kind") == "logits" else set()
+    require(set(options) == OPTIONS[metric] - absent, "names of options")
+    for name, value in options.items():
+        require(VALUES[name](value), f"value of {name}")
+    if metric == "BinaryCrossEntropy":
+        require(options["class_weight"] is None or len(options["class_weight"]) == 2, "two class weights")
+        require(not isinstance(options["pos_weight"], list), "one pos_weight")
+    if options.get("class_weight") and options.get("pos_weight") is not None:
+        pos = options["pos_weight"] if isinstance(options["pos_weight"], list) else [options["pos_weight"]]
+        require(max(options["class_weight"]) * max(pos) < float("inf"), "product of weights")
+
+
+def is_weight(value):
+    return type(value) is float and 0 <= value < float("inf") and repr(value) != "-0.0"
+
+
+def is_weights(value):
+    return type(value) is list and len(value) > 0 and all(map(is_weight, value))
+
+
+class Reader:
+    def __init__(self, data, fields):
+        self.data, self.at, self.fields = data, 0, fields
+
+    def take(self, n):
+        require(n <= len(self.data) - self.at, "cut short")
+        self.at += n
+        return self.data[self.at - n : self.at]
+
+    def number(self, width, order="little"):
+        if self.fields is not None:
+            self.fields.append((self.at, width))
+        return int.from_bytes(self.take(width), order)
+
+    def ledger(self):
+        size, count = self.number(8), self.number(8)
+        require(0 < size <= 2**24, "cells of a ledger")
+        require(count > 0, "a ledger that is 0")
+        cells, last = {}, -1
+        for _ in range(count):  # ends where the bytes do
+            number = self.number(8)
+            require(last < number < size, "number of a cell")
+            cells[number] = self.record()
+            last = number
+        return Ledger(size, cells)
+
+    def record(self):
+        bits = self.number(4)
+        require(bits != 0, "a cell that is 0")
+        require(bits >> len(COLUMNS) == 0, "columns")
+        return {name: self.integer(name in SUMS) for i, name in enumerate(COLUMNS) if bits >> i & 1}
+
+    def integer(self, is_sum):
+        first, width = self.number(1), self.number(1)
+        require(width > 0, "no words")
+        words = [self.number(8) for _ in range(width)]
+        require(words[0] != 0, "first word 0")
+        number = sum(word << 64 * i for i, word in enumerate(words))
+        if words[-1] >> 63:
+            number -= 1 << 64 * width
+        # One word less holds -2^(64 w - 65) and more, and less than 2^(64 w - 65).
+        require(width == 1 or not -(2 ** (64 * width - 65)) <= number < 2 ** (64 * width - 65), "a word too many")
+        if is_sum:
+            number <<= 64 * first
+            require(-(2**16318) <= number < 2**16318, "range of a sum")
+        else:
+            require(first == 0 and width == 1, "words of a counter")
+            require(-(2**62) <= number <= 2**62, "range of a counter")
+        return number
+
+    # ---- groups ----
+
+    def groups(self):
+        kinds = [self.number(1) for _ in range(self.number(1))]
+        require(kinds and set(kinds) <= {INT, STR, BYTES, DATETIME, BOOL}, "kinds of keys")
+        count, groups, last = self.number(8), {}, b""
+        require(count > 0, "no groups")
+        for _ in range(count):
+            start = self.at
+            key = tuple(self.key(kind) for kind in kinds)
+            raw = self.data[start : self.at]
+            require(last < raw, "order of groups")
+            groups[key] = self.record()
+            last = raw
+        return Groups(kinds, groups)
+
+    def key(self, kind):
+        present = self.number(1)
+        require(present in (0, 1), "presence of a key")
+        if not present:
+            return None
+        if kind in (STR, BYTES):
+            raw = self.take(self.number(4, "big"))
+            try:
+                return raw if kind == BYTES else raw.decode()
+            except UnicodeDecodeError:
+                raise Malformed("text of a key") from None
+        number = self.number(8, "big") - 2**63
+        if kind == BOOL:
+            require(number in (0, 1), "truth of a key")
+            return bool(number)
+        return number
+
+
+# ---- what it stands for ----
 
 
 def exact(integer):
     """What an exact sum's integer stands for."""
     return Fraction(integer, 2**1074)
+
+
+def moment(microseconds):
+    """What a datetime's integer stands for."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+
+
+# ---- clusters ----
+
+WORD = 2**64 - 1
+
+
+def mix64(z):
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & WORD
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & WORD
+    return z ^ z >> 31
+
+
+def bucket_of_number(number):
+    """Of an int, a datetime in microseconds or a bool."""
+    return mix64(number & WORD) >> 56
+
+
+def bucket_of_bytes(key):
+    """Of any other key, by its bytes."""
+    h = len(key)
+    for i in range(0, len(key), 8):
+        h = mix64(h ^ int.from_bytes(key[i : i + 8], "little"))
+    return h >> 56

@@ -50,7 +50,7 @@ static inline uint64_t *cell_at(const page *p, ptrdiff_t cell)
 /* Lays the page out anew with a column of other words. Returns -1 without memory. */
 static RARELY int page_widen(page *p, int column, int base, int width)
 {
-    if (base > UINT8_MAX || width > UINT8_MAX)  /* sums of doubles have 34 words */
+    if (base + width > UINT8_MAX)  /* sums of doubles have 34 words */
         return -1;
     page q = *p;
     q.width[column] = (uint8_t)width;
@@ -236,10 +236,25 @@ static inline int cell_is_zero(const page *p, ptrdiff_t cell)
     return !any;
 }
 
-/* The counter that cell + sign other takes beyond +-most, or -1. */
+static inline int page_is_full(const page *p, int column)
+{
+    return p->words && p->width[column] && p->base[column] + p->width[column] == UINT8_MAX;
+}
+
+/* The column that cell + sign other takes beyond its range, +-most for a counter, or -1. */
 static inline int cell_overflow(
     const page *p, ptrdiff_t cell, const page *from, ptrdiff_t other, int sign, int64_t most)
 {
+    for (int c = 0; c < SUM_COLUMNS; c++) {
+        const int full = page_is_full(p, c), also = page_is_full(from, c);
+        if (!full && !also)
+            continue;
+        const int64_t ours = full ? (int64_t)cell_at(p, cell)[p->at[c] + p->width[c] - 1] : 0;
+        const int64_t theirs = also ? (int64_t)cell_at(from, other)[from->at[c] + from->width[c] - 1] : 0;
+        const int64_t top = ours + sign * theirs, room = (int64_t)1 << 62;  /* and a carry */
+        if (top >= room - 1 || top <= -room)
+            return c;
+    }
     if (!p->words || !from->words)
         return -1;
     for (int c = SUM_COLUMNS; c < COLUMNS; c++) {

@@ -27,20 +27,24 @@ NAMES = SUM_NAMES + COUNTER_NAMES
 cdef double HUGE = 1.7976931348623157e308
 # Of a counter, after a merge: half its range, so that no chunk can take it out of it.
 MOST = 1 << 62
+# Of a sum: what a window that ends with word 254 holds.
+LAST_BIT = 64 * 254 + 62
+SUMS = len(SUM_NAMES)
 # Fewer samples than this are added one by one.
 cdef Py_ssize_t FEW = 4
-# Of a ledger that is read, whatever its bytes ask for.
-cdef Py_ssize_t MOST_CELLS = 1 << 27
-# Pages of 1024 cells: a ledger of millions grows by one at a time.
-cdef int PAGE_BITS = 10
+# Of classes or labels, and of any ledger that is read, whatever its bytes ask for.
+cdef Py_ssize_t MOST_CELLS = 1 << 24
+# Pages of 1024 cells: a ledger of millions of groups grows by one at a time. Of 64 where the cells are classes:
+# one of a million classes of which few were seen takes little; what read_cell() allows rests on it.
+cdef int GROWING_BITS = 10
+cdef int PAGE_BITS = 6
 
 
 cdef class Ledger:
     def __cinit__(self, Py_ssize_t size=1, bint growing=False):
-        cdef int bits = 0
-        while bits < PAGE_BITS and (growing or <Py_ssize_t>1 << bits < size):
-            bits += 1
-        self.bits = bits
+        self.bits = GROWING_BITS if growing else 0
+        while self.bits < PAGE_BITS and <Py_ssize_t>1 << self.bits < size:
+            self.bits += 1
         self.grow(size)
 
     def __dealloc__(self):
@@ -158,7 +162,7 @@ cdef class Ledger:
         return 0
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil:
-        """The counter that self + sign * other takes out of its range, or -1."""
+        """The column that self + sign * other takes out of its range, or -1."""
         cdef Py_ssize_t i, cell
         cdef int found
         for i in range(self.many):
@@ -324,6 +328,7 @@ cdef class Ledger:
             raise ValueError("a cell is cut short or no integers")
         self.held += p.cells * p.stride - before
         # An outlier widens a page for all of its cells, but crafted bytes get no more than a few times that.
+        # A page of one cell asks for less than 13 words per byte.
         if self.held > (1 << 21) + 16 * all:
             raise ValueError("it asks for far more memory than it has bytes")
         return read
@@ -358,6 +363,10 @@ cdef class State:
 
     cdef Ledger cells_of(self, Py_ssize_t size):
         """The ledger of cells; made if there is none yet, or one of another size that is 0."""
+        if size > MOST_CELLS:
+            raise InputError(
+                f"preds has {size} classes or labels: there are sums of each for at most 2^24", argument="preds"
+            )
         if self.cells is None or (self.cells.size != size and self.cells.is_zero()):
             self.cells = Ledger(size)
         elif self.cells.size != size:
@@ -395,8 +404,13 @@ cdef class State:
             full = self.total.overflow(total, sign)
             if full < 0 and ours is not None:
                 full = ours.overflow(cells, sign)
+            if full < 0 and buckets is not None:
+                full = self.buckets_of().overflow(buckets, sign)
             if full >= 0:
-                raise InputError(f"{NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other")
+                raise InputError(
+                    f"{NAMES[full]} would be beyond 2^{62 if full >= SUMS else LAST_BIT - 1074}: "
+                    "it is not counted so far", argument="other",
+                )
             if ours is not None:
                 ours.merge_from(cells, sign)
             if buckets is not None:

@@ -137,6 +137,16 @@ class Metric(Additive):
 
     def _take(self, parts: dict[str, bytes]) -> None:
         found = State.from_parts(parts)
-        if found.cells is not None and not self._pipeline.per_cell:
-            raise ValueError("it has sums by class or label, which its options do not ask for")
+        if found.cells is not None:
+            self._take_cells(found.cells.size)
         self._state = found
+
+    def _take_cells(self, size: int) -> None:
+        if not self._pipeline.per_cell:
+            raise ValueError("it has sums by class or label, which its options do not ask for")
+        if size < 2 and self._task == "multiclass":
+            raise ValueError("it has a single class")
+        for name in ("class_weight", "pos_weight"):
+            weights = self._options.get(name)
+            if isinstance(weights, tuple) and len(weights) != size:
+                raise ValueError(f"it has {size} classes or labels, and a {name} of {len(weights)}")

@@ -1,0 +1,134 @@
+"""Golden states: files of every format version, and the numbers that they hold.
+
+    python tests/golden_states.py --write   writes those of CASES that are not there yet
+
+A file that a release had is never written again: what is read is what an older release wrote.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import state_reader
+
+import streamce as ce
+from streamce import state
+
+FOLDER = Path(__file__).with_name("golden_states")
+P, Y = [0.25, 0.5, 0.875], [0, 1, 1]
+ROWS, LABELS = [[0.5, 0.25, 0.25], [0.125, 0.75, 0.125], [0.25, 0.25, 0.5]], [0, 1, 1]
+
+
+def mean(*losses, **more):
+    return ce.MeanLoss(invalid="skip").update(np.array(losses, dtype=float), **more)
+
+
+def multilabel(**options):
+    targets = [[1, 0, -1], [0, 1, 1], [1, 1, 7]]
+    return ce.MultilabelCrossEntropy(ignore_index=-1, invalid="skip", **options).update(ROWS, targets)
+
+
+def outlier():
+    """Windows of many words: the largest and the smallest terms."""
+    return mean(1.7976931348623157e308, 5e-324, -1e-300, weight=[0.5, 1.0, 2.0])
+
+
+def odd():
+    """Every way to be left out, and a null."""
+    metric = ce.BinaryCrossEntropy(invalid="skip", ignore_index=-1)
+    metric.update([0.5, 1.5, np.nan, 0.5, 0.5, 0.0], [1, 1, 1, 7, -1, 1], weight=[1.0, 1.0, 1.0, 1.0, 1.0, 2.0])
+    metric.update([0.5, 0.25], [1, 0], weight=[-1.0, 2.0])
+    metric._update(np.array([0.5, 0.25]), np.array([1, 0]), None, np.array([True, False]))
+    return metric
+
+
+# A metric by name: add a line, and run `make golden`.
+CASES = {
+    "binary": lambda: ce.BinaryCrossEntropy().update(P, Y),
+    "binary-empty": lambda: ce.BinaryCrossEntropy(),
+    "binary-logits": lambda: ce.BinaryCrossEntropy(kind="logits", pos_weight=2.5).update([-1.0, 0.5, 40.0], Y),
+    "binary-options": lambda: ce.BinaryCrossEntropy(
+        kind="log_probs", label_smoothing=0.1, ignore_index=-100, class_weight=[0.3, 1e-9], pos_weight=1e16, eps=0.0
+    ).update([-1.5, -0.25, -0.5], [0, 1, -100], weight=[1.0, 0.1, 3.0]),
+    "binary-odd": odd,
+    "mean": lambda: mean(0.5, -3.0, 0.1),
+    "mean-weighted": lambda: mean(1.5, -0.25, 0.1, weight=[1.0, 2.0, 0.7]),
+    "mean-infinite": lambda: mean(np.inf, 1.0, -np.inf, np.inf, weight=[2.0, 0.5, 1.0, 0.0]),
+    "mean-nan": lambda: ce.MeanLoss(invalid="skip").update([[np.inf, -np.inf], [1.0, np.nan]]),
+    "mean-huge-weights": lambda: ce.MeanLoss().update(
+        [[1.0, -1.0], [-1e150, 0.0], [1e149, 0.0]], weight=[[1.7e308, 1.7e308], [1e158, 0.0], [1e158, 0.0]]
+    ),
+    "mean-outlier": outlier,
+    "mean-negative": lambda: mean(0.5) - mean(1.0, 2.5, np.inf, np.nan, weight=[1.0, 3.0, 1.0, 1.0]),
+    "multiclass": lambda: ce.MulticlassCrossEntropy().update(ROWS, LABELS),
+    "multiclass-classes": lambda: ce.MulticlassCrossEntropy(
+        per_class=True, class_weight=[1.0, 0.3, 2.0], ignore_index=7, invalid="skip"
+    ).update(
+        [*ROWS, [0.5, 0.2, 0.2], [0.5, 0.2, 0.2], [1.0, 0.0, 0.0], [0.5, 0.5, np.nan], [0.5, 0.25, 0.250001]],
+        [*LABELS, 7, 0, 1, 0, 2],
+    ),
+    "multiclass-sparse": lambda: ce.MulticlassCrossEntropy(per_class=True).update([[1 / 512] * 512] * 3, [511, 0, 200]),
+    "multilabel": lambda: multilabel(per_label=False),
+    "multilabel-labels": lambda: multilabel(),
+    "multilabel-weights": lambda: multilabel(class_weight=[1.0, 0.0, 0.7], pos_weight=[0.1, 1.0, 2.0]),
+}
+
+
+def numbers(data):
+    """What a state says, as streamce and as the reader have it; or why its metric says nothing."""
+    metric, held = ce.from_bytes(data), state_reader.read(data)
+    found = {"metric": repr(metric), "integers": {name: integers(part) for name, part in held.parts.items()}}
+    try:
+        found["summary"] = plain(metric.summary())
+        for name in ("per_class", "per_label"):
+            if metric.options.get(name):
+                found[name] = {str(i): plain(one) for i, one in enumerate(getattr(metric, name)()) if one.seen}
+    except ce.InputError as error:
+        found["error"] = error.argument
+    return found
+
+
+# Of the machine's own logarithms and products, which a compiler may fuse.
+FLOATS = ("interval", "bits", "perplexity")
+
+
+def plain(summary):
+    """A summary but for what is computed of floats."""
+    return {name: value for name, value in summary.to_dict().items() if name not in FLOATS}
+
+
+def integers(part):
+    """What a ledger or groups hold, by cell or key."""
+    cells = part.cells if isinstance(part, state_reader.Ledger) else part.groups
+    found = {str(one): {name: hex(value) for name, value in columns.items()} for one, columns in cells.items()}
+    return {"size": part.size, "cells": found} if isinstance(part, state_reader.Ledger) else found
+
+
+def recorded(path):
+    """The numbers beside a state."""
+    return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def files():
+    """The states there are, of all versions."""
+    return sorted(FOLDER.glob("*/*.state"))
+
+
+def write():
+    folder = FOLDER / str(state.VERSION)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, made in CASES.items():
+        path = folder / f"{name}.state"
+        if not path.exists():
+            data = made().to_bytes()
+            path.write_bytes(data)
+            path.with_suffix(".json").write_text(json.dumps(numbers(data), indent=1) + "\n", encoding="utf-8")
+            print(f"{path}: written")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--write"]:
+        write()
+    else:
+        sys.exit(__doc__)

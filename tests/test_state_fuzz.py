@@ -1,0 +1,59 @@
+"""No bytes crash or hang a reader, and none but the intact are accepted: with hypothesis, checksums repaired.
+
+`make test-fuzz` does the same with atheris, which looks for what was not run yet.
+"""
+
+import faulthandler
+
+import pytest
+import state_fuzzing
+import state_writer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+RANDOM = st.randoms(use_true_random=False)
+
+
+@pytest.fixture(autouse=True)
+def no_hang():
+    """Ends all tests, and says where, should one hang in compiled code."""
+    faulthandler.dump_traceback_later(300, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@settings(max_examples=1500)
+@given(st.sampled_from(state_fuzzing.SEEDS), RANDOM)
+def test_changed_states(seed, random):
+    state_fuzzing.check(state_writer.sealed(state_fuzzing.mutated(seed, random.randrange)))
+
+
+@settings(max_examples=1000)
+@given(RANDOM)
+def test_states_from_a_grammar(random):
+    state_fuzzing.check(state_writer.sealed(state_fuzzing.some_body(random.randrange)))
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(state_fuzzing.SEEDS), RANDOM)
+def test_changed_states_whose_checksum_is_not_repaired(seed, random):
+    changed = state_fuzzing.mutated(seed, random.randrange)
+    assert not state_fuzzing.check(changed + state_writer.sealed(seed)[-16:]) or changed == seed
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=300))
+def test_any_bytes_behind_a_right_header(some):
+    state_fuzzing.check(state_writer.sealed(state_fuzzing.SEEDS[0][:14] + some))
+    state_fuzzing.check(some)
+
+
+def test_some_of_these_bytes_are_accepted_and_most_are_not():
+    """So that the tests above see both."""
+    from random import Random
+
+    random = Random(1)
+    made = [state_fuzzing.some_body(random.randrange) for _ in range(2000)]
+    made += [state_fuzzing.mutated(seed, random.randrange) for seed in state_fuzzing.SEEDS for _ in range(100)]
+    accepted = sum(state_fuzzing.check(state_writer.sealed(one)) for one in made)
+    assert 0.05 < accepted / len(made) < 0.5
