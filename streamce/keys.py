@@ -115,9 +115,9 @@ def buckets(source: Any) -> Array:
     found = joined(columns(source, "cluster"), "cluster")
     if found.integers is not None:
         return groups.buckets_of_integers(found.integers)
-    if None in found.kinds or (b"\0" * len(found.kinds)) in found.distinct:
-        nobody = found.distinct.index(b"\0" * len(found.kinds)) if found.distinct else 0
-        index = (int(np.argmax(found.codes == nobody)),)
+    nobody = b"\0" * len(found.kinds)
+    if nobody in found.distinct:
+        index = (int(np.argmax(found.codes == found.distinct.index(nobody))),)
         raise inputs.fault("cluster", "is None", "the id of a cluster", index=index)
     integer = len(found.kinds) == 1 and found.kinds[0] in groups.INTEGERS
     of = [groups.bucket_of(key, integer) for key in found.distinct]

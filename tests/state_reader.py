@@ -33,7 +33,7 @@ VALUES = {
     "period": lambda value: value is None or type(value) is int,
     "pos_weight": lambda value: value is None or is_weight(value) or is_weights(value),
 }
-INT, STR, BYTES, DATETIME, BOOL = 1, 2, 3, 4, 5
+NONE, INT, STR, BYTES, DATETIME, BOOL = 0, 1, 2, 3, 4, 5
 
 
 class Malformed(Exception):
@@ -199,7 +199,7 @@ class Reader:
 
     def groups(self):
         kinds = [self.number(1) for _ in range(self.number(1))]
-        require(kinds and set(kinds) <= {INT, STR, BYTES, DATETIME, BOOL}, "kinds of keys")
+        require(kinds and set(kinds) <= {NONE, INT, STR, BYTES, DATETIME, BOOL}, "kinds of keys")
         count, groups, last = self.number(8), {}, b""
         require(count > 0, "no groups")
         for _ in range(count):
@@ -209,6 +209,8 @@ class Reader:
             require(last < raw, "order of groups")
             groups[key] = self.record()
             last = raw
+        for kind, parts in zip(kinds, zip(*groups, strict=True), strict=True):
+            require((kind == NONE) == all(part is None for part in parts), "kind of a part")
         return Groups(kinds, groups)
 
     def key(self, kind):
@@ -216,6 +218,7 @@ class Reader:
         require(present in (0, 1), "presence of a key")
         if not present:
             return None
+        require(kind != NONE, "a part of no kind")
         if kind in (STR, BYTES):
             raw = self.take(self.number(4, "big"))
             try:
