@@ -58,6 +58,13 @@ labels
   or 1 per label, or is one column with the list of the names that apply to each row.
   Missing values (null; empty in CSV; empty text as a label) are invalid, see --invalid.
 
+groups
+  --by takes columns of whole numbers, text, true and false, dates or times, and may be repeated:
+  keys are then of several parts. Rows without a key are a group of their own. Columns of a CSV
+  file are text. --by-time puts times (without a zone: UTC), or seconds since 1970, in periods.
+  The worst and the best groups are printed, or the last periods; --json has all of them.
+  --cluster makes the interval robust to rows of one document, user or session being alike.
+
 resuming
   --resume keeps what was counted so far in STATE.checkpoint, and the generation before it in
   STATE.checkpoint.previous. The same command again, after a crash, goes on from there, to the

@@ -45,11 +45,11 @@ def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> No
 
 
 def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
-    """The last periods in a history; else all groups where they are few, or the worst and the best."""
+    """The last periods of a history; else all groups where they are few, or the worst and the best."""
     number, macro = len(metric), metric.macro(level)
     low, high = macro.interval
     print(f"mean of groups  {macro.value:.6g} nats   {100 * level:g} % interval {low:.6g} to {high:.6g}")
-    if metric.options["period"] is not None:
+    if metric.options["period"] is not None and not isinstance(metric.keys()[-1], tuple):
         last = list(metric.summary(level, anytime).items())[-FEW:]
         shown = {f"the last {FEW} of {number:,}" if number > FEW else "period": last}
     elif number <= 2 * ENDS:

@@ -56,6 +56,11 @@ def binary(x: Any, **options: Any) -> tuple[int, Callable[[], Any]]:
     return given(ce.BinaryCrossEntropy(threads=1, **options), x, np.arange(x.size) % 2)
 
 
+def grouped(n: int, keys: int) -> tuple[int, Callable[[], Any]]:
+    metric, losses, by = ce.Grouped(ce.MeanLoss(threads=1)), np.abs(grid(n)), np.arange(n) * 7919 % keys
+    return n, lambda: metric.update(losses, by=by)
+
+
 def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
     """What is counted: the number of predictions (0: one update as a whole), and an update."""
     f16, f32, f64 = np.float16, np.float32, np.float64
@@ -84,6 +89,7 @@ def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
         "binary probs, float64, smoothed": binary(losses / 33, label_smoothing=0.1, **probs),
         "multilabel logits, float32, C=64": given(multilabel, labels, (labels > 0).astype(np.int64)),
         "mean loss, float64": given(ce.MeanLoss(threads=1), losses),
+        "mean loss, float64, by 1000 integer keys": grouped(16384, 1000),
         "one update of 32 rows, float32, C=10": (0, rows(32, 10, f32, **logits)[1]),
         "one update of a scalar": (0, lambda: scalar.update(0.7, 1)),
     }

@@ -262,6 +262,26 @@ def test_without_their_clusters_the_same_intervals_hold_the_truth_far_too_rarely
     assert covered(streams_of_documents(clusters).samples(), DOCUMENTS_MEAN, 0.95) < 65
 
 
+# ---- groups ----
+
+
+@pytest.mark.parametrize("number", [8, 40])
+def test_intervals_of_the_mean_of_groups_cover_as_often_as_they_say(number):
+    """Users drawn at random, some with many losses: what macro() takes them for."""
+    rng = np.random.default_rng(13)
+    covered = {0.9: 0, 0.95: 0}
+    for _ in range(2000):
+        own = rng.gamma(4, 0.1, number)
+        counts = rng.integers(1, 30, number)
+        by = np.repeat(np.arange(number), counts)
+        metric = ce.Grouped(ce.MeanLoss()).update(np.repeat(own, counts) * rng.gamma(4, 0.25, by.size), by=by)
+        for level in covered:
+            low, high = metric.macro(level).interval
+            covered[level] += low <= 0.4 <= high
+    for level, times in covered.items():
+        assert abs(100 * times / 2000 - 100 * level) <= 1.5
+
+
 # ---- many looks ----
 
 

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import math
+import subprocess
+import sys
 
 import numpy as np
 import oracle
@@ -111,6 +113,17 @@ def test_the_mean_of_a_group_is_the_exact_quotient_rounded_once(losses, scale):
         assert math.isinf(value)
 
 
+@given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=40), st.data())
+def test_losses_of_any_size_and_sign_are_added_exactly(losses, data):
+    by = data.draw(st.lists(st.integers(0, 1), min_size=len(losses), max_size=len(losses)))
+    metric = ce.Grouped(ce.MeanLoss())
+    for loss, key in zip(losses, by, strict=True):
+        metric.update(loss, by=key)
+    assert metric.to_bytes() == ce.Grouped(ce.MeanLoss()).update(losses, by=by).to_bytes()
+    for key in set(by):
+        assert metric[key] == ce.MeanLoss().update([loss for loss, of in zip(losses, by, strict=True) if of == key])
+
+
 def test_infinite_and_ignored_losses_stay_in_their_group():
     metric = ce.Grouped(ce.BinaryCrossEntropy(eps=0.0, ignore_index=-1, invalid="skip"))
     metric.update([0.0, 0.5, 0.5, np.nan, 0.5], [1, 1, -1, 1, 0], by=["inf", "one", "none", "nan", "one"])
@@ -140,6 +153,51 @@ def test_one_sample_at_a_time():
     whole = ce.Grouped(ce.BinaryCrossEntropy()).update([0.7, 0.2, 0.9], [1, 1, 1], by=["ann", "bob", "ann"])
     assert metric == whole
     assert ce.Grouped(ce.BinaryCrossEntropy()).update(0.7, 1, by=("ann", 3)).keys() == [("ann", 3)]
+
+
+MEMORY = """
+import re, sys
+import numpy as np, streamce as ce
+
+def peak():
+    with open("/proc/self/status") as status:
+        return int(re.search(r"VmHWM:\\s*(\\d+) kB", status.read())[1]) / 1024
+
+rng = np.random.default_rng(0)
+metric = ce.Grouped(ce.BinaryCrossEntropy())
+metric.update(rng.random(1000), rng.integers(0, 2, 1000), by=rng.integers(0, 10, 1000))
+keys = rng.permutation(1_000_000)
+if sys.argv[1] == "str":
+    keys = np.char.add("user-", keys.astype("U7"))
+metric -= metric
+preds, target = rng.random(1_000_000), rng.integers(0, 2, 1_000_000)
+before, most = peak(), 0
+for start in range(0, 1_000_000, 100_000):
+    rows = slice(start, start + 100_000)
+    metric.update(preds[rows], target[rows], by=keys[rows])
+assert len(metric) == 1_000_000
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("kind", ["int", "str"])
+def test_a_million_groups_take_less_than_300_megabytes(kind):
+    run = subprocess.run([sys.executable, "-c", MEMORY, kind], capture_output=True, text=True, check=True)
+    assert 20 < float(run.stdout) < 300
+
+
+def test_groups_that_come_and_go_leave_no_memory_behind():
+    """Months of sessions: each is added, and taken away again."""
+    metric = ce.Grouped(ce.MeanLoss())
+    sizes = []
+    for day in range(40):
+        keys = np.arange(20_000) + 20_000 * day
+        chunk = ce.Grouped(ce.MeanLoss()).update(np.ones(20_000), by=keys)
+        metric += chunk
+        sizes.append(metric._state.slots())
+        metric -= chunk
+    assert len(metric) == 0
+    assert max(sizes) < 100_000
 
 
 # ---- what holds keys ----

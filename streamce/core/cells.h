@@ -180,11 +180,37 @@ INLINED int sum_add_double(page *p, ptrdiff_t cell, int column, double v, int si
     return sum_add(p, cell, column, exponent ? exponent - 1 : 0, mantissa);
 }
 
-/* Adds a sample of weight 1 and its square, both finite, that `losses` losses make up. */
-static inline int cell_add_sample(page *p, ptrdiff_t cell, double n, double square, int64_t losses)
+/* sum_add_double for what most terms are: positive, normal and within the window, with no carry beyond it. Returns
+ * 0, and has done nothing, for others. */
+INLINED int sum_add_usual(page *p, uint64_t *record, int column, double v)
 {
-    return counter_add(p, cell, SAMPLES_COLUMN, 1) | counter_add(p, cell, COUNT_COLUMN, losses) |
-           sum_add_double(p, cell, 0, n, 1) | sum_add_double(p, cell, 1, square, 1);
+    uint64_t bits;
+    memcpy(&bits, &v, 8);
+    const unsigned bit = (unsigned)(bits >> 52) - 1;  /* 2046 and more: negative, subnormal or 0 */
+    const unsigned at = bit / 64 - p->base[column], shift = bit % 64;
+    if (bit >= 2046 || at >= p->width[column] || at + 2 > p->width[column])
+        return 0;
+    const uint64_t mantissa = (bits & 0xfffffffffffffu) | (uint64_t)1 << 52;
+    uint64_t *word = record + p->at[column] + at;
+    const uint64_t low = word[0] + (mantissa << shift);
+    const uint64_t add = (mantissa >> 1 >> (63 - shift)) + (low < word[0]);
+    const uint64_t high = word[1] + add;
+    /* A carry, or a top word that has no room left. */
+    if (high < add || (at + 2 == p->width[column] && (high ^ (high << 1)) >> 63))
+        return 0;
+    word[0] = low;
+    word[1] = high;
+    return 1;
+}
+
+/* Adds a sample of weight 1 and its square, both finite, that `losses` losses make up. */
+INLINED int cell_add_sample(page *p, ptrdiff_t cell, double n, double square, int64_t losses)
+{
+    if (counter_add(p, cell, SAMPLES_COLUMN, 1) < 0 || counter_add(p, cell, COUNT_COLUMN, losses) < 0)
+        return -1;
+    if (!sum_add_usual(p, cell_at(p, cell), 0, n) && sum_add_double(p, cell, 0, n, 1) < 0)
+        return -1;
+    return sum_add_usual(p, cell_at(p, cell), 1, square) ? 0 : sum_add_double(p, cell, 1, square, 1);
 }
 
 /* sum += sign words, which count from word `base` on; `width` of them */

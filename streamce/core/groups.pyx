@@ -273,6 +273,10 @@ cdef class Groups:
 
     # ---- reading ----
 
+    def slots(self) -> int:
+        """How many groups there is room for, those that are 0 among them."""
+        return self.table.slots()
+
     cpdef Py_ssize_t count(self) except -1:
         """How many groups there are."""
         cdef Py_ssize_t slot, count = 0

@@ -260,7 +260,11 @@ class Grouped(Additive):
         return Estimate(*summary.mean_of(values, level), groups=len(values))
 
     def worst(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
-        """The k groups of the largest mean loss, the worst first, with their summaries."""
+        """The k groups of the largest mean loss, the worst first, with their summaries.
+
+        Each interval is the group's own. The worst of many groups are partly the unlucky ones: their
+        true means lie lower, more often than the intervals say.
+        """
         return self._extreme(k, -1, level, anytime)
 
     def best(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:

@@ -1,0 +1,219 @@
+"""The command line by group, by time and by cluster: what the library says of the same rows."""
+
+import datetime as dt
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import csv, parquet
+
+import streamce as ce
+from streamce.cli import main
+
+N = 3000
+TASK = ["--task", "binary", "--target", "y", "--preds", "p"]
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(5)
+    countries = np.array(["de", "fr", "Côte d'Ivoire"])
+    return pa.table({
+        "y": rng.integers(0, 2, N),
+        "p": rng.uniform(0.01, 0.99, N),
+        "user": rng.integers(0, 40, N),
+        "country": pa.array(countries[rng.integers(0, 3, N)]).dictionary_encode(),
+        "at": np.datetime64("2026-11-01", "us") + rng.integers(0, 5 * 86400, N).astype("timedelta64[s]"),
+        "region": pa.array([None if i % 7 == 0 else f"r{i % 3}" for i in range(N)]),
+    })  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path, table):
+    parquet.write_table(table, tmp_path / "a.parquet")
+    return str(tmp_path / "a.parquet")
+
+
+def grouped(table, *columns, **more):
+    by = tuple(table[name].combine_chunks() for name in columns)
+    times = {"by_time": more.pop("at")} if "at" in more else {}
+    metric = ce.Grouped(ce.BinaryCrossEntropy(**more.pop("options", {})), **more)
+    return metric.update(table["p"].to_numpy(), table["y"].to_numpy(), by=by or None, **times)
+
+
+def run(capsys, *words):
+    status = main(["eval", *words])
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    return out
+
+
+def groups_of(capsys, *words):
+    found = json.loads(run(capsys, *words, "--json"))
+    return found, {json.dumps(group["key"]): group for group in found["groups"]}
+
+
+@pytest.mark.parametrize("columns", [["user"], ["country"], ["region"], ["country", "user"], ["y"]])
+def test_json_has_every_group(path, table, capsys, columns):
+    found, groups = groups_of(capsys, path, *TASK, *(word for name in columns for word in ("--by", name)))
+    expected = grouped(table, *columns)
+    assert len(groups) == len(expected) == found["macro"]["groups"]
+    for key, summary in expected.summary().items():
+        group = groups[json.dumps(list(key) if isinstance(key, tuple) else key)]
+        assert group["value"] == summary.value
+        assert group["interval"] == list(summary.interval)
+        assert (group["count"], group["stderr"]) == (summary.count, summary.stderr)
+    assert found["value"] == expected.micro().value
+    assert found["macro"]["value"] == expected.macro().value
+    assert found["options"]["by"] == columns
+
+
+def test_the_table_shows_the_worst_and_the_best(path, table, capsys):
+    lines = run(capsys, path, *TASK, "--by", "user").splitlines()
+    expected = grouped(table, "user")
+    worst, best = (
+        lines.index(next(line for line in lines if "the worst of 40" in line)),
+        lines.index(next(line for line in lines if line.startswith("the best"))),
+    )
+    assert [line.split()[0] for line in lines[worst + 1 : worst + 6]] == [str(key) for key, _ in expected.worst(5)]
+    assert [line.split()[0] for line in lines[best + 1 : best + 6]] == [str(key) for key, _ in expected.best(5)]
+    assert max(map(len, lines[1:])) <= 80
+
+
+def test_few_groups_are_all_shown_the_worst_first(path, table, capsys):
+    lines = run(capsys, path, *TASK, "--by", "country").splitlines()
+    shown = [line.rsplit("  ", 1)[0].split("  ")[0] for line in lines[lines.index("") + 2 :]]
+    assert shown == [key for key, _ in grouped(table, "country").worst(3)]
+
+
+def test_time_gives_the_history_of_a_run(path, table, capsys):
+    lines = run(capsys, path, *TASK, "--by-time", "at", "--period", "1d").splitlines()
+    shown = [line.split("  ")[0] for line in lines[lines.index("") + 2 :]]
+    assert shown == [f"2026-11-0{day} 00:00:00" for day in range(1, 6)]
+    _, groups = groups_of(capsys, path, *TASK, "--by-time", "at", "--period", "1d")
+    expected = grouped(table, at=table["at"].combine_chunks(), period="1d")
+    assert [group["key"] for group in groups.values()] == [key.isoformat() for key in expected]
+    assert [group["value"] for group in groups.values()] == list(expected.compute().values())
+
+
+def test_time_and_other_columns_go_together(path, table, capsys):
+    words = [path, *TASK, "--by", "country", "--by-time", "at", "--period", "24h"]
+    _, groups = groups_of(capsys, *words)
+    expected = grouped(table, "country", at=table["at"].combine_chunks(), period="1d")
+    assert {json.dumps([key, at.isoformat()]) for key, at in expected} == set(groups)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "npz", "arrow"])
+def test_every_format_has_the_same_groups(tmp_path, table, capsys, form):
+    table = table.drop_columns(["region"]).set_column(3, "country", table["country"].cast(pa.string()))
+    path = tmp_path / f"a.{form}"
+    if form == "csv":
+        csv.write_csv(table, path)
+    elif form == "jsonl":
+        path.write_text("".join(json.dumps(row, default=str) + "\n" for row in table.to_pylist()), encoding="utf-8")
+    elif form == "npz":
+        np.savez(path, **{name: table[name].to_numpy() for name in ("y", "p", "user", "at")}, country=np.array(
+            table["country"].to_pylist()
+        ))  # fmt: skip
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    for words, expected in (
+        (["--by", "country"], grouped(table, "country")),
+        (["--by-time", "at", "--period", "1d"], grouped(table, at=table["at"].combine_chunks(), period="1d")),
+    ):
+        _, groups = groups_of(capsys, str(path), *TASK, *words)
+        keys = [key.isoformat() if isinstance(key, dt.datetime) else key for key in expected]
+        assert [group["key"] for group in groups.values()] == keys
+        assert [group["value"] for group in groups.values()] == list(expected.compute().values())
+
+
+def test_keys_in_csv_are_text(tmp_path, table, capsys):
+    """A column of whole numbers in one shard may hold text in the next."""
+    csv.write_csv(table.select(["y", "p", "user"]), tmp_path / "a.csv")
+    _, groups = groups_of(capsys, str(tmp_path / "a.csv"), *TASK, "--by", "user")
+    assert set(groups) == {json.dumps(str(user)) for user in range(40)}
+
+
+def test_shards_merge_to_the_whole(tmp_path, table, capsys):
+    for i, name in enumerate(("a", "b", "all")):
+        part = table.slice(1000 * i, 1000) if name != "all" else table.slice(0, 2000)
+        parquet.write_table(part, tmp_path / f"{name}.parquet")
+        run(
+            capsys,
+            str(tmp_path / f"{name}.parquet"),
+            *TASK,
+            "--by",
+            "country",
+            "--state",
+            str(tmp_path / f"{name}.state"),
+        )
+    merged = tmp_path / "merged.state"
+    assert main(["merge", str(tmp_path / "a.state"), str(tmp_path / "b.state"), "-o", str(merged)]) == 0
+    assert "2,000 samples" in capsys.readouterr().out
+    assert merged.read_bytes() == (tmp_path / "all.state").read_bytes()
+    assert main(["show", str(merged)]) == 0
+    assert "mean of groups" in capsys.readouterr().out
+    assert main(["show", str(merged), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [group["key"] for group in shown["groups"]] == ce.load(merged).keys()
+
+
+def test_a_run_by_group_can_be_resumed(tmp_path, path, capsys):
+    words = [path, *TASK, "--by", "user", "--chunk-rows", "100", "--state"]
+    run(capsys, *words, str(tmp_path / "plain.state"))
+    run(capsys, *words, str(tmp_path / "s.state"), "--resume")
+    assert (tmp_path / "s.state").read_bytes() == (tmp_path / "plain.state").read_bytes()
+    found = json.loads(run(capsys, *words, str(tmp_path / "s.state"), "--resume", "--json"))
+    assert found["rows_resumed"] == N
+    status = main(["eval", path, *TASK, "--by", "country", "--state", str(tmp_path / "s.state"), "--resume"])
+    assert status == 1
+    assert "--by has changed" in capsys.readouterr().err
+
+
+def test_clusters_widen_the_interval(path, table, capsys):
+    found = json.loads(run(capsys, path, *TASK, "--cluster", "user", "--json"))
+    metric = ce.BinaryCrossEntropy()
+    metric.update(table["p"].to_numpy(), table["y"].to_numpy(), cluster=table["user"].to_numpy())
+    assert found["stderr"] == metric.summary().stderr
+    assert found["buckets"] == metric.summary().buckets
+    assert "clusters" in run(capsys, path, *TASK, "--cluster", "user")
+
+
+def test_multilabel_and_multiclass_go_by_group(tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    data = {f"y{i}": rng.integers(0, 2, 90) for i in range(3)} | {f"p{i}": rng.uniform(0.1, 0.9, 90) for i in range(3)}
+    parquet.write_table(pa.table(data | {"g": np.arange(90) % 3}), tmp_path / "a.parquet")
+    words = [str(tmp_path / "a.parquet"), "--task", "multilabel", "--target", "y*", "--preds", "p*", "--by", "g"]
+    _, groups = groups_of(capsys, *words)
+    preds, target = (np.stack([data[f"{letter}{i}"] for i in range(3)], axis=1) for letter in "py")
+    whole = ce.Grouped(ce.MultilabelCrossEntropy(per_label=False)).update(preds, target, by=np.arange(90) % 3)
+    assert [group["value"] for group in groups.values()] == list(whole.compute().values())
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "status"),
+    [
+        (["--by", "nobody"], "no column 'nobody'", 2),
+        (["--by", "p"], "row 0: column 'p' is", 1),
+        (["--by", "country", "--by", "p"], "row 0: column 'p' is", 1),
+        (["--by-time", "at"], "--by-time needs --period", 2),
+        (["--by", "user", "--period", "1h"], "--period needs --by-time", 2),
+        (["--by-time", "at", "--period", "fortnight"], "--period: period is 'fortnight'", 2),
+        (["--by-time", "country", "--period", "1h"], "column 'country' holds keys of kind str", 1),
+        (["--by-time", "*", "--period", "1h"], "--by-time is one column", 2),
+        (["--cluster", "region"], "row 0: column 'region' is None", 1),
+        (["--cluster", "user", "--by", "country"], "--cluster does not go with --by", 2),
+        (["--cluster", "p"], "row 0: column 'p' is", 1),
+    ],
+)
+def test_columns_that_are_no_keys_are_an_error(path, capsys, tmp_path, words, message, status):
+    found = main(["eval", path, *TASK, *words, "--state", str(tmp_path / "s.state")])
+    out, err = capsys.readouterr()
+    assert found == status
+    assert message in err
+    assert err.startswith("streamce: error: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not (tmp_path / "s.state").exists()
