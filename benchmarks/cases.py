@@ -24,7 +24,7 @@ WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class Case:
-    """One job. ``target`` is "labels" (int64), "float32" (0 or 1), "soft" or "none"."""
+    """One job. ``target`` is "labels" (int64), "float32" (0 or 1), "soft", "none", or "keys" (int64) of groups."""
 
     name: str
     job: str
@@ -33,6 +33,7 @@ class Case:
     classes: int = 1
     target: str = "labels"
     smoothing: float = 0.0
+    keys: int = 0
     forms: tuple[str, ...] = ARRAYS
 
     @property
@@ -71,6 +72,10 @@ ALL = (
     _binary("probs", "float32"),
     _binary("probs", "float64"),
     Case("mean of losses", "mean", "losses", "float64", target="none"),
+    *(
+        Case(f"mean of losses by {keys} keys", "grouped", "losses", "float64", target="keys", keys=keys)
+        for keys in (1000, 1_000_000)
+    ),
     Case("32 x 10 logits", "multiclass", classes=10, forms=(BATCHES,)),
     Case("binary probs", "binary", "probs", "float64", forms=(SCALARS,)),
     Case("Parquet file", "file", "probs", forms=(FILE,)),
@@ -89,8 +94,8 @@ def arrays(case: Case, size: float) -> tuple[Array, Array | None]:
     if case.forms in ((BATCHES,), (SCALARS,)):
         rows = 64_000 if case.forms == (BATCHES,) else 20_000
     draws = np.float64 if case.dtype == "float64" else np.float32
-    if case.job == "mean":
-        return rng.exponential(size=rows), None
+    if case.job in ("mean", "grouped"):
+        return rng.exponential(size=rows), rng.integers(0, case.keys, rows) if case.keys else None
     if case.job != "multiclass":
         logits = 2 * rng.standard_normal(rows, dtype=draws)
         probs = 1 / (1 + np.exp(-logits))

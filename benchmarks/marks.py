@@ -91,6 +91,15 @@ class Judge:
 
         return figure
 
+    def difference(self, case: str, other: str) -> Figure:
+        """How much longer an element of a case takes than one of another."""
+
+        def figure(_: str, form: str) -> float | None:
+            a, b = self.ns()(case, form), self.ns()(other, form)
+            return a - b if a is not None and b is not None else None
+
+        return figure
+
     @staticmethod
     def ratio(above: Figure, below: Figure) -> Figure:
         def figure(name: str, form: str) -> float | None:
@@ -150,6 +159,18 @@ def judged(found: Results) -> list[Mark]:
     case, names = "exact sum alone, with its square", ["mean of losses"]
     nanoseconds(case, {"avx2": 0.9, "avx512": 0.7}, names, BIG)
     least(case, "20 times as fast as math.fsum", 20, judge.faster("math.fsum"), names, BIG)
+    for keys, limit in ((1000, 20), (1_000_000, 40)):
+        grouped, alone = (f"mean of losses by {keys} keys", "mean of losses")
+        extra = judge.difference(grouped, alone)
+        most(
+            f"mean of losses by {keys} keys",
+            f"at most {limit} ns more than without",
+            limit,
+            extra,
+            [grouped],
+            BIG,
+            "ns",
+        )
     most("update of a 32 x 10 batch", "at most 1000 ns", 1000, judge.ns(), ["32 x 10 logits"], [BATCHES], "ns")
     most("update of one sample", "at most 300 ns", 300, judge.ns(), ["binary probs"], [SCALARS], "ns")
     for rival in ("DuckDB", "Polars"):
@@ -159,7 +180,7 @@ def judged(found: Results) -> list[Mark]:
         ratio = judge.ratio(judge.ns(threads=2), judge.ns(rival, 2))
         most("streamce eval, whole process", f"at most 1.5 times {rival}'s", 1.5, ratio,
              ["Parquet file, whole process"], [FILE])  # fmt: skip
-    streams = [case.name for case in ALL if not case.stored]
+    streams = [case.name for case in ALL if not case.stored and not case.keys]
     most("memory of update", "at most 8 MB beyond the inputs", 8, judge.megabytes(), streams, [*BIG, SMALL], "MB")
     least("threads, where computing binds", "two 1.8 times as fast as one", 1.8, judge.scaling(), streams,
           [ONCE, SMALL])  # fmt: skip

@@ -14,7 +14,7 @@ mpmath.mp.dps = 50
 def mean(case: Case, preds: Array, target: Array | None) -> mpmath.mpf:
     """The mean loss of these rows."""
     x = wide(case, preds).tolist()
-    if target is None:
+    if target is None or case.keys:  # the groups together
         losses = [mpmath.mpf(loss) for loss in x]
     else:
         one = _multiclass if case.job == "multiclass" else _binary

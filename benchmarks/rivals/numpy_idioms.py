@@ -29,6 +29,8 @@ class Numpy(Rival):
         return average(self._mean(case))
 
     def _mean(self, case: Case) -> Mean:
+        if case.job == "grouped":
+            return lambda x, keys: _by_keys(x, keys, case.keys)
         if case.job == "mean":
             return lambda x, _: (x.mean(), np.dot(x, x))[0]  # rounded sums of losses and squares
         if case.job == "binary" and case.kind == "logits":
@@ -43,6 +45,14 @@ class Numpy(Rival):
     def _log_sum_exp(x: Array) -> Array:
         top = x.max(axis=1, keepdims=True)
         return np.log(np.exp(x - top).sum(axis=1)) + top[:, 0]  # type: ignore[no-any-return]
+
+
+def _by_keys(x: Array, keys: Array, number: int) -> Any:
+    """Counts and rounded sums of losses and squares by small integers, and their mean."""
+    counts = np.bincount(keys, minlength=number)
+    sums = np.bincount(keys, x, number)
+    np.bincount(keys, x * x, number)
+    return sums.sum() / counts.sum()
 
 
 def _costs(case: Case, x: Array, y: Array, full: Array) -> Array:
@@ -63,7 +73,7 @@ class Scipy(Numpy):
 
     def function(self, case: Case) -> Run | None:
         # It has nothing of its own for a mean, or for the probabilities of many classes.
-        if case.job == "mean" or (case.job == "multiclass" and case.kind == "probs"):
+        if case.job in ("mean", "grouped") or (case.job == "multiclass" and case.kind == "probs"):
             return None
         return super().function(case)
 

@@ -34,6 +34,8 @@ class Streamce(Rival):
             return lambda chunks: of_parquet(*chunks[0])
         if case.job == "mean":
             return self._mean
+        if case.job == "grouped":
+            return self._grouped
         return lambda chunks: self._stream(self._metric(case), chunks)
 
     @staticmethod
@@ -54,6 +56,13 @@ class Streamce(Rival):
         for losses, _ in chunks:
             metric.update(losses)
         return metric.compute()
+
+    @staticmethod
+    def _grouped(chunks: Sequence[Chunk]) -> float:
+        metric = ce.Grouped(ce.MeanLoss())
+        for losses, keys in chunks:
+            metric.update(losses, by=keys)
+        return metric.micro().value
 
 
 def of_parquet(path: str, _: object) -> float:

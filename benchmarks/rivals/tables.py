@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.cases import Case
+from benchmarks.cases import Array, Case
 from benchmarks.rivals import Chunk, Rival, Run
 
 THREADS = os.environ["STREAMCE_NUM_THREADS"]  # Polars has them from POLARS_MAX_THREADS
@@ -47,8 +47,24 @@ class Polars(Rival):
 
         return f"Polars {polars.__version__}"
 
+    def inputs(self, case: Case, preds: Array, target: Array | None) -> Chunk:
+        import polars as pl
+
+        return (pl.Series(preds), pl.Series(target)) if case.job == "grouped" else (preds, target)
+
     def function(self, case: Case) -> Run | None:
-        return self._run if case.job == "file" else None
+        return {"file": self._run, "grouped": self._grouped}.get(case.job)
+
+    @staticmethod
+    def _grouped(chunks: Sequence[Chunk]) -> float:
+        """Counts and rounded sums of losses and squares by key, added up over the chunks, and their mean."""
+        import polars as pl
+
+        x = pl.col("x")
+        sums = [pl.len().alias("count"), x.sum().alias("sum"), (x * x).sum().alias("squares")]
+        parts = [pl.DataFrame({"x": losses, "key": keys}).group_by("key").agg(sums) for losses, keys in chunks]
+        found = pl.concat(parts).group_by("key").sum() if len(parts) > 1 else parts[0]
+        return float(found["sum"].sum() / found["count"].sum())
 
     @staticmethod
     def _run(chunks: Sequence[Chunk]) -> float:

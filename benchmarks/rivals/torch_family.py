@@ -37,7 +37,8 @@ class Eager(Rival):
         return tensors(case, preds, target)
 
     def function(self, case: Case) -> Run | None:
-        return None if case.stored or case.forms == (SCALARS,) else average(self._mean(case))
+        left_out = case.stored or case.keys or case.forms == (SCALARS,)
+        return None if left_out else average(self._mean(case))
 
     def _mean(self, case: Case) -> Callable[[Any, Any], Any]:
         if case.job == "mean":
