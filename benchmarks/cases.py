@@ -40,6 +40,11 @@ class Case:
     def stored(self) -> bool:
         return self.job in ("file", "command")
 
+    @property
+    def of_tables(self) -> bool:
+        """Whether query engines do this job."""
+        return self.stored or self.keys > 0
+
     def unit(self, form: str) -> str:
         """What the nanoseconds of a form are counted by."""
         if form == FILE:

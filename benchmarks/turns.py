@@ -59,7 +59,7 @@ CONTENDERS = (
     Contender("math.fsum", "numpy_idioms:Fsum"),
     Contender("river", "numpy_idioms:River"),
     Contender("DuckDB", "tables:Duckdb", 2),
-    Contender("Polars", "tables:Polars", 2),
+    *(Contender("Polars", "tables:Polars", threads) for threads in (1, 2)),
     Contender("streamce", "tables:StreamceCommand", 2),
     Contender("DuckDB", "tables:DuckdbCommand", 2),
     Contender("Polars", "tables:PolarsCommand", 2),
@@ -147,7 +147,7 @@ class Workers:
 
     def of(self, case: Case, form: str) -> Iterator[Worker]:
         for contender in CONTENDERS:
-            if contender.name in self._left_out or (contender.rival.startswith("tables:") and not case.stored):
+            if contender.name in self._left_out or (contender.rival.startswith("tables:") and not case.of_tables):
                 continue
             if case.stored and contender.threads == 1:
                 continue  # engines use what there is
