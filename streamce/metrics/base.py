@@ -126,13 +126,13 @@ class Metric(Additive):
         state = self._state.copy()
         return summary.summarise(state.total, level=level, anytime=anytime, buckets=state.buckets)
 
-    def _summaries(self) -> np.ndarray[Any, np.dtype[np.object_]]:
+    def _summaries(self, level: float, anytime: bool) -> np.ndarray[Any, np.dtype[np.object_]]:
         cells = self._state.copy().cells
         if cells is not None and not cells.columns():
             cells = None  # all 0, as after a - a: the state has no number of cells
         found = np.empty(cells.size if cells is not None else 0, dtype=object)
         if cells is not None:
-            found[:] = [summary.summarise(cells, cell) for cell in range(cells.size)]
+            found[:] = [summary.summarise(cells, cell, level=level, anytime=anytime) for cell in range(cells.size)]
         return found
 
     def _take(self, parts: dict[str, bytes]) -> None:

@@ -105,7 +105,7 @@ class MulticlassCrossEntropy(Metric):
         self._pipeline.update(self._state, preds, target, weight, cluster)
         return self
 
-    def per_class(self) -> np.ndarray[Any, np.dtype[np.object_]]:
+    def per_class(self, level: float = 0.95, anytime: bool = False) -> np.ndarray[Any, np.dtype[np.object_]]:
         """The summaries of each class, an array of :class:`Summary`.
 
         Each loss is a sample here, also where ``preds`` has several axes of them. Ignored and invalid
@@ -126,4 +126,4 @@ class MulticlassCrossEntropy(Metric):
         """
         if not self._options["per_class"]:
             raise InputError("per_class is False: expected a metric made with per_class=True", argument="per_class")
-        return self._summaries()
+        return self._summaries(level, anytime)

@@ -102,7 +102,7 @@ class MultilabelCrossEntropy(Metric):
         self._pipeline.update(self._state, preds, target, weight, cluster)
         return self
 
-    def per_label(self) -> np.ndarray[Any, np.dtype[np.object_]]:
+    def per_label(self, level: float = 0.95, anytime: bool = False) -> np.ndarray[Any, np.dtype[np.object_]]:
         """The summary of each label, an array of :class:`Summary`.
 
         Each loss is a sample here. What was ignored or invalid is counted with its label.
@@ -121,4 +121,4 @@ class MultilabelCrossEntropy(Metric):
         """
         if not self._options["per_label"]:
             raise InputError("per_label is False: expected a metric made with per_label=True", argument="per_label")
-        return self._summaries()
+        return self._summaries(level, anytime)
