@@ -118,8 +118,7 @@ def plain(summary):
 
 def integers(part):
     """What a ledger or groups hold, by cell or key."""
-    cells = part.cells if isinstance(part, state_reader.Ledger) else part.groups
-    found = {str(one): {name: hex(value) for name, value in columns.items()} for one, columns in cells.items()}
+    found = {str(one): {name: hex(value) for name, value in columns.items()} for one, columns in part.cells.items()}
     return {"size": part.size, "cells": found} if isinstance(part, state_reader.Ledger) else found
 
 

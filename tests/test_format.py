@@ -54,7 +54,7 @@ def test_groups_are_read_in_the_order_of_their_keys():
     raw = [b"".join([key(INT, one), key(BYTES, other)]) for one, other in keys]
     header = {"metric": "Grouped", "options": {"metric": {"metric": "MeanLoss", "options": {}}, "period": None}}
     found = state_reader.read(sealed(body(header, (b"groups", groups([INT, BYTES], *((one, cell) for one in raw))))))
-    assert list(found.parts["groups"].groups) == keys
+    assert list(found.parts["groups"].cells) == keys
     assert raw == sorted(raw)
 
 
