@@ -1,4 +1,4 @@
-"""docs/FORMAT.md says what the bytes are: its example, its numbers and its golden files."""
+"""docs/FORMAT.md says what the bytes are: its examples, its numbers and its golden files."""
 
 import json
 import re
@@ -72,6 +72,33 @@ def test_golden_states_are_read_and_mean_what_they_meant(path):
 
 def test_every_case_has_a_golden_state_of_this_version():
     assert {path.stem for path in FILES if path.parent.name == str(ce.state.VERSION)} == set(golden_states.CASES)
+
+
+CHECKPOINTS = golden_states.checkpoints()
+
+
+@pytest.mark.parametrize("path", CHECKPOINTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_golden_checkpoints_are_read_and_written_again_to_the_same_bytes(path, tmp_path):
+    data = path.read_bytes()
+    metric, positions = ce.Checkpoint(path).load()
+    assert json.dumps(golden_states.held(data), indent=1) == json.dumps(golden_states.recorded(path), indent=1)
+    assert json.dumps(positions) == json.dumps(golden_states.recorded(path)["positions"])
+    ce.Checkpoint(tmp_path / "again").save(metric, positions)
+    assert (tmp_path / "again").read_bytes() == data
+
+
+def test_every_case_has_a_golden_checkpoint_of_this_version():
+    version = str(ce.checkpoint.VERSION)
+    assert {path.stem for path in CHECKPOINTS if path.parent.name == version} == set(golden_states.CHECKPOINTS)
+
+
+@pytest.mark.parametrize("version", [0, 2, 255, 65535])
+def test_another_version_of_a_checkpoint_is_refused_by_its_number(version, tmp_path):
+    for path in CHECKPOINTS:
+        data = path.read_bytes()
+        (tmp_path / "other").write_bytes(sealed(data[:8] + u(2, version) + data[10:-16]))
+        with pytest.raises(ce.InputError, match=f"version {version}, and this release reads 1"):
+            ce.Checkpoint(tmp_path / "other").load()
 
 
 @pytest.mark.parametrize("version", [0, 2, 255, 65535])
