@@ -185,6 +185,8 @@ cdef class Groups:
         cdef Groups old
         if self.kinds is not None and self.kinds == kinds:
             return 0
+        if len(kinds) > 255:
+            raise InputError(f"by has {len(kinds)} parts: expected at most 255", argument="by", value=len(kinds))
         if not self.count():
             self.clear()
         if self.kinds is None:
