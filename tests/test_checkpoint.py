@@ -48,7 +48,7 @@ def sealed(body):
 
 
 def body_of(positions, state, version=1):
-    """A body as the format note has it, for bytes that nobody would write."""
+    """A body as docs/FORMAT.md has it, for bytes that nobody would write."""
     if not isinstance(positions, bytes):
         positions = json.dumps(positions, sort_keys=True, separators=(",", ":")).encode()
     head = b"streamck" + struct.pack("<HI", version, len(positions)) + positions
@@ -79,7 +79,7 @@ def test_where_nothing_was_saved_the_arguments_come_back(path):
     assert not path.exists()
 
 
-def test_the_file_is_what_the_format_note_says(path):
+def test_the_file_is_what_the_page_says(path):
     saved(path, ONE)
     assert path.read_bytes() == sealed(body_of({"row": 1}, ONE.to_bytes()))
 

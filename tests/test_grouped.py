@@ -280,6 +280,14 @@ def test_polars_series_are_keys():
         assert metric == ce.Grouped(ce.MeanLoss()).update([1.0, 2.0, 3.0], by=values)
 
 
+def test_more_parts_than_a_state_can_name_are_an_error():
+    metric = ce.Grouped(ce.MeanLoss())
+    with pytest.raises(ce.InputError, match="by has 256 parts: expected at most 255"):
+        metric.update([1.0], by=([7],) * 256)
+    assert len(metric) == 0
+    assert ce.from_bytes(metric.update([1.0], by=([7],) * 255).to_bytes()) == metric
+
+
 @given(st.lists(st.tuples(st.text(max_size=3), st.integers(-3, 3), st.binary(max_size=2)), min_size=1, max_size=30))
 def test_keys_of_several_parts_come_back(keys):
     metric = ce.Grouped(ce.MeanLoss()).update(np.ones(len(keys)), by=tuple(map(list, zip(*keys, strict=True))))
