@@ -42,7 +42,7 @@ def main():
     # Labels that are strings: log_loss takes them as scikit-learn's does; metrics take their codes, and
     # groups take them as they are.
     by_name = ce.log_loss(NAMES[y], probs[:, np.argsort(NAMES)], labels=np.sort(NAMES))
-    print(f"with labels such as {NAMES[y[0]]!r}: {by_name:.12f}")
+    print(f"with labels such as {str(NAMES[y[0]])!r}: {by_name:.12f}")
     groups = ce.Grouped(ce.MulticlassCrossEntropy()).update(probs, y, by=NAMES[y])
     print("worst:", ", ".join(f"{name} {summary.mean:.3f}" for name, summary in groups.worst(3)))
     assert abs(by_name - from_probs) < 1e-12
