@@ -40,9 +40,8 @@ def main():
         by_probs.update(probs, y)
         if i % 3 == 0:
             low, high = by_logits.summary(anytime=True).interval
-            print(
-                f"  rows {i * CHUNK:4} on: {of_chunk:.4f}   so far {by_logits.compute():.4f}   ({low:.2f} to {high:.2f})"
-            )
+            so_far = f"so far {by_logits.compute():.4f}   ({low:.2f} to {high:.2f})"
+            print(f"  rows {i * CHUNK:4} on: {of_chunk:.4f}   {so_far}")
     print(f"\n{by_logits.summary()}\n")
     print(f"from logits {by_logits.compute():.15f}, from probabilities {by_probs.compute():.15f}")
     print("(next to 1 a probability has lost digits that its logit still has)")

@@ -35,9 +35,8 @@ def main():
     for i, (name, summary) in enumerate(zip(names, metric.per_label(), strict=True)):
         share = y[:, i].mean()
         base = -(share * np.log(share) + (1 - share) * np.log1p(-share))
-        print(
-            f"{name:9} {share:6.1%}   {summary.mean:9.4f}   {base:9.4f}   {'better' if summary.mean < base else 'WORSE'}"
-        )
+        verdict = "better" if summary.mean < base else "WORSE"
+        print(f"{name:9} {share:6.1%}   {summary.mean:9.4f}   {base:9.4f}   {verdict}")
 
     # A third of the labels is unknown: they are left out one by one, and counted.
     known = np.random.default_rng(0).random(y.shape) < 2 / 3

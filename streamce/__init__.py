@@ -12,9 +12,12 @@ from streamce.errors import InputError
 from streamce.losses import binary_cross_entropy, cross_entropy, multilabel_cross_entropy
 from streamce.metrics import (
     BinaryCrossEntropy,
+    GANCrossEntropy,
+    GANSummary,
     MeanLoss,
     MulticlassCrossEntropy,
     MultilabelCrossEntropy,
+    NormalizedEntropy,
 )
 from streamce.restore import from_bytes, load
 from streamce.sklearn_log_loss import log_loss
@@ -28,11 +31,14 @@ __all__ = [
     "BinaryCrossEntropy",
     "Checkpoint",
     "Estimate",
+    "GANCrossEntropy",
+    "GANSummary",
     "Grouped",
     "InputError",
     "MeanLoss",
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
+    "NormalizedEntropy",
     "Summary",
     "binary_cross_entropy",
     "cross_entropy",

@@ -118,8 +118,10 @@ class Summary:
 
     def __str__(self) -> str:
         kind = f"{100 * self.level:g} % {'confidence sequence' if self.anytime else 'interval'}"
-        rows = [
-            ("cross-entropy", f"{_number(self.mean)} nats", f"{kind} {_range(self.interval)}"),
+        rows = [("cross-entropy", f"{_number(self.mean)} nats", f"{kind} {_range(self.interval)}")]
+        if repr(self.value) != repr(self.mean):  # and not because both are nan
+            rows = [("value", _number(self.value), rows[0][2]), (*rows[0][:2], "")]
+        rows += [
             ("", f"{_number(self.bits)} bits", f"standard error {_number(self.stderr)}"),
             ("perplexity", _number(self.perplexity), f"{kind} {_range(self.perplexity_interval)}"),
             ("losses", f"{self.count:,}", _units(self.count, self.samples, self.weight)),

@@ -80,6 +80,8 @@ CASES = {
     ),
     "grouped-null": lambda: ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=([None, None], [1, 1])),
     "grouped-empty": lambda: ce.Grouped(ce.MulticlassCrossEntropy(kind="logits"), period="15min"),
+    "gan": lambda: ce.GANCrossEntropy(kind="logits").update(real=[2.0, 1.0], fake=[-1.0, 0.5, 0.0]),
+    "normalized": lambda: ce.NormalizedEntropy().update(P, Y, weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]),
     "multilabel": lambda: multilabel(per_label=False),
     "multilabel-labels": lambda: multilabel(),
     "multilabel-weights": lambda: multilabel(class_weight=[1.0, 0.0, 0.7], pos_weight=[0.1, 1.0, 2.0]),
@@ -111,6 +113,9 @@ def numbers(data):
         if isinstance(metric, ce.Grouped):
             found["summary"] = plain(metric.micro())
             found["groups"] = {repr(key): plain(one) for key, one in metric.summary().items()}
+            return found
+        if isinstance(metric, ce.GANCrossEntropy):
+            found |= {name: plain(getattr(metric.summary(), name)) for name in ("real", "fake", "generator")}
             return found
         found["summary"] = plain(metric.summary())
         for name in ("per_class", "per_label"):

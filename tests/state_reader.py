@@ -20,7 +20,11 @@ OPTIONS = {
     "MultilabelCrossEntropy": BINARY | {"per_label"},
     "MeanLoss": set(),
     "Grouped": {"metric", "period"},
+    "GANCrossEntropy": {"eps", "kind"},
+    "NormalizedEntropy": {"eps", "kind"},
 }
+# The states of metrics that hold several.
+STATES = {"GANCrossEntropy": ("fake", "generator", "real"), "NormalizedEntropy": ("both", "loss", "outcome")}
 VALUES = {
     "class_weight": lambda value: value is None or is_weights(value),
     "eps": lambda value: is_weight(value) and value < 1,
@@ -93,14 +97,15 @@ def read_body(body, fields=None):
             require(name == b"groups", "part of Grouped")
             parts["groups"] = reader.groups()
         else:
-            require(name in (b"buckets", b"cells", b"total"), "part")
+            require(name.decode("ascii", "replace") in parts_of(header["metric"]), "part")
             parts[name.decode()] = reader.ledger()
         require(reader.at == end, "length of a part")
     require(names == sorted(set(names)), "order of parts")
-    if "total" in parts:
-        require(parts["total"].size == 1, "cells of the total")
-    if "buckets" in parts:
-        require(parts["buckets"].size == 256, "cells of buckets")
+    for name, part in parts.items():
+        if name.endswith("total"):
+            require(part.size == 1, "cells of the total")
+        elif name.endswith("buckets"):
+            require(part.size == 256, "cells of buckets")
     if "cells" in parts:
         options = header["options"]
         require(options.get("per_class") is True or options.get("per_label") is True, "cells unasked for")
@@ -109,6 +114,13 @@ def read_body(body, fields=None):
             weights = options.get(name)
             require(not isinstance(weights, list) or len(weights) == parts["cells"].size, "a weight per cell")
     return State(header["metric"], header["options"], parts)
+
+
+def parts_of(metric):
+    """The names that parts may have."""
+    if metric in STATES:
+        return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
+    return {"buckets", "cells", "total"}
 
 
 def header_of(text):

@@ -61,7 +61,36 @@ def grouped(draw):
     return found
 
 
-ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {ce.Grouped: grouped()}
+@st.composite
+def normalized(draw):
+    """Three normalized entropies of equal options."""
+    stream = draw(streams(tasks=("binary",)))
+    options = {name: value for name, value in stream.options.items() if name in ("kind", "eps", "invalid")}
+    options["invalid"] = "skip"
+    return [
+        ce.NormalizedEntropy(**options).update(part.preds, part.target, weight=part.weight)
+        for part in cut(stream, draw)
+    ]
+
+
+@st.composite
+def adversarial(draw):
+    """Three states of a GAN."""
+    stream = draw(streams(tasks=("binary",)))
+    options = {name: value for name, value in stream.options.items() if name in ("kind", "eps")}
+    found = []
+    for part in cut(stream, draw):
+        at = len(part) // 3
+        each = ce.GANCrossEntropy(invalid="skip", **options)
+        found.append(each.update(real=part.preds[:at], fake=part.preds[at:]))
+    return found
+
+
+ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {
+    ce.GANCrossEntropy: adversarial(),
+    ce.Grouped: grouped(),
+    ce.NormalizedEntropy: normalized(),
+}
 LAWS = pytest.mark.parametrize("kind", ELEMENTS, ids=lambda kind: kind.__name__)
 
 

@@ -2,14 +2,19 @@
 
 from streamce.metrics.base import Metric
 from streamce.metrics.binary import BinaryCrossEntropy
+from streamce.metrics.gan import GANCrossEntropy, GANSummary
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
+from streamce.metrics.normalized_entropy import NormalizedEntropy
 
 __all__ = [
     "BinaryCrossEntropy",
+    "GANCrossEntropy",
+    "GANSummary",
     "MeanLoss",
     "Metric",
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
+    "NormalizedEntropy",
 ]
