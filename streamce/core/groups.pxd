@@ -39,4 +39,3 @@ cdef class Groups:
     cdef int add_one(self, Samples samples, Py_ssize_t i, Py_ssize_t slot) except -1
     cdef void become(self, Groups other) noexcept
     cdef int take_in(self, Groups other, int sign) except -1
-    cdef int pour(self, Py_ssize_t slot, Ledger ledger, Py_ssize_t cell) except -1
