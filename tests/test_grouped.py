@@ -250,6 +250,21 @@ def test_after_a_minus_itself_keys_of_any_kind_are_welcome():
     assert metric.update([1.0], by=["three"]).keys() == ["three"]
 
 
+def test_a_part_that_is_null_in_all_groups_that_are_left_takes_keys_of_any_kind():
+    null = ce.Grouped(ce.MeanLoss()).update([1.0], by=[None])
+    number = ce.Grouped(ce.MeanLoss()).update([2.0], by=[1])
+    text = ce.Grouped(ce.MeanLoss()).update([3.0], by=["a"])
+    left = null + number - number
+    expected = {None: 1.0, "a": 3.0}
+    assert (left + text).compute() == (text + left).compute() == (null + text).compute() == expected
+    assert left.copy().update([3.0], by=["a"]).compute() == expected
+    pair = ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=(["x", "x"], [None, 1]))
+    pair -= ce.Grouped(ce.MeanLoss()).update([2.0], by=(["x"], [1]))
+    assert pair.update([3.0], by=(["x"], ["a"])).keys() == [("x", None), ("x", "a")]
+    with pytest.raises(ce.InputError, match="by has keys of kind int: expected str"):
+        pair.update([3.0], by=([1], ["a"]))
+
+
 # ---- time ----
 
 

@@ -34,6 +34,7 @@ cdef class Groups:
     cdef Ledger ledger
 
     cdef int fit(self, tuple kinds) except -1
+    cdef tuple known(self)
     cpdef Py_ssize_t count(self) except -1
     cdef bint lives(self, Py_ssize_t slot) noexcept
     cdef int add_one(self, Samples samples, Py_ssize_t i, Py_ssize_t slot) except -1

@@ -200,29 +200,41 @@ cdef class Groups:
 
     cdef int fit(self, tuple kinds) except -1:
         """Makes this a table of keys of these kinds; an error if it holds keys of others."""
-        cdef Groups old
-        if self.kinds is not None and self.kinds == kinds:
+        cdef Groups new
+        cdef tuple had = self.kinds
+        if had is not None and len(kinds) == len(had) and all(of is None or of == by for of, by in zip(kinds, had)):
             return 0
-        if not self.count():
+        had = self.known()
+        if had is None:
             self.clear()
-        if self.kinds is None:
             self.kinds = kinds
             self.table = Table(len(kinds) == 1 and kinds[0] in INTEGERS)
             return 0
-        if len(kinds) != len(self.kinds):
+        if len(kinds) != len(had):
             raise InputError(
-                f"by has {len(kinds)} parts: expected {len(self.kinds)}, as before", argument="by", value=len(kinds)
+                f"by has {len(kinds)} parts: expected {len(had)}, as before", argument="by", value=len(kinds)
             )
-        for new, had in zip(kinds, self.kinds):
-            if new is not None and had is not None and new != had:
-                raise InputError(f"by has keys of kind {new}: expected {had}, as before", argument="by", value=new)
-        known = tuple(new or had for new, had in zip(kinds, self.kinds))
-        if known != self.kinds:  # all keys were null there so far
-            old = self.copy()
-            self.clear()
-            self.fit(known)
-            self.take_in(old, 1)
+        for of, by in zip(kinds, had):
+            if of is not None and by is not None and of != by:
+                raise InputError(f"by has keys of kind {of}: expected {by}, as before", argument="by", value=of)
+        new = Groups()
+        new.fit(tuple(of or by for of, by in zip(kinds, had)))
+        new.take_in(self, 1)
+        self.become(new)
         return 0
+
+    cdef tuple known(self):
+        """The kinds, None for parts that are null in all keys; None if there are no groups."""
+        cdef Py_ssize_t slot
+        found = None
+        for slot in range(self.table.slots()):
+            if self.lives(slot):
+                if found is None:
+                    found = [None] * len(self.kinds)
+                note(found, self.kinds, self.table.key(slot))
+                if None not in found:
+                    break
+        return None if found is None else tuple(found)
 
     cdef void become(self, Groups other) noexcept:
         self.kinds, self.table, self.ledger = other.kinds, other.table, other.ledger
@@ -284,8 +296,9 @@ cdef class Groups:
     def copy(self) -> Groups:
         cdef Groups new = Groups()
         with cython.critical_section(self):
-            if self.kinds is not None:
-                new.fit(self.kinds)
+            kinds = self.known()
+            if kinds is not None:
+                new.fit(kinds)
                 new.take_in(self, 1)
         return new
 
@@ -484,19 +497,23 @@ cdef Py_ssize_t key_end(const uint8_t* data, Py_ssize_t at, Py_ssize_t size, tup
 def seen(tuple kinds, list keys) -> tuple:
     """The kinds, None for parts that are null in all keys."""
     found = [None] * len(kinds)
-    cdef bytes key
-    cdef Py_ssize_t at
     for key in keys:
-        if all(kind is not None for kind in found):
+        note(found, kinds, key)
+        if None not in found:
             break
-        at = 0
-        for i, kind in enumerate(kinds):
-            if key[at]:
-                found[i] = kind
-                at = key_end(<const uint8_t*>PyBytes_AS_STRING(key), at, PyBytes_GET_SIZE(key), (kind,))
-            else:
-                at += 1
     return tuple(found)
+
+
+cdef int note(list found, tuple kinds, bytes key) except -1:
+    """Puts the kinds of the parts that a key has in their places."""
+    cdef Py_ssize_t at = 0
+    for i, kind in enumerate(kinds):
+        if key[at]:
+            found[i] = kind
+            at = key_end(<const uint8_t*>PyBytes_AS_STRING(key), at, PyBytes_GET_SIZE(key), (kind,))
+        else:
+            at += 1
+    return 0
 
 
 # ---- keys of a chunk ----
