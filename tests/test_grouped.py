@@ -2,6 +2,9 @@
 
 import datetime as dt
 import math
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import oracle
@@ -263,6 +266,29 @@ def test_a_part_that_is_null_in_all_groups_that_are_left_takes_keys_of_any_kind(
     assert pair.update([3.0], by=(["x"], ["a"])).keys() == [("x", None), ("x", "a")]
     with pytest.raises(ce.InputError, match="by has keys of kind int: expected str"):
         pair.update([3.0], by=([1], ["a"]))
+
+
+def test_groups_that_come_and_go_take_no_more_memory_than_those_that_are_there():
+    code = """
+        import numpy as np
+        import streamce as ce
+        def most():
+            return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+        metric, last = ce.Grouped(ce.MeanLoss()), ce.Grouped(ce.MeanLoss())
+        for day in range(200):
+            if day == 5:
+                before = most()
+            new = ce.Grouped(ce.MeanLoss()).update(np.ones(5000), by=np.arange(5000 * day, 5000 * (day + 1)))
+            metric += new - last
+            last = new
+        print(len(metric), most() - before)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, timeout=60
+    )
+    groups, kilobytes = map(int, done.stdout.split())
+    assert groups == 5000
+    assert kilobytes < 20_000
 
 
 # ---- time ----

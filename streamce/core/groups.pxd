@@ -32,6 +32,7 @@ cdef class Groups:
     cdef readonly tuple kinds  # of the parts of a key; None where all keys are null so far
     cdef Table table
     cdef Ledger ledger
+    cdef Py_ssize_t emptied  # cells that merges made 0, since they were last looked for
 
     cdef int fit(self, tuple kinds) except -1
     cdef tuple known(self)

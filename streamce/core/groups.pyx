@@ -132,6 +132,7 @@ cdef class Groups:
         self.kinds = None
         self.table = Table(False)
         self.ledger = Ledger(1, True)
+        self.emptied = 0
 
     # ---- adding ----
 
@@ -237,7 +238,7 @@ cdef class Groups:
         return None if found is None else tuple(found)
 
     cdef void become(self, Groups other) noexcept:
-        self.kinds, self.table, self.ledger = other.kinds, other.table, other.ledger
+        self.kinds, self.table, self.ledger, self.emptied = other.kinds, other.table, other.ledger, 0
 
     # ---- the group ----
 
@@ -266,8 +267,12 @@ cdef class Groups:
                             f"{NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other"
                         )
             self.take_in(theirs, sign)
-            if sign < 0 and 2 * self.count() < self.table.slots() - 1:  # lets go of groups that are 0
-                self.become(self.copy())
+            # Lets go of groups that are 0, which may come of either sign. Looking for them takes as long as there
+            # are slots, so it waits until as many may have become 0 as half of them.
+            if 2 * self.emptied >= self.table.slots() - 1:
+                if 2 * self.count() < self.table.slots() - 1:
+                    self.become(self.copy())
+                self.emptied = 0
 
     cdef int take_in(self, Groups other, int sign) except -1:
         cdef Py_ssize_t slot, cell, ours
@@ -284,6 +289,7 @@ cdef class Groups:
             q = other.ledger.page_of(&cell)
             if cell_merge(p, ours, q, cell, sign) < 0:
                 raise MemoryError
+            self.emptied += cell_is_zero(p, ours)
         return 0
 
     cdef bint lives(self, Py_ssize_t slot) noexcept:
