@@ -364,6 +364,22 @@ def test_worst_and_best_have_the_summaries_of_their_groups():
     assert metric.worst(0) == []
 
 
+@pytest.mark.parametrize(
+    ("values", "mean", "stderr"),
+    [
+        ([1e200, 1e200, 4e200], 2e200, 1e200),
+        ([1e308, 1e308], 1e308, 0.0),
+        ([-1e308, 1e308], 0.0, 1e308),
+        ([math.inf, 1.0], math.inf, math.nan),
+        ([math.inf, -math.inf], math.nan, math.nan),
+    ],
+)
+def test_macro_of_values_at_the_ends_of_the_range_is_a_number_that_floats_have(values, mean, stderr):
+    macro = ce.Grouped(ce.MeanLoss()).update(values, by=range(len(values))).macro()
+    assert macro.value == pytest.approx(mean, rel=1e-15, nan_ok=True)
+    assert macro.stderr == pytest.approx(stderr, rel=1e-15, nan_ok=True)
+
+
 def test_tables_are_what_data_frames_take():
     metric = ce.Grouped(ce.BinaryCrossEntropy(), period="1h")
     metric.update([0.9, 0.2, 0.6, 0.6], [1, 0, 1, 0], by=["a", "b", "a", None], by_time=[0.0, 0.0, 3600.0, 0.0])
