@@ -213,10 +213,17 @@ def mean_of(values: list[float], level: float) -> tuple[float, tuple[float, floa
     """The mean of independent values, its interval by Student's t, the level and the standard error."""
     level = _level(level)
     number = len(values)
-    middle = math.fsum(values) / number if number else math.nan
     error = math.nan
-    if number > 1 and math.isfinite(middle):
-        error = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (number - 1) / number)
+    if infinite := [value for value in values if math.isinf(value)]:
+        middle = sum(infinite)  # nan of both signs
+    else:
+        # Sums of values that are large, and of their squares, are taken of smaller ones.
+        unit = 2.0**600 if max(map(abs, values), default=0.0) > 2.0**400 else 1.0
+        scaled = [value / unit for value in values]
+        middle = math.fsum(scaled) / number if number else math.nan
+        if number > 1:
+            error = math.sqrt(math.fsum((value - middle) ** 2 for value in scaled) / (number - 1) / number) * unit
+        middle *= unit
     margin = error * intervals.student(level, number - 1) if number > 1 else math.nan
     return middle, (middle - margin, middle + margin), level, error
 
