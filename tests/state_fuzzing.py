@@ -42,7 +42,8 @@ def check(data):
     for name, part in held.parts.items():
         if not isinstance(part, state_reader.Ledger):
             continue
-        ours = getattr(found._state, name)
+        state, _, part = name.rpartition(".")
+        ours = getattr(found._state[state] if state else found._state, part)
         assert ours.size == part.size
         for cell, columns in part.cells.items():
             assert {column: ours.integer(column, cell) for column in columns} == columns
