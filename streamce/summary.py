@@ -211,12 +211,22 @@ def mean_of(values: list[float], level: float) -> tuple[float, tuple[float, floa
     """The mean of independent values, its interval by Student's t, the level and the standard error."""
     level = _level(level)
     number = len(values)
-    middle = math.fsum(values) / number if number else math.nan
-    error = math.nan
-    if number > 1 and math.isfinite(middle):
-        error = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (number - 1) / number)
+    try:
+        middle, error = _mean_of(values)
+    except OverflowError:  # of a sum or a square: what underflows now made no difference
+        middle, error = (found * 2.0**600 for found in _mean_of([value * 2.0**-600 for value in values]))
     margin = error * intervals.student(level, number - 1) if number > 1 else math.nan
     return middle, (middle - margin, middle + margin), level, error
+
+
+def _mean_of(values: list[float]) -> tuple[float, float]:
+    number = len(values)
+    if not number or {math.inf, -math.inf} <= set(values):
+        return math.nan, math.nan
+    middle = math.fsum(values) / number
+    if number == 1 or not math.isfinite(middle):
+        return middle, math.nan
+    return middle, math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (number - 1) / number)
 
 
 def _level(level: Any) -> float:
