@@ -71,3 +71,10 @@ def test_some_of_these_bytes_are_accepted_and_most_are_not():
     made += [state_fuzzing.mutated(seed, random.randrange) for seed in state_fuzzing.SEEDS for _ in range(100)]
     accepted = sum(state_fuzzing.check(state_writer.sealed(one)) for one in made)
     assert 0.05 < accepted / len(made) < 0.5
+    of_groups = [one for one in made if (state_fuzzing.split(one) or [0, b""])[1].startswith(b'{"metric":"Grouped"')]
+    accepted = sum(state_fuzzing.check(state_writer.sealed(one)) for one in of_groups)
+    assert 0.05 < accepted / len(of_groups) < 0.5
+    made = [state_fuzzing.some_checkpoint(random.randrange) for _ in range(500)]
+    made += [state_fuzzing.mutated_checkpoint(one, random.randrange) for one in state_fuzzing.CHECKPOINTS * 100]
+    accepted = sum(state_fuzzing.check_checkpoint(state_writer.sealed(one)) for one in made)
+    assert 0.1 < accepted / len(made) < 0.7
