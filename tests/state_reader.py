@@ -81,7 +81,7 @@ def read(data):
 
 
 def read_body(body, fields=None):
-    """The same, of bytes without their checksum; adds (offset, width) of each number read to ``fields``."""
+    """The same, of bytes without their checksum; adds (offset, width, order) of each number read to ``fields``."""
     reader = Reader(body, fields)
     require(reader.take(8) == b"streamce", "magic")
     require(reader.number(2) == 1, "version")
@@ -182,7 +182,7 @@ class Reader:
 
     def number(self, width, order="little"):
         if self.fields is not None:
-            self.fields.append((self.at, width))
+            self.fields.append((self.at, width, order))
         return int.from_bytes(self.take(width), order)
 
     def ledger(self):

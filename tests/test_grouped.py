@@ -402,6 +402,21 @@ def test_equal_periods_add_up(one, other):
 # ---- what is read ----
 
 
+@pytest.mark.parametrize(
+    ("losses", "value", "stderr"),
+    [
+        ([math.inf, -math.inf, 1.0], math.nan, math.nan),
+        ([math.inf, 1.0], math.inf, math.nan),
+        ([1.5e308, 1.5e308], 1.5e308, 0.0),
+        ([1.5e308, -1.5e308, 0.0], 0.0, 1.5e308 / math.sqrt(3)),
+        ([1e200, 3e200], 2e200, 1e200),
+    ],
+)
+def test_macro_of_huge_and_infinite_groups(losses, value, stderr):
+    macro = ce.Grouped(ce.MeanLoss()).update(losses, by=list(range(len(losses)))).macro()
+    assert (macro.value, macro.stderr) == pytest.approx((value, stderr), rel=1e-15, nan_ok=True)
+
+
 def test_macro_is_the_mean_of_the_groups():
     metric = ce.Grouped(ce.MeanLoss()).update([1.0, 3.0, 5.0, 9.0], by=["a", "a", "b", "c"])
     macro = metric.macro()
