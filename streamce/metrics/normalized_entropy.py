@@ -156,10 +156,11 @@ class NormalizedEntropy(Additive):
         if base > 0 and math.isfinite(loss.mean) and loss.stderr > 0:
             # d NE = (d R - NE H'(q) d q) / H(q), with H'(q) = log((1 - q) / q).
             slope = value * math.log((1 - rate) / rate)
-            covariance = (both.stderr**2 - loss.stderr**2 - outcome.stderr**2) / 2
-            spread = loss.stderr**2 - 2 * slope * covariance + (slope * outcome.stderr) ** 2
-            multiple = (loss.interval[1] - loss.mean) / loss.stderr
-            margin = multiple * math.sqrt(max(0.0, spread)) / base
+            of_loss, of_outcome, of_both = (part.stderr * part.stderr for part in (loss, outcome, both))
+            spread = of_loss - slope * (of_both - of_loss - of_outcome) + slope * slope * of_outcome
+            if math.isfinite(spread):
+                multiple = (loss.interval[1] - loss.mean) / loss.stderr
+                margin = multiple * math.sqrt(max(0.0, spread)) / base
         return replace(loss, value=value, interval=(value - margin, value + margin))
 
 
