@@ -118,11 +118,29 @@ cdef int by_key(const void* one, const void* other) noexcept nogil:
     return (a > b) - (a < b)
 
 
-cdef class Groups:
-    """Cells by key. All is done with the interpreter's lock held, or within a critical section.
+cdef extern from "Python.h":
+    int PyGC_Disable() noexcept
+    int PyGC_Enable() noexcept
 
-    Between looking up a slot and using it no Python may run, nor NumPy, many of whose functions let go of the
-    lock: another thread could let go of groups meanwhile, and the slot with them.
+
+cdef class undisturbed:
+    """Keeps the garbage collector, which may run any Python, and with it other threads, from starting."""
+
+    cdef bint collects
+
+    def __enter__(self):
+        self.collects = PyGC_Disable()
+
+    def __exit__(self, *error):
+        if self.collects:
+            PyGC_Enable()
+
+
+cdef class Groups:
+    """Cells by key. All is done undisturbed, with the interpreter's lock held, or within a critical section.
+
+    No Python may run meanwhile, nor NumPy, many of whose functions let go of the lock: another thread could let go
+    of groups, and of the slot that was just looked up.
     """
 
     def __cinit__(self):
@@ -151,7 +169,7 @@ cdef class Groups:
         if integers is None:
             code = codes
             slot_of = np.empty(len(distinct), dtype=np.int64)
-        with cython.critical_section(self):
+        with undisturbed(), cython.critical_section(self):
             self.fit(kinds)
             for i, key in enumerate(distinct):
                 slot_of[i] = self.table.find(key, True)
@@ -253,7 +271,7 @@ cdef class Groups:
         cdef int full
         if theirs.kinds is None or not theirs.count():
             return
-        with cython.critical_section(self):
+        with undisturbed(), cython.critical_section(self):
             try:
                 self.fit(theirs.kinds)
             except InputError as error:
@@ -303,7 +321,7 @@ cdef class Groups:
 
     def copy(self) -> Groups:
         cdef Groups new = Groups()
-        with cython.critical_section(self):
+        with undisturbed(), cython.critical_section(self):
             kinds = self.known()
             if kinds is not None:
                 new.fit(kinds)
@@ -326,7 +344,7 @@ cdef class Groups:
     def cell(self, bytes key not None) -> Ledger | None:
         """A ledger of one cell, that of a key given as its bytes; None if there is no such group."""
         cdef Ledger found = Ledger(1)
-        with cython.critical_section(self):
+        with undisturbed(), cython.critical_section(self):
             slot = self.table.find(key, False)
             if slot < 0 or not self.lives(slot):
                 return None
@@ -337,7 +355,7 @@ cdef class Groups:
         """A ledger of one cell, the sum of all groups."""
         cdef Ledger found = Ledger(1)
         cdef Py_ssize_t slot
-        with cython.critical_section(self):
+        with undisturbed(), cython.critical_section(self):
             for slot in range(self.ledger.size):
                 pour(self.ledger, slot, found, 0)
         return found
@@ -346,7 +364,7 @@ cdef class Groups:
         """A ledger of the cells of all groups, in no order."""
         cdef Ledger found = Ledger(0, True)
         cdef Py_ssize_t slot, number = 0
-        with cython.critical_section(self):
+        with undisturbed(), cython.critical_section(self):
             found.grow(self.count())
             for slot in range(self.table.slots()):
                 if self.lives(slot):
@@ -367,7 +385,7 @@ cdef class Groups:
         cdef bint null
         cdef place* places = NULL
         try:
-            with cython.critical_section(self):
+            with undisturbed(), cython.critical_section(self):
                 kinds, table, held = self.kinds, self.table, self.ledger
                 size = self.count()
                 found.grow(size)
