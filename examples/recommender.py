@@ -73,9 +73,8 @@ def main():
 
     users = ce.Grouped(ce.BinaryCrossEntropy(kind="logits")).update(logits, y, by=who)
     macro, micro = users.macro(), users.micro()
-    print(
-        f"per rating (micro) {micro.mean:.4f} +- {micro.stderr:.4f}; per user (macro) {macro.value:.4f} +- {macro.stderr:.4f}"
-    )
+    print(f"per rating (micro) {micro.mean:.4f} +- {micro.stderr:.4f}", end="; ")
+    print(f"per user (macro) {macro.value:.4f} +- {macro.stderr:.4f}")
     often = {key: summary for key, summary in users.summary().items() if summary.count >= 30}
     print(f"{len(users)} users, {len(often)} of them with 30 ratings or more; the worst and the best served of these:")
     ranked = sorted(often, key=lambda key: often[key].mean)
@@ -86,9 +85,8 @@ def main():
     # Old ratings matter less: a weight that halves every week.
     weight = 0.5 ** ((when[test].max() - when[test]) / (7 * 86400))
     recent = ce.NormalizedEntropy(kind="logits").update(logits, y, weight=weight).summary()
-    print(
-        f"\nwith weights that halve every week: {recent.value:.4f} ({recent.interval[0]:.4f} to {recent.interval[1]:.4f})"
-    )
+    low, high = recent.interval
+    print(f"\nwith weights that halve every week: {recent.value:.4f} ({low:.4f} to {high:.4f})")
 
 
 if __name__ == "__main__":
