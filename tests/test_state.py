@@ -662,6 +662,14 @@ def test_many_groups_behind_one_of_wide_windows_come_back():
     assert ce.from_bytes(metric.to_bytes()) == metric
 
 
+def test_buckets_that_are_not_those_of_the_total_have_a_summary_too():
+    """As crafted bytes may have them: the weight of all is far beyond that of the buckets."""
+    two = [(i, record(("n", 16, [i + 1]), ("samples", 0, [1]))) for i in range(2)]
+    heavy = record(("n", 16, [3]), ("d", 200, [1]), ("samples", 0, [2]), ("count", 0, [2]))
+    found = ce.from_bytes(sealed(body(MEAN, (b"buckets", ledger(256, *two)), (b"total", ledger(1, (0, heavy))))))
+    assert found.summary().buckets == 2
+
+
 def test_counts_beyond_64_bits_stand_in_a_table_too():
     full = record(("count", 0, [2**62]), ("ignored", 0, [2**62]))
     table = ce.from_bytes(sealed(grouped([INT], (key(INT, 7), full)))).to_table()
