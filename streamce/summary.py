@@ -272,7 +272,8 @@ def _uncertainty(cell: Cell, buckets: Ledger | None) -> tuple[float, float, floa
     robust = intervals.jackknife(groups)
     if error < robust:
         effective *= (error / robust) ** 2
-    return robust, quotient(d * d, sum(d_g * d_g for _, d_g in groups)), effective, len(held)
+    units = min(float(len(held)), quotient(d * d, sum(d_g * d_g for _, d_g in groups)))
+    return robust, units, effective, len(held)
 
 
 def summarise(

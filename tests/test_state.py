@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import subprocess
 import sys
 
@@ -659,6 +660,33 @@ def test_many_groups_behind_one_of_wide_windows_come_back():
     losses[0], weight[0], weight[1] = 1e-300, 1e300, 1e-300
     metric = ce.Grouped(ce.MeanLoss()).update(losses, by=np.arange(20_000), weight=weight)
     assert ce.from_bytes(metric.to_bytes()) == metric
+
+
+def test_buckets_that_are_not_those_of_the_total_have_a_summary_too():
+    """As crafted bytes may have them: the weight of all is far beyond that of the buckets."""
+    two = [(i, record(("n", 16, [i + 1]), ("samples", 0, [1]))) for i in range(2)]
+    heavy = record(("n", 16, [3]), ("d", 200, [1]), ("samples", 0, [2]), ("count", 0, [2]))
+    found = ce.from_bytes(sealed(body(MEAN, (b"buckets", ledger(256, *two)), (b"total", ledger(1, (0, heavy))))))
+    assert found.summary().buckets == 2
+
+
+def test_counts_beyond_64_bits_stand_in_a_table_too():
+    full = record(("count", 0, [2**62]), ("ignored", 0, [2**62]))
+    table = ce.from_bytes(sealed(grouped([INT], (key(INT, 7), full)))).to_table()
+    assert table["seen"].tolist() == [2**63]
+    assert table["count"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("column", "bound"),
+    [(("count", 0, [2**62]), "2^62"), (("n", 254, [2**62 - 1]), "2^15244"), (("dd", 254, [-(2**62)]), "2^15244")],
+)
+def test_groups_whose_sum_would_leave_its_range_are_an_error_and_no_other_sum(column, bound):
+    metric = ce.from_bytes(sealed(grouped([INT], *((key(INT, i), record(column)) for i in range(4)))))
+    with pytest.raises(ce.InputError, match=f"^{column[0]} of all groups together is beyond {re.escape(bound)}"):
+        metric.micro()
+    with pytest.raises(ce.InputError, match=f"^{column[0]} would be beyond {re.escape(bound)}"):
+        metric + metric
 
 
 def test_an_integer_of_any_part_that_would_leave_its_range_is_an_error_and_nothing_is_added():

@@ -21,7 +21,7 @@ import os
 
 import numpy as np
 
-from streamce.core.ledger import NAMES
+from streamce.core.ledger import LAST_BIT, NAMES, SUMS
 from streamce.errors import InputError
 
 # By their numbers in state bytes; None: no key has this part.
@@ -80,6 +80,11 @@ cdef class Table:
         kept = <const uint8_t*>keys_slot(&self.held, slot - 1)[0]
         memcpy(&size, kept, 4)
         return (<const char*>kept)[4:4 + <Py_ssize_t>size]
+
+
+cdef str bound(int column):
+    """What the integers of a column stay within."""
+    return f"2^{62 if column >= SUMS else LAST_BIT - 1074}"
 
 
 cdef bytes integer_key(int64_t integer):
@@ -284,7 +289,7 @@ cdef class Groups:
                     full = cell_overflow(p, our_cell, q, cell, sign, MOST)
                     if full >= 0:
                         raise InputError(
-                            f"{NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other"
+                            f"{NAMES[full]} would be beyond {bound(full)}: it is not counted so far", argument="other"
                         )
             self.take_in(theirs, sign)
             # Lets go of groups that are 0, which may come of either sign. Looking for them takes as long as there
@@ -354,9 +359,17 @@ cdef class Groups:
     def total(self) -> Ledger:
         """A ledger of one cell, the sum of all groups."""
         cdef Ledger found = Ledger(1)
-        cdef Py_ssize_t slot
+        cdef Py_ssize_t slot, cell, at
+        cdef int full
+        cdef page* p
+        cdef page* q
         with undisturbed(), cython.critical_section(self):
             for slot in range(self.ledger.size):
+                cell, at = slot, 0
+                p, q = self.ledger.page_of(&cell), found.page_of(&at)
+                full = cell_overflow(q, at, p, cell, 1, MOST)
+                if full >= 0:
+                    raise InputError(f"{NAMES[full]} of all groups together is beyond {bound(full)}", argument="by")
                 pour(self.ledger, slot, found, 0)
         return found
 
