@@ -4,6 +4,7 @@
 the sources, on a thread of its own, while the caller works on the chunk before.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -167,10 +168,19 @@ class Chunk:
         """The columns of keys that there are, by the arguments of ``update``."""
         found = {}
         for argument in ("by", "by_time", "cluster"):
-            columns = tuple(self.batch.column(name) for name in self.selection.columns(argument))
+            columns = tuple(self._key(name) for name in self.selection.columns(argument))
             if columns:
                 found[argument] = columns if len(columns) > 1 else columns[0]
         return found
+
+    def _key(self, name: str) -> Any:
+        """A column of keys; one that plays another part too was read as real numbers."""
+        column = self.batch.column(name)
+        shared = any(name in self.selection.columns(part) for part in ("preds", "target", "weight"))
+        if shared and pa.types.is_floating(column.type):
+            with contextlib.suppress(pa.ArrowInvalid):  # of fractions, which are no keys
+                return column.cast(pa.int64())
+        return column
 
     def cell(self, argument: str, index: Sequence[int]) -> tuple[int, str | None, object]:
         """Row in the source, column (None where it takes several) and what stands there."""
@@ -306,7 +316,8 @@ class Reading:
         for name in chosen.columns("by_time"):
             found = table.type(name)
             if not table.typed:
-                found = pa.timestamp("us") if pa.types.is_temporal(found) else pa.float64()
+                moment = pa.types.is_temporal(found) or is_text(found)
+                found = pa.timestamp("us", getattr(found, "tz", None)) if moment else pa.float64()
             types.setdefault(name, found)
         return types
 

@@ -81,10 +81,15 @@ def array(source: Any, name: str) -> tuple[Array, bool]:
         raise _objects(found, name)
     if found.dtype.kind not in "fiub" or found.dtype.itemsize > 8:
         raise unsupported(found, name)
-    masked = sys.modules.get("numpy.ma")
-    if masked is not None and masked.is_masked(source):  # asarray forgets the mask
-        raise fault(name, "is masked", "a value", index=first(masked.getmaskarray(source)))
+    unmasked(source, name, "a value")
     return found, halves
+
+
+def unmasked(source: Any, name: str, expected: str) -> None:
+    """Raises where an array has masked entries, whose mask asarray forgets."""
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and masked.is_masked(source):
+        raise fault(name, "is masked", expected, index=first(masked.getmaskarray(source)))
 
 
 def plain(source: Any, name: str) -> tuple[Any, tuple[int, ...]]:

@@ -8,7 +8,8 @@ dictionary; a tuple is one of several columns.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ HOLDS = "integers, strings, bytes, datetimes, or a tuple of such columns"
 EPOCH = dt.datetime(1970, 1, 1)
 MICROSECOND = dt.timedelta(microseconds=1)
 TOP = 1 << 63
+FINER = ("ns", "ps", "fs", "as")  # than microseconds
 # The kind of a value by its type; that of others by what they are derived from.
 KINDS: dict[type, str] = {int: "int", bool: "bool", str: "str", bytes: "bytes", dt.datetime: "datetime"}
 BASES: tuple[tuple[type, str], ...] = (
@@ -63,10 +65,26 @@ class Keys:
 def columns(source: Any, name: str = "by") -> list[Column]:
     """The columns of an argument: one, or those of a tuple."""
     if not isinstance(source, tuple):
-        return [column(source, name)]
+        with judged(source, name):
+            return [column(source, name)]
     if not source:
         raise inputs.fault(name, "is an empty tuple", HOLDS)
-    return [column(part, f"{name}[{i}]") for i, part in enumerate(source)]
+    found = []
+    for i, part in enumerate(source):
+        with judged(part, f"{name}[{i}]"):
+            found.append(column(part, f"{name}[{i}]"))
+    return found
+
+
+@contextmanager
+def judged(source: Any, name: str) -> Iterator[None]:
+    """Whatever a stranger's array or key raises is an InputError."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise inputs.fault(name, f"is a {type(source).__name__} that cannot be read ({error})", HOLDS) from error
 
 
 def joined(parts: Sequence[Column], name: str = "by") -> Keys:
@@ -84,7 +102,7 @@ def joined(parts: Sequence[Column], name: str = "by") -> Keys:
     if len(parts) > 1:
         codes, first = groups.distinct(_rows(np.stack([of for of, _ in coded], axis=1)))
         places = [of[first] for of, _ in coded]
-    encoded = [[encode(kind, value) for value in values] for kind, (_, values) in zip(kinds, coded, strict=True)]
+    encoded = [[encode(kind, value, name) for value in values] for kind, (_, values) in zip(kinds, coded, strict=True)]
     whole = zip(*([of[i] for i in at] for of, at in zip(encoded, places, strict=True)), strict=True)
     return Keys(kinds, size, None, codes, [b"".join(key) for key in whole])
 
@@ -127,32 +145,32 @@ def buckets(source: Any) -> Array:
 # ---- columns ----
 
 
-def column(source: Any, name: str) -> Column:
-    """One column of keys."""
+def column(source: Any, name: str, cut: bool = False) -> Column:
+    """One column of keys. With ``cut`` datetimes lose what is less than a microsecond."""
     if isinstance(source, (str, bytes, int, np.generic, dt.date)) or source is None:
-        return objects([source], name)
+        return objects([source], name, cut=cut)
     if hasattr(source, "dictionary_encode") and hasattr(source, "type"):
-        return _arrow(source, name)
+        return _arrow(source, name, cut)
     categories = getattr(source, "cat", source) if str(getattr(source, "dtype", "")) == "category" else None
     if categories is not None:
         codes = np.asarray(categories.codes, dtype=np.int64)
-        return _picked(codes, objects(list(categories.categories), name))
+        return _picked(codes, objects(list(categories.categories), name, cut=cut), name)
     if hasattr(source, "to_arrow") and not hasattr(source, "__array__"):
-        return _arrow(source.to_arrow(), name)
+        return _arrow(source.to_arrow(), name, cut)
     if isinstance(source, (list, range)):
-        return objects(list(source), name)
+        return objects(list(source), name, cut=cut)
     if hasattr(getattr(source, "dtype", None), "na_value"):  # of pandas' own: what is missing is no number
-        return objects(source.tolist(), name)
-    try:
-        found = np.asarray(source)
-    except Exception as error:  # whatever a stranger's __array__ raises
-        raise inputs.fault(name, f"is a {type(source).__name__}", HOLDS) from error
-    return _array(found, name)
+        return objects(source.tolist(), name, cut=cut)
+    inputs.unmasked(source, name, "a key")
+    found = np.asarray(source)
+    if found.dtype.kind == "f" and hasattr(source, "to_arrow"):  # polars', whose missing integers are nan there
+        return _arrow(source.to_arrow(), name, cut)
+    return _array(found, name, cut)
 
 
-def _array(found: Array, name: str) -> Column:
+def _array(found: Array, name: str, cut: bool) -> Column:
     if found.ndim == 0:
-        return objects([found[()]], name)
+        return objects([found[()]], name, cut=cut)
     if found.ndim != 1:
         raise inputs.fault(name, f"has shape {found.shape}", "one key per sample", value=found.shape)
     kind = found.dtype.kind
@@ -167,59 +185,85 @@ def _array(found: Array, name: str) -> Column:
             )
         return Column("int", len(found), np.ascontiguousarray(found, dtype=np.int64))
     if kind == "M":
-        return _datetimes(found, name)
+        return _datetimes(found, name, cut)
     if kind in "SU":
         if not found.dtype.itemsize:  # strings that are all empty
             return objects(found.tolist(), name)
         codes, first = groups.distinct(_rows(found))
-        return _picked(codes, objects(found[first].tolist(), name))
+        return _picked(codes, objects(found[first].tolist(), name), name)
     if kind in "OT":
-        return objects(found.tolist(), name)
+        return objects(found.tolist(), name, cut=cut)
     raise inputs.fault(name, f"has dtype {found.dtype}", HOLDS)
 
 
-def _datetimes(found: Array, name: str) -> Column:
+def _datetimes(found: Array, name: str, cut: bool = False) -> Column:
     """Microseconds; NaT is no key."""
     null = np.isnat(found)
-    if np.datetime_data(found.dtype)[0] == "generic":
+    unit = np.datetime_data(found.dtype)[0]
+    if unit == "generic":
         raise inputs.fault(name, f"has dtype {found.dtype}", HOLDS)
     micro = found.astype("datetime64[us]")
     ticks = micro.view(np.int64)
     # What is too far for microseconds wraps around on the way, and comes back as something else.
     for wrong, expected in (
-        ((micro.astype(found.dtype) != found) & ~null, "whole microseconds, from year 1 to 9999"),
+        (
+            (micro.astype(found.dtype) != found) & ~null & (not cut or unit not in FINER),
+            "whole microseconds, from year 1 to 9999",
+        ),
         (((ticks < groups.EARLIEST) | (ticks > groups.LATEST)) & ~null, "years from 1 to 9999"),
     ):
         if wrong.any():
             index = inputs.first(wrong)
             raise inputs.fault(name, f"is {found[index]}", expected, index=index, value=found[index])
+    return moments(ticks, null, name)
+
+
+def moments(ticks: Array, null: Array, name: str) -> Column:
+    """Microseconds, and where there are none."""
     if not null.any():
-        return Column("datetime", len(found), np.ascontiguousarray(ticks))
+        return Column("datetime", len(ticks), np.ascontiguousarray(ticks))
     return objects([None if none else tick for none, tick in zip(null, ticks.tolist(), strict=True)], name, "datetime")
 
 
-def _arrow(source: Any, name: str) -> Column:
+def numbers(source: Any) -> tuple[Array, Array] | None:
+    """The numbers of an Arrow array and the mask of its nulls; None if it holds something else."""
+    source = source.combine_chunks() if hasattr(source, "combine_chunks") else source
+    if hasattr(source, "chunks") or not str(source.type).startswith(("int", "uint", "float", "double")):
+        return None
+    return _filled(source)
+
+
+def _filled(source: Any) -> tuple[Array, Array]:
+    """Numbers of an Arrow array, 0 where it is null, and the mask of that."""
+    if not source.null_count:
+        return _numbers(source), np.zeros(len(source), np.bool_)
+    return _numbers(source.fill_null(0)), _numbers(source.is_null().cast("int8")).astype(np.bool_)
+
+
+def _arrow(source: Any, name: str, cut: bool) -> Column:
     """An Arrow array, or a chunked one."""
     if hasattr(source, "combine_chunks"):
         source = source.combine_chunks()
         if hasattr(source, "chunks"):  # none, or several that cannot be one
-            return objects(source.to_pylist(), name)
+            return objects(source.to_pylist(), name, cut=cut)
     kind = str(source.type)
+    if kind.startswith(("timestamp[", "date")):
+        unit = {"date32[day]": "D", "date64[ms]": "ms"}.get(kind) or kind[10:12].rstrip("],")
+        ticks, null = _filled(source.cast("int32") if unit == "D" else source.cast("int64"))
+        times = ticks.astype(np.int64).view(f"datetime64[{unit}]")
+        times[null] = "NaT"
+        return _datetimes(times, name, cut)
     if source.null_count == 0:
         if kind.startswith(("int", "uint")):
-            return _array(_numbers(source), name)
+            return _array(_numbers(source), name, cut)
         if kind == "bool":
-            return _array(_numbers(source.cast("int8")).astype(np.bool_), name)
-        if kind.startswith(("timestamp[", "date")):
-            unit = {"date32[day]": "D", "date64[ms]": "ms"}.get(kind) or kind[10:12].rstrip("],")
-            ticks = _numbers(source.cast("int32") if unit == "D" else source.cast("int64"))
-            return _datetimes(ticks.astype(np.int64).view(f"datetime64[{unit}]"), name)
+            return _array(_numbers(source.cast("int8")).astype(np.bool_), name, cut)
     try:
         coded = source if kind.startswith("dictionary") else source.dictionary_encode()
     except Exception as error:  # of lists and the like
         raise inputs.fault(name, f"holds {kind}", HOLDS) from error
     codes = coded.indices.cast("int64").fill_null(-1)
-    return _picked(_numbers(codes), objects(coded.dictionary.to_pylist(), name))
+    return _picked(_numbers(codes), objects(coded.dictionary.to_pylist(), name, cut=cut), name)
 
 
 def _numbers(source: Any) -> Array:
@@ -227,9 +271,13 @@ def _numbers(source: Any) -> Array:
     return np.from_dlpack(source) if len(source) else np.empty(0, np.int64)
 
 
-def _picked(codes: Array, values: Column) -> Column:
+def _picked(codes: Array, values: Column, name: str) -> Column:
     """The values at some places; none at -1, where there is none."""
     codes = np.ascontiguousarray(codes, dtype=np.int64)
+    if codes.size and codes.max() >= values.size:  # of a file that is damaged or forged: nobody else looks
+        index = inputs.first(codes >= values.size)
+        found = f"has code {codes[index]} and {values.size} categories"
+        raise inputs.fault(name, found, "a code of one of them", index=index, value=codes[index])
     if values.codes is None:
         assert values.integers is not None
         listed = values.integers.tolist()
@@ -241,7 +289,7 @@ def _picked(codes: Array, values: Column) -> Column:
     return Column(values.kind, len(codes), None, codes, listed)
 
 
-def objects(values: list[Any], name: str, kind: str | None = None) -> Column:
+def objects(values: list[Any], name: str, kind: str | None = None, cut: bool = False) -> Column:
     """Python objects, all of one kind, or None."""
     null = False
     found: dict[type, str] = {}
@@ -260,7 +308,7 @@ def objects(values: list[Any], name: str, kind: str | None = None) -> Column:
         )
     one = kinds[0] if kinds else None
     if one == "datetime" and kind is None:
-        values = [None if _null(value) else _ticks(value, name, i) for i, value in enumerate(values)]
+        values = [None if _null(value) else _ticks(value, name, i, cut) for i, value in enumerate(values)]
     null = null or (one == "datetime" and None in values)
     if null:
         values = [None if _null(value) else value for value in values]
@@ -281,7 +329,7 @@ def _kind(type_: type) -> str | None:
     """The kind of a type's values, or None if it has none."""
     if type_ in KINDS:
         return KINDS[type_]
-    if type_.__name__ in NULLS:
+    if type_.__name__ in NULLS or issubclass(type_, np.timedelta64):  # which NumPy derives from integers
         return None
     return next((kind for base, kind in BASES if issubclass(type_, base)), None)
 
@@ -301,15 +349,15 @@ def _null(value: Any) -> bool:
     return type(value).__name__ in NULLS
 
 
-def _ticks(value: Any, name: str, i: int) -> int:
+def _ticks(value: Any, name: str, i: int, cut: bool) -> int:
     """Microseconds since 1970, in UTC where a time zone is given."""
     if isinstance(value, np.datetime64):
-        value = _datetimes(np.array([value]), f"{name}[{i}]").integers
+        value = _datetimes(np.array([value]), f"{name}[{i}]", cut).integers
         assert value is not None
         return int(value[0])
     if not isinstance(value, dt.datetime):
         value = dt.datetime(value.year, value.month, value.day)
-    if getattr(value, "nanosecond", 0):  # of pandas
+    if getattr(value, "nanosecond", 0) and not cut:  # of pandas
         raise inputs.fault(name, f"is {value}", "whole microseconds", index=(i,), value=value)
     if value.tzinfo is not None:
         try:
@@ -323,17 +371,17 @@ def _ticks(value: Any, name: str, i: int) -> int:
 # ---- as bytes ----
 
 
-def encode(kind: str | None, value: Any) -> bytes:
+def encode(kind: str | None, value: Any, name: str = "by") -> bytes:
     """A part of a key as state files have it."""
     if value is None:
         return b"\0"
     if kind in groups.INTEGERS:
         return b"\1" + (int(value) + TOP).to_bytes(8, "big")
     try:
-        data = value.encode() if isinstance(value, str) else value
+        data = str.encode(value) if isinstance(value, str) else memoryview(value).tobytes()  # of derived types too
         return b"\1" + len(data).to_bytes(4, "big") + data
     except (UnicodeEncodeError, OverflowError):
-        raise InputError(f"by is {inputs.show(value)}: expected text that UTF-8 can hold", argument="by") from None
+        raise inputs.fault(name, f"is {inputs.show(value)}", "text that UTF-8 can hold") from None
 
 
 def decode(kinds: Sequence[str | None], key: bytes) -> Any:

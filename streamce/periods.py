@@ -10,7 +10,7 @@ import numpy as np
 
 from streamce import inputs
 from streamce.core.groups import EARLIEST, LATEST
-from streamce.keys import MICROSECOND, Column, column
+from streamce.keys import MICROSECOND, Column, column, judged, moments, numbers
 
 UNITS = {
     "us": 1, "ms": 1000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000,
@@ -43,9 +43,10 @@ def show(period: int) -> str:
 
 def starts(times: Any, period: int) -> Column:
     """When the bucket of each moment begins. Numbers are seconds since 1970, as ``time.time()`` has them."""
-    found = _seconds(times)
-    if found is None:
-        found = column(times, "by_time")
+    with judged(times, "by_time"):
+        found = _seconds(times)
+        if found is None:
+            found = column(times, "by_time", cut=True)
     if found.kind not in ("datetime", None):
         raise inputs.fault("by_time", f"holds keys of kind {found.kind}", "datetimes, or seconds since 1970")
     if found.integers is not None:
@@ -65,19 +66,26 @@ def _floor(ticks: inputs.Array, period: int) -> inputs.Array:
 
 def _seconds(times: Any) -> Column | None:
     """Numbers as microseconds, or None for what is not numbers."""
-    if isinstance(times, (str, bytes, dt.date, np.datetime64)) or hasattr(times, "dictionary_encode"):
+    if isinstance(times, (str, bytes, dt.date, np.datetime64)):
         return None
-    try:
-        found = np.atleast_1d(np.asarray(times))
-    except Exception:  # whatever a stranger's __array__ raises: the column's judge explains
-        return None
+    inputs.unmasked(times, "by_time", "a moment")
+    if hasattr(times, "dictionary_encode"):
+        if (held := numbers(times)) is None:
+            return None
+        found, null = held
+    else:
+        try:
+            found = np.atleast_1d(np.asarray(times))
+        except Exception:  # whatever a stranger's __array__ raises: the column's judge explains
+            return None
+        null = np.zeros(len(found), np.bool_)
     if found.dtype.kind not in "iuf" or found.ndim != 1:
         return None
-    wrong = ~((found * 1e6 >= EARLIEST) & (found * 1e6 <= LATEST))
+    ticks = found.astype(np.float64) * 1e6
+    wrong = ~((ticks >= EARLIEST) & (ticks <= LATEST)) & ~null
     if wrong.any():
         index = inputs.first(wrong)
         expected = "seconds since 1970, in the years 1 to 9999"
         raise inputs.fault("by_time", f"is {found[index]}", expected, index=index, value=found[index])
-    if found.dtype.kind == "f":
-        return Column("datetime", len(found), np.rint(found.astype(np.float64) * 1e6).astype(np.int64))
-    return Column("datetime", len(found), found.astype(np.int64) * 1_000_000)
+    whole = np.rint(ticks).astype(np.int64) if found.dtype.kind == "f" else found.astype(np.int64) * 1_000_000
+    return moments(whole, null, "by_time")

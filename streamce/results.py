@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from streamce.summary import Summary
 
 FEW = 20  # rows that are read
+LONG = 40  # characters of a key
 ENDS = 5  # groups that are shown at either end
 NO_GROUP = frozenset({"level", "anytime", "bits_interval", "perplexity_interval"})  # the same, or follow from others
 
@@ -49,9 +50,10 @@ def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
     number, macro = len(metric), metric.macro(level)
     low, high = macro.interval
     print(f"mean of groups  {macro.value:.6g} nats   {100 * level:g} % interval {low:.6g} to {high:.6g}")
-    if metric.options["period"] is not None and not isinstance(metric.keys()[-1], tuple):
-        last = list(metric.summary(level, anytime).items())[-FEW:]
-        shown = {f"the last {FEW} of {number:,}" if number > FEW else "period": last}
+    if metric.options["period"] is not None:
+        last = sorted(metric.keys(), key=_moment)[-FEW:]
+        rows = [(key, metric[key].summary(level, anytime)) for key in last]
+        shown = {f"the last {FEW} of {number:,}" if number > FEW else "period": rows}
     elif number <= 2 * ENDS:
         shown = {"group": metric.worst(number, level, anytime)}
     else:
@@ -68,13 +70,20 @@ def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
             print(f"{show_key(key):<{width}}{summary.value:<10.6g} {between:<24} {summary.count:,}")
 
 
+def _moment(key: Any) -> Any:
+    """What orders keys by their time, which is the last part."""
+    last = key[-1] if isinstance(key, tuple) else key
+    return last is not None, last
+
+
 def show_key(key: Any) -> str:
-    """A key on one line."""
+    """A key on one line, the middle of long parts left out."""
     if isinstance(key, tuple):
         return ", ".join(map(show_key, key))
-    if isinstance(key, str):
-        return key if key.isprintable() and key.strip() == key != "" else repr(key)
-    return key.isoformat(" ") if isinstance(key, dt.datetime) else str(key)
+    text = key.isoformat(" ") if isinstance(key, dt.datetime) else str(key)
+    if isinstance(key, str) and not (key.isprintable() and key.strip() == key != ""):
+        text = repr(key)
+    return text if len(text) <= LONG else f"{text[: LONG // 2]}...{text[3 - LONG // 2 :]}"
 
 
 def print_json(

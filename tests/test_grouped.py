@@ -276,7 +276,7 @@ def test_the_same_keys_in_any_form_are_the_same_groups(which):
 
 
 def test_polars_series_are_keys():
-    for values in ([3, 1, 3], ["b", "ann", "b"], [None, "a", None]):
+    for values in ([3, 1, 3], ["b", "ann", "b"], [None, "a", None], [None, 7, None], [None, None, None]):
         metric = ce.Grouped(ce.MeanLoss()).update([1.0, 2.0, 3.0], by=pl.Series(values))
         assert metric == ce.Grouped(ce.MeanLoss()).update([1.0, 2.0, 3.0], by=values)
 
@@ -371,6 +371,27 @@ def test_seconds_since_1970_are_moments():
     metric = ce.Grouped(ce.MeanLoss(), period=dt.timedelta(minutes=15))
     metric.update(1.0, by_time=1_767_225_600.25).update([3.0, 5.0], by_time=np.array([1_767_225_601, 1_767_226_500]))
     assert metric.compute() == {dt.datetime(2026, 1, 1): 2.0, dt.datetime(2026, 1, 1, 0, 15): 5.0}
+
+
+@pytest.mark.parametrize("form", [
+    pa.array([1, 3601]), pa.array([1.5, 3600.0]), pa.chunked_array([[1], [3601]]), np.array([1, 3601], np.float16),
+    np.array([1, 3_600_000_000_001], "datetime64[ns]"), pa.array([1, 3_600_000_000_001], pa.timestamp("ns")),
+    [pd.Timestamp(1), pd.Timestamp(3_600_000_000_001)], pd.Series(pd.to_datetime([1, 3_600_000_000_001])),
+])  # fmt: skip
+def test_moments_come_as_numbers_of_arrow_and_finer_than_microseconds(form):
+    metric = ce.Grouped(ce.MeanLoss(), period="1h").update([1.0, 2.0], by_time=form)
+    assert metric.compute() == {dt.datetime(1970, 1, 1): 1.0, dt.datetime(1970, 1, 1, 1): 2.0}
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.timestamp("ns"), pa.timestamp("us", "UTC"), pa.date64()])
+def test_moments_of_arrow_that_are_null_are_a_group(kind):
+    metric = ce.Grouped(ce.MeanLoss(), period="1h").update([1.0, 2.0], by_time=pa.array([None, 0]).cast(kind))
+    assert metric.compute() == {None: 1.0, dt.datetime(1970, 1, 1): 2.0}
+
+
+def test_a_moment_just_before_1970_is_in_the_period_before():
+    metric = ce.Grouped(ce.MeanLoss(), period="1h").update(1.0, by_time=np.array([-1], "datetime64[ns]"))
+    assert metric.keys() == [dt.datetime(1969, 12, 31, 23)]
 
 
 def test_time_is_the_last_part_of_a_key():
@@ -490,6 +511,15 @@ def test_a_group_can_be_taken_out_and_read():
 # ---- bad input ----
 
 
+class Rude(str):
+    """A key that does not want to be one."""
+
+    __slots__ = ()
+
+    def __hash__(self):
+        raise RuntimeError("no")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -516,6 +546,15 @@ def test_a_group_can_be_taken_out_and_read():
         ({"by": np.array(["2026-01-01T00:00:00.000000001"] * 3, "datetime64[ns]")}, "whole microseconds"),
         ({"by": np.array(["20260-01-01"] * 3, "datetime64[D]")}, "1 to 9999"),
         ({"by": np.array([1, 2, 3], "timedelta64[s]")}, "by has dtype"),
+        ({"by": [np.timedelta64(1, "h"), np.timedelta64(1, "s"), 2]}, r"by\[0\] is datetime.timedelta"),
+        ({"by": np.ma.array([1, 2, 3], mask=[False, True, False])}, r"by\[1\] is masked: expected a key"),
+        ({"by": range(10**30)}, "by is a range that cannot be read"),
+        ({"by": np.array([0x110000, 1, 2], np.uint32).view("U1")}, "by is a ndarray that cannot be read"),
+        ({"by": [Rude("a"), Rude("b"), Rude("c")]}, "by is a list that cannot be read"),
+        (
+            {"by": pa.DictionaryArray.from_arrays(pa.array([0, 1, 10**6]), pa.array([5, 6]), safe=False)},
+            r"by\[2\] has code 1000000 and 2 categories",
+        ),
         ({"by": ["a", "b", "c"], "by_time": [0.0, 0.0, 0.0]}, "by_time is given"),
     ],
 )

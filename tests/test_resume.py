@@ -113,8 +113,8 @@ def stopped(monkeypatch, after, inside=False):
                 raise KeyboardInterrupt
             yield chunk
 
-    def updating(self, *arguments):
-        update(self, *arguments)
+    def updating(self, *arguments, **named):
+        update(self, *arguments, **named)
         seen.append(1)
         if len(seen) == after:
             raise KeyboardInterrupt

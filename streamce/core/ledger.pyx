@@ -368,8 +368,10 @@ cdef class State:
             raise InputError(
                 f"preds has {size} classes or labels: there are sums of each for at most 2^24", argument="preds"
             )
+        # Made before it is looked whether there is one: making it may let another thread in.
+        cdef Ledger new = None if self.cells is not None and self.cells.size == size else Ledger(size)
         if self.cells is None or (self.cells.size != size and self.cells.is_zero()):
-            self.cells = Ledger(size)
+            self.cells = new
         elif self.cells.size != size:
             raise InputError(
                 f"a state of {self.cells.size} cells and one of {size} do not add up", argument="other"
@@ -377,8 +379,9 @@ cdef class State:
         return self.cells
 
     cdef Ledger buckets_of(self):
+        cdef Ledger new = Ledger(BUCKETS) if self.buckets is None else None
         if self.buckets is None:
-            self.buckets = Ledger(BUCKETS)
+            self.buckets = new
         return self.buckets
 
     cdef bint mixes(self, bint clusters) noexcept:
