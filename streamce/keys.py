@@ -413,6 +413,11 @@ def decoded(kinds: Sequence[str | None], null: bool, found: Array | list[bytes])
     return [None, *values] if null else values
 
 
+def rank(key: Any) -> Any:
+    """What keys are ordered by: None comes first."""
+    return [(part is not None, part) for part in (key if isinstance(key, tuple) else (key,))]
+
+
 def _value(kind: str | None, integer: int) -> Any:
     if kind == "datetime":
         return EPOCH + integer * MICROSECOND

@@ -90,6 +90,16 @@ def test_keys_come_in_order():
     assert list(metric) == metric.keys()
 
 
+def test_text_comes_in_its_own_order():
+    metric = ce.Grouped(ce.MeanLoss()).update([1.0, 2.0, 3.0, 4.0], by=["b", "aa", "", None])
+    assert metric.keys() == list(metric.compute()) == list(metric.summary()) == [None, "", "aa", "b"]
+    assert metric.compute() == {None: 4.0, "": 3.0, "aa": 2.0, "b": 1.0}
+    assert metric.to_table()["key"].tolist() == [None, "", "aa", "b"]
+    assert metric.to_table()["value"].tolist() == [4.0, 3.0, 2.0, 1.0]
+    pairs = ce.Grouped(ce.MeanLoss()).update([1.0, 2.0, 3.0], by=(["b", "aa", None], [1, None, 2]))
+    assert pairs.keys() == [(None, 2), ("aa", None), ("b", 1)]
+
+
 def test_many_groups_are_counted_right():
     rng = np.random.default_rng(7)
     keys, losses = rng.integers(0, 50_000, 200_000), rng.exponential(size=200_000)

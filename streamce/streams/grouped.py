@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +14,7 @@ from streamce import inputs, keys, periods, summary
 from streamce.additive import Additive
 from streamce.core.blocks import Samples
 from streamce.core.groups import Groups
-from streamce.core.ledger import State
+from streamce.core.ledger import Ledger, State
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
 
@@ -227,24 +228,28 @@ class Grouped(Additive):
     def __iter__(self) -> Any:
         return iter(self.keys())
 
-    def _sorted(self) -> tuple[list[Any], Any]:
-        """The keys in order, and a ledger of their cells."""
+    def _sorted(self) -> tuple[dict[Any, int], Ledger]:
+        """The cell of each key, in the order of the keys, None first; and the ledger of all cells."""
         kinds, null, found, ledger = self._state.sorted()
-        return keys.decoded(kinds or (), null, found), ledger
+        cells = {key: cell for cell, key in enumerate(keys.decoded(kinds or (), null, found))}
+        if any(kind in ("str", "bytes") for kind in kinds or ()):  # whose bytes in a state begin with their length
+            cells = dict(sorted(cells.items(), key=lambda item: keys.rank(item[0])))
+        return cells, ledger
 
     def keys(self) -> list[Any]:
         """The keys of all groups, in order."""
-        return self._sorted()[0]
+        return list(self._sorted()[0])
 
     def compute(self) -> dict[Any, float]:
         """The mean loss of each group in nats, by key, in the order of the keys."""
-        found, ledger = self._sorted()
-        return dict(zip(found, summary.means(ledger), strict=True))
+        cells, ledger = self._sorted()
+        values = summary.means(ledger)
+        return {key: values[cell] for key, cell in cells.items()}
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Summary]:
         """The summary of each group, by key; see the metric's ``summary``."""
-        found, ledger = self._sorted()
-        return {key: summary.summarise(ledger, cell, level=level, anytime=anytime) for cell, key in enumerate(found)}
+        cells, ledger = self._sorted()
+        return {key: summary.summarise(ledger, cell, level=level, anytime=anytime) for key, cell in cells.items()}
 
     def micro(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """The summary of all samples together, whatever their groups."""
@@ -274,12 +279,10 @@ class Grouped(Additive):
     def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Summary]]:
         if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 0:
             raise inputs.fault("k", f"is {inputs.show(k)}", "a whole number of groups", value=k)
-        found, ledger = self._sorted()
+        cells, ledger = self._sorted()
         values = summary.means(ledger)
-        order = sorted(range(len(found)), key=lambda cell: (math.isnan(values[cell]), sign * values[cell]))
-        return [
-            (found[cell], summary.summarise(ledger, cell, level=level, anytime=anytime)) for cell in order[: int(k)]
-        ]
+        order = sorted(cells, key=lambda key: (math.isnan(values[cells[key]]), sign * values[cells[key]]))
+        return [(key, summary.summarise(ledger, cells[key], level=level, anytime=anytime)) for key in order[: int(k)]]
 
     def to_table(self, level: float = 0.95, anytime: bool = False) -> dict[str, Any]:
         """Columns as arrays, a row per group: what pandas, polars and Arrow make a table of.
@@ -287,13 +290,11 @@ class Grouped(Additive):
         ``key`` (or ``key_0``, ``key_1``, ... of keys with several parts), ``value``, ``low``, ``high``,
         ``stderr``, ``total``, ``weight``, ``count``, ``samples``, ``seen`` and the counters of a summary.
         """
-        found, ledger = self._sorted()
-        kinds = self._state.kinds or (None,)
-        columns: dict[str, Any] = {}
-        for i, kind in enumerate(kinds):
-            part = [key[i] for key in found] if len(kinds) > 1 else found
-            columns["key" if len(kinds) == 1 else f"key_{i}"] = _array(part, kind)
-        summaries = [summary.summarise(ledger, cell, level=level, anytime=anytime) for cell in range(len(found))]
+        cells, ledger = self._sorted()
+        several = isinstance(next(iter(cells), None), tuple)
+        parts = list(zip(*cells, strict=True)) if several else [list(cells)]
+        columns = {f"key_{i}" if several else "key": _array(part) for i, part in enumerate(parts)}
+        summaries = [summary.summarise(ledger, cell, level=level, anytime=anytime) for cell in cells.values()]
         columns["value"] = np.array([each.value for each in summaries], dtype=np.float64)
         columns["low"] = np.array([each.interval[0] for each in summaries], dtype=np.float64)
         columns["high"] = np.array([each.interval[1] for each in summaries], dtype=np.float64)
@@ -306,11 +307,12 @@ class Grouped(Additive):
         return columns
 
 
-def _array(part: list[Any], kind: str | None) -> Any:
-    """A part of the keys as an array; of objects where some are None."""
-    dtypes: dict[str | None, Any] = {"int": np.int64, "bool": np.bool_, "datetime": "datetime64[us]"}
-    if None in part or kind not in dtypes:
-        found = np.empty(len(part), dtype=object)
-        found[:] = part
-        return found
-    return np.array(part, dtype=dtypes[kind])
+def _array(part: Sequence[Any]) -> Any:
+    """A part of the keys as an array; of objects where it is text, or some are None."""
+    dtypes: dict[type, Any] = {int: np.int64, bool: np.bool_, dt.datetime: "datetime64[us]"}
+    types = set(map(type, part))
+    if len(types) == 1 and types <= set(dtypes):
+        return np.array(part, dtype=dtypes[types.pop()])
+    found = np.empty(len(part), dtype=object)
+    found[:] = part
+    return found
