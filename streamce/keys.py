@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from streamce import inputs
-from streamce.core import groups
+from streamce.core import keys as core
 from streamce.errors import InputError
 from streamce.inputs import Array
 
@@ -100,7 +100,7 @@ def joined(parts: Sequence[Column], name: str = "by") -> Keys:
     codes: Array = coded[0][0]
     places: list[Any] = [range(len(coded[0][1]))]
     if len(parts) > 1:
-        codes, first = groups.distinct(_rows(np.stack([of for of, _ in coded], axis=1)))
+        codes, first = core.distinct(_rows(np.stack([of for of, _ in coded], axis=1)))
         places = [of[first] for of, _ in coded]
     encoded = [[encode(kind, value, name) for value in values] for kind, (_, values) in zip(kinds, coded, strict=True)]
     whole = zip(*([of[i] for i in at] for of, at in zip(encoded, places, strict=True)), strict=True)
@@ -117,7 +117,7 @@ def _coded(part: Column) -> tuple[Array, Sequence[Any]]:
     if part.integers is None:
         assert part.codes is not None
         return part.codes, part.distinct
-    codes, first = groups.distinct(_rows(part.integers))
+    codes, first = core.distinct(_rows(part.integers))
     return codes, part.integers[first].tolist()
 
 
@@ -132,13 +132,13 @@ def buckets(source: Any) -> Array:
     """The bucket of each cluster, the same on every machine."""
     found = joined(columns(source, "cluster"), "cluster")
     if found.integers is not None:
-        return groups.buckets_of_integers(found.integers)
+        return core.buckets_of_integers(found.integers)
     nobody = b"\0" * len(found.kinds)
     if nobody in found.distinct:
         index = (int(np.argmax(found.codes == found.distinct.index(nobody))),)
         raise inputs.fault("cluster", "is None", "the id of a cluster", index=index)
-    integer = len(found.kinds) == 1 and found.kinds[0] in groups.INTEGERS
-    of = [groups.bucket_of(key, integer) for key in found.distinct]
+    integer = len(found.kinds) == 1 and found.kinds[0] in core.INTEGERS
+    of = [core.bucket_of(key, integer) for key in found.distinct]
     return np.array(of, dtype=np.uint8)[found.codes]
 
 
@@ -189,7 +189,7 @@ def _array(found: Array, name: str, cut: bool) -> Column:
     if kind in "SU":
         if not found.dtype.itemsize:  # strings that are all empty
             return objects(found.tolist(), name)
-        codes, first = groups.distinct(_rows(found))
+        codes, first = core.distinct(_rows(found))
         return _picked(codes, objects(found[first].tolist(), name), name)
     if kind in "OT":
         return objects(found.tolist(), name, cut=cut)
@@ -210,7 +210,7 @@ def _datetimes(found: Array, name: str, cut: bool = False) -> Column:
             (micro.astype(found.dtype) != found) & ~null & (not cut or unit not in FINER),
             "whole microseconds, from year 1 to 9999",
         ),
-        (((ticks < groups.EARLIEST) | (ticks > groups.LATEST)) & ~null, "years from 1 to 9999"),
+        (((ticks < core.EARLIEST) | (ticks > core.LATEST)) & ~null, "years from 1 to 9999"),
     ):
         if wrong.any():
             index = inputs.first(wrong)
@@ -312,7 +312,7 @@ def objects(values: list[Any], name: str, kind: str | None = None, cut: bool = F
     null = null or (one == "datetime" and None in values)
     if null:
         values = [None if _null(value) else value for value in values]
-    elif one in groups.INTEGERS:
+    elif one in core.INTEGERS:
         try:
             return Column(one, len(values), np.array(values, dtype=np.int64))
         except OverflowError:
@@ -375,7 +375,7 @@ def encode(kind: str | None, value: Any, name: str = "by") -> bytes:
     """A part of a key as state files have it."""
     if value is None:
         return b"\0"
-    if kind in groups.INTEGERS:
+    if kind in core.INTEGERS:
         return b"\1" + (int(value) + TOP).to_bytes(8, "big")
     try:
         data = str.encode(value) if isinstance(value, str) else memoryview(value).tobytes()  # of derived types too
@@ -392,7 +392,7 @@ def decode(kinds: Sequence[str | None], key: bytes) -> Any:
         here, at = key[at], at + 1
         if not here:
             parts.append(None)
-        elif kind in groups.INTEGERS:
+        elif kind in core.INTEGERS:
             parts.append(_value(kind, int.from_bytes(key[at : at + 8], "big") - TOP))
             at += 8
         else:

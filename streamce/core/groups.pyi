@@ -6,10 +6,6 @@ import numpy as np
 from streamce.core.blocks import Samples
 from streamce.core.ledger import Ledger
 
-KINDS: tuple[str | None, ...]
-INTEGERS: tuple[str, ...]
-EARLIEST: int
-LATEST: int
 _Array = np.ndarray[Any, np.dtype[Any]]
 
 class Groups:
@@ -35,7 +31,3 @@ class Groups:
     def parts(self) -> dict[str, bytes]: ...
     @staticmethod
     def from_parts(parts: dict[str, bytes]) -> Groups: ...
-
-def distinct(rows: _Array) -> tuple[_Array, _Array]: ...
-def buckets_of_integers(integers: _Array) -> _Array: ...
-def bucket_of(key: bytes, integer: bool) -> int: ...

@@ -172,7 +172,7 @@ static inline ptrdiff_t keys_find(
     return k->size - 1;
 }
 
-static void keys_free(keys *k)
+static inline void keys_free(keys *k)
 {
     for (int i = 0; i < SHARDS; i++)
         free(k->shards[i].entries);
