@@ -82,10 +82,12 @@ def _seconds(times: Any) -> Column | None:
     if found.dtype.kind not in "iuf" or found.ndim != 1:
         return None
     ticks = found.astype(np.float64) * 1e6
+    null |= np.isnan(ticks)
     wrong = ~((ticks >= EARLIEST) & (ticks <= LATEST)) & ~null
     if wrong.any():
         index = inputs.first(wrong)
         expected = "seconds since 1970, in the years 1 to 9999"
         raise inputs.fault("by_time", f"is {found[index]}", expected, index=index, value=found[index])
+    ticks[null] = 0
     whole = np.rint(ticks).astype(np.int64) if found.dtype.kind == "f" else found.astype(np.int64) * 1_000_000
     return moments(whole, null, "by_time")
