@@ -217,3 +217,21 @@ def test_columns_that_are_no_keys_are_an_error(path, capsys, tmp_path, words, me
     assert err.count("\n") == 1
     assert out == ""
     assert not (tmp_path / "s.state").exists()
+
+
+@pytest.mark.parametrize("made", [
+    lambda: ce.GANCrossEntropy().update(real=[0.75, 0.5], fake=[0.25, 0.5]),
+    lambda: ce.NormalizedEntropy().update([0.2, 0.3, 0.5, 0.4], [1, 0, 1, 0]),
+    lambda: ce.Grouped(ce.MeanLoss()).update([0.2, 0.3, 0.5, 0.4], by=["a", "b", "a", "b"]),
+])  # fmt: skip
+def test_states_of_any_metric_are_merged_and_shown(tmp_path, capsys, made):
+    metric, path, merged = made(), tmp_path / "a.state", tmp_path / "b.state"
+    metric.save(path)
+    assert main(["merge", str(path), str(path), "-o", str(merged)]) == 0
+    assert "8 samples" in capsys.readouterr().out
+    assert ce.load(merged) == metric + metric
+    assert main(["show", str(path)]) == 0
+    assert type(metric).__name__ in capsys.readouterr().out
+    assert main(["show", str(path), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["value"] == (metric.micro().value if isinstance(metric, ce.Grouped) else metric.compute())

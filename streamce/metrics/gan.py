@@ -69,6 +69,11 @@ class GANSummary:
     distance: float
     jensen_shannon: float
 
+    @property
+    def samples(self) -> int:
+        """Real and fake samples."""
+        return self.real.samples + self.fake.samples
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON takes them; the parts are dicts of their own."""
         parts = {name: getattr(self, name).to_dict() for name in ("real", "fake", "generator")}
