@@ -9,7 +9,7 @@ import numpy as np
 from streamce import inputs
 from streamce.core.ledger import State
 from streamce.metrics import BinaryCrossEntropy, MulticlassCrossEntropy, MultilabelCrossEntropy
-from streamce.options import EPS, one_of
+from streamce.options import EPS, one_of, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,9 @@ def binary_cross_entropy(
     eps: float = EPS,
     reduction: Reduction = "mean",
     threads: int | None = None,
-) -> float | Array:
+    grad: bool = False,
+    out: Any = None,
+) -> Any:
     """Binary cross-entropy (log loss) of arrays, in nats.
 
     With p the probability of outcome 1, y the target, w the class weights, and the target smoothed
@@ -93,7 +95,7 @@ def binary_cross_entropy(
         eps=eps,
         threads=threads,
     )
-    return _reduced(metric, preds, target, weight, reduction)
+    return _reduced(metric, preds, target, weight, reduction, grad, out)
 
 
 def cross_entropy(
@@ -109,7 +111,9 @@ def cross_entropy(
     axis: int = -1,
     reduction: Reduction = "mean",
     threads: int | None = None,
-) -> float | Array:
+    grad: bool = False,
+    out: Any = None,
+) -> Any:
     """Multiclass cross-entropy (log loss, softmax loss) of arrays, in nats.
 
     With p_c the probability of class c, y the target (one-hot for a label), w the class weights,
@@ -167,7 +171,7 @@ def cross_entropy(
         axis=axis,
         threads=threads,
     )
-    return _reduced(metric, preds, target, weight, reduction)
+    return _reduced(metric, preds, target, weight, reduction, grad, out)
 
 
 def multilabel_cross_entropy(
@@ -184,7 +188,9 @@ def multilabel_cross_entropy(
     axis: int = -1,
     reduction: Reduction = "mean",
     threads: int | None = None,
-) -> float | Array:
+    grad: bool = False,
+    out: Any = None,
+) -> Any:
     """Multilabel cross-entropy of arrays, in nats per label.
 
     Each label l is a binary outcome with weight w_l. With p the probability of outcome 1, y the
@@ -243,19 +249,36 @@ def multilabel_cross_entropy(
         threads=threads,
         per_label=False,
     )
-    return _reduced(metric, preds, target, weight, reduction)
+    return _reduced(metric, preds, target, weight, reduction, grad, out)
 
 
-def _reduced(metric: Metric, preds: Any, target: Any, weight: Any, reduction: str) -> float | Array:
-    """What an empty metric makes of one chunk."""
+def _reduced(
+    metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, grad: bool = False, out: Any = None
+) -> Any:
+    """What an empty metric makes of one chunk, and its gradient."""
     one_of(REDUCTIONS, "reduction", reduction)
+    require(isinstance(grad, (bool, np.bool_)), "grad", grad, "True or False")
+    require(bool(grad) or out is None, "out", out, "None without grad=True: it is where the gradient goes")
+    if not grad:
+        return _loss(metric, preds, target, weight, reduction, None)
+    if out is None:
+        gradient = inputs.like(preds)
+        return _loss(metric, preds, target, weight, reduction, gradient), gradient
+    gradient = inputs.destination(out, [("preds", preds), ("target", target), ("weight", weight)])
+    loss = _loss(metric, preds, target, weight, reduction, gradient)
+    if gradient is not out:
+        inputs.copy(gradient, out)
+    return loss, out
+
+
+def _loss(metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, gradient: Any) -> float | Array:
     if reduction == "none":
-        return _losses(metric, preds, target, weight)
-    metric.update(preds, target, weight=weight)
+        return _losses(metric, preds, target, weight, gradient)
+    metric._pipeline.update(metric._state, preds, target, weight, gradient=gradient, mean=reduction == "mean")
     return metric.compute() if reduction == "mean" else metric.summary().total
 
 
-def _losses(metric: Metric, preds: Any, target: Any, weight: Any) -> Array:
+def _losses(metric: Metric, preds: Any, target: Any, weight: Any, gradient: Any = None) -> Array:
     """The weighted loss of each entry or row."""
     preds, shape = inputs.plain(preds, "preds")
     losses, axis = shape, -1
@@ -265,5 +288,5 @@ def _losses(metric: Metric, preds: Any, target: Any, weight: Any) -> Array:
         # The pipeline writes losses in order, those of a row's labels next to each other.
         losses = shape[:axis] + shape[axis + 1 :] + (() if rows else (shape[axis],))
     out = np.empty(losses)
-    metric._pipeline.update(State(), preds, target, weight, out=out.reshape(-1))
+    metric._pipeline.update(State(), preds, target, weight, out=out.reshape(-1), gradient=gradient)
     return np.moveaxis(out, -1, axis) if isinstance(metric, MultilabelCrossEntropy) else out

@@ -1,0 +1,258 @@
+/* Gradients of weighted losses with respect to predictions, for REAL = float or double; rows.h, whose
+   tiles and lanes these are, includes it. Each entry of a gradient is a function of its own entry and of
+   a few numbers of its row, so nothing is added up here and any layout of the lanes gives the same bits.
+
+   Softmax: with W = weight * sum of v_c, v_c what class c counts,
+
+       dn/dx_c = W p_c - weight * v_c        p_c = e^(x_c - m) / (1 + u)
+
+   For a class with more than half of the mass (u < 1) p_c is 1 - u / (1 + u), which leaves the small
+   difference from 1 of a confident prediction its digits. The exponentials are worked out again: that is cheaper than keeping them. */
+
+/* What the entries of a row have in common; the logit of a class with more than half of the mass, or NaN. */
+typedef struct {
+    REAL major, shift, least, scale, whole, rest, share, base;
+    BITS start;
+} T(row_slope);
+
+INLINE T(row_slope) T(slope_of_row)(double m, double u, double whole, double share, double base)
+{
+    T(row_slope) r;
+    const REAL most = (REAL)m;
+    r.major = u < 1.0 ? most : (REAL)NOT_A_NUMBER;
+    r.shift = T(shift_of)(most);
+    const REAL top = T(powers)(most - r.shift);
+    r.least = T(least)(top);
+    r.start = T(start)(top);
+    const double largest = (double)T(scaled_exp)(most - r.shift, r.least, r.start);
+    r.scale = (REAL)(whole / ((1.0 + u) * largest));
+    r.whole = (REAL)whole;
+    r.rest = (REAL)(whole * (u / (1.0 + u)));
+    r.share = (REAL)share;
+    r.base = (REAL)base;
+    return r;
+}
+
+/* One entry: y is its soft target, `mixed` whether anything is taken from it. */
+INLINE REAL T(slope)(REAL x, REAL y, REAL major, REAL shift, REAL least, BITS start, REAL scale, REAL whole,
+                     REAL rest, REAL share, REAL base, const int mixed, const int dots)
+{
+    const REAL p = T(scaled_exp)(x - shift, least, start) * scale;
+    if (!mixed)
+        return p;
+    const REAL own = dots ? y * share + base : base;
+    const REAL at_major = (whole - own) - rest, elsewhere = p - own;
+    return x == major ? at_major : elsewhere;
+}
+
+INLINE void T(slope_tile)(REAL *RESTRICT tile, const REAL *RESTRICT q, ptrdiff_t classes,
+                          double (*RESTRICT in)[TILE], const int mixed, const int dots)
+{
+    REAL major[TILE], shift[TILE], least[TILE], scale[TILE], whole[TILE], rest[TILE], share[TILE], base[TILE];
+    BITS start[TILE];
+    for (int j = 0; j < TILE; j++) {
+        const T(row_slope) r = T(slope_of_row)(in[0][j], in[1][j], in[2][j], in[3][j], in[4][j]);
+        major[j] = r.major;
+        shift[j] = r.shift;
+        least[j] = r.least;
+        start[j] = r.start;
+        scale[j] = r.scale;
+        whole[j] = r.whole;
+        rest[j] = r.rest;
+        share[j] = r.share;
+        base[j] = r.base;
+    }
+    for (ptrdiff_t c = 0; c < classes; c++)
+        for (int j = 0; j < TILE; j++)
+            tile[c * TILE + j] =
+                T(slope)(tile[c * TILE + j], dots ? q[c * TILE + j] : 0, major[j], shift[j], least[j], start[j],
+                         scale[j], whole[j], rest[j], share[j], base[j], mixed, dots);
+}
+
+INLINE void T(slope_lanes)(const REAL *RESTRICT x, const REAL *RESTRICT q, const T(row_slope) *r,
+                           REAL *RESTRICT out, const int mixed, const int dots)
+{
+    for (int j = 0; j < LANES; j++)
+        out[j] = T(slope)(x[j], dots ? q[j] : 0, r->major, r->shift, r->least, r->start, r->scale, r->whole, r->rest,
+                          r->share, r->base, mixed, dots);
+}
+
+/* The tile's lines back to rows. */
+INLINE void T(store_tile)(const REAL *RESTRICT tile, ptrdiff_t rows, ptrdiff_t classes, REAL *RESTRICT out,
+                          ptrdiff_t stride)
+{
+    if (rows == TILE && classes == 2 && stride == 2) {
+        for (int j = 0; j < TILE; j++) {
+            out[2 * j] = tile[j];
+            out[2 * j + 1] = tile[TILE + j];
+        }
+        return;
+    }
+    const ptrdiff_t whole = classes >= 4 ? rows - rows % 4 : 0;
+    for (ptrdiff_t j = 0; j < whole; j += 4)
+        for (ptrdiff_t c = 0; c < classes; c += 4) {
+            const ptrdiff_t k = c + 4 <= classes ? c : classes - 4;
+            const REAL *from = tile + k * TILE + j;
+            T(transpose)(from, from + TILE, from + 2 * TILE, from + 3 * TILE, out + j * stride + k, stride);
+        }
+    for (ptrdiff_t j = whole; j < rows; j++)
+        for (ptrdiff_t c = 0; c < classes; c++)
+            out[j * stride + c] = tile[c * TILE + j];
+}
+
+INLINE void T(softmax_slopes)(const REAL *x, ptrdiff_t stride, const REAL *q, ptrdiff_t q_stride, ptrdiff_t rows,
+                              ptrdiff_t classes, const double *m, const double *u, const double *whole,
+                              const double *share, const double *base, REAL *out, ptrdiff_t out_stride,
+                              const int mixed, const int dots)
+{
+    if (classes > SMALL) {
+        const ptrdiff_t tail = classes - LANES; /* the last lanes of the row, some of them for the second time */
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            const T(row_slope) r = T(slope_of_row)(m[i], u[i], whole[i], share[i], base[i]);
+            const REAL *x_row = x + i * stride, *q_row = dots ? q + i * q_stride : x_row;
+            REAL *out_row = out + i * out_stride;
+            for (ptrdiff_t c = 0; c < tail; c += LANES)
+                T(slope_lanes)(x_row + c, q_row + c, &r, out_row + c, mixed, dots);
+            T(slope_lanes)(x_row + tail, q_row + tail, &r, out_row + tail, mixed, dots);
+        }
+        return;
+    }
+    REAL tile[SMALL * TILE], q_tile[SMALL * TILE];
+    double in[5][TILE];
+    if (dots && !q_stride)
+        for (ptrdiff_t c = 0; c < classes; c++)
+            for (int j = 0; j < TILE; j++)
+                q_tile[c * TILE + j] = q[c];
+    for (ptrdiff_t i = 0; i < rows; i += TILE) {
+        const ptrdiff_t some = rows - i < TILE ? rows - i : TILE;
+        for (ptrdiff_t j = 0; j < TILE; j++) {
+            const ptrdiff_t row = j < some ? i + j : i + some - 1;
+            in[0][j] = m[row];
+            in[1][j] = u[row];
+            in[2][j] = whole[row];
+            in[3][j] = share[row];
+            in[4][j] = base[row];
+        }
+        T(load_tile)(x + i * stride, stride, some, classes, tile);
+        if (dots && q_stride)
+            T(load_tile)(q + i * q_stride, q_stride, some, classes, q_tile);
+        T(slope_tile)(tile, q_tile, classes, in, mixed, dots);
+        T(store_tile)(tile, some, classes, out + i * out_stride, out_stride);
+    }
+}
+
+KERNEL void T(softmax_gradient)(const REAL *x, ptrdiff_t stride, const REAL *q, ptrdiff_t q_stride, ptrdiff_t rows,
+                                ptrdiff_t classes, const double *m, const double *u, const double *whole,
+                                const double *share, const double *base, int mixed, REAL *out,
+                                ptrdiff_t out_stride)
+{
+    if (q)
+        T(softmax_slopes)(x, stride, q, q_stride, rows, classes, m, u, whole, share, base, out, out_stride, 1, 1);
+    else if (mixed)
+        T(softmax_slopes)(x, stride, x, 0, rows, classes, m, u, whole, share, base, out, out_stride, 1, 0);
+    else
+        T(softmax_slopes)(x, stride, x, 0, rows, classes, m, u, whole, share, base, out, out_stride, 0, 0);
+}
+
+/* -v weight / p, or -v weight where x = log p; 0 where the probability is floored, or counts nothing. */
+INLINE void T(share_slopes)(const REAL *x, ptrdiff_t stride, const double *v, ptrdiff_t v_stride,
+                            const double *weight, ptrdiff_t rows, ptrdiff_t classes, double bound, REAL *out,
+                            ptrdiff_t out_stride, const int logs)
+{
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const REAL *RESTRICT x_row = x + i * stride;
+        const double *RESTRICT v_row = v + i * v_stride;
+        REAL *RESTRICT out_row = out + i * out_stride;
+        const double w = weight[i];
+        for (ptrdiff_t c = 0; c < classes; c++) {
+            const double p = (double)x_row[c], share = v_row[c] * w;
+            const int none = (share == 0.0) | (logs ? 0.0 - p > bound : p < bound);
+            const double g = 0.0 - (logs ? share : share / p);
+            out_row[c] = none ? 0 : (REAL)g;
+        }
+    }
+}
+
+KERNEL void T(share_gradient)(const REAL *x, ptrdiff_t stride, const double *v, ptrdiff_t v_stride,
+                              const double *weight, ptrdiff_t rows, ptrdiff_t classes, double bound, int logs,
+                              REAL *out, ptrdiff_t out_stride)
+{
+    if (logs)
+        T(share_slopes)(x, stride, v, v_stride, weight, rows, classes, bound, out, out_stride, 1);
+    else
+        T(share_slopes)(x, stride, v, v_stride, weight, rows, classes, bound, out, out_stride, 0);
+}
+
+/* ---- elements: a and b are what the outcomes 1 and 0 count ---- */
+
+/* b s(x) - a s(-x), s the logistic function, with e = e^-|x|: s(|x|) = 1 / (1 + e), s(-|x|) = e / (1 + e). */
+KERNEL void T(binary_logits_gradient)(const REAL *RESTRICT x, const double *RESTRICT a, const double *RESTRICT b,
+                                      ptrdiff_t n, double *RESTRICT scratch, REAL *RESTRICT out)
+{
+    REAL *RESTRICT e = (REAL *)scratch;
+    for (ptrdiff_t i = 0; i < n; i++)
+        e[i] = T(scaled_exp)(x[i] < 0 ? x[i] : 0 - x[i], T(least)(0), T(start)(0));
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL larger = 1 / (1 + e[i]);
+        const REAL smaller = e[i] * larger;
+        const double one = (double)(x[i] < 0 ? smaller : larger), zero = (double)(x[i] < 0 ? larger : smaller);
+        out[i] = (REAL)(b[i] * one - a[i] * zero);
+    }
+}
+
+/* b / (1 - p) - a / p, either 0 where its probability is floored. */
+KERNEL void T(binary_probs_gradient)(const REAL *RESTRICT p, const double *RESTRICT a, const double *RESTRICT b,
+                                     ptrdiff_t n, double floor, REAL *RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double one = (double)p[i], zero = 1.0 - one;
+        const double up = (b[i] == 0.0) | (zero < floor) ? 0.0 : b[i] / zero;
+        const double down = (a[i] == 0.0) | (one < floor) ? 0.0 : a[i] / one;
+        out[i] = (REAL)(up - down);
+    }
+}
+
+#if WIDE
+/* x = log p: b p / (1 - p) - a, either 0 where its probability is floored; 1 - p as in binary_log_probs. */
+KERNEL void binary_log_probs_gradient(const double *RESTRICT x, const double *RESTRICT a, const double *RESTRICT b,
+                                      ptrdiff_t n, double floor, double cap, double *RESTRICT scratch,
+                                      double *RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double near = 0.0 - x[i] < LN2 ? 0.0 - x[i] : LN2;
+        double decay = DECAY64[11];
+        for (int k = 10; k >= 0; k--)
+            decay = decay * near + DECAY64[k];
+        scratch[i] = near * decay;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double e = scaled_exp_f64(x[i] < 0.0 ? x[i] : 0.0, least_f64(0.0), start_f64(0.0));
+        const double zero = 0.0 - x[i] < LN2 ? scratch[i] : 1.0 - e;
+        const double up = (b[i] == 0.0) | (zero < floor) ? 0.0 : b[i] * (e / zero);
+        const double down = 0.0 - x[i] > cap ? 0.0 : a[i];
+        out[i] = up - down;
+    }
+}
+
+/* What the outcomes 1 and 0 count, divided: weight times the factors of mix_outcomes; NULL is 1. */
+KERNEL void outcome_shares(const double *RESTRICT y, ptrdiff_t n, double smoothing, const double *RESTRICT positive,
+                           const double *RESTRICT negative, const double *RESTRICT weight, double divisor,
+                           double *RESTRICT a, double *RESTRICT b)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        a[i] = y[i] * (1.0 - smoothing) + smoothing / 2.0;
+        b[i] = (1.0 - y[i]) * (1.0 - smoothing) + smoothing / 2.0;
+    }
+    if (positive)
+        for (ptrdiff_t i = 0; i < n; i++) {
+            a[i] = positive[i] * a[i];
+            b[i] = negative[i] * b[i];
+        }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double w = weight ? weight[i] : 1.0;
+        const double part = w / divisor; /* NaN where the divisor is: what counts nothing stays 0 */
+        a[i] = (a[i] == 0.0) | (w == 0.0) ? 0.0 : a[i] * part;
+        b[i] = (b[i] == 0.0) | (w == 0.0) ? 0.0 : b[i] * part;
+    }
+}
+#endif
