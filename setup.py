@@ -19,8 +19,10 @@ KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "
 # Those that Cython does not see: it adds what a module or what it cimports names.
 HEADERS = [
     f"{CORE}/kernels/{name}.h"
-    for name in ("kernels", "control", "body", "scalar", "rows", "gradients", "elements", "exact", "convert", "polynomials")
-]
+    for name in (
+        "kernels", "control", "body", "scalar", "rows", "gradients", "elements", "exact", "convert", "polynomials",
+    )
+]  # fmt: skip
 
 setup(
     ext_modules=cythonize(

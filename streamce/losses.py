@@ -62,19 +62,35 @@ def binary_cross_entropy(
     reduction : {"mean", "sum", "none"}
         Σn / Σd; Σn; or each n.
 
+    grad : bool
+        Return the gradient as well: ``(loss, gradient)``.
+    out : array, optional
+        Where the gradient goes: the shape of ``preds``, any of its dtypes, any strides.
+
     Returns
     -------
     float or array of float64
         The mean or the sum, exact and rounded once; with ``reduction="none"`` the weighted losses
         in the shape of ``preds``, 0 where the target is ignored. The mean of none is nan.
+    array, with ``grad=True``
+        The gradient of the reduced loss with respect to ``preds``: its shape, dtype and layout, a
+        tensor if it is one; or ``out``. With ``reduction="none"`` that of each loss for itself.
 
     Raises
     ------
     InputError
-        For input without meaning, naming the argument and the first entry at fault.
+        For input without meaning, naming the argument and the first entry at fault. What ``out``
+        holds then is without meaning.
 
     Notes
     -----
+    With a and b the factors of -log p and of -log(1 - p) in n, the gradient of n is
+
+        logits:  b p - a (1 - p)        probs:  b / (1 - p) - a / p        log_probs:  b p / (1 - p) - a
+
+    divided by Σd for the mean. A term whose probability is floored has none, as a clamp has it, and
+    neither have entries that are ignored or of weight 0. An infinite logit is at its limit, p = 0 or 1.
+
     Good (1952), *Rational decisions*; ``pos_weight`` after
     ``torch.nn.functional.binary_cross_entropy_with_logits``.
 
@@ -85,6 +101,8 @@ def binary_cross_entropy(
     0.27977656...
     >>> ce.binary_cross_entropy([0.5, 0.25], [0, 1], reduction="none")
     array([0.69314718, 1.38629436])
+    >>> ce.binary_cross_entropy([0.0, 1.0, -1.0], [1, 1, 0], kind="logits", grad=True)
+    (0.43989018..., array([-0.16666667, -0.08964714,  0.08964714]))
     """
     metric = BinaryCrossEntropy(
         kind=kind,
@@ -137,20 +155,37 @@ def cross_entropy(
     reduction : {"mean", "sum", "none"}
         Σn / Σd; Σn; or each n.
 
+    grad : bool
+        Return the gradient as well: ``(loss, gradient)``.
+    out : array, optional
+        Where the gradient goes: the shape of ``preds``, any of its dtypes, any strides.
+
     Returns
     -------
     float or array of float64
         The mean or the sum, exact and rounded once; with ``reduction="none"`` the weighted losses
         in the shape of ``preds`` without its class axis, 0 where the target is ignored. The mean
         of none is nan.
+    array, with ``grad=True``
+        The gradient of the reduced loss with respect to ``preds``: its shape, dtype and layout, a
+        tensor if it is one; or ``out``. With ``reduction="none"`` that of each loss for itself.
 
     Raises
     ------
     InputError
-        For input without meaning, naming the argument and the first entry at fault.
+        For input without meaning, naming the argument and the first entry at fault. What ``out``
+        holds then is without meaning.
 
     Notes
     -----
+    With ``v_c = weight · w_c · q_c``, the gradient of n with respect to class c is
+
+        logits:  p_c · Σ v - v_c        probs:  -v_c / p_c        log_probs:  -v_c
+
+    divided by Σd for the mean. A class whose probability is floored has none, as a clamp has it, and
+    neither have rows that are ignored or of weight 0, nor masked classes (logits of -inf) without a
+    share; the class of the one logit of +inf has p = 1.
+
     Conventions after ``torch.nn.functional.cross_entropy``; soft targets are divided by Σd here,
     and by the number of rows there.
 
@@ -161,6 +196,9 @@ def cross_entropy(
     0.21083827...
     >>> ce.cross_entropy([[0.5, 0.5], [0.75, 0.25]], [0, 1], reduction="none")
     array([0.69314718, 1.38629436])
+    >>> ce.cross_entropy([[1.0, 1.0], [0.0, 2.0]], [0, 1], kind="logits", grad=True)
+    (0.41003759..., array([[-0.25      ,  0.25      ],
+           [ 0.05960146, -0.05960146]]))
     """
     metric = MulticlassCrossEntropy(
         kind=kind,
@@ -214,19 +252,30 @@ def multilabel_cross_entropy(
     reduction : {"mean", "sum", "none"}
         Σn / Σd; Σn; or each n.
 
+    grad : bool
+        Return the gradient as well: ``(loss, gradient)``.
+    out : array, optional
+        Where the gradient goes: the shape of ``preds``, any of its dtypes, any strides.
+
     Returns
     -------
     float or array of float64
         The mean or the sum, exact and rounded once; with ``reduction="none"`` the weighted losses
         in the shape of ``preds``, 0 where the target is ignored. The mean of none is nan.
+    array, with ``grad=True``
+        The gradient of the reduced loss with respect to ``preds``: its shape, dtype and layout, a
+        tensor if it is one; or ``out``. With ``reduction="none"`` that of each loss for itself.
 
     Raises
     ------
     InputError
-        For input without meaning, naming the argument and the first entry at fault.
+        For input without meaning, naming the argument and the first entry at fault. What ``out``
+        holds then is without meaning.
 
     Notes
     -----
+    The gradient is that of :func:`binary_cross_entropy`, label by label.
+
     Conventions after ``torch.nn.functional.binary_cross_entropy_with_logits``; class weights enter
     the denominator here, and not there.
 
@@ -237,6 +286,8 @@ def multilabel_cross_entropy(
     0.18388253...
     >>> ce.multilabel_cross_entropy([[0.5, 0.75]], [[1, 0]], reduction="none")
     array([[0.69314718, 1.38629436]])
+    >>> ce.multilabel_cross_entropy([[0.5, 0.75]], [[1, 0]], grad=True)[1]
+    array([[-1.,  2.]])
     """
     metric = MultilabelCrossEntropy(
         kind=kind,

@@ -291,7 +291,7 @@ cdef class Chunk(Blocks):
             axis = self.p.axis if self.p.axis >= 0 else self.p.axis + self.preds.ndim
         found.take(gradient, "out")
         if not found.real:
-            raise inputs.unsupported(gradient, "out")
+            raise inputs.unsupported(inputs.array(gradient, "out")[0], "out")
         if not same_shape(found, self.preds, -1):
             raise inputs.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
         found.axes(axis)
