@@ -12,6 +12,7 @@ where the mean is asked for. That sum depends on targets and weights alone, and 
 (``divisors``): each entry is written once, and rounded once to the dtype of the gradient.
 """
 
+from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport uint16_t
 from libc.string cimport memcpy, memset
@@ -91,31 +92,21 @@ cdef void of_logits(Blocks b, work* w, Py_ssize_t k, void* out, Py_ssize_t strid
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef double a = b.r.smoothing
-    cdef double part, own, g
     cdef double* whole = w.u  # what was in these has been used
     cdef double* share = w.gap
     cdef double* base = w.dot
+    cdef double* own = whole
     cdef bint mixed = a > 0 or not b.hard
+    cdef bint odd
     cdef const void* q = NULL
     cdef Py_ssize_t q_stride = 0
-    cdef bint odd = False
-    for i in range(k):
-        part = part_of(b, w, i)
-        share[i] = base[i] = 0
-        if b.hard:
-            own = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
-            own = own * (1 - a) + (b.base_sum if b.base is not None else a)
-        elif b.evenly:
-            own = w.soft[i] * (1 - a) + a
-        else:
-            own = w.soft[i]
-        if b.evenly:
-            share[i] = part * (1 - a)
-            base[i] = part * (a / classes)
-        elif mixed:
-            share[i] = part
-        whole[i] = product(own, part)
-        odd |= not settled(b, w, i, whole[i])
+    if b.plain:
+        odd = not (within(b, 1 / b.divisor) and table().all_within(w.others, k, 0.0, DBL_MAX))
+        for i in range(k):
+            whole[i] = 1 / b.divisor
+            share[i] = base[i] = 0
+    else:
+        odd = factors_of(b, w, k, whole, share, base)
     if b.evenly and not b.hard:
         q, q_stride = w.q, w.q_stride
     elif b.base is not None:
@@ -135,19 +126,48 @@ cdef void of_logits(Blocks b, work* w, Py_ssize_t k, void* out, Py_ssize_t strid
             mixed, <double*>out, stride,
         )
     if b.hard:
-        for i in range(k):
-            own = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
-            own = product(own * (1 - a), part_of(b, w, i))
-            if w.soft[i] == w.m[i] and w.others[i] < 1:  # a difference from 1 would lose the digits of 1 - p
-                g = b.base.at[w.label[i]] * share[i] if b.base is not None else base[i]
-                g = ((whole[i] - own) - g) - whole[i] * (w.others[i] / (1 + w.others[i]))
-            else:
-                g = at_row(out, b.single, stride, i, w.label[i]) - own
-            write(out, b.single, i * stride + w.label[i], g + 0.0)
+        if not b.plain:
+            own = w.spread
+            for i in range(k):
+                own[i] = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
+                own[i] = product(own[i] * (1 - a), part_of(b, w, i))
+                if b.base is not None:
+                    base[i] = b.base.at[w.label[i]] * share[i]
+                base[i] = (whole[i] - own[i]) - base[i]
+        if b.single:
+            K.label_gradient_f32(w.label, k, w.soft, w.m, w.others, whole, own, base, <float*>out, stride)
+        else:
+            K.label_gradient_f64(w.label, k, w.soft, w.m, w.others, whole, own, base, <double*>out, stride)
     if odd:
         for i in range(k):
-            if w.status[i] == COUNTED and not settled(b, w, i, whole[i]):
+            if w.status[i] == COUNTED and not (w.others[i] < INFINITY and within(b, whole[i])):
                 settle_logits(b, w, i, whole[i], out, stride)
+
+
+cdef bint factors_of(Blocks b, work* w, Py_ssize_t k, double* whole, double* share, double* base) noexcept nogil:
+    """What the softmax, the soft targets and smoothing count; whether there is a row the kernels cannot do."""
+    cdef Py_ssize_t i
+    cdef double a = b.r.smoothing
+    cdef double part, total
+    cdef bint odd = False
+    for i in range(k):
+        part = part_of(b, w, i)
+        share[i] = base[i] = 0
+        if b.hard:
+            total = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
+            total = total * (1 - a) + (b.base_sum if b.base is not None else a)
+        elif b.evenly:
+            total = w.soft[i] * (1 - a) + a
+        else:
+            total = w.soft[i]
+        if b.evenly:
+            share[i] = part * (1 - a)
+            base[i] = part * (a / b.preds.v.classes)
+        else:
+            share[i] = part
+        whole[i] = product(total, part)
+        odd |= not (w.others[i] < INFINITY and within(b, whole[i]))
+    return odd
 
 
 cdef void settle_logits(Blocks b, work* w, Py_ssize_t i, double whole, void* out, Py_ssize_t stride) noexcept nogil:
@@ -168,10 +188,8 @@ cdef void settle_logits(Blocks b, work* w, Py_ssize_t i, double whole, void* out
         write(out, b.single, i * stride + c, g + 0.0 if g == g else NAN)
 
 
-cdef inline bint settled(Blocks b, work* w, Py_ssize_t i, double whole) noexcept nogil:
-    """Whether the kernels can do row i, whose shares add up to ``whole``."""
-    if not w.others[i] < INFINITY:
-        return False
+cdef inline bint within(Blocks b, double whole) noexcept nogil:
+    """Whether the kernels can do rows whose shares add up to that."""
     return whole == 0 or (LEAST_SINGLE < whole < MOST_SINGLE if b.single else whole < INFINITY)
 
 

@@ -50,6 +50,10 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*softmax_gradient_f64)(const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                                      const double*, const double*, const double*, const double*, const double*,
                                      int, double*, Py_ssize_t) noexcept nogil
+        void (*label_gradient_f32)(const int64_t*, Py_ssize_t, const double*, const double*, const double*,
+                                   const double*, const double*, const double*, float*, Py_ssize_t) noexcept nogil
+        void (*label_gradient_f64)(const int64_t*, Py_ssize_t, const double*, const double*, const double*,
+                                   const double*, const double*, const double*, double*, Py_ssize_t) noexcept nogil
         void (*share_gradient_f32)(const float*, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t,
                                    Py_ssize_t, double, int, float*, Py_ssize_t) noexcept nogil
         void (*share_gradient_f64)(const double*, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t,

@@ -9,28 +9,30 @@
    For a class with more than half of the mass (u < 1) p_c is 1 - u / (1 + u), which leaves the small
    difference from 1 of a confident prediction its digits. The exponentials are worked out again: that is cheaper than keeping them. */
 
-/* What the entries of a row have in common; the logit of a class with more than half of the mass, or NaN. */
+/* What the entries of a row have in common, of TILE rows; `major` is the logit of a class with more than half
+   of the mass, or NaN. */
 typedef struct {
-    REAL major, shift, least, scale, whole, rest, share, base;
-    BITS start;
-} T(row_slope);
+    REAL major[TILE], shift[TILE], least[TILE], scale[TILE], whole[TILE], rest[TILE], share[TILE], base[TILE];
+    BITS start[TILE];
+} T(slopes);
 
-INLINE T(row_slope) T(slope_of_row)(double m, double u, double whole, double share, double base)
+INLINE void T(slopes_of)(const double *RESTRICT m, const double *RESTRICT u, const double *RESTRICT whole,
+                         const double *RESTRICT share, const double *RESTRICT base, T(slopes) *RESTRICT s)
 {
-    T(row_slope) r;
-    const REAL most = (REAL)m;
-    r.major = u < 1.0 ? most : (REAL)NOT_A_NUMBER;
-    r.shift = T(shift_of)(most);
-    const REAL top = T(powers)(most - r.shift);
-    r.least = T(least)(top);
-    r.start = T(start)(top);
-    const double largest = (double)T(scaled_exp)(most - r.shift, r.least, r.start);
-    r.scale = (REAL)(whole / ((1.0 + u) * largest));
-    r.whole = (REAL)whole;
-    r.rest = (REAL)(whole * (u / (1.0 + u)));
-    r.share = (REAL)share;
-    r.base = (REAL)base;
-    return r;
+    for (int j = 0; j < TILE; j++) {
+        const REAL most = (REAL)m[j];
+        s->major[j] = u[j] < 1.0 ? most : (REAL)NOT_A_NUMBER;
+        s->shift[j] = T(shift_of)(most);
+        const REAL top = T(powers)(most - s->shift[j]);
+        s->least[j] = T(least)(top);
+        s->start[j] = T(start)(top);
+        const double largest = (double)T(scaled_exp)(most - s->shift[j], s->least[j], s->start[j]);
+        s->scale[j] = (REAL)(whole[j] / ((1.0 + u[j]) * largest));
+        s->whole[j] = (REAL)whole[j];
+        s->rest[j] = (REAL)(whole[j] * (u[j] / (1.0 + u[j])));
+        s->share[j] = (REAL)share[j];
+        s->base[j] = (REAL)base[j];
+    }
 }
 
 /* One entry: y is its soft target, `mixed` whether anything is taken from it. */
@@ -46,35 +48,30 @@ INLINE REAL T(slope)(REAL x, REAL y, REAL major, REAL shift, REAL least, BITS st
 }
 
 INLINE void T(slope_tile)(REAL *RESTRICT tile, const REAL *RESTRICT q, ptrdiff_t classes,
-                          double (*RESTRICT in)[TILE], const int mixed, const int dots)
+                          const T(slopes) *RESTRICT s, const int mixed, const int dots)
 {
-    REAL major[TILE], shift[TILE], least[TILE], scale[TILE], whole[TILE], rest[TILE], share[TILE], base[TILE];
-    BITS start[TILE];
-    for (int j = 0; j < TILE; j++) {
-        const T(row_slope) r = T(slope_of_row)(in[0][j], in[1][j], in[2][j], in[3][j], in[4][j]);
-        major[j] = r.major;
-        shift[j] = r.shift;
-        least[j] = r.least;
-        start[j] = r.start;
-        scale[j] = r.scale;
-        whole[j] = r.whole;
-        rest[j] = r.rest;
-        share[j] = r.share;
-        base[j] = r.base;
-    }
     for (ptrdiff_t c = 0; c < classes; c++)
         for (int j = 0; j < TILE; j++)
             tile[c * TILE + j] =
-                T(slope)(tile[c * TILE + j], dots ? q[c * TILE + j] : 0, major[j], shift[j], least[j], start[j],
-                         scale[j], whole[j], rest[j], share[j], base[j], mixed, dots);
+                T(slope)(tile[c * TILE + j], dots ? q[c * TILE + j] : 0, s->major[j], s->shift[j], s->least[j],
+                         s->start[j], s->scale[j], s->whole[j], s->rest[j], s->share[j], s->base[j], mixed, dots);
 }
 
-INLINE void T(slope_lanes)(const REAL *RESTRICT x, const REAL *RESTRICT q, const T(row_slope) *r,
-                           REAL *RESTRICT out, const int mixed, const int dots)
+/* Classes at a time: no more than a row has, so the last of them may be worked out twice. */
+#define WIDTH 32
+
+INLINE void T(slope_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdiff_t classes,
+                         const T(slopes) *RESTRICT s, int i, REAL *RESTRICT out, const int mixed, const int dots)
 {
-    for (int j = 0; j < LANES; j++)
-        out[j] = T(slope)(x[j], dots ? q[j] : 0, r->major, r->shift, r->least, r->start, r->scale, r->whole, r->rest,
-                          r->share, r->base, mixed, dots);
+    const REAL major = s->major[i], shift = s->shift[i], least = s->least[i], scale = s->scale[i];
+    const REAL whole = s->whole[i], rest = s->rest[i], share = s->share[i], base = s->base[i];
+    const BITS start = s->start[i];
+    for (ptrdiff_t c = 0; c < classes; c += WIDTH) {
+        const ptrdiff_t at = c < classes - WIDTH ? c : classes - WIDTH;
+        for (int j = 0; j < WIDTH; j++)
+            out[at + j] = T(slope)(x[at + j], dots ? q[at + j] : 0, major, shift, least, start, scale, whole, rest,
+                                   share, base, mixed, dots);
+    }
 }
 
 /* The tile's lines back to rows. */
@@ -105,39 +102,39 @@ INLINE void T(softmax_slopes)(const REAL *x, ptrdiff_t stride, const REAL *q, pt
                               const double *share, const double *base, REAL *out, ptrdiff_t out_stride,
                               const int mixed, const int dots)
 {
-    if (classes > SMALL) {
-        const ptrdiff_t tail = classes - LANES; /* the last lanes of the row, some of them for the second time */
-        for (ptrdiff_t i = 0; i < rows; i++) {
-            const T(row_slope) r = T(slope_of_row)(m[i], u[i], whole[i], share[i], base[i]);
-            const REAL *x_row = x + i * stride, *q_row = dots ? q + i * q_stride : x_row;
-            REAL *out_row = out + i * out_stride;
-            for (ptrdiff_t c = 0; c < tail; c += LANES)
-                T(slope_lanes)(x_row + c, q_row + c, &r, out_row + c, mixed, dots);
-            T(slope_lanes)(x_row + tail, q_row + tail, &r, out_row + tail, mixed, dots);
-        }
-        return;
-    }
-    REAL tile[SMALL * TILE], q_tile[SMALL * TILE];
+    REAL tile[2 * WIDTH * TILE], q_tile[2 * WIDTH * TILE];
     double in[5][TILE];
-    if (dots && !q_stride)
+    T(slopes) s;
+    const int tiled = classes <= 2 * WIDTH;
+    if (dots && tiled && !q_stride) /* one line for all rows */
         for (ptrdiff_t c = 0; c < classes; c++)
             for (int j = 0; j < TILE; j++)
                 q_tile[c * TILE + j] = q[c];
     for (ptrdiff_t i = 0; i < rows; i += TILE) {
         const ptrdiff_t some = rows - i < TILE ? rows - i : TILE;
-        for (ptrdiff_t j = 0; j < TILE; j++) {
-            const ptrdiff_t row = j < some ? i + j : i + some - 1;
-            in[0][j] = m[row];
-            in[1][j] = u[row];
-            in[2][j] = whole[row];
-            in[3][j] = share[row];
-            in[4][j] = base[row];
+        if (some == TILE)
+            T(slopes_of)(m + i, u + i, whole + i, share + i, base + i, &s);
+        else {
+            for (ptrdiff_t j = 0; j < TILE; j++) {
+                const ptrdiff_t row = j < some ? i + j : i + some - 1;
+                in[0][j] = m[row];
+                in[1][j] = u[row];
+                in[2][j] = whole[row];
+                in[3][j] = share[row];
+                in[4][j] = base[row];
+            }
+            T(slopes_of)(in[0], in[1], in[2], in[3], in[4], &s);
         }
-        T(load_tile)(x + i * stride, stride, some, classes, tile);
-        if (dots && q_stride)
-            T(load_tile)(q + i * q_stride, q_stride, some, classes, q_tile);
-        T(slope_tile)(tile, q_tile, classes, in, mixed, dots);
-        T(store_tile)(tile, some, classes, out + i * out_stride, out_stride);
+        if (tiled) {
+            T(load_tile)(x + i * stride, stride, some, classes, tile);
+            if (dots && q_stride)
+                T(load_tile)(q + i * q_stride, q_stride, some, classes, q_tile);
+            T(slope_tile)(tile, q_tile, classes, &s, mixed, dots);
+            T(store_tile)(tile, some, classes, out + i * out_stride, out_stride);
+        } else
+            for (ptrdiff_t j = 0; j < some; j++)
+                T(slope_row)(x + (i + j) * stride, dots ? q + (i + j) * q_stride : x, classes, &s, (int)j,
+                             out + (i + j) * out_stride, mixed, dots);
     }
 }
 
@@ -152,6 +149,28 @@ KERNEL void T(softmax_gradient)(const REAL *x, ptrdiff_t stride, const REAL *q, 
         T(softmax_slopes)(x, stride, x, 0, rows, classes, m, u, whole, share, base, out, out_stride, 1, 0);
     else
         T(softmax_slopes)(x, stride, x, 0, rows, classes, m, u, whole, share, base, out, out_stride, 0, 0);
+}
+
+/* The entries of true classes, whose logits are x: less what they count. `left` is what the whole exceeds
+   that by. */
+KERNEL void T(label_gradient)(const int64_t *label, ptrdiff_t rows, const double *x, const double *m,
+                              const double *u, const double *whole, const double *own, const double *left,
+                              REAL *out, ptrdiff_t out_stride)
+{
+    double kept[64], more[64];
+    for (ptrdiff_t i = 0; i < rows; i += 64) {
+        const ptrdiff_t some = rows - i < 64 ? rows - i : 64;
+        for (ptrdiff_t j = 0; j < some; j++) {
+            const int major = (x[i + j] == m[i + j]) & (u[i + j] < 1.0);
+            const double at_major = left[i + j] - whole[i + j] * (u[i + j] / (1.0 + u[i + j]));
+            kept[j] = major ? 0.0 : 1.0;
+            more[j] = major ? at_major : 0.0 - own[i + j];
+        }
+        for (ptrdiff_t j = 0; j < some; j++) {
+            REAL *at = out + (i + j) * out_stride + label[i + j];
+            *at = (REAL)((double)*at * kept[j] + more[j]);
+        }
+    }
 }
 
 /* -v weight / p, or -v weight where x = log p; 0 where the probability is floored, or counts nothing. */
@@ -256,3 +275,5 @@ KERNEL void outcome_shares(const double *RESTRICT y, ptrdiff_t n, double smoothi
     }
 }
 #endif
+
+#undef WIDTH

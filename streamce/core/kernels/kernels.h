@@ -129,6 +129,13 @@ typedef struct {
                                  ptrdiff_t rows, ptrdiff_t classes, const double *m, const double *u,
                                  const double *whole, const double *share, const double *base, int mixed,
                                  double *out, ptrdiff_t out_stride);
+    /* Then the true classes of rows with labels, whose logits are x: less what they count (own). */
+    void (*label_gradient_f32)(const int64_t *label, ptrdiff_t rows, const double *x, const double *m,
+                               const double *u, const double *whole, const double *own, const double *left,
+                               float *out, ptrdiff_t out_stride);
+    void (*label_gradient_f64)(const int64_t *label, ptrdiff_t rows, const double *x, const double *m,
+                               const double *u, const double *whole, const double *own, const double *left,
+                               double *out, ptrdiff_t out_stride);
     /* Rows of probabilities (bound: their floor), or of logarithms (bound: the floor's cost). */
     void (*share_gradient_f32)(const float *x, ptrdiff_t stride, const double *v, ptrdiff_t v_stride,
                                const double *weight, ptrdiff_t rows, ptrdiff_t classes, double bound, int logs,
