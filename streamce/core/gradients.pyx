@@ -79,9 +79,9 @@ cdef void of_elements(Blocks b, work* w, Py_ssize_t k, void* out) noexcept nogil
     elif b.r.kind == LOG_PROBS:
         K.binary_log_probs_gradient(<const double*>w.x, one, zero, k, b.r.floor, b.r.cap, w.gap, <double*>out)
     elif b.single:
-        K.binary_logits_gradient_f32(<const float*>w.x, one, zero, k, w.gap, <float*>out)
+        K.binary_logits_gradient_f32(<const float*>w.x, w.gap, one, zero, k, <float*>out)
     else:
-        K.binary_logits_gradient_f64(<const double*>w.x, one, zero, k, w.gap, <double*>out)
+        K.binary_logits_gradient_f64(<const double*>w.x, w.gap, one, zero, k, <double*>out)
 
 
 # ---- rows ----

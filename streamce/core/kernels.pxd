@@ -60,9 +60,9 @@ cdef extern from "kernels/kernels.h" nogil:
                                    Py_ssize_t, double, int, double*, Py_ssize_t) noexcept nogil
         void (*outcome_shares)(const double*, Py_ssize_t, double, const double*, const double*, const double*, double,
                                double*, double*) noexcept nogil
-        void (*binary_logits_gradient_f32)(const float*, const double*, const double*, Py_ssize_t, double*,
+        void (*binary_logits_gradient_f32)(const float*, const double*, const double*, const double*, Py_ssize_t,
                                            float*) noexcept nogil
-        void (*binary_logits_gradient_f64)(const double*, const double*, const double*, Py_ssize_t, double*,
+        void (*binary_logits_gradient_f64)(const double*, const double*, const double*, const double*, Py_ssize_t,
                                            double*) noexcept nogil
         void (*binary_probs_gradient_f32)(const float*, const double*, const double*, Py_ssize_t, double,
                                           float*) noexcept nogil

@@ -102,10 +102,10 @@ INLINE void T(softmax_slopes)(const REAL *x, ptrdiff_t stride, const REAL *q, pt
                               const double *share, const double *base, REAL *out, ptrdiff_t out_stride,
                               const int mixed, const int dots)
 {
-    REAL tile[2 * WIDTH * TILE], q_tile[2 * WIDTH * TILE];
+    REAL tile[WIDTH * TILE], q_tile[WIDTH * TILE];
     double in[5][TILE];
     T(slopes) s;
-    const int tiled = classes <= 2 * WIDTH;
+    const int tiled = classes <= WIDTH;
     if (dots && tiled && !q_stride) /* one line for all rows */
         for (ptrdiff_t c = 0; c < classes; c++)
             for (int j = 0; j < TILE; j++)
@@ -204,13 +204,13 @@ KERNEL void T(share_gradient)(const REAL *x, ptrdiff_t stride, const double *v, 
 
 /* ---- elements: a and b are what the outcomes 1 and 0 count ---- */
 
-/* b s(x) - a s(-x), s the logistic function, with e = e^-|x|: s(|x|) = 1 / (1 + e), s(-|x|) = e / (1 + e). */
-KERNEL void T(binary_logits_gradient)(const REAL *RESTRICT x, const double *RESTRICT a, const double *RESTRICT b,
-                                      ptrdiff_t n, double *RESTRICT scratch, REAL *RESTRICT out)
+/* b s(x) - a s(-x), s the logistic function: s(|x|) = 1 / (1 + e), s(-|x|) = e / (1 + e), with the
+   e = e^-|x| that binary_logits left in its scratch memory. */
+KERNEL void T(binary_logits_gradient)(const REAL *RESTRICT x, const double *RESTRICT scratch,
+                                      const double *RESTRICT a, const double *RESTRICT b, ptrdiff_t n,
+                                      REAL *RESTRICT out)
 {
-    REAL *RESTRICT e = (REAL *)scratch;
-    for (ptrdiff_t i = 0; i < n; i++)
-        e[i] = T(scaled_exp)(x[i] < 0 ? x[i] : 0 - x[i], T(least)(0), T(start)(0));
+    const REAL *RESTRICT e = (const REAL *)scratch;
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL larger = 1 / (1 + e[i]);
         const REAL smaller = e[i] * larger;

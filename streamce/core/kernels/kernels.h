@@ -101,7 +101,8 @@ typedef struct {
     void (*softmax_costs_f64)(const double *m, double *u, const double *x, ptrdiff_t n, double *out);
     void (*exp)(const double *x, ptrdiff_t n, double *out);
 
-    /* Elements: the cost of outcome y (0 or 1) under a binary prediction; u is scratch memory. */
+    /* Elements: the cost of outcome y (0 or 1) under a binary prediction; u is scratch memory, in which
+       binary_logits leaves e^-|x| (as floats, those of f32) for its gradient. */
     void (*binary_probs_f32)(const float *p, const double *y, ptrdiff_t n, double floor, double ceiling,
                              double *u, double *out);
     void (*binary_probs_f64)(const double *p, const double *y, ptrdiff_t n, double floor, double ceiling,
@@ -143,13 +144,14 @@ typedef struct {
     void (*share_gradient_f64)(const double *x, ptrdiff_t stride, const double *v, ptrdiff_t v_stride,
                                const double *weight, ptrdiff_t rows, ptrdiff_t classes, double bound, int logs,
                                double *out, ptrdiff_t out_stride);
-    /* Elements: what the outcomes 1 and 0 count, a and b, and the gradients from these. */
+    /* Elements: what the outcomes 1 and 0 count, a and b, and the gradients from these. Those of logits want
+       the scratch memory of their costs as it was left. */
     void (*outcome_shares)(const double *y, ptrdiff_t n, double smoothing, const double *positive,
                            const double *negative, const double *weight, double divisor, double *a, double *b);
-    void (*binary_logits_gradient_f32)(const float *x, const double *a, const double *b, ptrdiff_t n,
-                                       double *scratch, float *out);
-    void (*binary_logits_gradient_f64)(const double *x, const double *a, const double *b, ptrdiff_t n,
-                                       double *scratch, double *out);
+    void (*binary_logits_gradient_f32)(const float *x, const double *scratch, const double *a, const double *b,
+                                       ptrdiff_t n, float *out);
+    void (*binary_logits_gradient_f64)(const double *x, const double *scratch, const double *a, const double *b,
+                                       ptrdiff_t n, double *out);
     void (*binary_probs_gradient_f32)(const float *p, const double *a, const double *b, ptrdiff_t n, double floor,
                                       float *out);
     void (*binary_probs_gradient_f64)(const double *p, const double *a, const double *b, ptrdiff_t n, double floor,
