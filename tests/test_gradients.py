@@ -2,6 +2,8 @@
 
 import inspect
 import math
+import subprocess
+import sys
 
 import ml_dtypes
 import mpmath
@@ -529,6 +531,32 @@ def test_out_may_be_preds_itself_or_overlap_it():
     assert np.array_equal(memory[:-1], expected)
     ce.cross_entropy(stream.preds, stream.target, kind="logits", grad=True, out=stream.target)
     assert np.array_equal(stream.target, expected)
+
+
+MEASURE = """
+import resource, sys
+import numpy as np
+import streamce as ce
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+preds, target = np.ones((1_000_000, 8), np.{dtype}), np.zeros(1_000_000, np.int64)
+weight, out = np.ones(1_000_000), np.ones_like(preds)
+for rows in (slice(0, 3000), slice(None)):
+    before = peak()
+    given = preds[rows], target[rows]
+    ce.cross_entropy(*given, kind="logits", weight=weight[rows], grad=True, out=out[rows], threads=1)
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_memory_is_that_of_a_few_blocks(dtype):
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURE.format(dtype=dtype)], capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) < 2_000_000
 
 
 # ---- errors ----

@@ -9,7 +9,7 @@ p the probability that a prediction stands for
 
 and each term is 0 whose probability is floored, as a clamp has it. All of it is divided by the sum of d
 where the mean is asked for. That sum depends on targets and weights alone, and is known beforehand
-(``divisors``): each entry is written once, and rounded once to the dtype of the gradient.
+(``add_divisors``): each entry is written once, and rounded once to the dtype of the gradient.
 """
 
 from libc.float cimport DBL_MAX
@@ -23,6 +23,7 @@ from streamce.core.blocks cimport (
 )
 from streamce.core.elements cimport lay_factors, outcomes, shares
 from streamce.core.kernels cimport kernel_table, table
+from streamce.core.ledger cimport N, Ledger
 from streamce.core.reading cimport check_weights, nulls_of, rows_of, weights_of
 from streamce.core.rows cimport at_row, labels_of, own_shares
 
@@ -292,16 +293,13 @@ cdef void put(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, void* slopes) noex
 # ---- what a mean is divided by ----
 
 
-cdef void divisors(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """d of the losses at ... at + k - 1 as ``fill`` works it out, to the bit, without reading predictions."""
+cdef int add_divisors(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total) except -1 nogil:
+    """Adds d of the losses at ... at + k - 1, as ``fill`` works it out, to the sum of n; reads no predictions."""
     cdef Py_ssize_t i, many
     cdef Py_ssize_t first = 0
     cdef work few
-    w.odd = w.flagged = False
-    w.exponent = 0
+    w.odd = False
     memset(w.status, COUNTED, k)
-    memset(w.flags, 0, k)
-    memset(w.n, 0, k * sizeof(double))
     if b.has_null:
         nulls_of(b, w, at, k)
     weights_of(b, w, at, k)
@@ -324,9 +322,9 @@ cdef void divisors(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogi
                     few.d[i] = few.factor[i + 2 * w.room] * few.soft[i] + few.factor[i + 3 * w.room] * (1 - few.soft[i])
         w.odd |= few.odd
         first += many
-    if b.has_weight:
-        for i in range(k):
-            w.d[i] *= w.weights[i]
+    for i in range(k):
+        w.d[i] = 0 if w.status[i] else w.d[i] * w.weights[i] if b.has_weight else w.d[i]
+    return total.add_terms(N, 0, w.d, k, table().largest_exponent(w.d, k), False, 1)
 
 
 cdef void of_rows(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:

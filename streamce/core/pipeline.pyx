@@ -17,7 +17,7 @@ from streamce.core.blocks cimport (
     PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM, Blocks, Samples, Vector,
     rules, work,
 )
-from streamce.core.gradients cimport divisors
+from streamce.core.gradients cimport add_divisors
 from streamce.core.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
 from streamce.core.ledger cimport BUCKETS, Ledger, State
 from streamce.core.losses cimport fill
@@ -308,10 +308,9 @@ cdef class Chunk(Blocks):
         cdef Ledger total = Ledger(1)
         for _, some, _ in self.in_parts(True):
             total.merge_from(some, 1)
-        if total.integer("d+inf"):
+        if total.integer("n+inf"):
             return INFINITY
-        units = total.integer("d") + (total.integer("samples") << 1074)
-        return quotient(units, 1 << 1074) if units else NAN
+        return quotient(total.integer("n"), 1 << 1074) if total.integer("n") else NAN
 
     cdef int factors(self) except -1:
         """What the options multiply each cost by."""
@@ -430,7 +429,7 @@ cdef class Chunk(Blocks):
     def part(self, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
         """Samples start ... stop - 1: (index and status of an invalid loss or None, total, cells).
 
-        With ``weights_only`` predictions are not read: losses are 0, and nothing is reported.
+        With ``weights_only`` the sum of n is that of d: predictions are not read, and nothing is reported.
         """
         cdef Ledger total = Ledger(1)
         cdef Ledger cells = Ledger(self.cells()) if self.p.per_cell else None
@@ -450,13 +449,13 @@ cdef class Chunk(Blocks):
                     while at < end:
                         some = min(most, end - at)
                         if weights_only:
-                            divisors(self, &w, at, some)
+                            add_divisors(self, &w, at, some, total)
                         else:
                             fill(self, &w, at, some)
                             bad = self.offending(&w, some)
                             if bad >= 0:
                                 break
-                        collect(self, &w, at, some, total, cells)
+                            collect(self, &w, at, some, total, cells)
                         at += some
                 finally:
                     fp_leave(saved)
