@@ -12,15 +12,18 @@ FLAGS = (
 CORE = "streamce/core"
 # Each imports from those before it.
 MODULES = (
-    "kernels", "ledger", "arrays", "blocks", "reading", "elements", "rows", "losses", "samples", "keys", "groups",
+    "kernels", "ledger", "arrays", "blocks", "reading", "elements", "rows", "gradients", "losses", "samples", "keys",
+    "groups",
     "pipeline",
 )  # fmt: skip
 KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "avx512", "neon", "generic")]
 # Those that Cython does not see: it adds what a module or what it cimports names.
 HEADERS = [
     f"{CORE}/kernels/{name}.h"
-    for name in ("kernels", "control", "body", "scalar", "rows", "elements", "exact", "convert", "polynomials")
-]
+    for name in (
+        "kernels", "control", "body", "scalar", "rows", "gradients", "elements", "exact", "convert", "polynomials",
+    )
+]  # fmt: skip
 
 setup(
     ext_modules=cythonize(

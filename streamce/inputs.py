@@ -5,11 +5,14 @@ of every error it finds."""
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from streamce.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Index = tuple[int, ...]
@@ -21,6 +24,7 @@ HOLDS = {
     "losses": f"an array of {REAL}",
     "target": "an array of integers, bool or real numbers",
     "weight": "an array of real numbers",
+    "out": f"an array of {REAL}",
 }
 PREDS = {"probs": "a probability in [0, 1]", "log_probs": "a log-probability, 0 or less"}
 
@@ -130,6 +134,47 @@ def unsupported(found: Any, name: str) -> InputError:
     dtype = getattr(found, "dtype", type(found).__name__)
     kind = "strings" if getattr(dtype, "kind", "") in "UST" else f"dtype {show(dtype) if dtype is None else dtype}"
     return fault(name, f"has {kind}", HOLDS.get(name, "a sequence of numbers"))
+
+
+# ---- where a gradient goes ----
+
+
+def like(source: Any, name: str = "preds") -> Any:
+    """An array of the shape, dtype and layout of ``source``; a tensor for a tensor."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(source, torch.Tensor):
+        array(source, name)  # or the error that explains
+        return torch.empty_like(source, requires_grad=False)
+    found = np.asarray(source) if isinstance(source, np.ndarray) else array(source, name)[0]
+    return np.empty_like(found, subok=False)
+
+
+def destination(out: Any, others: Sequence[tuple[str, Any]]) -> Any:
+    """``out``, or an array like it where it shares memory with one of the others."""
+    torch = sys.modules.get("torch")
+    tensor = torch is not None and isinstance(out, torch.Tensor)
+    if not tensor and not isinstance(out, np.ndarray):
+        raise fault("out", f"is {show(out)}", f"{HOLDS['out']} to write to")
+    found, _ = array(out, "out")
+    if tensor and found.size and found.ctypes.data != out.data_ptr():
+        raise fault("out", "is a view of negated numbers", "a tensor to write to")
+    if not found.flags.writeable:
+        raise fault("out", "is read-only", "an array to write to")
+    if any(size > 1 and stride == 0 for size, stride in zip(found.shape, found.strides, strict=True)):
+        raise fault("out", "is one number in several places", "an array to write to")
+    for name, other in others:
+        if other is not None and np.may_share_memory(found, array(other, name)[0]):
+            return like(out, "out")
+    return out
+
+
+def copy(source: Any, out: Any) -> None:
+    """All of ``source`` to ``out``, which is like it."""
+    np.copyto(array(out, "out")[0], array(source, "out")[0])
+
+
+def gradient_shape(out: tuple[int, ...], preds: tuple[int, ...]) -> InputError:
+    return fault("out", f"has shape {out} and preds {preds}", f"the shape of preds, {preds}", value=out)
 
 
 # ---- shapes ----

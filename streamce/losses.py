@@ -9,7 +9,7 @@ import numpy as np
 from streamce import inputs
 from streamce.core.ledger import State
 from streamce.metrics import BinaryCrossEntropy, MulticlassCrossEntropy, MultilabelCrossEntropy
-from streamce.options import EPS, one_of
+from streamce.options import EPS, one_of, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,9 @@ def binary_cross_entropy(
     eps: float = EPS,
     reduction: Reduction = "mean",
     threads: int | None = None,
-) -> float | Array:
+    grad: bool = False,
+    out: Any = None,
+) -> Any:
     """Binary cross-entropy (log loss) of arrays, in nats.
 
     With p the probability of outcome 1, y the target, w the class weights, and the target smoothed
@@ -60,19 +62,35 @@ def binary_cross_entropy(
     reduction : {"mean", "sum", "none"}
         Σn / Σd; Σn; or each n.
 
+    grad : bool
+        Return the gradient as well: ``(loss, gradient)``.
+    out : array, optional
+        Where the gradient goes: the shape of ``preds``, any of its dtypes, any strides.
+
     Returns
     -------
     float or array of float64
         The mean or the sum, exact and rounded once; with ``reduction="none"`` the weighted losses
         in the shape of ``preds``, 0 where the target is ignored. The mean of none is nan.
+    array, with ``grad=True``
+        The gradient of the reduced loss with respect to ``preds``: its shape, dtype and layout, a
+        tensor if it is one; or ``out``. With ``reduction="none"`` that of each loss for itself.
 
     Raises
     ------
     InputError
-        For input without meaning, naming the argument and the first entry at fault.
+        For input without meaning, naming the argument and the first entry at fault. What ``out``
+        holds then is without meaning.
 
     Notes
     -----
+    With a and b the factors of -log p and of -log(1 - p) in n, the gradient of n is
+
+        logits:  b p - a (1 - p)        probs:  b / (1 - p) - a / p        log_probs:  b p / (1 - p) - a
+
+    divided by Σd for the mean. A term whose probability is floored has none, as a clamp has it, and
+    neither have entries that are ignored or of weight 0. An infinite logit is at its limit, p = 0 or 1.
+
     Good (1952), *Rational decisions*; ``pos_weight`` after
     ``torch.nn.functional.binary_cross_entropy_with_logits``.
 
@@ -83,6 +101,8 @@ def binary_cross_entropy(
     0.27977656...
     >>> ce.binary_cross_entropy([0.5, 0.25], [0, 1], reduction="none")
     array([0.69314718, 1.38629436])
+    >>> ce.binary_cross_entropy([0.0, 1.0, -1.0], [1, 1, 0], kind="logits", grad=True)
+    (0.43989018..., array([-0.16666667, -0.08964714,  0.08964714]))
     """
     metric = BinaryCrossEntropy(
         kind=kind,
@@ -93,7 +113,7 @@ def binary_cross_entropy(
         eps=eps,
         threads=threads,
     )
-    return _reduced(metric, preds, target, weight, reduction)
+    return _reduced(metric, preds, target, weight, reduction, grad, out)
 
 
 def cross_entropy(
@@ -109,7 +129,9 @@ def cross_entropy(
     axis: int = -1,
     reduction: Reduction = "mean",
     threads: int | None = None,
-) -> float | Array:
+    grad: bool = False,
+    out: Any = None,
+) -> Any:
     """Multiclass cross-entropy (log loss, softmax loss) of arrays, in nats.
 
     With p_c the probability of class c, y the target (one-hot for a label), w the class weights,
@@ -133,20 +155,37 @@ def cross_entropy(
     reduction : {"mean", "sum", "none"}
         Σn / Σd; Σn; or each n.
 
+    grad : bool
+        Return the gradient as well: ``(loss, gradient)``.
+    out : array, optional
+        Where the gradient goes: the shape of ``preds``, any of its dtypes, any strides.
+
     Returns
     -------
     float or array of float64
         The mean or the sum, exact and rounded once; with ``reduction="none"`` the weighted losses
         in the shape of ``preds`` without its class axis, 0 where the target is ignored. The mean
         of none is nan.
+    array, with ``grad=True``
+        The gradient of the reduced loss with respect to ``preds``: its shape, dtype and layout, a
+        tensor if it is one; or ``out``. With ``reduction="none"`` that of each loss for itself.
 
     Raises
     ------
     InputError
-        For input without meaning, naming the argument and the first entry at fault.
+        For input without meaning, naming the argument and the first entry at fault. What ``out``
+        holds then is without meaning.
 
     Notes
     -----
+    With ``v_c = weight · w_c · q_c``, the gradient of n with respect to class c is
+
+        logits:  p_c · Σ v - v_c        probs:  -v_c / p_c        log_probs:  -v_c
+
+    divided by Σd for the mean. A class whose probability is floored has none, as a clamp has it, and
+    neither have rows that are ignored or of weight 0, nor masked classes (logits of -inf) without a
+    share; the class of the one logit of +inf has p = 1.
+
     Conventions after ``torch.nn.functional.cross_entropy``; soft targets are divided by Σd here,
     and by the number of rows there.
 
@@ -157,6 +196,9 @@ def cross_entropy(
     0.21083827...
     >>> ce.cross_entropy([[0.5, 0.5], [0.75, 0.25]], [0, 1], reduction="none")
     array([0.69314718, 1.38629436])
+    >>> ce.cross_entropy([[1.0, 1.0], [0.0, 2.0]], [0, 1], kind="logits", grad=True)
+    (0.41003759..., array([[-0.25      ,  0.25      ],
+           [ 0.05960146, -0.05960146]]))
     """
     metric = MulticlassCrossEntropy(
         kind=kind,
@@ -167,7 +209,7 @@ def cross_entropy(
         axis=axis,
         threads=threads,
     )
-    return _reduced(metric, preds, target, weight, reduction)
+    return _reduced(metric, preds, target, weight, reduction, grad, out)
 
 
 def multilabel_cross_entropy(
@@ -184,7 +226,9 @@ def multilabel_cross_entropy(
     axis: int = -1,
     reduction: Reduction = "mean",
     threads: int | None = None,
-) -> float | Array:
+    grad: bool = False,
+    out: Any = None,
+) -> Any:
     """Multilabel cross-entropy of arrays, in nats per label.
 
     Each label l is a binary outcome with weight w_l. With p the probability of outcome 1, y the
@@ -208,19 +252,30 @@ def multilabel_cross_entropy(
     reduction : {"mean", "sum", "none"}
         Σn / Σd; Σn; or each n.
 
+    grad : bool
+        Return the gradient as well: ``(loss, gradient)``.
+    out : array, optional
+        Where the gradient goes: the shape of ``preds``, any of its dtypes, any strides.
+
     Returns
     -------
     float or array of float64
         The mean or the sum, exact and rounded once; with ``reduction="none"`` the weighted losses
         in the shape of ``preds``, 0 where the target is ignored. The mean of none is nan.
+    array, with ``grad=True``
+        The gradient of the reduced loss with respect to ``preds``: its shape, dtype and layout, a
+        tensor if it is one; or ``out``. With ``reduction="none"`` that of each loss for itself.
 
     Raises
     ------
     InputError
-        For input without meaning, naming the argument and the first entry at fault.
+        For input without meaning, naming the argument and the first entry at fault. What ``out``
+        holds then is without meaning.
 
     Notes
     -----
+    The gradient is that of :func:`binary_cross_entropy`, label by label.
+
     Conventions after ``torch.nn.functional.binary_cross_entropy_with_logits``; class weights enter
     the denominator here, and not there.
 
@@ -231,6 +286,8 @@ def multilabel_cross_entropy(
     0.18388253...
     >>> ce.multilabel_cross_entropy([[0.5, 0.75]], [[1, 0]], reduction="none")
     array([[0.69314718, 1.38629436]])
+    >>> ce.multilabel_cross_entropy([[0.5, 0.75]], [[1, 0]], grad=True)[1]
+    array([[-1.,  2.]])
     """
     metric = MultilabelCrossEntropy(
         kind=kind,
@@ -243,19 +300,36 @@ def multilabel_cross_entropy(
         threads=threads,
         per_label=False,
     )
-    return _reduced(metric, preds, target, weight, reduction)
+    return _reduced(metric, preds, target, weight, reduction, grad, out)
 
 
-def _reduced(metric: Metric, preds: Any, target: Any, weight: Any, reduction: str) -> float | Array:
-    """What an empty metric makes of one chunk."""
+def _reduced(
+    metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, grad: bool = False, out: Any = None
+) -> Any:
+    """What an empty metric makes of one chunk, and its gradient."""
     one_of(REDUCTIONS, "reduction", reduction)
+    require(isinstance(grad, (bool, np.bool_)), "grad", grad, "True or False")
+    require(bool(grad) or out is None, "out", out, "None without grad=True: it is where the gradient goes")
+    if not grad:
+        return _loss(metric, preds, target, weight, reduction, None)
+    if out is None:
+        gradient = inputs.like(preds)
+        return _loss(metric, preds, target, weight, reduction, gradient), gradient
+    gradient = inputs.destination(out, [("preds", preds), ("target", target), ("weight", weight)])
+    loss = _loss(metric, preds, target, weight, reduction, gradient)
+    if gradient is not out:
+        inputs.copy(gradient, out)
+    return loss, out
+
+
+def _loss(metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, gradient: Any) -> float | Array:
     if reduction == "none":
-        return _losses(metric, preds, target, weight)
-    metric.update(preds, target, weight=weight)
+        return _losses(metric, preds, target, weight, gradient)
+    metric._pipeline.update(metric._state, preds, target, weight, gradient=gradient, mean=reduction == "mean")
     return metric.compute() if reduction == "mean" else metric.summary().total
 
 
-def _losses(metric: Metric, preds: Any, target: Any, weight: Any) -> Array:
+def _losses(metric: Metric, preds: Any, target: Any, weight: Any, gradient: Any = None) -> Array:
     """The weighted loss of each entry or row."""
     preds, shape = inputs.plain(preds, "preds")
     losses, axis = shape, -1
@@ -265,5 +339,5 @@ def _losses(metric: Metric, preds: Any, target: Any, weight: Any) -> Array:
         # The pipeline writes losses in order, those of a row's labels next to each other.
         losses = shape[:axis] + shape[axis + 1 :] + (() if rows else (shape[axis],))
     out = np.empty(losses)
-    metric._pipeline.update(State(), preds, target, weight, out=out.reshape(-1))
+    metric._pipeline.update(State(), preds, target, weight, out=out.reshape(-1), gradient=gradient)
     return np.moveaxis(out, -1, axis) if isinstance(metric, MultilabelCrossEntropy) else out

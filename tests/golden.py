@@ -1,4 +1,4 @@
-"""Golden vectors: SHA-256 of losses and states, the same on every machine.
+"""Golden vectors: SHA-256 of losses, gradients and states, the same on every machine.
 
     python tests/golden.py           compares them with golden.json, at each instruction set there is
     python tests/golden.py --write   writes golden.json: after a change that is meant to change a loss
@@ -228,6 +228,12 @@ class Input:
             return b""  # they are the input
         return bytes(np.ascontiguousarray(_losses(self.metric(), self.preds, self.target, self.weight)).data)
 
+    def gradient(self) -> bytes:
+        """Of each loss."""
+        found = np.empty(self.preds.shape, self.preds.dtype)
+        _losses(self.metric(), self.preds, self.target, self.weight, found)
+        return found.tobytes()
+
     def state(self) -> bytes:
         """The state of a metric that was fed chunks of many sizes."""
         metric, at = self.metric(), 0
@@ -303,6 +309,15 @@ def cases() -> dict[str, list[Input]]:
     return found
 
 
+def gradients() -> dict[str, list[Input]]:
+    """The cases by task, kind and dtype."""
+    found: dict[str, list[Input]] = {}
+    for name, given in cases().items():
+        if given[0].task != "mean":
+            found.setdefault(name.rpartition(", ")[0], []).extend(given)
+    return found
+
+
 def sha(pieces: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for piece in pieces:
@@ -311,12 +326,14 @@ def sha(pieces: Iterable[bytes]) -> str:
 
 
 def digests() -> dict[str, dict[str, str]]:
-    """SHA-256 of the losses (float64, little-endian) and of the states of each case."""
+    """SHA-256 of the losses (float64, little-endian), of gradients and of the states of each case."""
     found = {}
     for name, given in cases().items():
         found[name] = {"losses": sha(one.losses() for one in given), "states": sha(one.state() for one in given)}
         if given[0].task == "mean":
             del found[name]["losses"]
+    for kind, some in gradients().items():
+        found[f"gradients: {kind}"] = {"gradients": sha(one.gradient() for one in some)}
     points = reals("exp", below("exp exponent", (5000,), 24) - 14)
     values = [*points.tolist(), 0.0, -0.0, 709.78, 710.0, -745.0, -708.4, np.inf, -np.inf]
     found["e^x"] = {"values": sha(np.array(kernels.exp(x)).tobytes() for x in values)}
@@ -344,7 +361,11 @@ def main() -> int:
         given = [one for some in cases().values() for one in some]
         count = sum(one.preds.size for one in given)
         print(f"{name}: {len(cases())} cases, {count / 1e6:.1f} million predictions:", end=" ")
-        print("DIFFERENT in\n  " + "\n  ".join(different) if different else "losses and states are the golden bits")
+        print(
+            "DIFFERENT in\n  " + "\n  ".join(different)
+            if different
+            else "losses, gradients and states are the golden bits"
+        )
     return failed
 
 

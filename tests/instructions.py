@@ -56,6 +56,11 @@ def binary(x: Any, **options: Any) -> tuple[int, Callable[[], Any]]:
     return given(ce.BinaryCrossEntropy(threads=1, **options), x, np.arange(x.size) % 2)
 
 
+def gradient(function: Callable[..., Any], x: Any, target: Any) -> tuple[int, Callable[[], Any]]:
+    out = np.empty_like(x)
+    return x.size, lambda: function(x, target, kind="logits", grad=True, out=out, threads=1)
+
+
 def grouped(n: int, keys: int) -> tuple[int, Callable[[], Any]]:
     metric, losses, by = ce.Grouped(ce.MeanLoss(threads=1)), np.abs(grid(n)), np.arange(n) * 7919 % keys
     return n, lambda: metric.update(losses, by=by)
@@ -90,6 +95,9 @@ def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
         "multilabel logits, float32, C=64": given(multilabel, labels, (labels > 0).astype(np.int64)),
         "mean loss, float64": given(ce.MeanLoss(threads=1), losses),
         "mean loss, float64, by 1000 integer keys": grouped(16384, 1000),
+        "softmax gradient, float32, C=10": gradient(ce.cross_entropy, grid(8192, 10).astype(f32), np.arange(8192) % 10),
+        "softmax gradient, float32, C=100": gradient(ce.cross_entropy, many, np.arange(1024) % 100),
+        "binary gradient, float32": gradient(ce.binary_cross_entropy, x.astype(f32), np.arange(x.size) % 2),
         "one update of 32 rows, float32, C=10": (0, rows(32, 10, f32, **logits)[1]),
         "one update of a scalar": (0, lambda: scalar.update(0.7, 1)),
     }

@@ -31,6 +31,8 @@ FAMILIES = {
     "binary_log_probs": "binary_log_probs",
     "binary_logits, float32": "binary_logits_f32",
     "binary_logits, float64": "binary_logits_f64",
+    "softmax_gradient, float32": r"softmax_gradient_f32\b|softmax_slopes_f32",
+    "softmax_gradient, float64": r"softmax_gradient_f64\b|softmax_slopes_f64",
 }
 ENOUGH = 8  # of a loop over a polynomial; unvectorised kernels have none, or few by chance
 

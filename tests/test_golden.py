@@ -1,9 +1,9 @@
-"""Losses and states are those that golden.json records, at every instruction set: the bits of every other machine."""
+"""Losses, gradients and states are those of golden.json at every instruction set: the bits of every machine."""
 
 import golden
 
 
-def test_losses_and_states_are_the_golden_bits(simd):
+def test_losses_gradients_and_states_are_the_golden_bits(simd):
     assert golden.compare(golden.digests()) == []
 
 

@@ -20,6 +20,7 @@ cdef extern from "views.h" nogil:
     Py_ssize_t view_step(const view*) noexcept
     void view_prefetch(const view*, Py_ssize_t, Py_ssize_t) noexcept
     void view_gather(const view*, Py_ssize_t, Py_ssize_t, Py_ssize_t*, void*) noexcept
+    void view_scatter(const view*, Py_ssize_t, Py_ssize_t, Py_ssize_t*, void*) noexcept
     void integers_to_labels(int, const void*, Py_ssize_t, int64_t*) noexcept
     void integers_to_doubles(int, const void*, Py_ssize_t, double*) noexcept
 

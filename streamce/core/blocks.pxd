@@ -93,6 +93,14 @@ cdef struct work:
     Py_ssize_t step        # rows of scratch memory, and
     const void* q          # where their soft targets are, as floats or doubles
     Py_ssize_t q_stride
+    const void* x          # and where their predictions
+    Py_ssize_t x_stride
+    # For a gradient alone.
+    double* others         # rows: u before it became its log1p
+    char* slopes           # of some losses, where they cannot be written in place, as floats or doubles
+    char* shares           # what each class counts, as floats
+    char* narrowed         # slopes as floats, and in the dtype of the gradient
+    char* packed
     # What the last block came to.
     int exponent           # the largest of n
     bint certain           # elements: each loss is the cost of one outcome
@@ -109,6 +117,8 @@ cdef class Blocks:
     cdef Array preds, target, weights, nulls
     cdef double* out         # the losses one by one, or NULL
     cdef Samples recorded    # the samples one by one, or None
+    cdef Array gradient      # where that of each prediction goes, or None
+    cdef double divisor      # of it
     cdef bint has_weight, has_null
     cdef bint hard           # integer targets
     cdef bint unit           # d is 1

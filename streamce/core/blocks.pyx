@@ -8,6 +8,7 @@ of a block's way is a file, and imports only from those before it:
     elements    binary and multilabel: targets (outcomes or shares; what is ignored or unknown gets
                 a status), and costs: the kernels; what is odd is looked at once more (settle_*)
     rows        multiclass: the same with labels or soft targets
+    gradients   of either, while a few losses are in the cache; and what a mean of them is divided by
     losses      leads a block through these: n = weight * factor * cost, d = weight * factor
     samples     losses to samples, samples to the ledger, oddities to its counters
 
@@ -100,7 +101,7 @@ cdef class Blocks:
         cdef Py_ssize_t step = min(room, self.step())
         cdef Py_ssize_t short_line = line_of(step)
         cdef Py_ssize_t wide = line_of(step * self.preds.v.classes)
-        cdef Py_ssize_t copied, copied_target, spread, bytes
+        cdef Py_ssize_t copied, copied_target, spread, slopes, bytes
         cdef char* at = near
         memset(w, 0, sizeof(work))
         if self.preds.v.classes > MOST_CLASSES:
@@ -111,8 +112,10 @@ cdef class Blocks:
         copied = wide if rows and not in_place(&self.preds.v, self.single) else 0
         copied_target = wide if soft and not in_place(&self.target.v, self.single) else 0
         spread = wide if rows and self.base is not None else short_line
+        slopes = wide if self.gradient is not None else 0
         bytes = (
-            11 * line + 6 * short_line + 4 * factors * line + 3 * (copied + copied_target) + (1 + soft) * spread + 64
+            11 * line + 7 * short_line + 4 * factors * line + 3 * (copied + copied_target) + (1 + soft) * spread
+            + 4 * slopes + 64
         )
         if bytes > size:
             at = w.memory = <char*>malloc(bytes)
@@ -141,6 +144,11 @@ cdef class Blocks:
         w.targets = cut_rows(&at, copied_target)
         w.spread = <double*>cut(&at, spread)
         w.share = <double*>cut(&at, soft * spread)
+        w.others = <double*>cut(&at, short_line)
+        w.slopes = cut(&at, slopes)
+        w.shares = cut(&at, slopes)
+        w.narrowed = cut(&at, slopes)
+        w.packed = cut(&at, slopes)
         return 0
 
 

@@ -34,6 +34,7 @@ cdef void elements(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogi
         if not b.single:
             table().float32_to_float64(<const float*>x, k, w.spread)
             x = w.spread
+    w.x = x
     view_prefetch(&b.preds.v, at + k, k)
     # Each loss is the cost of one outcome: a float that holds 0s and 1s is as good as an integer.
     w.certain = b.r.smoothing == 0 and (b.hard or table().are_outcomes(w.soft, k))

@@ -8,6 +8,7 @@ from streamce.core.blocks cimport (
     BINARY, COUNTED, IS_INFINITE, MEAN, MULTICLASS, MULTILABEL, PREDS_NAN, Blocks, flag, product, work, work_from,
 )
 from streamce.core.elements cimport elements, lay_factors
+from streamce.core.gradients cimport gradients
 from streamce.core.kernels cimport NOT_FINITE, table
 from streamce.core.reading cimport check_weights, doubles_of, nulls_of, weights_of
 from streamce.core.rows cimport rows
@@ -60,6 +61,8 @@ cdef void some(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
         rows(b, w, at, k)
     else:
         elements(b, w, at, k)
+    if b.gradient is not None:
+        gradients(b, w, at, k)
 
 
 cdef void given(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:

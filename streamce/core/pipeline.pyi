@@ -36,4 +36,6 @@ class Pipeline:
         null: Any = None,
         out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
         samples: Samples | None = None,
+        gradient: Any = None,
+        mean: bool = False,
     ) -> None: ...

@@ -7,6 +7,7 @@ did.
 """
 
 cimport cython
+from libc.math cimport INFINITY, NAN
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free
 
@@ -16,6 +17,7 @@ from streamce.core.blocks cimport (
     PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM, Blocks, Samples, Vector,
     rules, work,
 )
+from streamce.core.gradients cimport add_divisors
 from streamce.core.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
 from streamce.core.ledger cimport BUCKETS, Ledger, State
 from streamce.core.losses cimport fill
@@ -25,6 +27,7 @@ from functools import partial
 
 from streamce import inputs, keys
 from streamce.core.ledger import NAMES
+from streamce.exact import quotient
 from streamce.threads import limit, run
 
 TASKS = {"binary": BINARY, "multiclass": MULTICLASS, "multilabel": MULTILABEL, "mean": MEAN}
@@ -88,11 +91,12 @@ cdef class Pipeline:
 
     def update(
         self, State state not None, preds, target, weight=None, cluster=None, null=None, out=None,
-        Samples samples=None,
+        Samples samples=None, gradient=None, bint mean=False,
     ):
         """Adds a chunk to ``state``.
 
-        Writes the losses one by one to ``out``, and the samples to ``samples``, if these are given.
+        Writes the losses one by one to ``out``, the samples to ``samples`` and the gradient of the sum of
+        the losses, or of their mean, to ``gradient``, if these are given.
         """
         cdef const uint8_t[::1] bucket = None
         if cluster is not None:
@@ -115,6 +119,8 @@ cdef class Pipeline:
             raise inputs.key_length("cluster", bucket.shape[0], chunk.samples)
         if (cluster is not None or state.buckets is not None) and chunk.losses and state.mixes(cluster is not None):
             raise inputs.other_clusters(cluster is not None)
+        if gradient is not None:
+            chunk.open_gradient(gradient, mean)
         if cluster is not None:
             chunk.add_in_parts(state, bucket)
         # A few rows of very many classes are one block, and still worth two threads.
@@ -152,6 +158,7 @@ cdef class Chunk(Blocks):
         self.p = p
         self.r = p.r
         self.bad = -1
+        self.gradient = None
         cdef str name = "losses" if p.r.task == MEAN else "preds"
         self.preds.take(preds, name)
         if not self.preds.real:
@@ -221,6 +228,7 @@ cdef class Chunk(Blocks):
         """Lets go of the caller's memory, and of what may be as large as a row."""
         self.written = None
         self.recorded = None
+        self.gradient = None
         self.p = None
         if not self.plain:
             self.class_weight = self.base = self.ones = None
@@ -274,6 +282,35 @@ cdef class Chunk(Blocks):
             self.weights.axes(-1)
             return 0
         raise inputs.weight_shape(self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else ())
+
+    cdef int open_gradient(self, gradient, bint mean) except -1:
+        """Where the gradient goes, and what it is divided by."""
+        cdef int axis = -1
+        cdef Array found = Array.__new__(Array)
+        if self.r.task == MULTICLASS or self.r.task == MULTILABEL:
+            axis = self.p.axis if self.p.axis >= 0 else self.p.axis + self.preds.ndim
+        found.take(gradient, "out")
+        if not found.real:
+            raise inputs.unsupported(inputs.array(gradient, "out")[0], "out")
+        if not same_shape(found, self.preds, -1):
+            raise inputs.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
+        found.axes(axis)
+        if self.r.task == MULTILABEL:
+            found.join_classes()
+        self.divisor = self.sum_of_weights() if mean else 1.0
+        self.gradient = found
+        return 0
+
+    cdef double sum_of_weights(self) except? -1:
+        """The exact sum of d, rounded once; NaN for 0."""
+        if self.unit and not self.r.ignores and not self.has_null:
+            return self.losses if self.losses else NAN
+        cdef Ledger total = Ledger(1)
+        for _, some, _ in self.in_parts(True):
+            total.merge_from(some, 1)
+        if total.integer("n+inf"):
+            return INFINITY
+        return quotient(total.integer("n"), 1 << 1074) if total.integer("n") else NAN
 
     cdef int factors(self) except -1:
         """What the options multiply each cost by."""
@@ -361,15 +398,7 @@ cdef class Chunk(Blocks):
 
     cdef int add_in_parts(self, State state, const uint8_t[::1] bucket) except -1:
         """Adds a longer chunk, all of it, or finds the first invalid loss and adds nothing."""
-        cdef Py_ssize_t parts = 1
-        cdef Py_ssize_t predictions = self.losses * self.preds.v.classes
-        if predictions >= 2 * WORTH_A_THREAD:
-            parts = min(limit(self.p.limit), predictions // WORTH_A_THREAD, self.samples)
-        if parts == 1:
-            results = [self.part(0, self.samples)]
-        else:
-            bounds = [self.samples * i // parts for i in range(parts + 1)]
-            results = run([partial(self.part, a, b) for a, b in zip(bounds, bounds[1:])])
+        results = self.in_parts(False)
         errors = [error for error, _, _ in results if error is not None]
         if errors:
             self.bad, self.status = min(errors)
@@ -386,8 +415,22 @@ cdef class Chunk(Blocks):
             add_to_buckets(self.recorded, bucket, buckets)
         return state.add(total, cells, buckets, 1)
 
-    def part(self, Py_ssize_t start, Py_ssize_t stop):
-        """Samples start ... stop - 1: (index and status of an invalid loss or None, total, cells)."""
+    cdef list in_parts(self, bint weights_only):
+        """The results of all parts, by several threads if it is worth that."""
+        cdef Py_ssize_t parts = 1
+        cdef Py_ssize_t predictions = self.losses * self.preds.v.classes
+        if predictions >= 2 * WORTH_A_THREAD:
+            parts = min(limit(self.p.limit), predictions // WORTH_A_THREAD, self.samples)
+        if parts == 1:
+            return [self.part(weights_only, 0, self.samples)]
+        bounds = [self.samples * i // parts for i in range(parts + 1)]
+        return run([partial(self.part, weights_only, a, b) for a, b in zip(bounds, bounds[1:])])
+
+    def part(self, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
+        """Samples start ... stop - 1: (index and status of an invalid loss or None, total, cells).
+
+        With ``weights_only`` the sum of n is that of d: predictions are not read, and nothing is reported.
+        """
         cdef Ledger total = Ledger(1)
         cdef Ledger cells = Ledger(self.cells()) if self.p.per_cell else None
         cdef work w
@@ -405,11 +448,14 @@ cdef class Chunk(Blocks):
                 try:
                     while at < end:
                         some = min(most, end - at)
-                        fill(self, &w, at, some)
-                        bad = self.offending(&w, some)
-                        if bad >= 0:
-                            break
-                        collect(self, &w, at, some, total, cells)
+                        if weights_only:
+                            add_divisors(self, &w, at, some, total)
+                        else:
+                            fill(self, &w, at, some)
+                            bad = self.offending(&w, some)
+                            if bad >= 0:
+                                break
+                            collect(self, &w, at, some, total, cells)
                         at += some
                 finally:
                     fp_leave(saved)

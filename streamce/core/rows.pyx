@@ -3,6 +3,7 @@
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
 from streamce.core.arrays cimport I64, integers_to_labels
 from streamce.core.blocks cimport (
@@ -23,8 +24,11 @@ cdef void rows(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     cdef const void* x = rows_of(b, w, &b.preds.v, at, k, &w.preds, &stride)
     if not b.hard:
         w.q = rows_of(b, w, &b.target.v, at, k, &w.targets, &w.q_stride)
+    w.x, w.x_stride = x, stride
     if b.r.kind != PROBS:
         softmax(b, w, x, stride, k)
+        if b.gradient is not None:
+            memcpy(w.others, w.u, k * sizeof(double))
     elif b.single:
         K.sum_rows_f32(<const float*>x, stride, k, classes, w.u)
     else:
@@ -259,15 +263,9 @@ cdef void softened(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize
     cdef const kernel_table* K = table()
     cdef const double* weight = b.class_weight.at
     cdef double* share
-    cdef double y
-    for i in range(k):
-        share = w.share + i * classes
-        for c in range(classes):
-            y = at_row(w.q, b.single, w.q_stride, i, c)
-            share[c] = y if 0 <= y <= 1 else 0.0
+    own_shares(b, w, k)
     spread_costs(b, w, x, stride, k)
     flag_floored(b, w, x, stride, k)
-    K.dot_rows(w.share, classes, weight, 0, k, classes, w.d)
     for i in range(k):
         share = w.share + i * classes
         for c in range(classes):
@@ -277,6 +275,20 @@ cdef void softened(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize
         K.dot_rows(w.share, classes, b.ones.at, 0, k, classes, w.soft)
         for i in range(k):
             w.n[i] += w.soft[i] * w.u[i]
+
+
+cdef void own_shares(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+    """Soft targets as doubles, and d."""
+    cdef Py_ssize_t i, c
+    cdef Py_ssize_t classes = b.target.v.classes
+    cdef double* share
+    cdef double y
+    for i in range(k):
+        share = w.share + i * classes
+        for c in range(classes):
+            y = at_row(w.q, b.single, w.q_stride, i, c)
+            share[c] = y if 0 <= y <= 1 else 0.0
+    table().dot_rows(w.share, classes, b.class_weight.at, 0, k, classes, w.d)
 
 
 cdef void spread_costs(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
@@ -313,12 +325,6 @@ cdef void flag_floored(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_s
             ):
                 flag(w, i, IS_FLOORED)
                 break
-
-
-cdef inline double at_row(const void* x, bint single, Py_ssize_t stride, Py_ssize_t i, Py_ssize_t c) noexcept nogil:
-    if single:
-        return (<const float*>x)[i * stride + c]
-    return (<const double*>x)[i * stride + c]
 
 
 cdef inline double off_by(double sum) noexcept nogil:

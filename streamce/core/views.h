@@ -103,6 +103,18 @@ static inline void view_offsets(const view *v, ptrdiff_t start, ptrdiff_t count,
         }                                                                                                 \
     } while (0)
 
+/* Turns the bytes of each of a block's elements round. */
+static inline void view_swap(const view *v, ptrdiff_t count, void *elements)
+{
+    unsigned char *byte = elements;
+    for (ptrdiff_t i = 0; i < count * v->classes; i++, byte += v->itemsize)
+        for (int k = 0; k < v->itemsize / 2; k++) {
+            unsigned char b = byte[k];
+            byte[k] = byte[v->itemsize - 1 - k];
+            byte[v->itemsize - 1 - k] = b;
+        }
+}
+
 /* Copies a block next to each other, in this machine's byte order. */
 static inline void view_gather(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *offset, void *out)
 {
@@ -113,14 +125,34 @@ static inline void view_gather(const view *v, ptrdiff_t start, ptrdiff_t count, 
     case 4: GATHER(uint32_t); break;
     default: GATHER(uint64_t); break;
     }
-    if (v->swapped) {
-        unsigned char *byte = out;
-        for (ptrdiff_t i = 0; i < count * v->classes; i++, byte += v->itemsize)
-            for (int k = 0; k < v->itemsize / 2; k++) {
-                unsigned char b = byte[k];
-                byte[k] = byte[v->itemsize - 1 - k];
-                byte[v->itemsize - 1 - k] = b;
-            }
+    if (v->swapped)
+        view_swap(v, count, out);
+}
+
+#define SCATTER(TYPE)                                                                                     \
+    do {                                                                                                  \
+        const TYPE *from = in;                                                                            \
+        if (v->class_stride == v->itemsize) {                                                             \
+            for (ptrdiff_t i = 0; i < count; i++)                                                         \
+                memcpy(to + offset[i], from + i * v->classes, (size_t)v->classes * sizeof(TYPE));         \
+        } else {                                                                                          \
+            for (ptrdiff_t c = 0; c < v->classes; c++)                                                    \
+                for (ptrdiff_t i = 0; i < count; i++)                                                     \
+                    memcpy(to + offset[i] + c * v->class_stride, from + i * v->classes + c, sizeof(TYPE)); \
+        }                                                                                                 \
+    } while (0)
+
+/* The other way: from next to each other, which the bytes of a view in the other order are turned in. */
+static inline void view_scatter(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *offset, void *in)
+{
+    char *to = (char *)(uintptr_t)v->data;
+    view_offsets(v, start, count, offset);
+    if (v->swapped)
+        view_swap(v, count, in);
+    switch (v->itemsize) {
+    case 2: SCATTER(uint16_t); break;
+    case 4: SCATTER(uint32_t); break;
+    default: SCATTER(uint64_t); break;
     }
 }
 

@@ -313,3 +313,174 @@ def test_flushing_subnormals_to_zero_changes_no_bit(kind, dtype, request):
 def test_the_setting_of_the_caller_is_kept(flushing):
     ce.binary_cross_entropy([0.5], [1])
     assert torch.tensor(1e-310, dtype=torch.float64) * 1 == 0
+
+
+# ---- gradients ----
+
+
+def same_gradient(ours, theirs, x, **options):
+    """The gradient is autograd's, and the loss the one without; for every reduction."""
+    for reduction in ("mean", "sum", "none"):
+        x.grad = None
+        loss = theirs(reduction)
+        loss.sum().backward()
+        found, grad = ours(x, reduction=reduction, grad=True, **options)
+        assert np.array_equal(found, ours(x, reduction=reduction, **options))
+        assert isinstance(grad, torch.Tensor)
+        assert grad.dtype == x.dtype
+        np.testing.assert_allclose(grad.numpy(), x.grad.numpy(), rtol=1e-12, atol=1e-12 * x.grad.abs().max().item())
+
+
+@pytest.mark.parametrize("class_weight", [None, CLASS_WEIGHT], ids=["", "class weights"])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("target", [LABELS, IGNORED, SOFT], ids=["all", "ignoring", "soft"])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_gradients_of_cross_entropy(target, label_smoothing, class_weight, scale):
+    x = torch.tensor(LOGITS * scale, requires_grad=True)
+    options = {"label_smoothing": label_smoothing, **({} if target is SOFT else {"ignore_index": -100})}
+    w = None if class_weight is None else torch.tensor(class_weight)
+
+    def ours(x, **more):
+        return ce.cross_entropy(x, target, kind="logits", class_weight=class_weight, **more)
+
+    def theirs(reduction):
+        loss = functional.cross_entropy(x, torch.tensor(target), weight=w, reduction=reduction, **options)
+        if target is not SOFT or reduction != "mean":
+            return loss
+        return loss * ROWS / (SOFT * (1 if class_weight is None else class_weight)).sum()  # theirs is divided by N
+
+    same_gradient(ours, theirs, x, **options)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 4)])
+def test_gradients_with_the_class_axis_in_the_middle(shape):
+    x = torch.tensor(rng.normal(size=(6, 4, *shape)), requires_grad=True)
+    y = torch.tensor(rng.integers(0, 4, (6, *shape)))
+    same_gradient(
+        lambda x, **more: ce.cross_entropy(x, y, kind="logits", axis=1, **more),
+        lambda reduction: functional.cross_entropy(x, y, reduction=reduction),
+        x,
+    )
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_gradients_with_weights(each):
+    weight = torch.tensor(rng.random((ROWS, CLASSES) if each else (ROWS, 1)))
+    x, y = torch.tensor(MARGINS, requires_grad=True), torch.tensor(SHARES)
+
+    def theirs(reduction):
+        loss = weight * functional.binary_cross_entropy_with_logits(x, y, reduction="none")
+        total = weight.expand(ROWS, CLASSES).sum()
+        return {"none": loss, "sum": loss.sum(), "mean": loss.sum() / total}[reduction]
+
+    same_gradient(
+        lambda x, **more: ce.binary_cross_entropy(x, y, kind="logits", weight=weight if each else weight[:, 0], **more),
+        theirs,
+        x,
+    )
+
+
+@pytest.mark.parametrize("kind", ["probs", "log_probs"])
+@pytest.mark.parametrize("target", [LABELS, SOFT], ids=["labels", "soft"])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_gradients_of_probabilities_of_classes(kind, target, label_smoothing):
+    given = torch.log_softmax(torch.tensor(LOGITS), 1)
+    x = (given.exp() if kind == "probs" else given).clone().requires_grad_()
+    y = torch.tensor(np.eye(CLASSES)[target] if target is LABELS else target)
+    y = y * (1 - label_smoothing) + label_smoothing / CLASSES
+    w = torch.tensor(CLASS_WEIGHT)
+
+    def theirs(reduction):
+        p = x.log() if kind == "probs" else x
+        loss = -(w * y * p.clamp(min=math.log(1e-3))).sum(1)
+        divisor = CLASS_WEIGHT[target].sum() if target is LABELS else (SOFT * CLASS_WEIGHT).sum()
+        return {"none": loss, "sum": loss.sum(), "mean": loss.sum() / divisor}[reduction]
+
+    def ours(x, **more):
+        options = {"class_weight": CLASS_WEIGHT, "label_smoothing": label_smoothing, "eps": 1e-3}
+        return ce.cross_entropy(x, target, kind=kind, **options, **more)
+
+    same_gradient(ours, theirs, x)
+
+
+@pytest.mark.parametrize("kind", ["probs", "log_probs", "logits"])
+@pytest.mark.parametrize("target", [OUTCOMES, SHARES], ids=["outcomes", "soft"])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_gradients_of_labels_with_every_weight(kind, target, label_smoothing):
+    p = torch.sigmoid(torch.tensor(MARGINS))
+    x = {"probs": p, "log_probs": p.log(), "logits": torch.tensor(MARGINS)}[kind].clone().requires_grad_()
+    y = torch.tensor(target).double() * (1 - label_smoothing) + label_smoothing / 2
+    w, positive = torch.tensor(CLASS_WEIGHT), torch.tensor(POS_WEIGHT)
+
+    def theirs(reduction):
+        one, zero = {
+            "probs": lambda: (x.log(), (1 - x).log()),
+            "log_probs": lambda: (x, torch.log(-torch.expm1(x))),
+            "logits": lambda: (functional.logsigmoid(x), functional.logsigmoid(-x)),
+        }[kind]()
+        loss = -w * (positive * y * one + (1 - y) * zero)
+        return {"none": loss, "sum": loss.sum(), "mean": loss.sum() / (ROWS * w.sum())}[reduction]
+
+    options = {"class_weight": CLASS_WEIGHT, "pos_weight": POS_WEIGHT, "label_smoothing": label_smoothing, "eps": 0}
+    same_gradient(lambda x, **more: ce.multilabel_cross_entropy(x, target, kind=kind, **options, **more), theirs, x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_the_gradient_of_a_tensor_is_a_tensor_that_backward_takes(dtype):
+    inputs = torch.tensor(rng.normal(size=(ROWS, 3)), dtype=dtype)
+    layer = torch.nn.Linear(3, CLASSES).to(dtype)
+    y = torch.tensor(LABELS)
+    functional.cross_entropy(layer(inputs), y).backward()
+    expected = layer.weight.grad.clone()
+    layer.zero_grad()
+    logits = layer(inputs)
+    _, grad = ce.cross_entropy(logits, y, kind="logits", grad=True)
+    assert (grad.dtype, grad.shape, grad.requires_grad) == (dtype, logits.shape, False)
+    logits.backward(grad)
+    torch.testing.assert_close(
+        layer.weight.grad, expected, rtol=8 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_out_may_be_a_tensor(dtype):
+    x = torch.tensor(LOGITS).to(dtype)
+    _, expected = ce.cross_entropy(x, LABELS, kind="logits", grad=True)
+    out = torch.zeros(CLASSES, ROWS, dtype=dtype).T
+    assert ce.cross_entropy(x, LABELS, kind="logits", grad=True, out=out)[1] is out
+    assert torch.equal(out, expected)
+    ce.cross_entropy(x, LABELS, kind="logits", grad=True, out=x)
+    assert torch.equal(x, expected)
+    wide = np.zeros(LOGITS.shape)
+    ce.cross_entropy(out, LABELS, kind="logits", grad=True, out=wide)
+    assert wide.any()
+
+
+def test_an_out_that_is_no_plain_tensor_is_explained():
+    x = torch.tensor(LOGITS)
+    for out, words in (
+        (torch.zeros(LOGITS.shape, device="meta"), "a strided tensor on meta"),
+        (torch._neg_view(torch.zeros(LOGITS.shape)), "is a view of negated numbers"),
+        (torch.zeros(1, CLASSES).expand(ROWS, -1), "is one number in several places"),
+        (torch.zeros(LOGITS.shape, dtype=torch.int64), "has dtype int64"),
+    ):
+        with pytest.raises(ce.InputError, match=words) as error:
+            ce.cross_entropy(x, LABELS, kind="logits", grad=True, out=out)
+        assert error.value.argument == "out"
+
+
+def test_difference_nothing_counted_has_a_gradient_of_0_also_where_weights_are_0():
+    x = torch.tensor(LOGITS, requires_grad=True)
+    loss, grad = ce.cross_entropy(x, LABELS, kind="logits", weight=np.zeros(ROWS), grad=True)
+    assert math.isnan(loss)
+    assert (grad == 0).all()
+    functional.cross_entropy(x, torch.tensor(LABELS), weight=torch.zeros(CLASSES).double()).backward()
+    assert x.grad.isnan().all()
+
+
+def test_gradients_of_masked_classes():
+    logits = torch.tensor([[0.0, -np.inf, 1.0]], dtype=torch.float64)
+    for label in (0, 1):
+        x = logits.clone().requires_grad_()
+        functional.cross_entropy(x, torch.tensor([label])).backward()
+        close(ce.cross_entropy(x, [label], kind="logits", grad=True)[1], x.grad)

@@ -53,10 +53,14 @@
 const kernel_table PASTE(kernels, ISA) = {
     STRING(ISA),
     softmax_rows_f32, softmax_rows_f64, softmax_soft_f32, softmax_soft_f64,
-    pick_f32, pick_f64, sum_rows_f32, sum_rows_f64, dot_rows, sum_in_order,
+    pick_f32, pick_f64, sum_rows_f32, sum_rows_f64, soft_totals_f32, soft_totals_f64, dot_rows, sum_in_order,
     neg_log_f32, neg_log_f64, softmax_costs_f32, softmax_costs_f64, exp_elements,
     binary_probs_f32, binary_probs_f64, binary_log_probs, binary_logits_f32, binary_logits_f64,
     mix_outcomes, all_within,
+    softmax_gradient_f32, softmax_gradient_f64, label_gradient_f32, label_gradient_f64,
+    share_gradient_f32, share_gradient_f64, outcome_shares, binary_logits_gradient_f32, binary_logits_gradient_f64,
+    binary_probs_gradient_f32, binary_probs_gradient_f64, binary_log_probs_gradient,
     largest_exponent, exact_sum, exact_squares,
-    float16_to_float32, bfloat16_to_float32, float32_to_float64, labels_i64, outcomes_i64, outcomes_u8, are_outcomes,
+    float16_to_float32, bfloat16_to_float32, float32_to_float64, float64_to_float32, float32_to_float16,
+    float32_to_bfloat16, labels_i64, outcomes_i64, outcomes_u8, are_outcomes,
 };

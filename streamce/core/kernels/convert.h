@@ -1,4 +1,5 @@
-/* Exact conversions, by shifts of the bits where the hardware has no instruction. */
+/* Conversions, by shifts of the bits where the hardware has no instruction: wider ones are exact, narrower
+   ones round to nearest, ties to even. */
 
 KERNEL void float16_to_float32(const uint16_t *RESTRICT h, ptrdiff_t n, float *RESTRICT out)
 {
@@ -22,6 +23,35 @@ KERNEL void float32_to_float64(const float *RESTRICT x, ptrdiff_t n, double *RES
 {
     for (ptrdiff_t i = 0; i < n; i++)
         out[i] = (double)x[i];
+}
+
+KERNEL void float64_to_float32(const double *RESTRICT x, ptrdiff_t n, float *RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        out[i] = (float)x[i];
+}
+
+KERNEL void float32_to_float16(const float *RESTRICT x, ptrdiff_t n, uint16_t *RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint32_t b = bits_f32(x[i]), size = b & 0x7fffffffu;
+        /* Subnormals: an addition to 0.5 leaves as many bits as they have, and rounds. */
+        const uint32_t small = bits_f32(real_f32(size) + 0.5f) - 0x3f000000u;
+        /* The rest: what is cut off rounds the last bit that stays; a carry may make it infinite. */
+        const uint32_t normal = (size - 0x38000000u + 0x0fffu + (size >> 13 & 1u)) >> 13;
+        const uint32_t large = size > 0x7f800000u ? 0x7e00u : 0x7c00u;
+        const uint32_t finite = size < 0x38800000u ? small : normal;
+        out[i] = (uint16_t)((b >> 16 & 0x8000u) | (size >= 0x47800000u ? large : finite));
+    }
+}
+
+KERNEL void float32_to_bfloat16(const float *RESTRICT x, ptrdiff_t n, uint16_t *RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint32_t b = bits_f32(x[i]);
+        const uint32_t rounded = (b + 0x7fffu + (b >> 16 & 1u)) >> 16;
+        out[i] = (uint16_t)((b & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
+    }
 }
 
 KERNEL int labels_i64(const int64_t *RESTRICT t, ptrdiff_t n, ptrdiff_t classes, int64_t *RESTRICT label)

@@ -82,6 +82,9 @@ typedef struct {
     /* Rows: the sum of probabilities. */
     void (*sum_rows_f32)(const float *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum);
     void (*sum_rows_f64)(const double *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum);
+    /* The same, added up as softmax_soft does: its total, to the bit. */
+    void (*soft_totals_f32)(const float *q, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *total);
+    void (*soft_totals_f64)(const double *q, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *total);
     /* Rows: sum of a * b; 0 * inf is 0. b_stride 0 uses one b for all rows. */
     void (*dot_rows)(const double *a, ptrdiff_t stride, const double *b, ptrdiff_t b_stride,
                      ptrdiff_t rows, ptrdiff_t classes, double *dot);
@@ -98,7 +101,8 @@ typedef struct {
     void (*softmax_costs_f64)(const double *m, double *u, const double *x, ptrdiff_t n, double *out);
     void (*exp)(const double *x, ptrdiff_t n, double *out);
 
-    /* Elements: the cost of outcome y (0 or 1) under a binary prediction; u is scratch memory. */
+    /* Elements: the cost of outcome y (0 or 1) under a binary prediction; u is scratch memory, in which
+       binary_logits leaves e^-|x| (as floats, those of f32) for its gradient. */
     void (*binary_probs_f32)(const float *p, const double *y, ptrdiff_t n, double floor, double ceiling,
                              double *u, double *out);
     void (*binary_probs_f64)(const double *p, const double *y, ptrdiff_t n, double floor, double ceiling,
@@ -115,6 +119,46 @@ typedef struct {
     /* Whether every v is in [low, high]; NaN is not. */
     int (*all_within)(const double *v, ptrdiff_t n, double low, double high);
 
+    /* Gradients: see gradients.h. Rows of logits, from their m and u, less share * q + base if `mixed` or
+       with q; q_stride 0 uses one q for all rows. Where q is NULL, and not mixed, share and base are not
+       looked at. */
+    void (*softmax_gradient_f32)(const float *x, ptrdiff_t stride, const float *q, ptrdiff_t q_stride,
+                                 ptrdiff_t rows, ptrdiff_t classes, const double *m, const double *u,
+                                 const double *whole, const double *share, const double *base, int mixed,
+                                 float *out, ptrdiff_t out_stride);
+    void (*softmax_gradient_f64)(const double *x, ptrdiff_t stride, const double *q, ptrdiff_t q_stride,
+                                 ptrdiff_t rows, ptrdiff_t classes, const double *m, const double *u,
+                                 const double *whole, const double *share, const double *base, int mixed,
+                                 double *out, ptrdiff_t out_stride);
+    /* Then the true classes of rows with labels, whose logits are x: less what they count (own). */
+    void (*label_gradient_f32)(const int64_t *label, ptrdiff_t rows, const double *x, const double *m,
+                               const double *u, const double *whole, const double *own, const double *left,
+                               float *out, ptrdiff_t out_stride);
+    void (*label_gradient_f64)(const int64_t *label, ptrdiff_t rows, const double *x, const double *m,
+                               const double *u, const double *whole, const double *own, const double *left,
+                               double *out, ptrdiff_t out_stride);
+    /* Rows of probabilities (bound: their floor), or of logarithms (bound: the floor's cost). */
+    void (*share_gradient_f32)(const float *x, ptrdiff_t stride, const double *v, ptrdiff_t v_stride,
+                               const double *weight, ptrdiff_t rows, ptrdiff_t classes, double bound, int logs,
+                               float *out, ptrdiff_t out_stride);
+    void (*share_gradient_f64)(const double *x, ptrdiff_t stride, const double *v, ptrdiff_t v_stride,
+                               const double *weight, ptrdiff_t rows, ptrdiff_t classes, double bound, int logs,
+                               double *out, ptrdiff_t out_stride);
+    /* Elements: what the outcomes 1 and 0 count, a and b, and the gradients from these. Those of logits want
+       the scratch memory of their costs as it was left. */
+    void (*outcome_shares)(const double *y, ptrdiff_t n, double smoothing, const double *positive,
+                           const double *negative, const double *weight, double divisor, double *a, double *b);
+    void (*binary_logits_gradient_f32)(const float *x, const double *scratch, const double *a, const double *b,
+                                       ptrdiff_t n, float *out);
+    void (*binary_logits_gradient_f64)(const double *x, const double *scratch, const double *a, const double *b,
+                                       ptrdiff_t n, double *out);
+    void (*binary_probs_gradient_f32)(const float *p, const double *a, const double *b, ptrdiff_t n, double floor,
+                                      float *out);
+    void (*binary_probs_gradient_f64)(const double *p, const double *a, const double *b, ptrdiff_t n, double floor,
+                                      double *out);
+    void (*binary_log_probs_gradient)(const double *x, const double *a, const double *b, ptrdiff_t n,
+                                      double floor, double cap, double *scratch, double *out);
+
     /* The largest exponent, as its bits; NOT_FINITE if a value is infinite or NaN. */
     int (*largest_exponent)(const double *v, ptrdiff_t n);
     /* The exact sum of n <= BLOCK doubles or of their squares (each rounded once), as the sum of
@@ -123,10 +167,13 @@ typedef struct {
     int (*exact_sum)(const double *v, ptrdiff_t n, int exponent, int64_t *part, int *bit);
     int (*exact_squares)(const double *v, ptrdiff_t n, int exponent, int64_t *part, int *bit);
 
-    /* Conversions, all exact. */
+    /* Conversions: exact, or rounded to nearest. */
     void (*float16_to_float32)(const uint16_t *h, ptrdiff_t n, float *out);
     void (*bfloat16_to_float32)(const uint16_t *h, ptrdiff_t n, float *out);
     void (*float32_to_float64)(const float *x, ptrdiff_t n, double *out);
+    void (*float64_to_float32)(const double *x, ptrdiff_t n, float *out);
+    void (*float32_to_float16)(const float *x, ptrdiff_t n, uint16_t *out);
+    void (*float32_to_bfloat16)(const float *x, ptrdiff_t n, uint16_t *out);
     /* Labels of rows as they are; returns 0 unless one is not in [0, classes). */
     int (*labels_i64)(const int64_t *t, ptrdiff_t n, ptrdiff_t classes, int64_t *label);
     /* Outcomes of binary targets: y = 1, 0; returns 0 unless each value is 0 or 1. */

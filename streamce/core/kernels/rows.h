@@ -105,25 +105,27 @@ INLINE void T(cover)(T(range) *r, int j, REAL x)
     r->most[j] = x > r->most[j] ? x : r->most[j];
 }
 
-/* Four classes of four rows: from a row each to a line of the tile each. */
+/* Four classes of four rows: from a row each to a line each, `step` apart. */
 #if SHUFFLES
 typedef REAL T(four) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
-INLINE void T(transpose)(const REAL *a, const REAL *b, const REAL *c, const REAL *d, REAL *to)
+INLINE void T(transpose)(const REAL *a, const REAL *b, const REAL *c, const REAL *d, REAL *to,
+                         const ptrdiff_t step)
 {
     const T(four) x = *(const T(four) *)a, y = *(const T(four) *)b;
     const T(four) z = *(const T(four) *)c, w = *(const T(four) *)d;
     const T(four) xy = __builtin_shufflevector(x, y, 0, 4, 1, 5), zw = __builtin_shufflevector(z, w, 0, 4, 1, 5);
     const T(four) xy2 = __builtin_shufflevector(x, y, 2, 6, 3, 7), zw2 = __builtin_shufflevector(z, w, 2, 6, 3, 7);
     *(T(four) *)to = __builtin_shufflevector(xy, zw, 0, 1, 4, 5);
-    *(T(four) *)(to + TILE) = __builtin_shufflevector(xy, zw, 2, 3, 6, 7);
-    *(T(four) *)(to + 2 * TILE) = __builtin_shufflevector(xy2, zw2, 0, 1, 4, 5);
-    *(T(four) *)(to + 3 * TILE) = __builtin_shufflevector(xy2, zw2, 2, 3, 6, 7);
+    *(T(four) *)(to + step) = __builtin_shufflevector(xy, zw, 2, 3, 6, 7);
+    *(T(four) *)(to + 2 * step) = __builtin_shufflevector(xy2, zw2, 0, 1, 4, 5);
+    *(T(four) *)(to + 3 * step) = __builtin_shufflevector(xy2, zw2, 2, 3, 6, 7);
 }
 #else
-INLINE void T(transpose)(const REAL *a, const REAL *b, const REAL *c, const REAL *d, REAL *to)
+INLINE void T(transpose)(const REAL *a, const REAL *b, const REAL *c, const REAL *d, REAL *to,
+                         const ptrdiff_t step)
 {
-    for (int i = 0; i < 4; i++, to += TILE) {
+    for (int i = 0; i < 4; i++, to += step) {
         to[0] = a[i];
         to[1] = b[i];
         to[2] = c[i];
@@ -150,14 +152,14 @@ INLINE void T(load_tile)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdif
         const REAL *d = x + (j + 3 < rows ? j + 3 : rows - 1) * stride;
         ptrdiff_t k = 0;
         if (classes == 3 && stride == 3 && j + 4 < rows) { /* the next row is there to be read as well */
-            T(transpose)(a, b, c, d, tile + j);
+            T(transpose)(a, b, c, d, tile + j, TILE);
             continue;
         }
         for (; k + 4 <= classes; k += 4)
-            T(transpose)(a + k, b + k, c + k, d + k, tile + k * TILE + j);
+            T(transpose)(a + k, b + k, c + k, d + k, tile + k * TILE + j, TILE);
         if (k < classes && classes >= 4) { /* once more what is left and some before it */
             k = classes - 4;
-            T(transpose)(a + k, b + k, c + k, d + k, tile + k * TILE + j);
+            T(transpose)(a + k, b + k, c + k, d + k, tile + k * TILE + j, TILE);
             continue;
         }
         for (; k < classes; k++) {
@@ -423,7 +425,7 @@ KERNEL void T(pick)(const REAL *x, ptrdiff_t stride, const int64_t *label, ptrdi
 
 /* ---- sums of probabilities: NaN where one of them is outside [0, 1] ---- */
 
-INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RESTRICT out)
+INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RESTRICT out, const int chain)
 {
     T(sums) sum;
     T(range) range;
@@ -431,7 +433,7 @@ INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RE
     for (int j = 0; j < TILE; j++)
         range.least[j] = range.most[j] = 0;
     for (ptrdiff_t c = 0; c < classes;) {
-        const ptrdiff_t end = c + CHAIN < classes ? c + CHAIN : classes;
+        const ptrdiff_t end = c + chain < classes ? c + chain : classes;
         for (; c < end; c++)
             for (int j = 0; j < TILE; j++) {
                 sum.chain[j] += tile[c * TILE + j];
@@ -451,7 +453,7 @@ INLINE void T(add_probs)(const REAL *at, const int skip, T(sums) *sum, T(range) 
     }
 }
 
-INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes)
+INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes, const int chain)
 {
     T(sums) sum;
     T(range) range;
@@ -460,7 +462,7 @@ INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes)
     for (int j = 0; j < LANES; j++)
         range.least[j] = range.most[j] = 0;
     for (ptrdiff_t c = 0; c < classes;) {
-        for (int k = 0; k < CHAIN && c < classes; k++, c += LANES) {
+        for (int k = 0; k < chain && c < classes; k++, c += LANES) {
             if (c < tail)
                 T(add_probs)(p + c, 0, &sum, &range);
             else
@@ -474,11 +476,12 @@ INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes)
     return outside ? NOT_A_NUMBER : T(across)(&sum);
 }
 
-KERNEL void T(sum_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum)
+INLINE void T(sums_of_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum,
+                            const int chain)
 {
     if (classes > SMALL) {
         for (ptrdiff_t i = 0; i < rows; i++)
-            sum[i] = T(sum_row)(p + i * stride, classes);
+            sum[i] = T(sum_row)(p + i * stride, classes, chain);
         return;
     }
     REAL tile[SMALL * TILE];
@@ -488,9 +491,20 @@ KERNEL void T(sum_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff
         T(load_tile)(p + i * stride, stride, some, classes, tile);
         if (stride == classes)
             PREFETCH(p + (i + TILE) * stride, TILE * classes);
-        T(sum_tile)(tile, classes, tile_sum);
+        T(sum_tile)(tile, classes, tile_sum, chain);
         memcpy(sum + i, tile_sum, (size_t)some * sizeof(double));
     }
+}
+
+KERNEL void T(sum_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum)
+{
+    T(sums_of_rows)(p, stride, rows, classes, sum, CHAIN);
+}
+
+/* The total of softmax_soft, to the same bits. */
+KERNEL void T(soft_totals)(const REAL *q, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *total)
+{
+    T(sums_of_rows)(q, stride, rows, classes, total, SOFT_CHAIN);
 }
 
 #if WIDE
@@ -564,6 +578,8 @@ KERNEL void dot_rows(const double *a, ptrdiff_t stride, const double *b, ptrdiff
         dot[i] = dot_row(a + i * stride, b + i * b_stride, classes);
 }
 #endif
+
+#include "gradients.h"
 
 #undef T
 #undef LANES
