@@ -319,7 +319,7 @@ WRONG = {
     "a record cut short in its words": body(MEAN, (b"total", ledger(1, (0, TWO[:-1])))),
     "a record cut short before its words": body(MEAN, (b"total", ledger(1, (0, TWO[:5])))),
     "words that are not there": body(MEAN, (b"total", ledger(1, (0, u(4, 1) + b"\0\xff")))),
-    "a bit beyond the columns": total((27, 0, [1])),
+    "a bit beyond the columns": total((28, 0, [1])),
     "a bit far beyond the columns": total(("count", 0, [2]), bits=1 << 31),
     "a bit without a column": total(("count", 0, [2]), bits=1 << 20),
     "no words": total(("n", 0, [])),
@@ -362,7 +362,7 @@ RIGHT = {
     "the lowest sum": total(("n", 254, [-(2**62)])),
     "the smallest sum": total(("n", 0, [1])),
     "the last of many cells": cells(2**24, (2**24 - 1, TWO)),
-    "every column": total(*((bit, 0, [bit + 1]) for bit in range(27))),
+    "every column": total(*((bit, 0, [bit + 1]) for bit in range(28))),
     "buckets": body(MEAN, (b"buckets", ledger(256, (0, TWO), (255, TWO))), TOTAL),
 }
 
