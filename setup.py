@@ -13,12 +13,13 @@ CORE = "streamce/core"
 # Each imports from those before it.
 MODULES = (
     "kernels", "ledger", "arrays", "blocks", "reading", "elements", "rows", "losses", "samples", "groups", "pipeline",
+    "ctc",
 )  # fmt: skip
 KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "avx512", "neon", "generic")]
 # Those that Cython does not see: it adds what a module or what it cimports names.
 HEADERS = [
     f"{CORE}/kernels/{name}.h"
-    for name in ("kernels", "control", "body", "scalar", "rows", "elements", "exact", "convert", "polynomials")
+    for name in ("kernels", "control", "body", "scalar", "rows", "elements", "ctc", "exact", "convert", "polynomials")
 ]
 
 setup(

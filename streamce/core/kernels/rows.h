@@ -421,9 +421,28 @@ KERNEL void T(pick)(const REAL *x, ptrdiff_t stride, const int64_t *label, ptrdi
         out[i] = (double)x[i * stride + label[i]];
 }
 
-/* ---- sums of probabilities: NaN where one of them is outside [0, 1] ---- */
+/* n classes of each row. */
+KERNEL void T(gather)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, const int64_t *RESTRICT label, ptrdiff_t n,
+                      double *RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < rows; i++, x += stride, out += n)
+        for (ptrdiff_t j = 0; j < n; j++)
+            out[j] = (double)x[label[j]];
+}
 
-INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RESTRICT out)
+/* ---- sums of probabilities, or (logs) of those whose logarithms are given: NaN where one is outside [0, 1] ---- */
+
+INLINE REAL T(share)(REAL x, const int logs)
+{
+    return logs ? T(scaled_exp)(x, T(least)(0), T(start)(0)) : x;
+}
+
+INLINE int T(beyond)(const T(range) *r, int j, const int logs)
+{
+    return logs ? r->most[j] > 0 : (r->least[j] < 0) | (r->most[j] > 1);
+}
+
+INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RESTRICT out, const int logs)
 {
     T(sums) sum;
     T(range) range;
@@ -434,24 +453,25 @@ INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RE
         const ptrdiff_t end = c + CHAIN < classes ? c + CHAIN : classes;
         for (; c < end; c++)
             for (int j = 0; j < TILE; j++) {
-                sum.chain[j] += tile[c * TILE + j];
+                sum.chain[j] += T(share)(tile[c * TILE + j], logs);
                 T(cover)(&range, j, tile[c * TILE + j]);
             }
         T(widen)(&sum, TILE);
     }
     for (int j = 0; j < TILE; j++)
-        out[j] = (range.least[j] < 0) | (range.most[j] > 1) ? NOT_A_NUMBER : T(total)(&sum, j);
+        out[j] = T(beyond)(&range, j, logs) ? NOT_A_NUMBER : T(total)(&sum, j);
 }
 
-INLINE void T(add_probs)(const REAL *at, const int skip, T(sums) *sum, T(range) *range)
+INLINE void T(add_probs)(const REAL *at, const int skip, T(sums) *sum, T(range) *range, const int logs)
 {
     for (int j = 0; j < LANES; j++) {
-        sum->chain[j] += j < skip ? 0 : at[j];
+        REAL p = T(share)(at[j], logs);
+        sum->chain[j] += j < skip ? 0 : p;
         T(cover)(range, j, at[j]);
     }
 }
 
-INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes)
+INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes, const int logs)
 {
     T(sums) sum;
     T(range) range;
@@ -462,23 +482,23 @@ INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes)
     for (ptrdiff_t c = 0; c < classes;) {
         for (int k = 0; k < CHAIN && c < classes; k++, c += LANES) {
             if (c < tail)
-                T(add_probs)(p + c, 0, &sum, &range);
+                T(add_probs)(p + c, 0, &sum, &range, logs);
             else
-                T(add_probs)(p + tail, (int)(c - tail), &sum, &range);
+                T(add_probs)(p + tail, (int)(c - tail), &sum, &range, logs);
         }
         T(widen)(&sum, LANES);
     }
     int outside = 0;
     for (int j = 0; j < LANES; j++)
-        outside |= (range.least[j] < 0) | (range.most[j] > 1);
+        outside |= T(beyond)(&range, j, logs);
     return outside ? NOT_A_NUMBER : T(across)(&sum);
 }
 
-KERNEL void T(sum_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum)
+INLINE void T(sum_all)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum, const int logs)
 {
     if (classes > SMALL) {
         for (ptrdiff_t i = 0; i < rows; i++)
-            sum[i] = T(sum_row)(p + i * stride, classes);
+            sum[i] = T(sum_row)(p + i * stride, classes, logs);
         return;
     }
     REAL tile[SMALL * TILE];
@@ -488,9 +508,19 @@ KERNEL void T(sum_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff
         T(load_tile)(p + i * stride, stride, some, classes, tile);
         if (stride == classes)
             PREFETCH(p + (i + TILE) * stride, TILE * classes);
-        T(sum_tile)(tile, classes, tile_sum);
+        T(sum_tile)(tile, classes, tile_sum, logs);
         memcpy(sum + i, tile_sum, (size_t)some * sizeof(double));
     }
+}
+
+KERNEL void T(sum_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum)
+{
+    T(sum_all)(p, stride, rows, classes, sum, 0);
+}
+
+KERNEL void T(sum_exps)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum)
+{
+    T(sum_all)(x, stride, rows, classes, sum, 1);
 }
 
 #if WIDE
