@@ -8,6 +8,7 @@ from streamce import state
 from streamce.additive import Additive
 from streamce.errors import InputError
 from streamce.metrics.binary import BinaryCrossEntropy
+from streamce.metrics.ctc import CTCCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
@@ -15,7 +16,10 @@ from streamce.streams.grouped import Grouped
 
 # By the name that state bytes have for them.
 METRICS: dict[str, type[Additive]] = {
-    cls.__name__: cls for cls in (BinaryCrossEntropy, Grouped, MeanLoss, MulticlassCrossEntropy, MultilabelCrossEntropy)
+    cls.__name__: cls
+    for cls in (
+        BinaryCrossEntropy, CTCCrossEntropy, Grouped, MeanLoss, MulticlassCrossEntropy, MultilabelCrossEntropy,
+    )  # fmt: skip
 }
 
 

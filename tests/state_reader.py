@@ -12,6 +12,7 @@ COLUMNS = (
     *("n+inf", "n-inf", "nn+inf", "nn-inf", "d+inf", "d-inf", "nd+inf", "nd-inf", "dd+inf", "dd-inf"),
     *("samples", "count", "ignored", "floored", "infinite", "unnormalised"),
     *("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null"),
+    "infeasible",
 )
 BINARY = {"class_weight", "eps", "ignore_index", "kind", "label_smoothing", "pos_weight"}
 OPTIONS = {
@@ -19,15 +20,18 @@ OPTIONS = {
     "MulticlassCrossEntropy": BINARY - {"pos_weight"} | {"per_class"},
     "MultilabelCrossEntropy": BINARY | {"per_label"},
     "MeanLoss": set(),
+    "CTCCrossEntropy": {"blank", "kind", "per"},
     "Grouped": {"metric", "period"},
 }
 VALUES = {
+    "blank": lambda value: type(value) is int and 0 <= value < 2**31,
     "class_weight": lambda value: value is None or is_weights(value),
     "eps": lambda value: is_weight(value) and value < 1,
     "ignore_index": lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63 - 1),
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
     "label_smoothing": lambda value: is_weight(value) and value <= 1,
-    "metric": lambda value: check(value) or True,
+    "metric": lambda value: check(value) or value["metric"] != "CTCCrossEntropy",
+    "per": lambda value: value in ("label", "frame", "utterance"),
     "per_class": lambda value: type(value) is bool,
     "per_label": lambda value: type(value) is bool,
     "period": lambda value: value is None or type(value) is int,

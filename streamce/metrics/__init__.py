@@ -2,12 +2,14 @@
 
 from streamce.metrics.base import Metric
 from streamce.metrics.binary import BinaryCrossEntropy
+from streamce.metrics.ctc import CTCCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
 
 __all__ = [
     "BinaryCrossEntropy",
+    "CTCCrossEntropy",
     "MeanLoss",
     "Metric",
     "MulticlassCrossEntropy",
