@@ -244,7 +244,7 @@ def ctc_labels(found: int, expected: int) -> InputError:
 
 
 def ctc_label(index: Index, label: int, i: int, classes: int, blank: int, counter: str) -> InputError:
-    what = ", the blank, in sequence" if label == blank else ", in sequence"
+    what = ", the blank, in sequence" if label == blank else " in sequence"
     expected = f"a label from 0 to {classes - 1} other than the blank, {blank}"
     return fault("target", f"is {label}{what} {i}", expected, index=index, value=label, cause=counter)
 
@@ -257,7 +257,7 @@ def ctc_weight(i: int, weight: float, counter: str) -> InputError:
 def ctc_row(preds: Any, index: Index, i: int, cause: str, counter: str, kind: str) -> InputError:
     """The error for a row of sequence i."""
     row = widened(*_row(preds, index)).astype(np.float64)
-    return _bad_row("preds", cause, counter, row, index, 2, kind, f", in sequence {i},")
+    return _bad_row("preds", cause, counter, row, index, 2, kind, f" in sequence {i}")
 
 
 def _row(preds: Any, index: Index) -> tuple[Array, bool]:

@@ -18,7 +18,12 @@ from streamce.streams.grouped import Grouped
 METRICS: dict[str, type[Additive]] = {
     cls.__name__: cls
     for cls in (
-        BinaryCrossEntropy, CTCCrossEntropy, Grouped, MeanLoss, MulticlassCrossEntropy, MultilabelCrossEntropy,
+        BinaryCrossEntropy,
+        CTCCrossEntropy,
+        Grouped,
+        MeanLoss,
+        MulticlassCrossEntropy,
+        MultilabelCrossEntropy,
     )  # fmt: skip
 }
 

@@ -10,12 +10,12 @@ from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from streamce.core.arrays cimport F64, Array, integers_to_labels, view, view_gather
 from streamce.core.blocks cimport (
     BAD_LABEL, BAD_WEIGHT, COUNTED, IS_INFINITE, IS_UNNORMALISED, LOG_PROBS, LOGITS, MULTICLASS, NO_PATH, PREDS_NAN,
-    PREDS_RANGE, PREDS_SUM, PROBS, Blocks, Samples, Vector, product, rows_scratch, work,
+    PREDS_RANGE, PREDS_SUM, PROBS, Blocks, Samples, Vector, product, work,
 )
 from streamce.core.kernels cimport BLOCK, CTC_FRONT, CTC_LINES, fp_enter, fp_leave, kernel_table, table
 from streamce.core.ledger cimport BUCKETS, Ledger, State
@@ -186,9 +186,11 @@ cdef class Utterances(Blocks):
         cdef Py_ssize_t most
         cdef bint padded
         self.target.take(target, "target")
-        if self.target.real:
+        if self.target.real and self.samples:
             raise inputs.not_integers("target", target)
         padded = self.target.ndim == 2
+        if self.samples == 0:
+            return 0
         if self.target.ndim != 1 and not (padded and self.target.shape[0] == self.samples):
             raise inputs.ctc_target(self.target.shape_tuple(), self.samples)
         most = self.target.shape[self.target.ndim - 1]
@@ -512,7 +514,7 @@ cdef Integers integers(source, str name, Py_ssize_t size):
     cdef Array array = Array.__new__(Array)
     cdef Integers found = Integers.__new__(Integers)
     array.take(source, name)
-    if array.real:
+    if array.real and not (array.ndim and array.shape[0] == 0):  # an empty list holds what it may
         raise inputs.not_integers(name, source)
     if array.ndim != 1 or array.shape[0] != size:
         raise inputs.ctc_lengths(name, array.shape_tuple(), size)
