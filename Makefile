@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
 
-.PHONY: demo show test test-peers test-arm64 test-instructions test-fuzz golden instructions lint bench bench-quick dist clean
+.PHONY: demo show test test-peers test-arm64 test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist clean
 
 demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
@@ -15,10 +15,15 @@ show:
 	@$(STREAMCE) eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits
 
 test: .venv/.test
-	$(BIN)/python -m pytest --ignore=tests/peers
+	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/gallery
 
 test-peers: .venv/.peers
 	$(BIN)/python -m pytest tests/peers
+
+# What each field does with it, on real data. recbole holds MovieLens-100k; what else it needs is not needed here.
+gallery: .venv/.examples
+	$(BIN)/pip install -q --no-deps 'recbole>=1.2'
+	$(BIN)/python -m pytest tests/gallery
 
 # The same bits on arm64, emulated: needs Debian, gcc-aarch64-linux-gnu and qemu-user-static.
 test-arm64: .venv/bin/python
@@ -65,7 +70,7 @@ dist: .venv/.build
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 
 # One stamp per extra, older than the sources it was built from.
-.venv/.cli .venv/.test .venv/.peers .venv/.fuzz .venv/.lint .venv/.bench .venv/.build: .venv/.%: $(SOURCES) | .venv/bin/python
+.venv/.cli .venv/.test .venv/.peers .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: $(SOURCES) | .venv/bin/python
 	$(BIN)/pip install -q -e '.[$*]'
 	touch $@
 

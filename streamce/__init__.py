@@ -13,9 +13,12 @@ from streamce.losses import binary_cross_entropy, cross_entropy, multilabel_cros
 from streamce.metrics import (
     BinaryCrossEntropy,
     CTCCrossEntropy,
+    GANCrossEntropy,
+    GANSummary,
     MeanLoss,
     MulticlassCrossEntropy,
     MultilabelCrossEntropy,
+    NormalizedEntropy,
 )
 from streamce.restore import from_bytes, load
 from streamce.sklearn_log_loss import log_loss
@@ -30,11 +33,14 @@ __all__ = [
     "CTCCrossEntropy",
     "Checkpoint",
     "Estimate",
+    "GANCrossEntropy",
+    "GANSummary",
     "Grouped",
     "InputError",
     "MeanLoss",
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
+    "NormalizedEntropy",
     "Summary",
     "binary_cross_entropy",
     "cross_entropy",

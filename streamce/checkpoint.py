@@ -1,15 +1,7 @@
 """A metric and how far it has come, in one file that outlives a crash.
 
-The layout, all little-endian::
-
-    8 bytes   "streamck"
-    u16       version of the format, 1
-    u32 + ... the positions: JSON, keys sorted, no spaces, ASCII
-    u64 + ... the state, as to_bytes() gives it
-    16 bytes  the first half of the SHA-256 of all that stands before
-
-A reader takes only what a writer would have written, to the byte. The generation before stands at
-the same path with ".previous" behind it.
+docs/FORMAT.md has the file byte by byte, and what becomes of the generation before. A reader takes only
+what a writer would have written, to the byte.
 """
 
 from __future__ import annotations

@@ -48,3 +48,14 @@ class InputError(ValueError):
         self.value = value
         self.expected = expected
         self.cause = cause
+
+
+def renamed(error: InputError, names: dict[str, str]) -> InputError:
+    """The same error, of the argument that the caller's was made of."""
+    name = names.get(str(error.argument), error.argument)
+    message = str(error).removesuffix("; are preds and target swapped?")
+    if error.argument and message.startswith(error.argument):
+        message = f"{name}{message.removeprefix(error.argument)}"
+    return InputError(
+        message, argument=name, index=error.index, value=error.value, expected=error.expected, cause=error.cause
+    )

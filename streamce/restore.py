@@ -9,9 +9,11 @@ from streamce.additive import Additive
 from streamce.errors import InputError
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.ctc import CTCCrossEntropy
+from streamce.metrics.gan import GANCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
+from streamce.metrics.normalized_entropy import NormalizedEntropy
 from streamce.streams.grouped import Grouped
 
 # By the name that state bytes have for them.
@@ -20,11 +22,13 @@ METRICS: dict[str, type[Additive]] = {
     for cls in (
         BinaryCrossEntropy,
         CTCCrossEntropy,
+        GANCrossEntropy,
         Grouped,
         MeanLoss,
         MulticlassCrossEntropy,
         MultilabelCrossEntropy,
-    )  # fmt: skip
+        NormalizedEntropy,
+    )
 }
 
 

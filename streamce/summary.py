@@ -121,8 +121,10 @@ class Summary:
 
     def __str__(self) -> str:
         kind = f"{100 * self.level:g} % {'confidence sequence' if self.anytime else 'interval'}"
-        rows = [
-            ("cross-entropy", f"{_number(self.mean)} nats", f"{kind} {_range(self.interval)}"),
+        rows = [("cross-entropy", f"{_number(self.mean)} nats", f"{kind} {_range(self.interval)}")]
+        if repr(self.value) != repr(self.mean):  # and not because both are nan
+            rows = [("value", _number(self.value), rows[0][2]), (*rows[0][:2], "")]
+        rows += [
             ("", f"{_number(self.bits)} bits", f"standard error {_number(self.stderr)}"),
             ("perplexity", _number(self.perplexity), f"{kind} {_range(self.perplexity_interval)}"),
             ("losses", f"{self.count:,}", _units(self.count, self.samples, self.weight)),
@@ -215,10 +217,17 @@ def mean_of(values: list[float], level: float) -> tuple[float, tuple[float, floa
     """The mean of independent values, its interval by Student's t, the level and the standard error."""
     level = _level(level)
     number = len(values)
-    middle = math.fsum(values) / number if number else math.nan
     error = math.nan
-    if number > 1 and math.isfinite(middle):
-        error = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (number - 1) / number)
+    if infinite := [value for value in values if math.isinf(value)]:
+        middle = sum(infinite)  # nan of both signs
+    else:
+        # Sums of values that are large, and of their squares, are taken of smaller ones.
+        unit = 2.0**600 if max(map(abs, values), default=0.0) > 2.0**400 else 1.0
+        scaled = [value / unit for value in values]
+        middle = math.fsum(scaled) / number if number else math.nan
+        if number > 1:
+            error = math.sqrt(math.fsum((value - middle) ** 2 for value in scaled) / (number - 1) / number) * unit
+        middle *= unit
     margin = error * intervals.student(level, number - 1) if number > 1 else math.nan
     return middle, (middle - margin, middle + margin), level, error
 
@@ -267,7 +276,8 @@ def _uncertainty(cell: Cell, buckets: Ledger | None) -> tuple[float, float, floa
     robust = intervals.jackknife(groups)
     if error < robust:
         effective *= (error / robust) ** 2
-    return robust, quotient(d * d, sum(d_g * d_g for _, d_g in groups)), effective, len(held)
+    units = min(float(len(held)), quotient(d * d, sum(d_g * d_g for _, d_g in groups)))
+    return robust, units, effective, len(held)
 
 
 def summarise(

@@ -1,9 +1,10 @@
-"""No bytes crash or hang a reader, and none but the intact are accepted: with atheris, for a while.
+"""No bytes crash or hang a reader of states or checkpoints, and none but the intact are accepted: with atheris.
 
     python tests/fuzz_state.py [seconds]
 
 Atheris keeps what reaches code that nothing reached before. What it sees is the Python of streamce and of the
-independent reader, which takes the turns of the compiled one; checksums are repaired. A crash, a hang, too much
+independent reader, which takes the turns of the compiled one; checksums are repaired. The first byte says which
+reader is meant: odd, that of checkpoints. A crash, a hang, too much
 memory, or anything that tests/state_fuzzing.py does not allow fails, and shows the bytes.
 """
 
@@ -27,18 +28,23 @@ LIMITS = [
 
 def main(seconds: int) -> int:
     """Runs the fuzzer in a process of its own, which ends when it finds something, in a folder that is removed."""
-    from golden_states import files
+    import golden_states
 
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus"
         corpus.mkdir()
-        for path in files():
-            (corpus / f"{path.parent.name}-{path.stem}").write_bytes(path.read_bytes()[:-16])
+        for first, paths in enumerate((golden_states.files(), golden_states.checkpoints())):
+            for path in paths:
+                name = f"{path.parent.name}-{path.name}"
+                (corpus / name).write_bytes(bytes([first]) + path.read_bytes()[:-16])
         limits = [*LIMITS, f"-max_total_time={seconds}", f"-artifact_prefix={folder}/found-"]
         command = [sys.executable, "-B", __file__, "--fuzz", *limits, str(corpus)]
         run = subprocess.run(command, cwd=folder, check=False)
         for path in sorted(Path(folder).glob("found-*")):
-            print(f"{path.name}, without its checksum, in base64:\n{base64.b64encode(path.read_bytes()).decode()}")
+            found = base64.b64encode(path.read_bytes()).decode()
+            print(
+                f"{path.name}, a byte that says which reader and the bytes without their checksum, in base64:\n{found}"
+            )
     if run.returncode:
         print(f"found something: exit status {run.returncode}")
     return 1 if run.returncode else 0
@@ -52,13 +58,19 @@ def fuzz(arguments: list[str]) -> None:
     import state_writer
 
     def one(raw: bytes) -> None:
-        state_fuzzing.check(state_writer.sealed(raw))
+        check = state_fuzzing.check_checkpoint if of_checkpoints(raw) else state_fuzzing.check
+        check(state_writer.sealed(raw[1:]))
 
     def mutate(raw: bytes, size: int, seed: int) -> bytes:
         """Half of the time as the format has it, else as libFuzzer would."""
         below = random.Random(seed).randrange
-        changed = state_fuzzing.mutated(raw, below) if below(2) else atheris.Mutate(raw, size)
-        return changed[:size]
+        if below(2):
+            return atheris.Mutate(raw, size)[:size]
+        changed = state_fuzzing.mutated_checkpoint if of_checkpoints(raw) else state_fuzzing.mutated
+        return (raw[:1] + changed(raw[1:], below))[:size]
+
+    def of_checkpoints(raw: bytes) -> bool:
+        return bool(raw) and raw[0] % 2 == 1
 
     atheris.Setup([sys.argv[0], *arguments], one, custom_mutator=mutate)
     atheris.Fuzz()

@@ -1,6 +1,6 @@
-"""Golden states: files of every format version, and the numbers that they hold.
+"""Golden states and checkpoints: files of every format version, and the numbers that they hold.
 
-    python tests/golden_states.py --write   writes those of CASES that are not there yet
+    python tests/golden_states.py --write   writes those of CASES and CHECKPOINTS that are not there yet
 
 A file that a release had is never written again: what is read is what an older release wrote.
 """
@@ -13,9 +13,10 @@ import numpy as np
 import state_reader
 
 import streamce as ce
-from streamce import state
+from streamce import checkpoint, state
 
 FOLDER = Path(__file__).with_name("golden_states")
+CHECKPOINT_FOLDER = Path(__file__).with_name("golden_checkpoints")
 P, Y = [0.25, 0.5, 0.875], [0, 1, 1]
 ROWS, LABELS = [[0.5, 0.25, 0.25], [0.125, 0.75, 0.125], [0.25, 0.25, 0.5]], [0, 1, 1]
 
@@ -89,9 +90,28 @@ CASES = {
     "grouped-empty": lambda: ce.Grouped(ce.MulticlassCrossEntropy(kind="logits"), period="15min"),
     "ctc": lambda: ctc(),
     "ctc-odd": lambda: ctc(blank=2, kind="logits", per="frame", weight=[0.5, 2.0, 1.0, -1.0]),
+    "gan": lambda: ce.GANCrossEntropy(kind="logits").update(real=[2.0, 1.0], fake=[-1.0, 0.5, 0.0]),
+    "normalized": lambda: ce.NormalizedEntropy().update(P, Y, weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]),
     "multilabel": lambda: multilabel(per_label=False),
     "multilabel-labels": lambda: multilabel(),
     "multilabel-weights": lambda: multilabel(class_weight=[1.0, 0.0, 0.7], pos_weight=[0.1, 1.0, 2.0]),
+}
+# Positions, and the case that is the metric, by name.
+CHECKPOINTS = {
+    "null": (None, "binary-empty"),
+    "row": ({"row": 3}, "binary"),
+    "partitions": (
+        {"offsets": [["clicks", 0, 2**63], ["clicks", 1, -1]], "": {}, "done": [True, False]},
+        "grouped-parts",
+    ),
+    "odd": (
+        {
+            "é": 'Zürich \U0001f600 \ud800 \x00\x7f"/\\',
+            "Z": [0.1, -0.0, 1e16, 1e-7, 5e-324, 1.0, 10**300],
+            "a": [[], {}],
+        },
+        "mean-outlier",
+    ),
 }
 
 
@@ -103,6 +123,9 @@ def numbers(data):
         if isinstance(metric, ce.Grouped):
             found["summary"] = plain(metric.micro())
             found["groups"] = {repr(key): plain(one) for key, one in metric.summary().items()}
+            return found
+        if isinstance(metric, ce.GANCrossEntropy):
+            found |= {name: plain(getattr(metric.summary(), name)) for name in ("real", "fake", "generator")}
             return found
         found["summary"] = plain(metric.summary())
         for name in ("per_class", "per_label"):
@@ -128,8 +151,7 @@ def plain(summary):
 
 def integers(part):
     """What a ledger or groups hold, by cell or key."""
-    cells = part.cells if isinstance(part, state_reader.Ledger) else part.groups
-    found = {str(one): {name: hex(value) for name, value in columns.items()} for one, columns in cells.items()}
+    found = {str(one): {name: hex(value) for name, value in columns.items()} for one, columns in part.cells.items()}
     return {"size": part.size, "cells": found} if isinstance(part, state_reader.Ledger) else found
 
 
@@ -143,6 +165,18 @@ def files():
     return sorted(FOLDER.glob("*/*.state"))
 
 
+def checkpoints():
+    """The checkpoints there are, of all versions."""
+    return sorted(CHECKPOINT_FOLDER.glob("*/*.checkpoint"))
+
+
+def held(data):
+    """What a checkpoint holds, as the reader has it."""
+    positions, found = state_reader.read_checkpoint(data)
+    integers_of = {name: integers(part) for name, part in found.parts.items()}
+    return {"positions": positions, "metric": found.metric, "options": found.options, "integers": integers_of}
+
+
 def write():
     folder = FOLDER / str(state.VERSION)
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,6 +186,14 @@ def write():
             data = made().to_bytes()
             path.write_bytes(data)
             path.with_suffix(".json").write_text(json.dumps(numbers(data), indent=1) + "\n", encoding="utf-8")
+            print(f"{path}: written")
+    folder = CHECKPOINT_FOLDER / str(checkpoint.VERSION)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (positions, case) in CHECKPOINTS.items():
+        path = folder / f"{name}.checkpoint"
+        if not path.exists():
+            ce.Checkpoint(path).save(CASES[case](), positions)
+            path.with_suffix(".json").write_text(json.dumps(held(path.read_bytes()), indent=1) + "\n", encoding="utf-8")
             print(f"{path}: written")
 
 

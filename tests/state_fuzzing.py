@@ -1,23 +1,27 @@
-"""What must be true of any bytes that a reader is given, and bytes to try it with.
+"""What must be true of any bytes that a reader of states or checkpoints is given, and bytes to try it with.
 
 Randomness comes as ``below(n)``, an integer from 0 to n - 1: hypothesis and atheris both have one.
 """
 
+import json
 from contextlib import suppress
 
 import golden_states
 import state_reader
-from state_writer import body, ledger, record, u
+from state_reader import BOOL, BYTES, DATETIME, INT, NONE, STR
+from state_writer import body, checkpoint, groups, key, ledger, record, sealed, u
 
 import streamce as ce
 
 SEEDS = [path.read_bytes()[:-16] for path in golden_states.files()]
+CHECKPOINTS = [path.read_bytes()[:-16] for path in golden_states.checkpoints()]
 # Where arithmetic, sizes and limits change.
 EDGES = (
     *(0, 1, 2, 3, 7, 8, 9, 63, 64, 127, 128, 254, 255, 256, 257, 2**15, 2**16 - 1, 2**24 - 1, 2**24, 2**24 + 1),
     *(2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**62 - 1, 2**62, 2**62 + 1, 2**63 - 1, 2**63, 2**63 + 1),
     *(2**64 - 2**62 - 1, 2**64 - 2**62, 2**64 - 9, 2**64 - 2, 2**64 - 1),
 )
+KINDS = (None, "int", "str", "bytes", "datetime", "bool")
 
 
 def check(data):
@@ -32,17 +36,18 @@ def check(data):
     except ce.InputError as error:
         refused = error
     if refused is not None:
-        unknown = held is not None and held.metric not in ce.metrics.restore.METRICS
         assert refused.argument == "state"
-        assert held is None or unknown or "memory" in str(refused)
+        assert held is None or "memory" in str(refused)
         return False
     assert held is not None
     assert found.to_bytes() == data
     assert type(found).__name__ == held.metric
     for name, part in held.parts.items():
-        if not isinstance(part, state_reader.Ledger):
+        if isinstance(part, state_reader.Groups):
+            check_groups(found, part)
             continue
-        ours = getattr(found._state, name)
+        state, _, ledger = name.rpartition(".")
+        ours = getattr(found._state[state] if state else found._state, ledger)
         assert ours.size == part.size
         for cell, columns in part.cells.items():
             assert {column: ours.integer(column, cell) for column in columns} == columns
@@ -51,6 +56,49 @@ def check(data):
             use()
     assert found - found == found.copy().reset()
     return True
+
+
+def check_groups(found, part):
+    """Whether groups have the keys, in their order, and the integers that the independent reader says."""
+    assert found._state.kinds == tuple(KINDS[kind] for kind in part.kinds)
+    expected = [
+        tuple(
+            state_reader.moment(value).replace(tzinfo=None) if kind == DATETIME and value is not None else value
+            for kind, value in zip(part.kinds, one, strict=True)
+        )
+        for one in part.cells
+    ]
+    keys = [one if isinstance(one, tuple) else (one,) for one in found]
+    assert keys == expected
+    assert [list(map(type, one)) for one in keys] == [list(map(type, one)) for one in expected]
+    for one, columns in part.cells.items():
+        raw = b"".join(map(key, part.kinds, one))
+        assert {name: value for name, value in found._state.cell(raw).cell().items() if value} == columns
+    for use in (found.micro, found.macro, found.compute, found.to_table):
+        with suppress(ce.InputError):
+            use()
+
+
+def check_checkpoint(data):
+    """Whether ``data`` is a checkpoint, of which the same is true."""
+    try:
+        held = state_reader.read_checkpoint(data)
+    except state_reader.Malformed:
+        held = None
+    refused = None
+    try:
+        positions, state = ce.checkpoint.decode(data)
+        metric = ce.from_bytes(state)
+    except ce.InputError as error:
+        refused = error
+    if refused is not None:
+        assert refused.argument in ("path", "state")
+        assert held is None or "memory" in str(refused)
+        return False
+    assert held is not None
+    assert json.dumps(positions) == json.dumps(held[0])
+    assert ce.checkpoint.encode(positions, metric.to_bytes()) == data
+    return check(state)
 
 
 # ---- changed bytes ----
@@ -89,12 +137,13 @@ def a_number(raw, below):
     with suppress(state_reader.Malformed):
         state_reader.read_body(raw, fields)
     if fields and below(4):
-        at, width = fields[below(len(fields))]
+        at, width, order = fields[below(len(fields))]
     else:
-        at, width = below(len(raw) + 1), 1 << below(4)
-    number = int.from_bytes(raw[at : at + width], "little")
+        at, width, order = below(len(raw) + 1), 1 << below(4), "little"
+    number = int.from_bytes(raw[at : at + width], order)
     number = (number + 1, number - 1, number * 2, -number, EDGES[below(len(EDGES))])[below(5)]
-    return raw[:at] + u(width, number) + raw[at + width :]
+    some = u(width, number) if order == "little" else u(width, number)[::-1]
+    return raw[:at] + some + raw[at + width :]
 
 
 def split(raw):
@@ -134,13 +183,16 @@ def a_piece(raw, below):
 
 
 def a_cell(raw, below):
-    """A cell of a ledger changed, left out, said twice or moved, and all counts and lengths right."""
+    """A cell of a ledger or a group changed, left out, said twice or moved, and all counts and lengths right."""
     pieces = split(raw)
     if pieces is None or not pieces[2]:
         return raw
     version, header, parts = pieces
     at = below(len(parts))
     name, payload = parts[at]
+    if name == b"groups":
+        parts[at] = (name, a_group(payload, below))
+        return body(header, *parts, version=version)
     cells = cells_of(payload)
     if not cells:
         return raw
@@ -177,6 +229,77 @@ def cells_of(payload):
     return cells
 
 
+def a_group(payload, below):
+    """Groups of which one, its key or the kinds are others."""
+    kinds, some = groups_of(payload)
+    if not kinds or not some:
+        return payload
+    i, what = below(len(some)), below(8)
+    one, words = some[i]
+    if what == 0:
+        some[i] = (one, any_bytes(words, below))
+    elif what == 1:
+        some[i] = (any_bytes(one, below), words)
+    elif what == 2:
+        some[i] = (one, some_record(below))
+    elif what == 3:
+        some[i] = (b"".join(some_part(kind, below) for kind in kinds), words)
+    elif what == 4:
+        del some[i]
+    elif what == 5:
+        some.append((b"".join(some_part(kind, below) for kind in kinds), some_record(below)))
+    elif what == 6:
+        part = below(len(kinds))
+        kinds = [*kinds[:part], below(7), *kinds[part + 1 :]]
+    else:
+        some.insert(below(len(some) + 1), some.pop(i) if below(2) else some[i])
+    return groups(kinds, *(sorted(dict(some).items()) if below(4) else some))
+
+
+def groups_of(payload):
+    """(kinds, [(key, record)]) of what may be groups."""
+    reader, some = state_reader.Reader(payload, None), []
+    kinds = []
+    with suppress(state_reader.Malformed):
+        kinds = [reader.number(1) for _ in range(reader.number(1))]
+        reader.number(8)
+        while True:
+            start = reader.at
+            for kind in kinds:
+                reader.key(kind)
+            middle = reader.at
+            reader.record()
+            some.append((payload[start:middle], payload[middle : reader.at]))
+    return kinds, some
+
+
+def mutated_checkpoint(raw, below):
+    """A body of a checkpoint that was changed anywhere, or in one piece, and the lengths and checksum of it right."""
+    for _ in range(1 + below(2)):
+        what, pieces = below(4), split_checkpoint(raw)
+        if what == 0 or pieces is None:
+            raw = any_bytes(raw, below)
+            continue
+        version, positions, state = pieces
+        if what == 1:
+            positions = any_bytes(positions, below) if below(2) else some_json(below)
+        elif what == 2:
+            state = sealed(mutated(state[:-16], below))
+        else:
+            version = below(3)
+            state = any_bytes(state, below) if below(4) == 0 else state
+        raw = checkpoint(positions, state, version)
+    return raw
+
+
+def split_checkpoint(raw):
+    """(version, positions, state) of a body, or None if it has none."""
+    at = 14 + int.from_bytes(raw[10:14], "little")
+    if len(raw) < at + 8:
+        return None
+    return int.from_bytes(raw[8:10], "little"), raw[14:at], raw[at + 8 :]
+
+
 # ---- bytes from a grammar ----
 
 HEADERS = sorted({split(seed)[1] for seed in SEEDS})
@@ -189,7 +312,10 @@ def some_body(below):
     if below(8):
         chosen = sorted(set(chosen))
     header = HEADERS[below(len(HEADERS))]
-    return body(header, *((name, some_ledger(name, below)) for name in chosen), version=1 if below(32) else below(4))
+    if b"Grouped" in header and below(8):
+        chosen = [b"groups"]
+    parts = ((name, some_groups(below) if name == b"groups" else some_ledger(name, below)) for name in chosen)
+    return body(header, *parts, version=1 if below(32) else below(4))
 
 
 def some_ledger(name, below):
@@ -201,6 +327,63 @@ def some_ledger(name, below):
         numbers = sorted(set(numbers))
     count = EDGES[below(len(EDGES))] if below(32) == 0 else None
     return ledger(size, *((number, some_record(below)) for number in numbers), count=count)
+
+
+def some_groups(below):
+    kinds = [below(6) if below(64) else 6 + below(250) for _ in range((1, 1, 2, 3, 255)[below(5)])]
+    some = [([some_part(kind, below) for kind in kinds], some_record(below)) for _ in range(1 + below(6))]
+    if below(8):  # of no kind is what is always null
+        kinds = [NONE if all(one[i] == key(NONE, None) for one, _ in some) else kind for i, kind in enumerate(kinds)]
+    some = [(b"".join(one), words) for one, words in some]
+    if below(8):
+        some = sorted(dict(some).items())
+    return groups(kinds, *some, count=EDGES[below(len(EDGES))] if below(32) == 0 else None)
+
+
+TEXTS = ("", "a", "b", "aa", "é", "\U0010ffff", "\ud7ff", "\0", "x" * 300)
+
+
+def some_part(kind, below):
+    if kind == NONE or below(6) == 0:
+        return key(kind, None)
+    if below(64) == 0:
+        return bytes(below(256) for _ in range(below(12)))
+    if kind in (STR, BYTES):
+        raw = TEXTS[below(len(TEXTS))].encode() if below(16) else bytes(below(256) for _ in range(below(5)))
+        return key(BYTES, raw)
+    if kind == BOOL:
+        return key(INT, below(2 if below(32) else 4))
+    around = (0, -(2**63) + 5, 2**63 - 5, state_reader.FIRST, state_reader.LAST)
+    at = (0, 0, 3, 4)[below(4)] if kind == DATETIME and below(8) else below(len(around))
+    number = around[at] + below(5) * (-1 if at == 4 and below(4) else 1)
+    return key(INT, number if number < 2**63 else 0)
+
+
+def some_json(below, depth=0):
+    """A JSON value, mostly of the one form that it is written in."""
+    what = below(7) if depth < 3 else below(5)
+    if what == 0:
+        return (b"null", b"true", b"false", b"NaN", b"-Infinity", b"nul", b"")[below(4 if below(8) else 7)]
+    if what in (1, 2):
+        number = EDGES[below(len(EDGES))] * (-1) ** below(2)
+        number = number if below(2) else (number / 7, number * 1e300, 1e16, -0.0, 1e-7)[below(5)]
+        return (json.dumps(number) if below(16) else f"{number:+}").encode()
+    if what in (3, 4):
+        return json.dumps(TEXTS[below(len(TEXTS))] + chr(below(300)), ensure_ascii=below(16) > 0).encode()
+    some = [some_json(below, depth + 1) for _ in range(below(4))]
+    comma, colon = (b",", b":") if below(16) else ((b", ", b":"), (b",", b": "))[below(2)]
+    if what == 5:
+        return b"[" + comma.join(some) + b"]"
+    names = [json.dumps(TEXTS[below(len(TEXTS))] + str(below(3))).encode() for _ in some]
+    if below(8):
+        names = sorted(set(names), key=json.loads)
+    return b"{" + comma.join(name + colon + one for name, one in zip(names, some, strict=False)) + b"}"
+
+
+def some_checkpoint(below):
+    """A body of a checkpoint of pieces that are mostly right."""
+    state = SEEDS[below(len(SEEDS))] if below(4) else some_body(below)
+    return checkpoint(some_json(below), sealed(state), 1 if below(32) else below(4))
 
 
 def some_record(below):

@@ -1,4 +1,4 @@
-"""A reader of state bytes, written from docs/FORMAT.md and from nothing else: strict, plain and slow."""
+"""A reader of states and checkpoints, written from docs/FORMAT.md and from nothing else: strict, plain and slow."""
 
 import hashlib
 import json
@@ -22,7 +22,11 @@ OPTIONS = {
     "MeanLoss": set(),
     "CTCCrossEntropy": {"blank", "kind", "per"},
     "Grouped": {"metric", "period"},
+    "GANCrossEntropy": {"eps", "kind"},
+    "NormalizedEntropy": {"eps", "kind"},
 }
+# The states of metrics that hold several.
+STATES = {"GANCrossEntropy": ("fake", "generator", "real"), "NormalizedEntropy": ("both", "loss", "outcome")}
 VALUES = {
     "blank": lambda value: type(value) is int and 0 <= value < 2**31,
     "class_weight": lambda value: value is None or is_weights(value),
@@ -30,14 +34,16 @@ VALUES = {
     "ignore_index": lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63 - 1),
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
     "label_smoothing": lambda value: is_weight(value) and value <= 1,
-    "metric": lambda value: check(value) or value["metric"] != "CTCCrossEntropy",
+    "metric": lambda value: check_of_groups(value) or True,
     "per": lambda value: value in ("label", "frame", "utterance"),
     "per_class": lambda value: type(value) is bool,
     "per_label": lambda value: type(value) is bool,
-    "period": lambda value: value is None or type(value) is int,
+    "period": lambda value: value is None or (type(value) is int and 1 <= value <= LAST),
     "pos_weight": lambda value: value is None or is_weight(value) or is_weights(value),
 }
 NONE, INT, STR, BYTES, DATETIME, BOOL = 0, 1, 2, 3, 4, 5
+# Microseconds since 1970 of the first and the last of the years 1 to 9999.
+FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
 class Malformed(Exception):
@@ -67,7 +73,7 @@ class Ledger:
 @dataclass
 class Groups:
     kinds: list
-    groups: dict  # {column: integer} by key, a tuple
+    cells: dict  # {column: integer} by key, a tuple
 
 
 def read(data):
@@ -79,7 +85,7 @@ def read(data):
 
 
 def read_body(body, fields=None):
-    """The same, of bytes without their checksum; adds (offset, width) of each number read to ``fields``."""
+    """The same, of bytes without their checksum; adds (offset, width, order) of each number read to ``fields``."""
     reader = Reader(body, fields)
     require(reader.take(8) == b"streamce", "magic")
     require(reader.number(2) == 1, "version")
@@ -95,14 +101,15 @@ def read_body(body, fields=None):
             require(name == b"groups", "part of Grouped")
             parts["groups"] = reader.groups()
         else:
-            require(name in (b"buckets", b"cells", b"total"), "part")
+            require(name.decode("ascii", "replace") in parts_of(header["metric"]), "part")
             parts[name.decode()] = reader.ledger()
         require(reader.at == end, "length of a part")
     require(names == sorted(set(names)), "order of parts")
-    if "total" in parts:
-        require(parts["total"].size == 1, "cells of the total")
-    if "buckets" in parts:
-        require(parts["buckets"].size == 256, "cells of buckets")
+    for name, part in parts.items():
+        if name.endswith("total"):
+            require(part.size == 1, "cells of the total")
+        elif name.endswith("buckets"):
+            require(part.size == 256, "cells of buckets")
     if "cells" in parts:
         options = header["options"]
         require(options.get("per_class") is True or options.get("per_label") is True, "cells unasked for")
@@ -113,15 +120,27 @@ def read_body(body, fields=None):
     return State(header["metric"], header["options"], parts)
 
 
+def parts_of(metric):
+    """The names that parts may have."""
+    if metric in STATES:
+        return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
+    return {"buckets", "cells", "total"}
+
+
 def header_of(text):
-    try:
-        header = json.loads(text.decode("ascii"))
-        again = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        raise Malformed("JSON") from None
-    require(again == text, "form of the header")
+    header = json_of(text)
     check(header)
     return header
+
+
+def json_of(text):
+    try:
+        value = json.loads(text.decode("ascii"))
+        again = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise Malformed("JSON") from None
+    require(again == text, "form of JSON")
+    return value
 
 
 def check(header):
@@ -139,6 +158,13 @@ def check(header):
     if options.get("class_weight") and options.get("pos_weight") is not None:
         pos = options["pos_weight"] if isinstance(options["pos_weight"], list) else [options["pos_weight"]]
         require(max(options["class_weight"]) * max(pos) < float("inf"), "product of weights")
+
+
+def check_of_groups(header):
+    check(header)
+    require(header["metric"] not in ("CTCCrossEntropy", "Grouped"), "groups of groups or of utterances")
+    options = header["options"]
+    require(not options.get("per_class") and not options.get("per_label"), "groups of sums of their own")
 
 
 def is_weight(value):
@@ -160,7 +186,7 @@ class Reader:
 
     def number(self, width, order="little"):
         if self.fields is not None:
-            self.fields.append((self.at, width))
+            self.fields.append((self.at, width, order))
         return int.from_bytes(self.take(width), order)
 
     def ledger(self):
@@ -233,7 +259,26 @@ class Reader:
         if kind == BOOL:
             require(number in (0, 1), "truth of a key")
             return bool(number)
+        if kind == DATETIME:
+            require(FIRST <= number <= LAST, "year of a key")
         return number
+
+
+# ---- checkpoints ----
+
+
+def read_checkpoint(data):
+    """The positions and the State in the bytes of a checkpoint file, or Malformed."""
+    require(len(data) >= 8 + 2 + 4 + 8 + 16, "cut short")
+    body, checksum = data[:-16], data[-16:]
+    require(hashlib.sha256(body).digest()[:16] == checksum, "checksum")
+    reader = Reader(body, None)
+    require(reader.take(8) == b"streamck", "magic")
+    require(reader.number(2) == 1, "version")
+    positions = json_of(reader.take(reader.number(4)))
+    state = reader.take(reader.number(8))
+    require(reader.at == len(body), "more behind the state")
+    return positions, read(state)
 
 
 # ---- what it stands for ----

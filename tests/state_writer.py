@@ -48,6 +48,13 @@ def groups(kinds, *some, count=None):
     )
 
 
+def checkpoint(positions, state, version=1):
+    """What the checksum of a checkpoint is of: positions (a JSON value, or its bytes) and a state's bytes."""
+    if not isinstance(positions, bytes):
+        positions = json.dumps(positions, sort_keys=True, separators=(",", ":")).encode()
+    return b"".join([b"streamck", u(2, version), u(4, len(positions)), positions, u(8, len(state)), state])
+
+
 def key(kind, value):
     """A part of a key."""
     if value is None:

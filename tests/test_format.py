@@ -1,5 +1,6 @@
-"""docs/FORMAT.md says what the bytes are: its example, its numbers and its golden files."""
+"""docs/FORMAT.md says what the bytes are: its examples, its numbers and its golden files."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -36,16 +37,18 @@ def test_the_columns_of_the_page_are_those_of_the_reader_and_of_the_core():
 
 
 def test_the_buckets_of_the_page():
-    rows = re.findall(r"^\| (int|bool|str) (\S+) \| (?:`([^|]*)`)? ?\| (\d+) \|", PAGE, re.MULTILINE)
-    assert len(rows) == 6
-    for kind, value, raw, bucket in rows:
+    rows = re.findall(r"^\| `([^`]*)` \| (?:`([^`]*)`)? ?\| (\d+) \|$", PAGE, re.MULTILINE)
+    assert len(rows) == 7
+    for literal, raw, bucket in rows:
+        cluster = ast.literal_eval(literal)
+        parts = cluster if isinstance(cluster, tuple) else (cluster,)
         if raw:
-            value = None if value == "null" else value.strip("`")
-            assert bytes.fromhex(raw) == key(STR, value)
+            assert bytes.fromhex(raw) == b"".join(key(STR if isinstance(part, str) else INT, part) for part in parts)
             assert state_reader.bucket_of_bytes(bytes.fromhex(raw)) == int(bucket)
         else:
-            number = int(value) if kind == "int" else ["false", "true"].index(value)
-            assert state_reader.bucket_of_number(number) == int(bucket)
+            assert state_reader.bucket_of_number(cluster) == int(bucket)
+        found = state_reader.read(ce.MeanLoss().update([1.0], cluster=cluster).to_bytes()).parts["buckets"]
+        assert list(found.cells) == [int(bucket)]
 
 
 def test_groups_are_read_in_the_order_of_their_keys():
@@ -54,7 +57,7 @@ def test_groups_are_read_in_the_order_of_their_keys():
     raw = [b"".join([key(INT, one), key(BYTES, other)]) for one, other in keys]
     header = {"metric": "Grouped", "options": {"metric": {"metric": "MeanLoss", "options": {}}, "period": None}}
     found = state_reader.read(sealed(body(header, (b"groups", groups([INT, BYTES], *((one, cell) for one in raw))))))
-    assert list(found.parts["groups"].groups) == keys
+    assert list(found.parts["groups"].cells) == keys
     assert raw == sorted(raw)
 
 
@@ -74,6 +77,33 @@ def test_every_case_has_a_golden_state_of_this_version():
     assert {path.stem for path in FILES if path.parent.name == str(ce.state.VERSION)} == set(golden_states.CASES)
 
 
+CHECKPOINTS = golden_states.checkpoints()
+
+
+@pytest.mark.parametrize("path", CHECKPOINTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_golden_checkpoints_are_read_and_written_again_to_the_same_bytes(path, tmp_path):
+    data = path.read_bytes()
+    metric, positions = ce.Checkpoint(path).load()
+    assert json.dumps(golden_states.held(data), indent=1) == json.dumps(golden_states.recorded(path), indent=1)
+    assert json.dumps(positions) == json.dumps(golden_states.recorded(path)["positions"])
+    ce.Checkpoint(tmp_path / "again").save(metric, positions)
+    assert (tmp_path / "again").read_bytes() == data
+
+
+def test_every_case_has_a_golden_checkpoint_of_this_version():
+    version = str(ce.checkpoint.VERSION)
+    assert {path.stem for path in CHECKPOINTS if path.parent.name == version} == set(golden_states.CHECKPOINTS)
+
+
+@pytest.mark.parametrize("version", [0, 2, 255, 65535])
+def test_another_version_of_a_checkpoint_is_refused_by_its_number(version, tmp_path):
+    for path in CHECKPOINTS:
+        data = path.read_bytes()
+        (tmp_path / "other").write_bytes(sealed(data[:8] + u(2, version) + data[10:-16]))
+        with pytest.raises(ce.InputError, match=f"version {version}, and this release reads 1"):
+            ce.Checkpoint(tmp_path / "other").load()
+
+
 @pytest.mark.parametrize("version", [0, 2, 255, 65535])
 def test_another_version_is_refused_by_its_number(version):
     for path in FILES:
@@ -87,7 +117,7 @@ def test_golden_states_hold_what_is_hard():
     columns, largest, least = set(), 0, 0
     for path in FILES:
         for part in state_reader.read(path.read_bytes()).parts.values():
-            for cell in (part.cells if isinstance(part, state_reader.Ledger) else part.groups).values():
+            for cell in part.cells.values():
                 columns |= set(cell)
                 largest, least = max(largest, *cell.values()), min(least, *cell.values())
     assert set(state_reader.COLUMNS) - columns == {"d-inf", "dd-inf"}  # weights are 0 or more

@@ -4,6 +4,7 @@ import datetime as dt
 import math
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import oracle
@@ -280,6 +281,14 @@ def test_polars_series_are_keys():
         assert metric == ce.Grouped(ce.MeanLoss()).update([1.0, 2.0, 3.0], by=values)
 
 
+def test_more_parts_than_a_state_can_name_are_an_error():
+    metric = ce.Grouped(ce.MeanLoss())
+    with pytest.raises(ce.InputError, match="by has 256 parts: expected at most 255"):
+        metric.update([1.0], by=([7],) * 256)
+    assert len(metric) == 0
+    assert ce.from_bytes(metric.update([1.0], by=([7],) * 255).to_bytes()) == metric
+
+
 @given(st.lists(st.tuples(st.text(max_size=3), st.integers(-3, 3), st.binary(max_size=2)), min_size=1, max_size=30))
 def test_keys_of_several_parts_come_back(keys):
     metric = ce.Grouped(ce.MeanLoss()).update(np.ones(len(keys)), by=tuple(map(list, zip(*keys, strict=True))))
@@ -306,6 +315,44 @@ def test_after_a_minus_itself_keys_of_any_kind_are_welcome():
     metric -= metric
     assert len(metric) == 0
     assert metric.update([1.0], by=["three"]).keys() == ["three"]
+
+
+def test_a_part_that_is_null_in_all_groups_that_are_left_takes_keys_of_any_kind():
+    null = ce.Grouped(ce.MeanLoss()).update([1.0], by=[None])
+    number = ce.Grouped(ce.MeanLoss()).update([2.0], by=[1])
+    text = ce.Grouped(ce.MeanLoss()).update([3.0], by=["a"])
+    left = null + number - number
+    expected = {None: 1.0, "a": 3.0}
+    assert (left + text).compute() == (text + left).compute() == (null + text).compute() == expected
+    assert left.copy().update([3.0], by=["a"]).compute() == expected
+    pair = ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=(["x", "x"], [None, 1]))
+    pair -= ce.Grouped(ce.MeanLoss()).update([2.0], by=(["x"], [1]))
+    assert pair.update([3.0], by=(["x"], ["a"])).keys() == [("x", None), ("x", "a")]
+    with pytest.raises(ce.InputError, match="by has keys of kind int: expected str"):
+        pair.update([3.0], by=([1], ["a"]))
+
+
+def test_groups_that_come_and_go_take_no_more_memory_than_those_that_are_there():
+    code = """
+        import numpy as np
+        import streamce as ce
+        def most():
+            return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+        metric, last = ce.Grouped(ce.MeanLoss()), ce.Grouped(ce.MeanLoss())
+        for day in range(200):
+            if day == 5:
+                before = most()
+            new = ce.Grouped(ce.MeanLoss()).update(np.ones(5000), by=np.arange(5000 * day, 5000 * (day + 1)))
+            metric += new - last
+            last = new
+        print(len(metric), most() - before)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, timeout=60
+    )
+    groups, kilobytes = map(int, done.stdout.split())
+    assert groups == 5000
+    assert kilobytes < 20_000
 
 
 # ---- time ----
@@ -355,6 +402,21 @@ def test_equal_periods_add_up(one, other):
 # ---- what is read ----
 
 
+@pytest.mark.parametrize(
+    ("losses", "value", "stderr"),
+    [
+        ([math.inf, -math.inf, 1.0], math.nan, math.nan),
+        ([math.inf, 1.0], math.inf, math.nan),
+        ([1.5e308, 1.5e308], 1.5e308, 0.0),
+        ([1.5e308, -1.5e308, 0.0], 0.0, 1.5e308 / math.sqrt(3)),
+        ([1e200, 3e200], 2e200, 1e200),
+    ],
+)
+def test_macro_of_huge_and_infinite_groups(losses, value, stderr):
+    macro = ce.Grouped(ce.MeanLoss()).update(losses, by=list(range(len(losses)))).macro()
+    assert (macro.value, macro.stderr) == pytest.approx((value, stderr), rel=1e-15, nan_ok=True)
+
+
 def test_macro_is_the_mean_of_the_groups():
     metric = ce.Grouped(ce.MeanLoss()).update([1.0, 3.0, 5.0, 9.0], by=["a", "a", "b", "c"])
     macro = metric.macro()
@@ -379,6 +441,22 @@ def test_worst_and_best_have_the_summaries_of_their_groups():
     assert best[0][1].level == 0.9
     assert len(metric.worst(1000)) == 50
     assert metric.worst(0) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "stderr"),
+    [
+        ([1e200, 1e200, 4e200], 2e200, 1e200),
+        ([1e308, 1e308], 1e308, 0.0),
+        ([-1e308, 1e308], 0.0, 1e308),
+        ([math.inf, 1.0], math.inf, math.nan),
+        ([math.inf, -math.inf], math.nan, math.nan),
+    ],
+)
+def test_macro_of_values_at_the_ends_of_the_range_is_a_number_that_floats_have(values, mean, stderr):
+    macro = ce.Grouped(ce.MeanLoss()).update(values, by=range(len(values))).macro()
+    assert macro.value == pytest.approx(mean, rel=1e-15, nan_ok=True)
+    assert macro.stderr == pytest.approx(stderr, rel=1e-15, nan_ok=True)
 
 
 def test_tables_are_what_data_frames_take():

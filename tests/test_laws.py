@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import METRICS, streams
+from streams import DTYPES, KINDS, METRICS, streams
+from utterances import Batch
 
 import streamce as ce
 
@@ -42,6 +43,22 @@ def metrics(metric):
 
 
 @st.composite
+def utterances(draw):
+    """Three CTC metrics of equal options, with or without clusters."""
+    batch = Batch(
+        draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 40)), kind=draw(st.sampled_from(KINDS)),
+        dtype=draw(st.sampled_from(list(DTYPES))), blank=draw(st.integers(0, 6)), odd=draw(st.booleans()),
+    )  # fmt: skip
+    per, clusters = draw(st.sampled_from(["label", "frame", "utterance"])), draw(st.booleans())
+    weighted = draw(st.booleans())
+    found = []
+    for some in cut(np.arange(len(batch)), draw):
+        ids = {"cluster": some % 5} if clusters else {}
+        found.append(batch.add_to(batch.metric(per=per), some, weighted=weighted, **ids))
+    return found
+
+
+@st.composite
 def grouped(draw):
     """Three metrics by group, of any metric and any kind of keys."""
     stream = draw(streams())
@@ -61,7 +78,37 @@ def grouped(draw):
     return found
 
 
-ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {ce.Grouped: grouped()}
+@st.composite
+def normalized(draw):
+    """Three normalized entropies of equal options."""
+    stream = draw(streams(tasks=("binary",)))
+    options = {name: value for name, value in stream.options.items() if name in ("kind", "eps", "invalid")}
+    options["invalid"] = "skip"
+    return [
+        ce.NormalizedEntropy(**options).update(part.preds, part.target, weight=part.weight)
+        for part in cut(stream, draw)
+    ]
+
+
+@st.composite
+def adversarial(draw):
+    """Three states of a GAN."""
+    stream = draw(streams(tasks=("binary",)))
+    options = {name: value for name, value in stream.options.items() if name in ("kind", "eps")}
+    found = []
+    for part in cut(stream, draw):
+        at = len(part) // 3
+        each = ce.GANCrossEntropy(invalid="skip", **options)
+        found.append(each.update(real=part.preds[:at], fake=part.preds[at:]))
+    return found
+
+
+ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {
+    ce.CTCCrossEntropy: utterances(),
+    ce.GANCrossEntropy: adversarial(),
+    ce.Grouped: grouped(),
+    ce.NormalizedEntropy: normalized(),
+}
 LAWS = pytest.mark.parametrize("kind", ELEMENTS, ids=lambda kind: kind.__name__)
 
 

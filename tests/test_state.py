@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import subprocess
 import sys
 
@@ -25,7 +26,15 @@ PER_CLASS = {
     "metric": "MulticlassCrossEntropy",
     "options": {name: value for name, value in SMALL.options.items() if name not in ("axis", "threads", "invalid")},
 }
+PER_LABEL = {
+    "metric": "MultilabelCrossEntropy",
+    "options": {**PER_CLASS["options"], "pos_weight": None, "per_label": True},
+}
+del PER_LABEL["options"]["per_class"]
 NO_CLASS = {"metric": "MulticlassCrossEntropy", "options": {**PER_CLASS["options"], "per_class": False}}
+GROUPED = {"metric": "Grouped", "options": {"metric": MEAN, "period": None}}
+NONE, INT, STR, BYTES, DATETIME, BOOL = range(6)
+FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds of the years 1 to 9999
 TWO = record(("samples", 0, [2]), ("count", 0, [2]))
 TOTAL = (b"total", ledger(1, (0, TWO)))
 
@@ -38,6 +47,19 @@ def total(*columns, **more):
 def cells(size, *some, **more):
     """A body of a metric with sums per class."""
     return body(PER_CLASS, (b"cells", ledger(size, *some, **more)), TOTAL)
+
+
+def grouped(kinds, *some, header=GROUPED, **more):
+    """A body of groups, each a key's bytes, or with its record."""
+    some = [one if isinstance(one, tuple) else (one, TWO) for one in some]
+    return body(header, (b"groups", groups(kinds, *some, **more)))
+
+
+def grouped_of(metric=MEAN, period=None, **more):
+    """A body of one group, of any options."""
+    return grouped(
+        [INT], key(INT, 7), header={"metric": "Grouped", "options": {"metric": metric, "period": period}, **more}
+    )
 
 
 # ---- round trips ----
@@ -342,6 +364,125 @@ WRONG = {
     "a sum of 2^16318": total(("n", 254, [2**62])),
     "a sum of less than -2^16318": total(("n", 253, [2**64 - 1, -(2**62) - 1])),
     "a sum of 255 words": total(("n", 1, [1] * 255)),
+    # groups: the header
+    "groups of no metric": grouped([INT], key(INT, 7), header={"metric": "Grouped", "options": {"period": None}}),
+    "groups of no period": grouped([INT], key(INT, 7), header={"metric": "Grouped", "options": {"metric": MEAN}}),
+    "groups of no options": grouped([INT], key(INT, 7), header={"metric": "Grouped", "options": {}}),
+    "groups of one option more": grouped(
+        [INT], key(INT, 7), header={"metric": "Grouped", "options": {**GROUPED["options"], "by": None}}
+    ),
+    "groups of more in the header": grouped_of(path="x"),
+    "groups of null": grouped_of(None),
+    "groups of a name": grouped_of("MeanLoss"),
+    "groups of a list": grouped_of([MEAN]),
+    "groups of an unknown metric": grouped_of({"metric": "Median", "options": {}}),
+    "groups of a metric without options": grouped_of({"metric": "MeanLoss"}),
+    "groups of a metric with another option": grouped_of({"metric": "MeanLoss", "options": {"eps": 0.5}}),
+    "groups of a metric with more in its header": grouped_of({**MEAN, "period": None}),
+    "groups of a metric whose options are left out": grouped_of({"metric": "BinaryCrossEntropy", "options": {}}),
+    "groups of a metric with a value of another form": grouped_of(
+        {**NO_CLASS, "options": {**NO_CLASS["options"], "eps": 0}}
+    ),
+    "groups of a metric with eps of logits": grouped_of(
+        {**NO_CLASS, "options": {**NO_CLASS["options"], "kind": "logits"}}
+    ),
+    "groups of sums per class": grouped_of(PER_CLASS),
+    "groups of sums per label": grouped_of(PER_LABEL),
+    "groups of groups": grouped_of(GROUPED),
+    "groups of groups of groups": grouped_of({"metric": "Grouped", "options": {"metric": GROUPED, "period": None}}),
+    "a period of 0": grouped_of(period=0),
+    "a period that is negative": grouped_of(period=-1),
+    "a period that is a float": grouped_of(period=1.0),
+    "a period that is true": grouped_of(period=True),
+    "a period that is false": grouped_of(period=False),
+    "a period that is a text": grouped_of(period="1h"),
+    "a period too long": grouped_of(period=LAST + 1),
+    "a period that is huge": grouped_of(period=10**4000),
+    # groups: the part
+    "groups in another part": body(GROUPED, (b"total", groups([INT], (key(INT, 7), TWO)))),
+    "groups with a total": body(GROUPED, (b"groups", groups([INT], (key(INT, 7), TWO))), TOTAL),
+    "a total without groups": body(GROUPED, TOTAL),
+    "groups twice": body(GROUPED, *[(b"groups", groups([INT], (key(INT, 7), TWO)))] * 2),
+    "groups that are empty": body(GROUPED, (b"groups", b"")),
+    "groups of nothing but a number of parts": body(GROUPED, (b"groups", u(1, 1))),
+    "groups without a count": body(GROUPED, (b"groups", u(1, 1) + u(1, INT))),
+    "groups cut short in the count": body(GROUPED, (b"groups", groups([INT])[:-1])),
+    "groups cut short in the kinds": body(GROUPED, (b"groups", u(1, 255) + u(1, INT) * 9)),
+    "no kinds": grouped([], b""),
+    "no kinds and no groups": grouped([]),
+    "no groups": grouped([INT]),
+    "a count of 0": grouped([INT], key(INT, 7), count=0),
+    "a count less than there are": grouped([INT], key(INT, 7), key(INT, 8), count=1),
+    "a count more than there are": grouped([INT], key(INT, 7), key(INT, 8), count=3),
+    "a count beyond the bytes": grouped([INT], key(INT, 7), count=2**63),
+    "a count beyond all bytes": grouped([INT], key(INT, 7), count=2**64 - 1),
+    "more behind groups": body(GROUPED, (b"groups", groups([INT], (key(INT, 7), TWO)) + b"\0")),
+    **{
+        f"kind {code}": grouped([code], some)
+        for code in (6, 7, 127, 128, 255)
+        for some in (key(INT, 7), key(NONE, None))
+    },
+    "a kind that is unknown among others": grouped([INT, 6], key(INT, 7) + key(NONE, None)),
+    "no kind of a part that is there": grouped([NONE], key(INT, 7)),
+    "no kind of a part that is there in one key": grouped([INT, NONE], key(INT, 7) * 2, key(INT, 8) + key(NONE, None)),
+    "a kind of a part that is always null": grouped([INT], key(NONE, None)),
+    "a kind of strings that are always null": grouped(
+        [INT, STR], key(INT, 7) + key(STR, None), key(INT, 8) + key(STR, None)
+    ),
+    # groups: keys
+    "presence 2": grouped([INT], b"\2" + key(INT, 7)[1:]),
+    "presence 255 of nothing": grouped([NONE], b"\xff"),
+    "a key and nothing behind": body(GROUPED, (b"groups", groups([INT], (key(INT, 7), b"")))),
+    "a count and no key": grouped([INT], count=1),
+    "a key cut short": body(GROUPED, (b"groups", groups([INT], (key(INT, 7)[:-1], b"")))),
+    "a key cut short after its presence": body(GROUPED, (b"groups", groups([STR], (b"\1", b"")))),
+    "a key cut short in its length": body(GROUPED, (b"groups", groups([STR], (b"\1\0\0\0", b"")))),
+    "a key cut short in its text": body(GROUPED, (b"groups", groups([STR], (key(STR, "abc")[:-1], b"")))),
+    "a key cut short before its second part": body(GROUPED, (b"groups", groups([INT, STR], (key(INT, 7), b"")))),
+    "a text beyond the bytes": grouped([STR], b"\1\xff\xff\xff\xffabc"),
+    "a text beyond 2 gigabytes": grouped([STR], b"\1\x80\0\0\0abc"),
+    "bytes beyond the bytes": grouped([BYTES], b"\1\xff\xff\xff\xffabc"),
+    "a length in the other order": grouped([STR], b"\1\1\0\0\0a"),
+    **{
+        f"text that is no UTF-8: {name}": grouped([STR], key(BYTES, raw))
+        for name, raw in {
+            "a byte alone": b"\xff",
+            "a character cut short": b"a\xc3",
+            "a surrogate": b"\xed\xa0\x80",
+            "a pair of surrogates": b"\xed\xa0\xbd\xed\xb8\x80",
+            "two bytes for one": b"\xc0\x80",
+            "three bytes for one": b"\xe0\x80\xaf",
+            "beyond the last character": b"\xf4\x90\x80\x80",
+            "five bytes": b"\xf8\x88\x80\x80\x80",
+        }.items()
+    },
+    "a bool of 2": grouped([BOOL], key(BOOL, 2)),
+    "a bool of -1": grouped([BOOL], key(BOOL, -1)),
+    "a bool of one byte": grouped([BOOL], b"\1\1"),
+    "a datetime before the year 1": grouped([DATETIME], key(DATETIME, FIRST - 1)),
+    "a datetime after the year 9999": grouped([DATETIME], key(DATETIME, LAST + 1)),
+    "a datetime that NumPy has for none": grouped([DATETIME], key(DATETIME, -(2**63))),
+    "a datetime as late as can be": grouped([DATETIME], key(DATETIME, 2**63 - 1)),
+    "keys in another order": grouped([INT], key(INT, 8), key(INT, 7)),
+    "negative keys behind": grouped([INT], key(INT, 7), key(INT, -7)),
+    "a null key behind": grouped([INT], key(INT, 7), key(INT, None)),
+    "texts in the order of their letters": grouped([STR], key(STR, "aa"), key(STR, "b")),
+    "keys of two parts in another order": grouped([INT, STR], key(INT, 7) + key(STR, "b"), key(INT, 7) + key(STR, "a")),
+    "a key twice": grouped([INT], key(INT, 7), key(INT, 7)),
+    "a null key twice": grouped([INT], key(INT, None), key(INT, None), key(INT, 7)),
+    "a text twice": grouped([STR], key(STR, "a"), key(STR, "a")),
+    "a key twice, each taking the other away": grouped(
+        [INT], (key(INT, 7), record(("n", 1, [1]))), (key(INT, 7), record(("n", 1, [2**64 - 1])))
+    ),
+    "a group that is 0": grouped([INT], (key(INT, 7), record()), key(INT, 8)),
+    "the only group is 0": grouped([INT], (key(INT, 7), record())),
+    "a group of words of 0": grouped([INT], (key(INT, 7), record(("n", 0, [0])))),
+    "a group of a column that is unknown": grouped([INT], (key(INT, 7), record((28, 0, [1])))),
+    "a group whose record is cut short": grouped([INT], (key(INT, 7), TWO[:-1])),
+    "a group of a sum out of range": grouped([INT], (key(INT, 7), record(("n", 254, [2**62])))),
+    "a group of a counter out of range": grouped([INT], (key(INT, 7), record(("count", 0, [2**62 + 1])))),
+    "255 parts, one cut short": body(GROUPED, (b"groups", groups([INT] * 255, (key(INT, 7) * 254, b"")))),
+    "255 parts, the last of no kind": grouped([INT] * 254 + [NONE], key(INT, 7) * 255),
 }
 
 
@@ -364,6 +505,29 @@ RIGHT = {
     "the last of many cells": cells(2**24, (2**24 - 1, TWO)),
     "every column": total(*((bit, 0, [bit + 1]) for bit in range(28))),
     "buckets": body(MEAN, (b"buckets", ledger(256, (0, TWO), (255, TWO))), TOTAL),
+    "no groups": body(GROUPED),
+    "the first and the last integer": grouped([INT], *(key(INT, one) for one in (None, -(2**63), -1, 0, 2**63 - 1))),
+    "the first and the last moment": grouped([DATETIME], *(key(DATETIME, one) for one in (None, FIRST, 0, LAST))),
+    "null, false and true": grouped([BOOL], *(key(BOOL, one) for one in (None, 0, 1))),
+    "texts": grouped(
+        [STR], *(key(STR, one) for one in (None, "", "\0", "b", "\x7f", "aa", "\U0010ffff", "\ud7ff\ue000"))
+    ),
+    "bytes": grouped([BYTES], *(key(BYTES, one) for one in (None, b"", b"\0", b"\xff", b"\0\0", b"\xed\xa0\x80"))),
+    "nothing but null": grouped([NONE], key(NONE, None)),
+    "two parts that are null": grouped([NONE, NONE], key(NONE, None) * 2),
+    "a part that is null in all keys": grouped([NONE, INT], *(key(NONE, None) + key(INT, one) for one in (None, 7))),
+    "a part that is null in all but one": grouped([INT, STR], key(INT, 6) + key(STR, None), key(INT, 7) + key(STR, "")),
+    "parts of all kinds": grouped(
+        [INT, STR, BYTES, DATETIME, BOOL],
+        key(INT, 1) + key(STR, "a") + key(BYTES, b"a") + key(DATETIME, 1) + key(BOOL, 1),
+    ),
+    "255 parts": grouped([INT] * 254 + [STR], key(INT, 7) * 254 + key(STR, None), key(INT, 7) * 254 + key(STR, "a")),
+    "the shortest period": grouped_of(period=1),
+    "the longest period": grouped_of(period=LAST),
+    "groups of classes": grouped_of(NO_CLASS),
+    "groups of labels": grouped_of({**PER_LABEL, "options": {**PER_LABEL["options"], "per_label": False}}),
+    "a group of every column": grouped([INT], (key(INT, 7), record(*((bit, 0, [bit + 1]) for bit in range(28))))),
+    "a group of a wide window": grouped([INT], (key(INT, 7), record(("n", 0, [1] * 254)))),
 }
 
 
@@ -403,7 +567,44 @@ UNFOLDING = {
         b'{"metric":"MeanLoss","options":{"eps":' + b"9" * 4_000_000 + b"}}", TOTAL
     ),
     "many parts": lambda: body(MEAN, *[(b"%06d" % i, b"") for i in range(100_000)]),
+    "many groups": lambda: grouped([INT], *(key(INT, i) for i in range(100_000))),
+    "many groups of many parts": lambda: grouped([BYTES] * 255, *(key(BYTES, b"%05d" % i) * 255 for i in range(500))),
+    "many groups of nulls": lambda: grouped([STR] * 255, *(nulls(i) for i in range(20_000))),
+    "a long key": lambda: grouped([STR], key(STR, "x" * 4_000_000)),
+    "many keys, each as long as what is kept together": lambda: grouped(
+        [BYTES], *(key(BYTES, b"%05d" % i * 6555) for i in range(100))
+    ),
+    "a wide window in each page of groups": lambda: grouped(
+        [INT],
+        *(
+            (key(INT, i), record(*((c, 252 * (i % 1024), [1]) for c in range(5))) if i % 1024 < 2 else TWO)
+            for i in range(100_000)
+        ),
+    ),
+    "windows that later groups begin with": lambda: grouped(
+        [INT],
+        *((key(INT, i), record(*((c, 252 * i, [1]) for c in range(5))) if i < 2 else TWO) for i in range(100_000)),
+    ),
+    "wide windows that sorting spreads": lambda: grouped(
+        [INT],
+        *(key(INT, i) for i in range(100_000) if i % 1024),
+        *((key(INT, i), record(*((c, 0, [1] * 254) for c in range(5)))) for i in range(0, 100_000, 1024)),
+    ),
+    "groups of groups without end": lambda: body(
+        b'{"metric":"Grouped","options":{"metric":' * 50_000 + b"null" + b',"period":null}}' * 50_000
+    ),
+    "a long integer as the period": lambda: body(
+        b'{"metric":"Grouped","options":{"metric":{"metric":"MeanLoss","options":{}},"period":'
+        + b"9" * 4_000_000
+        + b"}}"
+    ),
 }
+
+
+def nulls(i):
+    """A key of 255 parts, most of them null."""
+    bits = f"{i:0255b}"
+    return b"".join(key(STR, "" if bit == "1" else None) for bit in bits)
 
 
 @pytest.mark.parametrize("unfolding", UNFOLDING.values(), ids=UNFOLDING)
@@ -415,12 +616,18 @@ def test_crafted_bytes_take_no_memory_and_no_time(unfolding, tmp_path):
         "ce.from_bytes(ce.MulticlassCrossEntropy(per_class=True).update([[0.5, 0.5]], [0]).to_bytes())\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (30, 30))\n"
         "data = pathlib.Path(sys.argv[1]).read_bytes()\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "def peak():\n"  # getrusage() begins with that of the process that started this one
+        "    try:\n"
+        "        status = pathlib.Path('/proc/self/status').read_text()\n"
+        "    except OSError:\n"
+        "        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "    return int(status.partition('VmHWM:')[2].split()[0])\n"
+        "before = peak()\n"
         "try:\n"
         "    ce.from_bytes(data)\n"
         "except ce.InputError:\n"
         "    pass\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+        "print(peak() - before)\n"
     )
     path = tmp_path / "state"
     path.write_bytes(sealed(unfolding()))
@@ -446,6 +653,40 @@ def test_a_few_cells_of_a_million_come_back():
             ledger.add_integer(column, cell, 1)
     data = sealed(body(PER_CLASS, (b"cells", ledger.to_bytes()), TOTAL))
     assert ce.from_bytes(data).to_bytes() == data
+
+
+def test_many_groups_behind_one_of_wide_windows_come_back():
+    losses, weight = np.ones(20_000), np.ones(20_000)
+    losses[0], weight[0], weight[1] = 1e-300, 1e300, 1e-300
+    metric = ce.Grouped(ce.MeanLoss()).update(losses, by=np.arange(20_000), weight=weight)
+    assert ce.from_bytes(metric.to_bytes()) == metric
+
+
+def test_buckets_that_are_not_those_of_the_total_have_a_summary_too():
+    """As crafted bytes may have them: the weight of all is far beyond that of the buckets."""
+    two = [(i, record(("n", 16, [i + 1]), ("samples", 0, [1]))) for i in range(2)]
+    heavy = record(("n", 16, [3]), ("d", 200, [1]), ("samples", 0, [2]), ("count", 0, [2]))
+    found = ce.from_bytes(sealed(body(MEAN, (b"buckets", ledger(256, *two)), (b"total", ledger(1, (0, heavy))))))
+    assert found.summary().buckets == 2
+
+
+def test_counts_beyond_64_bits_stand_in_a_table_too():
+    full = record(("count", 0, [2**62]), ("ignored", 0, [2**62]))
+    table = ce.from_bytes(sealed(grouped([INT], (key(INT, 7), full)))).to_table()
+    assert table["seen"].tolist() == [2**63]
+    assert table["count"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("column", "bound"),
+    [(("count", 0, [2**62]), "2^62"), (("n", 254, [2**62 - 1]), "2^15244"), (("dd", 254, [-(2**62)]), "2^15244")],
+)
+def test_groups_whose_sum_would_leave_its_range_are_an_error_and_no_other_sum(column, bound):
+    metric = ce.from_bytes(sealed(grouped([INT], *((key(INT, i), record(column)) for i in range(4)))))
+    with pytest.raises(ce.InputError, match=f"^{column[0]} of all groups together is beyond {re.escape(bound)}"):
+        metric.micro()
+    with pytest.raises(ce.InputError, match=f"^{column[0]} would be beyond {re.escape(bound)}"):
+        metric + metric
 
 
 def test_an_integer_of_any_part_that_would_leave_its_range_is_an_error_and_nothing_is_added():

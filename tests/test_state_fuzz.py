@@ -34,6 +34,18 @@ def test_states_from_a_grammar(random):
     state_fuzzing.check(state_writer.sealed(state_fuzzing.some_body(random.randrange)))
 
 
+@settings(max_examples=1000)
+@given(st.sampled_from(state_fuzzing.CHECKPOINTS), RANDOM)
+def test_changed_checkpoints(seed, random):
+    state_fuzzing.check_checkpoint(state_writer.sealed(state_fuzzing.mutated_checkpoint(seed, random.randrange)))
+
+
+@settings(max_examples=1000)
+@given(RANDOM)
+def test_checkpoints_from_a_grammar(random):
+    state_fuzzing.check_checkpoint(state_writer.sealed(state_fuzzing.some_checkpoint(random.randrange)))
+
+
 @settings(max_examples=300)
 @given(st.sampled_from(state_fuzzing.SEEDS), RANDOM)
 def test_changed_states_whose_checksum_is_not_repaired(seed, random):
@@ -46,6 +58,8 @@ def test_changed_states_whose_checksum_is_not_repaired(seed, random):
 def test_any_bytes_behind_a_right_header(some):
     state_fuzzing.check(state_writer.sealed(state_fuzzing.SEEDS[0][:14] + some))
     state_fuzzing.check(some)
+    state_fuzzing.check_checkpoint(state_writer.sealed(b"streamck\x01\0" + some))
+    state_fuzzing.check_checkpoint(some)
 
 
 def test_some_of_these_bytes_are_accepted_and_most_are_not():
@@ -57,3 +71,10 @@ def test_some_of_these_bytes_are_accepted_and_most_are_not():
     made += [state_fuzzing.mutated(seed, random.randrange) for seed in state_fuzzing.SEEDS for _ in range(100)]
     accepted = sum(state_fuzzing.check(state_writer.sealed(one)) for one in made)
     assert 0.05 < accepted / len(made) < 0.5
+    of_groups = [one for one in made if (state_fuzzing.split(one) or [0, b""])[1].startswith(b'{"metric":"Grouped"')]
+    accepted = sum(state_fuzzing.check(state_writer.sealed(one)) for one in of_groups)
+    assert 0.05 < accepted / len(of_groups) < 0.5
+    made = [state_fuzzing.some_checkpoint(random.randrange) for _ in range(500)]
+    made += [state_fuzzing.mutated_checkpoint(one, random.randrange) for one in state_fuzzing.CHECKPOINTS * 100]
+    accepted = sum(state_fuzzing.check_checkpoint(state_writer.sealed(one)) for one in made)
+    assert 0.1 < accepted / len(made) < 0.7

@@ -1,5 +1,7 @@
 """Threads never change a result, lose an update or hang, and the first bad entry is the one named."""
 
+import functools
+import gc
 import math
 import os
 import subprocess
@@ -163,6 +165,45 @@ def test_a_reader_sees_whole_chunks():
     finally:
         sys.setswitchinterval(before)
     assert all(count % LARGE == 0 for count in seen)
+
+
+@pytest.mark.parametrize("key", [int, str])
+def test_groups_are_read_while_others_come_and_go(key):
+    batches = [
+        ce.Grouped(ce.MeanLoss()).update(np.ones(3000), by=[key(i) for i in range(at, at + 3000)])
+        for at in (0, 3000, 6000)
+    ]
+    metric = ce.Grouped(ce.MeanLoss())
+    seen, done = set(), threading.Event()
+
+    def add_and_take_away(batch):
+        try:
+            for _ in range(100):
+                metric.merge(batch)
+                metric._merge(batch, -1)
+        finally:
+            done.set()
+
+    def read():
+        while not done.is_set():
+            seen.update([len(metric.compute()), len(ce.from_bytes(metric.to_bytes())), len(metric.copy())])
+            seen.update([len(metric.to_table()["key"]), metric.macro().groups, metric.micro().samples])
+
+    def collected(phase, info):
+        """What some profilers and monitors leave behind: Python that runs in the midst of anything."""
+
+    before, threshold = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(1)
+    gc.callbacks.append(collected)
+    try:
+        together(read, read, *[functools.partial(add_and_take_away, batch) for batch in batches])
+    finally:
+        sys.setswitchinterval(before)
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(collected)
+    assert seen <= {0, 3000, 6000, 9000}
+    assert metric == ce.Grouped(ce.MeanLoss())
 
 
 def test_metrics_that_add_each_other_do_not_lock_up():

@@ -32,11 +32,12 @@ cdef class Groups:
     cdef readonly tuple kinds  # of the parts of a key; None where all keys are null so far
     cdef Table table
     cdef Ledger ledger
+    cdef Py_ssize_t emptied  # cells that merges made 0, since they were last looked for
 
     cdef int fit(self, tuple kinds) except -1
+    cdef tuple known(self)
     cpdef Py_ssize_t count(self) except -1
     cdef bint lives(self, Py_ssize_t slot) noexcept
     cdef int add_one(self, Samples samples, Py_ssize_t i, Py_ssize_t slot) except -1
     cdef void become(self, Groups other) noexcept
     cdef int take_in(self, Groups other, int sign) except -1
-    cdef int pour(self, Py_ssize_t slot, Ledger ledger, Py_ssize_t cell) except -1

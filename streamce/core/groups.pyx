@@ -8,6 +8,7 @@ is 0 do not exist: whoever reads passes over them.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy
 
 from streamce.core.blocks cimport Samples
@@ -20,7 +21,7 @@ import os
 
 import numpy as np
 
-from streamce.core.ledger import NAMES
+from streamce.core.ledger import LAST_BIT, NAMES, SUMS
 from streamce.errors import InputError
 
 # By their numbers in state bytes; None: no key has this part.
@@ -81,6 +82,11 @@ cdef class Table:
         return (<const char*>kept)[4:4 + <Py_ssize_t>size]
 
 
+cdef str bound(int column):
+    """What the integers of a column stay within."""
+    return f"2^{62 if column >= SUMS else LAST_BIT - 1074}"
+
+
 cdef bytes integer_key(int64_t integer):
     """A key of one integer as its bytes."""
     cdef uint64_t word = <uint64_t>integer ^ TOP
@@ -106,8 +112,41 @@ cdef uint64_t big_endian(const uint8_t* data) noexcept:
     return word
 
 
+ctypedef struct place:
+    int64_t key
+    Py_ssize_t slot
+
+
+cdef int by_key(const void* one, const void* other) noexcept nogil:
+    cdef int64_t a = (<const place*>one).key
+    cdef int64_t b = (<const place*>other).key
+    return (a > b) - (a < b)
+
+
+cdef extern from "Python.h":
+    int PyGC_Disable() noexcept
+    int PyGC_Enable() noexcept
+
+
+cdef class undisturbed:
+    """Keeps the garbage collector, which may run any Python, and with it other threads, from starting."""
+
+    cdef bint collects
+
+    def __enter__(self):
+        self.collects = PyGC_Disable()
+
+    def __exit__(self, *error):
+        if self.collects:
+            PyGC_Enable()
+
+
 cdef class Groups:
-    """Cells by key. All is done with the interpreter's lock held, or within a critical section."""
+    """Cells by key. All is done undisturbed, with the interpreter's lock held, or within a critical section.
+
+    No Python may run meanwhile, nor NumPy, many of whose functions let go of the lock: another thread could let go
+    of groups, and of the slot that was just looked up.
+    """
 
     def __cinit__(self):
         self.clear()
@@ -116,6 +155,7 @@ cdef class Groups:
         self.kinds = None
         self.table = Table(False)
         self.ledger = Ledger(1, True)
+        self.emptied = 0
 
     # ---- adding ----
 
@@ -131,11 +171,13 @@ cdef class Groups:
         cdef uint64_t[TOGETHER] hash
         cdef Py_ssize_t at, i, cell, k
         cdef page* p
-        with cython.critical_section(self):
+        if integers is None:
+            code = codes
+            slot_of = np.empty(len(distinct), dtype=np.int64)
+        with undisturbed(), cython.critical_section(self):
             self.fit(kinds)
-            if integers is None:
-                code = codes
-                slot_of = np.array([self.table.find(key, True) for key in distinct], dtype=np.int64)
+            for i, key in enumerate(distinct):
+                slot_of[i] = self.table.find(key, True)
             for at in range(0, samples.samples, TOGETHER):
                 k = min(<Py_ssize_t>TOGETHER, samples.samples - at)
                 if integers is None:
@@ -182,32 +224,46 @@ cdef class Groups:
 
     cdef int fit(self, tuple kinds) except -1:
         """Makes this a table of keys of these kinds; an error if it holds keys of others."""
-        cdef Groups old
-        if self.kinds is not None and self.kinds == kinds:
+        cdef Groups new
+        cdef tuple had = self.kinds
+        if had is not None and len(kinds) == len(had) and all(of is None or of == by for of, by in zip(kinds, had)):
             return 0
-        if not self.count():
+        if len(kinds) > 255:
+            raise InputError(f"by has {len(kinds)} parts: expected at most 255", argument="by", value=len(kinds))
+        had = self.known()
+        if had is None:
             self.clear()
-        if self.kinds is None:
             self.kinds = kinds
             self.table = Table(len(kinds) == 1 and kinds[0] in INTEGERS)
             return 0
-        if len(kinds) != len(self.kinds):
+        if len(kinds) != len(had):
             raise InputError(
-                f"by has {len(kinds)} parts: expected {len(self.kinds)}, as before", argument="by", value=len(kinds)
+                f"by has {len(kinds)} parts: expected {len(had)}, as before", argument="by", value=len(kinds)
             )
-        for new, had in zip(kinds, self.kinds):
-            if new is not None and had is not None and new != had:
-                raise InputError(f"by has keys of kind {new}: expected {had}, as before", argument="by", value=new)
-        known = tuple(new or had for new, had in zip(kinds, self.kinds))
-        if known != self.kinds:  # all keys were null there so far
-            old = self.copy()
-            self.clear()
-            self.fit(known)
-            self.take_in(old, 1)
+        for of, by in zip(kinds, had):
+            if of is not None and by is not None and of != by:
+                raise InputError(f"by has keys of kind {of}: expected {by}, as before", argument="by", value=of)
+        new = Groups()
+        new.fit(tuple(of or by for of, by in zip(kinds, had)))
+        new.take_in(self, 1)
+        self.become(new)
         return 0
 
+    cdef tuple known(self):
+        """The kinds, None for parts that are null in all keys; None if there are no groups."""
+        cdef Py_ssize_t slot
+        found = None
+        for slot in range(self.table.slots()):
+            if self.lives(slot):
+                if found is None:
+                    found = [None] * len(self.kinds)
+                note(found, self.kinds, self.table.key(slot))
+                if None not in found:
+                    break
+        return None if found is None else tuple(found)
+
     cdef void become(self, Groups other) noexcept:
-        self.kinds, self.table, self.ledger = other.kinds, other.table, other.ledger
+        self.kinds, self.table, self.ledger, self.emptied = other.kinds, other.table, other.ledger, 0
 
     # ---- the group ----
 
@@ -220,7 +276,7 @@ cdef class Groups:
         cdef int full
         if theirs.kinds is None or not theirs.count():
             return
-        with cython.critical_section(self):
+        with undisturbed(), cython.critical_section(self):
             try:
                 self.fit(theirs.kinds)
             except InputError as error:
@@ -233,11 +289,15 @@ cdef class Groups:
                     full = cell_overflow(p, our_cell, q, cell, sign, MOST)
                     if full >= 0:
                         raise InputError(
-                            f"{NAMES[full]} would be beyond 2^62: it is not counted so far", argument="other"
+                            f"{NAMES[full]} would be beyond {bound(full)}: it is not counted so far", argument="other"
                         )
             self.take_in(theirs, sign)
-            if sign < 0 and 2 * self.count() < self.table.slots() - 1:  # lets go of groups that are 0
-                self.become(self.copy())
+            # Lets go of groups that are 0, which may come of either sign. Looking for them takes as long as there
+            # are slots, so it waits until as many may have become 0 as half of them.
+            if 2 * self.emptied >= self.table.slots() - 1:
+                if 2 * self.count() < self.table.slots() - 1:
+                    self.become(self.copy())
+                self.emptied = 0
 
     cdef int take_in(self, Groups other, int sign) except -1:
         cdef Py_ssize_t slot, cell, ours
@@ -254,6 +314,7 @@ cdef class Groups:
             q = other.ledger.page_of(&cell)
             if cell_merge(p, ours, q, cell, sign) < 0:
                 raise MemoryError
+            self.emptied += cell_is_zero(p, ours)
         return 0
 
     cdef bint lives(self, Py_ssize_t slot) noexcept:
@@ -265,9 +326,10 @@ cdef class Groups:
 
     def copy(self) -> Groups:
         cdef Groups new = Groups()
-        with cython.critical_section(self):
-            if self.kinds is not None:
-                new.fit(self.kinds)
+        with undisturbed(), cython.critical_section(self):
+            kinds = self.known()
+            if kinds is not None:
+                new.fit(kinds)
                 new.take_in(self, 1)
         return new
 
@@ -287,40 +349,41 @@ cdef class Groups:
     def cell(self, bytes key not None) -> Ledger | None:
         """A ledger of one cell, that of a key given as its bytes; None if there is no such group."""
         cdef Ledger found = Ledger(1)
-        with cython.critical_section(self):
+        with undisturbed(), cython.critical_section(self):
             slot = self.table.find(key, False)
             if slot < 0 or not self.lives(slot):
                 return None
-            self.pour(slot, found, 0)
+            pour(self.ledger, slot, found, 0)
         return found
 
     def total(self) -> Ledger:
         """A ledger of one cell, the sum of all groups."""
         cdef Ledger found = Ledger(1)
-        cdef Py_ssize_t slot
-        with cython.critical_section(self):
+        cdef Py_ssize_t slot, cell, at
+        cdef int full
+        cdef page* p
+        cdef page* q
+        with undisturbed(), cython.critical_section(self):
             for slot in range(self.ledger.size):
-                self.pour(slot, found, 0)
+                cell, at = slot, 0
+                p, q = self.ledger.page_of(&cell), found.page_of(&at)
+                full = cell_overflow(q, at, p, cell, 1, MOST)
+                if full >= 0:
+                    raise InputError(f"{NAMES[full]} of all groups together is beyond {bound(full)}", argument="by")
+                pour(self.ledger, slot, found, 0)
         return found
-
-    cdef int pour(self, Py_ssize_t slot, Ledger ledger, Py_ssize_t cell) except -1:
-        """Adds a group's cell to one of another ledger."""
-        cdef page* p = self.ledger.page_of(&slot)
-        cdef page* q = ledger.page_of(&cell)
-        if cell_merge(q, cell, p, slot, 1) < 0:
-            raise MemoryError
-        return 0
 
     def cells(self) -> Ledger:
         """A ledger of the cells of all groups, in no order."""
-        cdef Py_ssize_t slot, place = 0
-        with cython.critical_section(self):
-            ledger = Ledger(self.count(), True)
+        cdef Ledger found = Ledger(0, True)
+        cdef Py_ssize_t slot, number = 0
+        with undisturbed(), cython.critical_section(self):
+            found.grow(self.count())
             for slot in range(self.table.slots()):
                 if self.lives(slot):
-                    self.pour(slot, ledger, place)
-                    place += 1
-        return ledger
+                    pour(self.ledger, slot, found, number)
+                    number += 1
+        return found
 
     def sorted(self):
         """The kinds and the keys of all groups, in order, and a ledger of their cells.
@@ -328,25 +391,47 @@ cdef class Groups:
         Keys that are one integer are an array, of which ``null`` says whether null stands before it
         as a group of its own; others are a list of bytes: (kinds, null, keys, ledger).
         """
-        cdef Py_ssize_t slot, place = 0
+        cdef Ledger held, found = Ledger(0, True)
+        cdef Table table
+        cdef Py_ssize_t slot, i, size
+        cdef int64_t[::1] integer
         cdef bint null
-        with cython.critical_section(self):
-            slots = np.array([slot for slot in range(self.table.slots()) if self.lives(slot)], dtype=np.int64)
-            null = self.table.integers and slots.size > 0 and slots[0] == 0
-            if self.table.integers:
-                keys = np.array([<int64_t>keys_slot(&self.table.held, slot - 1)[0] for slot in slots[null:]], np.int64)
-                order = np.argsort(keys)
-                keys, slots = keys[order], np.concatenate([slots[:null], slots[null:][order]])
-            else:
-                keys = [self.table.key(slot) for slot in slots]
-                order = sorted(range(len(keys)), key=keys.__getitem__)
-                keys, slots = [keys[i] for i in order], slots[order]
-            ledger = Ledger(slots.size, True)
-            for slot in slots:
-                self.pour(slot, ledger, place)
-                place += 1
-            kinds = self.kinds
-        return kinds, bool(null), keys, ledger
+        cdef place* places = NULL
+        try:
+            with undisturbed(), cython.critical_section(self):
+                kinds, table, held = self.kinds, self.table, self.ledger
+                size = self.count()
+                found.grow(size)
+                places = <place*>malloc((size + 1) * sizeof(place))
+                if places is NULL:
+                    raise MemoryError
+                i = 0
+                for slot in range(table.slots()):
+                    if self.lives(slot):
+                        places[i].slot = slot
+                        places[i].key = <int64_t>keys_slot(&table.held, slot - 1)[0] if table.integers and slot else 0
+                        i += 1
+                null = table.integers and size > 0 and places[0].slot == 0
+                if table.integers:
+                    qsort(places + null, size - null, sizeof(place), by_key)
+                else:
+                    unsorted = [table.key(places[i].slot) for i in range(size)]
+                    keys = []
+                    for i, slot in enumerate(sorted(range(size), key=unsorted.__getitem__)):
+                        keys.append(unsorted[slot])
+                        places[i].key = places[slot].slot
+                    for i in range(size):
+                        places[i].slot = places[i].key
+                for i in range(size):
+                    pour(held, places[i].slot, found, i)
+            if table.integers:
+                keys = np.empty(size - null, dtype=np.int64)
+                integer = keys
+                for i in range(size - null):
+                    integer[i] = places[null + i].key
+        finally:
+            free(places)
+        return kinds, bool(null), keys, found
 
     # ---- bytes ----
 
@@ -388,7 +473,7 @@ cdef class Groups:
         """The groups whose ``parts()`` these are; ValueError if they make no sense."""
         cdef Groups new = Groups()
         cdef Py_ssize_t at, end, size, slot
-        cdef bytes data
+        cdef bytes data, key, last = b""
         if not parts:
             return new
         if set(parts) != {"groups"}:
@@ -399,19 +484,33 @@ cdef class Groups:
         at = 1 + data[0] + 8
         if at > size or not data[0]:
             raise ValueError("its groups are cut short")
-        kinds = tuple(KINDS[code] for code in data[1:1 + data[0]])
+        codes = data[1:1 + data[0]]
+        if max(codes) >= len(KINDS):
+            raise ValueError("its keys have parts of kinds that this release does not know")
+        kinds = tuple(KINDS[code] for code in codes)
         new.fit(kinds)
         for _ in range(<Py_ssize_t>min(get_u64(start + at - 8), <uint64_t>size)):
             end = key_end(start, at, size, kinds)
-            slot = new.table.find(data[at:end], True)
+            key = data[at:end]
+            # Sorting them later would spread wide cells over more pages than were accounted for here.
+            if key <= last:
+                raise ValueError("its keys are not in order, each once")
+            slot = new.table.find(key, True)
             if slot >= new.ledger.size:
                 new.ledger.grow(slot + 1)
-            if new.lives(slot):
-                raise ValueError("it has a key twice")
-            at = end + new.ledger.read_cell(slot, start + end, size - end, size)
+            last, at = key, end + new.ledger.read_cell(slot, start + end, size - end, size)
         if at != size:
             raise ValueError("its groups end before its bytes do")
         return new
+
+
+cdef int pour(Ledger source, Py_ssize_t slot, Ledger ledger, Py_ssize_t cell) except -1:
+    """Adds a cell of a ledger to one of another."""
+    cdef page* p = source.page_of(&slot)
+    cdef page* q = ledger.page_of(&cell)
+    if cell_merge(q, cell, p, slot, 1) < 0:
+        raise MemoryError
+    return 0
 
 
 cdef Py_ssize_t key_end(const uint8_t* data, Py_ssize_t at, Py_ssize_t size, tuple kinds) except -1:
@@ -446,19 +545,23 @@ cdef Py_ssize_t key_end(const uint8_t* data, Py_ssize_t at, Py_ssize_t size, tup
 def seen(tuple kinds, list keys) -> tuple:
     """The kinds, None for parts that are null in all keys."""
     found = [None] * len(kinds)
-    cdef bytes key
-    cdef Py_ssize_t at
     for key in keys:
-        if all(kind is not None for kind in found):
+        note(found, kinds, key)
+        if None not in found:
             break
-        at = 0
-        for i, kind in enumerate(kinds):
-            if key[at]:
-                found[i] = kind
-                at = key_end(<const uint8_t*>PyBytes_AS_STRING(key), at, PyBytes_GET_SIZE(key), (kind,))
-            else:
-                at += 1
     return tuple(found)
+
+
+cdef int note(list found, tuple kinds, bytes key) except -1:
+    """Puts the kinds of the parts that a key has in their places."""
+    cdef Py_ssize_t at = 0
+    for i, kind in enumerate(kinds):
+        if key[at]:
+            found[i] = kind
+            at = key_end(<const uint8_t*>PyBytes_AS_STRING(key), at, PyBytes_GET_SIZE(key), (kind,))
+        else:
+            at += 1
+    return 0
 
 
 # ---- keys of a chunk ----

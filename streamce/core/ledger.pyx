@@ -70,6 +70,7 @@ cdef class Ledger:
                 pages[self.many].cells = <Py_ssize_t>1 << self.bits
                 if self.many and page_like(&pages[self.many], &pages[self.many - 1]) < 0:
                     raise MemoryError
+                self.held += pages[self.many].cells * pages[self.many].stride
                 self.many += 1
         self.size = size
         return 0

@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from streamce.core.blocks cimport (
-    COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, LEFT_OUT, MULTICLASS, MULTILABEL, STATUSES, Blocks, Samples, work,
+    COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, LEFT_OUT, MULTICLASS, MULTILABEL, STATUSES, Blocks, Samples,
+    work,
 )
 from streamce.core.kernels cimport table
 from streamce.core.ledger cimport (

@@ -3,15 +3,20 @@
 from streamce.metrics.base import Metric
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.ctc import CTCCrossEntropy
+from streamce.metrics.gan import GANCrossEntropy, GANSummary
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
+from streamce.metrics.normalized_entropy import NormalizedEntropy
 
 __all__ = [
     "BinaryCrossEntropy",
     "CTCCrossEntropy",
+    "GANCrossEntropy",
+    "GANSummary",
     "MeanLoss",
     "Metric",
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
+    "NormalizedEntropy",
 ]

@@ -302,7 +302,9 @@ class Grouped(Additive):
         for name in ("stderr", "total", "weight"):
             columns[name] = np.array([getattr(each, name) for each in summaries], dtype=np.float64)
         for name in COUNTS:
-            columns[name] = np.array([getattr(each, name) for each in summaries], dtype=np.int64)
+            counts = [getattr(each, name) for each in summaries]
+            # Counters are at most 2^62, and some of these are sums of several.
+            columns[name] = np.array(counts, dtype=np.int64 if max(counts, default=0) < keys.TOP else object)
         return columns
 
 

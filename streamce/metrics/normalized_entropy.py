@@ -1,0 +1,179 @@
+"""Normalized entropy: log loss relative to that of always predicting the base rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from streamce import inputs, summary
+from streamce.additive import Additive
+from streamce.core.ledger import State
+from streamce.metrics.binary import BinaryCrossEntropy
+from streamce.metrics.composite import States
+from streamce.metrics.mean_loss import MeanLoss
+from streamce.options import EPS
+
+if TYPE_CHECKING:
+    from streamce.state import Header
+    from streamce.summary import Summary
+
+# The loss, the outcome, and their sum, whose variance tells how the two go together.
+PARTS = ("both", "loss", "outcome")
+
+
+class NormalizedEntropy(Additive):
+    """Running normalized entropy: mean log loss over the entropy of the base rate.
+
+    With R the weighted mean log loss, y the outcomes and q = Σ weight · y / Σ weight their base rate,
+
+        NE = R / H(q),    H(q) = -q log q - (1 - q) log(1 - q)
+
+    1 is what always predicting q costs; smaller is better, and 1 - NE is the share of the deviance
+    explained, D². It is nan while only one outcome has been seen.
+
+    Parameters
+    ----------
+    kind : {"probs", "log_probs", "logits"}
+        What ``preds`` holds: p, log p, or log(p / (1 - p)).
+    eps : float
+        Floor of a probability that counts; 0 keeps the honest infinity. Logits need none.
+    invalid : {"raise", "skip"}
+        What to do with invalid samples: raise, or count them by cause and go on.
+    threads : int, optional
+        Threads for large chunks; see :func:`streamce.set_num_threads`.
+
+    Notes
+    -----
+    He et al. (2014), *Practical lessons from predicting clicks on ads at Facebook*; as
+    ``torcheval.metrics.BinaryNormalizedEntropy`` has it. The interval is by the delta method, with
+    the covariance of loss and outcome.
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> ce.NormalizedEntropy().update([0.2, 0.3], [1, 0]).compute()
+    1.41825...
+    """
+
+    __slots__ = ("_mean", "_metric")
+    _state: States
+
+    def __init__(
+        self,
+        *,
+        kind: Literal["probs", "log_probs", "logits"] = "probs",
+        eps: float = EPS,
+        invalid: Literal["raise", "skip"] = "raise",
+        threads: int | None = None,
+    ) -> None:
+        self._metric = BinaryCrossEntropy(kind=kind, eps=eps, invalid=invalid, threads=threads)
+        self._mean = MeanLoss(invalid="skip", threads=threads)  # what is invalid was judged before
+        self._state = States(PARTS)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options, as plain values."""
+        return {name: self._metric.options[name] for name in ("kind", "eps", "invalid", "threads")}
+
+    def _arguments(self) -> dict[str, Any]:
+        return self.options
+
+    def _of_the_loss(self) -> dict[str, Any]:
+        return {name: value for name, value in self._metric._of_the_loss().items() if name in ("kind", "eps")}
+
+    @classmethod
+    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+        if not {"kind", "eps"} >= set(options):
+            raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
+        return cls(**options)
+
+    def _take(self, parts: dict[str, bytes]) -> None:
+        self._state = States.from_parts(parts, PARTS)
+
+    # ---- adding ----
+
+    def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
+        """Add a chunk.
+
+        Parameters
+        ----------
+        preds : array of float64, float32, float16 or bfloat16, or a float
+            Any shape; the first axis is that of the samples.
+        target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
+            The shape of ``preds``.
+        weight : array, optional
+            One per sample (first axis) or one per entry, finite and 0 or more.
+        cluster : array, or tuple of arrays, optional
+            Which document, user or session each sample belongs to: integers, strings or any other
+            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
+
+        Raises
+        ------
+        InputError
+            For input without meaning; nothing was added then.
+        """
+        preds, shape = inputs.plain(preds, "preds")
+        losses = np.empty(shape)
+        chunk = States(PARTS)
+        self._metric._pipeline.update(chunk["loss"], preds, target, weight, cluster, out=losses.reshape(-1))
+        if weight is not None:  # those losses have it in them
+            self._metric._pipeline.update(State(), preds, target, out=losses.reshape(-1))
+        outcomes = inputs.widened(*inputs.array(target, "target")).astype(np.float64)
+        outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
+        mean = self._mean._pipeline
+        mean.update(chunk["outcome"], outcomes, None, weight, cluster)
+        mean.update(chunk["both"], losses + outcomes, None, weight, cluster)
+        self._state.merge(chunk)
+        return self
+
+    def __call__(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> float:
+        """Update, and return the value of this chunk alone."""
+        chunk = self._empty().update(preds, target, weight=weight, cluster=cluster)
+        self._state.merge(chunk._state)
+        return chunk.compute()
+
+    # ---- reading ----
+
+    def compute(self) -> float:
+        """Mean log loss over the entropy of the base rate; nan while one outcome alone was seen."""
+        state = self._state.copy()
+        return _ratio(summary.mean(state["loss"].total), entropy(summary.mean(state["outcome"].total)))
+
+    def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
+        """The summary of the log loss, with ``value`` and ``interval`` those of the normalized entropy."""
+        state = self._state.copy()
+        loss, outcome, both = (
+            summary.summarise(state[name].total, level=level, anytime=anytime, buckets=state[name].buckets)
+            for name in ("loss", "outcome", "both")
+        )
+        rate = outcome.mean
+        base = entropy(rate)
+        value, margin = _ratio(loss.mean, base), math.nan
+        if base > 0 and math.isfinite(loss.mean) and loss.stderr > 0:
+            # d NE = (d R - NE H'(q) d q) / H(q), with H'(q) = log((1 - q) / q).
+            slope = value * math.log((1 - rate) / rate)
+            of_loss, of_outcome, of_both = (part.stderr * part.stderr for part in (loss, outcome, both))
+            spread = of_loss - slope * (of_both - of_loss - of_outcome) + slope * slope * of_outcome
+            if math.isfinite(spread):
+                multiple = (loss.interval[1] - loss.mean) / loss.stderr
+                margin = multiple * math.sqrt(max(0.0, spread)) / base
+        return replace(loss, value=value, interval=(value - margin, value + margin))
+
+
+def entropy(rate: float) -> float:
+    """The entropy of an outcome of this rate, in nats; 0 where it is certain, nan outside of [0, 1]."""
+    if not 0 <= rate <= 1:
+        return math.nan
+    if rate in (0.0, 1.0):
+        return 0.0
+    # The log loss of predicting the rate, by this library's own logarithm.
+    metric = BinaryCrossEntropy(eps=0.0).update(rate, np.float64(rate))
+    return metric.compute()
+
+
+def _ratio(loss: float, base: float) -> float:
+    return loss / base if base > 0 else math.nan

@@ -1,0 +1,22 @@
+"""Every example runs on its real data, without a warning, and has something to say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+# It writes the files that the others and the demo read.
+SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "make_predictions.py")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_example_runs(script):
+    command = [sys.executable, "-W", "error", EXAMPLES / script]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    assert len(run.stdout.splitlines()) >= 5
+    assert not re.search(r"\bnan\b", run.stdout)
