@@ -31,6 +31,8 @@ FAMILIES = {
     "binary_log_probs": "binary_log_probs",
     "binary_logits, float32": "binary_logits_f32",
     "binary_logits, float64": "binary_logits_f64",
+    "ctc": "ctc_(?:emissions|forward)",
+    "ctc of losses near 0": "ctc_(?:shares|leak)",
 }
 ENOUGH = 8  # of a loop over a polynomial; unvectorised kernels have none, or few by chance
 

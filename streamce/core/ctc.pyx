@@ -37,7 +37,7 @@ cdef Py_ssize_t LANES = 8
 cdef Py_ssize_t SOME = 2048
 # What a state of the lattice costs, in classes of a row; and below how many of these a chunk is not worth a thread.
 cdef Py_ssize_t STATE_COSTS = 4
-cdef Py_ssize_t WORTH_A_THREAD = 1 << 16
+cdef Py_ssize_t WORTH_A_THREAD = 1 << 18
 # Where a loss is that near to 0, it is computed as such.
 cdef double SMALL = 0.0625
 
@@ -318,7 +318,7 @@ cdef class Utterances(Blocks):
         if not status and not 0 <= weight <= DBL_MAX:
             status = BAD_WEIGHT
         if not status:
-            K.ctc_begin(s.label, lanes, False, s.lattice)
+            K.ctc_begin(s.label, lanes, many, False, s.lattice)
             status = self.pass_over(w, s, i, lanes, many, True, &rough)
         if status:
             self.recorded.what[i] = <uint8_t>status
@@ -326,7 +326,7 @@ cdef class Utterances(Blocks):
             return
         loss = K.ctc_loss(s.lattice, lanes, many)
         if -SMALL < loss < SMALL:
-            K.ctc_begin(s.label, lanes, True, s.lattice)
+            K.ctc_begin(s.label, lanes, many, True, s.lattice)
             self.pass_over(w, s, i, lanes, many, False, &rough)
             loss = K.ctc_small_loss(s.lattice, lanes, many)
         if loss == INFINITY:

@@ -29,7 +29,8 @@ INLINE double ctc_power(double d)
 }
 
 /* Before the first frame: all is at the first blank. With `plain` the states are to be probabilities as they are. */
-KERNEL void ctc_begin(const int64_t *RESTRICT label, ptrdiff_t n, int plain, double *RESTRICT lattice)
+KERNEL void ctc_begin(const int64_t *RESTRICT label, ptrdiff_t n, ptrdiff_t labels, int plain,
+                      double *RESTRICT lattice)
 {
     for (ptrdiff_t i = 0; i < CTC_LINES * (n + CTC_FRONT); i++)
         lattice[i] = plain ? 0.0 : 1.0;
@@ -42,7 +43,7 @@ KERNEL void ctc_begin(const int64_t *RESTRICT label, ptrdiff_t n, int plain, dou
         ctc_line(lattice, n, BLANK_E)[0] = 0.0;
     double *skip = ctc_line(lattice, n, SKIP);
     for (ptrdiff_t j = 0; j < n; j++) {
-        const int differs = j > 0 && label[j] != label[j - 1];
+        const int differs = j > 0 && j < labels && label[j] != label[j - 1];
         skip[j] = plain ? (double)differs : differs ? 0.0 : CTC_ZERO;
     }
 }
@@ -184,20 +185,33 @@ INLINE double ctc_one_less(double x, double p)
     return 0.0 - x < LN2 ? near * decay : 1.0 - p;
 }
 
+/* The lanes of a frame, whose largest logit is m. */
+INLINE void ctc_share(double *RESTRICT x, ptrdiff_t n, const int logs, const int logits, double m, double others,
+                      double scale, double *RESTRICT c)
+{
+    for (ptrdiff_t j = 0; j < n; j++) {
+        const double y = logits ? ctc_below(x[j], m) : x[j];
+        double p = logs ? scaled_exp_f64(y, least_f64(0.0), start_f64(0.0)) : y;
+        p = logits ? p * scale : p;
+        const double rest = logs && !logits ? ctc_one_less(y, p) : 1.0 - p;
+        c[j] = logits & (y == 0.0) ? others * scale : rest;
+        x[j] = p;
+    }
+}
+
 /* Probabilities p of frames, in the place of x, and c = 1 - p. `others` is the sum of e^(x - most) without the largest
    logit's, by which scale is 1 / (1 + others). */
 KERNEL void ctc_shares(double *RESTRICT x, ptrdiff_t frames, ptrdiff_t n, int logs, const double *most,
                        const double *others, const double *scale, double *RESTRICT c)
 {
-    for (ptrdiff_t t = 0; t < frames; t++)
-        for (ptrdiff_t j = 0; j < n; j++) {
-            const ptrdiff_t i = t * n + j;
-            const double y = most ? ctc_below(x[i], most[t]) : x[i];
-            double p = logs ? scaled_exp_f64(y, least_f64(0.0), start_f64(0.0)) : y;
-            p = most ? p * scale[t] : p;
-            c[i] = most ? (y == 0.0 ? others[t] * scale[t] : 1.0 - p) : logs ? ctc_one_less(y, p) : 1.0 - p;
-            x[i] = p;
-        }
+    for (ptrdiff_t t = 0; t < frames; t++, x += n, c += n) {
+        if (most)
+            ctc_share(x, n, 1, 1, most[t], others[t], scale[t], c);
+        else if (logs)
+            ctc_share(x, n, 1, 0, 0.0, 0.0, 1.0, c);
+        else
+            ctc_share(x, n, 0, 0, 0.0, 0.0, 1.0, c);
+    }
 }
 
 /* 1 less two probabilities, by the complement of the larger one. */
@@ -224,9 +238,10 @@ KERNEL void ctc_leak(const double *RESTRICT p, const double *RESTRICT c, ptrdiff
             double leak = ctc_neither(p0, c0, p[j], c[j]);
             blank_leak[j] += blank[j] * (leak < least ? least : leak);
             /* From label j also to label j + 1, if that is another one and not beyond the last. */
-            const double after = j + 1 < labels ? p[j + 1] * skip[j + 1] : 0.0;
+            const double after = p[j + 1] * skip[j + 1], none_after = c[j + 1];
             const double larger = p0 >= p[j] ? p0 : p[j], smaller = p0 >= p[j] ? p[j] : p0;
-            leak = after > larger ? c[j + 1] - (larger + smaller) : (p0 >= p[j] ? c0 : c[j]) - (smaller + after);
+            const double none_larger = p0 >= p[j] ? c0 : c[j];
+            leak = after > larger ? none_after - (larger + smaller) : none_larger - (smaller + after);
             label_leak[j] += label[j] * (leak < least ? least : leak);
         }
         blank_leak[labels] += blank[labels] * c0;

@@ -125,7 +125,7 @@ typedef struct {
 
     /* CTC, by a lattice of CTC_LINES lines of n lanes: see ctc.h. n is above the number of labels; what is in lane
        `labels` and beyond is the blank's. */
-    void (*ctc_begin)(const int64_t *label, ptrdiff_t n, int plain, double *lattice);
+    void (*ctc_begin)(const int64_t *label, ptrdiff_t n, ptrdiff_t labels, int plain, double *lattice);
     void (*ctc_emissions)(double *x, ptrdiff_t frames, ptrdiff_t n, int logs, const double *most,
                           const double *scale, double *e);
     void (*ctc_forward)(const double *m, const double *e, ptrdiff_t frames, ptrdiff_t n, ptrdiff_t labels,

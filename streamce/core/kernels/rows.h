@@ -471,7 +471,7 @@ INLINE void T(add_probs)(const REAL *at, const int skip, T(sums) *sum, T(range) 
     }
 }
 
-INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes, const int logs)
+INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes, ptrdiff_t stride, const int logs)
 {
     T(sums) sum;
     T(range) range;
@@ -481,6 +481,8 @@ INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes, const int lo
         range.least[j] = range.most[j] = 0;
     for (ptrdiff_t c = 0; c < classes;) {
         for (int k = 0; k < CHAIN && c < classes; k++, c += LANES) {
+            if (logs)
+                PREFETCH(p + stride + c, LANES);
             if (c < tail)
                 T(add_probs)(p + c, 0, &sum, &range, logs);
             else
@@ -498,7 +500,7 @@ INLINE void T(sum_all)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_
 {
     if (classes > SMALL) {
         for (ptrdiff_t i = 0; i < rows; i++)
-            sum[i] = T(sum_row)(p + i * stride, classes, logs);
+            sum[i] = T(sum_row)(p + i * stride, classes, stride, logs);
         return;
     }
     REAL tile[SMALL * TILE];
