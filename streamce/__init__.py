@@ -12,6 +12,7 @@ from streamce.errors import InputError
 from streamce.losses import binary_cross_entropy, cross_entropy, multilabel_cross_entropy
 from streamce.metrics import (
     BinaryCrossEntropy,
+    CTCCrossEntropy,
     GANCrossEntropy,
     GANSummary,
     MeanLoss,
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BinaryCrossEntropy",
+    "CTCCrossEntropy",
     "Checkpoint",
     "Estimate",
     "GANCrossEntropy",

@@ -25,6 +25,8 @@ HOLDS = {
     "target": "an array of integers, bool or real numbers",
     "weight": "an array of real numbers",
     "out": f"an array of {REAL}",
+    "input_lengths": "an array of integers",
+    "target_lengths": "an array of integers",
 }
 PREDS = {"probs": "a probability in [0, 1]", "log_probs": "a log-probability, 0 or less"}
 
@@ -253,6 +255,66 @@ def real_labels(target: Any) -> InputError:
     return fault("target", "holds real numbers", "integer labels, or soft targets of the shape of preds")
 
 
+# ---- CTC: shapes, lengths and labels ----
+
+
+def not_frames(shape: tuple[int, ...], batch_first: bool) -> InputError:
+    axes = "utterances, frames and classes" if batch_first else "frames, utterances and classes"
+    layout = "BTC" if batch_first else "TBC"
+    expected = f"axes of {axes} (layout {layout!r}), of which the classes are two or more"
+    return fault("preds", f"has shape {shape}", expected, value=shape)
+
+
+def no_blank(blank: int, classes: int) -> InputError:
+    return fault("blank", f"is {blank} and preds has {classes} classes", f"one of 0 to {classes - 1}", value=blank)
+
+
+def not_integers(name: str, source: Any) -> InputError:
+    return fault(name, f"has dtype {array(source, name)[0].dtype}", "integers")
+
+
+def ctc_lengths(name: str, shape: tuple[int, ...], utterances: int) -> InputError:
+    return fault(name, f"has shape {shape}", f"one length per utterance, shape {(utterances,)}", value=shape)
+
+
+def ctc_length(name: str, i: int, length: int, least: int, most: int) -> InputError:
+    what = "the frames of preds" if name == "input_lengths" else "the labels that target has room for"
+    if name == "target_lengths" and length == 0:
+        return fault(name, f"is 0, an empty target of sequence {i}", "1 label or more", index=(i,), value=0)
+    return fault(name, f"is {length}, of sequence {i}", f"{least} to {most}, {what}", index=(i,), value=length)
+
+
+def ctc_target(shape: tuple[int, ...], utterances: int) -> InputError:
+    expected = f"labels padded to shape ({utterances}, S), or all of them one after another"
+    return fault("target", f"has shape {shape} and preds {utterances} utterances", expected, value=shape)
+
+
+def ctc_labels(found: int, expected: int) -> InputError:
+    return fault("target", f"has {found} labels one after another", f"{expected}, the sum of target_lengths")
+
+
+def ctc_label(index: Index, label: int, i: int, classes: int, blank: int, counter: str) -> InputError:
+    what = ", the blank, in sequence" if label == blank else " in sequence"
+    expected = f"a label from 0 to {classes - 1} other than the blank, {blank}"
+    return fault("target", f"is {label}{what} {i}", expected, index=index, value=label, cause=counter)
+
+
+def ctc_weight(i: int, weight: float, counter: str) -> InputError:
+    found = f"is {weight!r}, of sequence {i}"
+    return fault("weight", found, "a finite number, 0 or more", index=(i,), value=weight, cause=counter)
+
+
+def ctc_row(preds: Any, index: Index, i: int, cause: str, counter: str, kind: str) -> InputError:
+    """The error for a row of sequence i."""
+    row = widened(*_row(preds, index)).astype(np.float64)
+    return _bad_row("preds", cause, counter, row, index, 2, kind, f" in sequence {i}")
+
+
+def _row(preds: Any, index: Index) -> tuple[Array, bool]:
+    found, halves = array(preds, "preds")
+    return found[index], halves
+
+
 # ---- values ----
 
 
@@ -303,25 +365,29 @@ def bad_value(
     return fault(name, f"is {value}", expected, index=index, value=value, cause=counter)
 
 
-def _bad_row(name: str, cause: str, counter: str, row: Array, index: Index, axis: int, kind: str) -> InputError:
+def _bad_row(
+    name: str, cause: str, counter: str, row: Array, index: Index, axis: int, kind: str, where: str = ""
+) -> InputError:
     """What is wrong with a row as a whole, or with an entry of it."""
     logarithms = name == "preds" and kind == "log_probs"
     if cause.endswith("sum"):
         total = float((np.exp(row) if logarithms else row).sum())
         expected = f"{'probabilities' if name == 'preds' else 'shares'} that add up to 1"
         found = f"adds up to {total:.6g} over the classes"
-        return fault(name, found, expected, hint=_hint(name), index=index, value=total, cause=counter)
+        return fault(name, found + where, expected, hint=_hint(name), index=index, value=total, cause=counter)
     if name == "preds" and kind == "logits" and cause.endswith("range"):
         infinite = int((row == np.inf).sum())
         found = f"has {infinite} logits of +inf" if infinite else "has no logit above -inf"
         expected = "at most one +inf, and not only -inf"
-        return fault(name, found, expected, index=index, value=float(row.max()), cause=counter)
+        return fault(name, found + where, expected, index=index, value=float(row.max()), cause=counter)
     wrong = np.isnan(row) if cause.endswith("nan") else row > 0 if logarithms else (row < 0) | (row > 1)
     at = int(np.argmax(wrong))
-    return _bad_number(name, cause, counter, row[at].item(), (*index[:axis], at, *index[axis:]), kind)
+    return _bad_number(name, cause, counter, row[at].item(), (*index[:axis], at, *index[axis:]), kind, where)
 
 
-def _bad_number(name: str, cause: str, counter: str, value: float, index: Index, kind: str) -> InputError:
+def _bad_number(
+    name: str, cause: str, counter: str, value: float, index: Index, kind: str, where: str = ""
+) -> InputError:
     expected = {
         "weight": "a finite number, 0 or more",
         "target": "a share in [0, 1]",
@@ -329,7 +395,7 @@ def _bad_number(name: str, cause: str, counter: str, value: float, index: Index,
         "losses": "a number",
     }[name]
     hint = _hint(name) if cause.endswith("range") else ""
-    return fault(name, f"is {value!r}", expected, hint=hint, index=index, value=value, cause=counter)
+    return fault(name, f"is {value!r}{where}", expected, hint=hint, index=index, value=value, cause=counter)
 
 
 def _hint(name: str) -> str:

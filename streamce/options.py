@@ -84,12 +84,15 @@ def _weights(name: str, value: Any, *, one: bool = False) -> float | tuple[float
 
 CHECKS: dict[str, Any] = {
     "axis": _whole(-64, 64, "an axis of preds"),
+    "blank": _whole(0, 2**31, "a class of preds"),
     "class_weight": _weights,
     "eps": _real(1 - 2**-53, "a probability below 1, or 0 for no floor"),
     "ignore_index": _whole(-(2**63), 2**63 - 1, "an integer that fits int64, but for the largest, or None", none=True),
     "invalid": _name("raise", "skip"),
     "kind": _name(*KINDS),
     "label_smoothing": _real(1, "a number between 0 and 1"),
+    "layout": _name("TBC", "BTC"),
+    "per": _name("label", "frame", "utterance"),
     "per_class": _switch,
     "per_label": _switch,
     "pos_weight": lambda name, value: _weights(name, value, one=True),

@@ -8,6 +8,7 @@ from streamce import state
 from streamce.additive import Additive
 from streamce.errors import InputError
 from streamce.metrics.binary import BinaryCrossEntropy
+from streamce.metrics.ctc import CTCCrossEntropy
 from streamce.metrics.gan import GANCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
@@ -20,6 +21,7 @@ METRICS: dict[str, type[Additive]] = {
     cls.__name__: cls
     for cls in (
         BinaryCrossEntropy,
+        CTCCrossEntropy,
         GANCrossEntropy,
         Grouped,
         MeanLoss,

@@ -23,7 +23,7 @@ from streamce.exact import quotient, root
 GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 LN2 = 0.6931471805599453
 INVALID = ("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null")
-COUNTS = ("count", "samples", "ignored", "floored", "infinite", "unnormalised", *INVALID)
+COUNTS = ("count", "samples", "ignored", "floored", "infinite", "unnormalised", "infeasible", *INVALID)
 NEVER_NEGATIVE = frozenset({"n+inf", "n-inf", *COUNTS})
 
 
@@ -51,7 +51,7 @@ class Summary:
     samples : int
         Independent units, entries of the first axis, that the losses came in.
     seen : int
-        All losses met: ``count + ignored + skipped``.
+        All losses met: ``count + ignored + infeasible + skipped``.
     ignored : int
         Losses left out by ``ignore_index``.
     floored : int
@@ -59,7 +59,9 @@ class Summary:
     infinite : int
         Losses that are infinite.
     unnormalised : int
-        Rows whose probabilities add up to 1 only roughly.
+        Rows whose probabilities add up to 1 only roughly; of CTC, utterances with such a frame.
+    infeasible : int
+        Of CTC: utterances left out because no alignment of their target has a probability.
     skipped : int
         Invalid losses left out by ``invalid="skip"``, the sum of the ``invalid_*`` counters.
     bits, perplexity : float
@@ -98,6 +100,7 @@ class Summary:
     floored: int
     infinite: int
     unnormalised: int
+    infeasible: int
     skipped: int
     invalid_nan: int
     invalid_range: int
@@ -133,6 +136,7 @@ class Summary:
             ("floored", self.floored, "a probability below eps"),
             ("infinite", self.infinite, ""),
             ("unnormalised", self.unnormalised, "rows that add up to 1 only roughly"),
+            ("infeasible", self.infeasible, "utterances that have no alignment"),
             ("skipped", self.skipped, _causes(self)),
         ]
         rows += [(name, f"{count:,}", what) for name, count, what in odd if count]
@@ -303,7 +307,7 @@ def summarise(
         stderr=error,
         total=total if total is not None else quotient(found.get("n", 0), GRID),
         weight=weight if weight is not None else quotient(_weight(found), GRID),
-        seen=counts["count"] + counts["ignored"] + skipped,
+        seen=counts["count"] + counts["ignored"] + counts["infeasible"] + skipped,
         skipped=skipped,
         bits=middle / LN2,
         bits_interval=(low / LN2, high / LN2),

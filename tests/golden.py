@@ -21,6 +21,8 @@ import numpy as np
 
 import streamce as ce
 from streamce.core import kernels
+from streamce.core.ctc import CTC
+from streamce.core.ledger import State
 from streamce.losses import _losses
 
 FILE = Path(__file__).with_name("golden.json")
@@ -318,6 +320,29 @@ def gradients() -> dict[str, list[Input]]:
     return found
 
 
+def ctc(kind: str, dtype: str) -> tuple[bytes, bytes]:
+    """Losses and the state of utterances of 1 to 60 frames: some infeasible, some with a loss near 0."""
+    n, frames, losses, metric = 200, 60, [], ce.CTCCrossEntropy(kind=kind, blank=1, invalid="skip")
+    make = {"logits": logits, "probs": probabilities, "log_probs": log_probabilities}[kind]
+    for classes in (3, 40, 300):
+        seed = f"ctc {kind} {classes}"
+        preds = cut(make(seed, frames * n, classes), dtype).reshape(frames, n, classes)
+        if kind == "logits":
+            preds[:, ::4, 0] = 60.0  # as the targets of those are
+        preds[0, 1::50] = np.nan
+        target = below(seed + " labels", (n, 9), classes - 1)
+        target += target >= 1
+        target[::4] = 0
+        many = 1 + below(seed + " lengths", (n,), 9)
+        many[::4] = 1
+        lengths = 1 + below(seed + " frames", (n,), frames), many
+        out = np.empty(n)
+        CTC(kind, 1, "TBC", "label", True, None).update(State(), preds, target, *lengths, out=out)
+        losses.append(out.tobytes())
+        metric.update(preds, target, input_lengths=lengths[0], target_lengths=lengths[1], weight=weights(n))
+    return b"".join(losses), metric.to_bytes()
+
+
 def sha(pieces: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for piece in pieces:
@@ -334,6 +359,10 @@ def digests() -> dict[str, dict[str, str]]:
             del found[name]["losses"]
     for kind, some in gradients().items():
         found[f"gradients: {kind}"] = {"gradients": sha(one.gradient() for one in some)}
+    for kind in KINDS:
+        for dtype in DTYPES:
+            each, state = ctc(kind, dtype)
+            found[f"ctc, {kind}, {dtype}"] = {"losses": sha([each]), "states": sha([state])}
     points = reals("exp", below("exp exponent", (5000,), 24) - 14)
     values = [*points.tolist(), 0.0, -0.0, 709.78, 710.0, -745.0, -708.4, np.inf, -np.inf]
     found["e^x"] = {"values": sha(np.array(kernels.exp(x)).tobytes() for x in values)}

@@ -44,6 +44,14 @@ def odd():
     return metric
 
 
+def ctc(blank=0, kind="probs", per="label", weight=None):
+    """Utterances of 3 frames: one feasible, one not, one with a frame that is invalid, and another."""
+    preds = np.array([[ROWS[0], ROWS[0], ROWS[1], ROWS[2]], [ROWS[1], ROWS[1], [np.nan] * 3, ROWS[1]], [ROWS[2]] * 4])
+    return ce.CTCCrossEntropy(blank=blank, kind=kind, per=per, invalid="skip").update(
+        preds, [1, 1, 1, 1, 1 - blank // 2], input_lengths=[3, 2, 3, 3], target_lengths=[1, 2, 1, 1], weight=weight
+    )
+
+
 # A metric by name: add a line, and run `make golden`.
 CASES = {
     "binary": lambda: ce.BinaryCrossEntropy().update(P, Y),
@@ -80,6 +88,8 @@ CASES = {
     ),
     "grouped-null": lambda: ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=([None, None], [1, 1])),
     "grouped-empty": lambda: ce.Grouped(ce.MulticlassCrossEntropy(kind="logits"), period="15min"),
+    "ctc": lambda: ctc(),
+    "ctc-odd": lambda: ctc(blank=2, kind="logits", per="frame", weight=[0.5, 2.0, 1.0, -1.0]),
     "gan": lambda: ce.GANCrossEntropy(kind="logits").update(real=[2.0, 1.0], fake=[-1.0, 0.5, 0.0]),
     "normalized": lambda: ce.NormalizedEntropy().update(P, Y, weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]),
     "multilabel": lambda: multilabel(per_label=False),

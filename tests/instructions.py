@@ -66,6 +66,14 @@ def grouped(n: int, keys: int) -> tuple[int, Callable[[], Any]]:
     return n, lambda: metric.update(losses, by=by)
 
 
+def utterances(n: int, frames: int, classes: int, labels: int) -> Callable[[], Any]:
+    metric = ce.CTCCrossEntropy(kind="log_probs", threads=1)
+    preds = np.full((frames, n, classes), -np.log(classes)).astype(np.float32)
+    target = 1 + np.arange(n * labels).reshape(n, labels) % (classes - 1)
+    lengths = {"input_lengths": np.full(n, frames), "target_lengths": np.full(n, labels)}
+    return lambda: metric.update(preds, target, **lengths)
+
+
 def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
     """What is counted: the number of predictions (0: one update as a whole), and an update."""
     f16, f32, f64 = np.float16, np.float32, np.float64
@@ -93,6 +101,7 @@ def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
         "binary log_probs, float64": binary(-losses, **log_probs),
         "binary probs, float64, smoothed": binary(losses / 33, label_smoothing=0.1, **probs),
         "multilabel logits, float32, C=64": given(multilabel, labels, (labels > 0).astype(np.int64)),
+        "CTC, float32 log_probs, C=40, S=30": (32 * 100 * 40, utterances(32, 100, 40, 30)),
         "mean loss, float64": given(ce.MeanLoss(threads=1), losses),
         "mean loss, float64, by 1000 integer keys": grouped(16384, 1000),
         "softmax gradient, float32, C=10": gradient(ce.cross_entropy, grid(8192, 10).astype(f32), np.arange(8192) % 10),

@@ -33,6 +33,8 @@ FAMILIES = {
     "binary_logits, float64": "binary_logits_f64",
     "softmax_gradient, float32": r"softmax_gradient_f32\b|softmax_slopes_f32",
     "softmax_gradient, float64": r"softmax_gradient_f64\b|softmax_slopes_f64",
+    "ctc": "ctc_(?:emissions|forward)",
+    "ctc of losses near 0": "ctc_(?:shares|leak)",
 }
 ENOUGH = 8  # of a loop over a polynomial; unvectorised kernels have none, or few by chance
 

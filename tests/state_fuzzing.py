@@ -390,7 +390,7 @@ def some_checkpoint(below):
 
 
 def some_record(below):
-    columns = sorted({below(28 if below(16) == 0 else 27) for _ in range(1 + below(6))})
+    columns = sorted({below(29 if below(16) == 0 else 28) for _ in range(1 + below(6))})
     raw = record(*((column, *some_words(column < 5, below)) for column in columns))
     return raw if below(16) else raw[: below(len(raw))]
 

@@ -12,6 +12,7 @@ COLUMNS = (
     *("n+inf", "n-inf", "nn+inf", "nn-inf", "d+inf", "d-inf", "nd+inf", "nd-inf", "dd+inf", "dd-inf"),
     *("samples", "count", "ignored", "floored", "infinite", "unnormalised"),
     *("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null"),
+    "infeasible",
 )
 BINARY = {"class_weight", "eps", "ignore_index", "kind", "label_smoothing", "pos_weight"}
 OPTIONS = {
@@ -19,6 +20,7 @@ OPTIONS = {
     "MulticlassCrossEntropy": BINARY - {"pos_weight"} | {"per_class"},
     "MultilabelCrossEntropy": BINARY | {"per_label"},
     "MeanLoss": set(),
+    "CTCCrossEntropy": {"blank", "kind", "per"},
     "Grouped": {"metric", "period"},
     "GANCrossEntropy": {"eps", "kind"},
     "NormalizedEntropy": {"eps", "kind"},
@@ -26,12 +28,14 @@ OPTIONS = {
 # The states of metrics that hold several.
 STATES = {"GANCrossEntropy": ("fake", "generator", "real"), "NormalizedEntropy": ("both", "loss", "outcome")}
 VALUES = {
+    "blank": lambda value: type(value) is int and 0 <= value < 2**31,
     "class_weight": lambda value: value is None or is_weights(value),
     "eps": lambda value: is_weight(value) and value < 1,
     "ignore_index": lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63 - 1),
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
     "label_smoothing": lambda value: is_weight(value) and value <= 1,
     "metric": lambda value: check_of_groups(value) or True,
+    "per": lambda value: value in ("label", "frame", "utterance"),
     "per_class": lambda value: type(value) is bool,
     "per_label": lambda value: type(value) is bool,
     "period": lambda value: value is None or (type(value) is int and 1 <= value <= LAST),
@@ -158,7 +162,7 @@ def check(header):
 
 def check_of_groups(header):
     check(header)
-    require(header["metric"] != "Grouped", "groups of groups")
+    require(header["metric"] not in ("CTCCrossEntropy", "Grouped"), "groups of groups or of utterances")
     options = header["options"]
     require(not options.get("per_class") and not options.get("per_label"), "groups of sums of their own")
 

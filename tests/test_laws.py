@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import METRICS, streams
+from streams import DTYPES, KINDS, METRICS, streams
+from utterances import Batch
 
 import streamce as ce
 
@@ -39,6 +40,22 @@ def metrics(metric):
         return found
 
     return elements()
+
+
+@st.composite
+def utterances(draw):
+    """Three CTC metrics of equal options, with or without clusters."""
+    batch = Batch(
+        draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 40)), kind=draw(st.sampled_from(KINDS)),
+        dtype=draw(st.sampled_from(list(DTYPES))), blank=draw(st.integers(0, 6)), odd=draw(st.booleans()),
+    )  # fmt: skip
+    per, clusters = draw(st.sampled_from(["label", "frame", "utterance"])), draw(st.booleans())
+    weighted = draw(st.booleans())
+    found = []
+    for some in cut(np.arange(len(batch)), draw):
+        ids = {"cluster": some % 5} if clusters else {}
+        found.append(batch.add_to(batch.metric(per=per), some, weighted=weighted, **ids))
+    return found
 
 
 @st.composite
@@ -87,6 +104,7 @@ def adversarial(draw):
 
 
 ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {
+    ce.CTCCrossEntropy: utterances(),
     ce.GANCrossEntropy: adversarial(),
     ce.Grouped: grouped(),
     ce.NormalizedEntropy: normalized(),

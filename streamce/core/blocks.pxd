@@ -20,6 +20,7 @@ cdef enum:
     PREDS_NAN
     PREDS_RANGE
     PREDS_SUM
+    NO_PATH  # CTC: no alignment of the target has a probability
     STATUSES
     # What is odd about a loss that counts.
     IS_FLOORED = 1

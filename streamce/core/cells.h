@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUM_COLUMNS = 5, SAMPLES_COLUMN = 15, COUNT_COLUMN = 16, COLUMNS = 27 };
+enum { SUM_COLUMNS = 5, SAMPLES_COLUMN = 15, COUNT_COLUMN = 16, COLUMNS = 28 };
 
 typedef struct {
     uint64_t *words;            /* [cells][stride]; NULL before the first term */

@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 cdef extern from "kernels/kernels.h" nogil:
     enum:
         BLOCK
+        CTC_FRONT
+        CTC_LINES
         MAX_PARTS
         NOT_FINITE
         TILE
@@ -26,6 +28,10 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*sum_rows_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
         void (*soft_totals_f32)(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
         void (*soft_totals_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
+        void (*sum_exps_f32)(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
+        void (*sum_exps_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
+        void (*gather_f32)(const float*, Py_ssize_t, Py_ssize_t, const int64_t*, Py_ssize_t, double*) noexcept nogil
+        void (*gather_f64)(const double*, Py_ssize_t, Py_ssize_t, const int64_t*, Py_ssize_t, double*) noexcept nogil
         void (*dot_rows)(const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                          double*) noexcept nogil
         void (*sum_in_order)(const double*, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
@@ -43,6 +49,16 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*binary_logits_f64)(const double*, const double*, Py_ssize_t, double*, double*) noexcept nogil
         void (*mix_outcomes)(const double*, const double*, const double*, Py_ssize_t, double, const double*,
                              const double*, const double*, const double*, double*, double*) noexcept nogil
+        void (*ctc_begin)(const int64_t*, Py_ssize_t, Py_ssize_t, int, double*) noexcept nogil
+        void (*ctc_emissions)(double*, Py_ssize_t, Py_ssize_t, int, const double*, const double*,
+                              double*) noexcept nogil
+        void (*ctc_forward)(const double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
+        double (*ctc_loss)(double*, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*ctc_shares)(double*, Py_ssize_t, Py_ssize_t, int, const double*, const double*, const double*,
+                           double*) noexcept nogil
+        void (*ctc_leak)(const double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, int,
+                         double*) noexcept nogil
+        double (*ctc_small_loss)(double*, Py_ssize_t, Py_ssize_t) noexcept nogil
         bint (*all_within)(const double*, Py_ssize_t, double, double) noexcept nogil
         void (*softmax_gradient_f32)(const float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                                      const double*, const double*, const double*, const double*, const double*,

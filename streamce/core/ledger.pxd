@@ -8,8 +8,8 @@ cdef extern from "cells.h" nogil:
         uint64_t* words
         Py_ssize_t cells
         int stride
-        uint16_t at[27]
-        uint8_t width[27]
+        uint16_t at[28]
+        uint8_t width[28]
         uint8_t base[5]
     int page_like(page*, const page*) noexcept
     int page_copy(page*, const page*) noexcept
@@ -43,6 +43,7 @@ cdef enum:
     INVALID_LABEL
     INVALID_WEIGHT
     INVALID_NULL
+    INFEASIBLE
 
 
 # Columns, by number: first the sums, then the counters.

@@ -21,6 +21,7 @@ COUNTER_NAMES = (
     "n+inf", "n-inf", "nn+inf", "nn-inf", "d+inf", "d-inf", "nd+inf", "nd-inf", "dd+inf", "dd-inf",
     "samples", "count", "ignored", "floored", "infinite", "unnormalised", "invalid_nan",
     "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null",
+    "infeasible",
 )
 NAMES = SUM_NAMES + COUNTER_NAMES
 

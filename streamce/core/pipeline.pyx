@@ -505,6 +505,11 @@ cdef bint same_shape(Array one, Array other, int without) noexcept:
     return True
 
 
+def tolerance_of(int dtype) -> float:
+    """For losses that do not come this way."""
+    return tolerance(dtype)
+
+
 cdef double tolerance(int dtype) noexcept:
     """How far from 1 a row's sum may be: the root of the dtype's machine epsilon."""
     if dtype == F16:

@@ -2,6 +2,7 @@
 
 from streamce.metrics.base import Metric
 from streamce.metrics.binary import BinaryCrossEntropy
+from streamce.metrics.ctc import CTCCrossEntropy
 from streamce.metrics.gan import GANCrossEntropy, GANSummary
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
@@ -10,6 +11,7 @@ from streamce.metrics.normalized_entropy import NormalizedEntropy
 
 __all__ = [
     "BinaryCrossEntropy",
+    "CTCCrossEntropy",
     "GANCrossEntropy",
     "GANSummary",
     "MeanLoss",

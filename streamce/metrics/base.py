@@ -20,20 +20,26 @@ if TYPE_CHECKING:
     from streamce.summary import Summary
 
 # Options that say how data is read, not what its loss is: no part of a state.
-NOT_OF_THE_LOSS = frozenset({"axis", "threads", "invalid"})
+NOT_OF_THE_LOSS = frozenset({"axis", "invalid", "layout", "threads"})
 
 
 class Metric(Additive):
     """Base of the metrics: a thin shell of options around a state."""
 
     _task: ClassVar[str]
+    _by_group: ClassVar[bool] = True  # whether its samples can be grouped
     _state: State
     __slots__ = ("_options", "_pipeline")
 
     def __init__(self, options: dict[str, Any], *, per_cell: bool = False) -> None:
         options = plain({name: value for name, value in options.items() if name not in ("self", "__class__")})
         self._options = options
-        self._pipeline = Pipeline(
+        self._pipeline = self._path(options, per_cell)
+        self._state = State()
+
+    def _path(self, options: dict[str, Any], per_cell: bool) -> Any:
+        """What leads chunks to the state."""
+        return Pipeline(
             self._task,
             options.get("kind", "probs"),
             smoothing=options.get("label_smoothing", 0.0),
@@ -46,7 +52,6 @@ class Metric(Additive):
             threads=options["threads"],
             per_cell=per_cell,
         )
-        self._state = State()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -59,7 +64,7 @@ class Metric(Additive):
     def _of_the_loss(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.options.items() if name not in NOT_OF_THE_LOSS}
         if kept.get("kind") == "logits":
-            del kept["eps"]  # logits are never floored
+            kept.pop("eps", None)  # logits are never floored
         return kept
 
     @classmethod

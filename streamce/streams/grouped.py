@@ -97,6 +97,8 @@ class Grouped(Additive):
     def __init__(self, metric: Metric, *, period: Any = None) -> None:
         if not isinstance(metric, Metric):
             raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
+        if not metric._by_group:
+            raise inputs.fault("metric", f"is a {type(metric).__name__}", "one whose samples can be grouped")
         for option in ("per_class", "per_label"):
             if metric.options.get(option):
                 raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")

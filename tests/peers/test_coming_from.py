@@ -42,6 +42,8 @@ def names():
         "x": x, "p": softmax(x), "y": rng.integers(0, classes, n), "q": softmax(rng.normal(size=(n, classes))),
         "v": np.array([0.5, 1.0, 2.0, 0.25]), "s": rng.gamma(2.0, 1.0, n),
         "z": z, "r": 1 / (1 + np.exp(-z)), "b": (rng.random(n) < 0.4).astype(int),
+        "e": np.log(softmax(2 * rng.normal(size=(30, 8, 6)).reshape(-1, 6))).reshape(30, 8, 6),
+        "t": rng.integers(1, 6, (8, 9)), "frames": rng.integers(20, 31, 8), "labels": rng.integers(1, 10, 8),
     }  # fmt: skip
     tensors = {name.upper(): torch.from_numpy(array) for name, array in data.items()}
     tensors["B"] = tensors["B"].double()

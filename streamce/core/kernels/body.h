@@ -47,16 +47,20 @@
 #undef WIDE
 
 #include "elements.h"
+#include "ctc.h"
 #include "exact.h"
 #include "convert.h"
 
 const kernel_table PASTE(kernels, ISA) = {
     STRING(ISA),
     softmax_rows_f32, softmax_rows_f64, softmax_soft_f32, softmax_soft_f64,
-    pick_f32, pick_f64, sum_rows_f32, sum_rows_f64, soft_totals_f32, soft_totals_f64, dot_rows, sum_in_order,
+    pick_f32, pick_f64, sum_rows_f32, sum_rows_f64, soft_totals_f32, soft_totals_f64,
+    sum_exps_f32, sum_exps_f64, gather_f32, gather_f64, dot_rows, sum_in_order,
     neg_log_f32, neg_log_f64, softmax_costs_f32, softmax_costs_f64, exp_elements,
     binary_probs_f32, binary_probs_f64, binary_log_probs, binary_logits_f32, binary_logits_f64,
-    mix_outcomes, all_within,
+    mix_outcomes,
+    ctc_begin, ctc_emissions, ctc_forward, ctc_loss, ctc_shares, ctc_leak, ctc_small_loss,
+    all_within,
     softmax_gradient_f32, softmax_gradient_f64, label_gradient_f32, label_gradient_f64,
     share_gradient_f32, share_gradient_f64, outcome_shares, binary_logits_gradient_f32, binary_logits_gradient_f64,
     binary_probs_gradient_f32, binary_probs_gradient_f64, binary_log_probs_gradient,

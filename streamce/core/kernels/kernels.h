@@ -58,6 +58,9 @@
 #define TILE 32
 /* Words of 52 bits that cover every double. */
 #define MAX_PARTS 44
+/* The lattice of a CTC loss: doubles before the lanes of a line, and lines. */
+#define CTC_FRONT 8
+#define CTC_LINES 11
 
 typedef struct {
     const char *name;
@@ -85,6 +88,14 @@ typedef struct {
     /* The same, added up as softmax_soft does: its total, to the bit. */
     void (*soft_totals_f32)(const float *q, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *total);
     void (*soft_totals_f64)(const double *q, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *total);
+    /* Rows: the sum of e^x of log-probabilities; NaN where one is above 0. */
+    void (*sum_exps_f32)(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum);
+    void (*sum_exps_f64)(const double *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum);
+    /* Rows: x of n classes each, the same of every row. */
+    void (*gather_f32)(const float *x, ptrdiff_t stride, ptrdiff_t rows, const int64_t *label, ptrdiff_t n,
+                       double *out);
+    void (*gather_f64)(const double *x, ptrdiff_t stride, ptrdiff_t rows, const int64_t *label, ptrdiff_t n,
+                       double *out);
     /* Rows: sum of a * b; 0 * inf is 0. b_stride 0 uses one b for all rows. */
     void (*dot_rows)(const double *a, ptrdiff_t stride, const double *b, ptrdiff_t b_stride,
                      ptrdiff_t rows, ptrdiff_t classes, double *dot);
@@ -115,6 +126,20 @@ typedef struct {
     void (*mix_outcomes)(const double *a, const double *b, const double *y, ptrdiff_t n, double smoothing,
                          const double *positive, const double *negative, const double *positive_d,
                          const double *negative_d, double *n_out, double *d_out);
+
+    /* CTC, by a lattice of CTC_LINES lines of n lanes: see ctc.h. n is above the number of labels; what is in lane
+       `labels` and beyond is the blank's. */
+    void (*ctc_begin)(const int64_t *label, ptrdiff_t n, ptrdiff_t labels, int plain, double *lattice);
+    void (*ctc_emissions)(double *x, ptrdiff_t frames, ptrdiff_t n, int logs, const double *most,
+                          const double *scale, double *e);
+    void (*ctc_forward)(const double *m, const double *e, ptrdiff_t frames, ptrdiff_t n, ptrdiff_t labels,
+                        double *lattice);
+    double (*ctc_loss)(double *lattice, ptrdiff_t n, ptrdiff_t labels);
+    void (*ctc_shares)(double *x, ptrdiff_t frames, ptrdiff_t n, int logs, const double *most, const double *others,
+                       const double *scale, double *c);
+    void (*ctc_leak)(const double *p, const double *c, ptrdiff_t frames, ptrdiff_t n, ptrdiff_t labels, int normal,
+                     double *lattice);
+    double (*ctc_small_loss)(double *lattice, ptrdiff_t n, ptrdiff_t labels);
 
     /* Whether every v is in [low, high]; NaN is not. */
     int (*all_within)(const double *v, ptrdiff_t n, double low, double high);

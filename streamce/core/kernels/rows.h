@@ -423,9 +423,29 @@ KERNEL void T(pick)(const REAL *x, ptrdiff_t stride, const int64_t *label, ptrdi
         out[i] = (double)x[i * stride + label[i]];
 }
 
-/* ---- sums of probabilities: NaN where one of them is outside [0, 1] ---- */
+/* n classes of each row. */
+KERNEL void T(gather)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, const int64_t *RESTRICT label, ptrdiff_t n,
+                      double *RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < rows; i++, x += stride, out += n)
+        for (ptrdiff_t j = 0; j < n; j++)
+            out[j] = (double)x[label[j]];
+}
 
-INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RESTRICT out, const int chain)
+/* ---- sums of probabilities, or (logs) of those whose logarithms are given: NaN where one is outside [0, 1] ---- */
+
+INLINE REAL T(share)(REAL x, const int logs)
+{
+    return logs ? T(scaled_exp)(x, T(least)(0), T(start)(0)) : x;
+}
+
+INLINE int T(beyond)(const T(range) *r, int j, const int logs)
+{
+    return logs ? r->most[j] > 0 : (r->least[j] < 0) | (r->most[j] > 1);
+}
+
+INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RESTRICT out, const int chain,
+                          const int logs)
 {
     T(sums) sum;
     T(range) range;
@@ -436,24 +456,25 @@ INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RE
         const ptrdiff_t end = c + chain < classes ? c + chain : classes;
         for (; c < end; c++)
             for (int j = 0; j < TILE; j++) {
-                sum.chain[j] += tile[c * TILE + j];
+                sum.chain[j] += T(share)(tile[c * TILE + j], logs);
                 T(cover)(&range, j, tile[c * TILE + j]);
             }
         T(widen)(&sum, TILE);
     }
     for (int j = 0; j < TILE; j++)
-        out[j] = (range.least[j] < 0) | (range.most[j] > 1) ? NOT_A_NUMBER : T(total)(&sum, j);
+        out[j] = T(beyond)(&range, j, logs) ? NOT_A_NUMBER : T(total)(&sum, j);
 }
 
-INLINE void T(add_probs)(const REAL *at, const int skip, T(sums) *sum, T(range) *range)
+INLINE void T(add_probs)(const REAL *at, const int skip, T(sums) *sum, T(range) *range, const int logs)
 {
     for (int j = 0; j < LANES; j++) {
-        sum->chain[j] += j < skip ? 0 : at[j];
+        REAL p = T(share)(at[j], logs);
+        sum->chain[j] += j < skip ? 0 : p;
         T(cover)(range, j, at[j]);
     }
 }
 
-INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes, const int chain)
+INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes, ptrdiff_t stride, const int chain, const int logs)
 {
     T(sums) sum;
     T(range) range;
@@ -463,25 +484,27 @@ INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes, const int ch
         range.least[j] = range.most[j] = 0;
     for (ptrdiff_t c = 0; c < classes;) {
         for (int k = 0; k < chain && c < classes; k++, c += LANES) {
+            if (logs)
+                PREFETCH(p + stride + c, LANES);
             if (c < tail)
-                T(add_probs)(p + c, 0, &sum, &range);
+                T(add_probs)(p + c, 0, &sum, &range, logs);
             else
-                T(add_probs)(p + tail, (int)(c - tail), &sum, &range);
+                T(add_probs)(p + tail, (int)(c - tail), &sum, &range, logs);
         }
         T(widen)(&sum, LANES);
     }
     int outside = 0;
     for (int j = 0; j < LANES; j++)
-        outside |= (range.least[j] < 0) | (range.most[j] > 1);
+        outside |= T(beyond)(&range, j, logs);
     return outside ? NOT_A_NUMBER : T(across)(&sum);
 }
 
 INLINE void T(sums_of_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum,
-                            const int chain)
+                            const int chain, const int logs)
 {
     if (classes > SMALL) {
         for (ptrdiff_t i = 0; i < rows; i++)
-            sum[i] = T(sum_row)(p + i * stride, classes, chain);
+            sum[i] = T(sum_row)(p + i * stride, classes, stride, chain, logs);
         return;
     }
     REAL tile[SMALL * TILE];
@@ -491,20 +514,25 @@ INLINE void T(sums_of_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptr
         T(load_tile)(p + i * stride, stride, some, classes, tile);
         if (stride == classes)
             PREFETCH(p + (i + TILE) * stride, TILE * classes);
-        T(sum_tile)(tile, classes, tile_sum, chain);
+        T(sum_tile)(tile, classes, tile_sum, chain, logs);
         memcpy(sum + i, tile_sum, (size_t)some * sizeof(double));
     }
 }
 
 KERNEL void T(sum_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum)
 {
-    T(sums_of_rows)(p, stride, rows, classes, sum, CHAIN);
+    T(sums_of_rows)(p, stride, rows, classes, sum, CHAIN, 0);
 }
 
 /* The total of softmax_soft, to the same bits. */
 KERNEL void T(soft_totals)(const REAL *q, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *total)
 {
-    T(sums_of_rows)(q, stride, rows, classes, total, SOFT_CHAIN);
+    T(sums_of_rows)(q, stride, rows, classes, total, SOFT_CHAIN, 0);
+}
+
+KERNEL void T(sum_exps)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum)
+{
+    T(sums_of_rows)(x, stride, rows, classes, sum, CHAIN, 1);
 }
 
 #if WIDE
