@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from streamce.core.arrays cimport F64, Array, integers_to_labels, view, view_gather
+from streamce.core.arrays cimport F64, Array, integers_to_labels, view, view_gather, view_settle
 from streamce.core.blocks cimport (
     BAD_LABEL, BAD_WEIGHT, COUNTED, IS_INFINITE, IS_UNNORMALISED, LOG_PROBS, LOGITS, MULTICLASS, NO_PATH, PREDS_NAN,
     PREDS_RANGE, PREDS_SUM, PROBS, Blocks, Samples, Vector, product, work,
@@ -159,9 +159,12 @@ cdef class Utterances(Blocks):
         self.samples = self.losses = self.preds.shape[batch]
         # A view of one utterance; its rows are read in place if those of all utterances can be.
         self.batch_stride = self.preds.strides[batch]
-        self.preds.shape[batch] = 1
-        self.preds.axes(2)
-        self.preds.shape[batch] = self.samples
+        v.ndim = 1
+        v.shape[0] = self.preds.shape[1 - batch]
+        v.strides[0] = self.preds.strides[1 - batch]
+        v.classes = self.preds.shape[2]
+        v.class_stride = self.preds.strides[2]
+        view_settle(v)
         v.direct &= self.batch_stride % v.itemsize == 0
         self.single = v.dtype < F64 and p.kind != LOGITS
         self.tolerance = tolerance_of(v.dtype)
