@@ -20,7 +20,8 @@ KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "
 HEADERS = [
     f"{CORE}/kernels/{name}.h"
     for name in (
-        "kernels", "control", "body", "scalar", "rows", "gradients", "elements", "ctc", "exact", "convert", "polynomials",
+        "kernels", "control", "body", "scalar", "rows", "gradients", "elements", "ctc", "exact", "convert",
+        "polynomials",
     )
 ]  # fmt: skip
 
