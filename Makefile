@@ -69,9 +69,13 @@ dist: .venv/.build
 	build/empty/bin/pip install -q "$$(ls dist/*.whl)[cli]"
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 
-# One stamp per extra, older than the sources it was built from.
-.venv/.cli .venv/.test .venv/.peers .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: $(SOURCES) | .venv/bin/python
-	$(BIN)/pip install -q -e '.[$*]'
+# One stamp per extra. What is compiled is compiled once; an extra then brings its packages alone.
+.venv/.cli .venv/.test .venv/.peers .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: .venv/.compiled
+	$(BIN)/pip install -q 'streamce[$*]'
+	touch $@
+
+.venv/.compiled: $(SOURCES) | .venv/bin/python
+	$(BIN)/pip install -q -e .
 	touch $@
 
 .venv/bin/python:

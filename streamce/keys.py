@@ -10,8 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,8 +38,7 @@ BASES: tuple[tuple[type, str], ...] = (
 NULLS = ("NAType", "NaTType")  # of pandas
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A part of the keys of some samples: ``integers``, or ``codes``, places in ``distinct``, values
     that may be None. ``kind`` is None where all are."""
 
@@ -51,8 +49,7 @@ class Column:
     distinct: Sequence[Any] = ()
 
 
-@dataclass(frozen=True)
-class Keys:
+class Keys(NamedTuple):
     """The keys of some samples: ``integers``, or ``codes``, places in ``distinct``, which are bytes."""
 
     kinds: tuple[str | None, ...]
