@@ -13,6 +13,7 @@ import state_reader
 from hypothesis import given
 from hypothesis import strategies as st
 from streams import DTYPES, KINDS
+from test_simd import MODES, control
 from utterances import Batch, from_logits, losses
 
 import streamce as ce
@@ -358,11 +359,10 @@ def test_any_number_of_threads_has_the_same_bits(kind):
 
 
 def test_the_arithmetic_of_the_caller_does_not_matter():
-    torch_like = pytest.importorskip("test_simd")
     batch = Batch(16)
     expected = batch.fed().to_bytes()
-    for mode in torch_like.MODES:
-        with torch_like.control(mode):
+    for mode in MODES:
+        with control(mode):
             found = batch.fed().to_bytes()
         assert found == expected
 

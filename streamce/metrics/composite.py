@@ -1,11 +1,21 @@
-"""States side by side, each with its name: a metric of several metrics."""
+"""States side by side, each with its name, and metrics of binary losses that hold several."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from streamce.additive import Additive
 from streamce.core.ledger import State
+from streamce.metrics.binary import BinaryCrossEntropy
+from streamce.options import EPS
+
+if TYPE_CHECKING:
+    from streamce.state import Header
+
+# Those of the binary losses that a state holds.
+OF_THE_LOSS = ("kind", "eps")
 
 
 class States:
@@ -55,3 +65,42 @@ class States:
         if any(state.cells is not None for state in new._states.values()):
             raise ValueError("it has sums by class or label")
         return new
+
+
+class Composite(Additive):
+    """Base of metrics that keep several states of binary losses, of the names in ``_names``."""
+
+    _names: ClassVar[tuple[str, ...]]
+    __slots__ = ("_metric",)
+    _state: States
+
+    def __init__(
+        self,
+        *,
+        kind: Literal["probs", "log_probs", "logits"] = "probs",
+        eps: float = EPS,
+        invalid: Literal["raise", "skip"] = "raise",
+        threads: int | None = None,
+    ) -> None:
+        self._metric = BinaryCrossEntropy(kind=kind, eps=eps, invalid=invalid, threads=threads)
+        self._state = States(self._names)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options, as plain values."""
+        return {name: self._metric.options[name] for name in (*OF_THE_LOSS, "invalid", "threads")}
+
+    def _arguments(self) -> dict[str, Any]:
+        return self.options
+
+    def _of_the_loss(self) -> dict[str, Any]:
+        return {name: value for name, value in self._metric._of_the_loss().items() if name in OF_THE_LOSS}
+
+    @classmethod
+    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+        if not set(OF_THE_LOSS) >= set(options):
+            raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
+        return cls(**options)
+
+    def _take(self, parts: dict[str, bytes]) -> None:
+        self._state = States.from_parts(parts, self._names)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from streamce import inputs, summary
-from streamce.additive import Additive
 from streamce.errors import InputError, renamed
-from streamce.metrics.binary import BinaryCrossEntropy
-from streamce.metrics.composite import States
-from streamce.options import EPS
+from streamce.metrics.composite import Composite, States
 
 if TYPE_CHECKING:
-    from streamce.state import Header
     from streamce.summary import Summary
 
-PARTS = ("fake", "generator", "real")
 LN2 = summary.LN2
 
 
@@ -94,7 +88,7 @@ class GANSummary:
         )
 
 
-class GANCrossEntropy(Additive):
+class GANCrossEntropy(Composite):
     """Running cross-entropy of a GAN's discriminator, in nats.
 
     With D(x) the probability that x is real,
@@ -127,39 +121,8 @@ class GANCrossEntropy(Additive):
     3
     """
 
-    __slots__ = ("_metric",)
-    _state: States
-
-    def __init__(
-        self,
-        *,
-        kind: Literal["probs", "log_probs", "logits"] = "probs",
-        eps: float = EPS,
-        invalid: Literal["raise", "skip"] = "raise",
-        threads: int | None = None,
-    ) -> None:
-        self._metric = BinaryCrossEntropy(kind=kind, eps=eps, invalid=invalid, threads=threads)
-        self._state = States(PARTS)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """All options, as plain values."""
-        return {name: self._metric.options[name] for name in ("kind", "eps", "invalid", "threads")}
-
-    def _arguments(self) -> dict[str, Any]:
-        return self.options
-
-    def _of_the_loss(self) -> dict[str, Any]:
-        return {name: value for name, value in self._metric._of_the_loss().items() if name in ("kind", "eps")}
-
-    @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
-        if not {"kind", "eps"} >= set(options):
-            raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
-        return cls(**options)
-
-    def _take(self, parts: dict[str, bytes]) -> None:
-        self._state = States.from_parts(parts, PARTS)
+    _names = ("fake", "generator", "real")
+    __slots__ = ()
 
     # ---- adding ----
 
@@ -187,7 +150,7 @@ class GANCrossEntropy(Additive):
         """
         if real is None and fake is None:
             raise inputs.fault("real", "and fake are missing", "one of them at least")
-        chunk = States(PARTS)
+        chunk = States(self._names)
         for name, given, target, preds, weight in (
             ("real", "real", 1, real, real_weight),
             ("fake", "fake", 0, fake, fake_weight),

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from streamce import inputs, summary
-from streamce.additive import Additive
 from streamce.core.ledger import State
 from streamce.metrics.binary import BinaryCrossEntropy
-from streamce.metrics.composite import States
+from streamce.metrics.composite import Composite, States
 from streamce.metrics.mean_loss import MeanLoss
-from streamce.options import EPS
 
 if TYPE_CHECKING:
-    from streamce.state import Header
     from streamce.summary import Summary
 
-# The loss, the outcome, and their sum, whose variance tells how the two go together.
-PARTS = ("both", "loss", "outcome")
 
-
-class NormalizedEntropy(Additive):
+class NormalizedEntropy(Composite):
     """Running normalized entropy: mean log loss over the entropy of the base rate.
 
     With R the weighted mean log loss, y the outcomes and q = Σ weight · y / Σ weight their base rate,
@@ -59,40 +52,9 @@ class NormalizedEntropy(Additive):
     1.41825...
     """
 
-    __slots__ = ("_mean", "_metric")
-    _state: States
-
-    def __init__(
-        self,
-        *,
-        kind: Literal["probs", "log_probs", "logits"] = "probs",
-        eps: float = EPS,
-        invalid: Literal["raise", "skip"] = "raise",
-        threads: int | None = None,
-    ) -> None:
-        self._metric = BinaryCrossEntropy(kind=kind, eps=eps, invalid=invalid, threads=threads)
-        self._mean = MeanLoss(invalid="skip", threads=threads)  # what is invalid was judged before
-        self._state = States(PARTS)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """All options, as plain values."""
-        return {name: self._metric.options[name] for name in ("kind", "eps", "invalid", "threads")}
-
-    def _arguments(self) -> dict[str, Any]:
-        return self.options
-
-    def _of_the_loss(self) -> dict[str, Any]:
-        return {name: value for name, value in self._metric._of_the_loss().items() if name in ("kind", "eps")}
-
-    @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
-        if not {"kind", "eps"} >= set(options):
-            raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
-        return cls(**options)
-
-    def _take(self, parts: dict[str, bytes]) -> None:
-        self._state = States.from_parts(parts, PARTS)
+    # The loss, the outcome, and their sum, whose variance tells how the two go together.
+    _names = ("both", "loss", "outcome")
+    __slots__ = ()
 
     # ---- adding ----
 
@@ -118,13 +80,13 @@ class NormalizedEntropy(Additive):
         """
         preds, shape = inputs.plain(preds, "preds")
         losses = np.empty(shape)
-        chunk = States(PARTS)
+        chunk = States(self._names)
         self._metric._pipeline.update(chunk["loss"], preds, target, weight, cluster, out=losses.reshape(-1))
         if weight is not None:  # those losses have it in them
             self._metric._pipeline.update(State(), preds, target, out=losses.reshape(-1))
         outcomes = inputs.widened(*inputs.array(target, "target")).astype(np.float64)
         outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
-        mean = self._mean._pipeline
+        mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # what is invalid was judged above
         mean.update(chunk["outcome"], outcomes, None, weight, cluster)
         mean.update(chunk["both"], losses + outcomes, None, weight, cluster)
         self._state.merge(chunk)

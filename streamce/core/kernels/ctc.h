@@ -65,17 +65,7 @@ INLINE double ctc_exp(double x, double *e)
     n = far ? t : n;
     r = far ? 0.0 : r;
     *e = x < CTC_LEAST ? CTC_ZERO : n;
-    double q = EXP64[9];
-    q = q * r + EXP64[8];
-    q = q * r + EXP64[7];
-    q = q * r + EXP64[6];
-    q = q * r + EXP64[5];
-    q = q * r + EXP64[4];
-    q = q * r + EXP64[3];
-    q = q * r + EXP64[2];
-    q = q * r + EXP64[1];
-    q = q * r + EXP64[0];
-    return (q * (r * r) + r) + 1.0;
+    return exp_near_0(r);
 }
 
 /* u = m 2^e with 1 <= m < 2, for a normal u > 0. */

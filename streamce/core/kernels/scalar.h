@@ -45,12 +45,9 @@ INLINE float scaled_exp_f32(float x, float least, uint32_t start)
     return p * real_f32((bits_f32(t) + start) << 23);
 }
 
-INLINE double scaled_exp_f64(double x, double least, uint64_t start)
+/* e^r for |r| <= log(2) / 2 */
+INLINE double exp_near_0(double r)
 {
-    x = x < least ? least : x;
-    double t = x * LOG2E + ROUND64;
-    double n = t - ROUND64;
-    double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
     double q = EXP64[9];
     q = q * r + EXP64[8];
     q = q * r + EXP64[7];
@@ -61,8 +58,16 @@ INLINE double scaled_exp_f64(double x, double least, uint64_t start)
     q = q * r + EXP64[2];
     q = q * r + EXP64[1];
     q = q * r + EXP64[0];
-    double p = (q * (r * r) + r) + 1.0;
-    return p * real_f64((bits_f64(t) + start) << 52);
+    return (q * (r * r) + r) + 1.0;
+}
+
+INLINE double scaled_exp_f64(double x, double least, uint64_t start)
+{
+    x = x < least ? least : x;
+    double t = x * LOG2E + ROUND64;
+    double n = t - ROUND64;
+    double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+    return exp_near_0(r) * real_f64((bits_f64(t) + start) << 52);
 }
 
 /* log(2^shift u) + c for a normal u; infinity and NaN are their own logarithm. c is the relative
