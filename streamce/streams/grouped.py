@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from streamce.state import Header
     from streamce.summary import Summary
 
-Key = Hashable
 # Columns of a table.
 COUNTS = ("seen", "skipped", *summary.COUNTS)
 
@@ -202,7 +201,7 @@ class Grouped(Additive):
     def __bool__(self) -> bool:
         return True  # an empty one is still a metric
 
-    def __getitem__(self, key: Key) -> Metric:
+    def __getitem__(self, key: Hashable) -> Metric:
         """The metric of one group, with a copy of its state; KeyError if there is none."""
         kinds = self._state.kinds
         parts = key if isinstance(key, tuple) else (key,)
