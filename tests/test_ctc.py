@@ -389,9 +389,16 @@ def test_options_that_change_a_loss_do_not_add_up():
     assert ce.CTCCrossEntropy(layout="BTC", threads=3, invalid="skip") == ce.CTCCrossEntropy()
 
 
-def test_utterances_are_not_grouped():
-    with pytest.raises(ce.InputError, match="metric is a CTCCrossEntropy"):
-        ce.Grouped(ce.CTCCrossEntropy())
+def test_utterances_go_by_group():
+    batch = Batch(3, 60, odd=True)
+    speaker = np.arange(60) % 7
+    by_speaker = batch.add_to(ce.Grouped(batch.metric()), by=speaker)
+    for one in range(7):
+        assert by_speaker[one] == batch.add_to(batch.metric(), speaker == one)
+    halves = [batch.add_to(ce.Grouped(batch.metric()), some, by=speaker[some]) for some in (np.s_[:31], np.s_[31:])]
+    assert sum(halves) == by_speaker
+    with pytest.raises(ce.InputError, match="by has length 59 and preds 60 samples"):
+        batch.add_to(ce.Grouped(batch.metric()), by=speaker[1:])
 
 
 # ---- bad input ----

@@ -62,8 +62,8 @@ cdef class CTC:
     def update(
         self, State state not None, preds, target, input_lengths, target_lengths, weight=None, cluster=None,
         double[::1] out=None,
-    ):
-        """Adds a chunk to ``state``; writes the losses one by one to ``out`` if that is given."""
+    ) -> Samples:
+        """Adds a chunk to ``state``, and returns its samples; writes the losses one by one to ``out`` if given."""
         cdef Utterances chunk = Utterances.__new__(Utterances)
         cdef const uint8_t[::1] bucket = None
         cdef Ledger buckets = None
@@ -83,6 +83,7 @@ cdef class CTC:
             add_to_buckets(chunk.recorded, bucket, buckets)
         state.add(total, None, buckets, 1)
         chunk.write(out)
+        return chunk.recorded
 
 
 cdef class Integers:

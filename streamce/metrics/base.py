@@ -9,6 +9,7 @@ import numpy as np
 
 from streamce import summary
 from streamce.additive import Additive
+from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 from streamce.core.pipeline import Pipeline
 from streamce.options import plain
@@ -27,7 +28,6 @@ class Metric(Additive):
     """Base of the metrics: a thin shell of options around a state."""
 
     _task: ClassVar[str]
-    _by_group: ClassVar[bool] = True  # whether its samples can be grouped
     _state: State
     __slots__ = ("_options", "_pipeline")
 
@@ -83,6 +83,12 @@ class Metric(Additive):
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
         self._pipeline.update(self._state, preds, target, weight, cluster, null)
+
+    def _samples(self, preds: Any, target: Any = None, *, weight: Any = None, null: Any = None) -> Samples:
+        """The samples of a chunk one by one, for who adds them to states of their own; nothing is added here."""
+        samples = Samples()
+        self._pipeline.update(State(), preds, target, weight, None, null, samples=samples)
+        return samples
 
     def __call__(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> float:
         """Update, and return the value of this chunk alone."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from streamce.core.ctc import CTC
+from streamce.core.ledger import State
 from streamce.metrics.base import Metric
+
+if TYPE_CHECKING:
+    from streamce.core.blocks import Samples
 
 
 class CTCCrossEntropy(Metric):
@@ -63,7 +67,6 @@ class CTCCrossEntropy(Metric):
     """
 
     _task = "ctc"
-    _by_group: ClassVar[bool] = False
     __slots__ = ()
 
     def __init__(
@@ -150,3 +153,9 @@ class CTCCrossEntropy(Metric):
         )
         self._state.merge(chunk._state)
         return chunk.compute()
+
+    def _samples(  # type: ignore[override]
+        self, preds: Any, target: Any, *, input_lengths: Any, target_lengths: Any, weight: Any = None
+    ) -> Samples:
+        samples: Samples = self._pipeline.update(State(), preds, target, input_lengths, target_lengths, weight)
+        return samples

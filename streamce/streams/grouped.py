@@ -96,8 +96,6 @@ class Grouped(Additive):
     def __init__(self, metric: Metric, *, period: Any = None) -> None:
         if not isinstance(metric, Metric):
             raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
-        if not metric._by_group:
-            raise inputs.fault("metric", f"is a {type(metric).__name__}", "one whose samples can be grouped")
         for option in ("per_class", "per_label"):
             if metric.options.get(option):
                 raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
@@ -141,13 +139,13 @@ class Grouped(Additive):
     # ---- adding ----
 
     def update(
-        self, preds: Any, target: Any = None, *, by: Any = None, by_time: Any = None, weight: Any = None
+        self, preds: Any, target: Any = None, *, by: Any = None, by_time: Any = None, weight: Any = None, **others: Any
     ) -> Self:
         """Add a chunk, each sample to its group.
 
         Parameters
         ----------
-        preds, target, weight
+        preds, target, weight, **others
             As the metric's ``update`` takes them.
         by : array, or tuple of arrays
             The key of each sample (entry of the first axis): integers, bools, strings, bytes or
@@ -163,19 +161,18 @@ class Grouped(Additive):
             of the chunk is counted then.
         """
         found = self._keys(by, by_time)
-        samples = Samples()
-        self._metric._pipeline.update(State(), preds, target, weight, samples=samples)
-        self._add(found, samples)
+        samples = self._metric._samples(preds, target, weight=weight, **others)
+        if found.size != samples.samples:
+            raise inputs.key_length("by", found.size, samples.samples)
+        if found.size:
+            self._state.add(samples, found.kinds, found.integers, found.codes, found.distinct)
         return self
 
     def _update(
         self, preds: Any, target: Any, weight: Any = None, null: Any = None, by: Any = None, by_time: Any = None
     ) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
-        found = self._keys(by, by_time)
-        samples = Samples()
-        self._metric._pipeline.update(State(), preds, target, weight, None, null, samples=samples)
-        self._add(found, samples)
+        self.update(preds, target, by=by, by_time=by_time, weight=weight, null=null)
 
     def _keys(self, by: Any, by_time: Any) -> keys.Keys:
         parts = keys.columns(by) if by is not None else []
@@ -186,12 +183,6 @@ class Grouped(Additive):
         if not parts:
             raise inputs.fault("by", "is missing", "a key for each sample" + " or by_time" * bool(self._period))
         return keys.joined(parts)
-
-    def _add(self, found: keys.Keys, samples: Samples) -> None:
-        if found.size != samples.samples:
-            raise inputs.key_length("by", found.size, samples.samples)
-        if found.size:
-            self._state.add(samples, found.kinds, found.integers, found.codes, found.distinct)
 
     # ---- reading ----
 
