@@ -12,7 +12,6 @@ import numpy as np
 
 from streamce import inputs, keys, periods, summary
 from streamce.additive import Additive
-from streamce.core.blocks import Samples
 from streamce.core.groups import Groups
 from streamce.core.ledger import Ledger, State
 from streamce.errors import InputError
