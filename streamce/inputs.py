@@ -22,6 +22,7 @@ REAL = "float64, float32, float16 or bfloat16"
 HOLDS = {
     "preds": f"an array of {REAL}",
     "losses": f"an array of {REAL}",
+    "log_probs": f"an array of {REAL}",
     "target": "an array of integers, bool or real numbers",
     "weight": "an array of real numbers",
     "out": f"an array of {REAL}",
@@ -211,9 +212,9 @@ def weight_shape(weight: tuple[int, ...], samples: tuple[int, ...]) -> InputErro
     return fault("weight", f"has shape {weight}", expected, value=weight)
 
 
-def null_mask(null: Any, losses: int) -> InputError:
-    found, _ = array(null, "null")
-    return fault("null", f"has dtype {found.dtype} and shape {found.shape}", f"{losses} bools, one per loss")
+def settled(statuses: Any, losses: int) -> InputError:
+    found, _ = array(statuses, "settled")
+    return fault("settled", f"has dtype {found.dtype} and shape {found.shape}", f"{losses} bytes, one per loss")
 
 
 def class_count(names: str, preds: tuple[int, ...], remembered: int) -> InputError:
@@ -330,27 +331,29 @@ def bad_value(
     rows: bool,
     soft: bool,
     weight_each: bool,
-    group: int,
+    sample: int,
+    ragged: bool,
+    name: str,
     kind: str,
     ignore: int | None,
 ) -> InputError:
     """The error for invalid loss number ``loss``, whose cause the pipeline found."""
     if cause == "null":
-        row = loss // group
-        return InputError(f"row {row} holds a null: expected a value", index=(row,), expected="a value", cause=counter)
-    name = "weight" if cause == "weight" else "target" if cause.startswith(("target", "label")) else "preds"
-    if name == "preds" and kind == "losses":
-        name = "losses"
+        return InputError(
+            f"row {sample} holds a null: expected a value", index=(sample,), expected="a value", cause=counter
+        )
+    preds_name, where = name, f" in sequence {sample}" if ragged else ""
+    name = "weight" if cause == "weight" else "target" if cause.startswith(("target", "label")) else name
     found, halves = array({"weight": weight, "target": target}.get(name, preds), name)
     shape = found.shape
     if rows and axis is not None and (name == "preds" or (name == "target" and soft)):
         moved = np.moveaxis(found, axis, -1)
         index = _index(loss, moved.shape[:-1])
         row_of = widened(moved[index], halves).astype(np.float64)
-        return _bad_row(name, cause, counter, row_of, index, axis % len(shape), kind)
+        return _bad_row(name, cause, counter, row_of, index, axis % len(shape), kind, where)
     if name == "weight" and not weight_each:
-        index = _index(loss // group, shape)
-    elif rows or axis is None or shape != array(preds, "preds")[0].shape:
+        index = (sample,) if shape else ()
+    elif rows or axis is None or shape != array(preds, preds_name)[0].shape:
         index = _index(loss, shape)
     else:  # the label axis comes last among the losses
         axis %= len(shape)
@@ -358,11 +361,11 @@ def bad_value(
         index = (*outer[:axis], label, *outer[axis:])
     value = widened(found[index], halves).item()
     if cause != "label":
-        return _bad_number(name, cause, counter, value, index, kind)
+        return _bad_number(name, cause, counter, value, index, kind, where)
     last = array(preds, "preds")[0].shape[axis] - 1 if rows and axis is not None else 1
     expected = f"a class from 0 to {last}" if rows else "0 or 1"
     expected += f" (or {ignore}, ignored)" if ignore is not None else ""
-    return fault(name, f"is {value}", expected, index=index, value=value, cause=counter)
+    return fault(name, f"is {value}{where}", expected, index=index, value=value, cause=counter)
 
 
 def _bad_row(
@@ -393,6 +396,7 @@ def _bad_number(
         "target": "a share in [0, 1]",
         "preds": PREDS.get(kind, "a number"),
         "losses": "a number",
+        "log_probs": PREDS["log_probs"],
     }[name]
     hint = _hint(name) if cause.endswith("range") else ""
     return fault(name, f"is {value!r}{where}", expected, hint=hint, index=index, value=value, cause=counter)

@@ -10,6 +10,7 @@ cdef enum:
     LOGITS
     # Why a loss does not count. In this order: the first that applies is reported.
     COUNTED = 0
+    NOT_THERE  # padding
     LEFT_OUT
     IS_NULL
     BAD_LABEL
@@ -53,9 +54,13 @@ cdef class Samples:
     cdef uint8_t* what         # of each loss: its status, and its flags above that
     cdef bint odd              # some of it is not 0
     cdef readonly Py_ssize_t samples
-    cdef Py_ssize_t group      # losses of each
+    cdef Py_ssize_t group      # losses of each, or
+    cdef const int64_t[::1] offsets  # where those of each begin, and the last ones end
 
-    cdef int open(self, Py_ssize_t samples, Py_ssize_t group, bint unit) except -1
+    cdef int open(
+        self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t[::1] offsets, bint unit
+    ) except -1
+    cdef Py_ssize_t first(self, Py_ssize_t sample) noexcept nogil
 
 
 cdef struct rows_scratch:
@@ -111,24 +116,29 @@ cdef struct work:
     # A sample that goes on in the next block.
     double n_sum, n_lost, d_sum, d_lost
     Py_ssize_t members, missing
+    Py_ssize_t sample      # the number of this one
 
 
 cdef class Blocks:
     cdef rules r
-    cdef Array preds, target, weights, nulls
+    cdef Array preds, target, weights, settled
     cdef double* out         # the losses one by one, or NULL
     cdef Samples recorded    # the samples one by one, or None
     cdef Array gradient      # where that of each prediction goes, or None
     cdef double divisor      # of it
-    cdef bint has_weight, has_null
+    cdef bint has_weight, has_settled
     cdef bint hard           # integer targets
     cdef bint unit           # d is 1
     cdef bint plain          # and n is the cost
     cdef bint weight_each    # a weight per loss, not per sample
+    cdef bint whole          # the d of a sample is its weight, however many losses it has
+    cdef bint by_position    # cells are places within samples
     cdef bint factored       # elements: labels or outcomes have factors
     cdef bint single         # the kernels get floats, or halves made floats; else doubles
     cdef bint evenly         # logits whose classes weigh the same: the kernels add up what smoothing needs
-    cdef Py_ssize_t losses, samples, group, labels
+    cdef Py_ssize_t losses, samples, labels
+    cdef Py_ssize_t group    # losses of each sample; 0: as `offsets` say
+    cdef const int64_t* offsets
     cdef double tolerance, target_tolerance
     # Elements: n = positive y' A + negative (1 - y') B, d = positive_d y + negative_d (1 - y), for
     # outcome costs A and B and the smoothed y', label by label.

@@ -53,22 +53,33 @@ cdef class Samples:
         free(self.d)
         free(self.what)
 
-    cdef int open(self, Py_ssize_t samples, Py_ssize_t group, bint unit) except -1:
+    cdef int open(
+        self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t[::1] offsets, bint unit
+    ) except -1:
         """Makes room for a chunk."""
-        self.samples, self.group = samples, group
+        self.samples, self.group, self.offsets = samples, group, offsets
         self.n = <double*>malloc(max(1, samples) * sizeof(double))
         self.d = NULL if unit and group == 1 else <double*>malloc(max(1, samples) * sizeof(double))
-        self.what = <uint8_t*>calloc(max(1, samples * group), 1)  # no page of it is touched unless one is odd
+        self.what = <uint8_t*>calloc(max(1, losses), 1)  # no page of it is touched unless one is odd
         if self.n is NULL or self.what is NULL or (self.d is NULL and not (unit and group == 1)):
             raise MemoryError
         return 0
+
+    cdef Py_ssize_t first(self, Py_ssize_t sample) noexcept nogil:
+        """The first loss of a sample; those of the last one end where another would begin."""
+        return self.offsets[sample] if self.offsets is not None else sample * self.group
 
 
 cdef class Blocks:
     """A chunk's views and factors; the pipeline sets them."""
 
     cdef Py_ssize_t cells(self) noexcept nogil:
-        """Labels or classes: what can be summed one by one."""
+        """Labels, classes or positions: what can be summed one by one."""
+        cdef Py_ssize_t i, longest = self.group
+        if self.by_position:
+            for i in range(self.samples if self.group == 0 else 0):
+                longest = max(longest, self.offsets[i + 1] - self.offsets[i])
+            return max(<Py_ssize_t>1, longest)
         return self.labels if self.r.task == MULTILABEL else self.preds.v.classes
 
     cdef Py_ssize_t at_a_time(self) noexcept nogil:

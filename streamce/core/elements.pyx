@@ -63,7 +63,7 @@ cdef void outcomes(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogi
     cdef const void* source = elements_of(w, &b.target.v, at, k)
     cdef Py_ssize_t i
     cdef int dtype = b.target.v.dtype
-    if not b.r.ignores and not b.has_null:
+    if not b.r.ignores and not b.has_settled:
         if dtype == I64 and table().outcomes_i64(<const int64_t*>source, k, w.soft) == 0:
             return
         if (dtype == U8 or dtype == I8) and table().outcomes_u8(<const uint8_t*>source, k, w.soft) == 0:

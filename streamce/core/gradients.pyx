@@ -24,7 +24,7 @@ from streamce.core.blocks cimport (
 from streamce.core.elements cimport lay_factors, outcomes, shares
 from streamce.core.kernels cimport kernel_table, table
 from streamce.core.ledger cimport N, Ledger
-from streamce.core.reading cimport check_weights, nulls_of, rows_of, weights_of
+from streamce.core.reading cimport check_weights, settled_of, rows_of, weights_of
 from streamce.core.rows cimport at_row, labels_of, own_shares
 
 # Between these, a row's factor times anything between 1e-7 and 1 is a normal float.
@@ -300,8 +300,8 @@ cdef int add_divisors(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger tot
     cdef work few
     w.odd = False
     memset(w.status, COUNTED, k)
-    if b.has_null:
-        nulls_of(b, w, at, k)
+    if b.has_settled:
+        settled_of(b, w, at, k)
     weights_of(b, w, at, k)
     if b.r.task != MULTICLASS:
         lay_factors(b, w, at)

@@ -9,14 +9,14 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy
 
-from streamce.core.blocks cimport Samples
+from streamce.core.blocks cimport NOT_THERE, Samples
 from streamce.core.keys cimport (
     PREFETCH, SEED, Table, integer_key, key_end, keys_find, keys_prefetch, keys_slot, mix64, note, slot_at,
 )
 from streamce.core.ledger cimport (
     COUNT, MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, page, put_u64,
 )
-from streamce.core.samples cimport COUNTER_OF, count_flags
+from streamce.core.samples cimport COUNTER_OF, count_flags, counted
 
 import numpy as np
 
@@ -129,19 +129,18 @@ cdef class Groups:
 
     cdef int add_one(self, Samples samples, Py_ssize_t i, Py_ssize_t slot) except -1:
         """Adds a sample, and what was odd about its losses, to a cell."""
-        cdef Py_ssize_t j, counted = samples.group
+        cdef Py_ssize_t j, many = counted(samples, i)
         cdef uint8_t what
         if samples.odd:
-            for j in range(i * samples.group, (i + 1) * samples.group):
+            for j in range(samples.first(i), samples.first(i + 1)):
                 what = samples.what[j]
-                if what & 15:
-                    counted -= 1
+                if what & 15 and what & 15 != NOT_THERE:
                     self.ledger.bump(COUNTER_OF[what & 15], slot, 1)
                 elif what:
                     count_flags(self.ledger, slot, what >> 4)
-            if counted == 0:
+            if many == 0:
                 return 0
-        self.ledger.bump(COUNT, slot, counted)
+        self.ledger.bump(COUNT, slot, many)
         return self.ledger.add_sample(slot, samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
 
     cdef int fit(self, tuple kinds) except -1:

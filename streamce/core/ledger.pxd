@@ -53,6 +53,7 @@ cdef class Ledger:
     cdef Py_ssize_t many  # pages
     cdef int bits         # a page has 2^bits cells
     cdef Py_ssize_t held  # words, as far as bytes were read
+    cdef Py_ssize_t step  # its bytes give its size as that of what is not 0, in whole steps; 0: as it is
 
     cdef inline page* page_of(self, Py_ssize_t* cell) noexcept nogil:
         """The page of a cell, whose number becomes that within the page."""
@@ -96,8 +97,8 @@ cdef class State:
     cdef readonly Ledger cells
     cdef readonly Ledger buckets
 
-    cdef Ledger cells_of(self, Py_ssize_t size)
-    cdef Ledger buckets_of(self)
+    cdef Ledger cells_of(self, Py_ssize_t size, bint growing=*)
+    cdef Ledger buckets_of(self, Py_ssize_t size)
     cdef bint mixes(self, bint clusters) noexcept
     cdef int add(self, Ledger total, Ledger cells, Ledger buckets, int sign) except -1
 

@@ -42,7 +42,8 @@ cdef int PAGE_BITS = 6
 
 
 cdef class Ledger:
-    def __cinit__(self, Py_ssize_t size=1, bint growing=False):
+    def __cinit__(self, Py_ssize_t size=1, bint growing=False, Py_ssize_t step=0):
+        self.step = step
         self.bits = GROWING_BITS if growing else 0
         while self.bits < PAGE_BITS and <Py_ssize_t>1 << self.bits < size:
             self.bits += 1
@@ -165,13 +166,16 @@ cdef class Ledger:
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil:
         """The column that self + sign * other takes out of its range, or -1."""
-        cdef Py_ssize_t i, cell
+        cdef Py_ssize_t number, ours, theirs
+        cdef page* to
+        cdef page* source
         cdef int found
-        for i in range(self.many):
-            for cell in range(self.pages[i].cells):
-                found = cell_overflow(&self.pages[i], cell, &other.pages[i], cell, sign, MOST)
-                if found >= 0:
-                    return found
+        for number in range(min(self.size, other.size)):  # what is beyond either is 0 in one
+            ours = theirs = number
+            to, source = self.page_of(&ours), other.page_of(&theirs)
+            found = cell_overflow(to, ours, source, theirs, sign, MOST)
+            if found >= 0:
+                return found
         return -1
 
     cdef bint is_zero(self) noexcept nogil:
@@ -183,17 +187,20 @@ cdef class Ledger:
         return True
 
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil:
-        """self += sign * other, cell by cell; the sizes are equal and no counter overflows."""
-        cdef Py_ssize_t i, cell
-        for i in range(other.many):
-            for cell in range(other.pages[i].cells):
-                if cell_merge(&self.pages[i], cell, &other.pages[i], cell, sign) < 0:
-                    with gil:
-                        raise MemoryError
+        """self += sign * other, cell by cell; it has as many cells and no counter overflows."""
+        cdef Py_ssize_t number, ours, theirs
+        cdef page* to
+        cdef page* source
+        for number in range(other.size):
+            ours = theirs = number
+            to, source = self.page_of(&ours), other.page_of(&theirs)
+            if cell_merge(to, ours, source, theirs, sign) < 0:
+                with gil:
+                    raise MemoryError
         return 0
 
     cdef Ledger twin(self):
-        cdef Ledger new = Ledger.__new__(Ledger, 0)
+        cdef Ledger new = Ledger.__new__(Ledger, 0, False, self.step)
         cdef Py_ssize_t i
         new.bits = self.bits
         new.grow(self.size)
@@ -279,7 +286,7 @@ cdef class Ledger:
 
     def to_bytes(self) -> bytes:
         """The cells that are not 0, as docs/FORMAT.md has them."""
-        cdef Py_ssize_t number, cell, size = 0, count = 0
+        cdef Py_ssize_t number, cell, size = 0, count = 0, last = 0
         cdef page* p
         for number in range(self.size):
             cell = number
@@ -287,9 +294,10 @@ cdef class Ledger:
             if not cell_is_zero(p, cell):
                 size += 8 + <Py_ssize_t>cell_write(p, cell, NULL)
                 count += 1
+                last = number
         cdef bytes found = PyBytes_FromStringAndSize(NULL, 16 + size)
         cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(found)
-        out = put_u64(put_u64(out, self.size), count)
+        out = put_u64(put_u64(out, (last // self.step + 1) * self.step if self.step else self.size), count)
         for number in range(self.size):
             cell = number
             p = self.page_of(&cell)
@@ -299,7 +307,7 @@ cdef class Ledger:
         return found
 
     @staticmethod
-    def from_bytes(const uint8_t[::1] data):
+    def from_bytes(const uint8_t[::1] data, Py_ssize_t step=0):
         """The ledger that ``to_bytes()`` gave; ValueError if that makes no sense."""
         cdef Py_ssize_t size, count, number, at = 16
         cdef Py_ssize_t room = data.shape[0]
@@ -308,7 +316,7 @@ cdef class Ledger:
         size, count = get_u64(&data[0]), get_u64(&data[8])
         if not (0 < size <= MOST_CELLS and 0 <= count <= size):
             raise ValueError(f"a ledger of {size} cells, of which {count} are not 0")
-        cdef Ledger ledger = Ledger(size)
+        cdef Ledger ledger = Ledger(size, False, step)
         for _ in range(count):
             number = get_u64(&data[at]) if room - at > 8 else -1
             if not 0 <= number < size:
@@ -352,37 +360,48 @@ cdef uint64_t get_u64(const uint8_t* data) noexcept nogil:
 
 
 cdef class State:
-    """What a metric holds: a ledger of one cell and, where it sums by class or label, one of many;
-    and where samples come in clusters, one of a cell per bucket of clusters.
+    """What a metric holds: a ledger of its ratios Σn / Σd, of which the first is the mean loss and others
+    divide the same samples by something else; where it sums by class, label or position, a ledger with a
+    cell of each; and where samples come in clusters, one with a cell for each bucket of clusters.
 
     Reading takes a copy first, so that what is read belongs together while others add.
     """
 
     def __cinit__(self, Ledger total=None, Ledger cells=None, Ledger buckets=None):
         self.total = total if total is not None else Ledger(1)
+        self.total.step = 1
         self.cells = cells
         self.buckets = buckets
+        if buckets is not None:
+            buckets.step = BUCKETS
 
-    cdef Ledger cells_of(self, Py_ssize_t size):
+    cdef Ledger cells_of(self, Py_ssize_t size, bint growing=False):
         """The ledger of cells; made if there is none yet, or one of another size that is 0."""
         if size > MOST_CELLS:
             raise InputError(
-                f"preds has {size} classes or labels: there are sums of each for at most 2^24", argument="preds"
+                f"preds has {size} classes, labels or positions: there are sums of each for at most 2^24",
+                argument="preds",
             )
         # Made before it is looked whether there is one: making it may let another thread in.
-        cdef Ledger new = None if self.cells is not None and self.cells.size == size else Ledger(size)
-        if self.cells is None or (self.cells.size != size and self.cells.is_zero()):
+        cdef Ledger new = None
+        if self.cells is None or (self.cells.size != size and not growing):
+            new = Ledger(size, False, growing)
+        if self.cells is None or (self.cells.size != size and not growing and self.cells.is_zero()):
             self.cells = new
+        elif growing:
+            self.cells.grow(max(size, self.cells.size))
         elif self.cells.size != size:
             raise InputError(
                 f"a state of {self.cells.size} cells and one of {size} do not add up", argument="other"
             )
         return self.cells
 
-    cdef Ledger buckets_of(self):
-        cdef Ledger new = Ledger(BUCKETS) if self.buckets is None else None
+    cdef Ledger buckets_of(self, Py_ssize_t size):
+        cdef Ledger new = Ledger(size, False, BUCKETS) if self.buckets is None else None
         if self.buckets is None:
             self.buckets = new
+        if self.buckets.size < size:
+            self.buckets.grow(size)
         return self.buckets
 
     cdef bint mixes(self, bint clusters) noexcept:
@@ -405,12 +424,14 @@ cdef class State:
                     "together they have no standard error", argument="cluster",
                 )
             if cells is not None and not cells.is_zero():
-                ours = self.cells_of(cells.size)
+                ours = self.cells_of(cells.size, cells.step != 0)
+            if self.total.size < total.size:
+                self.total.grow(total.size)
             full = self.total.overflow(total, sign)
             if full < 0 and ours is not None:
                 full = ours.overflow(cells, sign)
             if full < 0 and buckets is not None:
-                full = self.buckets_of().overflow(buckets, sign)
+                full = self.buckets_of(buckets.size).overflow(buckets, sign)
             if full >= 0:
                 raise InputError(
                     f"{NAMES[full]} would be beyond 2^{62 if full >= SUMS else LAST_BIT - 1074}: "
@@ -419,7 +440,7 @@ cdef class State:
             if ours is not None:
                 ours.merge_from(cells, sign)
             if buckets is not None:
-                self.buckets_of().merge_from(buckets, sign)
+                self.buckets_of(buckets.size).merge_from(buckets, sign)
             self.total.merge_from(total, sign)
         return 0
 
@@ -448,12 +469,18 @@ cdef class State:
         }
 
     @staticmethod
-    def from_parts(dict parts) -> State:
+    def from_parts(dict parts, Py_ssize_t ratios=1, bint growing=False) -> State:
         """The state whose ``parts()`` these are; ValueError if they make no sense."""
-        ledgers = {name: Ledger.from_bytes(part) for name, part in parts.items()}
-        state = State(ledgers.pop("total", None), ledgers.pop("cells", None), ledgers.pop("buckets", None))
-        if ledgers:
-            raise ValueError(f"it has parts {sorted(ledgers)}")
-        if state.total.size != 1 or (state.buckets is not None and state.buckets.size != BUCKETS):
+        state = State()
+        for name, part in parts.items():
+            if name == "total":
+                state.total = Ledger.from_bytes(part, 1)
+            elif name == "cells":
+                state.cells = Ledger.from_bytes(part, growing)
+            elif name == "buckets":
+                state.buckets = Ledger.from_bytes(part, BUCKETS)
+            else:
+                raise ValueError(f"it has a part {name!r}")
+        if state.total.size > ratios or (state.buckets is not None and state.buckets.size > BUCKETS * ratios):
             raise ValueError("its ledgers have other sizes")
         return state

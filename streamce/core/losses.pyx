@@ -10,7 +10,7 @@ from streamce.core.blocks cimport (
 from streamce.core.elements cimport elements, lay_factors
 from streamce.core.gradients cimport gradients
 from streamce.core.kernels cimport NOT_FINITE, table
-from streamce.core.reading cimport check_weights, doubles_of, nulls_of, weights_of
+from streamce.core.reading cimport check_weights, doubles_of, settled_of, weights_of
 from streamce.core.rows cimport rows
 
 # An exponent beyond all others.
@@ -28,8 +28,8 @@ cdef void fill(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     memset(w.flags, 0, k)
     w.flagged = False
     w.exponent = 0
-    if b.has_null:
-        nulls_of(b, w, at, k)
+    if b.has_settled:
+        settled_of(b, w, at, k)
     weights_of(b, w, at, k)
     if b.r.task == BINARY or b.r.task == MULTILABEL:
         lay_factors(b, w, at)

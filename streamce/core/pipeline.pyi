@@ -6,6 +6,10 @@ import numpy as np
 from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 
+PADDING: int
+MASKED: int
+NULL_INPUT: int
+
 class Pipeline:
     @property
     def per_cell(self) -> bool: ...
@@ -25,6 +29,9 @@ class Pipeline:
         axis: int = -1,
         per_cell: bool = False,
         threads: int | None = None,
+        name: str = "preds",
+        whole: bool = False,
+        by_position: bool = False,
     ) -> None: ...
     def update(
         self,
@@ -33,9 +40,10 @@ class Pipeline:
         target: Any,
         weight: Any = None,
         cluster: Any = None,
-        null: Any = None,
+        settled: Any = None,
         out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
         samples: Samples | None = None,
         gradient: Any = None,
         mean: bool = False,
+        offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None,
     ) -> None: ...

@@ -8,12 +8,12 @@ did.
 
 cimport cython
 from libc.math cimport INFINITY, NAN
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free
 
 from streamce.core.arrays cimport BF16, F16, F32, F64, Array
 from streamce.core.blocks cimport (
-    BAD_LABEL, BAD_WEIGHT, BINARY, IS_NULL, LEFT_OUT, LOG_PROBS, LOGITS, MEAN, MULTICLASS, MULTILABEL,
+    BAD_LABEL, BAD_WEIGHT, BINARY, IS_NULL, LEFT_OUT, LOG_PROBS, LOGITS, MEAN, MULTICLASS, MULTILABEL, NOT_THERE,
     PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM, Blocks, Samples, Vector,
     rules, work,
 )
@@ -46,6 +46,9 @@ CAUSES = {
     PREDS_SUM: "preds_sum",
 }
 
+# What a loss may be settled as before it is looked at.
+PADDING, MASKED, NULL_INPUT = NOT_THERE, LEFT_OUT, IS_NULL
+
 # Below as many predictions a chunk is not worth a second thread.
 cdef Py_ssize_t WORTH_A_THREAD = 1 << 18
 # Below as many it is done sooner than another thread could take the interpreter lock.
@@ -64,13 +67,15 @@ cdef class Pipeline:
 
     cdef rules r
     cdef object class_weight, pos_weight, limit
+    cdef str name  # of what is predicted, as the caller calls it
     cdef int axis
+    cdef bint whole, by_position
     cdef readonly bint per_cell
 
     def __init__(
         self, str task, str kind="probs", *, double smoothing=0.0, ignore_index=None, class_weight=None,
         pos_weight=None, double floor=0.0, double ceiling=1.0, bint skips=False, int axis=-1,
-        bint per_cell=False, threads=None,
+        bint per_cell=False, threads=None, str name="preds", bint whole=False, bint by_position=False,
     ):
         self.r.task = TASKS[task]
         self.r.kind = KINDS[kind]
@@ -88,13 +93,18 @@ cdef class Pipeline:
         self.axis = axis
         self.per_cell = per_cell
         self.limit = threads
+        self.name = name
+        self.whole = whole
+        self.by_position = by_position
 
     def update(
-        self, State state not None, preds, target, weight=None, cluster=None, null=None, out=None,
-        Samples samples=None, gradient=None, bint mean=False,
+        self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
+        Samples samples=None, gradient=None, bint mean=False, const int64_t[::1] offsets=None,
     ):
         """Adds a chunk to ``state``.
 
+        ``settled`` has a status for each loss: 0, or PADDING, MASKED or NULL_INPUT. ``offsets`` say where the losses of
+        each sample begin, the last of them where all end; without, the samples are the entries of the first axis.
         Writes the losses one by one to ``out``, the samples to ``samples`` and the gradient of the sum of
         the losses, or of their mean, to ``gradient``, if these are given.
         """
@@ -107,14 +117,16 @@ cdef class Pipeline:
             chunk, spare = spare, None
         if chunk is None:
             chunk = Chunk.__new__(Chunk)
-        chunk.open(self, preds, target, weight, null, out)
-        if state.cells is not None and state.cells.size != chunk.cells() and not state.cells.is_zero():
+        chunk.open(self, preds, target, weight, settled, out, offsets)
+        if state.cells is not None and not self.by_position and state.cells.size != chunk.cells() and not state.cells.is_zero():
             raise inputs.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
         chunk.recorded = samples if samples is not None or cluster is None else Samples.__new__(Samples)
         if chunk.recorded is not None:
-            chunk.recorded.open(chunk.samples, chunk.group, chunk.unit)
+            chunk.recorded.open(
+                chunk.samples, chunk.losses, chunk.group, offsets, chunk.unit and not self.whole
+            )
         if cluster is not None and bucket.shape[0] != chunk.samples:
             raise inputs.key_length("cluster", bucket.shape[0], chunk.samples)
         if (cluster is not None or state.buckets is not None) and chunk.losses and state.mixes(cluster is not None):
@@ -147,11 +159,13 @@ cdef class Chunk(Blocks):
         self.preds = Array.__new__(Array)
         self.target = Array.__new__(Array)
         self.weights = Array.__new__(Array)
-        self.nulls = Array.__new__(Array)
+        self.settled = Array.__new__(Array)
 
     # ---- opening: shapes and factors ----
 
-    cdef int open(self, Pipeline p, preds, target, weight, null, out) except -1:
+    cdef int open(
+        self, Pipeline p, preds, target, weight, settled, out, const int64_t[::1] offsets
+    ) except -1:
         cdef int axis = -1
         cdef int k
         cdef double[::1] losses
@@ -159,10 +173,11 @@ cdef class Chunk(Blocks):
         self.r = p.r
         self.bad = -1
         self.gradient = None
-        cdef str name = "losses" if p.r.task == MEAN else "preds"
-        self.preds.take(preds, name)
+        self.whole = p.whole
+        self.by_position = p.by_position
+        self.preds.take(preds, p.name)
         if not self.preds.real:
-            raise inputs.integer_preds(preds, self.preds.shape_tuple(), name)
+            raise inputs.integer_preds(preds, self.preds.shape_tuple(), p.name)
         if p.r.task == MULTICLASS or p.r.task == MULTILABEL:
             axis = p.axis if p.axis >= 0 else p.axis + self.preds.ndim
             if not 0 <= axis < self.preds.ndim or self.preds.shape[axis] < 1 + (p.r.task == MULTICLASS):
@@ -188,16 +203,20 @@ cdef class Chunk(Blocks):
                 self.group *= self.preds.shape[k]
             first = False
         self.losses = self.samples * self.group
+        self.offsets = NULL
+        if offsets is not None:
+            self.offsets = &offsets[0]
+            self.samples, self.group = offsets.shape[0] - 1, 0
         self.has_weight = weight is not None
         self.weight_each = False
         if self.has_weight:
             self.open_weight(weight, axis)
-        self.has_null = null is not None
-        if self.has_null:
-            self.nulls.take(null, "null")
-            if self.nulls.v.itemsize != 1 or entries(self.nulls) != self.losses:
-                raise inputs.null_mask(null, self.losses)
-            self.nulls.axes(-1)
+        self.has_settled = settled is not None
+        if self.has_settled:
+            self.settled.take(settled, "settled")
+            if self.settled.v.itemsize != 1 or entries(self.settled) != self.losses:
+                raise inputs.settled(settled, self.losses)
+            self.settled.axes(-1)
         self.out = NULL
         if out is not None and self.losses:
             losses = out
@@ -236,7 +255,7 @@ cdef class Chunk(Blocks):
         self.preds.drop()
         self.target.drop()
         self.weights.drop()
-        self.nulls.drop()
+        self.settled.drop()
 
     cdef int open_target(self, target, int axis) except -1:
         cdef bint rows = self.r.task == MULTICLASS
@@ -266,7 +285,7 @@ cdef class Chunk(Blocks):
         cdef int k
         self.weights.take(weight, "weight")
         cdef bint rows = self.r.task == MULTICLASS
-        if same_shape(self.weights, self.preds, axis if rows else -1):
+        if same_shape(self.weights, self.preds, axis if rows else -1) and (not self.whole or self.group == 1):
             self.weight_each = True
             self.weights.axes(axis if self.r.task == MULTILABEL else -1)
             if self.r.task == MULTILABEL:
@@ -303,7 +322,7 @@ cdef class Chunk(Blocks):
 
     cdef double sum_of_weights(self) except? -1:
         """The exact sum of d, rounded once; NaN for 0."""
-        if self.unit and not self.r.ignores and not self.has_null:
+        if self.unit and not self.r.ignores and not self.has_settled:
             return self.losses if self.losses else NAN
         cdef Ledger total = Ledger(1)
         for _, some, _ in self.in_parts(True):
@@ -370,7 +389,7 @@ cdef class Chunk(Blocks):
                 try:
                     collect(
                         self, &w, 0, self.losses, state.total,
-                        state.cells_of(self.cells()) if self.p.per_cell else None,
+                        state.cells_of(self.cells(), self.by_position) if self.p.per_cell else None,
                     )
                 finally:
                     fp_leave(saved)
@@ -424,6 +443,8 @@ cdef class Chunk(Blocks):
         if parts == 1:
             return [self.part(weights_only, 0, self.samples)]
         bounds = [self.samples * i // parts for i in range(parts + 1)]
+        if self.group == 0:
+            bounds = [self.sample_of(self.losses * i // parts) for i in range(parts)] + [self.samples]
         return run([partial(self.part, weights_only, a, b) for a, b in zip(bounds, bounds[1:])])
 
     def part(self, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
@@ -432,16 +453,17 @@ cdef class Chunk(Blocks):
         With ``weights_only`` the sum of n is that of d: predictions are not read, and nothing is reported.
         """
         cdef Ledger total = Ledger(1)
-        cdef Ledger cells = Ledger(self.cells()) if self.p.per_cell else None
+        cdef Ledger cells = Ledger(self.cells(), False, self.by_position) if self.p.per_cell else None
         cdef work w
-        cdef Py_ssize_t at = start * self.group
-        cdef Py_ssize_t end = stop * self.group
+        cdef Py_ssize_t at = self.offsets[start] if self.group == 0 else start * self.group
+        cdef Py_ssize_t end = self.offsets[stop] if self.group == 0 else stop * self.group
         cdef Py_ssize_t most = self.at_a_time()
         cdef Py_ssize_t some
         cdef Py_ssize_t bad = -1
         cdef unsigned long long saved
         if self.make(&w, end - at, NULL, 0) < 0:
             raise MemoryError
+        w.sample = start
         try:
             with nogil:
                 saved = fp_enter()
@@ -463,13 +485,26 @@ cdef class Chunk(Blocks):
         finally:
             free(w.memory)
 
+    cdef Py_ssize_t sample_of(self, Py_ssize_t loss) noexcept nogil:
+        """The sample that a loss belongs to; of one beyond all, as many as there are."""
+        cdef Py_ssize_t low = 0, high = self.samples, middle
+        if self.group:
+            return loss // self.group
+        while low < high:
+            middle = (low + high) // 2
+            if self.offsets[middle + 1] <= loss:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
     cdef object error(self, preds, target, weight):
         return inputs.bad_value(
             CAUSES[self.status], NAMES[COUNTER_OF[self.status]], self.bad, preds, target, weight,
             axis=self.p.axis if self.r.task in (MULTICLASS, MULTILABEL) else None,
             rows=self.r.task == MULTICLASS, soft=self.r.task != MEAN and not self.hard,
-            weight_each=self.weight_each, group=self.group,
-            kind="losses" if self.r.task == MEAN else KIND_NAMES[self.r.kind],
+            weight_each=self.weight_each, sample=self.sample_of(self.bad), ragged=self.group == 0, name=self.p.name,
+            kind=KIND_NAMES[self.r.kind],
             ignore=self.r.ignore if self.r.ignores else None,
         )
 

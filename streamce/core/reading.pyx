@@ -2,11 +2,11 @@
 
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY
-from libc.stdint cimport uint8_t, uint16_t
+from libc.stdint cimport uint16_t
 from libc.string cimport memcpy
 
 from streamce.core.arrays cimport BF16, F16, F64, integers_to_doubles, view, view_gather, view_prefetch, view_step
-from streamce.core.blocks cimport BAD_WEIGHT, IS_NULL, Blocks, in_place, rows_scratch, work
+from streamce.core.blocks cimport BAD_WEIGHT, COUNTED, Blocks, in_place, rows_scratch, work
 from streamce.core.kernels cimport table
 
 
@@ -58,13 +58,12 @@ cdef const void* rows_of(
     return scratch.doubles
 
 
-cdef void nulls_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    cdef const uint8_t* null = <const uint8_t*>elements_of(w, &b.nulls.v, at, k)
+cdef void settled_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """The statuses of losses that are settled before they are looked at: padding, what is masked, nulls."""
+    memcpy(w.status, elements_of(w, &b.settled.v, at, k), k)
     cdef Py_ssize_t i
     for i in range(k):
-        if null[i]:
-            w.status[i] = IS_NULL
-            w.odd = True
+        w.odd |= w.status[i] != COUNTED
 
 
 cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
@@ -75,14 +74,23 @@ cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept no
     if b.weight_each or b.group == 1:
         w.weights = doubles_of(w, &b.weights.v, at, k, w.weight)
     else:
-        first = at // b.group
-        last = (at + k - 1) // b.group
+        first = last = w.sample if b.group == 0 else at // b.group
+        if b.group == 0:
+            while b.offsets[last + 1] < at + k:
+                last += 1
+        else:
+            last = (at + k - 1) // b.group
         w.weights = doubles_of(w, &b.weights.v, first, last - first + 1, w.weight)
         if w.weights != w.weight:
             memcpy(w.weight, w.weights, (last - first + 1) * sizeof(double))
             w.weights = w.weight
         for i in range(k - 1, -1, -1):  # backwards: a weight is read before its place is written
-            w.weight[i] = w.weight[(at + i) // b.group - first]
+            if b.group == 0:
+                while b.offsets[last] > at + i:
+                    last -= 1
+            else:
+                last = (at + i) // b.group
+            w.weight[i] = w.weight[last - first]
     if w.weights != w.weight and not b.weights.v.direct:  # what was gathered is soon overwritten
         memcpy(w.weight, w.weights, k * sizeof(double))
         w.weights = w.weight

@@ -8,5 +8,6 @@ from streamce.core.ledger cimport Ledger
 cdef int[STATUSES] COUNTER_OF
 
 cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells) except -1 nogil
+cdef Py_ssize_t counted(Samples samples, Py_ssize_t i) noexcept nogil
 cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil
 cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1

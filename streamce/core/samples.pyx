@@ -5,17 +5,17 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from streamce.core.blocks cimport (
-    COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, LEFT_OUT, MULTICLASS, MULTILABEL, STATUSES, Blocks, Samples,
-    work,
+    COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, LEFT_OUT, MULTICLASS, MULTILABEL, NOT_THERE, STATUSES, Blocks,
+    Samples, work,
 )
 from streamce.core.kernels cimport table
 from streamce.core.ledger cimport (
-    COUNT, D, FLOORED, IGNORED, INFEASIBLE, INFINITE, INVALID_LABEL, INVALID_NAN, INVALID_NULL, INVALID_RANGE,
+    BUCKETS, COUNT, D, FLOORED, IGNORED, INFEASIBLE, INFINITE, INVALID_LABEL, INVALID_NAN, INVALID_NULL, INVALID_RANGE,
     INVALID_ROW_SUM, INVALID_WEIGHT, N, SAMPLES, UNNORMALISED, Ledger,
 )
 
 COUNTER_OF[:] = [
-    COUNT, IGNORED, INVALID_NULL, INVALID_LABEL, INVALID_NAN, INVALID_RANGE, INVALID_ROW_SUM,
+    COUNT, -1, IGNORED, INVALID_NULL, INVALID_LABEL, INVALID_NAN, INVALID_RANGE, INVALID_ROW_SUM,
     INVALID_WEIGHT, INVALID_NAN, INVALID_RANGE, INVALID_ROW_SUM,
     INFEASIBLE,
 ]
@@ -29,7 +29,7 @@ cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, L
     cdef const double* d = NULL if b.unit else w.d
     if b.out is not NULL:
         for i in range(k):
-            b.out[at + i] = n[i] if not w.status[i] else 0.0 if w.status[i] == LEFT_OUT else NAN
+            b.out[at + i] = n[i] if not w.status[i] else 0.0 if w.status[i] <= LEFT_OUT else NAN
     memset(found, 0, sizeof(found))
     found[COUNTED] = k
     if w.odd:
@@ -37,19 +37,21 @@ cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, L
         for i in range(k):
             found[w.status[i]] += 1
     for i in range(STATUSES):
-        if found[i]:
+        if found[i] and i != NOT_THERE:
             total.bump(COUNTER_OF[i], 0, found[i])
     if w.flagged:
         for i in range(k):
             if not w.status[i]:
                 count_flags(total, 0, w.flags[i])
-    if cells is not None and b.r.task == MULTILABEL:
+    if cells is not None and b.by_position:
+        add_positions(b, w, d, at, k, cells)
+    elif cells is not None and b.r.task == MULTILABEL:
         add_columns(b, w, at, k, cells)
     if b.recorded is not None:
         record(b, w, at, k)
-    if b.group > 1:
+    if b.group != 1 or b.whole:
         add_samples(b, w, d, at, k, total)
-        if cells is None or b.r.task == MULTILABEL:
+        if cells is None or b.by_position or b.r.task == MULTILABEL:
             return 0
     if w.odd:
         kept = 0
@@ -60,9 +62,9 @@ cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, L
                 w.label[kept] = w.label[i]
                 w.flags[kept] = w.flags[i]
                 kept += 1
-    if b.group == 1:
+    if b.group == 1 and not b.whole:
         total.add_samples(0, n, d, kept, w.exponent if kept == k else table().largest_exponent(n, kept))
-    if cells is not None and b.r.task == MULTICLASS:
+    if cells is not None and b.r.task == MULTICLASS and not b.by_position:
         for i in range(kept):
             cells.bump(COUNT, w.label[i], 1)
             count_flags(cells, w.label[i], w.flags[i])
@@ -97,10 +99,29 @@ cdef int add_columns(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cell
     return 0
 
 
+cdef int add_positions(Blocks b, work* w, const double* d, Py_ssize_t at, Py_ssize_t k, Ledger cells) except -1 nogil:
+    """Each loss to the cell of its place within its sample."""
+    cdef Py_ssize_t i, place, sample = w.sample
+    for i in range(k):
+        if b.group == 0:
+            while b.offsets[sample + 1] <= at + i:
+                sample += 1
+            place = at + i - b.offsets[sample]
+        else:
+            place = (at + i) % b.group
+        if w.status[i] == COUNTED:
+            cells.bump(COUNT, place, 1)
+            count_flags(cells, place, w.flags[i])
+            cells.add_sample(place, w.n[i], d[i] if d is not NULL else 1.0)
+        elif w.status[i] != NOT_THERE:
+            cells.bump(COUNTER_OF[w.status[i]], place, 1)
+    return 0
+
+
 cdef void record(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Keeps losses that are samples, and what is odd about any."""
     cdef Py_ssize_t i
-    if b.group == 1:
+    if b.group == 1 and not b.whole:
         memcpy(b.recorded.n + at, w.n, k * sizeof(double))
         if b.recorded.d is not NULL:
             memcpy(b.recorded.d + at, w.d, k * sizeof(double))
@@ -120,21 +141,25 @@ cdef int add_samples(
     cdef Py_ssize_t i, full = 0
     cdef double s, v
     cdef const double* n = w.n
-    if not w.odd and w.missing == 0 and k % b.group == 0:  # whole samples: several at once
+    if not w.odd and w.missing == 0 and b.group and k % b.group == 0:  # whole samples: several at once
         full = k // b.group
         table().sum_in_order(n, full, b.group, w.sample_n)
-        if d is not NULL:
+        if b.whole:
+            for i in range(full):
+                w.sample_d[i] = w.weights[i * b.group] if b.has_weight else 1.0
+        elif d is not NULL:
             table().sum_in_order(d, full, b.group, w.sample_d)
         else:
             for i in range(full):
                 w.sample_d[i] = <double>b.group
         if b.recorded is not None:
-            memcpy(b.recorded.n + at // b.group, w.sample_n, full * sizeof(double))
-            memcpy(b.recorded.d + at // b.group, w.sample_d, full * sizeof(double))
+            memcpy(b.recorded.n + w.sample, w.sample_n, full * sizeof(double))
+            memcpy(b.recorded.d + w.sample, w.sample_d, full * sizeof(double))
+        w.sample += full
         return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full))
     for i in range(k):
         if w.missing == 0:
-            w.missing = b.group
+            w.missing = b.group if b.group else b.offsets[w.sample + 1] - b.offsets[w.sample]
         if not w.status[i]:
             s = w.n_sum + n[i]
             v = s - w.n_sum
@@ -153,12 +178,15 @@ cdef int add_samples(
                 w.sample_n[full] = s if s == s else w.n_sum  # an infinite sum has lost NaN
                 s = w.d_sum + w.d_lost
                 w.sample_d[full] = s if s == s else w.d_sum
+                if b.whole:
+                    w.sample_d[full] = w.weights[i] if b.has_weight else 1.0
                 if b.recorded is not None:
-                    b.recorded.n[(at + i) // b.group] = w.sample_n[full]
-                    b.recorded.d[(at + i) // b.group] = w.sample_d[full]
+                    b.recorded.n[w.sample] = w.sample_n[full]
+                    b.recorded.d[w.sample] = w.sample_d[full]
                 full += 1
             w.n_sum = w.n_lost = w.d_sum = w.d_lost = 0
             w.members = 0
+            w.sample += 1
     return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full))
 
 
@@ -173,18 +201,41 @@ cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 no
     return 0
 
 
+cdef Py_ssize_t counted(Samples samples, Py_ssize_t i) noexcept nogil:
+    """How many losses of a sample count."""
+    cdef Py_ssize_t j, found = samples.first(i + 1) - samples.first(i)
+    if samples.odd:
+        for j in range(samples.first(i), samples.first(i + 1)):
+            found -= (samples.what[j] & 15) != COUNTED
+    return found
+
+
 cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1:
     """Adds Σn and Σd of each sample to its cluster's bucket, which is all that a jackknife needs."""
-    cdef Py_ssize_t i, j, counted
+    cdef Py_ssize_t i
     for i in range(samples.samples):
-        counted = samples.group
-        if samples.odd:
-            for j in range(i * samples.group, (i + 1) * samples.group):
-                counted -= (samples.what[j] & 15) != 0
-        if counted:
-            buckets.bump(SAMPLES, bucket[i], 1)
-            buckets.add_term(N, bucket[i], samples.n[i], 1)
-            if samples.d is not NULL and samples.d[i] != 1:
-                buckets.add_term(D, bucket[i], samples.d[i], 1)
-                buckets.add_term(D, bucket[i], 1, -1)
+        if counted(samples, i):
+            add_to_bucket(buckets, bucket[i], samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
     return 0
+
+
+cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1:
+    buckets.bump(SAMPLES, bucket, 1)
+    buckets.add_term(N, bucket, n, 1)
+    if d != 1:
+        buckets.add_term(D, bucket, d, 1)
+        buckets.add_term(D, bucket, 1, -1)
+    return 0
+
+
+def add_ratio(Ledger total not None, Ledger buckets, int ratio, Samples samples not None, const double[::1] d, bucket):
+    """Adds samples to another ratio, which divides their losses by a ``d`` of its own; buckets too if there are any."""
+    cdef const uint8_t[::1] of = bucket
+    cdef Py_ssize_t i, many
+    for i in range(samples.samples):
+        many = counted(samples, i)
+        if many:
+            total.bump(COUNT, ratio, many)
+            total.add_sample(ratio, samples.n[i], d[i])
+            if of is not None:
+                add_to_bucket(buckets, BUCKETS * ratio + of[i], samples.n[i], d[i])

@@ -11,7 +11,7 @@ from streamce import summary
 from streamce.additive import Additive
 from streamce.core.blocks import Samples
 from streamce.core.ledger import State
-from streamce.core.pipeline import Pipeline
+from streamce.core.pipeline import NULL_INPUT, Pipeline
 from streamce.options import plain
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Metric(Additive):
             axis=options.get("axis", -1),
             threads=options["threads"],
             per_cell=per_cell,
+            name="losses" if self._task == "mean" else "preds",
         )
 
     @property
@@ -82,12 +83,12 @@ class Metric(Additive):
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
-        self._pipeline.update(self._state, preds, target, weight, cluster, null)
+        self._pipeline.update(self._state, preds, target, weight, cluster, _settled(null))
 
     def _samples(self, preds: Any, target: Any = None, *, weight: Any = None, null: Any = None) -> Samples:
         """The samples of a chunk one by one, for who adds them to states of their own; nothing is added here."""
         samples = Samples()
-        self._pipeline.update(State(), preds, target, weight, None, null, samples=samples)
+        self._pipeline.update(State(), preds, target, weight, None, _settled(null), samples=samples)
         return samples
 
     def __call__(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> float:
@@ -161,3 +162,8 @@ class Metric(Additive):
             weights = self._options.get(name)
             if isinstance(weights, tuple) and len(weights) != size:
                 raise ValueError(f"it has {size} classes or labels, and a {name} of {len(weights)}")
+
+
+def _settled(null: Any) -> Any:
+    """The statuses of losses, of a mask of those in which an input is null."""
+    return None if null is None else np.asarray(null, dtype=np.uint8) * np.uint8(NULL_INPUT)
