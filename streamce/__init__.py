@@ -19,8 +19,11 @@ from streamce.metrics import (
     MulticlassCrossEntropy,
     MultilabelCrossEntropy,
     NormalizedEntropy,
+    Perplexity,
+    SequenceCrossEntropy,
 )
 from streamce.restore import from_bytes, load
+from streamce.sequences import shift_by_one
 from streamce.sklearn_log_loss import log_loss
 from streamce.streams import Estimate, Grouped
 from streamce.summary import Summary
@@ -41,6 +44,8 @@ __all__ = [
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
     "NormalizedEntropy",
+    "Perplexity",
+    "SequenceCrossEntropy",
     "Summary",
     "binary_cross_entropy",
     "cross_entropy",
@@ -49,4 +54,5 @@ __all__ = [
     "log_loss",
     "multilabel_cross_entropy",
     "set_num_threads",
+    "shift_by_one",
 ]

@@ -92,9 +92,10 @@ CHECKS: dict[str, Any] = {
     "kind": _name(*KINDS),
     "label_smoothing": _real(1, "a number between 0 and 1"),
     "layout": _name("TBC", "BTC"),
-    "per": _name("label", "frame", "utterance"),
+    "per": _name("label", "frame", "utterance", "token", "sequence"),
     "per_class": _switch,
     "per_label": _switch,
+    "per_position": _switch,
     "pos_weight": lambda name, value: _weights(name, value, one=True),
     "threads": lambda _, value: value if value is None else threads.check(value, "threads"),
 }

@@ -14,6 +14,8 @@ from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
 from streamce.metrics.normalized_entropy import NormalizedEntropy
+from streamce.metrics.perplexity import Perplexity
+from streamce.metrics.sequence import SequenceCrossEntropy
 from streamce.streams.grouped import Grouped
 
 # By the name that state bytes have for them.
@@ -28,6 +30,8 @@ METRICS: dict[str, type[Additive]] = {
         MulticlassCrossEntropy,
         MultilabelCrossEntropy,
         NormalizedEntropy,
+        Perplexity,
+        SequenceCrossEntropy,
     )
 }
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from streamce import intervals
 from streamce.core import kernels
-from streamce.core.ledger import Ledger
+from streamce.core.ledger import BUCKETS, Ledger
 from streamce.errors import InputError
 from streamce.exact import quotient, root
 
@@ -254,7 +254,13 @@ def _stderr(cell: Cell) -> float:
     return root(max(0, spread) * k * GRID, (k - 1) * d**4)
 
 
-def _uncertainty(cell: Cell, buckets: Ledger | None) -> tuple[float, float, float, int]:
+def _of(ratio: int, buckets: dict[int, int]) -> dict[int, int]:
+    """The buckets of a ratio."""
+    first = ratio * BUCKETS
+    return {bucket: value for bucket, value in buckets.items() if first <= bucket < first + BUCKETS}
+
+
+def _uncertainty(cell: Cell, buckets: Ledger | None, ratio: int) -> tuple[float, float, float, int]:
     """Standard error, the independent units behind it, samples that would tell as much, buckets in use.
 
     Unequal weights tell less: k of them count as (Σd)² / Σd² equal ones (Kish, Survey Sampling, 1965), and
@@ -262,7 +268,9 @@ def _uncertainty(cell: Cell, buckets: Ledger | None) -> tuple[float, float, floa
     """
     error, k, d = _stderr(cell), cell.get("samples", 0), _weight(cell)
     effective = min(float(k), quotient(d * d, (cell.get("dd", 0) + k * GRID) * GRID))
-    columns = buckets.columns() if buckets is not None else {}
+    columns = {}
+    if buckets is not None:
+        columns = {name: held for name, all_ in buckets.columns().items() if (held := _of(ratio, all_))}
     if "samples" not in columns:
         return error, effective, effective, 0
     held = columns["samples"]
@@ -283,13 +291,13 @@ def _uncertainty(cell: Cell, buckets: Ledger | None) -> tuple[float, float, floa
 def summarise(
     ledger: Ledger, cell: int = 0, *, level: float = 0.95, anytime: bool = False, buckets: Ledger | None = None
 ) -> Summary:
-    """The summary of one cell; ``buckets`` holds its samples by the hash of their clusters."""
+    """The summary of one cell; ``buckets`` holds its samples by the hash of their clusters, ratio by ratio."""
     level = _level(level)
     if not isinstance(anytime, bool):
         raise InputError(f"anytime is {anytime!r}: expected True or False", argument="anytime", value=anytime)
-    found = ledger.cell(cell)
+    found = ledger.cell(cell) if cell < ledger.size else {}
     middle = _mean(found)
-    error, units, effective, groups = _uncertainty(found, buckets)
+    error, units, effective, groups = _uncertainty(found, buckets, cell)
     margin = error
     if error > 0:
         df = max(1, round(units) - 1)

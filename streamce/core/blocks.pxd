@@ -55,10 +55,10 @@ cdef class Samples:
     cdef bint odd              # some of it is not 0
     cdef readonly Py_ssize_t samples
     cdef Py_ssize_t group      # losses of each, or
-    cdef const int64_t[::1] offsets  # where those of each begin, and the last ones end
+    cdef int64_t* offsets      # where those of each begin, and the last ones end
 
     cdef int open(
-        self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t[::1] offsets, bint unit
+        self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t* offsets, bint unit
     ) except -1
     cdef Py_ssize_t first(self, Py_ssize_t sample) noexcept nogil
 

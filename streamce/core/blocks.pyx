@@ -17,7 +17,7 @@ Nothing in them depends on where a block begins, so neither does any result.
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from streamce.core.kernels cimport BLOCK, TILE
 
@@ -52,12 +52,18 @@ cdef class Samples:
         free(self.n)
         free(self.d)
         free(self.what)
+        free(self.offsets)
 
     cdef int open(
-        self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t[::1] offsets, bint unit
+        self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t* offsets, bint unit
     ) except -1:
-        """Makes room for a chunk."""
-        self.samples, self.group, self.offsets = samples, group, offsets
+        """Makes room for a chunk; of samples of various lengths ``offsets`` are copied, as they outlive it."""
+        self.samples, self.group = samples, group
+        if offsets is not NULL:
+            self.offsets = <int64_t*>malloc((samples + 1) * sizeof(int64_t))
+            if self.offsets is NULL:
+                raise MemoryError
+            memcpy(self.offsets, offsets, (samples + 1) * sizeof(int64_t))
         self.n = <double*>malloc(max(1, samples) * sizeof(double))
         self.d = NULL if unit and group == 1 else <double*>malloc(max(1, samples) * sizeof(double))
         self.what = <uint8_t*>calloc(max(1, losses), 1)  # no page of it is touched unless one is odd
@@ -67,7 +73,7 @@ cdef class Samples:
 
     cdef Py_ssize_t first(self, Py_ssize_t sample) noexcept nogil:
         """The first loss of a sample; those of the last one end where another would begin."""
-        return self.offsets[sample] if self.offsets is not None else sample * self.group
+        return self.offsets[sample] if self.offsets is not NULL else sample * self.group
 
 
 cdef class Blocks:
@@ -77,7 +83,7 @@ cdef class Blocks:
         """Labels, classes or positions: what can be summed one by one."""
         cdef Py_ssize_t i, longest = self.group
         if self.by_position:
-            for i in range(self.samples if self.group == 0 else 0):
+            for i in range(self.samples if self.offsets is not NULL else 0):
                 longest = max(longest, self.offsets[i + 1] - self.offsets[i])
             return max(<Py_ssize_t>1, longest)
         return self.labels if self.r.task == MULTILABEL else self.preds.v.classes

@@ -176,7 +176,7 @@ cdef class Utterances(Blocks):
         self.unit = not self.has_weight and p.per == PER_UTTERANCE
         if self.has_weight:
             self.open_weight(weight)
-        self.recorded.open(self.samples, self.samples, 1, None, self.unit)
+        self.recorded.open(self.samples, self.samples, 1, NULL, self.unit)
         self.bad_frame = Integers.__new__(Integers)
         self.bad_frame.at = <int64_t*>malloc(max(1, self.samples) * sizeof(int64_t))
         if self.bad_frame.at is NULL:

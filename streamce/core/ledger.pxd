@@ -103,7 +103,7 @@ cdef class State:
     cdef int add(self, Ledger total, Ledger cells, Ledger buckets, int sign) except -1
 
 
-cdef enum:
+cpdef enum:
     BUCKETS = 256  # clusters of samples are hashed to so many
 
 cdef int64_t MOST  # of a counter, after a merge

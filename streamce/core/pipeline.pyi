@@ -46,4 +46,5 @@ class Pipeline:
         gradient: Any = None,
         mean: bool = False,
         offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None,
+        ratios: tuple[tuple[int, np.ndarray[Any, np.dtype[np.float64]]], ...] = (),
     ) -> None: ...

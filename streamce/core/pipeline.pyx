@@ -21,7 +21,7 @@ from streamce.core.gradients cimport add_divisors
 from streamce.core.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
 from streamce.core.ledger cimport BUCKETS, Ledger, State
 from streamce.core.losses cimport fill
-from streamce.core.samples cimport COUNTER_OF, add_to_buckets, collect
+from streamce.core.samples cimport COUNTER_OF, add_ratio, add_to_buckets, collect
 
 from functools import partial
 
@@ -99,12 +99,13 @@ cdef class Pipeline:
 
     def update(
         self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
-        Samples samples=None, gradient=None, bint mean=False, const int64_t[::1] offsets=None,
+        Samples samples=None, gradient=None, bint mean=False, const int64_t[::1] offsets=None, tuple ratios=(),
     ):
         """Adds a chunk to ``state``.
 
         ``settled`` has a status for each loss: 0, or PADDING, MASKED or NULL_INPUT. ``offsets`` say where the losses of
         each sample begin, the last of them where all end; without, the samples are the entries of the first axis.
+        ``ratios`` are pairs of a number and what it divides by, one for each sample.
         Writes the losses one by one to ``out``, the samples to ``samples`` and the gradient of the sum of
         the losses, or of their mean, to ``gradient``, if these are given.
         """
@@ -122,10 +123,10 @@ cdef class Pipeline:
             raise inputs.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
-        chunk.recorded = samples if samples is not None or cluster is None else Samples.__new__(Samples)
+        chunk.recorded = samples if samples is not None or (cluster is None and not ratios) else Samples.__new__(Samples)
         if chunk.recorded is not None:
             chunk.recorded.open(
-                chunk.samples, chunk.losses, chunk.group, offsets, chunk.unit and not self.whole
+                chunk.samples, chunk.losses, chunk.group, chunk.offsets, chunk.unit and not self.whole
             )
         if cluster is not None and bucket.shape[0] != chunk.samples:
             raise inputs.key_length("cluster", bucket.shape[0], chunk.samples)
@@ -133,13 +134,13 @@ cdef class Pipeline:
             raise inputs.other_clusters(cluster is not None)
         if gradient is not None:
             chunk.open_gradient(gradient, mean)
-        if cluster is not None:
-            chunk.add_in_parts(state, bucket)
+        if cluster is not None or ratios:
+            chunk.add_in_parts(state, bucket, ratios)
         # A few rows of very many classes are one block, and still worth two threads.
         elif chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD:
             chunk.add_at_once(state)
         else:
-            chunk.add_in_parts(state, None)
+            chunk.add_in_parts(state, None, ())
         if chunk.bad >= 0:
             raise chunk.error(preds, target, weight)
         chunk.close()
@@ -415,7 +416,7 @@ cdef class Chunk(Blocks):
                     return i
         return -1
 
-    cdef int add_in_parts(self, State state, const uint8_t[::1] bucket) except -1:
+    cdef int add_in_parts(self, State state, const uint8_t[::1] bucket, tuple ratios) except -1:
         """Adds a longer chunk, all of it, or finds the first invalid loss and adds nothing."""
         results = self.in_parts(False)
         errors = [error for error, _, _ in results if error is not None]
@@ -432,6 +433,8 @@ cdef class Chunk(Blocks):
         if bucket is not None:
             buckets = Ledger(BUCKETS)
             add_to_buckets(self.recorded, bucket, buckets)
+        for ratio, d in ratios:
+            add_ratio(total, buckets, ratio, self.recorded, d, bucket)
         return state.add(total, cells, buckets, 1)
 
     cdef list in_parts(self, bint weights_only):
@@ -443,7 +446,7 @@ cdef class Chunk(Blocks):
         if parts == 1:
             return [self.part(weights_only, 0, self.samples)]
         bounds = [self.samples * i // parts for i in range(parts + 1)]
-        if self.group == 0:
+        if self.offsets is not NULL:
             bounds = [self.sample_of(self.losses * i // parts) for i in range(parts)] + [self.samples]
         return run([partial(self.part, weights_only, a, b) for a, b in zip(bounds, bounds[1:])])
 
@@ -455,8 +458,8 @@ cdef class Chunk(Blocks):
         cdef Ledger total = Ledger(1)
         cdef Ledger cells = Ledger(self.cells(), False, self.by_position) if self.p.per_cell else None
         cdef work w
-        cdef Py_ssize_t at = self.offsets[start] if self.group == 0 else start * self.group
-        cdef Py_ssize_t end = self.offsets[stop] if self.group == 0 else stop * self.group
+        cdef Py_ssize_t at = self.offsets[start] if self.offsets is not NULL else start * self.group
+        cdef Py_ssize_t end = self.offsets[stop] if self.offsets is not NULL else stop * self.group
         cdef Py_ssize_t most = self.at_a_time()
         cdef Py_ssize_t some
         cdef Py_ssize_t bad = -1
@@ -503,7 +506,8 @@ cdef class Chunk(Blocks):
             CAUSES[self.status], NAMES[COUNTER_OF[self.status]], self.bad, preds, target, weight,
             axis=self.p.axis if self.r.task in (MULTICLASS, MULTILABEL) else None,
             rows=self.r.task == MULTICLASS, soft=self.r.task != MEAN and not self.hard,
-            weight_each=self.weight_each, sample=self.sample_of(self.bad), ragged=self.group == 0, name=self.p.name,
+            weight_each=self.weight_each, sample=self.sample_of(self.bad), ragged=self.offsets is not NULL,
+            name=self.p.name,
             kind=KIND_NAMES[self.r.kind],
             ignore=self.r.ignore if self.r.ignores else None,
         )

@@ -74,8 +74,8 @@ cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept no
     if b.weight_each or b.group == 1:
         w.weights = doubles_of(w, &b.weights.v, at, k, w.weight)
     else:
-        first = last = w.sample if b.group == 0 else at // b.group
-        if b.group == 0:
+        first = last = w.sample if b.offsets is not NULL else at // b.group
+        if b.offsets is not NULL:
             while b.offsets[last + 1] < at + k:
                 last += 1
         else:
@@ -85,7 +85,7 @@ cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept no
             memcpy(w.weight, w.weights, (last - first + 1) * sizeof(double))
             w.weights = w.weight
         for i in range(k - 1, -1, -1):  # backwards: a weight is read before its place is written
-            if b.group == 0:
+            if b.offsets is not NULL:
                 while b.offsets[last] > at + i:
                     last -= 1
             else:

@@ -103,7 +103,7 @@ cdef int add_positions(Blocks b, work* w, const double* d, Py_ssize_t at, Py_ssi
     """Each loss to the cell of its place within its sample."""
     cdef Py_ssize_t i, place, sample = w.sample
     for i in range(k):
-        if b.group == 0:
+        if b.offsets is not NULL:
             while b.offsets[sample + 1] <= at + i:
                 sample += 1
             place = at + i - b.offsets[sample]
@@ -228,14 +228,19 @@ cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) ex
     return 0
 
 
-def add_ratio(Ledger total not None, Ledger buckets, int ratio, Samples samples not None, const double[::1] d, bucket):
-    """Adds samples to another ratio, which divides their losses by a ``d`` of its own; buckets too if there are any."""
-    cdef const uint8_t[::1] of = bucket
+cdef int add_ratio(
+    Ledger total, Ledger buckets, int ratio, Samples samples, const double[::1] d, const uint8_t[::1] bucket
+) except -1:
+    """Adds the losses of samples to another ratio, which divides them by a ``d`` of its own."""
     cdef Py_ssize_t i, many
+    total.grow(max(total.size, ratio + 1))
+    if buckets is not None:
+        buckets.grow(max(buckets.size, BUCKETS * (ratio + 1)))
     for i in range(samples.samples):
         many = counted(samples, i)
         if many:
             total.bump(COUNT, ratio, many)
             total.add_sample(ratio, samples.n[i], d[i])
-            if of is not None:
-                add_to_bucket(buckets, BUCKETS * ratio + of[i], samples.n[i], d[i])
+            if buckets is not None:
+                add_to_bucket(buckets, BUCKETS * ratio + bucket[i], samples.n[i], d[i])
+    return 0

@@ -8,6 +8,8 @@ from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
 from streamce.metrics.normalized_entropy import NormalizedEntropy
+from streamce.metrics.perplexity import Perplexity
+from streamce.metrics.sequence import SequenceCrossEntropy
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -19,4 +21,6 @@ __all__ = [
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
     "NormalizedEntropy",
+    "Perplexity",
+    "SequenceCrossEntropy",
 ]

@@ -12,7 +12,7 @@ from streamce.additive import Additive
 from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 from streamce.core.pipeline import NULL_INPUT, Pipeline
-from streamce.options import plain
+from streamce.options import one_of, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +28,14 @@ class Metric(Additive):
     """Base of the metrics: a thin shell of options around a state."""
 
     _task: ClassVar[str]
+    _units: ClassVar[tuple[str, ...]] = ()  # what the mean can be `per`
     _state: State
     __slots__ = ("_options", "_pipeline")
 
     def __init__(self, options: dict[str, Any], *, per_cell: bool = False) -> None:
         options = plain({name: value for name, value in options.items() if name not in ("self", "__class__")})
+        if self._units:
+            one_of(self._units, "per", options["per"])
         self._options = options
         self._pipeline = self._path(options, per_cell)
         self._state = State()
@@ -91,9 +94,9 @@ class Metric(Additive):
         self._pipeline.update(State(), preds, target, weight, None, _settled(null), samples=samples)
         return samples
 
-    def __call__(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> float:
-        """Update, and return the value of this chunk alone."""
-        chunk = self._empty().update(preds, target, weight=weight, cluster=cluster)
+    def __call__(self, *inputs: Any, **named: Any) -> float:
+        """Update, and return the value of this chunk alone; takes what ``update`` takes."""
+        chunk = self._empty().update(*inputs, **named)
         self._state.merge(chunk._state)
         return chunk.compute()
 
@@ -107,7 +110,15 @@ class Metric(Additive):
         InputError
             If more was taken away than had been added.
         """
-        return summary.mean(self._state.copy().total)
+        return self._value(summary.mean(self._state.copy().total))
+
+    def _value(self, mean: float) -> float:
+        """The metric's value where the mean loss is this."""
+        return mean
+
+    def _shown(self, found: Summary) -> Summary:
+        """A summary with the metric's value in it."""
+        return found
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """Mean, standard error, intervals and what odd input was seen.
@@ -135,17 +146,27 @@ class Metric(Additive):
         >>> "{:.4f} {:.4f}".format(*metric.summary(anytime=True).interval)
         '0.3445 0.3555'
         """
+        return self._ratio(0, level, anytime)
+
+    def _ratio(self, ratio: int, level: float, anytime: bool) -> Summary:
         state = self._state.copy()
-        return summary.summarise(state.total, level=level, anytime=anytime, buckets=state.buckets)
+        found = summary.summarise(state.total, ratio, level=level, anytime=anytime, buckets=state.buckets)
+        return self._shown(found)
 
     def _summaries(self, level: float, anytime: bool) -> np.ndarray[Any, np.dtype[np.object_]]:
         cells = self._state.copy().cells
-        if cells is not None and not cells.columns():
-            cells = None  # all 0, as after a - a: the state has no number of cells
-        found = np.empty(cells.size if cells is not None else 0, dtype=object)
-        if cells is not None:
-            found[:] = [summary.summarise(cells, cell, level=level, anytime=anytime) for cell in range(cells.size)]
+        held = cells.columns() if cells is not None else {}
+        if cells is None or not held:  # all 0, as after a - a
+            return np.empty(0, dtype=object)
+        found = np.empty(self._cells_of(cells, held), dtype=object)
+        found[:] = [
+            self._shown(summary.summarise(cells, cell, level=level, anytime=anytime)) for cell in range(len(found))
+        ]
         return found
+
+    def _cells_of(self, cells: Any, held: dict[str, dict[int, int]]) -> int:
+        """How many classes or labels there are, of cells that are not all 0."""
+        return int(cells.size)
 
     def _take(self, parts: dict[str, bytes]) -> None:
         found = State.from_parts(parts)

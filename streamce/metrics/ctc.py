@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.core.ctc import CTC
 from streamce.core.ledger import State
@@ -67,6 +67,7 @@ class CTCCrossEntropy(Metric):
     """
 
     _task = "ctc"
+    _units: ClassVar[tuple[str, ...]] = ("label", "frame", "utterance")
     __slots__ = ()
 
     def __init__(
@@ -136,23 +137,6 @@ class CTCCrossEntropy(Metric):
         """
         self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, cluster)
         return self
-
-    def __call__(  # type: ignore[override]
-        self,
-        preds: Any,
-        target: Any,
-        *,
-        input_lengths: Any,
-        target_lengths: Any,
-        weight: Any = None,
-        cluster: Any = None,
-    ) -> float:
-        """Update, and return the value of this chunk alone."""
-        chunk = self._empty().update(
-            preds, target, input_lengths=input_lengths, target_lengths=target_lengths, weight=weight, cluster=cluster
-        )
-        self._state.merge(chunk._state)
-        return chunk.compute()
 
     def _samples(  # type: ignore[override]
         self, preds: Any, target: Any, *, input_lengths: Any, target_lengths: Any, weight: Any = None

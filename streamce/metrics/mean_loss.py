@@ -58,9 +58,3 @@ class MeanLoss(Metric):
         """
         self._pipeline.update(self._state, losses, None, weight, cluster)
         return self
-
-    def __call__(self, losses: Any, *, weight: Any = None, cluster: Any = None) -> float:  # type: ignore[override]
-        """Update, and return the mean of this chunk alone."""
-        chunk = self._empty().update(losses, weight=weight, cluster=cluster)
-        self._state.merge(chunk._state)
-        return chunk.compute()

@@ -32,7 +32,7 @@ class Estimate:
     Attributes
     ----------
     value : float
-        The mean of the groups' values, in nats.
+        The mean of the groups' mean losses, in nats.
     interval : tuple of float
         Its confidence interval at ``level``.
     level : float
@@ -95,7 +95,7 @@ class Grouped(Additive):
     def __init__(self, metric: Metric, *, period: Any = None) -> None:
         if not isinstance(metric, Metric):
             raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
-        for option in ("per_class", "per_label"):
+        for option in ("per_class", "per_label", "per_position"):
             if metric.options.get(option):
                 raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
         if metric._state.parts():
@@ -232,22 +232,25 @@ class Grouped(Additive):
         return list(self._sorted()[0])
 
     def compute(self) -> dict[Any, float]:
-        """The mean loss of each group in nats, by key, in the order of the keys."""
+        """The value of each group, by key, in the order of the keys."""
         cells, ledger = self._sorted()
-        values = summary.means(ledger)
-        return {key: values[cell] for key, cell in cells.items()}
+        means = summary.means(ledger)
+        return {key: self._metric._value(means[cell]) for key, cell in cells.items()}
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Summary]:
         """The summary of each group, by key; see the metric's ``summary``."""
         cells, ledger = self._sorted()
-        return {key: summary.summarise(ledger, cell, level=level, anytime=anytime) for key, cell in cells.items()}
+        return {key: self._summary(ledger, cell, level, anytime) for key, cell in cells.items()}
+
+    def _summary(self, ledger: Ledger, cell: int, level: float, anytime: bool) -> Summary:
+        return self._metric._shown(summary.summarise(ledger, cell, level=level, anytime=anytime))
 
     def micro(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """The summary of all samples together, whatever their groups."""
-        return summary.summarise(self._state.total(), level=level, anytime=anytime)
+        return self._summary(self._state.total(), 0, level, anytime)
 
     def macro(self, level: float = 0.95) -> Estimate:
-        """The mean of the groups' values, each group counting the same.
+        """The mean of the groups' mean losses, each group counting the same.
 
         Its interval takes the groups for a random sample of all there could be (Student's t).
         Groups without a value, in which all is ignored, do not count.
@@ -273,7 +276,7 @@ class Grouped(Additive):
         cells, ledger = self._sorted()
         values = summary.means(ledger)
         order = sorted(cells, key=lambda key: (math.isnan(values[cells[key]]), sign * values[cells[key]]))
-        return [(key, summary.summarise(ledger, cells[key], level=level, anytime=anytime)) for key in order[: int(k)]]
+        return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[: int(k)]]
 
     def to_table(self, level: float = 0.95, anytime: bool = False) -> dict[str, Any]:
         """Columns as arrays, a row per group: what pandas, polars and Arrow make a table of.
@@ -285,7 +288,7 @@ class Grouped(Additive):
         several = isinstance(next(iter(cells), None), tuple)
         parts = list(zip(*cells, strict=True)) if several else [list(cells)]
         columns = {f"key_{i}" if several else "key": _array(part) for i, part in enumerate(parts)}
-        summaries = [summary.summarise(ledger, cell, level=level, anytime=anytime) for cell in cells.values()]
+        summaries = [self._summary(ledger, cell, level, anytime) for cell in cells.values()]
         columns["value"] = np.array([each.value for each in summaries], dtype=np.float64)
         columns["low"] = np.array([each.interval[0] for each in summaries], dtype=np.float64)
         columns["high"] = np.array([each.interval[1] for each in summaries], dtype=np.float64)

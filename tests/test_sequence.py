@@ -1,0 +1,419 @@
+"""Sequences: the same however they are padded, cut and batched; per token, sequence, word, byte and position."""
+
+import itertools
+import math
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import pytest
+from corpus import Corpus
+from hypothesis import given
+from hypothesis import strategies as st
+from streams import DTYPES, KINDS
+
+import streamce as ce
+
+CLASSES = pytest.mark.parametrize("cls", [ce.SequenceCrossEntropy, ce.Perplexity])
+
+
+@st.composite
+def corpora(draw, **more):
+    return Corpus(
+        draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 20)), kind=draw(st.sampled_from(KINDS)),
+        dtype=draw(st.sampled_from(list(DTYPES))), odd=draw(st.booleans()), ignored=draw(st.booleans()), **more,
+    )  # fmt: skip
+
+
+def ways(draw):
+    """How a corpus is added."""
+    per = draw(st.sampled_from(["token", "sequence"]))
+    weights = [None, "sequence", "token"] if per == "token" else [None, "sequence"]
+    weighted = draw(st.sampled_from(weights))
+    counted = draw(st.booleans()) and weighted != "token"
+    options = {"per": per, "per_position": draw(st.booleans())}
+    return options, {"masked": draw(st.booleans()), "weighted": weighted, "counted": counted}
+
+
+# ---- the same bits ----
+
+
+@given(data=st.data())
+def test_the_state_does_not_depend_on_padding_cuts_or_order(data):
+    corpus = data.draw(corpora())
+    options, how = ways(data.draw)
+    clustered = data.draw(st.booleans())
+
+    def fed(groups, flat, room=0):
+        metric = corpus.metric(**options)
+        for some in groups:
+            ids = {"cluster": corpus.document[some]} if clustered else {}
+            corpus.add_to(metric, some, flat=flat, room=room, **how, **ids)
+        return metric.to_bytes()
+
+    everything = np.arange(len(corpus))
+    whole = fed([everything], flat=True)
+    assert fed([everything], flat=False) == whole
+    assert fed([everything], flat=False, room=17) == whole
+    assert fed([[i] for i in everything], flat=data.draw(st.booleans())) == whole
+    shuffled = data.draw(st.permutations(list(everything)))
+    at = data.draw(st.integers(0, len(corpus)))
+    assert fed([np.array(part, dtype=int) for part in (shuffled[:at], shuffled[at:])], flat=True) == whole
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("per", ["token", "sequence"])
+def test_the_state_does_not_depend_on_threads(flat, per):
+    corpus = Corpus(1, 1500, vocabulary=40, longest=60, dtype="float32")
+    states = [
+        corpus.add_to(
+            corpus.metric(per=per, threads=n, per_position=True), flat=flat, weighted="sequence", counted=True
+        )
+        for n in (1, 2, 7)
+    ]
+    assert len({state.to_bytes() for state in states}) == 1
+
+
+def test_a_sequence_longer_than_a_block_is_one_sample():
+    rng = np.random.default_rng(0)
+    preds, target = rng.normal(size=(30_000, 3)), rng.integers(0, 3, 30_000)
+    bounds = [0, 1, 11_111, 11_112, 29_999, 30_000]
+    metric = ce.SequenceCrossEntropy(kind="logits").update(preds, target, offsets=bounds)
+    one_by_one = ce.SequenceCrossEntropy(kind="logits")
+    for a, b in itertools.pairwise(bounds):
+        one_by_one.update(preds[None, a:b], target[None, a:b])
+    assert metric == one_by_one
+    assert metric.summary().samples == 5
+
+
+def test_padded_tokens_are_those_of_a_multiclass_metric():
+    corpus = Corpus(2, 30, ignored=True)
+    rows = corpus.padded(corpus.preds, np.arange(30), 9, 0.0), corpus.padded(corpus.target, np.arange(30), 9, -100)
+    metric = ce.SequenceCrossEntropy(kind="logits").update(*rows)
+    plain = ce.MulticlassCrossEntropy(kind="logits", ignore_index=-100).update(*rows)
+    assert metric.summary() == plain.summary()
+
+
+# ---- against plain arithmetic ----
+
+
+@given(data=st.data())
+def test_every_ratio_is_that_of_the_sums(data):
+    corpus = data.draw(corpora())
+    options, how = ways(data.draw)
+    metric = corpus.add_to(corpus.metric(**options), flat=data.draw(st.booleans()), **how)
+    losses = corpus.losses()
+    if how["masked"]:
+        losses[~corpus.mask] = np.nan
+    over = {"main": Fraction(0), "words": Fraction(0), "bytes": Fraction(0)}
+    total, counted, samples = Fraction(0), 0, 0
+    for i in range(len(corpus)):
+        tokens = range(corpus.offsets[i], corpus.offsets[i + 1])
+        kept = [t for t in tokens if not math.isnan(losses[t])]
+        if not kept:
+            continue
+        each = {
+            None: lambda t: 1.0,
+            "sequence": lambda t, i=i: corpus.weight[i],
+            "token": lambda t: corpus.token_weight[t],
+        }
+        weight = [Fraction(each[how["weighted"]](t)) for t in kept]
+        total += sum((w * Fraction(losses[t]) for w, t in zip(weight, kept, strict=True)), Fraction(0))
+        over["main"] += weight[0] if options["per"] == "sequence" else sum(weight)
+        over["words"] += weight[0] * int(corpus.words[i])
+        over["bytes"] += weight[0] * int(corpus.bytes[i])
+        counted, samples = counted + len(kept), samples + 1
+    found = metric.summary()
+    assert (found.count, found.samples) == (counted, samples)
+    near(found.total, total)
+    near(found.weight, over["main"])
+    near(metric.compute(), total / over["main"] if over["main"] else None)
+    for name, read in (("words", metric.per_word), ("bytes", metric.per_byte)):
+        mean = total / over[name] if how["counted"] and over[name] else None
+        if not (how["counted"] and samples and not over[name]):  # words of which there are none: inf
+            near(read().mean, mean)
+        assert read().samples == (samples if how["counted"] else 0)
+
+
+def near(found, expected):
+    """Each product of a loss and a weight is rounded once, and each sequence's sum."""
+    if expected is None:
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(float(expected), rel=1e-14)
+
+
+@given(data=st.data())
+def test_each_position_is_a_metric_of_its_own(data):
+    corpus = data.draw(corpora())
+    metric = corpus.add_to(corpus.metric(per_position=True), flat=data.draw(st.booleans()))
+    losses = corpus.losses()
+    found = metric.per_position()
+    for place in range(9):
+        rows = [corpus.offsets[i] + place for i in range(len(corpus)) if corpus.lengths[i] > place]
+        counted = [losses[row] for row in rows if not math.isnan(losses[row])]
+        if place >= len(found):
+            assert not rows
+        else:
+            assert (found[place].count, found[place].seen) == (len(counted), len(rows))
+            assert found[place].total == math.fsum(counted)
+
+
+def test_positions_grow_and_shrink_with_what_is_held():
+    short = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs([[-1.0, -2.0]])
+    long = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs([np.arange(-99.0, 1.0)])
+    assert len((short + long).per_position()) == len((long + short).per_position()) == 100
+    assert (short + long - long).to_bytes() == short.to_bytes()
+    assert len((short + long - long).per_position()) == 2
+    assert ce.from_bytes((short + long - long).to_bytes()) == short
+
+
+def test_log_probs_of_chosen_tokens_are_those_of_all_tokens():
+    corpus = Corpus(3, 40, kind="log_probs", ignored=False)
+    chosen = corpus.preds[np.arange(len(corpus.target)), corpus.target]
+    known = {"offsets": corpus.offsets, "weight": corpus.weight, "n_words": corpus.words, "cluster": corpus.document}
+    whole = corpus.metric(ce.Perplexity).update(corpus.preds, corpus.target, **known)
+    assert corpus.metric(ce.Perplexity).update_token_log_probs(chosen, **known) == whole
+
+
+def test_log_probs_of_tokens_are_floored_as_probabilities_are():
+    metric = ce.SequenceCrossEntropy().update_token_log_probs([[-0.5, -1000.0]])
+    assert metric.summary().floored == 1
+    assert metric.summary().total == pytest.approx(0.5 + 52 * math.log(2))
+    assert ce.SequenceCrossEntropy(eps=0).update_token_log_probs([[-0.5, -1000.0]]).summary().total == 1000.5
+    assert ce.SequenceCrossEntropy(kind="logits").update_token_log_probs([[-1000.0]]).compute() == 1000.0
+
+
+def test_soft_targets_are_those_of_a_multiclass_metric():
+    rng = np.random.default_rng(4)
+    preds, soft = rng.normal(size=(5, 6, 4)), rng.dirichlet(np.ones(4), (5, 6))
+    metric = ce.SequenceCrossEntropy(kind="logits").update(preds, soft)
+    assert metric.summary() == ce.MulticlassCrossEntropy(kind="logits").update(preds, soft).summary()
+
+
+@pytest.mark.parametrize("options", [{"label_smoothing": 0.1}, {"class_weight": [1.0, 2.0, 0.5, 3.0]}])
+def test_smoothing_and_class_weights_are_those_of_a_multiclass_metric(options):
+    rng = np.random.default_rng(5)
+    preds, target = rng.normal(size=(5, 6, 4)), rng.integers(0, 4, (5, 6))
+    metric = ce.SequenceCrossEntropy(kind="logits", **options).update(preds, target)
+    assert metric.summary() == ce.MulticlassCrossEntropy(kind="logits", **options).update(preds, target).summary()
+    with pytest.raises(ce.InputError, match=next(iter(options))):
+        metric.update_token_log_probs([[-1.0]])
+
+
+# ---- perplexity ----
+
+
+def test_perplexity_is_e_to_the_mean_of_the_corpus():
+    corpus = Corpus(6, 50)
+    metric = corpus.add_to(corpus.metric(ce.Perplexity), counted=True, cluster=corpus.document)
+    loss = corpus.add_to(corpus.metric(), counted=True, cluster=corpus.document)
+    found, plain = metric.summary(), loss.summary()
+    assert metric.compute() == found.value == plain.perplexity
+    assert found.value == pytest.approx(float(mpmath.exp(mpmath.mpf(plain.mean))), rel=1e-15)
+    assert found.interval == plain.perplexity_interval
+    assert (found.mean, found.stderr, found.bits) == (plain.mean, plain.stderr, plain.bits)
+    assert metric.per_word().value == math.exp(loss.per_word().mean)
+    assert metric.per_byte().value == pytest.approx(math.exp(loss.per_byte().mean), rel=1e-15)
+
+
+def test_perplexity_overflows_to_infinity_and_its_logarithm_stays():
+    metric = ce.Perplexity(kind="logits").update([[[0.0, 5000.0]]], [[0]])
+    assert metric.compute() == math.inf
+    assert metric.summary().mean == 5000.0
+
+
+@CLASSES
+def test_an_empty_stream_is_nan(cls):
+    metric = cls(per_position=True).update(np.zeros((0, 4, 3)), np.zeros((0, 4), int))
+    metric.update(np.zeros((0, 3)), [], offsets=[0])
+    assert math.isnan(metric.compute())
+    assert math.isnan(metric.per_word().mean)
+    assert len(metric.per_position()) == 0
+    assert metric == cls(per_position=True)
+
+
+@CLASSES
+def test_sequences_of_which_all_tokens_are_left_out_are_fine(cls):
+    metric = cls().update(np.full((2, 3, 4), 0.25), [[-100] * 3, [1, 2, -100]])
+    metric.update(np.full((1, 3, 4), 0.25), [[1, 2, 3]], mask=[[0, 0, 0]], n_words=[3])
+    found = metric.summary()
+    assert (found.count, found.ignored, found.samples) == (2, 7, 1)
+    assert metric.per_word().samples == 0
+
+
+@CLASSES
+def test_calling_gives_the_value_of_the_chunk(cls):
+    metric = cls()
+    first = metric(np.full((1, 2, 4), 0.25), [[1, 2]], n_words=[1])
+    assert first == metric.compute()
+    assert metric([[[0.5, 0.5]]], [[1]], lengths=[1]) == cls().update([[[0.5, 0.5]]], [[1]]).compute()
+    assert metric.summary().count == 3
+
+
+def test_groups_have_perplexities():
+    corpus = Corpus(7, 60)
+    metric = corpus.add_to(ce.Grouped(corpus.metric(ce.Perplexity)), by=corpus.document)
+    for one in range(4):
+        alone = corpus.add_to(corpus.metric(ce.Perplexity), np.flatnonzero(corpus.document == one))
+        assert metric[one] == alone
+        assert metric.compute()[one] == metric.summary()[one].value == alone.compute()
+    assert metric.micro().value == corpus.add_to(corpus.metric(ce.Perplexity)).compute()
+
+
+def test_words_of_some_updates_alone_count_for_those():
+    metric = ce.SequenceCrossEntropy().update_token_log_probs([[-1.0, -2.0]], n_words=[1])
+    metric.update_token_log_probs([[-5.0, -5.0]])
+    assert metric.per_word().mean == 3.0
+    assert metric.compute() == 3.25
+
+
+def test_errors_per_byte_are_robust_to_clusters():
+    corpus = Corpus(8, 80, ignored=False)
+    metric = corpus.add_to(corpus.metric(), counted=True, cluster=corpus.document)
+    losses, sums, over = corpus.losses(), np.zeros(4), np.zeros(4)
+    for i, document in enumerate(corpus.document):
+        sums[document] += losses[corpus.offsets[i] : corpus.offsets[i + 1]].sum()
+        over[document] += corpus.bytes[i]
+    left = (sums.sum() - sums) / (over.sum() - over)
+    jackknife = math.sqrt(3 / 4 * ((left - sums.sum() / over.sum()) ** 2).sum())
+    assert metric.per_byte().stderr == pytest.approx(jackknife, rel=1e-12)
+    assert metric.per_byte().buckets == 4
+
+
+# ---- the shift of a causal model ----
+
+
+def test_a_causal_model_predicts_the_next_token():
+    rng = np.random.default_rng(9)
+    logits, tokens = rng.normal(size=(2, 5, 3)), rng.integers(0, 3, (2, 5))
+    preds, target = ce.shift_by_one(logits, tokens)
+    assert np.shares_memory(preds, logits)
+    assert np.array_equal(preds, logits[:, :4])
+    assert np.array_equal(target, tokens[:, 1:])
+    preds, target = ce.shift_by_one(logits[0].tolist(), tokens[0].tolist())
+    assert preds.shape == (4, 3)
+    assert list(target) == list(tokens[0, 1:])
+
+
+@pytest.mark.parametrize(
+    ("preds", "target", "words"),
+    [
+        (np.zeros((2, 1, 3)), np.zeros((2, 1), int), "two tokens or more"),
+        (np.zeros((2, 4, 3)), np.zeros((2, 3), int), r"expected shape \(2, 4\)"),
+        (np.zeros(4), np.zeros(3, int), r"preds has shape \(4,\)"),
+    ],
+)
+def test_what_cannot_be_shifted(preds, target, words):
+    with pytest.raises(ce.InputError, match=words):
+        ce.shift_by_one(preds, target)
+
+
+# ---- bad input ----
+
+PREDS = np.full((3, 4, 5), 0.2)
+TARGET = np.array([[1, 2, 0, 4], [3, 3, 3, 0], [4, 0, 0, 1]])
+FLAT = PREDS.reshape(12, 5), TARGET.reshape(12)
+BAD = {
+    "lengths beyond T": ({"lengths": [4, 5, 1]}, "lengths", (1,), "sequence 1: expected 1 to 4"),
+    "negative lengths": ({"lengths": [4, 2, -1]}, "lengths", (2,), "sequence 2"),
+    "an empty sequence": ({"lengths": [4, 0, 1]}, "lengths", (1,), "sequence 1 an empty one"),
+    "too few lengths": ({"lengths": [4, 1]}, "lengths", None, r"has shape \(2,\).*one length per sequence"),
+    "lengths that are real": ({"lengths": [4.0, 1.0, 2.0]}, "lengths", None, "integers"),
+    "a mask of the wrong shape": ({"mask": [True] * 4}, "mask", None, r"has shape \(4,\)"),
+    "a mask of numbers": ({"mask": np.full((3, 4), 2)}, "mask", (0, 0), "is 2"),
+    "a mask of reals": ({"mask": np.ones((3, 4))}, "mask", None, "bool, or integers"),
+    "weights of no shape": ({"weight": [1.0, 2.0]}, "weight", None, r"has shape \(2,\)"),
+    "words below 0": ({"n_words": [1, -2, 3]}, "n_words", (1,), "is -2, of sequence 1"),
+    "bytes that are real": ({"n_bytes": [1.5, 2, 3]}, "n_bytes", None, "integers"),
+    "words of others": ({"n_words": [1, 2]}, "n_words", None, "one per sequence"),
+    "clusters of tokens": ({"cluster": np.arange(12)}, "cluster", None, "length 12 and preds 3"),
+    "offsets and lengths": ({"offsets": [0, 3], "lengths": [3]}, "lengths", None, "one of the two"),
+    "offsets of padded tokens": ({"offsets": [0, 4, 8, 12]}, "preds", None, "not flat"),
+    "words and weights of tokens": ({"n_words": [1, 2, 3], "weight": np.ones((3, 4))}, "weight", None, "where words"),
+}
+BAD_OFFSETS = {
+    "no offsets": (None, "preds", None, "flat tokens and offsets"),
+    "descending": ([0, 7, 5, 12], "offsets", (2,), "is 5: expected 7 or more, where sequence 1 begins"),
+    "an empty sequence": ([0, 5, 5, 12], "offsets", (1,), "sequence 1 an empty one"),
+    "not from 0": ([1, 5, 12], "offsets", (0,), "is 1"),
+    "not to the end": ([0, 5, 11], "offsets", (2,), "is 11: expected 12"),
+    "beyond the end": ([0, 5, 13], "offsets", (2,), "is 13"),
+    "none": ([], "offsets", None, "one more than"),
+    "real": ([0.0, 12.0], "offsets", None, "integers"),
+}
+
+
+def refused(update, argument, index, words):
+    metric = ce.Perplexity(per_position=True).update(PREDS, TARGET, n_words=[1, 2, 3], cluster=[1, 2, 3])
+    before = metric.to_bytes()
+    with pytest.raises(ce.InputError, match=words) as error:
+        update(metric)
+    assert (error.value.argument, error.value.index) == (argument, index)
+    assert metric.to_bytes() == before
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_names_the_sequence(case):
+    named, *expected = BAD[case]
+    refused(lambda metric: metric.update(PREDS, TARGET, **{"cluster": [1, 2, 3]} | named), *expected)
+
+
+@pytest.mark.parametrize("case", BAD_OFFSETS)
+def test_bad_offsets_name_the_sequence(case):
+    offsets, *expected = BAD_OFFSETS[case]
+    refused(lambda metric: metric.update(*FLAT, offsets=offsets), *expected)
+
+
+def test_invalid_tokens_name_their_sequence():
+    preds, target = FLAT[0].copy(), FLAT[1].copy()
+    target[7] = 99
+    offsets = [0, 5, 12]
+    refused(
+        lambda metric: metric.update(preds, target, offsets=offsets, cluster=[1, 2]), "target", (7,), "99 in sequence 1"
+    )
+    preds[3, 2] = np.nan
+    refused(
+        lambda metric: metric.update(preds, target, offsets=offsets, cluster=[1, 2]), "preds", (3, 2), "in sequence 0"
+    )
+    refused(
+        lambda metric: metric.update(*FLAT, offsets=offsets, cluster=[1, 2], weight=[1.0, -1.0]),
+        "weight", (1,), "is -1.0 in sequence 1",
+    )  # fmt: skip
+    refused(
+        lambda metric: metric.update_token_log_probs([-1.0, 0.5], offsets=[0, 1, 2], cluster=[1, 2]),
+        "log_probs", (1,), "0.5 in sequence 1: expected a log-probability",
+    )  # fmt: skip
+
+
+def test_a_weight_per_token_has_no_meaning_per_sequence():
+    metric = ce.SequenceCrossEntropy(per="sequence")
+    with pytest.raises(ce.InputError, match="weight has shape"):
+        metric.update(PREDS, TARGET, weight=np.ones((3, 4)))
+    assert metric == ce.SequenceCrossEntropy(per="sequence")
+
+
+def test_a_target_is_needed():
+    with pytest.raises(ce.InputError, match="target"):
+        ce.Perplexity().update(PREDS, None)
+
+
+@pytest.mark.parametrize(
+    "option", [{"kind": "logits"}, {"ignore_index": None}, {"per": "sequence"}, {"per_position": True}]
+)
+def test_options_that_change_a_loss_do_not_add_up(option):
+    with pytest.raises(ce.InputError, match=next(iter(option))):
+        ce.Perplexity() + ce.Perplexity(**option)
+
+
+@pytest.mark.parametrize("option", [{"per": "label"}, {"per": 3}, {"per_position": 1}, {"ignore_index": 0.5}])
+def test_options_without_meaning(option):
+    with pytest.raises(ce.InputError, match=next(iter(option))):
+        ce.SequenceCrossEntropy(**option)
+    with pytest.raises(ce.InputError, match="per is 'token'"):
+        ce.CTCCrossEntropy(per="token")
+
+
+def test_sums_by_position_are_not_grouped():
+    with pytest.raises(ce.InputError, match="per_position"):
+        ce.Grouped(ce.Perplexity(per_position=True))
