@@ -262,7 +262,7 @@ def real_labels(target: Any) -> InputError:
 def not_frames(shape: tuple[int, ...], batch_first: bool) -> InputError:
     axes = "utterances, frames and classes" if batch_first else "frames, utterances and classes"
     layout = "BTC" if batch_first else "TBC"
-    expected = f"axes of {axes} (layout {layout!r}), of which the classes are two or more"
+    expected = f"axes of {axes} (layout {layout!r}), or flat frames and classes; the classes are two or more"
     return fault("preds", f"has shape {shape}", expected, value=shape)
 
 
@@ -275,7 +275,8 @@ def not_integers(name: str, source: Any) -> InputError:
 
 
 def ctc_lengths(name: str, shape: tuple[int, ...], utterances: int) -> InputError:
-    return fault(name, f"has shape {shape}", f"one length per utterance, shape {(utterances,)}", value=shape)
+    wanted = f", shape {(utterances,)}" if utterances >= 0 else ""
+    return fault(name, f"has shape {shape}", f"one length per utterance{wanted}", value=shape)
 
 
 def ctc_length(name: str, i: int, length: int, least: int, most: int) -> InputError:
@@ -288,6 +289,10 @@ def ctc_length(name: str, i: int, length: int, least: int, most: int) -> InputEr
 def ctc_target(shape: tuple[int, ...], utterances: int) -> InputError:
     expected = f"labels padded to shape ({utterances}, S), or all of them one after another"
     return fault("target", f"has shape {shape} and preds {utterances} utterances", expected, value=shape)
+
+
+def ctc_frames(found: int, expected: int) -> InputError:
+    return fault("preds", f"has {found} frames one after another", f"{expected}, the sum of input_lengths")
 
 
 def ctc_labels(found: int, expected: int) -> InputError:
@@ -319,6 +324,12 @@ def _row(preds: Any, index: Index) -> tuple[Array, bool]:
 # ---- values ----
 
 
+def null_row(sample: int, counter: str) -> InputError:
+    return InputError(
+        f"row {sample} holds a null: expected a value", index=(sample,), expected="a value", cause=counter
+    )
+
+
 def bad_value(
     cause: str,
     counter: str,
@@ -339,9 +350,7 @@ def bad_value(
 ) -> InputError:
     """The error for invalid loss number ``loss``, whose cause the pipeline found."""
     if cause == "null":
-        return InputError(
-            f"row {sample} holds a null: expected a value", index=(sample,), expected="a value", cause=counter
-        )
+        return null_row(sample, counter)
     preds_name, where = name, f" in sequence {sample}" if ragged else ""
     name = "weight" if cause == "weight" else "target" if cause.startswith(("target", "label")) else name
     found, halves = array({"weight": weight, "target": target}.get(name, preds), name)

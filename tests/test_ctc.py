@@ -376,10 +376,24 @@ def test_a_call_is_the_value_of_the_chunk():
     assert metric == batch.fed() + batch.add_to(batch.metric(), slice(0, 5), weighted=False)
 
 
-def test_nothing_is_added_by_no_utterances():
-    empty = ce.CTCCrossEntropy().update(np.zeros((5, 0, 3)), np.zeros((0, 2), int), input_lengths=[], target_lengths=[])
+@pytest.mark.parametrize("preds", [np.zeros((5, 0, 3)), np.zeros((0, 3))])
+def test_nothing_is_added_by_no_utterances(preds):
+    empty = ce.CTCCrossEntropy().update(preds, np.zeros((0, 2), int), input_lengths=[], target_lengths=[])
     assert math.isnan(empty.compute())
     assert empty == ce.CTCCrossEntropy()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_one_after_another_are_those_of_padded_utterances(kind, dtype):
+    batch = Batch(18, n=40, kind=kind, dtype=dtype, odd=True)
+    batch.frames[7] = 0
+    flat = np.concatenate([batch.preds[:frames, i] for i, frames in enumerate(batch.frames)])
+    lengths = {"input_lengths": batch.frames, "target_lengths": batch.labels, "weight": batch.weight}
+    for preds in (flat, np.asfortranarray(flat), np.repeat(flat, 2, axis=0)[::2]):
+        for threads in (1, 3):
+            metric = batch.metric(layout="BTC", threads=threads).update(preds, batch.target, **lengths)
+            assert metric == batch.fed()
 
 
 def test_options_that_change_a_loss_do_not_add_up():
@@ -434,7 +448,13 @@ BAD = {
     "a real target": ({"target": TARGET * 1.0}, "target", None, None, "expected integers"),
     "a target of another shape": ({"target": TARGET[:2]}, "target", None, (2, 3), "(3, S)"),
     "integer preds": ({"preds": np.zeros((4, 3, 5), int)}, "preds", None, None, "int64"),
-    "preds of two axes": ({"preds": PREDS[0]}, "preds", None, (3, 5), "layout 'TBC'"),
+    "preds of one axis": ({"preds": PREDS[0, 0]}, "preds", None, (5,), "layout 'TBC'"),
+    "too few flat frames": ({"preds": PREDS.reshape(12, 5)[:10]}, "preds", None, None, "expected 11, the sum of"),
+    "too many flat frames": ({"preds": PREDS.reshape(12, 5)}, "preds", None, None, "has 12 frames one after another"),
+    "flat frames of a longer utterance": (
+        {"preds": PREDS[0]}, "input_lengths", (0,), 4, "of sequence 0: expected 0 to 3"),
+    "NaN in flat frames": (
+        {"preds": changed(PREDS.reshape(12, 5)[:11], (6, 1), np.nan)}, "preds", (6, 1), None, "is nan in sequence 1:"),
     "one class": ({"preds": np.ones((4, 3, 1))}, "preds", None, (4, 3, 1), "two or more"),
     "NaN": ({"preds": changed(PREDS, (2, 1, 3), np.nan)}, "preds", (2, 1, 3), None, "is nan in sequence 1:"),
     "out of range": ({"preds": changed(PREDS, (2, 1, 3), 1.5)}, "preds", (2, 1, 3), 1.5, 'kind="logits"'),

@@ -18,5 +18,6 @@ class CTC:
         target_lengths: Any,
         weight: Any = None,
         cluster: Any = None,
+        settled: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
         out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
     ) -> None: ...

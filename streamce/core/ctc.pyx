@@ -14,8 +14,8 @@ from libc.string cimport memcpy
 
 from streamce.core.arrays cimport F64, Array, integers_to_labels, view, view_gather, view_settle
 from streamce.core.blocks cimport (
-    BAD_LABEL, BAD_WEIGHT, COUNTED, IS_INFINITE, IS_UNNORMALISED, LOG_PROBS, LOGITS, MULTICLASS, NO_PATH, PREDS_NAN,
-    PREDS_RANGE, PREDS_SUM, PROBS, Blocks, Samples, Vector, product, work,
+    BAD_LABEL, BAD_WEIGHT, COUNTED, IS_INFINITE, IS_NULL, IS_UNNORMALISED, LOG_PROBS, LOGITS, MULTICLASS, NO_PATH,
+    PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, Blocks, Samples, Vector, product, work,
 )
 from streamce.core.kernels cimport BLOCK, CTC_FRONT, CTC_LINES, fp_enter, fp_leave, kernel_table, table
 from streamce.core.ledger cimport BUCKETS, Ledger, State
@@ -61,16 +61,19 @@ cdef class CTC:
 
     def update(
         self, State state not None, preds, target, input_lengths, target_lengths, weight=None, cluster=None,
-        double[::1] out=None,
+        const uint8_t[::1] settled=None, double[::1] out=None,
     ) -> Samples:
-        """Adds a chunk to ``state``, and returns its samples; writes the losses one by one to ``out`` if given."""
+        """Adds a chunk to ``state``, and returns its samples.
+
+        ``settled`` has a status for each utterance: 0, or NULL_INPUT. Writes the losses one by one to ``out`` if given.
+        """
         cdef Utterances chunk = Utterances.__new__(Utterances)
         cdef const uint8_t[::1] bucket = None
         cdef Ledger buckets = None
         cdef Ledger total
         if cluster is not None:
             bucket = keys.buckets(cluster)
-        chunk.open(self, preds, target, input_lengths, target_lengths, weight)
+        chunk.open(self, preds, target, input_lengths, target_lengths, weight, settled)
         if cluster is not None:
             if bucket.shape[0] != chunk.samples:
                 raise inputs.key_length("cluster", bucket.shape[0], chunk.samples)
@@ -129,8 +132,9 @@ cdef class Utterances(Blocks):
 
     cdef CTC p
     cdef Integers labels_of, frames, many, first  # `many` labels of each utterance, from `first` on
+    cdef Integers begin  # the first frame of each utterance, where the frames are flat; else None
     cdef Py_ssize_t longest, padded
-    cdef Py_ssize_t batch_stride
+    cdef Py_ssize_t stride  # from an utterance to the next, or from a flat frame to the next
     cdef Vector weight
     cdef Integers bad_frame
 
@@ -141,8 +145,13 @@ cdef class Utterances(Blocks):
 
     # ---- opening: shapes and lengths ----
 
-    cdef int open(self, CTC p, preds, target, input_lengths, target_lengths, weight) except -1:
+    cdef int open(
+        self, CTC p, preds, target, input_lengths, target_lengths, weight, const uint8_t[::1] settled
+    ) except -1:
         cdef int batch = 0 if p.batch_first else 1
+        cdef int time = 1 - batch
+        cdef int classes = 2
+        cdef Py_ssize_t i
         cdef view* v = &self.preds.v
         self.p = p
         self.r.task = MULTICLASS
@@ -153,37 +162,69 @@ cdef class Utterances(Blocks):
         self.preds.take(preds, "preds")
         if not self.preds.real:
             raise inputs.integer_preds(preds, self.preds.shape_tuple())
-        if self.preds.ndim != 3 or self.preds.shape[2] < 2:
+        if self.preds.ndim == 2:
+            batch = time = 0
+            classes = 1
+        if self.preds.ndim not in (2, 3) or self.preds.shape[classes] < 2:
             raise inputs.not_frames(self.preds.shape_tuple(), p.batch_first)
-        if p.blank >= self.preds.shape[2]:
-            raise inputs.no_blank(p.blank, self.preds.shape[2])
-        self.samples = self.losses = self.preds.shape[batch]
+        if p.blank >= self.preds.shape[classes]:
+            raise inputs.no_blank(p.blank, self.preds.shape[classes])
+        self.samples = self.preds.shape[batch]
         # A view of one utterance; its rows are read in place if those of all utterances can be.
-        self.batch_stride = self.preds.strides[batch]
+        self.stride = self.preds.strides[batch]
         v.ndim = 1
-        v.shape[0] = self.preds.shape[1 - batch]
-        v.strides[0] = self.preds.strides[1 - batch]
-        v.classes = self.preds.shape[2]
-        v.class_stride = self.preds.strides[2]
+        v.shape[0] = self.preds.shape[time]
+        v.strides[0] = self.preds.strides[time]
+        v.classes = self.preds.shape[classes]
+        v.class_stride = self.preds.strides[classes]
         view_settle(v)
-        v.direct &= self.batch_stride % v.itemsize == 0
+        v.direct &= self.stride % v.itemsize == 0
         self.single = v.dtype < F64 and p.kind != LOGITS
         self.tolerance = tolerance_of(v.dtype)
-        self.frames = integers(input_lengths, "input_lengths", self.samples)
+        self.frames = integers(input_lengths, "input_lengths", -1 if self.preds.ndim == 2 else self.samples)
+        self.samples = self.losses = self.frames.size
         self.many = integers(target_lengths, "target_lengths", self.samples)
-        self.open_target(target, self.preds.shape[1 - batch])
+        self.open_frames(self.preds.shape[time])
+        self.open_target(target)
         self.has_weight = weight is not None
         self.unit = not self.has_weight and p.per == PER_UTTERANCE
         if self.has_weight:
             self.open_weight(weight)
         self.recorded.open(self.samples, self.samples, 1, NULL, self.unit)
+        if settled is not None:
+            if settled.shape[0] != self.samples:
+                raise inputs.settled(settled, self.samples)
+            for i in range(self.samples):
+                self.recorded.what[i] = settled[i]
         self.bad_frame = Integers.__new__(Integers)
         self.bad_frame.at = <int64_t*>malloc(max(1, self.samples) * sizeof(int64_t))
         if self.bad_frame.at is NULL:
             raise MemoryError
         return 0
 
-    cdef int open_target(self, target, Py_ssize_t frames) except -1:
+    cdef int open_frames(self, Py_ssize_t frames) except -1:
+        """Judges the frames of each utterance, and finds where flat ones begin."""
+        cdef Py_ssize_t i
+        cdef Py_ssize_t total = 0
+        for i in range(self.samples):
+            if not 0 <= self.frames.at[i] <= frames:
+                raise inputs.ctc_length("input_lengths", i, self.frames.at[i], 0, frames)
+        if self.preds.ndim == 3:
+            return 0
+        self.begin = Integers.__new__(Integers)
+        self.begin.at = <int64_t*>malloc(max(1, self.samples) * sizeof(int64_t))
+        if self.begin.at is NULL:
+            raise MemoryError
+        for i in range(self.samples):
+            self.begin.at[i] = total
+            total += self.frames.at[i]
+            if total > frames:
+                break
+        if total != frames:
+            raise inputs.ctc_frames(frames, sum([self.frames.at[i] for i in range(self.samples)]))
+        return 0
+
+    cdef int open_target(self, target) except -1:
         """Labels side by side, and where those of each utterance begin."""
         cdef Py_ssize_t i
         cdef Py_ssize_t total = 0
@@ -204,8 +245,6 @@ cdef class Utterances(Blocks):
             raise MemoryError
         self.longest = 0
         for i in range(self.samples):
-            if not 0 <= self.frames.at[i] <= frames:
-                raise inputs.ctc_length("input_lengths", i, self.frames.at[i], 0, frames)
             if not 1 <= self.many.at[i] <= most:
                 raise inputs.ctc_length("target_lengths", i, self.many.at[i], 1, most)
             self.first.at[i] = i * most if padded else total
@@ -312,12 +351,12 @@ cdef class Utterances(Blocks):
         cdef double d = 1.0
         cdef double loss
         cdef bint rough = False
-        cdef int status = COUNTED
+        cdef int status = self.recorded.what[i]
         if self.p.per != PER_UTTERANCE:
             d = <double>(many if self.p.per == PER_LABEL else self.frames.at[i])
         for j in range(lanes):
             s.label[j] = label[j] if j < many else self.p.blank
-            if j < many and (not 0 <= label[j] < self.preds.v.classes or label[j] == self.p.blank):
+            if j < many and (not 0 <= label[j] < self.preds.v.classes or label[j] == self.p.blank) and not status:
                 status = BAD_LABEL
         if not status and not 0 <= weight <= DBL_MAX:
             status = BAD_WEIGHT
@@ -359,7 +398,7 @@ cdef class Utterances(Blocks):
         cdef const double* scale = NULL
         cdef bint logs = self.r.kind != PROBS
         cdef int status
-        v.data += i * self.batch_stride
+        v.data += (i if self.begin is None else self.begin.at[i]) * self.stride
         while at < frames:
             k = min(w.step, frames - at)
             x = rows_of(self, w, &v, at, k, &w.preds, &stride)
@@ -497,6 +536,8 @@ cdef class Utterances(Blocks):
         cdef const int64_t* label = self.labels_of.at + self.first.at[i]
         cdef Py_ssize_t j = 0
         counter = NAMES[COUNTER_OF[status]]
+        if status == IS_NULL:
+            return inputs.null_row(i, counter)
         if status == BAD_LABEL:
             while 0 <= label[j] < self.preds.v.classes and label[j] != self.p.blank:
                 j += 1
@@ -504,7 +545,10 @@ cdef class Utterances(Blocks):
             return inputs.ctc_label(tuple(index), label[j], i, self.preds.v.classes, self.p.blank, counter)
         if status == BAD_WEIGHT:
             return inputs.ctc_weight(i, self.weight.at[i], counter)
-        index = [i, self.bad_frame.at[i]] if self.p.batch_first else [self.bad_frame.at[i], i]
+        if self.begin is not None:
+            index = [self.begin.at[i] + self.bad_frame.at[i]]
+        else:
+            index = [i, self.bad_frame.at[i]] if self.p.batch_first else [self.bad_frame.at[i], i]
         return inputs.ctc_row(preds, tuple(index), i, CAUSES[status], counter, KIND_NAMES[self.r.kind])
 
 
@@ -514,13 +558,13 @@ cdef Py_ssize_t lanes_of(Py_ssize_t labels) noexcept nogil:
 
 
 cdef Integers integers(source, str name, Py_ssize_t size):
-    """Lengths, one per utterance."""
+    """Lengths, one per utterance; ``size`` of them, or -1 for any number."""
     cdef Array array = Array.__new__(Array)
     cdef Integers found = Integers.__new__(Integers)
     array.take(source, name)
     if array.real and not (array.ndim and array.shape[0] == 0):  # an empty list holds what it may
         raise inputs.not_integers(name, source)
-    if array.ndim != 1 or array.shape[0] != size:
+    if array.ndim != 1 or (array.shape[0] != size and size >= 0):
         raise inputs.ctc_lengths(name, array.shape_tuple(), size)
     found.take(array)
     return found

@@ -86,12 +86,12 @@ class Metric(Additive):
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
-        self._pipeline.update(self._state, preds, target, weight, cluster, _settled(null))
+        self._pipeline.update(self._state, preds, target, weight, cluster, settled(null))
 
     def _samples(self, preds: Any, target: Any = None, *, weight: Any = None, null: Any = None) -> Samples:
         """The samples of a chunk one by one, for who adds them to states of their own; nothing is added here."""
         samples = Samples()
-        self._pipeline.update(State(), preds, target, weight, None, _settled(null), samples=samples)
+        self._pipeline.update(State(), preds, target, weight, None, settled(null), samples=samples)
         return samples
 
     def __call__(self, *inputs: Any, **named: Any) -> float:
@@ -185,6 +185,6 @@ class Metric(Additive):
                 raise ValueError(f"it has {size} classes or labels, and a {name} of {len(weights)}")
 
 
-def _settled(null: Any) -> Any:
+def settled(null: Any) -> Any:
     """The statuses of losses, of a mask of those in which an input is null."""
     return None if null is None else np.asarray(null, dtype=np.uint8) * np.uint8(NULL_INPUT)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.core.ctc import CTC
 from streamce.core.ledger import State
-from streamce.metrics.base import Metric
+from streamce.metrics.base import Metric, settled
 
 if TYPE_CHECKING:
     from streamce.core.blocks import Samples
@@ -107,12 +107,14 @@ class CTCCrossEntropy(Metric):
         Parameters
         ----------
         preds : array of float64, float32, float16 or bfloat16
-            Shape (T, B, C): frames, utterances, classes; (B, T, C) with ``layout="BTC"``.
+            Shape (T, B, C): frames, utterances, classes; (B, T, C) with ``layout="BTC"``; or (N, C), the frames of
+            all utterances one after another.
         target : array of integers
             Labels other than the blank: shape (B, S), padded with anything; or those of all utterances one
             after another.
         input_lengths : array of integers
-            Frames of each utterance, shape (B,), 0 to T; what is beyond is not looked at.
+            Frames of each utterance, shape (B,), 0 to T; what is beyond is not looked at. Of flat frames they add up
+            to N.
         target_lengths : array of integers
             Labels of each utterance, shape (B,), 1 or more.
         weight : array, optional
@@ -138,8 +140,24 @@ class CTCCrossEntropy(Metric):
         self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, cluster)
         return self
 
+    def _update(  # type: ignore[override]
+        self,
+        preds: Any,
+        target: Any,
+        weight: Any = None,
+        cluster: Any = None,
+        null: Any = None,
+        *,
+        input_lengths: Any,
+        target_lengths: Any,
+    ) -> None:
+        """As ``update``, with a mask of the utterances in which an input is null."""
+        self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, cluster, settled(null))
+
     def _samples(  # type: ignore[override]
-        self, preds: Any, target: Any, *, input_lengths: Any, target_lengths: Any, weight: Any = None
+        self, preds: Any, target: Any, *, input_lengths: Any, target_lengths: Any, weight: Any = None, null: Any = None
     ) -> Samples:
-        samples: Samples = self._pipeline.update(State(), preds, target, input_lengths, target_lengths, weight)
+        samples: Samples = self._pipeline.update(
+            State(), preds, target, input_lengths, target_lengths, weight, settled=settled(null)
+        )
         return samples

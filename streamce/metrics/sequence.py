@@ -11,7 +11,7 @@ from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 from streamce.core.pipeline import Pipeline
 from streamce.errors import InputError
-from streamce.metrics.base import Metric
+from streamce.metrics.base import Metric, settled
 from streamce.options import EPS
 
 if TYPE_CHECKING:
@@ -227,8 +227,12 @@ class SequenceCrossEntropy(Metric):
         n_bytes: Any,
         cluster: Any,
         samples: Samples | None = None,
+        null: Any = None,
     ) -> None:
-        """Adds a chunk to a state; with ``chosen``, ``preds`` are log-probabilities of the tokens, and no target is."""
+        """Adds a chunk to a state; with ``chosen``, ``preds`` are log-probabilities of the tokens, and no target is.
+
+        ``null`` says in which tokens an input is null, where no others are settled.
+        """
         path, name = (self._token_pipeline, "log_probs") if chosen else (self._pipeline, "preds")
         preds, tokens = inputs.plain(preds, name)
         if chosen:
@@ -247,7 +251,7 @@ class SequenceCrossEntropy(Metric):
             target,
             weight,
             cluster,
-            found.settled,
+            found.settled if null is None else settled(null),
             samples=samples,
             offsets=found.offsets,
             ratios=tuple(ratios),
@@ -261,6 +265,24 @@ class SequenceCrossEntropy(Metric):
             raise inputs.fault("weight", f"has shape {found.shape}", expected, value=found.shape)
         return found.astype(np.float64)
 
+    def _update(
+        self,
+        preds: Any,
+        target: Any,
+        weight: Any = None,
+        cluster: Any = None,
+        null: Any = None,
+        *,
+        chosen: bool = False,
+        offsets: Any = None,
+        n_words: Any = None,
+        n_bytes: Any = None,
+    ) -> None:
+        """As ``update``, or if ``chosen`` ``update_token_log_probs``, with a mask of the tokens that are null."""
+        self._feed(
+            self._state, preds, target, chosen, None, None, offsets, weight, n_words, n_bytes, cluster, null=null
+        )
+
     def _samples(  # type: ignore[override]
         self,
         preds: Any,
@@ -270,9 +292,13 @@ class SequenceCrossEntropy(Metric):
         mask: Any = None,
         offsets: Any = None,
         weight: Any = None,
+        chosen: bool = False,
+        null: Any = None,
     ) -> Samples:
         samples = Samples()
-        self._feed(State(), preds, target, False, lengths, mask, offsets, weight, None, None, None, samples)
+        self._feed(
+            State(), preds, target, chosen, lengths, mask, offsets, weight, None, None, None, samples=samples, null=null
+        )
         return samples
 
     # ---- reading ----

@@ -168,10 +168,17 @@ class Grouped(Additive):
         return self
 
     def _update(
-        self, preds: Any, target: Any, weight: Any = None, null: Any = None, by: Any = None, by_time: Any = None
+        self,
+        preds: Any,
+        target: Any,
+        weight: Any = None,
+        null: Any = None,
+        by: Any = None,
+        by_time: Any = None,
+        **others: Any,
     ) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
-        self.update(preds, target, by=by, by_time=by_time, weight=weight, null=null)
+        self.update(preds, target, by=by, by_time=by_time, weight=weight, null=null, **others)
 
     def _keys(self, by: Any, by_time: Any) -> keys.Keys:
         parts = keys.columns(by) if by is not None else []
