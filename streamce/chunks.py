@@ -1,13 +1,13 @@
 """Record batches to chunks: NumPy arrays of a few thousand rows.
 
-``flat`` and ``matrix`` turn Arrow columns into arrays and masks of nulls; ``Reading`` goes through
-the sources, on a thread of its own, while the caller works on the chunk before.
+``flat``, ``entries`` and ``matrix`` turn Arrow columns into arrays and masks of nulls; ``Reading``
+goes through the sources, on a thread of its own, while the caller works on the chunk before.
 """
 
 import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -61,21 +61,41 @@ def _bits(array: Any, buffer: int) -> Array:
     return bits[: len(array)].view(np.bool_)
 
 
-def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None]:
-    """The same of a list column, the lists along the second axis. ``width`` is their length
-    where it is known; ``row`` is the number of the first row, for the error."""
-    valid = _bits(array, 0) if array.null_count else None
-    if pa.types.is_fixed_size_list(array.type):
-        lengths = np.full(1, array.type.list_size)
+def entries(lists: Any) -> tuple[Any, Array, Array | None]:
+    """What stands in the lists of a column, one after another; how many in each, none in those that
+    are null; and the mask of these (None where none is)."""
+    null = ~_bits(lists, 0) if lists.null_count else None
+    if pa.types.is_fixed_size_list(lists.type):
+        lengths = np.full(len(lists), lists.type.list_size)
     else:
-        lengths = flat(array.value_lengths().drop_null())[0]
+        lengths = np.diff(flat(lists.offsets)[0].astype(np.int64)) if len(lists) else np.empty(0, np.int64)
+    if null is not None:
+        lengths[null] = 0
+    return lists.flatten(), lengths, null  # which leaves out lists that are null
+
+
+class RaggedError(DataError):
+    """A list of another length than those before, number ``index`` of its column."""
+
+    def __init__(self, row: int, index: int, found: str) -> None:
+        super().__init__(f"row {row + index}: {found}")
+        self.index, self.found = index, found
+
+
+def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None]:
+    """Numbers of a list column, the lists along the second axis, and their nulls. ``width`` is their
+    length where it is known; ``row`` is the number of the first row, for the error."""
+    inside, lengths, missing = entries(array)
+    valid = None if missing is None else ~missing
+    if valid is not None:
+        lengths = lengths[valid]
     width = width or (int(lengths[0]) if lengths.size else 2)  # a stand-in among nulls alone
     odd = np.flatnonzero((lengths != width) | (lengths == 0))
     if odd.size:
-        row += int(odd[0] if valid is None else np.flatnonzero(valid)[odd[0]])
+        index = int(odd[0] if valid is None else np.flatnonzero(valid)[odd[0]])
         others = f" where others have {width}" if width else ""
-        raise DataError(f"row {row}: a list of {lengths[odd[0]]}{others}")
-    values, null = flat(array.flatten())  # which leaves out lists that are null
+        raise RaggedError(row, index, f"a list of {lengths[odd[0]]}{others}")
+    values, null = flat(inside)
     values = values.reshape(-1, width)
     null = None if null is None else null.reshape(-1, width)
     if valid is None:
@@ -129,6 +149,8 @@ class Selection:
     by: tuple[str, ...] = ()
     by_time: str | None = None
     cluster: str | None = None
+    n_words: str | None = None
+    n_bytes: str | None = None
 
     def columns(self, argument: str) -> tuple[str, ...]:
         """The names of the columns behind an argument of ``update``."""
@@ -150,7 +172,7 @@ class Position:
 class Chunk:
     """Rows ``first_row``, ... of a source. Its arrays hold until the next chunk is asked for;
     ``fraction`` is the part of all sources that ends here, None where nobody knows; ``end`` is
-    where to go on once it is used up."""
+    where to go on once it is used up; ``more`` is what else an update of the metric takes."""
 
     source: str
     first_row: int
@@ -159,9 +181,14 @@ class Chunk:
     selection: Selection
     batch: Any
     preds: Array
-    target: Array
+    target: Array | None
     weight: Array | None
     null: Array | None
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return int(self.batch.num_rows)
 
     @property
     def keys(self) -> dict[str, Any]:
@@ -283,9 +310,15 @@ class Reading:
                 for batch, fraction, end in table.batches(self._types(table), self.chunk_rows, mark):
                     if fraction is not None:
                         fraction = (before + fraction * sizes[number]) / total
-                    yield self._chunk(number, mark.row, fraction, batch, end)
-                    mark = end
+                    for part in self._parts(batch):
+                        stop = replace(end, row=mark.row + part.num_rows)
+                        yield self._chunk(number, mark.row, fraction if stop == end else None, part, stop)
+                        mark = stop
             before, mark = before + sizes[number], START
+
+    def _parts(self, batch: Any) -> Iterator[Any]:
+        """What a batch is cut into."""
+        yield batch
 
     def _types(self, table: Table) -> dict[str, Any]:
         """Types to read the columns as: the table's, or where those are guesses, wider ones."""
@@ -307,6 +340,12 @@ class Reading:
                 types[name] = _numeric(name, found, None if table.typed else wide)
             else:
                 types[name] = pa.string() if table.bare else found
+        return self._types_beside(table, types)
+
+    def _types_beside(self, table: Table, types: dict[str, Any]) -> dict[str, Any]:
+        """The same of weights and keys, where ``types`` has those of predictions and targets."""
+        chosen = self.selection
+        types = dict(types)
         if chosen.weight:
             wide = None if table.typed else pa.float64()
             types[chosen.weight] = _numeric(chosen.weight, table.type(chosen.weight), wide)

@@ -23,7 +23,7 @@ from streamce.metrics.base import Metric
 try:
     import pyarrow as pa
 
-    from streamce import chunks, columns, files, resume
+    from streamce import chunks, columns, files, nested, resume
 except ModuleNotFoundError:  # of pyarrow, without which states can still be merged and shown
     pa = None
 
@@ -31,6 +31,16 @@ METRICS: dict[str, type[Metric]] = {
     "binary": ce.BinaryCrossEntropy,
     "multiclass": ce.MulticlassCrossEntropy,
     "multilabel": ce.MultilabelCrossEntropy,
+    "sequence": ce.SequenceCrossEntropy,
+    "ctc": ce.CTCCrossEntropy,
+}
+# The tasks of options that not all tasks have.
+OF_TASKS = {
+    "classes": ("binary", "multiclass", "multilabel"),
+    **dict.fromkeys(("eps", "ignore_index", "label_smoothing"), ("binary", "multiclass", "multilabel", "sequence")),
+    **dict.fromkeys(("token_log_probs", "n_words", "n_bytes"), ("sequence",)),
+    "per": ("sequence", "ctc"),
+    "blank": ("ctc",),
 }
 AXES = {"binary": (1, 1), "multiclass": (2, 1), "multilabel": (2, 2)}  # of preds, of losses
 Array = np.ndarray[Any, Any]
@@ -57,6 +67,16 @@ labels
   For --task binary, --classes NEGATIVE,POSITIVE. For --task multilabel the target holds 0
   or 1 per label, or is one column with the list of the names that apply to each row.
   Missing values (null; empty in CSV; empty text as a label) are invalid, see --invalid.
+
+sequences
+  For --task sequence a row is a sequence: --target is a list of tokens (numbers), and --preds a
+  list of as many lists, with a number for each token of the vocabulary. Or --token-log-probs is
+  a list of the log-probabilities of the tokens that came, as an API logs them, in place of both.
+  For --task ctc a row is an utterance: --preds is a list of frames, each a list with a number
+  for each class, and --target a list of labels. Rows may be of any lengths; Parquet, Arrow and
+  JSON lines can hold them. With the words and bytes of each row's text (--n-words, --n-bytes),
+  word perplexity and bits per byte are printed too. A null in a list is a token that is invalid,
+  and makes an utterance invalid as a whole.
 
 groups
   --by takes columns of whole numbers, text, true and false, dates or times, and may be repeated:
@@ -102,21 +122,27 @@ def parser() -> argparse.ArgumentParser:
     ).add_argument
     add("files", nargs="+", metavar="FILE", help="file, folder, glob or URI; - is standard input")
     add("--task", choices=METRICS, required=True)
-    add("--target", action="append", required=True, metavar="COLUMNS", help="the true labels")
+    add("--target", action="append", metavar="COLUMNS", help="the true labels")
     add("--preds", action="append", metavar="COLUMNS", help="the predictions, a column per class")
-    add("--kind", choices=("probs", "log_probs", "logits"), default="probs",
-        help="what the predictions are (default: probs)")  # fmt: skip
+    add("--token-log-probs", action="append", metavar="COLUMN",
+        help="of sequence, in place of both: the log-probabilities of its tokens")  # fmt: skip
+    add("--kind", choices=("probs", "log_probs", "logits"), help="what the predictions are (default: probs)")
     add("--weight", metavar="COLUMN", help="a weight per row")
     add("--by", action="append", metavar="COLUMNS", help="a result for each group of rows with equal keys")
     add("--by-time", metavar="COLUMN", help="a result for each --period of these times")
     add("--period", metavar="PERIOD", help="such as 15min, 1h or 1d, with --by-time")
     add("--cluster", metavar="COLUMN", help="rows of a document, user or session, which are alike")
     add("--classes", type=_names, metavar="A,B,...", help="the classes, in the predictions' order")
-    add("--ignore-index", type=int, metavar="LABEL", help="a label that does not count")
+    add("--ignore-index", type=int, metavar="LABEL", help="a label that does not count (of sequences: -100)")
+    add("--per", choices=("token", "sequence", "label", "frame", "utterance"),
+        help="what the mean of sequence (default: token) or ctc (label) is taken over")  # fmt: skip
+    add("--blank", type=int, metavar="CLASS", help="of ctc: the class that stands for no label (default: 0)")
+    add("--n-words", metavar="COLUMN", help="words of the text of each sequence")
+    add("--n-bytes", metavar="COLUMN", help="bytes of the text of each sequence")
     add("--invalid", choices=("raise", "skip"), default="raise",
         help="stop at an invalid row, or count it and go on (default: raise)")  # fmt: skip
     add("--eps", type=float, help="floor of the true class's probability (default: 2**-52)")
-    add("--label-smoothing", type=float, default=0.0, metavar="A", help="(default: 0)")
+    add("--label-smoothing", type=float, metavar="A", help="(default: 0)")
     add("--threads", type=_positive, metavar="N", help="threads of the computation")
     add("--chunk-rows", type=_positive, metavar="N", help="rows read at a time; no result changes")
     add("--state", metavar="FILE", help="write the state here, to merge or show later")
@@ -209,6 +235,8 @@ def _fail(message: str, status: int) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     if pa is None:
         return _fail("reading files needs pyarrow: pip install 'streamce[cli]'", 2)
+    if misfit := _misfit(options):
+        return _fail(misfit, 2)
     if options.resume and options.state is None:
         return _fail("--resume needs --state, beside which it keeps its checkpoint", 2)
     if options.by_time and not options.period:
@@ -231,9 +259,14 @@ def evaluate(options: argparse.Namespace) -> int:
             raise files.SelectionError(f"--state {options.state}: this is one of the files to evaluate")
         if options.resume and (pipes := [source.name for source in sources if source.format == "pipe"]):
             raise files.SelectionError(f"{pipes[0]}: --resume needs files, and this comes only once")
-        beside = [*options.target, *(options.by or [])]
+        beside = [*(options.target or []), *(options.by or [])]
         beside += filter(None, [options.weight, options.by_time, options.cluster])
-        reading = chunks.Reading(sources, chooser, *AXES[options.task], options.chunk_rows, beside)
+        reading: chunks.Reading
+        if options.task in nested.TASKS:
+            task = options.task, options.token_log_probs is not None, max(2, 1 + (options.blank or 0))
+            reading = nested.Reading(sources, chooser, options.chunk_rows, beside, *task)
+        else:
+            reading = chunks.Reading(sources, chooser, *AXES[options.task], options.chunk_rows, beside)
         metric = _metric(options, chooser.labels)
         progress, run = resume.Progress(), None
         if options.resume:
@@ -265,8 +298,9 @@ def evaluate(options: argparse.Namespace) -> int:
                 "by": chosen.by,
                 "by_time": chosen.by_time,
                 "cluster": chosen.cluster,
+                **({"n_words": chosen.n_words, "n_bytes": chosen.n_bytes} if options.task == "sequence" else {}),
                 "classes": classes,
-                "ignore_index": options.ignore_index,
+                **({} if options.ignore_index is None else {"ignore_index": options.ignore_index}),
                 "threads": threads.limit(options.threads),
                 "chunk_rows": reading.chunk_rows,
                 "state": options.state,
@@ -284,6 +318,26 @@ def evaluate(options: argparse.Namespace) -> int:
             return status
         raise
     return _finish(metric, options.state, progress, run)
+
+
+def _misfit(options: argparse.Namespace) -> str | None:
+    """What is missing, or does not go together, or None; settles what the predictions are."""
+    for name, tasks in OF_TASKS.items():
+        if getattr(options, name) is not None and options.task not in tasks:
+            return f"--{name.replace('_', '-')} is no option of --task {options.task}"
+    if options.token_log_probs is not None:
+        for name in ("preds", "target", "ignore_index", "label_smoothing"):
+            if getattr(options, name) is not None:
+                return f"--{name.replace('_', '-')} does not go with --token-log-probs"
+        if options.kind not in (None, "log_probs"):
+            return f"--kind {options.kind} does not go with --token-log-probs"
+        options.preds, options.kind = options.token_log_probs, "log_probs"
+    elif options.target is None:
+        return "the following arguments are required: --target (see streamce eval --help)"
+    if (options.n_words or options.n_bytes) and (options.by or options.by_time):
+        return "--n-words and --n-bytes do not go with --by and --by-time"
+    options.kind = options.kind or "probs"
+    return None
 
 
 def _same(path: str, source: files.Source) -> bool:
@@ -331,7 +385,7 @@ def _many(number: int, name: str) -> str:
 
 
 def _metric(options: argparse.Namespace, labels: columns.Labels | None) -> Metric | ce.Grouped:
-    names = ("kind", "label_smoothing", "ignore_index", "eps", "invalid", "threads")
+    names = ("kind", "label_smoothing", "ignore_index", "eps", "per", "blank", "invalid", "threads")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if labels:
         given["ignore_index"] = labels.ignore_index
@@ -350,6 +404,7 @@ def _of_the_result(options: argparse.Namespace, reading: chunks.Reading, metric:
     chosen = reading.selection
     parts: dict[str, Any] = {"preds": [*chosen.preds], "target": [*chosen.target], "weight": chosen.weight}
     parts |= {"by": [*chosen.by], "by_time": chosen.by_time, "period": options.period, "cluster": chosen.cluster}
+    parts |= {"n_words": chosen.n_words, "n_bytes": chosen.n_bytes}
     given = {"classes": options.classes, "ignore_index": options.ignore_index}  # as they are, not as numbers
     of_a_group = metric.metric if isinstance(metric, ce.Grouped) else metric
     found = {"task": options.task, **of_a_group.options, **parts, **given}
@@ -369,10 +424,11 @@ def _run(
             for chunk in found:
                 progress.at = None  # while nobody could say whether this chunk is counted
                 try:
-                    metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **chunk.keys)
+                    others = chunk.keys | chunk.more
+                    metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **others)
                 except ce.InputError as error:
                     raise files.DataError(f"{chunk.source}: {_place(chunk, error, labels)}") from error
-                progress.rows += len(chunk.preds)
+                progress.rows += chunk.rows
                 progress.classes = labels.classes if labels else None
                 progress.at = chunk.end
                 if run is not None:
@@ -380,7 +436,7 @@ def _run(
                 if bar is not None:
                     if chunk.fraction:  # exact for one file that knows its length, else near
                         bar.total = round(progress.rows / chunk.fraction)
-                    bar.update(len(chunk.preds))
+                    bar.update(chunk.rows)
         except KeyboardInterrupt:
             if run is not None and progress.at is not None:
                 run.save(metric, progress, now=True)
@@ -403,6 +459,8 @@ def _place(chunk: chunks.Chunk, error: ce.InputError, labels: columns.Labels | N
     message = str(error).replace('kind="logits"', "--kind logits")
     if (argument := str(error.argument)).startswith(("by", "cluster")):
         return _place_of_key(chunk, argument, error, message)
+    if chunk.more:
+        return nested.place(chunk, error).replace('kind="logits"', "--kind logits")
     if error.index is None:
         for argument in ("preds", "target", "weight"):
             if message.startswith(f"{argument} "):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from streamce import chunks, files
+from streamce import chunks, files, nested
 
 Array = np.ndarray[Any, Any]
 
@@ -162,12 +162,14 @@ class Chooser:
         words = options.preds or ([source.name] if source.format == "npy" else [])
         if not words:
             raise files.SelectionError("--preds must say which columns hold the predictions")
-        preds, target = select(words, names), select(options.target, names)
+        preds, target = select(words, names), select(options.target or [], names)
         weight = select([options.weight], names) if options.weight else ()
         keys: dict[str, Any] = {
             "by": select(options.by, names) if options.by else (),
             "by_time": self._one("by_time", names),
             "cluster": self._one("cluster", names),
+            "n_words": self._one("n_words", names),
+            "n_bytes": self._one("n_bytes", names),
         }
         if twice := {*preds} & {*target} | {*weight} & {*preds, *target}:
             raise files.SelectionError(f"column '{min(twice)}' is asked for in two parts")
@@ -188,6 +190,13 @@ class Chooser:
 
     def _check(self, table: files.Table, preds: Sequence[str], target: Sequence[str]) -> None:
         """Refuses columns that do not make the arrays of the task."""
+        if self._options.task in nested.TASKS:
+            for part, names in ("predictions", preds), ("targets", target):
+                if len(names) > 1:
+                    raise files.SelectionError(
+                        f"for {self._options.task} {part} are one column of lists, not {listed(names)}"
+                    )
+            return
         for part, names in ("predictions", preds), ("targets", target):
             lists = [name for name in names if chunks.is_list(table.type(name))]
             if lists and len(names) > 1:
@@ -205,6 +214,8 @@ class Chooser:
         self, table: files.Table, preds: tuple[str, ...], target: tuple[str, ...], *weight: str
     ) -> chunks.Selection:
         task, classes = self._options.task, self._options.classes
+        if task in nested.TASKS:
+            return chunks.Selection(preds, target, weight[0] if weight else None)
         found = table.type(target[0])
         encode = None
         if self._has_labels(table, preds, target):

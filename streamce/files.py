@@ -199,7 +199,7 @@ class Table(ABC):
         return getattr(found, "storage_type", found)  # of tensors
 
     def width(self, name: str) -> int:
-        """Length of the lists in a list column, 1 where only reading would tell."""
+        """Values in a row of a list column, 1 where only reading would tell."""
         return int(getattr(self.type(name), "list_size", 1) or 1)
 
     @abstractmethod
@@ -226,11 +226,14 @@ class ParquetTable(Table):
         self.schema = self._file.schema_arrow
 
     def width(self, name: str) -> int:
-        if pa.types.is_list(self.type(name)) or pa.types.is_large_list(self.type(name)):
-            for batch in self._file.iter_batches(100, columns=[name]):
-                lengths: list[int] = batch.column(0).value_lengths().drop_null().to_pylist()
-                return max([1, *lengths])
-        return super().width(name)
+        """On average, in the row group that has the most."""
+        schema, metadata = self._file.schema, self._file.metadata
+        leaves = [i for i in range(len(schema)) if f"{schema.column(i).path}.".startswith(f"{name}.")]
+        most = 1
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            if group.num_rows:
+                most = max([most, *(-(-group.column(i).num_values // group.num_rows) for i in leaves)])
+        return most
 
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         groups = self._file.metadata

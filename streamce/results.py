@@ -30,6 +30,8 @@ def print_table(metric: Any, level: float, anytime: bool, labels: Sequence[str] 
     print(whole(metric, level, anytime))
     if isinstance(metric, ce.MultilabelCrossEntropy):
         _print_labels(metric, labels)
+    elif isinstance(metric, ce.SequenceCrossEntropy):
+        _print_text(metric, level, anytime)
     elif isinstance(metric, ce.Grouped) and len(metric):
         _print_groups(metric, level, anytime)
 
@@ -43,6 +45,21 @@ def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> No
         print("\n" + "label".ljust(width) + "nats       losses")
         for name, summary in zip(names, summaries, strict=True):
             print(f"{name:<{width}}{summary.mean:<10.6g} {summary.count:,}")
+
+
+def _print_text(metric: ce.SequenceCrossEntropy, level: float, anytime: bool) -> None:
+    """What does not depend on how text is cut into tokens, where its words or bytes were counted."""
+    word, byte = metric.per_word(level, anytime), metric.per_byte(level, anytime)
+    kind = f"{100 * level:g} % {'confidence sequence' if anytime else 'interval'}"
+    rows = [
+        ("word perplexity", word.samples, word.perplexity, word.perplexity_interval),
+        ("bits per byte", byte.samples, byte.bits, byte.bits_interval),
+    ]
+    if word.samples or byte.samples:
+        print()
+    for name, samples, value, (low, high) in rows:
+        if samples:
+            print(f"{name:<16}{value:<11.6g}   {kind} {low:.6g} to {high:.6g}, {samples:,} samples")
 
 
 def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
@@ -92,6 +109,9 @@ def print_json(
     """Print the result as one JSON object; ``more`` stands beside it, ``read`` among the options."""
     found = {**whole(metric, level, anytime).to_dict(), **(more or {})}
     of = metric
+    if isinstance(metric, ce.SequenceCrossEntropy):
+        texts = {"per_word": metric.per_word(level, anytime), "per_byte": metric.per_byte(level, anytime)}
+        found |= {name: summary.to_dict() for name, summary in texts.items() if summary.samples}
     if isinstance(metric, ce.Grouped):
         of = metric.metric
         macro = metric.macro(level)

@@ -1,0 +1,278 @@
+"""Rows that are sequences: columns of lists to entries one after another, and where each row's begin.
+
+Nothing is copied where no list is null. A row with a list that is null is a sequence of as many null
+tokens as its other list has, or of one; an utterance with any null is null as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from streamce import chunks, inputs
+from streamce.errors import InputError, renamed
+from streamce.files import Array, DataError, Mark, Source, Table
+
+if TYPE_CHECKING:
+    from streamce.chunks import Chunk, Selection
+
+TASKS = ("sequence", "ctc")
+# The columns behind the arguments that are made of others.
+MADE_OF = {"log_probs": "preds", "input_lengths": "preds", "target_lengths": "target"}
+
+
+class Lists(NamedTuple):
+    """A list column: what stands in its rows, one after another, and how many in each; which rows are
+    null, and which entries (None where none is)."""
+
+    values: Array
+    lengths: Array
+    missing: Array
+    null: Array | None
+
+
+class Reading(chunks.Reading):
+    """The chunks of sources in which a row is a sequence.
+
+    Parameters
+    ----------
+    sources, choose, chunk_rows, beside
+        As other readings take them.
+    task : {"sequence", "ctc"}
+    chosen : bool
+        Whether the predictions are log-probabilities of the chosen tokens, without targets.
+    classes : int
+        As many as there are at least.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        choose: Callable[[Source, Table], Selection],
+        chunk_rows: int | None,
+        beside: Sequence[str],
+        task: str,
+        chosen: bool,
+        classes: int,
+    ) -> None:
+        super().__init__(sources, choose, 1 if chosen else 2, 1, chunk_rows, beside)
+        self._task, self._classes = task, classes
+
+    def _types(self, table: Table) -> dict[str, Any]:
+        chosen = self.selection
+        types = {name: _type(table, name, self._preds_axes, pa.float64()) for name in chosen.preds}
+        types |= {name: _type(table, name, 1, pa.int64()) for name in chosen.target}
+        for name in (*chosen.columns("n_words"), *chosen.columns("n_bytes")):
+            types[name] = table.type(name) if table.typed else pa.int64()
+        return self._types_beside(table, types)
+
+    def _parts(self, batch: Any) -> Iterator[Any]:
+        """Rows that hold as many predictions as a chunk may, or one that holds more."""
+        inside, sizes, _ = chunks.entries(_plain(batch.column(self.selection.preds[0]), self._preds_axes, pa.float64()))
+        if self._preds_axes == 2 and len(inside):
+            sizes = sizes * (len(inside.flatten()) // len(inside))
+        ends, start = np.cumsum(sizes), 0
+        while start < len(ends):
+            before = ends[start - 1] if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + chunks.CHUNK_VALUES, "right")))
+            yield batch.slice(start, stop - start)
+            start = stop
+
+    def _chunk(self, number: int, row: int, fraction: float | None, batch: Any, mark: Mark) -> Chunk:
+        chosen = self.selection
+        preds = self._lists(batch, chosen.preds[0], row, self._preds_axes, pa.float64())
+        target = self._lists(batch, chosen.target[0], row, 1, pa.int64()) if chosen.target else None
+        lost = preds.missing if target is None else preds.missing | target.missing
+        beside = {}
+        for argument in ("weight", "n_words", "n_bytes"):
+            for name in chosen.columns(argument):
+                values, null = chunks.flat(batch.column(name))
+                if null is not None:
+                    lost = lost | null
+                    values = np.where(null, values.dtype.type(0), values)
+                beside[argument] = values
+        weight = beside.pop("weight", None)
+        arrays: tuple[Any, Any, Any, dict[str, Any]]
+        if target is not None and self._task == "ctc":
+            arrays = self._utterances(preds, target, lost)
+        else:
+            arrays = self._sequences(preds, target, lost, row)
+        found, labels, null, more = arrays
+        end = chunks.Position(number, mark, self._width)
+        name = self._sources[number].name
+        return chunks.Chunk(name, row, fraction, end, chosen, batch, found, labels, weight, null, more | beside)
+
+    def _lists(self, batch: Any, name: str, row: int, depth: int, wide: Any) -> Lists:
+        inside, lengths, missing = chunks.entries(_plain(batch.column(name), depth, wide))
+        if missing is None:
+            missing = np.zeros(len(lengths), bool)
+        if depth == 1:
+            values, null = chunks.flat(inside)
+            return Lists(values, lengths, missing, null)
+        if pa.types.is_fixed_size_list(inside.type):
+            self._width = self._width or inside.type.list_size
+        known = inside.null_count < len(inside)
+        if not known and self._width is None and self._task == "ctc" and (empty := (lengths == 0) & ~missing).any():
+            # Whether a label is a class must not hang on where a chunk ends.
+            self._width = next(self._widths(), None)
+            if self._width is None:
+                what = "no frames, and nothing tells how many classes there are"
+                raise DataError(f"row {row + int(np.argmax(empty))}: column '{name}' holds {what}")
+        try:
+            values, null = chunks.matrix(inside, self._width if known else self._width or self._classes, 0)
+        except chunks.RaggedError as error:
+            i, place = _place(lengths, error.index)
+            raise DataError(f"row {row + i}: column '{name}[{place}]' is {error.found}") from None
+        if known:
+            self._width = values.shape[1]
+        return Lists(values, lengths, missing, None if null is None else np.any(null, axis=1))
+
+    def _sequences(
+        self, preds: Lists, target: Lists | None, lost: Array, row: int
+    ) -> tuple[Array, Array | None, Array | None, dict[str, Any]]:
+        lengths, parts = preds.lengths, [preds]
+        if target is not None:
+            odd = (preds.lengths != target.lengths) & ~preds.missing & ~target.missing
+            if odd.any():
+                i = int(np.argmax(odd))
+                names = f"'{self.selection.preds[0]}' and '{self.selection.target[0]}'"
+                many = f"{preds.lengths[i]} and {target.lengths[i]} tokens"
+                raise DataError(f"row {row + i}: columns {names} hold {many}, expected as many")
+            lengths, parts = np.where(preds.missing, target.lengths, lengths), [preds, target]
+        missing = np.any([part.missing for part in parts], axis=0)
+        lengths = np.where(missing & (lengths == 0), 1, lengths)
+        null = np.repeat(lost, lengths) if lost.any() else None
+        for part in parts:
+            if part.null is not None:
+                spread = _spread(part.null, part.lengths, lengths)
+                null = spread if null is None else null | spread
+        labels = None if target is None else _spread(target.values, target.lengths, lengths)
+        more: dict[str, Any] = {"offsets": np.concatenate([[0], np.cumsum(lengths)])}
+        if target is None:
+            more["chosen"] = True
+        return _spread(preds.values, preds.lengths, lengths), labels, null, more
+
+    def _utterances(
+        self, preds: Lists, target: Lists, lost: Array
+    ) -> tuple[Array, Array, Array | None, dict[str, Any]]:
+        lost = lost.copy()
+        for part in preds, target:
+            if part.null is not None:
+                lost[np.repeat(np.arange(len(lost)), part.lengths)[part.null]] = True
+        labels = np.where((preds.missing | target.missing) & (target.lengths == 0), 1, target.lengths)
+        more = {"input_lengths": preds.lengths, "target_lengths": labels}
+        return preds.values, _spread(target.values, target.lengths, labels), lost if lost.any() else None, more
+
+    def _widths(self) -> Iterator[int]:
+        """Lengths of some lists of classes, of sources that can be read again."""
+        name = self.selection.preds[0]
+        for source in self._sources:
+            if source.format != "pipe":
+                table = self._open(source)[0]
+                for batch, _, _ in table.batches({name: self._types(table)[name]}, self.chunk_rows):
+                    inside = chunks.entries(_plain(batch.column(name), 2, pa.float64()))[0]
+                    lengths = chunks.entries(inside)[1]
+                    yield from lengths[lengths > 0][:1].tolist()
+
+
+def _type(table: Table, name: str, depth: int, wide: Any) -> Any:
+    """The type to read a list column as: its own, or where that is a guess lists of ``wide``."""
+    found = leaf = table.type(name)
+    levels = 0
+    while chunks.is_list(leaf):
+        leaf, levels = leaf.value_type, levels + 1
+    if pa.types.is_null(leaf) and levels <= depth:  # nothing but nulls or empty lists
+        return found if table.typed else _nested(wide, depth)
+    whole = pa.types.is_integer(wide)
+    kinds = [pa.types.is_integer] if whole else [pa.types.is_floating, pa.types.is_decimal]
+    if levels != depth or not any(kind(leaf) for kind in kinds):
+        what = "lists of " * depth + ("integers" if whole else "floating-point numbers")
+        where = "" if levels else ", as Parquet, Arrow and JSON lines have them"
+        raise DataError(f"column '{name}' holds {found}, expected {what}{where}")
+    return found if table.typed else _nested(wide, depth)
+
+
+def _nested(leaf: Any, depth: int) -> Any:
+    for _ in range(depth):
+        leaf = pa.list_(leaf)
+    return leaf
+
+
+def _plain(column: Any, depth: int, wide: Any) -> Any:
+    """A list column as such; tensors too, and lists that hold nothing as those of ``wide``."""
+    column = getattr(column, "storage", column)
+    leaf = column.type
+    while chunks.is_list(leaf):
+        leaf = leaf.value_type
+    return column.cast(_nested(wide, depth)) if pa.types.is_null(leaf) else column
+
+
+def _spread(values: Array, lengths: Array, wanted: Array) -> Array:
+    """Entries of rows of some lengths, with zeros in rows that have none and are to have some."""
+    if np.array_equal(lengths, wanted):
+        return values
+    full = np.zeros((int(wanted.sum()), *values.shape[1:]), values.dtype)
+    full[np.repeat(lengths == wanted, wanted)] = values
+    return full
+
+
+def _place(lengths: Array, index: int) -> tuple[int, int]:
+    """The row of an entry, and its place in there."""
+    ends = np.cumsum(lengths)
+    row = int(np.searchsorted(ends, index, "right"))
+    return row, index - int(ends[row] - lengths[row])
+
+
+def place(chunk: Chunk, error: InputError) -> str:
+    """What was wrong, told by row and column of the file instead of the arrays' indices."""
+    argument = MADE_OF.get(str(error.argument), str(error.argument))
+    if argument == "offsets":
+        argument = "target" if chunk.selection.target else "preds"
+    names = chunk.selection.columns(argument) if hasattr(chunk.selection, argument) else ()
+    if error.index is None:
+        found = str(renamed(error, MADE_OF))
+        return f"column '{names[0]}'{found.removeprefix(argument)}" if names else found
+    row, name = error.index[0], "".join(names)
+    if error.cause == "invalid_null":
+        return f"row {chunk.first_row + row}: column '{_null_column(chunk, row)}' holds a null"
+    if error.argument in ("offsets", "target_lengths"):
+        return f"row {chunk.first_row + row}: column '{name}' holds an empty list: expected {error.expected}"
+    found = str(error).removeprefix(inputs.place(str(error.argument), error.index))
+    found = re.sub(r",? (in|of) sequence \d+", "", found, count=1)  # which is that row
+    if argument in ("preds", "target"):
+        row, at = _place(_lengths(chunk, argument), row)
+        name += "".join(f"[{i}]" for i in (at, *error.index[1:]))
+    return f"row {chunk.first_row + row}: column '{name}'{found}"
+
+
+def _lengths(chunk: Chunk, argument: str) -> Array:
+    """Entries of each row in the array of an argument."""
+    if "offsets" in chunk.more:
+        return np.diff(chunk.more["offsets"])
+    found: Array = chunk.more["input_lengths" if argument == "preds" else "target_lengths"]
+    return found
+
+
+def _null_column(chunk: Chunk, row: int) -> str | None:
+    """The first column with a null in this row of the chunk, and where in its lists."""
+    for argument in ("preds", "target", "weight", "n_words", "n_bytes"):
+        for name in chunk.selection.columns(argument):
+            path = _null(chunk.batch.column(name)[row].as_py())
+            if path is not None:
+                return name + path
+    return None
+
+
+def _null(value: Any) -> str | None:
+    """Where in nested lists the first null is, None if there is none."""
+    if value is None:
+        return ""
+    for i, inner in enumerate(value if isinstance(value, list) else ()):
+        path = _null(inner)
+        if path is not None:
+            return f"[{i}]{path}"
+    return None
