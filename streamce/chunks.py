@@ -347,8 +347,7 @@ class Reading:
         chosen = self.selection
         types = dict(types)
         if chosen.weight:
-            wide = None if table.typed else pa.float64()
-            types[chosen.weight] = _numeric(chosen.weight, table.type(chosen.weight), wide)
+            types[chosen.weight] = number(table, chosen.weight, pa.float64())
         for name in (*chosen.by, *chosen.columns("cluster")):
             # Text that has no types is text: what seem to be numbers in one file need not in the next.
             types.setdefault(name, pa.string() if table.bare else table.type(name))
@@ -389,6 +388,14 @@ class Reading:
             return flat(columns[0])
         stack = self._stacks[names is self.selection.target]
         return stack([flat(column) for column in columns])
+
+
+def number(table: Table, name: str, wide: Any) -> Any:
+    """The type to read a column with one number per row as: its own, or where that is a guess ``wide``."""
+    found = table.type(name)
+    if is_list(found):
+        raise DataError(f"column '{name}' holds {found}, expected one number per row")
+    return _numeric(name, found, None if table.typed else wide)
 
 
 def _numeric(name: str, type_: Any, wide: Any) -> Any:

@@ -67,7 +67,7 @@ class Reading(chunks.Reading):
         types = {name: _type(table, name, self._preds_axes, pa.float64()) for name in chosen.preds}
         types |= {name: _type(table, name, 1, pa.int64()) for name in chosen.target}
         for name in (*chosen.columns("n_words"), *chosen.columns("n_bytes")):
-            types[name] = table.type(name) if table.typed else pa.int64()
+            types[name] = chunks.number(table, name, pa.int64())
         return self._types_beside(table, types)
 
     def _parts(self, batch: Any) -> Iterator[Any]:

@@ -321,6 +321,26 @@ def test_null_utterances_are_skipped_and_counted(tmp_path, name):
     assert (found.total, found.weight, found.infeasible) == (expected.total, expected.weight, expected.infeasible)
 
 
+@pytest.mark.parametrize(
+    ("words", "counts", "nulls", "kept"),
+    [(SEQUENCE, [2, 3], [2, 1], 3), (CTC, [1, 1], [1, 1], 2)],
+    ids=["sequence", "ctc"],
+)
+def test_nulls_are_counted_in_their_groups_and_in_no_cluster(tmp_path, words, counts, nulls, kept):
+    table = pa.table({
+        "p": [[[0.5, 1.0, 2.0]] * 2, None, [[0.5, 1.0, 2.0], None], [[0.0, 1.0, 0.0]] * 2],
+        "t": [[1, 2], [1, 1], [1, 2], [2, 1]], "who": ["a", "a", "b", "b"], "row": [0, 1, 2, 3],
+    })  # fmt: skip
+    WRITERS["a.parquet"](table, tmp_path / "a.parquet")
+    words = [tmp_path / "a.parquet", *words, "--invalid", "skip"]
+    for cut in CUTS:
+        by_who = ce.from_bytes(state_of(tmp_path, *words, "--by", "who", *cut)).summary()
+        assert [by_who[who].count for who in "ab"] == counts
+        assert [by_who[who].invalid_null for who in "ab"] == nulls
+        rows = ce.from_bytes(state_of(tmp_path, *words, "--cluster", "row", *cut)).summary()
+        assert rows.buckets == rows.samples == kept
+
+
 NULLS = {
     "a sequence": ({"p": [[[0.0, 1.0]], None], "t": [[0], [1, 0]]}, "row 1: column 'p' holds a null"),
     "tokens": ({"p": [[[0.0, 1.0]], [[0.5, 1.0]]], "t": [[0], None]}, "row 1: column 't' holds a null"),
@@ -492,6 +512,9 @@ BAD = {
     "a weight": ({"w": [1.0, -2.0]}, ["--weight", "w"], "row 1: column 'w' is -2.0: expected a finite number"),
     "words": ({"n": [1, -2]}, ["--n-words", "n"], "row 1: column 'n' is -2: expected 0 or more"),
     "bytes": ({"n": [1.5, 2.5]}, ["--n-bytes", "n"], "column 'n' has dtype float64: expected integers"),
+    "weights of tokens": ({"w": [[1.0], [1.0, 2.0]]}, ["--weight", "w"], "expected one number per row"),
+    "words of tokens": ({"n": [[1], [1, 2]]}, ["--n-words", "n"], "expected one number per row"),
+    "words that are text": ({"n": ["1", "2"]}, ["--n-words", "n"], "column 'n' holds string, expected numbers"),
     "a cluster": ({"n": [1.5, 2.5]}, ["--cluster", "n"], "row 0: column 'n' is 1.5"),
     "whole predictions": ({"p": [[[1, 0]], [[1, 0]] * 2]}, [],
                           "expected lists of lists of floating-point numbers"),
