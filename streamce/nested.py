@@ -113,8 +113,6 @@ class Reading(chunks.Reading):
         if depth == 1:
             values, null = chunks.flat(inside)
             return Lists(values, lengths, missing, null)
-        if pa.types.is_fixed_size_list(inside.type):
-            self._width = self._width or inside.type.list_size
         known = inside.null_count < len(inside)
         if not known and self._width is None and self._task == "ctc" and (empty := (lengths == 0) & ~missing).any():
             # Whether a label is a class must not hang on where a chunk ends.

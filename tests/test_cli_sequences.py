@@ -341,6 +341,35 @@ def test_nulls_are_counted_in_their_groups_and_in_no_cluster(tmp_path, words, co
         assert rows.buckets == rows.samples == kept
 
 
+def test_what_lies_under_a_null_does_not_matter(tmp_path):
+    valid, words = pa.py_buffer(b"\x01"), pa.py_buffer(np.array([7, -5]))
+    weight = pa.py_buffer(np.array([0.5, np.nan]))
+    table = pa.table({
+        "lp": [[-1.0], [-2.0, -3.0]],
+        "words": pa.Array.from_buffers(pa.int64(), 2, [valid, words]),
+        "w": pa.Array.from_buffers(pa.float64(), 2, [valid, weight]),
+    })  # fmt: skip
+    WRITERS["a.arrow"](table, tmp_path / "a.arrow")
+    columns = ["--n-words", "words", "--weight", "w", "--invalid", "skip"]
+    found = ce.from_bytes(state_of(tmp_path, tmp_path / "a.arrow", *CHOSEN, *columns))
+    assert (found.summary().count, found.summary().invalid_null) == (1, 2)
+    assert (found.per_word().mean, found.per_word().weight) == (1 / 7, 3.5)
+
+
+def test_a_null_list_may_have_entries_under_it(tmp_path):
+    inner = pa.ListArray.from_arrays(np.arange(0, 13, 3), pa.array(np.arange(12.0)), mask=pa.array([False, True] * 2))
+    table = pa.table({
+        "p": pa.ListArray.from_arrays([0, 1, 2, 4], inner, mask=pa.array([True, False, False])),
+        "t": pa.ListArray.from_arrays([0, 1, 2, 4], pa.array([9, 1, 2, 2]), mask=pa.array([True, False, False])),
+    })  # fmt: skip
+    WRITERS["a.arrow"](table, tmp_path / "a.arrow")
+    for cut in CUTS:
+        found = ce.from_bytes(state_of(tmp_path, tmp_path / "a.arrow", *SEQUENCE, "--invalid", "skip", *cut))
+        kept = ce.SequenceCrossEntropy(kind="logits").update([[[6.0, 7.0, 8.0]]], [[2]])
+        assert found.compute() == kept.compute()
+        assert (found.summary().count, found.summary().invalid_null) == (1, 3)
+
+
 NULLS = {
     "a sequence": ({"p": [[[0.0, 1.0]], None], "t": [[0], [1, 0]]}, "row 1: column 'p' holds a null"),
     "tokens": ({"p": [[[0.0, 1.0]], [[0.5, 1.0]]], "t": [[0], None]}, "row 1: column 't' holds a null"),
