@@ -52,6 +52,17 @@ def ctc(blank=0, kind="probs", per="label", weight=None):
     )
 
 
+def sequences(cls=ce.SequenceCrossEntropy, **options):
+    """Three sequences of three, one and two tokens: one token is ignored, one masked, one invalid."""
+    preds = np.array([ROWS, [ROWS[0]] * 3, [ROWS[1], [0.5, 0.5, np.nan], ROWS[2]]])
+    return cls(invalid="skip", **options), preds, [[0, -100, 1], [2, 2, 2], [1, 1, 0]]
+
+
+def fed(parts, **more):
+    metric, preds, target = parts
+    return metric.update(preds, target, **more)
+
+
 # A metric by name: add a line, and run `make golden`.
 CASES = {
     "binary": lambda: ce.BinaryCrossEntropy().update(P, Y),
@@ -88,10 +99,22 @@ CASES = {
     ),
     "grouped-null": lambda: ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=([None, None], [1, 1])),
     "grouped-empty": lambda: ce.Grouped(ce.MulticlassCrossEntropy(kind="logits"), period="15min"),
+    "grouped-ctc": lambda: ce.Grouped(ce.CTCCrossEntropy()).update(
+        [ROWS, ROWS], [1, 2, 1], input_lengths=[2, 2, 1], target_lengths=[1, 1, 1], by=[3, 1, 3]
+    ),
+    "grouped-perplexity": lambda: ce.Grouped(ce.Perplexity()).update(ROWS, LABELS, offsets=[0, 2, 3], by=["b", "a"]),
     "ctc": lambda: ctc(),
     "ctc-odd": lambda: ctc(blank=2, kind="logits", per="frame", weight=[0.5, 2.0, 1.0, -1.0]),
     "gan": lambda: ce.GANCrossEntropy(kind="logits").update(real=[2.0, 1.0], fake=[-1.0, 0.5, 0.0]),
     "normalized": lambda: ce.NormalizedEntropy().update(P, Y, weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]),
+    "sequence": lambda: fed(sequences(per="sequence"), lengths=[3, 1, 2], weight=[1.0, 0.3, 2.0]),
+    "sequence-positions": lambda: fed(
+        sequences(per_position=True), lengths=[3, 1, 3], mask=[[1, 1, 0], [1, 1, 1], [1, 1, 1]], n_bytes=[7, 0, 3]
+    ),
+    "perplexity": lambda: fed(sequences(ce.Perplexity), n_words=[2, 1, 1], n_bytes=[7, 4, 3], cluster=["a", "b", "a"]),
+    "perplexity-options": lambda: ce.Perplexity(
+        kind="logits", ignore_index=None, label_smoothing=0.1, class_weight=[1.0, 0.3]
+    ).update([[0.5, -1.0], [2.0, 0.0]], [0, 1], offsets=[0, 2]),
     "multilabel": lambda: multilabel(per_label=False),
     "multilabel-labels": lambda: multilabel(),
     "multilabel-weights": lambda: multilabel(class_weight=[1.0, 0.0, 0.7], pos_weight=[0.1, 1.0, 2.0]),

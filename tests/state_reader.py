@@ -14,6 +14,7 @@ COLUMNS = (
     *("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null"),
     "infeasible",
 )
+SEQUENCE = {"class_weight", "eps", "ignore_index", "kind", "label_smoothing", "per", "per_position"}
 BINARY = {"class_weight", "eps", "ignore_index", "kind", "label_smoothing", "pos_weight"}
 OPTIONS = {
     "BinaryCrossEntropy": BINARY,
@@ -24,7 +25,10 @@ OPTIONS = {
     "Grouped": {"metric", "period"},
     "GANCrossEntropy": {"eps", "kind"},
     "NormalizedEntropy": {"eps", "kind"},
+    "Perplexity": SEQUENCE,
+    "SequenceCrossEntropy": SEQUENCE,
 }
+UNITS = {"CTCCrossEntropy": ("label", "frame", "utterance")}
 # The states of metrics that hold several.
 STATES = {"GANCrossEntropy": ("fake", "generator", "real"), "NormalizedEntropy": ("both", "loss", "outcome")}
 VALUES = {
@@ -35,9 +39,10 @@ VALUES = {
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
     "label_smoothing": lambda value: is_weight(value) and value <= 1,
     "metric": lambda value: check_of_groups(value) or True,
-    "per": lambda value: value in ("label", "frame", "utterance"),
+    "per": lambda value: value in ("label", "frame", "utterance", "token", "sequence"),
     "per_class": lambda value: type(value) is bool,
     "per_label": lambda value: type(value) is bool,
+    "per_position": lambda value: type(value) is bool,
     "period": lambda value: value is None or (type(value) is int and 1 <= value <= LAST),
     "pos_weight": lambda value: value is None or is_weight(value) or is_weights(value),
 }
@@ -105,12 +110,17 @@ def read_body(body, fields=None):
             parts[name.decode()] = reader.ledger()
         require(reader.at == end, "length of a part")
     require(names == sorted(set(names)), "order of parts")
+    ratios = 3 if OPTIONS[header["metric"]] is SEQUENCE else 1
     for name, part in parts.items():
+        last = max(part.cells) if isinstance(part, Ledger) else 0
         if name.endswith("total"):
-            require(part.size == 1, "cells of the total")
+            require(part.size == last + 1 <= ratios, "cells of the total")
         elif name.endswith("buckets"):
-            require(part.size == 256, "cells of buckets")
-    if "cells" in parts:
+            require(part.size == 256 * (last // 256 + 1) <= 256 * ratios, "cells of buckets")
+    if "cells" in parts and ratios > 1:
+        require(header["options"]["per_position"], "cells unasked for")
+        require(parts["cells"].size == max(parts["cells"].cells) + 1, "positions")
+    elif "cells" in parts:
         options = header["options"]
         require(options.get("per_class") is True or options.get("per_label") is True, "cells unasked for")
         require(parts["cells"].size > 1 or header["metric"] != "MulticlassCrossEntropy", "a single class")
@@ -152,6 +162,8 @@ def check(header):
     require(set(options) == OPTIONS[metric] - absent, "names of options")
     for name, value in options.items():
         require(VALUES[name](value), f"value of {name}")
+    if "per" in options:
+        require(options["per"] in UNITS.get(metric, ("token", "sequence")), "value of per")
     if metric == "BinaryCrossEntropy":
         require(options["class_weight"] is None or len(options["class_weight"]) == 2, "two class weights")
         require(not isinstance(options["pos_weight"], list), "one pos_weight")
@@ -162,9 +174,10 @@ def check(header):
 
 def check_of_groups(header):
     check(header)
-    require(header["metric"] not in ("CTCCrossEntropy", "Grouped"), "groups of groups or of utterances")
+    require(header["metric"] not in (*STATES, "Grouped"), "groups of groups or of several states")
     options = header["options"]
-    require(not options.get("per_class") and not options.get("per_label"), "groups of sums of their own")
+    cells = any(options.get(f"per_{cell}") for cell in ("class", "label", "position"))
+    require(not cells, "groups of sums of their own")
 
 
 def is_weight(value):

@@ -8,6 +8,7 @@ import pkgutil
 
 import numpy as np
 import pytest
+from corpus import Corpus
 from hypothesis import given
 from hypothesis import strategies as st
 from streams import DTYPES, KINDS, METRICS, streams
@@ -103,11 +104,34 @@ def adversarial(draw):
     return found
 
 
+def sequences(cls):
+    """Three metrics of sequences, of equal options; words and bytes, positions, clusters or none."""
+
+    @st.composite
+    def elements(draw):
+        corpus = Corpus(
+            draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 20)), kind=draw(st.sampled_from(KINDS)),
+            dtype=draw(st.sampled_from(list(DTYPES))), odd=draw(st.booleans()),
+        )  # fmt: skip
+        options = {"per": draw(st.sampled_from(["token", "sequence"])), "per_position": draw(st.booleans())}
+        clusters, weighted = draw(st.booleans()), draw(st.sampled_from([None, "sequence"]))
+        found = []
+        for some in cut(np.arange(len(corpus)), draw):
+            how = {"flat": draw(st.booleans()), "counted": draw(st.booleans()), "weighted": weighted}
+            ids = {"cluster": some % 5} if clusters else {}
+            found.append(corpus.add_to(corpus.metric(cls, **options), some, **how, **ids))
+        return found
+
+    return elements()
+
+
 ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {
     ce.CTCCrossEntropy: utterances(),
     ce.GANCrossEntropy: adversarial(),
     ce.Grouped: grouped(),
     ce.NormalizedEntropy: normalized(),
+    ce.Perplexity: sequences(ce.Perplexity),
+    ce.SequenceCrossEntropy: sequences(ce.SequenceCrossEntropy),
 }
 LAWS = pytest.mark.parametrize("kind", ELEMENTS, ids=lambda kind: kind.__name__)
 
