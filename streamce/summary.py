@@ -10,13 +10,13 @@ Where samples were given clusters, it is that of a jackknife over buckets of clu
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any
 
 from streamce import intervals
 from streamce.core import kernels
-from streamce.core.ledger import BUCKETS, Ledger
+from streamce.core.ledger import BUCKETS, Ledger, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
 
@@ -68,6 +68,11 @@ class Summary:
         The mean in bits, and e to the mean (inf where that overflows).
     bits_interval, perplexity_interval : tuple of float
         The intervals of those: both grow with the mean, so they are the images of its interval.
+    entropy, divergence : float or None
+        The mean entropy of the targets and the mean Kullback-Leibler divergence of the predictions from them,
+        in nats: together they are the mean. None unless the metric was made with ``divergence=True``.
+    divergence_interval : tuple of float, or None
+        The interval of the divergence.
     buckets : int
         Hash buckets that the samples' clusters fall in, at most 256; 0 where no clusters were given.
         Below 100 clusters it is about their number, since few of them share a bucket.
@@ -112,6 +117,9 @@ class Summary:
     bits_interval: tuple[float, float]
     perplexity: float
     perplexity_interval: tuple[float, float]
+    entropy: float | None
+    divergence: float | None
+    divergence_interval: tuple[float, float] | None
     buckets: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,6 +137,11 @@ class Summary:
             ("perplexity", _number(self.perplexity), f"{kind} {_range(self.perplexity_interval)}"),
             ("losses", f"{self.count:,}", _units(self.count, self.samples, self.weight)),
         ]
+        if self.entropy is not None and self.divergence is not None and self.divergence_interval is not None:
+            rows[-1:-1] = [
+                ("entropy", f"{_number(self.entropy)} nats", "of the targets"),
+                ("divergence", f"{_number(self.divergence)} nats", f"{kind} {_range(self.divergence_interval)}"),
+            ]
         if self.buckets:
             rows.append(("clusters", f"in {self.buckets} buckets", ""))
         odd = [
@@ -321,6 +334,20 @@ def summarise(
         bits_interval=(low / LN2, high / LN2),
         perplexity=kernels.exp(middle),
         perplexity_interval=(kernels.exp(low), kernels.exp(high)),
+        entropy=None,
+        divergence=None,
+        divergence_interval=None,
         buckets=groups,
         **counts,
     )
+
+
+def split(found: Summary, state: State, level: float, anytime: bool) -> Summary:
+    """A summary with its mean split into the entropy of targets and the divergence, which is the second ratio."""
+    over = summarise(state.total, 1, level=level, anytime=anytime, buckets=state.buckets)
+    whole = state.total.cell()
+    excess = state.total.cell(1) if state.total.size > 1 else {}
+    entropy = math.nan  # where a loss is infinite, the entropy of its target is lost in it
+    if _infinite(whole, "n") is None and _infinite(whole, "d") is None:
+        entropy = quotient(whole.get("n", 0) - excess.get("n", 0), _weight(whole))
+    return replace(found, entropy=entropy, divergence=over.mean, divergence_interval=over.interval)

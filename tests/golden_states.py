@@ -88,6 +88,9 @@ CASES = {
         [*ROWS, [0.5, 0.2, 0.2], [0.5, 0.2, 0.2], [1.0, 0.0, 0.0], [0.5, 0.5, np.nan], [0.5, 0.25, 0.250001]],
         [*LABELS, 7, 0, 1, 0, 2],
     ),
+    "multiclass-divergence": lambda: ce.MulticlassCrossEntropy(divergence=True).update(
+        ROWS, [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.25, 0.25, 0.5]], weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]
+    ),
     "multiclass-sparse": lambda: ce.MulticlassCrossEntropy(per_class=True).update([[1 / 512] * 512] * 3, [511, 0, 200]),
     "mean-clusters": lambda: ce.MeanLoss().update([0.5, 1.5, 0.25, 3.0], cluster=["a", "b", "a", "c"]),
     "binary-clusters": lambda: ce.BinaryCrossEntropy().update(P, Y, weight=[1.0, 0.3, 2.0], cluster=[7, -7, 7]),

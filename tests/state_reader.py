@@ -34,6 +34,7 @@ STATES = {"GANCrossEntropy": ("fake", "generator", "real"), "NormalizedEntropy":
 VALUES = {
     "blank": lambda value: type(value) is int and 0 <= value < 2**31,
     "class_weight": lambda value: value is None or is_weights(value),
+    "divergence": lambda value: value is True,
     "eps": lambda value: is_weight(value) and value < 1,
     "ignore_index": lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63 - 1),
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
@@ -110,14 +111,14 @@ def read_body(body, fields=None):
             parts[name.decode()] = reader.ledger()
         require(reader.at == end, "length of a part")
     require(names == sorted(set(names)), "order of parts")
-    ratios = 3 if OPTIONS[header["metric"]] is SEQUENCE else 1
+    ratios = 3 if OPTIONS[header["metric"]] is SEQUENCE else 2 if "divergence" in header["options"] else 1
     for name, part in parts.items():
         last = max(part.cells) if isinstance(part, Ledger) else 0
         if name.endswith("total"):
             require(part.size == last + 1 <= ratios, "cells of the total")
         elif name.endswith("buckets"):
             require(part.size == 256 * (last // 256 + 1) <= 256 * ratios, "cells of buckets")
-    if "cells" in parts and ratios > 1:
+    if "cells" in parts and ratios == 3:
         require(header["options"]["per_position"], "cells unasked for")
         require(parts["cells"].size == max(parts["cells"].cells) + 1, "positions")
     elif "cells" in parts:
@@ -159,7 +160,9 @@ def check(header):
     require(isinstance(metric, str) and metric in OPTIONS, "metric")
     require(isinstance(options, dict), "options")
     absent = {"eps"} if options.get("kind") == "logits" else set()
-    require(set(options) == OPTIONS[metric] - absent, "names of options")
+    divided = {"divergence"} if OPTIONS[metric] >= {"label_smoothing", "kind"} and "per" not in options else set()
+    require(set(options) - divided == OPTIONS[metric] - absent, "names of options")
+    require("divergence" not in options or options["label_smoothing"] == 0, "divergence of smoothed targets")
     for name, value in options.items():
         require(VALUES[name](value), f"value of {name}")
     if "per" in options:
@@ -176,7 +179,7 @@ def check_of_groups(header):
     check(header)
     require(header["metric"] not in (*STATES, "Grouped"), "groups of groups or of several states")
     options = header["options"]
-    cells = any(options.get(f"per_{cell}") for cell in ("class", "label", "position"))
+    cells = any(options.get(name) for name in ("divergence", "per_class", "per_label", "per_position"))
     require(not cells, "groups of sums of their own")
 
 

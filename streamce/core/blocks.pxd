@@ -61,6 +61,7 @@ cdef class Samples:
         self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t* offsets, bint unit
     ) except -1
     cdef Py_ssize_t first(self, Py_ssize_t sample) noexcept nogil
+    cdef bytearray left_out(self)
 
 
 cdef struct rows_scratch:

@@ -75,6 +75,16 @@ cdef class Samples:
         """The first loss of a sample; those of the last one end where another would begin."""
         return self.offsets[sample] if self.offsets is not NULL else sample * self.group
 
+    cdef bytearray left_out(self):
+        """A status for each loss, where some do not count: what another pass over the same losses leaves out too."""
+        cdef Py_ssize_t j, losses = self.first(self.samples)
+        cdef bytearray found = None
+        if self.odd:
+            found = bytearray(losses)
+            for j in range(losses):
+                found[j] = LEFT_OUT if self.what[j] & 15 else COUNTED
+        return found
+
 
 cdef class Blocks:
     """A chunk's views and factors; the pipeline sets them."""

@@ -32,6 +32,7 @@ class Pipeline:
         name: str = "preds",
         whole: bool = False,
         by_position: bool = False,
+        divergence: bool = False,
     ) -> None: ...
     def update(
         self,

@@ -46,6 +46,7 @@ CAUSES = {
     PREDS_SUM: "preds_sum",
 }
 
+cdef int DIVERGENCE = 1
 # What a loss may be settled as before it is looked at.
 PADDING, MASKED, NULL_INPUT = NOT_THERE, LEFT_OUT, IS_NULL
 
@@ -71,11 +72,13 @@ cdef class Pipeline:
     cdef int axis
     cdef bint whole, by_position
     cdef readonly bint per_cell
+    cdef Pipeline entropy  # of targets: their cross-entropy with themselves
 
     def __init__(
         self, str task, str kind="probs", *, double smoothing=0.0, ignore_index=None, class_weight=None,
         pos_weight=None, double floor=0.0, double ceiling=1.0, bint skips=False, int axis=-1,
         bint per_cell=False, threads=None, str name="preds", bint whole=False, bint by_position=False,
+        bint divergence=False,
     ):
         self.r.task = TASKS[task]
         self.r.kind = KINDS[kind]
@@ -96,6 +99,8 @@ cdef class Pipeline:
         self.name = name
         self.whole = whole
         self.by_position = by_position
+        if divergence:
+            self.entropy = Pipeline(task, class_weight=class_weight, pos_weight=pos_weight, axis=axis, threads=threads)
 
     def update(
         self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
@@ -105,7 +110,7 @@ cdef class Pipeline:
 
         ``settled`` has a status for each loss: 0, or PADDING, MASKED or NULL_INPUT. ``offsets`` say where the losses of
         each sample begin, the last of them where all end; without, the samples are the entries of the first axis.
-        ``ratios`` are pairs of a number and what it divides by, one for each sample.
+        ``ratios`` are pairs of a number and what it divides by, one for each sample. Divergence is ratio 1.
         Writes the losses one by one to ``out``, the samples to ``samples`` and the gradient of the sum of
         the losses, or of their mean, to ``gradient``, if these are given.
         """
@@ -123,7 +128,8 @@ cdef class Pipeline:
             raise inputs.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
-        chunk.recorded = samples if samples is not None or (cluster is None and not ratios) else Samples.__new__(Samples)
+        cdef bint together = cluster is not None or ratios or self.entropy is not None  # samples after all losses
+        chunk.recorded = samples if samples is not None or not together else Samples.__new__(Samples)
         if chunk.recorded is not None:
             chunk.recorded.open(
                 chunk.samples, chunk.losses, chunk.group, chunk.offsets, chunk.unit and not self.whole
@@ -134,13 +140,13 @@ cdef class Pipeline:
             raise inputs.other_clusters(cluster is not None)
         if gradient is not None:
             chunk.open_gradient(gradient, mean)
-        if cluster is not None or ratios:
-            chunk.add_in_parts(state, bucket, ratios)
+        if together:
+            chunk.add_in_parts(state, bucket, ratios, target, weight)
         # A few rows of very many classes are one block, and still worth two threads.
         elif chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD:
             chunk.add_at_once(state)
         else:
-            chunk.add_in_parts(state, None, ())
+            chunk.add_in_parts(state, None, (), target, weight)
         if chunk.bad >= 0:
             raise chunk.error(preds, target, weight)
         chunk.close()
@@ -416,7 +422,9 @@ cdef class Chunk(Blocks):
                     return i
         return -1
 
-    cdef int add_in_parts(self, State state, const uint8_t[::1] bucket, tuple ratios) except -1:
+    cdef int add_in_parts(
+        self, State state, const uint8_t[::1] bucket, tuple ratios, target, weight
+    ) except -1:
         """Adds a longer chunk, all of it, or finds the first invalid loss and adds nothing."""
         results = self.in_parts(False)
         errors = [error for error, _, _ in results if error is not None]
@@ -433,9 +441,27 @@ cdef class Chunk(Blocks):
         if bucket is not None:
             buckets = Ledger(BUCKETS)
             add_to_buckets(self.recorded, bucket, buckets)
-        for ratio, d in ratios:
-            add_ratio(total, buckets, ratio, self.recorded, d, bucket)
+        cdef const double[::1] d
+        for ratio, values in ratios if self.samples else ():
+            d = values
+            add_ratio(total, buckets, ratio, self.recorded, self.recorded.n, &d[0], bucket)
+        if self.p.entropy is not None:
+            self.add_divergence(total, buckets, bucket, target, weight)
         return state.add(total, cells, buckets, 1)
+
+    cdef int add_divergence(
+        self, Ledger total, Ledger buckets, const uint8_t[::1] bucket, target, weight
+    ) except -1:
+        """What losses exceed the entropy of their targets by, which of labels is 0."""
+        cdef Samples entropies = Samples.__new__(Samples)
+        cdef Vector excess = Vector(self.samples)
+        cdef Py_ssize_t i
+        cdef bint soft = self.target.real
+        if soft:
+            self.p.entropy.update(State(), target, target, weight, settled=self.recorded.left_out(), samples=entropies)
+        for i in range(self.samples):
+            excess.at[i] = self.recorded.n[i] - entropies.n[i] if soft else self.recorded.n[i]
+        return add_ratio(total, buckets, DIVERGENCE, self.recorded, excess.at, self.recorded.d, bucket)
 
     cdef list in_parts(self, bint weights_only):
         """The results of all parts, by several threads if it is worth that."""

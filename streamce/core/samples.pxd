@@ -11,6 +11,7 @@ cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, L
 cdef Py_ssize_t counted(Samples samples, Py_ssize_t i) noexcept nogil
 cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil
 cdef int add_ratio(
-    Ledger total, Ledger buckets, int ratio, Samples samples, const double[::1] d, const uint8_t[::1] bucket
+    Ledger total, Ledger buckets, int ratio, Samples samples, const double* n, const double* d,
+    const uint8_t[::1] bucket
 ) except -1
 cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1

@@ -229,9 +229,11 @@ cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) ex
 
 
 cdef int add_ratio(
-    Ledger total, Ledger buckets, int ratio, Samples samples, const double[::1] d, const uint8_t[::1] bucket
+    Ledger total, Ledger buckets, int ratio, Samples samples, const double* n, const double* d,
+    const uint8_t[::1] bucket
 ) except -1:
-    """Adds the losses of samples to another ratio, which divides them by a ``d`` of its own."""
+    """Adds samples to another ratio, of an n or a d of its own; d NULL: all are 1."""
+    cdef double each
     cdef Py_ssize_t i, many
     total.grow(max(total.size, ratio + 1))
     if buckets is not None:
@@ -240,7 +242,8 @@ cdef int add_ratio(
         many = counted(samples, i)
         if many:
             total.bump(COUNT, ratio, many)
-            total.add_sample(ratio, samples.n[i], d[i])
+            each = d[i] if d is not NULL else 1.0
+            total.add_sample(ratio, n[i], each)
             if buckets is not None:
-                add_to_bucket(buckets, BUCKETS * ratio + bucket[i], samples.n[i], d[i])
+                add_to_bucket(buckets, BUCKETS * ratio + bucket[i], n[i], each)
     return 0

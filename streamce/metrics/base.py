@@ -12,6 +12,7 @@ from streamce.additive import Additive
 from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 from streamce.core.pipeline import NULL_INPUT, Pipeline
+from streamce.inputs import fault
 from streamce.options import one_of, plain
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Metric(Additive):
         options = plain({name: value for name, value in options.items() if name not in ("self", "__class__")})
         if self._units:
             one_of(self._units, "per", options["per"])
+        if options.get("divergence") and options["label_smoothing"]:
+            raise fault("divergence", "is True, and labels are smoothed", "targets as they are: label_smoothing=0")
         self._options = options
         self._pipeline = self._path(options, per_cell)
         self._state = State()
@@ -54,6 +57,7 @@ class Metric(Additive):
             axis=options.get("axis", -1),
             threads=options["threads"],
             per_cell=per_cell,
+            divergence=options.get("divergence", False),
             name="losses" if self._task == "mean" else "preds",
         )
 
@@ -69,6 +73,8 @@ class Metric(Additive):
         kept = {name: value for name, value in self.options.items() if name not in NOT_OF_THE_LOSS}
         if kept.get("kind") == "logits":
             kept.pop("eps", None)  # logits are never floored
+        if not kept.get("divergence"):
+            kept.pop("divergence", None)  # states were there before it was
         return kept
 
     @classmethod
@@ -146,7 +152,10 @@ class Metric(Additive):
         >>> "{:.4f} {:.4f}".format(*metric.summary(anytime=True).interval)
         '0.3445 0.3555'
         """
-        return self._ratio(0, level, anytime)
+        found = self._ratio(0, level, anytime)
+        if self._options.get("divergence"):
+            return summary.split(found, self._state.copy(), level, anytime)
+        return found
 
     def _ratio(self, ratio: int, level: float, anytime: bool) -> Summary:
         state = self._state.copy()
@@ -169,7 +178,7 @@ class Metric(Additive):
         return int(cells.size)
 
     def _take(self, parts: dict[str, bytes]) -> None:
-        found = State.from_parts(parts)
+        found = State.from_parts(parts, ratios=2 if self._options.get("divergence") else 1)
         if found.cells is not None:
             self._take_cells(found.cells.size)
         self._state = found

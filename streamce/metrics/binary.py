@@ -38,6 +38,9 @@ class BinaryCrossEntropy(Metric):
         What to do with invalid entries: raise, or count them by cause and go on.
     threads : int, optional
         Threads for large chunks; see :func:`streamce.set_num_threads`.
+    divergence : bool
+        Sum the entropy of soft targets as well: ``summary()`` then splits the mean into that and the
+        Kullback-Leibler divergence of ``preds`` from ``target``. Takes a second pass over soft targets.
 
     Notes
     -----
@@ -68,6 +71,7 @@ class BinaryCrossEntropy(Metric):
         eps: float = EPS,
         invalid: Literal["raise", "skip"] = "raise",
         threads: int | None = None,
+        divergence: bool = False,
     ) -> None:
         super().__init__(dict(locals()))
         weights, pos = self._options["class_weight"], self._options["pos_weight"]
