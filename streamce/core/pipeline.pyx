@@ -104,7 +104,7 @@ cdef class Pipeline:
 
     def update(
         self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
-        Samples samples=None, gradient=None, bint mean=False, const int64_t[::1] offsets=None, tuple ratios=(),
+        Samples samples=None, gradient=None, bint mean=False, offsets=None, tuple ratios=(),
     ):
         """Adds a chunk to ``state``.
 
@@ -170,9 +170,7 @@ cdef class Chunk(Blocks):
 
     # ---- opening: shapes and factors ----
 
-    cdef int open(
-        self, Pipeline p, preds, target, weight, settled, out, const int64_t[::1] offsets
-    ) except -1:
+    cdef int open(self, Pipeline p, preds, target, weight, settled, out, offsets) except -1:
         cdef int axis = -1
         cdef int k
         cdef double[::1] losses
@@ -212,8 +210,7 @@ cdef class Chunk(Blocks):
         self.losses = self.samples * self.group
         self.offsets = NULL
         if offsets is not None:
-            self.offsets = &offsets[0]
-            self.samples, self.group = offsets.shape[0] - 1, 0
+            self.open_offsets(offsets)
         self.has_weight = weight is not None
         self.weight_each = False
         if self.has_weight:
@@ -248,6 +245,12 @@ cdef class Chunk(Blocks):
             self.factors()
         finally:
             fp_leave(saved)
+        return 0
+
+    cdef int open_offsets(self, const int64_t[::1] offsets) except -1:
+        """Samples of any lengths; the caller holds on to the offsets."""
+        self.offsets = &offsets[0]
+        self.samples, self.group = offsets.shape[0] - 1, 0
         return 0
 
     cdef void close(self) noexcept:
