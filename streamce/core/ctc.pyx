@@ -47,17 +47,18 @@ cdef class CTC:
 
     cdef int kind, per
     cdef int64_t blank
-    cdef bint skips, batch_first
+    cdef bint skips, batch_first, tail
     cdef object limit
     cdef readonly bint per_cell
 
-    def __init__(self, str kind, int64_t blank, str layout, str per, bint skips, threads):
+    def __init__(self, str kind, int64_t blank, str layout, str per, bint skips, threads, bint tail=False):
         self.kind = KINDS[kind]
         self.blank = blank
         self.batch_first = layout == "BTC"
         self.per = UNITS[per]
         self.skips = skips
         self.limit = threads
+        self.tail = tail
 
     def update(
         self, State state not None, preds, target, input_lengths, target_lengths, weight=None, cluster=None,
@@ -66,8 +67,7 @@ cdef class CTC:
         """Adds a chunk to ``state``, and returns its samples; writes the losses one by one to ``out`` if given."""
         cdef Utterances chunk = Utterances.__new__(Utterances)
         cdef const uint8_t[::1] bucket = None
-        cdef Ledger buckets = None
-        cdef Ledger total
+        cdef State found
         if cluster is not None:
             bucket = keys.buckets(cluster)
         chunk.open(self, preds, target, input_lengths, target_lengths, weight)
@@ -77,11 +77,11 @@ cdef class CTC:
         if (cluster is not None or state.buckets is not None) and chunk.samples and state.mixes(cluster is not None):
             raise inputs.other_clusters(cluster is not None)
         chunk.compute(preds)
-        total = chunk.total()
+        found = chunk.added_up()
         if cluster is not None:
-            buckets = Ledger(BUCKETS)
-            add_to_buckets(chunk.recorded, bucket, buckets)
-        state.add(total, None, buckets, 1)
+            found.buckets = Ledger(BUCKETS)
+            add_to_buckets(chunk.recorded, bucket, found.buckets)
+        state.add(found, 1)
         chunk.write(out)
         return chunk.recorded
 
@@ -447,9 +447,10 @@ cdef class Utterances(Blocks):
 
     # ---- what they come to ----
 
-    cdef Ledger total(self):
-        """The samples of a chunk, added up."""
-        cdef Ledger total = Ledger(1)
+    cdef State added_up(self):
+        """The samples of a chunk as a state."""
+        cdef State to = State()
+        cdef Ledger tail = to.tail_of() if self.p.tail else None
         cdef Samples found = self.recorded
         cdef Py_ssize_t at = 0
         cdef Py_ssize_t i, k
@@ -472,13 +473,13 @@ cdef class Utterances(Blocks):
                     w.odd |= w.status[i] != COUNTED
                     w.flagged |= w.flags[i] != 0
                 w.exponent = table().largest_exponent(w.n, k)
-                collect(self, &w, at, k, total, None)
+                collect(self, &w, at, k, to.total, None, tail)
                 at += k
         finally:
             fp_leave(saved)
             free(w.memory)
             self.recorded = found
-        return total
+        return to
 
     cdef int write(self, double[::1] out) except -1:
         """The loss of each utterance: inf where it is infeasible, nan where it is invalid."""

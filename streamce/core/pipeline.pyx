@@ -70,7 +70,7 @@ cdef class Pipeline:
     cdef object class_weight, pos_weight, limit
     cdef str name  # of what is predicted, as the caller calls it
     cdef int axis
-    cdef bint whole, by_position
+    cdef bint whole, by_position, tail
     cdef readonly bint per_cell
     cdef Pipeline entropy  # of targets: their cross-entropy with themselves
 
@@ -78,7 +78,7 @@ cdef class Pipeline:
         self, str task, str kind="probs", *, double smoothing=0.0, ignore_index=None, class_weight=None,
         pos_weight=None, double floor=0.0, double ceiling=1.0, bint skips=False, int axis=-1,
         bint per_cell=False, threads=None, str name="preds", bint whole=False, bint by_position=False,
-        bint divergence=False,
+        bint divergence=False, bint tail=False,
     ):
         self.r.task = TASKS[task]
         self.r.kind = KINDS[kind]
@@ -99,6 +99,7 @@ cdef class Pipeline:
         self.name = name
         self.whole = whole
         self.by_position = by_position
+        self.tail = tail
         if divergence:
             self.entropy = Pipeline(task, class_weight=class_weight, pos_weight=pos_weight, axis=axis, threads=threads)
 
@@ -335,8 +336,9 @@ cdef class Chunk(Blocks):
         if self.unit and not self.r.ignores and not self.has_settled:
             return self.losses if self.losses else NAN
         cdef Ledger total = Ledger(1)
-        for _, some, _ in self.in_parts(True):
-            total.merge_from(some, 1)
+        cdef State some
+        for _, some in self.in_parts(True):
+            total.merge_from(some.total, 1)
         if total.integer("n+inf"):
             return INFINITY
         return quotient(total.integer("n"), 1 << 1074) if total.integer("n") else NAN
@@ -400,6 +402,7 @@ cdef class Chunk(Blocks):
                     collect(
                         self, &w, 0, self.losses, state.total,
                         state.cells_of(self.cells(), self.by_position) if self.p.per_cell else None,
+                        state.tail_of() if self.p.tail else None,
                     )
                 finally:
                     fp_leave(saved)
@@ -430,31 +433,25 @@ cdef class Chunk(Blocks):
     ) except -1:
         """Adds a longer chunk, all of it, or finds the first invalid loss and adds nothing."""
         results = self.in_parts(False)
-        errors = [error for error, _, _ in results if error is not None]
+        errors = [error for error, _ in results if error is not None]
         if errors:
             self.bad, self.status = min(errors)
             return 0
-        cdef Ledger total = results[0][1]
-        cdef Ledger cells = results[0][2]
-        for _, more, more_cells in results[1:]:
-            total.merge_from(more, 1)
-            if cells is not None:
-                cells.merge_from(more_cells, 1)
-        cdef Ledger buckets = None
+        cdef State whole = results[0][1]
+        for _, more in results[1:]:
+            whole.add(more, 1)
         if bucket is not None:
-            buckets = Ledger(BUCKETS)
-            add_to_buckets(self.recorded, bucket, buckets)
+            whole.buckets = Ledger(BUCKETS)
+            add_to_buckets(self.recorded, bucket, whole.buckets)
         cdef const double[::1] d
         for ratio, values in ratios if self.samples else ():
             d = values
-            add_ratio(total, buckets, ratio, self.recorded, self.recorded.n, &d[0], bucket)
+            add_ratio(whole, ratio, self.recorded, self.recorded.n, &d[0], bucket)
         if self.p.entropy is not None:
-            self.add_divergence(total, buckets, bucket, target, weight)
-        return state.add(total, cells, buckets, 1)
+            self.add_divergence(whole, bucket, target, weight)
+        return state.add(whole, 1)
 
-    cdef int add_divergence(
-        self, Ledger total, Ledger buckets, const uint8_t[::1] bucket, target, weight
-    ) except -1:
+    cdef int add_divergence(self, State whole, const uint8_t[::1] bucket, target, weight) except -1:
         """What losses exceed the entropy of their targets by, which of labels is 0."""
         cdef Samples entropies = Samples.__new__(Samples)
         cdef Vector excess = Vector(self.samples)
@@ -464,7 +461,7 @@ cdef class Chunk(Blocks):
             self.p.entropy.update(State(), target, target, weight, settled=self.recorded.left_out(), samples=entropies)
         for i in range(self.samples):
             excess.at[i] = self.recorded.n[i] - entropies.n[i] if soft else self.recorded.n[i]
-        return add_ratio(total, buckets, DIVERGENCE, self.recorded, excess.at, self.recorded.d, bucket)
+        return add_ratio(whole, DIVERGENCE, self.recorded, excess.at, self.recorded.d, bucket)
 
     cdef list in_parts(self, bint weights_only):
         """The results of all parts, by several threads if it is worth that."""
@@ -480,12 +477,14 @@ cdef class Chunk(Blocks):
         return run([partial(self.part, weights_only, a, b) for a, b in zip(bounds, bounds[1:])])
 
     def part(self, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
-        """Samples start ... stop - 1: (index and status of an invalid loss or None, total, cells).
+        """Samples start ... stop - 1: (index and status of an invalid loss or None, what they add).
 
         With ``weights_only`` the sum of n is that of d: predictions are not read, and nothing is reported.
         """
-        cdef Ledger total = Ledger(1)
-        cdef Ledger cells = Ledger(self.cells(), False, self.by_position) if self.p.per_cell else None
+        cdef State found = State()
+        cdef Ledger total = found.total
+        cdef Ledger cells = found.cells_of(self.cells(), self.by_position) if self.p.per_cell else None
+        cdef Ledger tail = found.tail_of() if self.p.tail else None
         cdef work w
         cdef Py_ssize_t at = self.offsets[start] if self.offsets is not NULL else start * self.group
         cdef Py_ssize_t end = self.offsets[stop] if self.offsets is not NULL else stop * self.group
@@ -509,11 +508,11 @@ cdef class Chunk(Blocks):
                             bad = self.offending(&w, some)
                             if bad >= 0:
                                 break
-                            collect(self, &w, at, some, total, cells)
+                            collect(self, &w, at, some, total, cells, tail)
                         at += some
                 finally:
                     fp_leave(saved)
-            return ((at + bad, w.status[bad]) if bad >= 0 else None), total, cells
+            return ((at + bad, w.status[bad]) if bad >= 0 else None), found
         finally:
             free(w.memory)
 
