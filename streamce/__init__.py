@@ -27,6 +27,7 @@ from streamce.sequences import shift_by_one
 from streamce.sklearn_log_loss import log_loss
 from streamce.streams import Estimate, Grouped
 from streamce.summary import Summary
+from streamce.tail import Tail
 from streamce.threads import set_num_threads
 
 __version__ = "0.1.0"
@@ -47,6 +48,7 @@ __all__ = [
     "Perplexity",
     "SequenceCrossEntropy",
     "Summary",
+    "Tail",
     "binary_cross_entropy",
     "cross_entropy",
     "from_bytes",

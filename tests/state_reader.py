@@ -43,6 +43,7 @@ VALUES = {
     "per": lambda value: value in ("label", "frame", "utterance", "token", "sequence"),
     "per_class": lambda value: type(value) is bool,
     "per_label": lambda value: type(value) is bool,
+    "tail": lambda value: value is True,
     "per_position": lambda value: type(value) is bool,
     "period": lambda value: value is None or (type(value) is int and 1 <= value <= LAST),
     "pos_weight": lambda value: value is None or is_weight(value) or is_weights(value),
@@ -118,6 +119,9 @@ def read_body(body, fields=None):
             require(part.size == last + 1 <= ratios, "cells of the total")
         elif name.endswith("buckets"):
             require(part.size == 256 * (last // 256 + 1) <= 256 * ratios, "cells of buckets")
+    if "tail" in parts:
+        require("tail" in header["options"], "a tail unasked for")
+        require(parts["tail"].size == 8194, "bins of the tail")
     if "cells" in parts and ratios == 3:
         require(header["options"]["per_position"], "cells unasked for")
         require(parts["cells"].size == max(parts["cells"].cells) + 1, "positions")
@@ -135,7 +139,7 @@ def parts_of(metric):
     """The names that parts may have."""
     if metric in STATES:
         return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
-    return {"buckets", "cells", "total"}
+    return {"buckets", "cells", "tail", "total"}
 
 
 def header_of(text):
@@ -161,6 +165,8 @@ def check(header):
     require(isinstance(options, dict), "options")
     absent = {"eps"} if options.get("kind") == "logits" else set()
     divided = {"divergence"} if OPTIONS[metric] >= {"label_smoothing", "kind"} and "per" not in options else set()
+    if "kind" in options and metric not in STATES:
+        divided.add("tail")
     require(set(options) - divided == OPTIONS[metric] - absent, "names of options")
     require("divergence" not in options or options["label_smoothing"] == 0, "divergence of smoothed targets")
     for name, value in options.items():
@@ -179,7 +185,7 @@ def check_of_groups(header):
     check(header)
     require(header["metric"] not in (*STATES, "Grouped"), "groups of groups or of several states")
     options = header["options"]
-    cells = any(options.get(name) for name in ("divergence", "per_class", "per_label", "per_position"))
+    cells = any(options.get(name) for name in ("divergence", "per_class", "per_label", "per_position", "tail"))
     require(not cells, "groups of sums of their own")
 
 

@@ -32,9 +32,10 @@ def metrics(metric):
     def elements(draw):
         stream = draw(streams(tasks=(TASKS[metric],)))
         clusters = draw(st.booleans())
+        more = {} if metric is ce.MeanLoss else {"tail": draw(st.booleans())}
         found = []
         for part in cut(stream, draw):
-            each = stream.metric()
+            each = stream.metric(**more)
             ids = {"cluster": np.arange(len(part)) % 5} if clusters else {}
             args = [part.preds] if metric is ce.MeanLoss else [part.preds, part.target]
             found.append(each.update(*args, weight=part.weight, **ids))
@@ -55,7 +56,7 @@ def utterances(draw):
     found = []
     for some in cut(np.arange(len(batch)), draw):
         ids = {"cluster": some % 5} if clusters else {}
-        found.append(batch.add_to(batch.metric(per=per), some, weighted=weighted, **ids))
+        found.append(batch.add_to(batch.metric(per=per, tail=weighted), some, weighted=weighted, **ids))
     return found
 
 
@@ -115,6 +116,7 @@ def sequences(cls):
         )  # fmt: skip
         options = {"per": draw(st.sampled_from(["token", "sequence"])), "per_position": draw(st.booleans())}
         clusters, weighted = draw(st.booleans()), draw(st.sampled_from([None, "sequence"]))
+        options["tail"] = draw(st.booleans())
         found = []
         for some in cut(np.arange(len(corpus)), draw):
             how = {"flat": draw(st.booleans()), "counted": draw(st.booleans()), "weighted": weighted}

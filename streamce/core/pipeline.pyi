@@ -33,6 +33,7 @@ class Pipeline:
         whole: bool = False,
         by_position: bool = False,
         divergence: bool = False,
+        tail: bool = False,
     ) -> None: ...
     def update(
         self,

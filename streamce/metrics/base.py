@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from streamce import summary
+from streamce import summary, tail
 from streamce.additive import Additive
 from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 from streamce.core.pipeline import NULL_INPUT, Pipeline
+from streamce.errors import InputError
 from streamce.inputs import fault
 from streamce.options import one_of, plain
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from streamce.state import Header
     from streamce.summary import Summary
+    from streamce.tail import Tail
 
 # Options that say how data is read, not what its loss is: no part of a state.
 NOT_OF_THE_LOSS = frozenset({"axis", "invalid", "layout", "threads"})
@@ -58,6 +60,7 @@ class Metric(Additive):
             threads=options["threads"],
             per_cell=per_cell,
             divergence=options.get("divergence", False),
+            tail=options.get("tail", False),
             name="losses" if self._task == "mean" else "preds",
         )
 
@@ -73,8 +76,9 @@ class Metric(Additive):
         kept = {name: value for name, value in self.options.items() if name not in NOT_OF_THE_LOSS}
         if kept.get("kind") == "logits":
             kept.pop("eps", None)  # logits are never floored
-        if not kept.get("divergence"):
-            kept.pop("divergence", None)  # states were there before it was
+        for name in ("divergence", "tail"):
+            if not kept.get(name):
+                kept.pop(name, None)  # states were there before these were
         return kept
 
     @classmethod
@@ -162,6 +166,20 @@ class Metric(Additive):
         found = summary.summarise(state.total, ratio, level=level, anytime=anytime, buckets=state.buckets)
         return self._shown(found)
 
+    def tail(self) -> Tail:
+        """Quantiles of the losses, and what share of their sum the worst of them carry.
+
+        A loss counts as often as it was met, whatever its weight, by its size per unit of weight.
+
+        Raises
+        ------
+        InputError
+            If the metric was not made with ``tail=True``, or more was taken away than had been added.
+        """
+        if not self._options.get("tail"):
+            raise InputError("tail is False: expected a metric made with tail=True", argument="tail")
+        return tail.read(self._state.copy().tail)
+
     def _summaries(self, level: float, anytime: bool) -> np.ndarray[Any, np.dtype[np.object_]]:
         cells = self._state.copy().cells
         held = cells.columns() if cells is not None else {}
@@ -181,6 +199,12 @@ class Metric(Additive):
         found = State.from_parts(parts, ratios=2 if self._options.get("divergence") else 1)
         if found.cells is not None:
             self._take_cells(found.cells.size)
+        self._take_tail(found)
+
+    def _take_tail(self, found: State) -> None:
+        """Takes over a state, if its tail is what the options ask for."""
+        if found.tail is not None and not self._options.get("tail"):
+            raise ValueError("it has a tail, which its options do not ask for")
         self._state = found
 
     def _take_cells(self, size: int) -> None:

@@ -41,6 +41,8 @@ class BinaryCrossEntropy(Metric):
     divergence : bool
         Sum the entropy of soft targets as well: ``summary()`` then splits the mean into that and the
         Kullback-Leibler divergence of ``preds`` from ``target``. Takes a second pass over soft targets.
+    tail : bool
+        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
 
     Notes
     -----
@@ -72,6 +74,7 @@ class BinaryCrossEntropy(Metric):
         invalid: Literal["raise", "skip"] = "raise",
         threads: int | None = None,
         divergence: bool = False,
+        tail: bool = False,
     ) -> None:
         super().__init__(dict(locals()))
         weights, pos = self._options["class_weight"], self._options["pos_weight"]

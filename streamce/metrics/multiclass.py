@@ -45,6 +45,8 @@ class MulticlassCrossEntropy(Metric):
     divergence : bool
         Sum the entropy of soft targets as well: ``summary()`` then splits the mean into that and the
         Kullback-Leibler divergence of ``preds`` from ``target``. Takes a second pass over soft targets.
+    tail : bool
+        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
     per_class : bool
         Keep sums by the class of the target for :meth:`per_class`. Fixes the number of classes.
 
@@ -76,6 +78,7 @@ class MulticlassCrossEntropy(Metric):
         axis: int = -1,
         threads: int | None = None,
         divergence: bool = False,
+        tail: bool = False,
         per_class: bool = False,
     ) -> None:
         super().__init__(dict(locals()), per_cell=per_class)

@@ -54,6 +54,8 @@ class SequenceCrossEntropy(Metric):
         Threads for large chunks; see :func:`streamce.set_num_threads`.
     per_position : bool
         Keep sums by the place in the sequence for :meth:`per_position`.
+    tail : bool
+        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
 
     Notes
     -----
@@ -93,6 +95,7 @@ class SequenceCrossEntropy(Metric):
         invalid: Literal["raise", "skip"] = "raise",
         threads: int | None = None,
         per_position: bool = False,
+        tail: bool = False,
     ) -> None:
         super().__init__(
             {name: value for name, value in locals().items() if name != "__class__"}, per_cell=per_position
@@ -105,6 +108,7 @@ class SequenceCrossEntropy(Metric):
             "per_cell": per_cell,
             "by_position": per_cell,
             "whole": options["per"] == "sequence",
+            "tail": options["tail"],
             "threads": options["threads"],
         }
         # The log-probability of a token is that of an outcome which came true.
@@ -327,4 +331,4 @@ class SequenceCrossEntropy(Metric):
         found = State.from_parts(parts, ratios=1 + BYTES, growing=True)
         if found.cells is not None and not self._options["per_position"]:
             raise ValueError("it has sums by position, which its options do not ask for")
-        self._state = found
+        self._take_tail(found)
