@@ -16,7 +16,7 @@ import numpy as np
 
 import streamce as ce
 
-OFTEN, BATCH = 3, 50  # a word that is known was seen as often; paragraphs at once
+OFTEN, BATCH = 5, 50  # a word that is known was seen as often; paragraphs at once
 DOCUMENTED = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
 
 
@@ -83,44 +83,48 @@ class Words:
 
 
 def predicted(model, tokenise, texts):
-    """Of each text log p at the places of its tokens, and these; and where they begin and end if put together."""
-    tokens = map(tokenise, texts)
-    pairs = [ce.shift_by_one(model.log_probs(each), each) for each in tokens]
-    preds, target = zip(*pairs, strict=True)
-    return preds, target, np.cumsum([0, *map(len, target)])
+    """The tokens of the texts one after another, log p of all that could be in their places, and where texts begin."""
+    pairs = [ce.shift_by_one(model.log_probs(tokens), tokens) for tokens in map(tokenise, texts)]
+    preds, target = map(np.concatenate, zip(*pairs, strict=True))
+    return preds, target, np.cumsum([0, *(len(tokens) for _, tokens in pairs)])
+
+
+def chosen(preds, target):
+    return preds[np.arange(len(target)), target]
 
 
 def scored(model, tokenise, held_out):
-    """Perplexity, plain and with modules as clusters, and by module."""
+    """Perplexity: plain, with modules as clusters, and by module; and the losses of the paragraphs."""
     plain = ce.Perplexity(kind="log_probs", per_position=True)
     clustered, modules = ce.Perplexity(kind="log_probs"), ce.Grouped(ce.Perplexity(kind="log_probs"))
+    losses = []
     for start in range(0, len(held_out), BATCH):
         names, texts = map(list, zip(*held_out[start : start + BATCH], strict=True))
         preds, target, offsets = predicted(model, tokenise, texts)
-        flat = {"preds": np.concatenate(preds), "target": np.concatenate(target), "offsets": offsets}
         sizes = {"n_words": [len(text.split()) for text in texts], "n_bytes": [len(text.encode()) for text in texts]}
-        plain.update(**flat, **sizes)
-        clustered.update(**flat, **sizes, cluster=names)
-        modules.update(**flat, by=names)
-    return plain, clustered, modules
+        plain.update(preds, target, offsets=offsets)
+        clustered.update(preds, target, offsets=offsets, **sizes, cluster=names)
+        modules.update(preds, target, offsets=offsets, by=names)
+        losses.extend(-np.add.reduceat(chosen(preds, target), offsets[:-1]))
+    return plain, clustered, modules, np.array(losses)
 
 
 def same_however_cut(model, tokenise, texts):
     """Flat tokens, padded batches of three sizes, and the log-probabilities of the tokens alone."""
     preds, target, offsets = predicted(model, tokenise, texts)
-    yield ce.Perplexity(kind="log_probs").update(np.concatenate(preds), np.concatenate(target), offsets=offsets)
+    yield ce.Perplexity(kind="log_probs").update(preds, target, offsets=offsets)
     for size in (1, 7, 40):
         metric = ce.Perplexity(kind="log_probs")
         for start in range(0, len(texts), size):
-            lengths = np.diff(offsets[start : start + size + 1])
+            bounds = offsets[start : start + size + 1]
+            lengths = np.diff(bounds)
             padded = np.zeros((len(lengths), max(lengths), model.vocabulary))
-            labels = np.zeros(padded.shape[:2], dtype=int)
-            for i, n in enumerate(lengths):
-                padded[i, :n], labels[i, :n] = preds[start + i], target[start + i]
-            metric.update(padded, labels, lengths=lengths)
+            tokens = np.zeros(padded.shape[:2], dtype=int)
+            for i, (begin, n) in enumerate(zip(bounds, lengths, strict=False)):
+                padded[i, :n], tokens[i, :n] = preds[begin : begin + n], target[begin : begin + n]
+            metric.update(padded, tokens, lengths=lengths)
         yield metric
-    chosen = [log_p[np.arange(len(tokens)), tokens] for log_p, tokens in zip(preds, target, strict=True)]
-    yield ce.Perplexity(kind="log_probs").update_token_log_probs(np.concatenate(chosen), offsets=offsets)
+    yield ce.Perplexity(kind="log_probs").update_token_log_probs(chosen(preds, target), offsets=offsets)
 
 
 def main():
@@ -136,14 +140,19 @@ def main():
     print(f"{len(train):,} paragraphs to learn from; {len(held_out):,} of {len(names[::4])} modules are held out\n")
     print("perplexity      vocabulary   tokens    per token   per word   bits per byte")
     scores = {name: scored(*each, held_out) for name, each in models.items()}
-    for name, (_, clustered, _) in scores.items():
+    for name, (_, clustered, _, _) in scores.items():
         token, byte = clustered.summary(), clustered.per_byte()
         low, high = byte.bits_interval
         print(f"{name}   {models[name][0].vocabulary:7,}   {token.count:9,}   {token.value:9.2f}", end="   ")
         print(f"{clustered.per_word().value:8.0f}   {byte.bits:.3f} ({low:.3f} to {high:.3f})")
     print("Tokens of different models do not compare: words and bytes do.")
 
-    (plain, _, _), (by_word, clustered, modules) = scores.values()
+    (plain, _, _, of_bytes), (by_word, clustered, modules, of_words) = scores.values()
+    size = np.array([len(text.encode()) for _, text in held_out])
+    more = ce.MeanLoss().update((of_words - of_bytes) / size, weight=size, cluster=[name for name, _ in held_out])
+    low, high = more.summary().bits_interval
+    print(f"bits per byte of words less those of bytes, paragraph by paragraph: {more.summary().bits:.3f}", end=" ")
+    print(f"({low:.3f} to {high:.3f}).\nWhat makes a module hard is much the same for both, and so is no part of that.")
     print("\nwords, per token: if paragraphs were independent, and as they are, alike within a module")
     for summary in (by_word.summary(), clustered.summary()):
         low, high = summary.interval

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "language_model.py"))
-TEXTS = ["the cat sat on the mat", "the dog sat", "a cat", "the cat's mat on the café"]
+TEXTS = 2 * ["the cat sat on the mat", "the dog sat", "a cat", "the cat's mat on the café"]
 
 
 def witten_bell(order, vocabulary, texts, context, token):
