@@ -17,6 +17,7 @@ from streamce.metrics import (
     GANSummary,
     MeanLoss,
     MulticlassCrossEntropy,
+    MulticlassNormalizedEntropy,
     MultilabelCrossEntropy,
     NormalizedEntropy,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "InputError",
     "MeanLoss",
     "MulticlassCrossEntropy",
+    "MulticlassNormalizedEntropy",
     "MultilabelCrossEntropy",
     "NormalizedEntropy",
     "Summary",

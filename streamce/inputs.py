@@ -240,7 +240,7 @@ def integer_preds(preds: Any, shape: tuple[int, ...], name: str = "preds") -> In
 
 
 def soft_per_class() -> InputError:
-    return fault("target", "has the shape of preds", "integer labels, since per_class=True sums by the class")
+    return fault("target", "has the shape of preds", "integer labels, as there are sums by the class")
 
 
 def real_labels(target: Any) -> InputError:

@@ -13,7 +13,7 @@ from streamce.metrics.gan import GANCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
-from streamce.metrics.normalized_entropy import NormalizedEntropy
+from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.streams.grouped import Grouped
 
 # By the name that state bytes have for them.
@@ -26,6 +26,7 @@ METRICS: dict[str, type[Additive]] = {
         Grouped,
         MeanLoss,
         MulticlassCrossEntropy,
+        MulticlassNormalizedEntropy,
         MultilabelCrossEntropy,
         NormalizedEntropy,
     )

@@ -92,6 +92,9 @@ CASES = {
     "ctc-odd": lambda: ctc(blank=2, kind="logits", per="frame", weight=[0.5, 2.0, 1.0, -1.0]),
     "gan": lambda: ce.GANCrossEntropy(kind="logits").update(real=[2.0, 1.0], fake=[-1.0, 0.5, 0.0]),
     "normalized": lambda: ce.NormalizedEntropy().update(P, Y, weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]),
+    "normalized-classes": lambda: ce.MulticlassNormalizedEntropy(ignore_index=-1, invalid="skip").update(
+        [*ROWS, ROWS[0], ROWS[1], [0.5, 0.5, np.nan]], [*LABELS, -1, 2, 0], weight=[1.0, 0.3, 2.0, 1.0, 0.7, 1.0]
+    ),
     "multilabel": lambda: multilabel(per_label=False),
     "multilabel-labels": lambda: multilabel(),
     "multilabel-weights": lambda: multilabel(class_weight=[1.0, 0.0, 0.7], pos_weight=[0.1, 1.0, 2.0]),

@@ -23,6 +23,7 @@ OPTIONS = {
     "CTCCrossEntropy": {"blank", "kind", "per"},
     "Grouped": {"metric", "period"},
     "GANCrossEntropy": {"eps", "kind"},
+    "MulticlassNormalizedEntropy": {"eps", "ignore_index", "kind"},
     "NormalizedEntropy": {"eps", "kind"},
 }
 # The states of metrics that hold several.
@@ -112,8 +113,9 @@ def read_body(body, fields=None):
             require(part.size == 256, "cells of buckets")
     if "cells" in parts:
         options = header["options"]
-        require(options.get("per_class") is True or options.get("per_label") is True, "cells unasked for")
-        require(parts["cells"].size > 1 or header["metric"] != "MulticlassCrossEntropy", "a single class")
+        asked = options.get("per_class") is True or options.get("per_label") is True
+        require(asked or header["metric"] == "MulticlassNormalizedEntropy", "cells unasked for")
+        require(parts["cells"].size > 1 or not header["metric"].startswith("Multiclass"), "a single class")
         for name in ("class_weight", "pos_weight"):
             weights = options.get(name)
             require(not isinstance(weights, list) or len(weights) == parts["cells"].size, "a weight per cell")
@@ -124,7 +126,7 @@ def parts_of(metric):
     """The names that parts may have."""
     if metric in STATES:
         return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
-    return {"buckets", "cells", "total"}
+    return {"cells", "total"} if metric == "MulticlassNormalizedEntropy" else {"buckets", "cells", "total"}
 
 
 def header_of(text):
@@ -162,7 +164,8 @@ def check(header):
 
 def check_of_groups(header):
     check(header)
-    require(header["metric"] not in ("CTCCrossEntropy", "Grouped"), "groups of groups or of utterances")
+    refused = ("CTCCrossEntropy", "Grouped", "MulticlassNormalizedEntropy")
+    require(header["metric"] not in refused, "groups of groups, of utterances or of sums by the class")
     options = header["options"]
     require(not options.get("per_class") and not options.get("per_label"), "groups of sums of their own")
 
