@@ -5,12 +5,14 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import river.metrics
 import sklearn.metrics
 import torch
 import torch.nn.functional as F
+import torchmetrics.functional
 
 import streamce as ce
 
@@ -49,7 +51,8 @@ def names():
     tensors["B"] = tensors["B"].double()
     torcheval = SimpleNamespace(binary_normalized_entropy=binary_normalized_entropy)
     helpers = {"fed": fed, "named": lambda p: [dict(enumerate(row)) for row in p.tolist()]}
-    modules = {"F": F, "torch": torch, "torcheval": torcheval, "river": river, "sklearn": sklearn, "np": np, "ce": ce}
+    modules = {"F": F, "torch": torch, "torcheval": torcheval, "torchmetrics": torchmetrics.functional, "keras": keras}
+    modules |= {"river": river, "sklearn": sklearn, "np": np, "ce": ce}
     return data | tensors | helpers | modules
 
 
@@ -64,6 +67,7 @@ def test_the_page_has_lines_and_all_are_read():
 def test_a_line_is_true(theirs, ours, verdict):
     one, other = float(eval(theirs, NAMES)), float(eval(ours, NAMES))
     if verdict == "equal":
-        assert other == pytest.approx(one, rel=1e-6 if "torcheval" in theirs else 1e-12)
+        single = theirs.startswith(("torcheval", "keras"))
+        assert other == pytest.approx(one, rel=1e-6 if single else 1e-12)
     else:
         assert abs(one - other) > 1e-3 * abs(one)
