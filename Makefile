@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
 
-.PHONY: demo show test test-peers test-arm64 test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist clean
+.PHONY: demo show test test-peers test-gpu test-arm64 test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist clean
 
 demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
@@ -15,10 +15,14 @@ show:
 	@$(STREAMCE) eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits
 
 test: .venv/.test
-	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/gallery
+	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/gpu --ignore=tests/gallery
 
 test-peers: .venv/.peers
 	$(BIN)/python -m pytest tests/peers
+
+# Tensors on a GPU: needs one, and a torch that sees it.
+test-gpu: .venv/.peers
+	$(BIN)/python -m pytest tests/gpu
 
 # What each field does with it, on real data. recbole holds MovieLens-100k; what else it needs is not needed here.
 gallery: .venv/.examples

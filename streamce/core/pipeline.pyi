@@ -1,10 +1,12 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from streamce.core.blocks import Samples
 from streamce.core.ledger import State
+
+WHAT: dict[str, int]
 
 class Pipeline:
     @property
@@ -25,6 +27,7 @@ class Pipeline:
         axis: int = -1,
         per_cell: bool = False,
         threads: int | None = None,
+        elsewhere: Callable[[Any, Any, Any], Any] | None = None,
     ) -> None: ...
     def update(
         self,
@@ -38,4 +41,14 @@ class Pipeline:
         samples: Samples | None = None,
         gradient: Any = None,
         mean: bool = False,
+    ) -> None: ...
+    def update_elsewhere(
+        self,
+        state: State,
+        preds: Any,
+        target: Any,
+        weight: Any = None,
+        cluster: Any = None,
+        out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+        samples: Samples | None = None,
     ) -> None: ...

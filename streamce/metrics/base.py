@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 from streamce.core.pipeline import Pipeline
 from streamce.options import plain
+from streamce.torch_losses import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +53,7 @@ class Metric(Additive):
             axis=options.get("axis", -1),
             threads=options["threads"],
             per_cell=per_cell,
+            elsewhere=partial(Elsewhere, self._task, options),
         )
 
     @property
