@@ -301,6 +301,43 @@ def _uncertainty(cell: Cell, buckets: Ledger | None, ratio: int) -> tuple[float,
     return robust, units, effective, len(held)
 
 
+def _margin(error: float, units: float, effective: float, level: float, anytime: bool) -> float:
+    """What an interval reaches to either side."""
+    if not error > 0:
+        return error
+    df = max(1, round(units) - 1)
+    return error * (intervals.sequence(level, effective, df) if anytime else intervals.student(level, df))
+
+
+def margin(error: float, ledger: Ledger, level: float, anytime: bool) -> float:
+    """What the interval of an estimate from all samples of a ledger reaches to either side."""
+    _, units, effective, _ = _uncertainty(ledger.cell(), None, 0)
+    return _margin(error, units, effective, _level(level), anytime)
+
+
+def shares(ledger: Ledger) -> dict[int, tuple[float, float]]:
+    """Each cell's share of all weight, and that of all others, of the cells that have any."""
+    weights = {}
+    for cell in range(ledger.size):
+        found = ledger.cell(cell)
+        _check(found)
+        if weight := _weight(found):
+            weights[cell] = weight
+    total = sum(weights.values())
+    return {cell: (quotient(weight, total), quotient(total - weight, total)) for cell, weight in weights.items()}
+
+
+def spread(ledger: Ledger, cell: int, slope: float) -> float:
+    """Σ (n - slope · d)² over the samples of a cell, exact and rounded once."""
+    found = ledger.cell(cell)
+    if any(_infinite(found, column) is not None for column in ("n", "nn", "d", "nd", "dd")):
+        return math.nan
+    nd, dd = found.get("nd", 0) + found.get("n", 0), found.get("dd", 0) + found.get("samples", 0) * GRID
+    up, down = slope.as_integer_ratio()
+    # The squares were rounded, which can leave a spread of 0 a little below it.
+    return quotient(max(0, found.get("nn", 0) * down**2 - 2 * nd * up * down + dd * up**2), down**2 * GRID)
+
+
 def summarise(
     ledger: Ledger, cell: int = 0, *, level: float = 0.95, anytime: bool = False, buckets: Ledger | None = None
 ) -> Summary:
@@ -311,11 +348,8 @@ def summarise(
     found = ledger.cell(cell) if cell < ledger.size else {}
     middle = _mean(found)
     error, units, effective, groups = _uncertainty(found, buckets, cell)
-    margin = error
-    if error > 0:
-        df = max(1, round(units) - 1)
-        margin *= intervals.sequence(level, effective, df) if anytime else intervals.student(level, df)
-    low, high = interval = middle - margin, middle + margin
+    width = _margin(error, units, effective, level, anytime)
+    low, high = interval = middle - width, middle + width
     total, weight = _infinite(found, "n"), _infinite(found, "d")
     counts = {name: found.get(name, 0) for name in COUNTS}
     skipped = sum(counts[name] for name in INVALID)

@@ -121,6 +121,9 @@ CASES = {
     "perplexity-options": lambda: ce.Perplexity(
         kind="logits", ignore_index=None, label_smoothing=0.1, class_weight=[1.0, 0.3]
     ).update([[0.5, -1.0], [2.0, 0.0]], [0, 1], offsets=[0, 2]),
+    "normalized-classes": lambda: ce.MulticlassNormalizedEntropy(ignore_index=-1, invalid="skip").update(
+        [*ROWS, ROWS[0], ROWS[1], [0.5, 0.5, np.nan]], [*LABELS, -1, 2, 0], weight=[1.0, 0.3, 2.0, 1.0, 0.7, 1.0]
+    ),
     "multilabel": lambda: multilabel(per_label=False),
     "multilabel-labels": lambda: multilabel(),
     "multilabel-weights": lambda: multilabel(class_weight=[1.0, 0.0, 0.7], pos_weight=[0.1, 1.0, 2.0]),

@@ -24,6 +24,7 @@ OPTIONS = {
     "CTCCrossEntropy": {"blank", "kind", "per"},
     "Grouped": {"metric", "period"},
     "GANCrossEntropy": {"eps", "kind"},
+    "MulticlassNormalizedEntropy": {"eps", "ignore_index", "kind"},
     "NormalizedEntropy": {"eps", "kind"},
     "Perplexity": SEQUENCE,
     "SequenceCrossEntropy": SEQUENCE,
@@ -127,8 +128,9 @@ def read_body(body, fields=None):
         require(parts["cells"].size == max(parts["cells"].cells) + 1, "positions")
     elif "cells" in parts:
         options = header["options"]
-        require(options.get("per_class") is True or options.get("per_label") is True, "cells unasked for")
-        require(parts["cells"].size > 1 or header["metric"] != "MulticlassCrossEntropy", "a single class")
+        asked = options.get("per_class") is True or options.get("per_label") is True
+        require(asked or header["metric"] == "MulticlassNormalizedEntropy", "cells unasked for")
+        require(parts["cells"].size > 1 or not header["metric"].startswith("Multiclass"), "a single class")
         for name in ("class_weight", "pos_weight"):
             weights = options.get(name)
             require(not isinstance(weights, list) or len(weights) == parts["cells"].size, "a weight per cell")
@@ -139,7 +141,7 @@ def parts_of(metric):
     """The names that parts may have."""
     if metric in STATES:
         return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
-    return {"buckets", "cells", "tail", "total"}
+    return {"cells", "total"} if metric == "MulticlassNormalizedEntropy" else {"buckets", "cells", "tail", "total"}
 
 
 def header_of(text):
@@ -183,7 +185,8 @@ def check(header):
 
 def check_of_groups(header):
     check(header)
-    require(header["metric"] not in (*STATES, "Grouped"), "groups of groups or of several states")
+    refused = (*STATES, "Grouped", "MulticlassNormalizedEntropy")
+    require(header["metric"] not in refused, "groups of groups, of several states or of sums by the class")
     options = header["options"]
     cells = any(options.get(name) for name in ("divergence", "per_class", "per_label", "per_position", "tail"))
     require(not cells, "groups of sums of their own")

@@ -11,7 +11,7 @@ import pytest
 from corpus import Corpus
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import DTYPES, KINDS, METRICS, streams
+from streams import DTYPES, KINDS, METRICS, make, streams
 from utterances import Batch
 
 import streamce as ce
@@ -93,6 +93,22 @@ def normalized(draw):
 
 
 @st.composite
+def normalized_classes(draw):
+    """Three multiclass normalized entropies of equal options."""
+    kind, ignore, seed = draw(st.sampled_from(KINDS)), draw(st.sampled_from([None, 2])), draw(st.integers(0, 99))
+    dtype, weighted = draw(st.sampled_from(list(DTYPES))), draw(st.booleans())
+    stream = make(
+        "multiclass", draw(st.integers(0, 60)), kind=kind, dtype=dtype, weighted=weighted, odd=True, seed=seed
+    )
+    return [
+        ce.MulticlassNormalizedEntropy(kind=kind, ignore_index=ignore, invalid="skip").update(
+            part.preds, part.target, weight=part.weight
+        )
+        for part in cut(stream, draw)
+    ]
+
+
+@st.composite
 def adversarial(draw):
     """Three states of a GAN."""
     stream = draw(streams(tasks=("binary",)))
@@ -131,6 +147,7 @@ ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {
     ce.CTCCrossEntropy: utterances(),
     ce.GANCrossEntropy: adversarial(),
     ce.Grouped: grouped(),
+    ce.MulticlassNormalizedEntropy: normalized_classes(),
     ce.NormalizedEntropy: normalized(),
     ce.Perplexity: sequences(ce.Perplexity),
     ce.SequenceCrossEntropy: sequences(ce.SequenceCrossEntropy),

@@ -125,6 +125,7 @@ cdef class Blocks:
     cdef Array preds, target, weights, settled
     cdef double* out         # the losses one by one, or NULL
     cdef Samples recorded    # the samples one by one, or None
+    cdef Samples computed    # the losses one by one, worked out elsewhere, or None
     cdef Array gradient      # where that of each prediction goes, or None
     cdef double divisor      # of it
     cdef bint has_weight, has_settled

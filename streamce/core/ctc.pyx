@@ -10,7 +10,7 @@ from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memset
 
 from streamce.core.arrays cimport F64, Array, integers_to_labels, view, view_gather, view_settle
 from streamce.core.blocks cimport (
@@ -19,6 +19,7 @@ from streamce.core.blocks cimport (
 )
 from streamce.core.kernels cimport BLOCK, CTC_FRONT, CTC_LINES, fp_enter, fp_leave, kernel_table, table
 from streamce.core.ledger cimport BUCKETS, Ledger, State
+from streamce.core.losses cimport recall
 from streamce.core.reading cimport rows_of
 from streamce.core.samples cimport COUNTER_OF, add_to_buckets, collect
 
@@ -453,7 +454,7 @@ cdef class Utterances(Blocks):
         cdef Ledger tail = to.tail_of() if self.p.tail else None
         cdef Samples found = self.recorded
         cdef Py_ssize_t at = 0
-        cdef Py_ssize_t i, k
+        cdef Py_ssize_t k
         cdef work w
         cdef unsigned long long saved
         self.recorded = None  # they are there already
@@ -463,15 +464,10 @@ cdef class Utterances(Blocks):
         try:
             while at < self.samples:
                 k = min(<Py_ssize_t>BLOCK, self.samples - at)
-                memcpy(w.n, found.n + at, k * sizeof(double))
-                if not self.unit:
-                    memcpy(w.d, found.d + at, k * sizeof(double))
                 w.odd = w.flagged = False
-                for i in range(k):
-                    w.status[i] = found.what[at + i] & 15
-                    w.flags[i] = found.what[at + i] >> 4
-                    w.odd |= w.status[i] != COUNTED
-                    w.flagged |= w.flags[i] != 0
+                memset(w.status, COUNTED, k)
+                memset(w.flags, 0, k)
+                recall(&w, found, at, k)
                 w.exponent = table().largest_exponent(w.n, k)
                 collect(self, &w, at, k, to.total, None, tail)
                 at += k

@@ -10,12 +10,13 @@ cimport cython
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 from streamce.core.arrays cimport BF16, F16, F32, F64, Array
 from streamce.core.blocks cimport (
-    BAD_LABEL, BAD_WEIGHT, BINARY, IS_NULL, LEFT_OUT, LOG_PROBS, LOGITS, MEAN, MULTICLASS, MULTILABEL, NOT_THERE,
-    PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM, Blocks, Samples, Vector,
-    rules, work,
+    BAD_LABEL, BAD_WEIGHT, BINARY, IS_FLOORED, IS_NULL, IS_UNNORMALISED, LEFT_OUT, LOG_PROBS, LOGITS, MEAN,
+    MULTICLASS, MULTILABEL, NOT_THERE, PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM,
+    Blocks, Samples, Vector, rules, work,
 )
 from streamce.core.gradients cimport add_divisors
 from streamce.core.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
@@ -49,6 +50,10 @@ CAUSES = {
 cdef int DIVERGENCE = 1
 # What a loss may be settled as before it is looked at.
 PADDING, MASKED, NULL_INPUT = NOT_THERE, LEFT_OUT, IS_NULL
+# What losses that were worked out elsewhere say of themselves.
+WHAT = {name: status for status, name in CAUSES.items()} | {
+    "left_out": LEFT_OUT, "floored": IS_FLOORED << 4, "unnormalised": IS_UNNORMALISED << 4,
+}
 
 # Below as many predictions a chunk is not worth a second thread.
 cdef Py_ssize_t WORTH_A_THREAD = 1 << 18
@@ -67,7 +72,7 @@ cdef class Pipeline:
     """The options of a metric, and what turns its inputs into what a ledger adds."""
 
     cdef rules r
-    cdef object class_weight, pos_weight, limit
+    cdef object class_weight, pos_weight, limit, elsewhere
     cdef str name  # of what is predicted, as the caller calls it
     cdef int axis
     cdef bint whole, by_position, tail
@@ -78,7 +83,7 @@ cdef class Pipeline:
         self, str task, str kind="probs", *, double smoothing=0.0, ignore_index=None, class_weight=None,
         pos_weight=None, double floor=0.0, double ceiling=1.0, bint skips=False, int axis=-1,
         bint per_cell=False, threads=None, str name="preds", bint whole=False, bint by_position=False,
-        bint divergence=False, bint tail=False,
+        bint tail=False, Pipeline entropy=None, elsewhere=None,
     ):
         self.r.task = TASKS[task]
         self.r.kind = KINDS[kind]
@@ -100,8 +105,8 @@ cdef class Pipeline:
         self.whole = whole
         self.by_position = by_position
         self.tail = tail
-        if divergence:
-            self.entropy = Pipeline(task, class_weight=class_weight, pos_weight=pos_weight, axis=axis, threads=threads)
+        self.entropy = entropy
+        self.elsewhere = elsewhere  # makes an Elsewhere of a chunk whose predictions the core cannot read
 
     def update(
         self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
@@ -115,21 +120,57 @@ cdef class Pipeline:
         Writes the losses one by one to ``out``, the samples to ``samples`` and the gradient of the sum of
         the losses, or of their mean, to ``gradient``, if these are given.
         """
-        cdef const uint8_t[::1] bucket = None
-        if cluster is not None:
-            bucket = keys.buckets(cluster)
         global spare
         cdef Chunk chunk
         with cython.critical_section(spare_lock):
             chunk, spare = spare, None
         if chunk is None:
             chunk = Chunk.__new__(Chunk)
-        chunk.open(self, preds, target, weight, settled, out, offsets)
-        if state.cells is not None and not self.by_position and state.cells.size != chunk.cells() and not state.cells.is_zero():
+        try:
+            chunk.open(self, preds, target, weight, settled, out, offsets)
+        except inputs.OnDevice:
+            if self.elsewhere is None or gradient is not None:
+                raise
+            return self.update_elsewhere(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
+        if gradient is not None:
+            chunk.open_gradient(gradient, mean)
+        self.add(state, chunk, cluster, samples, ratios, target, weight)
+        if chunk.bad >= 0:
+            raise chunk.error(preds, target, weight)
+        chunk.close()
+        with cython.critical_section(spare_lock):
+            spare = chunk
+
+    def update_elsewhere(
+        self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
+        Samples samples=None, offsets=None, tuple ratios=(),
+    ):
+        """As ``update``, of a tensor of predictions on any device, with losses that are worked out there."""
+        cdef Chunk chunk = Chunk.__new__(Chunk)
+        found = self.elsewhere(preds, target, weight)
+        chunk.open(self, found.preds, found.target, found.weight, settled, out, offsets)
+        chunk.compute(found)
+        self.add(state, chunk, cluster, samples, ratios, target, weight)
+        if chunk.bad >= 0:  # found again where it can be named; what is valid there is added
+            self.update(
+                state, *found.on_cpu(), cluster, settled, out, samples, offsets=offsets, ratios=ratios,
+            )
+
+    cdef int add(
+        self, State state, Chunk chunk, cluster, Samples samples, tuple ratios, target, weight
+    ) except -1:
+        """Adds a chunk that is open, or finds an invalid loss and adds nothing."""
+        cdef const uint8_t[::1] bucket = None
+        cdef bint together = cluster is not None or ratios or self.entropy is not None  # samples after all losses
+        if cluster is not None:
+            bucket = keys.buckets(cluster)
+        if (
+            state.cells is not None and not self.by_position and state.cells.size != chunk.cells()
+            and not state.cells.is_zero()
+        ):
             raise inputs.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
-        cdef bint together = cluster is not None or ratios or self.entropy is not None  # samples after all losses
         chunk.recorded = samples if samples is not None or not together else Samples.__new__(Samples)
         if chunk.recorded is not None:
             chunk.recorded.open(
@@ -139,8 +180,6 @@ cdef class Pipeline:
             raise inputs.key_length("cluster", bucket.shape[0], chunk.samples)
         if (cluster is not None or state.buckets is not None) and chunk.losses and state.mixes(cluster is not None):
             raise inputs.other_clusters(cluster is not None)
-        if gradient is not None:
-            chunk.open_gradient(gradient, mean)
         if together:
             chunk.add_in_parts(state, bucket, ratios, target, weight)
         # A few rows of very many classes are one block, and still worth two threads.
@@ -148,11 +187,7 @@ cdef class Pipeline:
             chunk.add_at_once(state)
         else:
             chunk.add_in_parts(state, None, (), target, weight)
-        if chunk.bad >= 0:
-            raise chunk.error(preds, target, weight)
-        chunk.close()
-        with cython.critical_section(spare_lock):
-            spare = chunk
+        return 0
 
 
 cdef class Chunk(Blocks):
@@ -181,6 +216,7 @@ cdef class Chunk(Blocks):
         self.gradient = None
         self.whole = p.whole
         self.by_position = p.by_position
+        self.computed = None
         self.preds.take(preds, p.name)
         if not self.preds.real:
             raise inputs.integer_preds(preds, self.preds.shape_tuple(), p.name)
@@ -252,6 +288,25 @@ cdef class Chunk(Blocks):
         """Samples of any lengths; the caller holds on to the offsets."""
         self.offsets = &offsets[0]
         self.samples, self.group = offsets.shape[0] - 1, 0
+        return 0
+
+    cdef int compute(self, elsewhere) except -1:
+        """Has the losses worked out elsewhere."""
+        cdef const double[::1] n
+        cdef const double[::1] d = None
+        cdef const uint8_t[::1] what
+        self.computed = Samples.__new__(Samples)
+        if self.losses == 0:
+            self.computed.open(0, 0, 1, NULL, True)
+            return 0
+        n, d, what = elsewhere.losses(self.hard, self.tolerance, self.target_tolerance)
+        if not n.shape[0] == what.shape[0] == self.losses or not (d is None or d.shape[0] == self.losses):
+            raise ValueError(f"{n.shape[0]} losses were worked out: expected {self.losses}")
+        self.computed.open(self.losses, self.losses, 1, NULL, d is None)
+        memcpy(self.computed.n, &n[0], self.losses * sizeof(double))
+        memcpy(self.computed.what, &what[0], self.losses)
+        if d is not None:
+            memcpy(self.computed.d, &d[0], self.losses * sizeof(double))
         return 0
 
     cdef void close(self) noexcept:

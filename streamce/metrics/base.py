@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from streamce.core.pipeline import NULL_INPUT, Pipeline
 from streamce.errors import InputError
 from streamce.inputs import fault
 from streamce.options import one_of, plain
+from streamce.torch_losses import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +61,22 @@ class Metric(Additive):
             axis=options.get("axis", -1),
             threads=options["threads"],
             per_cell=per_cell,
-            divergence=options.get("divergence", False),
             tail=options.get("tail", False),
             name="losses" if self._task == "mean" else "preds",
+            entropy=self._entropy(options) if options.get("divergence") else None,
+            elsewhere=partial(Elsewhere, self._task, options),
+        )
+
+    def _entropy(self, options: dict[str, Any]) -> Pipeline:
+        """What the entropy of targets is added up by: their cross-entropy with themselves."""
+        of_targets = options | {"kind": "probs", "eps": 0.0, "ignore_index": None}
+        return Pipeline(
+            self._task,
+            class_weight=options["class_weight"],
+            pos_weight=options.get("pos_weight"),
+            axis=options.get("axis", -1),
+            threads=options["threads"],
+            elsewhere=partial(Elsewhere, self._task, of_targets),
         )
 
     @property

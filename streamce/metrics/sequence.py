@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from streamce.core.pipeline import Pipeline
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
 from streamce.options import EPS
+from streamce.torch_losses import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +121,7 @@ class SequenceCrossEntropy(Metric):
             smoothing=options["label_smoothing"],
             ignore_index=options["ignore_index"],
             class_weight=options["class_weight"],
+            elsewhere=partial(Elsewhere, "multiclass", options),
             **shared,
         )
 

@@ -98,6 +98,8 @@ class Grouped(Additive):
         for option in ("divergence", "per_class", "per_label", "per_position", "tail"):
             if metric.options.get(option):
                 raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
+        if metric._pipeline.per_cell:
+            raise inputs.fault("metric", f"is a {type(metric).__name__}, with sums by the class", "a metric of one sum")
         if metric._state.parts():
             raise inputs.fault("metric", "has samples already", "an empty one, for its options alone")
         self._metric = metric._empty()

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import lm_eval.api.metrics as lm_eval
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import river.metrics
 import sklearn.metrics
 import torch
 import torch.nn.functional as F
+from torchmetrics.functional import kl_divergence
 from torchmetrics.functional.text import perplexity as torchmetrics_perplexity
 
 import streamce as ce
@@ -67,10 +69,11 @@ def names():
     tensors = {name.upper(): torch.from_numpy(array) for name, array in data.items()}
     tensors["B"] = tensors["B"].double()
     torcheval = SimpleNamespace(binary_normalized_entropy=binary_normalized_entropy, perplexity=torcheval_perplexity)
-    languages = {"torchmetrics": SimpleNamespace(perplexity=torchmetrics_perplexity), "lm_eval": lm_eval}
     helpers = {"fed": fed, "named": lambda p: [dict(enumerate(row)) for row in p.tolist()]}
-    modules = {"F": F, "torch": torch, "torcheval": torcheval, "river": river, "sklearn": sklearn, "np": np, "ce": ce}
-    return data | tensors | helpers | modules | languages
+    torchmetrics = SimpleNamespace(kl_divergence=kl_divergence, perplexity=torchmetrics_perplexity)
+    modules = {"F": F, "torch": torch, "torcheval": torcheval, "torchmetrics": torchmetrics, "keras": keras}
+    modules |= {"river": river, "sklearn": sklearn, "np": np, "ce": ce, "lm_eval": lm_eval}
+    return data | tensors | helpers | modules
 
 
 NAMES = names()
@@ -84,6 +87,7 @@ def test_the_page_has_lines_and_all_are_read():
 def test_a_line_is_true(theirs, ours, verdict):
     one, other = float(eval(theirs, NAMES)), float(eval(ours, NAMES))
     if verdict == "equal":
-        assert other == pytest.approx(one, rel=1e-6 if "torcheval" in theirs else 1e-12)
+        single = theirs.startswith(("torcheval", "keras"))
+        assert other == pytest.approx(one, rel=1e-6 if single else 1e-12)
     else:
         assert abs(one - other) > 1e-3 * min(abs(one), abs(other))  # one of which may be infinite
