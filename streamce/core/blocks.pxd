@@ -57,6 +57,14 @@ cdef class Samples:
 
     cdef int open(self, Py_ssize_t samples, Py_ssize_t group, bint unit) except -1
 
+    cdef inline Py_ssize_t start(self, Py_ssize_t i) noexcept nogil:
+        """The first loss of sample i; behind the last sample, the number of losses."""
+        return i * self.group
+
+    cdef inline bint single(self) noexcept nogil:
+        """Whether each sample is one loss."""
+        return self.group == 1
+
 
 cdef struct rows_scratch:
     # Some rows that cannot be read where they lie.

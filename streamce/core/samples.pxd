@@ -10,3 +10,4 @@ cdef int[STATUSES] COUNTER_OF
 cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells) except -1 nogil
 cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil
 cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1
+cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1 nogil

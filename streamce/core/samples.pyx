@@ -182,9 +182,15 @@ cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger bucke
             for j in range(i * samples.group, (i + 1) * samples.group):
                 counted -= (samples.what[j] & 15) != 0
         if counted:
-            buckets.bump(SAMPLES, bucket[i], 1)
-            buckets.add_term(N, bucket[i], samples.n[i], 1)
-            if samples.d is not NULL and samples.d[i] != 1:
-                buckets.add_term(D, bucket[i], samples.d[i], 1)
-                buckets.add_term(D, bucket[i], 1, -1)
+            add_to_bucket(buckets, bucket[i], samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
+    return 0
+
+
+cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1 nogil:
+    """Adds a sample to a bucket of clusters."""
+    buckets.bump(SAMPLES, bucket, 1)
+    buckets.add_term(N, bucket, n, 1)
+    if d != 1:
+        buckets.add_term(D, bucket, d, 1)
+        buckets.add_term(D, bucket, 1, -1)
     return 0
