@@ -22,7 +22,7 @@ from streamce.metrics import (
 )
 from streamce.restore import from_bytes, load
 from streamce.sklearn_log_loss import log_loss
-from streamce.streams import Estimate, Grouped
+from streamce.streams import Estimate, Grouped, Paired, PairedSummary
 from streamce.summary import Summary
 from streamce.threads import set_num_threads
 
@@ -41,6 +41,8 @@ __all__ = [
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
     "NormalizedEntropy",
+    "Paired",
+    "PairedSummary",
     "Summary",
     "binary_cross_entropy",
     "cross_entropy",

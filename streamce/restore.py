@@ -15,6 +15,7 @@ from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
 from streamce.metrics.normalized_entropy import NormalizedEntropy
 from streamce.streams.grouped import Grouped
+from streamce.streams.paired import Paired
 
 # By the name that state bytes have for them.
 METRICS: dict[str, type[Additive]] = {
@@ -28,6 +29,7 @@ METRICS: dict[str, type[Additive]] = {
         MulticlassCrossEntropy,
         MultilabelCrossEntropy,
         NormalizedEntropy,
+        Paired,
     )
 }
 

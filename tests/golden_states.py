@@ -87,11 +87,23 @@ CASES = {
         [0.5, 0.25, 8.0], by=([b"x", b"", None], [1, 2, 3]), by_time=[0.0, 1.8e9, -1e9], weight=[1.0, 2.0, 0.1]
     ),
     "grouped-null": lambda: ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=([None, None], [1, 1])),
+    "grouped-ctc": lambda: ce.Grouped(ce.CTCCrossEntropy(per="utterance")).update(
+        np.array(ROWS)[:, None, :], [[1]], input_lengths=[3], target_lengths=[1], by=["ann"]
+    ),
     "grouped-empty": lambda: ce.Grouped(ce.MulticlassCrossEntropy(kind="logits"), period="15min"),
     "ctc": lambda: ctc(),
     "ctc-odd": lambda: ctc(blank=2, kind="logits", per="frame", weight=[0.5, 2.0, 1.0, -1.0]),
     "gan": lambda: ce.GANCrossEntropy(kind="logits").update(real=[2.0, 1.0], fake=[-1.0, 0.5, 0.0]),
     "normalized": lambda: ce.NormalizedEntropy().update(P, Y, weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]),
+    "paired": lambda: ce.Paired(ce.BinaryCrossEntropy()).update(P, [0.5, 0.5, 0.75], Y),
+    "paired-clusters": lambda: ce.Paired(ce.MulticlassCrossEntropy(kind="logits")).update(
+        ROWS, ROWS[::-1], LABELS, weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]
+    ),
+    "paired-odd": lambda: ce.Paired(ce.MultilabelCrossEntropy(ignore_index=-1, invalid="skip", per_label=False)).update(
+        ROWS, [[0.0, 0.5, np.nan], [1.5, 0.5, 0.5], [np.nan] * 3], [[1, 0, -1], [0, 1, 1], [1, 1, 7]]
+    ),
+    "paired-infinite": lambda: ce.Paired(ce.MeanLoss()).update([np.inf, 1.0, -np.inf, 2.0], [np.inf, np.inf, 0.5, 2.0]),
+    "paired-empty": lambda: ce.Paired(ce.CTCCrossEntropy(blank=2)),
     "multilabel": lambda: multilabel(per_label=False),
     "multilabel-labels": lambda: multilabel(),
     "multilabel-weights": lambda: multilabel(class_weight=[1.0, 0.0, 0.7], pos_weight=[0.1, 1.0, 2.0]),
@@ -115,6 +127,10 @@ CHECKPOINTS = {
 }
 
 
+# Summaries of those that have several.
+STATES = {ce.GANCrossEntropy: ("real", "fake", "generator"), ce.Paired: ("a", "b", "difference")}
+
+
 def numbers(data):
     """What a state says, as streamce and as the reader have it; or why its metric says nothing."""
     metric, held = ce.from_bytes(data), state_reader.read(data)
@@ -124,9 +140,9 @@ def numbers(data):
             found["summary"] = plain(metric.micro())
             found["groups"] = {repr(key): plain(one) for key, one in metric.summary().items()}
             return found
-        if isinstance(metric, ce.GANCrossEntropy):
-            found |= {name: plain(getattr(metric.summary(), name)) for name in ("real", "fake", "generator")}
-            return found
+        for kind, names in STATES.items():
+            if isinstance(metric, kind):
+                return found | {name: plain(getattr(metric.summary(), name)) for name in names}
         found["summary"] = plain(metric.summary())
         for name in ("per_class", "per_label"):
             if metric.options.get(name):

@@ -24,9 +24,16 @@ OPTIONS = {
     "Grouped": {"metric", "period"},
     "GANCrossEntropy": {"eps", "kind"},
     "NormalizedEntropy": {"eps", "kind"},
+    "Paired": {"metric"},
 }
 # The states of metrics that hold several.
-STATES = {"GANCrossEntropy": ("fake", "generator", "real"), "NormalizedEntropy": ("both", "loss", "outcome")}
+STATES = {
+    "GANCrossEntropy": ("fake", "generator", "real"),
+    "NormalizedEntropy": ("both", "loss", "outcome"),
+    "Paired": ("a", "a_better", "b", "b_better", "difference"),
+}
+# Those that are grouped and compared.
+OF_SAMPLES = ("BinaryCrossEntropy", "MulticlassCrossEntropy", "MultilabelCrossEntropy", "MeanLoss", "CTCCrossEntropy")
 VALUES = {
     "blank": lambda value: type(value) is int and 0 <= value < 2**31,
     "class_weight": lambda value: value is None or is_weights(value),
@@ -34,7 +41,7 @@ VALUES = {
     "ignore_index": lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63 - 1),
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
     "label_smoothing": lambda value: is_weight(value) and value <= 1,
-    "metric": lambda value: check_of_groups(value) or True,
+    "metric": lambda value: check_of_samples(value) or True,
     "per": lambda value: value in ("label", "frame", "utterance"),
     "per_class": lambda value: type(value) is bool,
     "per_label": lambda value: type(value) is bool,
@@ -160,11 +167,11 @@ def check(header):
         require(max(options["class_weight"]) * max(pos) < float("inf"), "product of weights")
 
 
-def check_of_groups(header):
+def check_of_samples(header):
     check(header)
-    require(header["metric"] not in ("CTCCrossEntropy", "Grouped"), "groups of groups or of utterances")
+    require(header["metric"] in OF_SAMPLES, "metric of groups or pairs")
     options = header["options"]
-    require(not options.get("per_class") and not options.get("per_label"), "groups of sums of their own")
+    require(not options.get("per_class") and not options.get("per_label"), "sums of their own")
 
 
 def is_weight(value):
