@@ -61,6 +61,25 @@ Rows in errors count from 0 within their file, a CSV header apart. Exit status: 
 data, or a file that cannot be read or written), 2 (usage, such as an unknown column).
 """
 
+COMPARE_HELP = """\
+A and B are predictions of the same rows in the same order: of two files (each a file, a folder, a
+glob in quotes or a URI, in any format of eval), or of two sets of columns of one file:
+
+  streamce compare old.parquet new.parquet --task multiclass --target label --preds 'p_*'
+  streamce compare clicks.csv --task binary --target y --preds-a old --preds-b new
+
+The target, the weight and the cluster are those of A's file. Where B's has the target too, the two
+must be equal row for row; the numbers of rows must be the same. Columns stand for the same classes
+in both. A row that is invalid for either model is skipped, or stopped at, for both.
+
+A - B is the mean of the differences of the losses, below 0 where A is better. Its interval, p-value
+and verdict are those of one look at all rows; with --anytime they hold however often one looks at
+files, or states, that grow. --cluster makes them robust to rows of one document, user or session
+being alike. --state keeps the comparison, to merge and show as any other.
+
+Columns, labels and the exit status are those of streamce eval --help.
+"""
+
 
 class Parser(argparse.ArgumentParser):
     """Usage errors in one line, and options by their whole names."""
@@ -84,16 +103,49 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).add_argument
     add("files", nargs="+", metavar="FILE", help="file, folder, glob or URI; - is standard input")
-    add("--task", choices=METRICS, required=True)
-    add("--target", action="append", required=True, metavar="COLUMNS", help="the true labels")
-    add("--preds", action="append", metavar="COLUMNS", help="the predictions, a column per class")
-    add("--kind", choices=("probs", "log_probs", "logits"), default="probs",
-        help="what the predictions are (default: probs)")  # fmt: skip
-    add("--weight", metavar="COLUMN", help="a weight per row")
+    _add_columns(add, "--preds")
     add("--by", action="append", metavar="COLUMNS", help="a result for each group of rows with equal keys")
     add("--by-time", metavar="COLUMN", help="a result for each --period of these times")
     add("--period", metavar="PERIOD", help="such as 15min, 1h or 1d, with --by-time")
+    _add_rules(add)
+    add("--resume", action="store_true", help="go on where a run that was stopped left off")
+    add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
+        help="with --resume: what a crash may cost, but for the chunk at hand (default: 3)")  # fmt: skip
+    _add_interval(add)
+
+    add = commands.add_parser(
+        "compare",
+        help="compare two models' predictions of the same rows",
+        epilog=COMPARE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).add_argument
+    add("files", nargs="+", metavar="FILE", help="those of A and of B, or one of both; - is standard input")
+    _add_columns(add, "--preds", "--preds-a")
+    add("--preds-b", action="append", metavar="COLUMNS", help="the predictions of B (default: named as those of A)")
+    _add_rules(add)
+    _add_interval(add)
+
+    add = commands.add_parser("merge", help="add up states").add_argument
+    add("states", nargs="+", metavar="STATE")
+    add("-o", "--output", required=True, metavar="STATE", help="where to write the sum")
+
+    add = commands.add_parser("show", help="print the result of a state").add_argument
+    add("state", metavar="STATE")
+    _add_interval(add)
+    return top
+
+
+def _add_columns(add: Callable[..., Any], *preds: str) -> None:
+    add("--task", choices=METRICS, required=True)
+    add("--target", action="append", required=True, metavar="COLUMNS", help="the true labels")
+    add(*preds, action="append", metavar="COLUMNS", help="the predictions, a column per class")
+    add("--kind", choices=("probs", "log_probs", "logits"), default="probs",
+        help="what the predictions are (default: probs)")  # fmt: skip
+    add("--weight", metavar="COLUMN", help="a weight per row")
     add("--cluster", metavar="COLUMN", help="rows of a document, user or session, which are alike")
+
+
+def _add_rules(add: Callable[..., Any]) -> None:
     add("--classes", type=_names, metavar="A,B,...", help="the classes, in the predictions' order")
     add("--ignore-index", type=int, metavar="LABEL", help="a label that does not count")
     add("--invalid", choices=("raise", "skip"), default="raise",
@@ -103,26 +155,12 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=_positive, metavar="N", help="threads of the computation")
     add("--chunk-rows", type=_positive, metavar="N", help="rows read at a time; no result changes")
     add("--state", metavar="FILE", help="write the state here, to merge or show later")
-    add("--resume", action="store_true", help="go on where a run that was stopped left off")
-    add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
-        help="with --resume: what a crash may cost, but for the chunk at hand (default: 3)")  # fmt: skip
-    _add_interval(add)
-    add("--json", action="store_true", help="print one JSON object instead of a table")
-
-    add = commands.add_parser("merge", help="add up states").add_argument
-    add("states", nargs="+", metavar="STATE")
-    add("-o", "--output", required=True, metavar="STATE", help="where to write the sum")
-
-    add = commands.add_parser("show", help="print the result of a state").add_argument
-    add("state", metavar="STATE")
-    _add_interval(add)
-    add("--json", action="store_true", help="print one JSON object instead of a table")
-    return top
 
 
 def _add_interval(add: Callable[..., Any]) -> None:
     add("--level", type=_level, default=0.95, metavar="P", help="confidence level of intervals (default: 0.95)")
     add("--anytime", action="store_true", help="intervals that hold however often one looks at a growing stream")
+    add("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def _level(text: str) -> float:

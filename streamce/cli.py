@@ -1,4 +1,4 @@
-"""The command line: ``streamce eval``, ``merge`` and ``show``."""
+"""The command line: ``streamce eval``, ``compare``, ``merge`` and ``show``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import streamce as ce
@@ -19,7 +19,7 @@ from streamce.metrics.base import Metric
 try:
     import pyarrow as pa
 
-    from streamce import chunks, columns, files, places, resume
+    from streamce import chunks, columns, files, pairing, places, resume
 except ModuleNotFoundError:  # of pyarrow, without which states can still be merged and shown
     pa = None
 
@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unknown:
             top.prog += f" {options.command}"  # whose --help has the options that there are
             top.error(f"unrecognized arguments: {' '.join(unknown)}")
-        status = {"eval": evaluate, "merge": merge, "show": show}[options.command](options)
+        commands = {"eval": evaluate, "compare": compare, "merge": merge, "show": show}
+        status = commands[options.command](options)
         if sys.stdout is not None:  # it is None where the caller closed it
             sys.stdout.flush()
         return status
@@ -60,9 +61,20 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def evaluate(options: argparse.Namespace) -> int:
+def _unready(options: argparse.Namespace) -> int:
+    """What keeps a command from reading files and writing a state; 0 if nothing does."""
     if pa is None:
         return _fail("reading files needs pyarrow: pip install 'streamce[cli]'", 2)
+    if options.state is not None and (refusal := _refusal(options.state)):
+        return _fail(f"--state {options.state}: {refusal}", 2)
+    try:
+        threads.limit(options.threads)
+    except ce.InputError as error:  # of STREAMCE_NUM_THREADS
+        return _fail(str(error), 2)
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
     if options.resume and options.state is None:
         return _fail("--resume needs --state, beside which it keeps its checkpoint", 2)
     if options.by_time and not options.period:
@@ -71,12 +83,8 @@ def evaluate(options: argparse.Namespace) -> int:
         return _fail("--period needs --by-time, a column of times", 2)
     if options.cluster and (options.by or options.by_time):
         return _fail("--cluster does not go with --by and --by-time: rows count as independent within groups", 2)
-    if options.state is not None and (refusal := _refusal(options.state)):
-        return _fail(f"--state {options.state}: {refusal}", 2)
-    try:
-        threads.limit(options.threads)
-    except ce.InputError as error:  # of STREAMCE_NUM_THREADS
-        return _fail(str(error), 2)
+    if status := _unready(options):
+        return status
     start = time.perf_counter()
     chooser = columns.Chooser(options)
     try:
@@ -108,7 +116,8 @@ def evaluate(options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     chosen = reading.selection
     classes = chooser.labels.classes if chooser.labels else options.classes
-    try:
+
+    def show_it() -> None:
         if options.json:
             results.print_json(metric, options.level, options.anytime, {"rows_resumed": rows_resumed}, {
                 "task": options.task,
@@ -131,13 +140,70 @@ def evaluate(options: argparse.Namespace) -> int:
             rows = _many(progress.rows, "row") + resumed
             print(f"{what}: {rows}, {options.task}, kind={options.kind}, {seconds:.2f} s")
             results.print_table(metric, options.level, options.anytime, classes or chosen.preds)
+
+    return _show_and_save(show_it, lambda: _finish(metric, options.state, progress, run))
+
+
+def _show_and_save(show_it: Callable[[], None], save: Callable[[], int]) -> int:
+    """Prints a result, and then saves its state: a full disk does not take the first away."""
+    try:
+        show_it()
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:  # whoever read the result left, or there is no room for it: the state is still asked for
-        if status := _finish(metric, options.state, progress, run):
+        if status := save():
             return status
         raise
-    return _finish(metric, options.state, progress, run)
+    return save()
+
+
+def compare(options: argparse.Namespace) -> int:
+    if status := _unready(options):
+        return status
+    start, rows = time.perf_counter(), 0
+    try:
+        pairs = pairing.Pairing(options, *AXES[options.task])
+        if options.state and any(_same(options.state, source) for sources in pairs.sources for source in sources):
+            raise files.SelectionError(f"--state {options.state}: this is one of the files to compare")
+        metric = ce.Paired(_of_task(options, pairs.labels, per_label=False))
+        with _bar(0) as bar, contextlib.closing(pairs.parts()) as parts:
+            for a, b in parts:
+                pairing.add(metric, a, b, pairs.labels)
+                rows += len(a.preds)
+                _advance(bar, rows, len(a.preds), a.fraction)
+        if rows == 0:
+            raise files.DataError(f"{', '.join(options.files)}: there are no rows")
+    except files.DataError as error:
+        return _fail(str(error), 1)
+    except files.SelectionError as error:
+        return _fail(str(error), 2)
+    seconds = time.perf_counter() - start
+
+    def show_it() -> None:
+        of_a, of_b = pairs.a.selection, pairs.b.selection
+        if options.json:
+            results.print_json(metric, options.level, options.anytime, None, {
+                "task": options.task,
+                "files_a": [source.name for source in pairs.sources[0]],
+                "files_b": [source.name for source in pairs.sources[1]],
+                "preds_a": of_a.preds,
+                "preds_b": of_b.preds,
+                "target": of_a.target,
+                "target_b": of_b.target,
+                "weight": of_a.weight,
+                "cluster": of_a.cluster,
+                "classes": pairs.labels.classes if pairs.labels else options.classes,
+                "ignore_index": options.ignore_index,
+                "threads": threads.limit(options.threads),
+                "chunk_rows": pairs.a.chunk_rows,
+                "state": options.state,
+            })  # fmt: skip
+        else:
+            print(f"A is {pairs.names[0]}, B is {pairs.names[1]}: {_many(rows, 'row')}, {options.task}, "
+                  f"kind={options.kind}, {seconds:.2f} s")  # fmt: skip
+            results.print_table(metric, options.level, options.anytime)
+
+    return _show_and_save(show_it, lambda: _save(metric, "--state", options.state))
 
 
 def _same(path: str, source: files.Source) -> bool:
@@ -185,16 +251,29 @@ def _many(number: int, name: str) -> str:
 
 
 def _metric(options: argparse.Namespace, labels: columns.Labels | None) -> Metric | ce.Grouped:
+    """What ``eval`` adds to."""
+    grouped = options.by or options.by_time
+    metric = _of_task(options, labels, per_label=not grouped)
+    with _naming_options():
+        return ce.Grouped(metric, period=options.period) if grouped else metric
+
+
+def _of_task(options: argparse.Namespace, labels: columns.Labels | None, *, per_label: bool) -> Metric:
     names = ("kind", "label_smoothing", "ignore_index", "eps", "invalid", "threads")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if labels:
         given["ignore_index"] = labels.ignore_index
-    grouped = options.by or options.by_time
     if options.task == "multilabel":
-        given["per_label"] = not grouped
+        given["per_label"] = per_label
+    with _naming_options():
+        return arguments.METRICS[options.task](**given)
+
+
+@contextlib.contextmanager
+def _naming_options() -> Iterator[None]:
+    """Errors about options as the command line has them."""
     try:
-        metric = arguments.METRICS[options.task](**given)
-        return ce.Grouped(metric, period=options.period) if grouped else metric
+        yield
     except ce.InputError as error:
         raise files.SelectionError(f"--{str(error.argument).replace('_', '-')}: {error}") from error
 
@@ -231,10 +310,7 @@ def _run(
                 progress.at = chunk.end
                 if run is not None:
                     run.save(metric, progress)
-                if bar is not None:
-                    if chunk.fraction:  # exact for one file that knows its length, else near
-                        bar.total = round(progress.rows / chunk.fraction)
-                    bar.update(len(chunk.preds))
+                _advance(bar, progress.rows, len(chunk.preds), chunk.fraction)
         except KeyboardInterrupt:
             if run is not None and progress.at is not None:
                 run.save(metric, progress, now=True)
@@ -250,6 +326,13 @@ def _bar(done: int) -> Any:
             width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
             return tqdm(initial=done, unit=" rows", unit_scale=True, leave=False, ncols=width)
     return contextlib.nullcontext()
+
+
+def _advance(bar: Any, done: int, more: int, fraction: float | None) -> None:
+    if bar is not None:
+        if fraction:  # exact for one file that knows its length, else near
+            bar.total = round(done / fraction)
+        bar.update(more)
 
 
 def merge(options: argparse.Namespace) -> int:

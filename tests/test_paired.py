@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ import state_reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from state_writer import body, ledger, record, sealed
 from streams import make, streams
 from test_bad_input import anything, refusal
 from utterances import Batch
@@ -194,7 +196,7 @@ def test_looking_often_takes_more_evidence():
         ([0.5], [0.75], "no difference shown: A - B is -0.25 nats (there is no interval, for want of samples or "
          "clusters)", None, math.nan),
         ([0.5, 0.25], [0.5, 0.25], "no difference shown: A - B is 0 nats (95 % interval 0 to 0, p = 1)", None, 1.0),
-        ([0.5, 1.0], [0.75, 1.25], "A is better by 0.25 nats (95 % interval 0.25 to 0.25, p = 0)", "A", 0.0),
+        ([0.5, 1.0], [0.75, 1.25], "A is better by 0.25 nats (95 % interval 0.25 to 0.25, p < 1e-300)", "A", 0.0),
         ([1.0, 3.0], [0.0, 1.5], "no difference shown: A - B is 1.25 nats (95 % interval -1.92655 to 4.42655, "
          "p = 0.13)", None, 2 / math.pi * math.atan(1 / 5)),
         ([math.inf, 1.0], [1.0, 1.0], "B is better: the mean of A is inf and that of B 1", "B", math.nan),
@@ -328,6 +330,22 @@ def test_long_chunks_threads_and_instruction_sets_are_the_same_bytes(simd):
         assert found.update(stream.preds, other, stream.target, weight=stream.weight) == expected
 
 
+def test_threads_that_share_a_comparison_lose_nothing():
+    stream, other = two("binary", 4000, seed=7)
+    shared, rows = ce.Paired(ce.BinaryCrossEntropy()), [slice(at, at + 50) for at in range(0, 4000, 50)]
+
+    def work(some):
+        for s in some:
+            shared.update(stream.preds[s], other[s], stream.target[s])
+
+    workers = [threading.Thread(target=work, args=(rows[i::4],)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert shared == compare(stream, other)
+
+
 def test_predictions_may_have_different_dtypes():
     stream, other = two("multiclass", 500, soft=True, kind="logits", seed=6)
     narrow = other.astype(np.float32)
@@ -345,7 +363,7 @@ def test_a_chunk_alone_has_a_value_of_its_own():
 
 # ---- bad input ----
 
-GOOD = {"preds_a": [0.5, 0.75], "preds_b": [0.25, 0.5], "target": [1, 0]}
+GOOD = {"preds_a": [0.5, 0.75], "preds_b": [0.125, 0.5], "target": [1, 0]}
 
 
 @pytest.mark.parametrize(
@@ -446,6 +464,58 @@ def test_a_level_without_sense_is_an_error(level):
         ce.Paired(ce.BinaryCrossEntropy()).update(**GOOD).summary(level)
 
 
+# ---- bytes ----
+
+MEAN = {"metric": "MeanLoss", "options": {}}
+PER_LABEL = ce.MultilabelCrossEntropy()._header()
+TWO = ledger(1, (0, record(("samples", 0, [2]), ("count", 0, [2]))))
+
+
+def stored(*parts, metric=MEAN, **options):
+    return sealed(body({"metric": "Paired", "options": {"metric": metric, **options}}, *parts))
+
+
+def test_bytes_of_the_right_form_are_read():
+    assert ce.from_bytes(stored((b"a.total", TWO), (b"b_better.total", TWO))) != ce.Paired(ce.MeanLoss())
+    assert ce.from_bytes(stored()) == ce.Paired(ce.MeanLoss())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        stored((b"total", TWO)),
+        stored((b"c.total", TWO)),
+        stored((b"a.cells", ledger(2, (0, record(("samples", 0, [2])))))),
+        stored((b"a.groups", TWO)),
+        stored((b"difference.total", ledger(2, (0, record(("samples", 0, [2])))))),
+        stored((b"b.total", TWO), (b"a.total", TWO)),
+        stored(period=None),
+        stored(metric=None),
+        stored(metric=PER_LABEL),
+        stored(metric={"metric": "Paired", "options": {"metric": MEAN}}),
+        stored(metric={"metric": "GANCrossEntropy", "options": {"eps": 0.0, "kind": "probs"}}),
+        sealed(body({"metric": "Paired", "options": {}})),
+    ],
+)
+def test_bytes_that_no_comparison_wrote_are_refused(data):
+    with pytest.raises(state_reader.Malformed):
+        state_reader.read(data)
+    with pytest.raises(ce.InputError):
+        ce.from_bytes(data)
+
+
+def test_bytes_can_be_read_without_streamce():
+    metric = ce.BinaryCrossEntropy()
+    found = ce.Paired(metric).update(**GOOD, cluster=["x", "y"])
+    held = state_reader.read(found.to_bytes())
+    assert (held.metric, held.options) == ("Paired", {"metric": metric._header()})
+    a, b = (ce.BinaryCrossEntropy().update(GOOD[name], GOOD["target"]) for name in ("preds_a", "preds_b"))
+    for name, one in (("a", a), ("b", b)):
+        assert held.parts[f"{name}.total"] == state_reader.read(one.to_bytes()).parts["total"]
+    cell = held.parts["difference.total"].cells[0]
+    assert state_reader.exact(cell["n"]) / cell["samples"] == Fraction(found.compute())
+
+
 # ---- what is printed ----
 
 
@@ -466,6 +536,7 @@ def test_the_table_begins_with_the_verdict_and_shows_what_was_odd():
     assert [line.split("  ")[0] for line in lines[1:]] == [
         "A", "B", "A - B", "A better", "B better", "ties", "losses", "floored", "skipped",
     ]  # fmt: skip
+    assert lines[-2].split(maxsplit=2) == ["floored", "1", "A 1, B 0"]
 
 
 # ---- shares ----

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # What the dict holds of either model, beside what it holds of the pairs.
 OF_A_MODEL = ("mean", "interval", "stderr", "total", "bits", "perplexity", "floored", "infinite", "unnormalised")
 
+LEAST = 1e-300  # p-values below are not told apart
+
 
 @dataclass(frozen=True, slots=True)
 class PairedSummary:
@@ -112,7 +114,11 @@ class PairedSummary:
             ("B better", _percent(self.b_better), f"{kind} {_percents(self.b_better_interval)}"),
             ("ties", _percent(self.ties), ""),
         ]
-        return f"{self.verdict}\n{aligned(rows + counts_of(self.difference))}"
+        for name, number, what in counts_of(self.difference):
+            if name in OF_A_MODEL:
+                what = f"A {getattr(self.a, name):,}, B {getattr(self.b, name):,}"
+            rows.append((name, number, what))
+        return f"{self.verdict}\n{aligned(rows)}"
 
 
 def _percent(share: float) -> str:
@@ -358,7 +364,8 @@ def _verdict(better: str | None, *, a: Summary, b: Summary, difference: Summary,
         why = "there is no interval, for want of samples or clusters"
     else:
         low, high = (-high, -low) if better == "A" else (low, high)
-        why = f"{kind_of(difference.level, difference.anytime)} {between((low, high))}, p = {p_value:.2g}"
+        p = f"p = {p_value:.2g}" if p_value > LEAST else f"p < {LEAST:g}"
+        why = f"{kind_of(difference.level, difference.anytime)} {between((low, high))}, {p}"
     if better:
         return f"{better} is better by {shown(abs(difference.mean))} nats ({why})"
     return f"no difference shown: A - B is {shown(difference.mean)} nats ({why})"
