@@ -1,10 +1,11 @@
 """The samples of two models, pair by pair: sums of either, of what lies between them and of which is better."""
 
 from libc.stdint cimport uint8_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from streamce.core.blocks cimport Samples
-from streamce.core.kernels cimport fp_enter, fp_leave, table
+from streamce.core.kernels cimport BLOCK, fp_enter, fp_leave, table
 from streamce.core.ledger cimport BUCKETS, COUNT, Ledger, State, cell_merge, page
 from streamce.core.samples cimport COUNTER_OF, add_to_bucket, count_flags
 
@@ -14,7 +15,7 @@ NAMES = ("a", "b", "difference", "a_better", "b_better")
 
 cdef enum:
     A, B, DIFFERENCE, A_BETTER, B_BETTER, SUMS
-    TOGETHER = 512  # pairs that are worked on at a time, on the stack
+    WEIGHTS = 3  # of a, of b and of the others
 
 
 def add_pairs(Samples a not None, Samples b not None, const uint8_t[::1] bucket=None) -> list[State]:
@@ -27,16 +28,21 @@ def add_pairs(Samples a not None, Samples b not None, const uint8_t[::1] bucket=
     cdef const uint8_t* bucket_of = &bucket[0] if bucket is not None and a.samples else NULL
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t k
+    cdef Py_ssize_t most = max(<Py_ssize_t>1, min(<Py_ssize_t>BLOCK, a.samples))
     cdef unsigned long long saved
+    cdef double* scratch = <double*>malloc((SUMS + WEIGHTS) * most * sizeof(double))
+    if scratch is NULL:
+        raise MemoryError
     with nogil:
         saved = fp_enter()
         try:
             while at < a.samples:
-                k = min(<Py_ssize_t>TOGETHER, a.samples - at)
-                add_some(a, b, at, k, bucket_of, held, buckets)
+                k = min(most, a.samples - at)
+                add_some(a, b, at, k, bucket_of, held, buckets, scratch)
                 at += k
         finally:
             fp_leave(saved)
+            free(scratch)
     return [
         State(some_cells(held, i, 1), None, some_cells(buckets, i * BUCKETS, BUCKETS) if buckets is not None else None)
         for i in range(SUMS)
@@ -44,17 +50,22 @@ def add_pairs(Samples a not None, Samples b not None, const uint8_t[::1] bucket=
 
 
 cdef int add_some(
-    Samples a, Samples b, Py_ssize_t at, Py_ssize_t k, const uint8_t* bucket_of, Ledger held, Ledger buckets
+    Samples a, Samples b, Py_ssize_t at, Py_ssize_t k, const uint8_t* bucket_of, Ledger held, Ledger buckets,
+    double* scratch
 ) except -1 nogil:
-    """Adds k pairs from the one at ``at`` on."""
-    cdef double[SUMS][TOGETHER] n
-    cdef double[3][TOGETHER] d
-    cdef uint8_t[TOGETHER] bucket
+    """Adds k pairs from the one at ``at`` on; ``scratch`` has room for all numbers of as many."""
+    cdef double* n[SUMS]
+    cdef double* d[WEIGHTS]
+    cdef uint8_t[BLOCK] bucket
     cdef bint odd = a.odd or b.odd
     cdef Py_ssize_t i, j, some
     cdef Py_ssize_t kept = 0
     cdef Py_ssize_t count = 0
     cdef double* weight
+    for i in range(SUMS):
+        n[i] = scratch + i * k
+    for i in range(WEIGHTS):
+        d[i] = scratch + (SUMS + i) * k
     for i in range(at, at + k):
         some = tally(a, b, i, held) if odd else a.start(i + 1) - a.start(i)
         if some == 0:
@@ -63,14 +74,10 @@ cdef int add_some(
         n[A][kept], n[B][kept] = a.n[i], b.n[i]
         d[A][kept] = a.d[i] if a.d is not NULL else 1.0
         d[B][kept] = b.d[i] if b.d is not NULL else 1.0
-        # Shares of soft targets are added up in the precision of the predictions: these may differ in it.
-        d[DIFFERENCE][kept] = max(d[A][kept], d[B][kept])
-        n[DIFFERENCE][kept] = n[A][kept] - n[B][kept]
-        n[A_BETTER][kept] = d[DIFFERENCE][kept] if n[A][kept] < n[B][kept] else 0.0
-        n[B_BETTER][kept] = d[DIFFERENCE][kept] if n[B][kept] < n[A][kept] else 0.0
         if bucket_of is not NULL:
             bucket[kept] = bucket_of[i]
         kept += 1
+    weigh(n, d, kept)
     for i in range(SUMS):
         weight = d[min(i, <Py_ssize_t>DIFFERENCE)]
         held.bump(COUNT, i, count)
@@ -79,6 +86,26 @@ cdef int add_some(
             for j in range(kept):
                 add_to_bucket(buckets, i * BUCKETS + bucket[j], n[i][j], weight[j])
     return 0
+
+
+cdef void weigh(double** n, double** d, Py_ssize_t k) noexcept nogil:
+    """What lies between the losses of each pair, and which is the smaller one."""
+    cdef Py_ssize_t i
+    for i in range(k):
+        n[DIFFERENCE][i] = n[A][i] - n[B][i]
+        # Shares of soft targets are added up in the precision of the predictions: these may differ in it.
+        d[DIFFERENCE][i] = max(d[A][i], d[B][i])
+    where_less(n[A], n[B], d[DIFFERENCE], k, n[A_BETTER])
+    where_less(n[B], n[A], d[DIFFERENCE], k, n[B_BETTER])
+
+
+cdef void where_less(const double* a, const double* b, const double* weight, Py_ssize_t k, double* out) noexcept nogil:
+    """The weight where a is less than b, else 0. All is read first: what may not be needed costs less than a branch."""
+    cdef Py_ssize_t i
+    cdef double x, y, w
+    for i in range(k):
+        x, y, w = a[i], b[i], weight[i]
+        out[i] = w if x < y else 0.0
 
 
 cdef Py_ssize_t tally(Samples a, Samples b, Py_ssize_t i, Ledger held) except -1 nogil:
