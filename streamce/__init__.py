@@ -26,7 +26,7 @@ from streamce.metrics import (
 from streamce.restore import from_bytes, load
 from streamce.sequences import shift_by_one
 from streamce.sklearn_log_loss import log_loss
-from streamce.streams import Estimate, Grouped
+from streamce.streams import Estimate, Grouped, Paired, PairedSummary
 from streamce.summary import Summary
 from streamce.tail import Tail
 from streamce.threads import set_num_threads
@@ -47,6 +47,8 @@ __all__ = [
     "MulticlassNormalizedEntropy",
     "MultilabelCrossEntropy",
     "NormalizedEntropy",
+    "Paired",
+    "PairedSummary",
     "Perplexity",
     "SequenceCrossEntropy",
     "Summary",

@@ -17,6 +17,7 @@ from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, Nor
 from streamce.metrics.perplexity import Perplexity
 from streamce.metrics.sequence import SequenceCrossEntropy
 from streamce.streams.grouped import Grouped
+from streamce.streams.paired import Paired
 
 # By the name that state bytes have for them.
 METRICS: dict[str, type[Additive]] = {
@@ -31,6 +32,7 @@ METRICS: dict[str, type[Additive]] = {
         MulticlassNormalizedEntropy,
         MultilabelCrossEntropy,
         NormalizedEntropy,
+        Paired,
         Perplexity,
         SequenceCrossEntropy,
     )

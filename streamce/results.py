@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamce as ce
+from streamce.streams.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from streamce.summary import Summary
@@ -91,9 +92,8 @@ def print_json(
 ) -> None:
     """Print the result as one JSON object; ``more`` stands beside it, ``read`` among the options."""
     found = {**whole(metric, level, anytime).to_dict(), **(more or {})}
-    of = metric
+    of = metric.metric if isinstance(metric, Wrapper) else metric
     if isinstance(metric, ce.Grouped):
-        of = metric.metric
         macro = metric.macro(level)
         found["macro"] = {
             "value": macro.value,

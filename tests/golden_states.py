@@ -124,6 +124,15 @@ CASES = {
     "normalized-classes": lambda: ce.MulticlassNormalizedEntropy(ignore_index=-1, invalid="skip").update(
         [*ROWS, ROWS[0], ROWS[1], [0.5, 0.5, np.nan]], [*LABELS, -1, 2, 0], weight=[1.0, 0.3, 2.0, 1.0, 0.7, 1.0]
     ),
+    "paired": lambda: ce.Paired(ce.BinaryCrossEntropy()).update(P, [0.5, 0.5, 0.75], Y),
+    "paired-clusters": lambda: ce.Paired(ce.MulticlassCrossEntropy(kind="logits")).update(
+        ROWS, ROWS[::-1], LABELS, weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]
+    ),
+    "paired-odd": lambda: ce.Paired(ce.MultilabelCrossEntropy(ignore_index=-1, invalid="skip", per_label=False)).update(
+        ROWS, [[0.0, 0.5, np.nan], [1.5, 0.5, 0.5], [np.nan] * 3], [[1, 0, -1], [0, 1, 1], [1, 1, 7]]
+    ),
+    "paired-infinite": lambda: ce.Paired(ce.MeanLoss()).update([np.inf, 1.0, -np.inf, 2.0], [np.inf, np.inf, 0.5, 2.0]),
+    "paired-empty": lambda: ce.Paired(ce.CTCCrossEntropy(blank=2)),
     "multilabel": lambda: multilabel(per_label=False),
     "multilabel-labels": lambda: multilabel(),
     "multilabel-weights": lambda: multilabel(class_weight=[1.0, 0.0, 0.7], pos_weight=[0.1, 1.0, 2.0]),
@@ -147,6 +156,10 @@ CHECKPOINTS = {
 }
 
 
+# Summaries of those that have several.
+STATES = {ce.GANCrossEntropy: ("real", "fake", "generator"), ce.Paired: ("a", "b", "difference")}
+
+
 def numbers(data):
     """What a state says, as streamce and as the reader have it; or why its metric says nothing."""
     metric, held = ce.from_bytes(data), state_reader.read(data)
@@ -156,9 +169,9 @@ def numbers(data):
             found["summary"] = plain(metric.micro())
             found["groups"] = {repr(key): plain(one) for key, one in metric.summary().items()}
             return found
-        if isinstance(metric, ce.GANCrossEntropy):
-            found |= {name: plain(getattr(metric.summary(), name)) for name in ("real", "fake", "generator")}
-            return found
+        for kind, names in STATES.items():
+            if isinstance(metric, kind):
+                return found | {name: plain(getattr(metric.summary(), name)) for name in names}
         found["summary"] = plain(metric.summary())
         for name in ("per_class", "per_label"):
             if metric.options.get(name):

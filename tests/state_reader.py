@@ -26,12 +26,22 @@ OPTIONS = {
     "GANCrossEntropy": {"eps", "kind"},
     "MulticlassNormalizedEntropy": {"eps", "ignore_index", "kind"},
     "NormalizedEntropy": {"eps", "kind"},
+    "Paired": {"metric"},
     "Perplexity": SEQUENCE,
     "SequenceCrossEntropy": SEQUENCE,
 }
 UNITS = {"CTCCrossEntropy": ("label", "frame", "utterance")}
 # The states of metrics that hold several.
-STATES = {"GANCrossEntropy": ("fake", "generator", "real"), "NormalizedEntropy": ("both", "loss", "outcome")}
+STATES = {
+    "GANCrossEntropy": ("fake", "generator", "real"),
+    "NormalizedEntropy": ("both", "loss", "outcome"),
+    "Paired": ("a", "a_better", "b", "b_better", "difference"),
+}
+# Those that are grouped and compared.
+OF_SAMPLES = (
+    *("BinaryCrossEntropy", "MulticlassCrossEntropy", "MultilabelCrossEntropy", "MeanLoss"),
+    *("CTCCrossEntropy", "Perplexity", "SequenceCrossEntropy"),
+)
 VALUES = {
     "blank": lambda value: type(value) is int and 0 <= value < 2**31,
     "class_weight": lambda value: value is None or is_weights(value),
@@ -40,7 +50,7 @@ VALUES = {
     "ignore_index": lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63 - 1),
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
     "label_smoothing": lambda value: is_weight(value) and value <= 1,
-    "metric": lambda value: check_of_groups(value) or True,
+    "metric": lambda value: check_of_samples(value) or True,
     "per": lambda value: value in ("label", "frame", "utterance", "token", "sequence"),
     "per_class": lambda value: type(value) is bool,
     "per_label": lambda value: type(value) is bool,
@@ -183,13 +193,12 @@ def check(header):
         require(max(options["class_weight"]) * max(pos) < float("inf"), "product of weights")
 
 
-def check_of_groups(header):
+def check_of_samples(header):
     check(header)
-    refused = (*STATES, "Grouped", "MulticlassNormalizedEntropy")
-    require(header["metric"] not in refused, "groups of groups, of several states or of sums by the class")
+    require(header["metric"] in OF_SAMPLES, "metric of groups or pairs")
     options = header["options"]
     cells = any(options.get(name) for name in ("divergence", "per_class", "per_label", "per_position", "tail"))
-    require(not cells, "groups of sums of their own")
+    require(not cells, "sums of their own")
 
 
 def is_weight(value):

@@ -143,12 +143,30 @@ def sequences(cls):
     return elements()
 
 
+@st.composite
+def paired(draw):
+    """Three comparisons of two models, with or without clusters."""
+    stream = draw(streams())
+    options = {name: value for name, value in stream.options.items() if name not in ("per_class", "per_label")}
+    if stream.task == "multilabel":
+        options["per_label"] = False
+    clusters = draw(st.booleans())
+    found = []
+    for rows in cut(np.arange(len(stream)), draw):
+        part, other = stream[rows], stream.preds[::-1][rows]
+        ids = {"cluster": np.arange(len(part)) % 5} if clusters else {}
+        each = ce.Paired(METRICS[stream.task](**options))
+        found.append(each.update(part.preds, other, part.target, weight=part.weight, **ids))
+    return found
+
+
 ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {
     ce.CTCCrossEntropy: utterances(),
     ce.GANCrossEntropy: adversarial(),
     ce.Grouped: grouped(),
     ce.MulticlassNormalizedEntropy: normalized_classes(),
     ce.NormalizedEntropy: normalized(),
+    ce.Paired: paired(),
     ce.Perplexity: sequences(ce.Perplexity),
     ce.SequenceCrossEntropy: sequences(ce.SequenceCrossEntropy),
 }

@@ -77,13 +77,9 @@ cdef class Samples:
             raise MemoryError
         return 0
 
-    cdef Py_ssize_t first(self, Py_ssize_t sample) noexcept nogil:
-        """The first loss of a sample; those of the last one end where another would begin."""
-        return self.offsets[sample] if self.offsets is not NULL else sample * self.group
-
     cdef bytearray left_out(self):
         """A status for each loss, where some do not count: what another pass over the same losses leaves out too."""
-        cdef Py_ssize_t j, losses = self.first(self.samples)
+        cdef Py_ssize_t j, losses = self.start(self.samples)
         cdef bytearray found = None
         if self.odd:
             found = bytearray(losses)

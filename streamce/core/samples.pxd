@@ -16,3 +16,4 @@ cdef int add_ratio(
     State to, int ratio, Samples samples, const double* n, const double* d, const uint8_t[::1] bucket
 ) except -1
 cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1
+cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1 nogil

@@ -229,9 +229,9 @@ cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 no
 
 cdef Py_ssize_t counted(Samples samples, Py_ssize_t i) noexcept nogil:
     """How many losses of a sample count."""
-    cdef Py_ssize_t j, found = samples.first(i + 1) - samples.first(i)
+    cdef Py_ssize_t j, found = samples.start(i + 1) - samples.start(i)
     if samples.odd:
-        for j in range(samples.first(i), samples.first(i + 1)):
+        for j in range(samples.start(i), samples.start(i + 1)):
             found -= (samples.what[j] & 15) != COUNTED
     return found
 
@@ -245,7 +245,8 @@ cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger bucke
     return 0
 
 
-cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1:
+cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1 nogil:
+    """Adds a sample to a bucket of clusters."""
     buckets.bump(SAMPLES, bucket, 1)
     buckets.add_term(N, bucket, n, 1)
     if d != 1:
