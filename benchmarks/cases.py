@@ -24,7 +24,10 @@ WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class Case:
-    """One job. ``target`` is "labels" (int64), "float32" (0 or 1), "soft", "none", or "keys" (int64) of groups."""
+    """One job. ``target`` is "labels" (int64), "float32" (0 or 1), "soft", "none", or "keys" (int64) of groups.
+
+    Those of CTC have utterances for rows: all of so many ``frames``, a row of classes each, and ``labels``.
+    """
 
     name: str
     job: str
@@ -34,6 +37,8 @@ class Case:
     target: str = "labels"
     smoothing: float = 0.0
     keys: int = 0
+    frames: int = 0
+    labels: int = 0
     forms: tuple[str, ...] = ARRAYS
 
     @property
@@ -45,6 +50,11 @@ class Case:
         """Whether query engines do this job."""
         return self.stored or self.keys > 0
 
+    @property
+    def width(self) -> int:
+        """Predictions of a row."""
+        return self.classes * max(1, self.frames)
+
     def unit(self, form: str) -> str:
         """What the nanoseconds of a form are counted by."""
         if form == FILE:
@@ -53,7 +63,7 @@ class Case:
 
     def sample(self) -> int:
         """Rows that are compared with 50 digits: enough to matter, few enough to be quick."""
-        return max(4, 20_000 // self.classes)
+        return max(4, 20_000 // self.width)
 
 
 def _multiclass(dtype: str, classes: int, target: str = "labels", kind: str = "logits", smoothing: float = 0.0) -> Case:
@@ -64,6 +74,10 @@ def _multiclass(dtype: str, classes: int, target: str = "labels", kind: str = "l
 def _binary(kind: str, dtype: str, target: str = "labels") -> Case:
     what = "" if target == "labels" else f", {target} targets"
     return Case(f"binary {kind} {dtype}{what}", "binary", kind, dtype, target=target, forms=(SMALL, *ARRAYS))
+
+
+def _ctc(kind: str, classes: int, frames: int, labels: int) -> Case:
+    return Case(f"CTC {kind} float32, C = {classes}", "ctc", kind, classes=classes, frames=frames, labels=labels)
 
 
 ALL = (
@@ -81,6 +95,8 @@ ALL = (
         Case(f"mean of losses by {keys} keys", "grouped", "losses", "float64", target="keys", keys=keys)
         for keys in (1000, 1_000_000)
     ),
+    *(_ctc(kind, 32, 200, 30) for kind in ("log_probs", "logits")),  # characters
+    *(_ctc(kind, 1000, 50, 10) for kind in ("log_probs", "logits")),  # pieces of words
     Case("32 x 10 logits", "multiclass", classes=10, forms=(BATCHES,)),
     Case("binary probs", "binary", "probs", "float64", forms=(SCALARS,)),
     Case("Parquet file", "file", "probs", forms=(FILE,)),
@@ -93,7 +109,7 @@ def arrays(case: Case, size: float) -> tuple[Array, Array | None]:
     """Predictions and targets of a case; bfloat16 as the uint16 that hold its bits. ``size`` is the
     part of the full size that is wanted."""
     rng = np.random.default_rng(0)
-    rows = int(BYTES * size) // (WIDTH[case.dtype] * case.classes * 10) * 10
+    rows = int(BYTES * size) // (WIDTH[case.dtype] * case.width * 10) * 10
     if case.stored:
         rows = int(ROWS * size)
     if case.forms in ((BATCHES,), (SCALARS,)):
@@ -101,6 +117,10 @@ def arrays(case: Case, size: float) -> tuple[Array, Array | None]:
     draws = np.float64 if case.dtype == "float64" else np.float32
     if case.job in ("mean", "grouped"):
         return rng.exponential(size=rows), rng.integers(0, case.keys, rows) if case.keys else None
+    if case.job == "ctc":
+        frames = 2 * rng.standard_normal((rows, case.frames, case.classes), dtype=draws)
+        preds = frames if case.kind == "logits" else np.log(_softmax(frames))
+        return preds, rng.integers(1, case.classes, (rows, case.labels))  # 0 is the blank
     if case.job != "multiclass":
         logits = 2 * rng.standard_normal(rows, dtype=draws)
         probs = 1 / (1 + np.exp(-logits))
@@ -119,7 +139,7 @@ def arrays(case: Case, size: float) -> tuple[Array, Array | None]:
 
 def _softmax(logits: Array) -> Array:
     powers = np.exp(logits)
-    powers /= powers.sum(axis=1, keepdims=True, dtype=np.float64).astype(logits.dtype)
+    powers /= powers.sum(axis=-1, keepdims=True, dtype=np.float64).astype(logits.dtype)
     return powers
 
 

@@ -159,6 +159,8 @@ def judged(found: Results) -> list[Mark]:
     case, names = "exact sum alone, with its square", ["mean of losses"]
     nanoseconds(case, {"avx2": 0.9, "avx512": 0.7}, names, BIG)
     least(case, "20 times as fast as math.fsum", 20, judge.faster("math.fsum"), names, BIG)
+    names = [case.name for case in ALL if case.job == "ctc"]
+    least("CTC", "no slower than torch", 1, judge.faster(TORCH), names, BIG)
     for keys, limit in ((1000, 20), (1_000_000, 40)):
         grouped, alone = (f"mean of losses by {keys} keys", "mean of losses")
         extra = judge.difference(grouped, alone)

@@ -16,6 +16,8 @@ def mean(case: Case, preds: Array, target: Array | None) -> mpmath.mpf:
     x = wide(case, preds).tolist()
     if target is None or case.keys:  # the groups together
         losses = [mpmath.mpf(loss) for loss in x]
+    elif case.job == "ctc":
+        losses = [_ctc(case, frames, labels) / case.labels for frames, labels in zip(x, target.tolist(), strict=True)]
     else:
         one = _multiclass if case.job == "multiclass" else _binary
         losses = [one(case, pred, y) for pred, y in zip(x, target.tolist(), strict=True)]
@@ -38,6 +40,22 @@ def _multiclass(case: Case, row: list[float], y: int | list[float]) -> mpmath.mp
         mean_cost = full - mpmath.fsum(row) / len(row)
         return (1 - a) * (full - row[y]) + a * mean_cost
     return mpmath.fsum(mpmath.mpf(q) * (full - x) for q, x in zip(y, row, strict=True))
+
+
+def _ctc(case: Case, frames: list[list[float]], labels: list[int]) -> mpmath.mpf:
+    """The forward algorithm over blanks (class 0) and labels by turns: the probability of ending in either last."""
+    states = [0, *(state for label in labels for state in (label, 0))]
+    reached = [mpmath.mpf(1)] + [mpmath.mpf(0)] * len(labels) * 2
+    for frame in frames:
+        p = {state: mpmath.exp(frame[state]) for state in set(states)}
+        full = mpmath.fsum(map(mpmath.exp, frame)) if case.kind == "logits" else 1
+        before, reached = reached, []
+        for s, state in enumerate(states):
+            ways = before[s] + (before[s - 1] if s else 0)
+            if s > 1 and state and state != states[s - 2]:
+                ways += before[s - 2]
+            reached.append(ways * p[state] / full)
+    return -mpmath.log(reached[-1] + reached[-2])
 
 
 def error(value: float, true: mpmath.mpf) -> float:

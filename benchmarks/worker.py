@@ -68,12 +68,12 @@ class Job:
         target = np.load(folder / "target.npy") if case.target != "none" else None
         rows = min(len(preds), SMALL_SIZE) if form == SMALL else len(preds)
         if rival.most is not None and form not in (BATCHES, SCALARS):
-            rows = min(rows, rival.most // case.classes)
+            rows = min(rows, rival.most // case.width)
         few = case.sample()
         inputs = rival.inputs(case, preds[:few], None if target is None else target[:few])
         sample = self._run(cut(form if form in (BATCHES, SCALARS) else "", case, inputs, few))
         self._chunks = cut(form, case, rival.inputs(case, preds, target), rows)
-        return sample, len(self._chunks) if case.unit(form) == "update" else rows * case.classes
+        return sample, len(self._chunks) if case.unit(form) == "update" else rows * case.width
 
     def time(self) -> dict[str, Any]:
         gc.disable()  # whose time hangs on what else is imported

@@ -37,29 +37,32 @@ def best_temperature(loss, logits, labels):
 
 def main():
     for name, load, metric, loss in (
-        ("digits", load_digits, ce.MulticlassCrossEntropy, ce.cross_entropy),
-        ("breast cancer", load_breast_cancer, ce.BinaryCrossEntropy, ce.binary_cross_entropy),
+        ("digits", load_digits, ce.MulticlassNormalizedEntropy, ce.cross_entropy),
+        ("breast cancer", load_breast_cancer, ce.NormalizedEntropy, ce.binary_cross_entropy),
     ):
         (fitted, y_fitted), (held, y) = logits_of(load, 1000.0)
         temperature = best_temperature(loss, fitted, y_fitted)
-        shares = np.bincount(y) / len(y)
-        base = -np.sum(shares * np.log(shares))
-        print(f"{name}: always predicting the shares of the classes costs {base:.4f} nats")
         for what, t in (("as it is", 1.0), (f"T = {temperature:.2f}", temperature)):
-            summary = metric(kind="logits").update(held / t, y).summary()
-            low, high = summary.interval
-            skill = 1 - summary.mean / base
-            print(f"  {what:9}  {summary.mean:.4f} ({low:.4f} to {high:.4f})   skill against that (D²) {skill:7.2%}")
+            found = metric(kind="logits").update(held / t, y)
+            summary = found.summary()
+            if t == 1.0:
+                base = summary.mean / summary.value
+                print(f"{name}: always predicting the shares of the classes costs {base:.4f} nats")
+            low, high = (1 - bound for bound in reversed(summary.interval))
+            print(
+                f"  {what:9}  {summary.mean:.4f} nats   "
+                f"skill against that (D²) {found.skill():.1%} ({low:.1%} to {high:.1%})"
+            )
         print()
 
     # Soft targets: cross-entropy is the targets' own entropy plus the divergence from them.
     rng = np.random.default_rng(0)
     truth = rng.dirichlet(np.ones(4), 5000)
     guess = 0.7 * truth + 0.3 / 4
-    cross, entropy = ce.cross_entropy(guess, truth), ce.cross_entropy(truth, truth)
-    divergence = np.mean(np.sum(truth * np.log(truth / guess), axis=1))
-    print(f"soft targets: cross-entropy {cross:.6f} = entropy {entropy:.6f} + KL divergence {divergence:.6f}")
-    assert abs(cross - entropy - divergence) < 1e-12
+    print("soft targets:")
+    summary = ce.MulticlassCrossEntropy(divergence=True).update(guess, truth).summary()
+    print(summary)
+    assert abs(summary.divergence - np.mean(np.sum(truth * np.log(truth / guess), axis=1))) < 1e-12
 
 
 if __name__ == "__main__":

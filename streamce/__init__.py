@@ -17,6 +17,7 @@ from streamce.metrics import (
     GANSummary,
     MeanLoss,
     MulticlassCrossEntropy,
+    MulticlassNormalizedEntropy,
     MultilabelCrossEntropy,
     NormalizedEntropy,
     Perplexity,
@@ -25,8 +26,9 @@ from streamce.metrics import (
 from streamce.restore import from_bytes, load
 from streamce.sequences import shift_by_one
 from streamce.sklearn_log_loss import log_loss
-from streamce.streams import Estimate, Grouped
+from streamce.streams import Estimate, Grouped, Paired, PairedSummary
 from streamce.summary import Summary
+from streamce.tail import Tail
 from streamce.threads import set_num_threads
 
 __version__ = "0.1.0"
@@ -42,11 +44,15 @@ __all__ = [
     "InputError",
     "MeanLoss",
     "MulticlassCrossEntropy",
+    "MulticlassNormalizedEntropy",
     "MultilabelCrossEntropy",
     "NormalizedEntropy",
+    "Paired",
+    "PairedSummary",
     "Perplexity",
     "SequenceCrossEntropy",
     "Summary",
+    "Tail",
     "binary_cross_entropy",
     "cross_entropy",
     "from_bytes",

@@ -138,8 +138,9 @@ def _union(masks: Sequence[Array | None], shape: tuple[int, ...]) -> Array | Non
 
 @dataclass(frozen=True)
 class Selection:
-    """Columns by the part they play. ``encode`` makes numbers of labels, and a mask of their
-    nulls; ``width`` is the length that a list column of predictions must have."""
+    """Columns by the part they play. ``target`` may be empty where another file has it. ``encode``
+    makes numbers of labels, and a mask of their nulls; ``width`` is the length that a list column of
+    predictions must have."""
 
     preds: tuple[str, ...]
     target: tuple[str, ...]
@@ -172,7 +173,8 @@ class Position:
 class Chunk:
     """Rows ``first_row``, ... of a source. Its arrays hold until the next chunk is asked for;
     ``fraction`` is the part of all sources that ends here, None where nobody knows; ``end`` is
-    where to go on once it is used up; ``more`` is what else an update of the metric takes."""
+    where to go on once it is used up; ``no_target`` is the mask of nulls in the target, and ``null``
+    that of nulls in anything; ``more`` is what else an update of the metric takes."""
 
     source: str
     first_row: int
@@ -184,11 +186,20 @@ class Chunk:
     target: Array | None
     weight: Array | None
     null: Array | None
+    no_target: Array | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         return int(self.batch.num_rows)
+
+    def part(self, start: int, stop: int) -> "Chunk":
+        """Some of its rows."""
+        arrays = ("preds", "target", "weight", "null", "no_target")
+        some: dict[str, Any] = {
+            name: None if (rows := getattr(self, name)) is None else rows[start:stop] for name in arrays
+        }
+        return replace(self, first_row=self.first_row + start, batch=self.batch.slice(start, stop - start), **some)
 
     @property
     def keys(self) -> dict[str, Any]:
@@ -362,15 +373,17 @@ class Reading:
     def _chunk(self, number: int, row: int, fraction: float | None, batch: Any, mark: Mark) -> Chunk:
         chosen = self.selection
         preds, no_pred = self._entries(batch, chosen.preds, self._preds_axes, row)
+        target: Array | None = None
+        no_target = None
         if chosen.encode:
             target, no_target = chosen.encode(batch.column(chosen.target[0]))
-        else:
+        elif chosen.target:
             target, no_target = self._entries(batch, chosen.target, self._losses_axes, row)
         weight, no_weight = flat(batch.column(chosen.weight)) if chosen.weight else (None, None)
         shape = preds.shape[: self._losses_axes]
         null = _union([no_pred, no_target, no_weight], shape)
         name, end = self._sources[number].name, Position(number, mark, self._width)
-        return Chunk(name, row, fraction, end, chosen, batch, preds, target, weight, null)
+        return Chunk(name, row, fraction, end, chosen, batch, preds, target, weight, null, no_target)
 
     def _entries(self, batch: Any, names: Sequence[str], axes: int, row: int) -> tuple[Array, Array | None]:
         """Preds or target: one number a row, or several where there are several columns, a

@@ -150,10 +150,16 @@ class Labels:
 
 
 class Chooser:
-    """Options to a selection of columns: asked for each source, it decides at the first."""
+    """Options to a selection of columns: asked for each source, it decides at the first.
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._options = options
+    With ``like``, the chooser of the files that hold the target of the same rows, these may lack it;
+    where they have it, its classes are named as they are there.
+    """
+
+    def __init__(self, options: argparse.Namespace, like: Chooser | None = None) -> None:
+        self._options, self._like = options, like
+        self._readings: Sequence[Sequence[str]] = ()
+        self._counts: Any = None  # the type of labels that count the classes
         self._chosen: chunks.Selection | None = None
         self.labels: Labels | None = None
 
@@ -162,7 +168,7 @@ class Chooser:
         words = options.preds or ([source.name] if source.format == "npy" else [])
         if not words:
             raise files.SelectionError("--preds must say which columns hold the predictions")
-        preds, target = select(words, names), select(options.target or [], names)
+        preds, target = select(words, names), self._target(names)
         weight = select([options.weight], names) if options.weight else ()
         keys: dict[str, Any] = {
             "by": select(options.by, names) if options.by else (),
@@ -180,9 +186,18 @@ class Chooser:
             raise files.SelectionError("other columns match here than in the first file")
         return self._chosen
 
+    def _target(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The columns of the target, none where another file has it."""
+        try:
+            return select(self._options.target or [], names)
+        except files.SelectionError:
+            if self._like is None:
+                raise
+            return ()
+
     def _one(self, option: str, names: Sequence[str]) -> str | None:
         """The column of an option that takes one."""
-        word = getattr(self._options, option)
+        word = getattr(self._options, option, None)
         found = select([word], names) if word else ()
         if len(found) > 1:
             raise files.SelectionError(f"--{option.replace('_', '-')} is one column, not {listed(found)}")
@@ -205,10 +220,27 @@ class Chooser:
             if self._options.task == "binary" and (lists or len(names) > 1):
                 raise files.SelectionError(f"for binary {part} are one column of numbers, not "
                                            + listed(names))  # fmt: skip
-        pairs = [(p, t) for p in readings(preds) for t in readings(target) if sorted(p) == sorted(t)]
-        if pairs and not any(p == t for p, t in pairs):
+        if target and _in_another_order(preds, target):
             raise files.SelectionError("columns of predictions and of targets have the same names "
                                        "in another order: list them in one")  # fmt: skip
+        if self._like and self._like._chosen:
+            self._agree(preds, target, self._like._chosen)
+
+    def _agree(self, preds: Sequence[str], target: Sequence[str], like: chunks.Selection) -> None:
+        """Refuses predictions that are not of the same classes as those of the other model."""
+        if _in_another_order(preds, like.preds):
+            raise files.SelectionError("the two models' columns have the same names in another order: "
+                                       "list them in one")  # fmt: skip
+        if 1 < len(preds) != len(like.preds) > 1:
+            raise files.SelectionError(
+                f"{len(preds)} columns of predictions, where the other model has {len(like.preds)}"
+            )
+        if target and len(target) != len(like.target):
+            raise files.SelectionError(
+                f"{len(target)} columns of targets match here, and {len(like.target)} in the other file"
+            )
+        if self._like and self._like._counts is not None and not target:
+            _check_order(preds, self._like._counts)
 
     def _decide(
         self, table: files.Table, preds: tuple[str, ...], target: tuple[str, ...], *weight: str
@@ -216,13 +248,14 @@ class Chooser:
         task, classes = self._options.task, self._options.classes
         if task in nested.TASKS:
             return chunks.Selection(preds, target, weight[0] if weight else None)
-        found = table.type(target[0])
+        found = table.type(target[0]) if target else None
         encode = None
-        if self._has_labels(table, preds, target):
-            names = [classes] if classes else self._names(preds, target)
-            self.labels = Labels(names, self._options.ignore_index)
+        if target and self._has_labels(table, preds, target):
+            self._readings = [classes] if classes else self._names(preds, target)
+            self.labels = Labels(self._readings, self._options.ignore_index)
             encode = self.labels.sets if chunks.is_list(found) else self.labels.numbers
         elif task == "multiclass" and len(target) == 1:
+            self._counts = found
             _check_order(preds, found)
         width = len(preds) if len(preds) > 1 else len(classes or ()) or None
         if classes and len(classes) != (2 if task == "binary" else width):
@@ -243,8 +276,10 @@ class Chooser:
             text = text or pa.types.is_boolean(found)
         return text or (self._options.classes is not None and task != "multilabel")
 
-    def _names(self, preds: Sequence[str], target: Sequence[str]) -> list[list[str]]:
+    def _names(self, preds: Sequence[str], target: Sequence[str]) -> Sequence[Sequence[str]]:
         """What the classes may be called, where --classes does not say."""
+        if self._like and self._like._readings:
+            return self._like._readings
         what = f"column '{target[0]}' holds text: "
         if self._options.task == "binary":
             raise files.SelectionError(f"{what}--classes NEGATIVE,POSITIVE names its values")
@@ -263,6 +298,12 @@ def _check_order(preds: Sequence[str], labels: Any) -> None:
             f"columns '{preds[0]}' to '{preds[-1]}' are not in the order of {labels} labels, which "
             "count from 0: --classes must say which label each column is for"
         )
+
+
+def _in_another_order(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether columns stand for the same classes as others, in another order."""
+    pairs = [(a, b) for a in readings(one) for b in readings(other) if sorted(a) == sorted(b)]
+    return bool(pairs) and not any(a == b for a, b in pairs)
 
 
 def readings(columns: Sequence[str]) -> list[list[str]]:

@@ -101,19 +101,29 @@ def unmasked(source: Any, name: str, expected: str) -> None:
 
 def plain(source: Any, name: str) -> tuple[Any, tuple[int, ...]]:
     """What the pipeline is given for ``source``, converted once, and its shape."""
-    found, halves = array(source, name)
+    try:
+        found, halves = array(source, name)
+    except OnDevice:
+        return source, tuple(source.shape)
     return (source if halves else found), found.shape
 
 
+class OnDevice(InputError):
+    """Predictions are a tensor on another device: an error for who does not have the losses worked out there."""
+
+
 def _tensor(tensor: Any, name: str, torch: Any) -> tuple[Array, bool]:
-    """The memory of a torch tensor."""
+    """The memory of a torch tensor; what is not predictions is moved over from another device."""
     dense = tensor.layout is torch.strided and not tensor.is_nested
-    if not dense or tensor.device.type != "cpu":
+    device = tensor.device.type
+    if not dense or device == "meta" or (device != "cpu" and name in ("preds", "out")):
         layout = str(tensor.layout).removeprefix("torch.") if dense or not tensor.is_nested else "nested"
         expected = "a dense one on the CPU, as " + ("tensor.cpu() gives" if dense else "tensor.to_dense() gives")
-        raise fault(name, f"is a {layout} tensor on {tensor.device}", expected)
+        error = fault(name, f"is a {layout} tensor on {tensor.device}", expected)
+        raise OnDevice(str(error), argument=name, expected=expected) if dense and device != "meta" else error
+    tensor = tensor.detach().cpu()
     if tensor.dtype is torch.bfloat16:
-        return tensor.detach().view(torch.int16).numpy().view(np.uint16), True
+        return tensor.view(torch.int16).numpy().view(np.uint16), True
     return tensor.numpy(force=True), False  # on the CPU: detached, conjugated and negated, not copied otherwise
 
 
@@ -241,7 +251,7 @@ def integer_preds(preds: Any, shape: tuple[int, ...], name: str = "preds") -> In
 
 
 def soft_per_class() -> InputError:
-    return fault("target", "has the shape of preds", "integer labels, since per_class=True sums by the class")
+    return fault("target", "has the shape of preds", "integer labels, as there are sums by the class")
 
 
 def real_labels(target: Any) -> InputError:

@@ -80,6 +80,49 @@ def student(level: float, df: int) -> float:
             return math.sqrt(df) / math.tan(phi)
 
 
+def tails(t: float, df: int) -> float:
+    """The probability that Student's variable lies beyond ±t: 1 - level, where t is ``student(level, df)``.
+
+    Right to 1e-8 of its value down to 1e-60, to 1e-6 below, and 0 where it underflows.
+
+    Parameters
+    ----------
+    t : float
+        0 or more.
+    df : int
+        Degrees of freedom, from 1 on.
+
+    Notes
+    -----
+    The sums that ``student`` inverts; for many degrees of freedom the normal variable with the same tails (Hill,
+    Algorithm 395, Communications of the ACM 13, 1970).
+
+    Examples
+    --------
+    >>> f"{tails(2.0, 10):.6f} {tails(12.0, 1000):.4g}"
+    '0.073388 4.324e-31'
+    """
+    if df == 1:
+        return 2 / math.pi * math.atan2(1, t)
+    if df >= MANY:
+        return math.erfc(_hill(t, df) / math.sqrt(2))
+    phi = math.atan2(math.sqrt(df), t)
+    near = _tails(phi, df, far=False)[0]
+    return near if near >= FAR else _tails(phi, df, far=True)[0]
+
+
+def _hill(t: float, df: int) -> float:
+    """The z beyond which a standard normal variable lies as often as Student's beyond t."""
+    a = df - 0.5
+    b = 48 * a * a
+    square = a * math.log1p(t / df * t)
+    if square == math.inf:
+        return square
+    more = ((4 * square + 33) * square + 240) * square + 855
+    z = math.sqrt(square)
+    return z + z * ((square + 3) / b - more / (10 * b * (b + 0.8 * square * square + 100)))
+
+
 def _tails(phi: float, df: int, far: bool) -> tuple[float, float]:
     """The probability of |t| > √df · cot φ for df >= 2, and its derivative by φ."""
     odd = df % 2
@@ -148,7 +191,44 @@ def sequence(level: float, samples: float, df: int) -> float:
     >>> [round(sequence(0.95, n, n - 1), 2) for n in (100, 1000, 10_000, 1_000_000)]
     [11.39, 3.87, 3.04, 3.56]
     """
-    log_alpha = math.log1p(-level)
+    return _boundary(math.log1p(-level), samples, df)
+
+
+def sequence_tails(t: float, samples: float, df: int) -> float:
+    """1 - the highest level at which a confidence sequence does not reach t standard errors from its middle.
+
+    Of a difference this many standard errors from 0 it is the p-value that stays valid however often one looks
+    (Johari, Koomen, Pekelis and Walsh, Always valid inference, Operations Research 70, 2022): if there is no
+    difference, it ever falls to α or below with probability α at most.
+
+    Parameters
+    ----------
+    t : float
+        0 or more.
+    samples, df
+        As ``sequence`` takes them.
+
+    Examples
+    --------
+    >>> round(sequence_tails(sequence(0.95, 3000, 2999), 3000, 2999), 12)
+    0.05
+    """
+    low, high = 0.0, 1.0  # of -log α, with which the boundary grows
+    while _boundary(-high, samples, df) < t:
+        low, high = high, 2 * high
+        if high > 1024:  # α is 0 as a float64
+            return 0.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _boundary(-middle, samples, df) < t:
+            low = middle
+        else:
+            high = middle
+    return math.exp(-low)
+
+
+def _boundary(log_alpha: float, samples: float, df: int) -> float:
+    """The multiple of ``sequence`` at level 1 - α."""
     ratio = (-2 * log_alpha + math.log1p(-2 * log_alpha)) / TIGHTEST * samples
     ratio = max(ratio, sys.float_info.min)
     m = math.sqrt(2 * (1 + 1 / ratio) * (math.log1p(ratio) / 2 - log_alpha))

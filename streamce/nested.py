@@ -104,7 +104,8 @@ class Reading(chunks.Reading):
         found, labels, null, more = arrays
         end = chunks.Position(number, mark, self._width)
         name = self._sources[number].name
-        return chunks.Chunk(name, row, fraction, end, chosen, batch, found, labels, weight, null, more | beside)
+        more |= beside
+        return chunks.Chunk(name, row, fraction, end, chosen, batch, found, labels, weight, null, more=more)
 
     def _lists(self, batch: Any, name: str, row: int, depth: int, wide: Any) -> Lists:
         inside, lengths, missing = chunks.entries(_plain(batch.column(name), depth, wide))

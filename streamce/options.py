@@ -86,6 +86,7 @@ CHECKS: dict[str, Any] = {
     "axis": _whole(-64, 64, "an axis of preds"),
     "blank": _whole(0, 2**31, "a class of preds"),
     "class_weight": _weights,
+    "divergence": _switch,
     "eps": _real(1 - 2**-53, "a probability below 1, or 0 for no floor"),
     "ignore_index": _whole(-(2**63), 2**63 - 1, "an integer that fits int64, but for the largest, or None", none=True),
     "invalid": _name("raise", "skip"),
@@ -97,5 +98,6 @@ CHECKS: dict[str, Any] = {
     "per_label": _switch,
     "per_position": _switch,
     "pos_weight": lambda name, value: _weights(name, value, one=True),
+    "tail": _switch,
     "threads": lambda _, value: value if value is None else threads.check(value, "threads"),
 }

@@ -13,10 +13,11 @@ from streamce.metrics.gan import GANCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
-from streamce.metrics.normalized_entropy import NormalizedEntropy
+from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.perplexity import Perplexity
 from streamce.metrics.sequence import SequenceCrossEntropy
 from streamce.streams.grouped import Grouped
+from streamce.streams.paired import Paired
 
 # By the name that state bytes have for them.
 METRICS: dict[str, type[Additive]] = {
@@ -28,8 +29,10 @@ METRICS: dict[str, type[Additive]] = {
         Grouped,
         MeanLoss,
         MulticlassCrossEntropy,
+        MulticlassNormalizedEntropy,
         MultilabelCrossEntropy,
         NormalizedEntropy,
+        Paired,
         Perplexity,
         SequenceCrossEntropy,
     )

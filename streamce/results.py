@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamce as ce
+from streamce.streams.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from streamce.summary import Summary
@@ -108,12 +109,11 @@ def print_json(
 ) -> None:
     """Print the result as one JSON object; ``more`` stands beside it, ``read`` among the options."""
     found = {**whole(metric, level, anytime).to_dict(), **(more or {})}
-    of = metric
+    of = metric.metric if isinstance(metric, Wrapper) else metric
     if isinstance(metric, ce.SequenceCrossEntropy):
         texts = {"per_word": metric.per_word(level, anytime), "per_byte": metric.per_byte(level, anytime)}
         found |= {name: summary.to_dict() for name, summary in texts.items() if summary.samples}
     if isinstance(metric, ce.Grouped):
-        of = metric.metric
         macro = metric.macro(level)
         found["macro"] = {
             "value": macro.value,

@@ -10,13 +10,14 @@ Where samples were given clusters, it is that of a jackknife over buckets of clu
 """
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any
 
 from streamce import intervals
 from streamce.core import kernels
-from streamce.core.ledger import BUCKETS, Ledger
+from streamce.core.ledger import BUCKETS, Ledger, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
 
@@ -68,6 +69,11 @@ class Summary:
         The mean in bits, and e to the mean (inf where that overflows).
     bits_interval, perplexity_interval : tuple of float
         The intervals of those: both grow with the mean, so they are the images of its interval.
+    entropy, divergence : float or None
+        The mean entropy of the targets and the mean Kullback-Leibler divergence of the predictions from them,
+        in nats: together they are the mean. None unless the metric was made with ``divergence=True``.
+    divergence_interval : tuple of float, or None
+        The interval of the divergence.
     buckets : int
         Hash buckets that the samples' clusters fall in, at most 256; 0 where no clusters were given.
         Below 100 clusters it is about their number, since few of them share a bucket.
@@ -112,6 +118,9 @@ class Summary:
     bits_interval: tuple[float, float]
     perplexity: float
     perplexity_interval: tuple[float, float]
+    entropy: float | None
+    divergence: float | None
+    divergence_interval: tuple[float, float] | None
     buckets: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,42 +129,61 @@ class Summary:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def __str__(self) -> str:
-        kind = f"{100 * self.level:g} % {'confidence sequence' if self.anytime else 'interval'}"
-        rows = [("cross-entropy", f"{_number(self.mean)} nats", f"{kind} {_range(self.interval)}")]
+        kind = kind_of(self.level, self.anytime)
+        rows = [("cross-entropy", f"{shown(self.mean)} nats", f"{kind} {between(self.interval)}")]
         if repr(self.value) != repr(self.mean):  # and not because both are nan
-            rows = [("value", _number(self.value), rows[0][2]), (*rows[0][:2], "")]
+            rows = [("value", shown(self.value), rows[0][2]), (*rows[0][:2], "")]
         rows += [
-            ("", f"{_number(self.bits)} bits", f"standard error {_number(self.stderr)}"),
-            ("perplexity", _number(self.perplexity), f"{kind} {_range(self.perplexity_interval)}"),
-            ("losses", f"{self.count:,}", _units(self.count, self.samples, self.weight)),
+            ("", f"{shown(self.bits)} bits", f"standard error {shown(self.stderr)}"),
+            ("perplexity", shown(self.perplexity), f"{kind} {between(self.perplexity_interval)}"),
         ]
-        if self.buckets:
-            rows.append(("clusters", f"in {self.buckets} buckets", ""))
-        odd = [
-            ("ignored", self.ignored, "by ignore_index"),
-            ("floored", self.floored, "a probability below eps"),
-            ("infinite", self.infinite, ""),
-            ("unnormalised", self.unnormalised, "rows that add up to 1 only roughly"),
-            ("infeasible", self.infeasible, "utterances that have no alignment"),
-            ("skipped", self.skipped, _causes(self)),
-        ]
-        rows += [(name, f"{count:,}", what) for name, count, what in odd if count]
-        width = max(len(middle) for _, middle, _ in rows)
-        return "\n".join(f"{name:<16}{middle:<{width}}   {what}".rstrip() for name, middle, what in rows)
+        if self.entropy is not None and self.divergence is not None and self.divergence_interval is not None:
+            rows += [
+                ("entropy", f"{shown(self.entropy)} nats", "of the targets"),
+                ("divergence", f"{shown(self.divergence)} nats", f"{kind} {between(self.divergence_interval)}"),
+            ]
+        return aligned([*rows, *counts_of(self)])
 
 
-def _number(x: float) -> str:
+def kind_of(level: float, anytime: bool) -> str:
+    """What intervals are, in words."""
+    return f"{100 * level:g} % {'confidence sequence' if anytime else 'interval'}"
+
+
+def counts_of(summary: Summary) -> list[tuple[str, str, str]]:
+    """What was counted, as rows of a table."""
+    rows = [("losses", f"{summary.count:,}", _units(summary.count, summary.samples, summary.weight))]
+    if summary.buckets:
+        rows.append(("clusters", f"in {summary.buckets} buckets", ""))
+    odd = [
+        ("ignored", summary.ignored, "by ignore_index"),
+        ("floored", summary.floored, "a probability below eps"),
+        ("infinite", summary.infinite, ""),
+        ("unnormalised", summary.unnormalised, "rows that add up to 1 only roughly"),
+        ("infeasible", summary.infeasible, "utterances that have no alignment"),
+        ("skipped", summary.skipped, _causes(summary)),
+    ]
+    return rows + [(name, f"{count:,}", what) for name, count, what in odd if count]
+
+
+def aligned(rows: Sequence[tuple[str, str, str]]) -> str:
+    """A table of names, numbers and what is to be said of them."""
+    width = max(len(middle) for _, middle, _ in rows)
+    return "\n".join(f"{name:<16}{middle:<{width}}   {what}".rstrip() for name, middle, what in rows)
+
+
+def shown(x: float) -> str:
     return f"{x:.6g}"
 
 
-def _range(interval: tuple[float, float]) -> str:
+def between(interval: tuple[float, float]) -> str:
     low, high = interval
-    return f"{_number(low)} to {_number(high)}"
+    return f"{shown(low)} to {shown(high)}"
 
 
 def _units(count: int, samples: int, weight: float) -> str:
     parts = [f"in {samples:,} samples"] if samples != count else []
-    parts += [f"of weight {_number(weight)}"] if weight != count else []
+    parts += [f"of weight {shown(weight)}"] if weight != count else []
     return " ".join(parts)
 
 
@@ -288,6 +316,90 @@ def _uncertainty(cell: Cell, buckets: Ledger | None, ratio: int) -> tuple[float,
     return robust, units, effective, len(held)
 
 
+def _df(units: float) -> int:
+    return max(1, round(units) - 1)
+
+
+def _multiple(level: float, anytime: bool, units: float, effective: float) -> float:
+    """How many standard errors an interval reaches to either side."""
+    return intervals.sequence(level, effective, _df(units)) if anytime else intervals.student(level, _df(units))
+
+
+def margin(error: float, ledger: Ledger, level: float, anytime: bool) -> float:
+    """What the interval of an estimate from all samples of a ledger reaches to either side."""
+    _, units, effective, _ = _uncertainty(ledger.cell(), None, 0)
+    return error * _multiple(_level(level), anytime, units, effective) if error > 0 else error
+
+
+def shares(ledger: Ledger) -> dict[int, tuple[float, float]]:
+    """Each cell's share of all weight, and that of all others, of the cells that have any."""
+    weights = {}
+    for cell in range(ledger.size):
+        found = ledger.cell(cell)
+        _check(found)
+        if weight := _weight(found):
+            weights[cell] = weight
+    total = sum(weights.values())
+    return {cell: (quotient(weight, total), quotient(total - weight, total)) for cell, weight in weights.items()}
+
+
+def spread(ledger: Ledger, cell: int, slope: float) -> float:
+    """Σ (n - slope · d)² over the samples of a cell, exact and rounded once."""
+    found = ledger.cell(cell)
+    if any(_infinite(found, column) is not None for column in ("n", "nn", "d", "nd", "dd")):
+        return math.nan
+    nd, dd = found.get("nd", 0) + found.get("n", 0), found.get("dd", 0) + found.get("samples", 0) * GRID
+    up, down = slope.as_integer_ratio()
+    # The squares were rounded, which can leave a spread of 0 a little below it.
+    return quotient(max(0, found.get("nn", 0) * down**2 - 2 * nd * up * down + dd * up**2), down**2 * GRID)
+
+
+def p_value(ledger: Ledger, *, anytime: bool, buckets: Ledger | None = None) -> float:
+    """1 - the highest level at which the interval of the mean does not hold 0; nan where it has no interval."""
+    found = ledger.cell()
+    middle = _mean(found)
+    error, units, effective, _ = _uncertainty(found, buckets, 0)
+    if math.isnan(middle) or math.isnan(error):
+        return math.nan
+    if middle == 0 or error == 0:
+        return 1.0 if middle == 0 else 0.0
+    t = abs(middle) / error
+    return intervals.sequence_tails(t, effective, _df(units)) if anytime else intervals.tails(t, _df(units))
+
+
+def share(
+    ledger: Ledger, *, level: float, anytime: bool, buckets: Ledger | None = None
+) -> tuple[float, tuple[float, float]]:
+    """A share, the mean of indicators, and its interval.
+
+    The score interval (Wilson, Journal of the American Statistical Association 22, 1927), which stays within 0
+    and 1 and does not shrink to nothing there. With weights or in clusters it is that of p (1 - p) / stderr²
+    independent samples; where the share is 0 or 1, of their effective number.
+    """
+    found = ledger.cell()
+    p = _mean(found)
+    error, units, effective, _ = _uncertainty(found, buckets, 0)
+    if not 0 <= p <= 1 or math.isnan(error):
+        return p, (math.nan, math.nan)
+    multiple = _multiple(level, anytime, units, effective)
+    if multiple == math.inf:
+        return p, (0.0, 1.0)
+    spread = p * (1 - p)
+    z = multiple * multiple / (spread / error / error if spread > 0 and error > 0 else units)
+    middle, margin = (p + z / 2) / (1 + z), math.sqrt(z * (spread + z / 4)) / (1 + z)
+    return p, (max(0.0, min(p, middle - margin)), min(1.0, max(p, middle + margin)))  # 0 and 1 themselves, unrounded
+
+
+def rest(*shares: Ledger) -> float:
+    """What is left of 1 by several shares of the same weight."""
+    cells = [ledger.cell() for ledger in shares]
+    for cell in cells:
+        _check(cell)
+        if _infinite(cell, "n") is not None or _infinite(cell, "d") is not None:
+            return math.nan
+    return quotient(_weight(cells[0]) - sum(cell.get("n", 0) for cell in cells), _weight(cells[0]))
+
+
 def summarise(
     ledger: Ledger, cell: int = 0, *, level: float = 0.95, anytime: bool = False, buckets: Ledger | None = None
 ) -> Summary:
@@ -298,11 +410,10 @@ def summarise(
     found = ledger.cell(cell) if cell < ledger.size else {}
     middle = _mean(found)
     error, units, effective, groups = _uncertainty(found, buckets, cell)
-    margin = error
+    width = error
     if error > 0:
-        df = max(1, round(units) - 1)
-        margin *= intervals.sequence(level, effective, df) if anytime else intervals.student(level, df)
-    low, high = interval = middle - margin, middle + margin
+        width *= _multiple(level, anytime, units, effective)
+    low, high = interval = middle - width, middle + width
     total, weight = _infinite(found, "n"), _infinite(found, "d")
     counts = {name: found.get(name, 0) for name in COUNTS}
     skipped = sum(counts[name] for name in INVALID)
@@ -321,6 +432,20 @@ def summarise(
         bits_interval=(low / LN2, high / LN2),
         perplexity=kernels.exp(middle),
         perplexity_interval=(kernels.exp(low), kernels.exp(high)),
+        entropy=None,
+        divergence=None,
+        divergence_interval=None,
         buckets=groups,
         **counts,
     )
+
+
+def split(found: Summary, state: State, level: float, anytime: bool) -> Summary:
+    """A summary with its mean split into the entropy of targets and the divergence, which is the second ratio."""
+    over = summarise(state.total, 1, level=level, anytime=anytime, buckets=state.buckets)
+    whole = state.total.cell()
+    excess = state.total.cell(1) if state.total.size > 1 else {}
+    entropy = math.nan  # where a loss is infinite, the entropy of its target is lost in it
+    if _infinite(whole, "n") is None and _infinite(whole, "d") is None:
+        entropy = quotient(whole.get("n", 0) - excess.get("n", 0), _weight(whole))
+    return replace(found, entropy=entropy, divergence=over.mean, divergence_interval=over.interval)

@@ -343,6 +343,25 @@ def ctc(kind: str, dtype: str) -> tuple[bytes, bytes]:
     return b"".join(losses), metric.to_bytes()
 
 
+def pairs() -> bytes:
+    """The state of a comparison: plain, weighted, in clusters, and with rows that one model alone leaves out."""
+    metric, n, found = ce.BinaryCrossEntropy(kind="logits", invalid="skip"), 5000, []
+    a, b = (cut(logits(f"pairs {name}", n), "float64") for name in "ab")
+    b[::3] = a[::3]  # ties
+    b[1::500] = np.nan
+    target, weight = below("pairs target", (n,), 2), weights(n)
+    for more in ({}, {"weight": weight}, {"weight": weight, "cluster": np.arange(n) // 7}):
+        paired, at = ce.Paired(metric), 0
+        for size in cycle(CHUNKS):
+            some = slice(at, at + size)
+            paired.update(a[some], b[some], target[some], **{name: values[some] for name, values in more.items()})
+            at += size
+            if at >= n:
+                break
+        found.append(paired.to_bytes())
+    return b"".join(found)
+
+
 def sha(pieces: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for piece in pieces:
@@ -363,6 +382,7 @@ def digests() -> dict[str, dict[str, str]]:
         for dtype in DTYPES:
             each, state = ctc(kind, dtype)
             found[f"ctc, {kind}, {dtype}"] = {"losses": sha([each]), "states": sha([state])}
+    found["pairs"] = {"states": sha([pairs()])}
     points = reals("exp", below("exp exponent", (5000,), 24) - 14)
     values = [*points.tolist(), 0.0, -0.0, 709.78, 710.0, -745.0, -708.4, np.inf, -np.inf]
     found["e^x"] = {"values": sha(np.array(kernels.exp(x)).tobytes() for x in values)}

@@ -52,6 +52,17 @@ def ctc(blank=0, kind="probs", per="label", weight=None):
     )
 
 
+def sequences(cls=ce.SequenceCrossEntropy, **options):
+    """Three sequences of three, one and two tokens: one token is ignored, one masked, one invalid."""
+    preds = np.array([ROWS, [ROWS[0]] * 3, [ROWS[1], [0.5, 0.5, np.nan], ROWS[2]]])
+    return cls(invalid="skip", **options), preds, [[0, -100, 1], [2, 2, 2], [1, 1, 0]]
+
+
+def fed(parts, **more):
+    metric, preds, target = parts
+    return metric.update(preds, target, **more)
+
+
 # A metric by name: add a line, and run `make golden`.
 CASES = {
     "binary": lambda: ce.BinaryCrossEntropy().update(P, Y),
@@ -77,6 +88,12 @@ CASES = {
         [*ROWS, [0.5, 0.2, 0.2], [0.5, 0.2, 0.2], [1.0, 0.0, 0.0], [0.5, 0.5, np.nan], [0.5, 0.25, 0.250001]],
         [*LABELS, 7, 0, 1, 0, 2],
     ),
+    "binary-tail": lambda: ce.BinaryCrossEntropy(tail=True, eps=0.0, invalid="skip").update(
+        [0.5, 0.5, 0.0, 1.0, 1e-300, 1 - 2**-53, 7.0], [1, 0, 1, 1, 0, 1, 1], weight=[1.0, 0.3, 2.0, 1.0, 1.0, 1.0, 1.0]
+    ),
+    "multiclass-divergence": lambda: ce.MulticlassCrossEntropy(divergence=True).update(
+        ROWS, [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.25, 0.25, 0.5]], weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]
+    ),
     "multiclass-sparse": lambda: ce.MulticlassCrossEntropy(per_class=True).update([[1 / 512] * 512] * 3, [511, 0, 200]),
     "mean-clusters": lambda: ce.MeanLoss().update([0.5, 1.5, 0.25, 3.0], cluster=["a", "b", "a", "c"]),
     "binary-clusters": lambda: ce.BinaryCrossEntropy().update(P, Y, weight=[1.0, 0.3, 2.0], cluster=[7, -7, 7]),
@@ -88,10 +105,34 @@ CASES = {
     ),
     "grouped-null": lambda: ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=([None, None], [1, 1])),
     "grouped-empty": lambda: ce.Grouped(ce.MulticlassCrossEntropy(kind="logits"), period="15min"),
+    "grouped-ctc": lambda: ce.Grouped(ce.CTCCrossEntropy()).update(
+        [ROWS, ROWS], [1, 2, 1], input_lengths=[2, 2, 1], target_lengths=[1, 1, 1], by=[3, 1, 3]
+    ),
+    "grouped-perplexity": lambda: ce.Grouped(ce.Perplexity()).update(ROWS, LABELS, offsets=[0, 2, 3], by=["b", "a"]),
     "ctc": lambda: ctc(),
     "ctc-odd": lambda: ctc(blank=2, kind="logits", per="frame", weight=[0.5, 2.0, 1.0, -1.0]),
     "gan": lambda: ce.GANCrossEntropy(kind="logits").update(real=[2.0, 1.0], fake=[-1.0, 0.5, 0.0]),
     "normalized": lambda: ce.NormalizedEntropy().update(P, Y, weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]),
+    "sequence": lambda: fed(sequences(per="sequence"), lengths=[3, 1, 2], weight=[1.0, 0.3, 2.0]),
+    "sequence-positions": lambda: fed(
+        sequences(per_position=True), lengths=[3, 1, 3], mask=[[1, 1, 0], [1, 1, 1], [1, 1, 1]], n_bytes=[7, 0, 3]
+    ),
+    "perplexity": lambda: fed(sequences(ce.Perplexity), n_words=[2, 1, 1], n_bytes=[7, 4, 3], cluster=["a", "b", "a"]),
+    "perplexity-options": lambda: ce.Perplexity(
+        kind="logits", ignore_index=None, label_smoothing=0.1, class_weight=[1.0, 0.3]
+    ).update([[0.5, -1.0], [2.0, 0.0]], [0, 1], offsets=[0, 2]),
+    "normalized-classes": lambda: ce.MulticlassNormalizedEntropy(ignore_index=-1, invalid="skip").update(
+        [*ROWS, ROWS[0], ROWS[1], [0.5, 0.5, np.nan]], [*LABELS, -1, 2, 0], weight=[1.0, 0.3, 2.0, 1.0, 0.7, 1.0]
+    ),
+    "paired": lambda: ce.Paired(ce.BinaryCrossEntropy()).update(P, [0.5, 0.5, 0.75], Y),
+    "paired-clusters": lambda: ce.Paired(ce.MulticlassCrossEntropy(kind="logits")).update(
+        ROWS, ROWS[::-1], LABELS, weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]
+    ),
+    "paired-odd": lambda: ce.Paired(ce.MultilabelCrossEntropy(ignore_index=-1, invalid="skip", per_label=False)).update(
+        ROWS, [[0.0, 0.5, np.nan], [1.5, 0.5, 0.5], [np.nan] * 3], [[1, 0, -1], [0, 1, 1], [1, 1, 7]]
+    ),
+    "paired-infinite": lambda: ce.Paired(ce.MeanLoss()).update([np.inf, 1.0, -np.inf, 2.0], [np.inf, np.inf, 0.5, 2.0]),
+    "paired-empty": lambda: ce.Paired(ce.CTCCrossEntropy(blank=2)),
     "multilabel": lambda: multilabel(per_label=False),
     "multilabel-labels": lambda: multilabel(),
     "multilabel-weights": lambda: multilabel(class_weight=[1.0, 0.0, 0.7], pos_weight=[0.1, 1.0, 2.0]),
@@ -115,6 +156,10 @@ CHECKPOINTS = {
 }
 
 
+# Summaries of those that have several.
+STATES = {ce.GANCrossEntropy: ("real", "fake", "generator"), ce.Paired: ("a", "b", "difference")}
+
+
 def numbers(data):
     """What a state says, as streamce and as the reader have it; or why its metric says nothing."""
     metric, held = ce.from_bytes(data), state_reader.read(data)
@@ -124,9 +169,9 @@ def numbers(data):
             found["summary"] = plain(metric.micro())
             found["groups"] = {repr(key): plain(one) for key, one in metric.summary().items()}
             return found
-        if isinstance(metric, ce.GANCrossEntropy):
-            found |= {name: plain(getattr(metric.summary(), name)) for name in ("real", "fake", "generator")}
-            return found
+        for kind, names in STATES.items():
+            if isinstance(metric, kind):
+                return found | {name: plain(getattr(metric.summary(), name)) for name in names}
         found["summary"] = plain(metric.summary())
         for name in ("per_class", "per_label"):
             if metric.options.get(name):

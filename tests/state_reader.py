@@ -14,6 +14,7 @@ COLUMNS = (
     *("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null"),
     "infeasible",
 )
+SEQUENCE = {"class_weight", "eps", "ignore_index", "kind", "label_smoothing", "per", "per_position"}
 BINARY = {"class_weight", "eps", "ignore_index", "kind", "label_smoothing", "pos_weight"}
 OPTIONS = {
     "BinaryCrossEntropy": BINARY,
@@ -23,21 +24,38 @@ OPTIONS = {
     "CTCCrossEntropy": {"blank", "kind", "per"},
     "Grouped": {"metric", "period"},
     "GANCrossEntropy": {"eps", "kind"},
+    "MulticlassNormalizedEntropy": {"eps", "ignore_index", "kind"},
     "NormalizedEntropy": {"eps", "kind"},
+    "Paired": {"metric"},
+    "Perplexity": SEQUENCE,
+    "SequenceCrossEntropy": SEQUENCE,
 }
+UNITS = {"CTCCrossEntropy": ("label", "frame", "utterance")}
 # The states of metrics that hold several.
-STATES = {"GANCrossEntropy": ("fake", "generator", "real"), "NormalizedEntropy": ("both", "loss", "outcome")}
+STATES = {
+    "GANCrossEntropy": ("fake", "generator", "real"),
+    "NormalizedEntropy": ("both", "loss", "outcome"),
+    "Paired": ("a", "a_better", "b", "b_better", "difference"),
+}
+# Those that are grouped and compared.
+OF_SAMPLES = (
+    *("BinaryCrossEntropy", "MulticlassCrossEntropy", "MultilabelCrossEntropy", "MeanLoss"),
+    *("CTCCrossEntropy", "Perplexity", "SequenceCrossEntropy"),
+)
 VALUES = {
     "blank": lambda value: type(value) is int and 0 <= value < 2**31,
     "class_weight": lambda value: value is None or is_weights(value),
+    "divergence": lambda value: value is True,
     "eps": lambda value: is_weight(value) and value < 1,
     "ignore_index": lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63 - 1),
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
     "label_smoothing": lambda value: is_weight(value) and value <= 1,
-    "metric": lambda value: check_of_groups(value) or True,
-    "per": lambda value: value in ("label", "frame", "utterance"),
+    "metric": lambda value: check_of_samples(value) or True,
+    "per": lambda value: value in ("label", "frame", "utterance", "token", "sequence"),
     "per_class": lambda value: type(value) is bool,
     "per_label": lambda value: type(value) is bool,
+    "tail": lambda value: value is True,
+    "per_position": lambda value: type(value) is bool,
     "period": lambda value: value is None or (type(value) is int and 1 <= value <= LAST),
     "pos_weight": lambda value: value is None or is_weight(value) or is_weights(value),
 }
@@ -105,15 +123,24 @@ def read_body(body, fields=None):
             parts[name.decode()] = reader.ledger()
         require(reader.at == end, "length of a part")
     require(names == sorted(set(names)), "order of parts")
+    ratios = 3 if OPTIONS[header["metric"]] is SEQUENCE else 2 if "divergence" in header["options"] else 1
     for name, part in parts.items():
+        last = max(part.cells) if isinstance(part, Ledger) else 0
         if name.endswith("total"):
-            require(part.size == 1, "cells of the total")
+            require(part.size == last + 1 <= ratios, "cells of the total")
         elif name.endswith("buckets"):
-            require(part.size == 256, "cells of buckets")
-    if "cells" in parts:
+            require(part.size == 256 * (last // 256 + 1) <= 256 * ratios, "cells of buckets")
+    if "tail" in parts:
+        require("tail" in header["options"], "a tail unasked for")
+        require(parts["tail"].size == 8194, "bins of the tail")
+    if "cells" in parts and ratios == 3:
+        require(header["options"]["per_position"], "cells unasked for")
+        require(parts["cells"].size == max(parts["cells"].cells) + 1, "positions")
+    elif "cells" in parts:
         options = header["options"]
-        require(options.get("per_class") is True or options.get("per_label") is True, "cells unasked for")
-        require(parts["cells"].size > 1 or header["metric"] != "MulticlassCrossEntropy", "a single class")
+        asked = options.get("per_class") is True or options.get("per_label") is True
+        require(asked or header["metric"] == "MulticlassNormalizedEntropy", "cells unasked for")
+        require(parts["cells"].size > 1 or not header["metric"].startswith("Multiclass"), "a single class")
         for name in ("class_weight", "pos_weight"):
             weights = options.get(name)
             require(not isinstance(weights, list) or len(weights) == parts["cells"].size, "a weight per cell")
@@ -124,7 +151,7 @@ def parts_of(metric):
     """The names that parts may have."""
     if metric in STATES:
         return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
-    return {"buckets", "cells", "total"}
+    return {"cells", "total"} if metric == "MulticlassNormalizedEntropy" else {"buckets", "cells", "tail", "total"}
 
 
 def header_of(text):
@@ -149,9 +176,15 @@ def check(header):
     require(isinstance(metric, str) and metric in OPTIONS, "metric")
     require(isinstance(options, dict), "options")
     absent = {"eps"} if options.get("kind") == "logits" else set()
-    require(set(options) == OPTIONS[metric] - absent, "names of options")
+    divided = {"divergence"} if OPTIONS[metric] >= {"label_smoothing", "kind"} and "per" not in options else set()
+    if "kind" in options and metric not in STATES:
+        divided.add("tail")
+    require(set(options) - divided == OPTIONS[metric] - absent, "names of options")
+    require("divergence" not in options or options["label_smoothing"] == 0, "divergence of smoothed targets")
     for name, value in options.items():
         require(VALUES[name](value), f"value of {name}")
+    if "per" in options:
+        require(options["per"] in UNITS.get(metric, ("token", "sequence")), "value of per")
     if metric == "BinaryCrossEntropy":
         require(options["class_weight"] is None or len(options["class_weight"]) == 2, "two class weights")
         require(not isinstance(options["pos_weight"], list), "one pos_weight")
@@ -160,11 +193,12 @@ def check(header):
         require(max(options["class_weight"]) * max(pos) < float("inf"), "product of weights")
 
 
-def check_of_groups(header):
+def check_of_samples(header):
     check(header)
-    require(header["metric"] not in ("CTCCrossEntropy", "Grouped"), "groups of groups or of utterances")
+    require(header["metric"] in OF_SAMPLES, "metric of groups or pairs")
     options = header["options"]
-    require(not options.get("per_class") and not options.get("per_label"), "groups of sums of their own")
+    cells = any(options.get(name) for name in ("divergence", "per_class", "per_label", "per_position", "tail"))
+    require(not cells, "sums of their own")
 
 
 def is_weight(value):

@@ -268,7 +268,7 @@ def test_functions_raise_what_metrics_raise(function, metric, reduction):
             options = instance.options if type(instance) is metric else {}
             if not options or options.get("per_class"):
                 continue
-            for name in ("invalid", "per_class", "per_label"):
+            for name in ("divergence", "invalid", "per_class", "per_label", "tail"):
                 options.pop(name, None)
             with pytest.raises(ce.InputError) as expected:
                 update(instance, args)

@@ -1,6 +1,7 @@
 """``streamce eval --task sequence`` and ``--task ctc``: list columns of any kind, the same bits as in process."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -15,7 +16,8 @@ from utterances import Batch
 
 import streamce as ce
 from streamce import chunks, columns, files, nested
-from streamce.cli import main, parser
+from streamce.arguments import parser
+from streamce.cli import main
 
 SEQUENCE = ("--task", "sequence", "--preds", "p", "--target", "t", "--kind", "logits")
 CHOSEN = ("--task", "sequence", "--token-log-probs", "lp")
@@ -512,6 +514,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch,
 
     monkeypatch.setattr(ce.SequenceCrossEntropy, "_update", stopping)
     assert main(["eval", *map(str, words), "--state", str(tmp_path / "state")]) == 130
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which main() left ignored, for its end
     monkeypatch.setattr(ce.SequenceCrossEntropy, "_update", update)
     capsys.readouterr()
     found = told(capsys, *words, "--state", tmp_path / "state")

@@ -342,3 +342,56 @@ def test_sequences_of_arriving_clusters_miss_at_most_as_often_as_they_say(first,
 def test_sequences_of_clusters_that_come_back_miss_at_most_as_often_as_they_say():
     for level, share in missed(returning(np.random.default_rng(12), 1000, 300, 50), DOCUMENTS_MEAN).items():
         assert share <= 100 * (1 - level) + 1e-9
+
+
+# ---- two models ----
+
+
+def of_two_models(rng, size):
+    """Log losses of two models that are equally good, each by noise of its own, on the same samples."""
+    logits = rng.normal(0, 1.5, size)
+    hit = rng.random(size) < 1 / (1 + np.exp(-logits))
+    return [np.logaddexp(0, np.where(hit, -1, 1) * (logits + rng.normal(0, 0.5, size))) for _ in range(2)]
+
+
+def test_of_equally_good_models_one_is_called_better_as_rarely_as_the_level_says():
+    rng, values, outside, runs = np.random.default_rng(14), [], 0, 3000
+    for _ in range(runs):
+        found = ce.Paired(ce.MeanLoss()).update(*of_two_models(rng, 300)).summary()
+        values.append(found.p_value)
+        outside += found.better is not None
+    assert 100 * outside / runs == pytest.approx(5, abs=1.5)
+    for alpha in (0.01, 0.1, 0.5):
+        assert 100 * np.mean(np.array(values) <= alpha) == pytest.approx(100 * alpha, abs=2.0)
+
+
+def looks_at_two_models(rng, anytime):
+    """The smallest p-value of 50 looks at a running comparison of equally good models."""
+    paired, least = ce.Paired(ce.MeanLoss()).update(*of_two_models(rng, 50)), 1.0
+    for _ in range(50):
+        least = min(least, paired.update(*of_two_models(rng, 50)).summary(anytime=anytime).p_value)
+    return least
+
+
+def test_a_running_test_of_equally_good_models_may_be_looked_at_50_times():
+    rng = np.random.default_rng(15)
+    least = np.array([looks_at_two_models(rng, anytime=True) for _ in range(400)])
+    for alpha in (0.01, 0.05, 0.1):
+        assert np.mean(least <= alpha) <= alpha
+
+
+def test_with_the_p_value_of_one_look_that_finds_a_difference_far_too_often():
+    rng = np.random.default_rng(16)
+    assert np.mean([looks_at_two_models(rng, anytime=False) <= 0.05 for _ in range(200)]) > 0.2
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
+def test_intervals_of_shares_hold_the_true_share_about_as_often_as_they_say(share):
+    rng = np.random.default_rng(17)
+    hits = rng.binomial(200, share, 4000)
+    held = {}
+    for hit in np.unique(hits):
+        a = np.where(np.arange(200) < hit, -1.0, 0.0)
+        low, high = ce.Paired(ce.MeanLoss()).update(a, np.zeros(200)).summary().a_better_interval
+        held[hit] = low <= share <= high
+    assert 100 * np.mean([held[hit] for hit in hits]) == pytest.approx(95, abs=2.0)

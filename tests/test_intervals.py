@@ -5,6 +5,7 @@ import math
 import random
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import oracle
 import pytest
@@ -56,6 +57,25 @@ def test_students_quantile_of_levels_next_to_one_is_right_to_eight_digits(level)
         assert intervals.student(level, df) == pytest.approx(stats.t.isf((1 - level) / 2, df), rel=1e-8), df
 
 
+@pytest.mark.parametrize("df", [1, 2, 3, 10, 99, 100, 498, 499, 500, 501, 5000, 10**6])
+def test_students_tails_are_right_to_eight_digits(df):
+    for t in (0.0, 1e-9, 0.01, 0.5, 1.0, 2.0, 3.5, 6.0, 12.0, 20.0, 1e3, 1e100):
+        expected = 2 * student_tail(t, df)
+        rel = 1e-8 if expected > 1e-60 else 2e-6
+        assert intervals.tails(t, df) == pytest.approx(float(expected), rel=rel, abs=1e-300), t
+
+
+def student_tail(t, df):
+    """P(T > t), by the incomplete beta function."""
+    x, t = mpmath.mpf(df), mpmath.mpf(t)
+    return mpmath.betainc(x / 2, 0.5, 0, x / (x + t * t), regularized=True) / 2
+
+
+@given(st.floats(0.01, 0.999999), st.integers(1, 10**6))
+def test_the_tails_are_what_the_quantile_leaves_of_the_level(level, df):
+    assert intervals.tails(intervals.student(level, df), df) == pytest.approx(1 - level, rel=1e-7)
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_normal_quantile_is_right_to_the_last_digits(level):
     assert intervals.normal(level) == pytest.approx(stats.norm.isf((1 - level) / 2), rel=1e-14)
@@ -90,6 +110,24 @@ def test_the_sequence_has_the_tails_of_student_where_the_error_is_uncertain(df):
     for samples in (5_000, 10_000, 10**6):
         tail = stats.norm.sf(intervals.sequence(0.95, samples, 10**9))
         assert intervals.sequence(0.95, samples, df) == pytest.approx(stats.t.isf(tail, df), rel=0.05)
+
+
+@given(st.floats(0.001, 0.999999), st.floats(1.0, 1e9), st.integers(1, 10**6))
+def test_the_tails_of_a_sequence_are_what_its_boundary_leaves_of_the_level(level, samples, df):
+    t = intervals.sequence(level, samples, df)
+    assume(t < math.inf)
+    assert intervals.sequence_tails(t, samples, df) == pytest.approx(1 - level, rel=1e-6)
+
+
+@given(st.floats(0.001, 0.9999), st.floats(1e-6, 0.999), st.floats(1.0, 1e9), st.integers(1, 10**6))
+def test_sequences_of_higher_levels_are_wider(level, more, samples, df):
+    """Which makes the level at which one leaves 0 out a p-value."""
+    assert intervals.sequence(level, samples, df) <= intervals.sequence(level + more * (1 - level), samples, df)
+
+
+def test_far_away_a_sequence_leaves_nothing():
+    assert intervals.sequence_tails(1e9, 1e4, 10**4) == 0.0
+    assert intervals.sequence_tails(0.0, 1e4, 10**4) == 1.0
 
 
 def test_a_sequence_is_wider_than_an_interval():

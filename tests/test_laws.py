@@ -8,9 +8,10 @@ import pkgutil
 
 import numpy as np
 import pytest
+from corpus import Corpus
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import DTYPES, KINDS, METRICS, streams
+from streams import DTYPES, KINDS, METRICS, make, streams
 from utterances import Batch
 
 import streamce as ce
@@ -31,9 +32,10 @@ def metrics(metric):
     def elements(draw):
         stream = draw(streams(tasks=(TASKS[metric],)))
         clusters = draw(st.booleans())
+        more = {} if metric is ce.MeanLoss else {"tail": draw(st.booleans())}
         found = []
         for part in cut(stream, draw):
-            each = stream.metric()
+            each = stream.metric(**more)
             ids = {"cluster": np.arange(len(part)) % 5} if clusters else {}
             args = [part.preds] if metric is ce.MeanLoss else [part.preds, part.target]
             found.append(each.update(*args, weight=part.weight, **ids))
@@ -54,7 +56,7 @@ def utterances(draw):
     found = []
     for some in cut(np.arange(len(batch)), draw):
         ids = {"cluster": some % 5} if clusters else {}
-        found.append(batch.add_to(batch.metric(per=per), some, weighted=weighted, **ids))
+        found.append(batch.add_to(batch.metric(per=per, tail=weighted), some, weighted=weighted, **ids))
     return found
 
 
@@ -91,6 +93,22 @@ def normalized(draw):
 
 
 @st.composite
+def normalized_classes(draw):
+    """Three multiclass normalized entropies of equal options."""
+    kind, ignore, seed = draw(st.sampled_from(KINDS)), draw(st.sampled_from([None, 2])), draw(st.integers(0, 99))
+    dtype, weighted = draw(st.sampled_from(list(DTYPES))), draw(st.booleans())
+    stream = make(
+        "multiclass", draw(st.integers(0, 60)), kind=kind, dtype=dtype, weighted=weighted, odd=True, seed=seed
+    )
+    return [
+        ce.MulticlassNormalizedEntropy(kind=kind, ignore_index=ignore, invalid="skip").update(
+            part.preds, part.target, weight=part.weight
+        )
+        for part in cut(stream, draw)
+    ]
+
+
+@st.composite
 def adversarial(draw):
     """Three states of a GAN."""
     stream = draw(streams(tasks=("binary",)))
@@ -103,11 +121,54 @@ def adversarial(draw):
     return found
 
 
+def sequences(cls):
+    """Three metrics of sequences, of equal options; words and bytes, positions, clusters or none."""
+
+    @st.composite
+    def elements(draw):
+        corpus = Corpus(
+            draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 20)), kind=draw(st.sampled_from(KINDS)),
+            dtype=draw(st.sampled_from(list(DTYPES))), odd=draw(st.booleans()),
+        )  # fmt: skip
+        options = {"per": draw(st.sampled_from(["token", "sequence"])), "per_position": draw(st.booleans())}
+        clusters, weighted = draw(st.booleans()), draw(st.sampled_from([None, "sequence"]))
+        options["tail"] = draw(st.booleans())
+        found = []
+        for some in cut(np.arange(len(corpus)), draw):
+            how = {"flat": draw(st.booleans()), "counted": draw(st.booleans()), "weighted": weighted}
+            ids = {"cluster": some % 5} if clusters else {}
+            found.append(corpus.add_to(corpus.metric(cls, **options), some, **how, **ids))
+        return found
+
+    return elements()
+
+
+@st.composite
+def paired(draw):
+    """Three comparisons of two models, with or without clusters."""
+    stream = draw(streams())
+    options = {name: value for name, value in stream.options.items() if name not in ("per_class", "per_label")}
+    if stream.task == "multilabel":
+        options["per_label"] = False
+    clusters = draw(st.booleans())
+    found = []
+    for rows in cut(np.arange(len(stream)), draw):
+        part, other = stream[rows], stream.preds[::-1][rows]
+        ids = {"cluster": np.arange(len(part)) % 5} if clusters else {}
+        each = ce.Paired(METRICS[stream.task](**options))
+        found.append(each.update(part.preds, other, part.target, weight=part.weight, **ids))
+    return found
+
+
 ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {
     ce.CTCCrossEntropy: utterances(),
     ce.GANCrossEntropy: adversarial(),
     ce.Grouped: grouped(),
+    ce.MulticlassNormalizedEntropy: normalized_classes(),
     ce.NormalizedEntropy: normalized(),
+    ce.Paired: paired(),
+    ce.Perplexity: sequences(ce.Perplexity),
+    ce.SequenceCrossEntropy: sequences(ce.SequenceCrossEntropy),
 }
 LAWS = pytest.mark.parametrize("kind", ELEMENTS, ids=lambda kind: kind.__name__)
 

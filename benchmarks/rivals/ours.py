@@ -36,6 +36,8 @@ class Streamce(Rival):
             return self._mean
         if case.job == "grouped":
             return self._grouped
+        if case.job == "ctc":
+            return lambda chunks: self._ctc(case, chunks)
         return lambda chunks: self._stream(self._metric(case), chunks)
 
     @staticmethod
@@ -48,6 +50,14 @@ class Streamce(Rival):
     def _stream(metric: Metric, chunks: Sequence[Chunk]) -> float:
         for preds, target in chunks:
             metric.update(preds, target)
+        return metric.compute()
+
+    @staticmethod
+    def _ctc(case: Case, chunks: Sequence[Chunk]) -> float:
+        metric = ce.CTCCrossEntropy(kind=case.kind, layout="BTC")  # type: ignore[arg-type]
+        for preds, target in chunks:
+            lengths = (np.full(len(preds), length) for length in (case.frames, case.labels))
+            metric.update(preds, target, **dict(zip(("input_lengths", "target_lengths"), lengths, strict=True)))
         return metric.compute()
 
     @staticmethod

@@ -29,6 +29,13 @@ def tensors(case: Case, preds: Array, target: Array | None) -> Chunk:
     return x, y.to(x.dtype) if case.job == "binary" else y
 
 
+def ctc(case: Case, x: Any, y: Any) -> Any:
+    """The mean over utterances of loss / labels, of which all have as many; a view of frames first is no slower."""
+    logs = x.log_softmax(-1) if case.kind == "logits" else x
+    frames, labels = (torch.full((len(x),), length) for length in (case.frames, case.labels))
+    return F.ctc_loss(logs.transpose(0, 1), y, frames, labels)
+
+
 class Eager(Rival):
     def version(self) -> str:
         return f"torch {torch.__version__}"
@@ -46,6 +53,8 @@ class Eager(Rival):
             return lambda x, _: x.mean() + 0 * torch.dot(x, x)
         if case.job == "binary":
             return F.binary_cross_entropy_with_logits if case.kind == "logits" else F.binary_cross_entropy
+        if case.job == "ctc":
+            return lambda x, y: ctc(case, x, y)
         if case.kind == "probs":
             return lambda p, y: F.nll_loss(p.log(), y)
         return lambda x, y: F.cross_entropy(x, y, label_smoothing=case.smoothing)
@@ -66,7 +75,7 @@ class Compiled(Eager):
 
 def is_perplexity(case: Case) -> bool:
     """Whether a metric of perplexity does this job: token losses of a language model."""
-    tokens = case.classes >= 1000 or case.forms == (BATCHES,)
+    tokens = case.job == "multiclass" and (case.classes >= 1000 or case.forms == (BATCHES,))
     return tokens and case.dtype == "float32" and case.target == "labels" and not case.smoothing
 
 

@@ -60,7 +60,15 @@ cdef class Samples:
     cdef int open(
         self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t* offsets, bint unit
     ) except -1
-    cdef Py_ssize_t first(self, Py_ssize_t sample) noexcept nogil
+    cdef bytearray left_out(self)
+
+    cdef inline Py_ssize_t start(self, Py_ssize_t i) noexcept nogil:
+        """The first loss of sample i; behind the last sample, the number of losses."""
+        return self.offsets[i] if self.offsets is not NULL else i * self.group
+
+    cdef inline bint single(self) noexcept nogil:
+        """Whether each sample is one loss, whatever the data."""
+        return self.offsets is NULL and self.group == 1
 
 
 cdef struct rows_scratch:
@@ -124,6 +132,7 @@ cdef class Blocks:
     cdef Array preds, target, weights, settled
     cdef double* out         # the losses one by one, or NULL
     cdef Samples recorded    # the samples one by one, or None
+    cdef Samples computed    # the losses one by one, worked out elsewhere, or None
     cdef Array gradient      # where that of each prediction goes, or None
     cdef double divisor      # of it
     cdef bint has_weight, has_settled

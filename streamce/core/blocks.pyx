@@ -9,7 +9,8 @@ of a block's way is a file, and imports only from those before it:
                 a status), and costs: the kernels; what is odd is looked at once more (settle_*)
     rows        multiclass: the same with labels or soft targets
     gradients   of either, while a few losses are in the cache; and what a mean of them is divided by
-    losses      leads a block through these: n = weight * factor * cost, d = weight * factor
+    losses      leads a block through these: n = weight * factor * cost, d = weight * factor; or takes costs that
+                were worked out elsewhere
     samples     losses to samples, samples to the ledger, oddities to its counters
 
 Nothing in them depends on where a block begins, so neither does any result.
@@ -58,6 +59,11 @@ cdef class Samples:
         self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t* offsets, bint unit
     ) except -1:
         """Makes room for a chunk; of samples of various lengths ``offsets`` are copied, as they outlive it."""
+        free(self.n)
+        free(self.d)
+        free(self.what)
+        free(self.offsets)
+        self.offsets = NULL
         self.samples, self.group = samples, group
         if offsets is not NULL:
             self.offsets = <int64_t*>malloc((samples + 1) * sizeof(int64_t))
@@ -71,9 +77,15 @@ cdef class Samples:
             raise MemoryError
         return 0
 
-    cdef Py_ssize_t first(self, Py_ssize_t sample) noexcept nogil:
-        """The first loss of a sample; those of the last one end where another would begin."""
-        return self.offsets[sample] if self.offsets is not NULL else sample * self.group
+    cdef bytearray left_out(self):
+        """A status for each loss, where some do not count: what another pass over the same losses leaves out too."""
+        cdef Py_ssize_t j, losses = self.start(self.samples)
+        cdef bytearray found = None
+        if self.odd:
+            found = bytearray(losses)
+            for j in range(losses):
+                found[j] = LEFT_OUT if self.what[j] & 15 else COUNTED
+        return found
 
 
 cdef class Blocks:

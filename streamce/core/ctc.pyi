@@ -2,13 +2,16 @@ from typing import Any
 
 import numpy as np
 
+from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 
 class CTC:
     @property
     def per_cell(self) -> bool: ...
     def __new__(cls, *args: Any) -> CTC: ...
-    def __init__(self, kind: str, blank: int, layout: str, per: str, skips: bool, threads: int | None) -> None: ...
+    def __init__(
+        self, kind: str, blank: int, layout: str, per: str, skips: bool, threads: int | None, tail: bool = False
+    ) -> None: ...
     def update(
         self,
         state: State,
@@ -20,4 +23,4 @@ class CTC:
         cluster: Any = None,
         settled: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
         out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
-    ) -> None: ...
+    ) -> Samples: ...

@@ -10,7 +10,7 @@ from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memset
 
 from streamce.core.arrays cimport F64, Array, integers_to_labels, view, view_gather, view_settle
 from streamce.core.blocks cimport (
@@ -19,6 +19,7 @@ from streamce.core.blocks cimport (
 )
 from streamce.core.kernels cimport BLOCK, CTC_FRONT, CTC_LINES, fp_enter, fp_leave, kernel_table, table
 from streamce.core.ledger cimport BUCKETS, Ledger, State
+from streamce.core.losses cimport recall
 from streamce.core.reading cimport rows_of
 from streamce.core.samples cimport COUNTER_OF, add_to_buckets, collect
 
@@ -47,17 +48,18 @@ cdef class CTC:
 
     cdef int kind, per
     cdef int64_t blank
-    cdef bint skips, batch_first
+    cdef bint skips, batch_first, tail
     cdef object limit
     cdef readonly bint per_cell
 
-    def __init__(self, str kind, int64_t blank, str layout, str per, bint skips, threads):
+    def __init__(self, str kind, int64_t blank, str layout, str per, bint skips, threads, bint tail=False):
         self.kind = KINDS[kind]
         self.blank = blank
         self.batch_first = layout == "BTC"
         self.per = UNITS[per]
         self.skips = skips
         self.limit = threads
+        self.tail = tail
 
     def update(
         self, State state not None, preds, target, input_lengths, target_lengths, weight=None, cluster=None,
@@ -69,8 +71,7 @@ cdef class CTC:
         """
         cdef Utterances chunk = Utterances.__new__(Utterances)
         cdef const uint8_t[::1] bucket = None
-        cdef Ledger buckets = None
-        cdef Ledger total
+        cdef State found
         if cluster is not None:
             bucket = keys.buckets(cluster)
         chunk.open(self, preds, target, input_lengths, target_lengths, weight, settled)
@@ -80,11 +81,11 @@ cdef class CTC:
         if (cluster is not None or state.buckets is not None) and chunk.samples and state.mixes(cluster is not None):
             raise inputs.other_clusters(cluster is not None)
         chunk.compute(preds)
-        total = chunk.total()
+        found = chunk.added_up()
         if cluster is not None:
-            buckets = Ledger(BUCKETS)
-            add_to_buckets(chunk.recorded, bucket, buckets)
-        state.add(total, None, buckets, 1)
+            found.buckets = Ledger(BUCKETS)
+            add_to_buckets(chunk.recorded, bucket, found.buckets)
+        state.add(found, 1)
         chunk.write(out)
         return chunk.recorded
 
@@ -486,12 +487,13 @@ cdef class Utterances(Blocks):
 
     # ---- what they come to ----
 
-    cdef Ledger total(self):
-        """The samples of a chunk, added up."""
-        cdef Ledger total = Ledger(1)
+    cdef State added_up(self):
+        """The samples of a chunk as a state."""
+        cdef State to = State()
+        cdef Ledger tail = to.tail_of() if self.p.tail else None
         cdef Samples found = self.recorded
         cdef Py_ssize_t at = 0
-        cdef Py_ssize_t i, k
+        cdef Py_ssize_t k
         cdef work w
         cdef unsigned long long saved
         self.recorded = None  # they are there already
@@ -501,23 +503,18 @@ cdef class Utterances(Blocks):
         try:
             while at < self.samples:
                 k = min(<Py_ssize_t>BLOCK, self.samples - at)
-                memcpy(w.n, found.n + at, k * sizeof(double))
-                if not self.unit:
-                    memcpy(w.d, found.d + at, k * sizeof(double))
                 w.odd = w.flagged = False
-                for i in range(k):
-                    w.status[i] = found.what[at + i] & 15
-                    w.flags[i] = found.what[at + i] >> 4
-                    w.odd |= w.status[i] != COUNTED
-                    w.flagged |= w.flags[i] != 0
+                memset(w.status, COUNTED, k)
+                memset(w.flags, 0, k)
+                recall(&w, found, at, k)
                 w.exponent = table().largest_exponent(w.n, k)
-                collect(self, &w, at, k, total, None)
+                collect(self, &w, at, k, to.total, None, tail)
                 at += k
         finally:
             fp_leave(saved)
             free(w.memory)
             self.recorded = found
-        return total
+        return to
 
     cdef int write(self, double[::1] out) except -1:
         """The loss of each utterance: inf where it is infeasible, nan where it is invalid."""

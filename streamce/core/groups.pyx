@@ -132,7 +132,7 @@ cdef class Groups:
         cdef Py_ssize_t j, many = counted(samples, i)
         cdef uint8_t what
         if samples.odd:
-            for j in range(samples.first(i), samples.first(i + 1)):
+            for j in range(samples.start(i), samples.start(i + 1)):
                 what = samples.what[j]
                 if what & 15 and what & 15 != NOT_THERE:
                     self.ledger.bump(COUNTER_OF[what & 15], slot, 1)

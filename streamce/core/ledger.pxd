@@ -96,15 +96,21 @@ cdef class State:
     cdef readonly Ledger total
     cdef readonly Ledger cells
     cdef readonly Ledger buckets
+    cdef readonly Ledger tail
 
+    cdef Ledger tail_of(self)
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=*)
     cdef Ledger buckets_of(self, Py_ssize_t size)
     cdef bint mixes(self, bint clusters) noexcept
-    cdef int add(self, Ledger total, Ledger cells, Ledger buckets, int sign) except -1
+    cdef int add(self, State other, int sign) except -1
 
 
 cpdef enum:
     BUCKETS = 256  # clusters of samples are hashed to so many
+    # Bins of losses: 64 for each power of two from 2^-64 to 2^64, and one for what is below and above.
+    BINS_BITS = 6
+    LEAST = -64
+    TAIL = 2 + (128 << 6)
 
 cdef int64_t MOST  # of a counter, after a merge
 cdef uint8_t* put_u64(uint8_t* out, uint64_t value) noexcept nogil

@@ -173,6 +173,8 @@ cdef class Ledger:
         for number in range(min(self.size, other.size)):  # what is beyond either is 0 in one
             ours = theirs = number
             to, source = self.page_of(&ours), other.page_of(&theirs)
+            if source.stride == 0:  # nothing was ever added to it
+                continue
             found = cell_overflow(to, ours, source, theirs, sign, MOST)
             if found >= 0:
                 return found
@@ -194,6 +196,8 @@ cdef class Ledger:
         for number in range(other.size):
             ours = theirs = number
             to, source = self.page_of(&ours), other.page_of(&theirs)
+            if source.stride == 0:
+                continue
             if cell_merge(to, ours, source, theirs, sign) < 0:
                 with gil:
                     raise MemoryError
@@ -362,18 +366,15 @@ cdef uint64_t get_u64(const uint8_t* data) noexcept nogil:
 cdef class State:
     """What a metric holds: a ledger of its ratios Σn / Σd, of which the first is the mean loss and others
     divide the same samples by something else; where it sums by class, label or position, a ledger with a
-    cell of each; and where samples come in clusters, one with a cell for each bucket of clusters.
+    cell of each; where samples come in clusters, one with a cell for each bucket of clusters; and where
+    the tail is kept, one with a cell for each bin of losses.
 
     Reading takes a copy first, so that what is read belongs together while others add.
     """
 
-    def __cinit__(self, Ledger total=None, Ledger cells=None, Ledger buckets=None):
+    def __cinit__(self, Ledger total=None):
         self.total = total if total is not None else Ledger(1)
         self.total.step = 1
-        self.cells = cells
-        self.buckets = buckets
-        if buckets is not None:
-            buckets.step = BUCKETS
 
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=False):
         """The ledger of cells; made if there is none yet, or one of another size that is 0."""
@@ -404,65 +405,82 @@ cdef class State:
             self.buckets.grow(size)
         return self.buckets
 
+    cdef Ledger tail_of(self):
+        cdef Ledger new = Ledger(TAIL) if self.tail is None else None
+        if self.tail is None:
+            self.tail = new
+        return self.tail
+
     cdef bint mixes(self, bint clusters) noexcept:
         """Whether samples in clusters, or in none, would come to samples of which the contrary holds:
         together they have no standard error."""
         cdef bint ours = self.buckets is not None and not self.buckets.is_zero()
         return ours != clusters and self.total.value(SAMPLES, 0) != 0
 
-    cdef int add(self, Ledger total, Ledger cells, Ledger buckets, int sign) except -1:
-        """self += sign * (total, cells, buckets), or an error and nothing."""
+    cdef int add(self, State other, int sign) except -1:
+        """self += sign * other, which nobody else adds to meanwhile; or an error and nothing."""
+        cdef Ledger cells = None
+        cdef Ledger buckets = None
+        cdef Ledger tail = None
         cdef int full
-        cdef Ledger ours = None
         with cython.critical_section(self):
             if (
-                (self.buckets is not None or buckets is not None) and total.value(SAMPLES, 0) != 0
-                and self.mixes(buckets is not None and not buckets.is_zero())
+                (self.buckets is not None or other.buckets is not None) and other.total.value(SAMPLES, 0) != 0
+                and self.mixes(other.buckets is not None and not other.buckets.is_zero())
             ):
                 raise InputError(
                     "the samples of one metric come in clusters and those of the other do not: "
                     "together they have no standard error", argument="cluster",
                 )
-            if cells is not None and not cells.is_zero():
-                ours = self.cells_of(cells.size, cells.step != 0)
-            if self.total.size < total.size:
-                self.total.grow(total.size)
-            full = self.total.overflow(total, sign)
-            if full < 0 and ours is not None:
-                full = ours.overflow(cells, sign)
+            # Room for what is added.
+            if other.cells is not None and not other.cells.is_zero():
+                cells = self.cells_of(other.cells.size, other.cells.step != 0)
+            if other.buckets is not None:
+                buckets = self.buckets_of(other.buckets.size)
+            if other.tail is not None:
+                tail = self.tail_of()
+            if self.total.size < other.total.size:
+                self.total.grow(other.total.size)
+            full = self.total.overflow(other.total, sign)
+            if full < 0 and cells is not None:
+                full = cells.overflow(other.cells, sign)
             if full < 0 and buckets is not None:
-                full = self.buckets_of(buckets.size).overflow(buckets, sign)
+                full = buckets.overflow(other.buckets, sign)
+            if full < 0 and tail is not None:
+                full = tail.overflow(other.tail, sign)
             if full >= 0:
                 raise InputError(
                     f"{NAMES[full]} would be beyond 2^{62 if full >= SUMS else LAST_BIT - 1074}: "
                     "it is not counted so far", argument="other",
                 )
-            if ours is not None:
-                ours.merge_from(cells, sign)
+            self.total.merge_from(other.total, sign)
+            if cells is not None:
+                cells.merge_from(other.cells, sign)
             if buckets is not None:
-                self.buckets_of(buckets.size).merge_from(buckets, sign)
-            self.total.merge_from(total, sign)
+                buckets.merge_from(other.buckets, sign)
+            if tail is not None:
+                tail.merge_from(other.tail, sign)
         return 0
 
     def merge(self, State other not None, int sign=1) -> None:
         """Add another state, or with ``sign=-1`` take it away."""
-        cdef State theirs = other.copy()
-        self.add(theirs.total, theirs.cells, theirs.buckets, 1 if sign > 0 else -1)
+        self.add(other.copy(), 1 if sign > 0 else -1)
 
     def copy(self) -> State:
+        cdef State new
         with cython.critical_section(self):
-            return State(
-                self.total.twin(),
-                None if self.cells is None else self.cells.twin(),
-                None if self.buckets is None else self.buckets.twin(),
-            )
+            new = State(self.total.twin())
+            new.cells = None if self.cells is None else self.cells.twin()
+            new.buckets = None if self.buckets is None else self.buckets.twin()
+            new.tail = None if self.tail is None else self.tail.twin()
+        return new
 
     # ---- bytes ----
 
     def parts(self) -> dict[str, bytes]:
         """The bytes of the ledgers that are not 0, by name."""
         cdef State copy = self.copy()
-        ledgers = {"buckets": copy.buckets, "cells": copy.cells, "total": copy.total}
+        ledgers = {"buckets": copy.buckets, "cells": copy.cells, "tail": copy.tail, "total": copy.total}
         return {
             name: (<Ledger>ledger).to_bytes()
             for name, ledger in ledgers.items() if ledger is not None and not (<Ledger>ledger).is_zero()
@@ -471,7 +489,7 @@ cdef class State:
     @staticmethod
     def from_parts(dict parts, Py_ssize_t ratios=1, bint growing=False) -> State:
         """The state whose ``parts()`` these are; ValueError if they make no sense."""
-        state = State()
+        cdef State state = State()
         for name, part in parts.items():
             if name == "total":
                 state.total = Ledger.from_bytes(part, 1)
@@ -479,8 +497,13 @@ cdef class State:
                 state.cells = Ledger.from_bytes(part, growing)
             elif name == "buckets":
                 state.buckets = Ledger.from_bytes(part, BUCKETS)
+            elif name == "tail":
+                state.tail = Ledger.from_bytes(part)
             else:
                 raise ValueError(f"it has a part {name!r}")
-        if state.total.size > ratios or (state.buckets is not None and state.buckets.size > BUCKETS * ratios):
+        if (
+            state.total.size > ratios or (state.buckets is not None and state.buckets.size > BUCKETS * ratios)
+            or (state.tail is not None and state.tail.size != TAIL)
+        ):
             raise ValueError("its ledgers have other sizes")
         return state

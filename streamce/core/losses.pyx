@@ -1,17 +1,19 @@
 """The losses of a block: costs, by elements or by rows, and weights."""
 
 from libc.math cimport INFINITY
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from streamce.core.arrays cimport view_prefetch
 from streamce.core.blocks cimport (
-    BINARY, COUNTED, IS_INFINITE, MEAN, MULTICLASS, MULTILABEL, PREDS_NAN, Blocks, flag, product, work, work_from,
+    BINARY, COUNTED, IS_INFINITE, MEAN, MULTICLASS, MULTILABEL, PREDS_NAN, Blocks, Samples, flag, product, work,
+    work_from,
 )
-from streamce.core.elements cimport elements, lay_factors
+from streamce.core.elements cimport elements, lay_factors, outcomes
 from streamce.core.gradients cimport gradients
 from streamce.core.kernels cimport NOT_FINITE, table
 from streamce.core.reading cimport check_weights, doubles_of, settled_of, weights_of
-from streamce.core.rows cimport rows
+from streamce.core.rows cimport labels_of, rows
 
 # An exponent beyond all others.
 cdef int UNKNOWN = NOT_FINITE + 1
@@ -55,7 +57,9 @@ cdef void fill(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
 
 cdef void some(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     w.exponent = UNKNOWN
-    if b.r.task == MEAN:
+    if b.computed is not None:
+        computed(b, w, at, k)
+    elif b.r.task == MEAN:
         given(b, w, at, k)
     elif b.r.task == MULTICLASS:
         rows(b, w, at, k)
@@ -83,6 +87,36 @@ cdef void given(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
         if w.n[i] != w.n[i]:
             w.status[i] = PREDS_NAN
             w.odd = True
+
+
+cdef void computed(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """Losses that were worked out elsewhere; integer targets and weights are judged here."""
+    cdef Py_ssize_t i
+    if b.hard and b.r.task == MULTICLASS:
+        labels_of(b, w, at, k)
+    elif b.hard:
+        outcomes(b, w, at, k)
+    check_weights(b, w, k)
+    if not b.unit:
+        for i in range(k):
+            w.d[i] = 1
+    recall(w, b.computed, at, k)
+
+
+cdef void recall(work* w, Samples found, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """Losses that are there already, and what is odd about them; of two statuses the first counts."""
+    cdef Py_ssize_t i
+    cdef int status
+    memcpy(w.n, found.n + at, k * sizeof(double))
+    if found.d is not NULL:
+        memcpy(w.d, found.d + at, k * sizeof(double))
+    for i in range(k):
+        status = found.what[at + i] & 15
+        if status and (not w.status[i] or status < w.status[i]):
+            w.status[i] = <uint8_t>status
+            w.odd = True
+        elif found.what[at + i]:
+            flag(w, i, found.what[at + i] >> 4)
 
 
 cdef void weigh(Blocks b, work* w, Py_ssize_t k) noexcept nogil:

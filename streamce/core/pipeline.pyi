@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +9,7 @@ from streamce.core.ledger import State
 PADDING: int
 MASKED: int
 NULL_INPUT: int
+WHAT: dict[str, int]
 
 class Pipeline:
     @property
@@ -32,6 +33,9 @@ class Pipeline:
         name: str = "preds",
         whole: bool = False,
         by_position: bool = False,
+        tail: bool = False,
+        entropy: Pipeline | None = None,
+        elsewhere: Callable[[Any, Any, Any], Any] | None = None,
     ) -> None: ...
     def update(
         self,
@@ -47,4 +51,14 @@ class Pipeline:
         mean: bool = False,
         offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None,
         ratios: tuple[tuple[int, np.ndarray[Any, np.dtype[np.float64]]], ...] = (),
+    ) -> None: ...
+    def update_elsewhere(
+        self,
+        state: State,
+        preds: Any,
+        target: Any,
+        weight: Any = None,
+        cluster: Any = None,
+        out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+        samples: Samples | None = None,
     ) -> None: ...

@@ -10,12 +10,13 @@ cimport cython
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 from streamce.core.arrays cimport BF16, F16, F32, F64, Array
 from streamce.core.blocks cimport (
-    BAD_LABEL, BAD_WEIGHT, BINARY, IS_NULL, LEFT_OUT, LOG_PROBS, LOGITS, MEAN, MULTICLASS, MULTILABEL, NOT_THERE,
-    PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM, Blocks, Samples, Vector,
-    rules, work,
+    BAD_LABEL, BAD_WEIGHT, BINARY, IS_FLOORED, IS_NULL, IS_UNNORMALISED, LEFT_OUT, LOG_PROBS, LOGITS, MEAN,
+    MULTICLASS, MULTILABEL, NOT_THERE, PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM,
+    Blocks, Samples, Vector, rules, work,
 )
 from streamce.core.gradients cimport add_divisors
 from streamce.core.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
@@ -46,8 +47,13 @@ CAUSES = {
     PREDS_SUM: "preds_sum",
 }
 
+cdef int DIVERGENCE = 1
 # What a loss may be settled as before it is looked at.
 PADDING, MASKED, NULL_INPUT = NOT_THERE, LEFT_OUT, IS_NULL
+# What losses that were worked out elsewhere say of themselves.
+WHAT = {name: status for status, name in CAUSES.items()} | {
+    "left_out": LEFT_OUT, "floored": IS_FLOORED << 4, "unnormalised": IS_UNNORMALISED << 4,
+}
 
 # Below as many predictions a chunk is not worth a second thread.
 cdef Py_ssize_t WORTH_A_THREAD = 1 << 18
@@ -66,16 +72,18 @@ cdef class Pipeline:
     """The options of a metric, and what turns its inputs into what a ledger adds."""
 
     cdef rules r
-    cdef object class_weight, pos_weight, limit
+    cdef object class_weight, pos_weight, limit, elsewhere
     cdef str name  # of what is predicted, as the caller calls it
     cdef int axis
-    cdef bint whole, by_position
+    cdef bint whole, by_position, tail
     cdef readonly bint per_cell
+    cdef Pipeline entropy  # of targets: their cross-entropy with themselves
 
     def __init__(
         self, str task, str kind="probs", *, double smoothing=0.0, ignore_index=None, class_weight=None,
         pos_weight=None, double floor=0.0, double ceiling=1.0, bint skips=False, int axis=-1,
         bint per_cell=False, threads=None, str name="preds", bint whole=False, bint by_position=False,
+        bint tail=False, Pipeline entropy=None, elsewhere=None,
     ):
         self.r.task = TASKS[task]
         self.r.kind = KINDS[kind]
@@ -96,34 +104,74 @@ cdef class Pipeline:
         self.name = name
         self.whole = whole
         self.by_position = by_position
+        self.tail = tail
+        self.entropy = entropy
+        self.elsewhere = elsewhere  # makes an Elsewhere of a chunk whose predictions the core cannot read
 
     def update(
         self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
-        Samples samples=None, gradient=None, bint mean=False, const int64_t[::1] offsets=None, tuple ratios=(),
+        Samples samples=None, gradient=None, bint mean=False, offsets=None, tuple ratios=(),
     ):
         """Adds a chunk to ``state``.
 
         ``settled`` has a status for each loss: 0, or PADDING, MASKED or NULL_INPUT. ``offsets`` say where the losses of
         each sample begin, the last of them where all end; without, the samples are the entries of the first axis.
-        ``ratios`` are pairs of a number and what it divides by, one for each sample.
+        ``ratios`` are pairs of a number and what it divides by, one for each sample. Divergence is ratio 1.
         Writes the losses one by one to ``out``, the samples to ``samples`` and the gradient of the sum of
         the losses, or of their mean, to ``gradient``, if these are given.
         """
-        cdef const uint8_t[::1] bucket = None
-        if cluster is not None:
-            bucket = keys.buckets(cluster)
         global spare
         cdef Chunk chunk
         with cython.critical_section(spare_lock):
             chunk, spare = spare, None
         if chunk is None:
             chunk = Chunk.__new__(Chunk)
-        chunk.open(self, preds, target, weight, settled, out, offsets)
-        if state.cells is not None and not self.by_position and state.cells.size != chunk.cells() and not state.cells.is_zero():
+        try:
+            chunk.open(self, preds, target, weight, settled, out, offsets)
+        except inputs.OnDevice:
+            if self.elsewhere is None or gradient is not None:
+                raise
+            return self.update_elsewhere(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
+        if gradient is not None:
+            chunk.open_gradient(gradient, mean)
+        self.add(state, chunk, cluster, samples, ratios, target, weight)
+        if chunk.bad >= 0:
+            raise chunk.error(preds, target, weight)
+        chunk.close()
+        with cython.critical_section(spare_lock):
+            spare = chunk
+
+    def update_elsewhere(
+        self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
+        Samples samples=None, offsets=None, tuple ratios=(),
+    ):
+        """As ``update``, of a tensor of predictions on any device, with losses that are worked out there."""
+        cdef Chunk chunk = Chunk.__new__(Chunk)
+        found = self.elsewhere(preds, target, weight)
+        chunk.open(self, found.preds, found.target, found.weight, settled, out, offsets)
+        chunk.compute(found)
+        self.add(state, chunk, cluster, samples, ratios, target, weight)
+        if chunk.bad >= 0:  # found again where it can be named; what is valid there is added
+            self.update(
+                state, *found.on_cpu(), cluster, settled, out, samples, offsets=offsets, ratios=ratios,
+            )
+
+    cdef int add(
+        self, State state, Chunk chunk, cluster, Samples samples, tuple ratios, target, weight
+    ) except -1:
+        """Adds a chunk that is open, or finds an invalid loss and adds nothing."""
+        cdef const uint8_t[::1] bucket = None
+        cdef bint together = cluster is not None or ratios or self.entropy is not None  # samples after all losses
+        if cluster is not None:
+            bucket = keys.buckets(cluster)
+        if (
+            state.cells is not None and not self.by_position and state.cells.size != chunk.cells()
+            and not state.cells.is_zero()
+        ):
             raise inputs.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
-        chunk.recorded = samples if samples is not None or (cluster is None and not ratios) else Samples.__new__(Samples)
+        chunk.recorded = samples if samples is not None or not together else Samples.__new__(Samples)
         if chunk.recorded is not None:
             chunk.recorded.open(
                 chunk.samples, chunk.losses, chunk.group, chunk.offsets, chunk.unit and not self.whole
@@ -132,20 +180,14 @@ cdef class Pipeline:
             raise inputs.key_length("cluster", bucket.shape[0], chunk.samples)
         if (cluster is not None or state.buckets is not None) and chunk.losses and state.mixes(cluster is not None):
             raise inputs.other_clusters(cluster is not None)
-        if gradient is not None:
-            chunk.open_gradient(gradient, mean)
-        if cluster is not None or ratios:
-            chunk.add_in_parts(state, bucket, ratios)
+        if together:
+            chunk.add_in_parts(state, bucket, ratios, target, weight)
         # A few rows of very many classes are one block, and still worth two threads.
         elif chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD:
             chunk.add_at_once(state)
         else:
-            chunk.add_in_parts(state, None, ())
-        if chunk.bad >= 0:
-            raise chunk.error(preds, target, weight)
-        chunk.close()
-        with cython.critical_section(spare_lock):
-            spare = chunk
+            chunk.add_in_parts(state, None, (), target, weight)
+        return 0
 
 
 cdef class Chunk(Blocks):
@@ -164,9 +206,7 @@ cdef class Chunk(Blocks):
 
     # ---- opening: shapes and factors ----
 
-    cdef int open(
-        self, Pipeline p, preds, target, weight, settled, out, const int64_t[::1] offsets
-    ) except -1:
+    cdef int open(self, Pipeline p, preds, target, weight, settled, out, offsets) except -1:
         cdef int axis = -1
         cdef int k
         cdef double[::1] losses
@@ -176,6 +216,7 @@ cdef class Chunk(Blocks):
         self.gradient = None
         self.whole = p.whole
         self.by_position = p.by_position
+        self.computed = None
         self.preds.take(preds, p.name)
         if not self.preds.real:
             raise inputs.integer_preds(preds, self.preds.shape_tuple(), p.name)
@@ -206,8 +247,7 @@ cdef class Chunk(Blocks):
         self.losses = self.samples * self.group
         self.offsets = NULL
         if offsets is not None:
-            self.offsets = &offsets[0]
-            self.samples, self.group = offsets.shape[0] - 1, 0
+            self.open_offsets(offsets)
         self.has_weight = weight is not None
         self.weight_each = False
         if self.has_weight:
@@ -242,6 +282,31 @@ cdef class Chunk(Blocks):
             self.factors()
         finally:
             fp_leave(saved)
+        return 0
+
+    cdef int open_offsets(self, const int64_t[::1] offsets) except -1:
+        """Samples of any lengths; the caller holds on to the offsets."""
+        self.offsets = &offsets[0]
+        self.samples, self.group = offsets.shape[0] - 1, 0
+        return 0
+
+    cdef int compute(self, elsewhere) except -1:
+        """Has the losses worked out elsewhere."""
+        cdef const double[::1] n
+        cdef const double[::1] d = None
+        cdef const uint8_t[::1] what
+        self.computed = Samples.__new__(Samples)
+        if self.losses == 0:
+            self.computed.open(0, 0, 1, NULL, True)
+            return 0
+        n, d, what = elsewhere.losses(self.hard, self.tolerance, self.target_tolerance)
+        if not n.shape[0] == what.shape[0] == self.losses or not (d is None or d.shape[0] == self.losses):
+            raise ValueError(f"{n.shape[0]} losses were worked out: expected {self.losses}")
+        self.computed.open(self.losses, self.losses, 1, NULL, d is None)
+        memcpy(self.computed.n, &n[0], self.losses * sizeof(double))
+        memcpy(self.computed.what, &what[0], self.losses)
+        if d is not None:
+            memcpy(self.computed.d, &d[0], self.losses * sizeof(double))
         return 0
 
     cdef void close(self) noexcept:
@@ -326,8 +391,9 @@ cdef class Chunk(Blocks):
         if self.unit and not self.r.ignores and not self.has_settled:
             return self.losses if self.losses else NAN
         cdef Ledger total = Ledger(1)
-        for _, some, _ in self.in_parts(True):
-            total.merge_from(some, 1)
+        cdef State some
+        for _, some in self.in_parts(True):
+            total.merge_from(some.total, 1)
         if total.integer("n+inf"):
             return INFINITY
         return quotient(total.integer("n"), 1 << 1074) if total.integer("n") else NAN
@@ -391,6 +457,7 @@ cdef class Chunk(Blocks):
                     collect(
                         self, &w, 0, self.losses, state.total,
                         state.cells_of(self.cells(), self.by_position) if self.p.per_cell else None,
+                        state.tail_of() if self.p.tail else None,
                     )
                 finally:
                     fp_leave(saved)
@@ -416,26 +483,40 @@ cdef class Chunk(Blocks):
                     return i
         return -1
 
-    cdef int add_in_parts(self, State state, const uint8_t[::1] bucket, tuple ratios) except -1:
+    cdef int add_in_parts(
+        self, State state, const uint8_t[::1] bucket, tuple ratios, target, weight
+    ) except -1:
         """Adds a longer chunk, all of it, or finds the first invalid loss and adds nothing."""
         results = self.in_parts(False)
-        errors = [error for error, _, _ in results if error is not None]
+        errors = [error for error, _ in results if error is not None]
         if errors:
             self.bad, self.status = min(errors)
             return 0
-        cdef Ledger total = results[0][1]
-        cdef Ledger cells = results[0][2]
-        for _, more, more_cells in results[1:]:
-            total.merge_from(more, 1)
-            if cells is not None:
-                cells.merge_from(more_cells, 1)
-        cdef Ledger buckets = None
+        cdef State whole = results[0][1]
+        for _, more in results[1:]:
+            whole.add(more, 1)
         if bucket is not None:
-            buckets = Ledger(BUCKETS)
-            add_to_buckets(self.recorded, bucket, buckets)
-        for ratio, d in ratios:
-            add_ratio(total, buckets, ratio, self.recorded, d, bucket)
-        return state.add(total, cells, buckets, 1)
+            whole.buckets = Ledger(BUCKETS)
+            add_to_buckets(self.recorded, bucket, whole.buckets)
+        cdef const double[::1] d
+        for ratio, values in ratios if self.samples else ():
+            d = values
+            add_ratio(whole, ratio, self.recorded, self.recorded.n, &d[0], bucket)
+        if self.p.entropy is not None:
+            self.add_divergence(whole, bucket, target, weight)
+        return state.add(whole, 1)
+
+    cdef int add_divergence(self, State whole, const uint8_t[::1] bucket, target, weight) except -1:
+        """What losses exceed the entropy of their targets by, which of labels is 0."""
+        cdef Samples entropies = Samples.__new__(Samples)
+        cdef Vector excess = Vector(self.samples)
+        cdef Py_ssize_t i
+        cdef bint soft = self.target.real
+        if soft:
+            self.p.entropy.update(State(), target, target, weight, settled=self.recorded.left_out(), samples=entropies)
+        for i in range(self.samples):
+            excess.at[i] = self.recorded.n[i] - entropies.n[i] if soft else self.recorded.n[i]
+        return add_ratio(whole, DIVERGENCE, self.recorded, excess.at, self.recorded.d, bucket)
 
     cdef list in_parts(self, bint weights_only):
         """The results of all parts, by several threads if it is worth that."""
@@ -451,12 +532,14 @@ cdef class Chunk(Blocks):
         return run([partial(self.part, weights_only, a, b) for a, b in zip(bounds, bounds[1:])])
 
     def part(self, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
-        """Samples start ... stop - 1: (index and status of an invalid loss or None, total, cells).
+        """Samples start ... stop - 1: (index and status of an invalid loss or None, what they add).
 
         With ``weights_only`` the sum of n is that of d: predictions are not read, and nothing is reported.
         """
-        cdef Ledger total = Ledger(1)
-        cdef Ledger cells = Ledger(self.cells(), False, self.by_position) if self.p.per_cell else None
+        cdef State found = State()
+        cdef Ledger total = found.total
+        cdef Ledger cells = found.cells_of(self.cells(), self.by_position) if self.p.per_cell else None
+        cdef Ledger tail = found.tail_of() if self.p.tail else None
         cdef work w
         cdef Py_ssize_t at = self.offsets[start] if self.offsets is not NULL else start * self.group
         cdef Py_ssize_t end = self.offsets[stop] if self.offsets is not NULL else stop * self.group
@@ -480,11 +563,11 @@ cdef class Chunk(Blocks):
                             bad = self.offending(&w, some)
                             if bad >= 0:
                                 break
-                            collect(self, &w, at, some, total, cells)
+                            collect(self, &w, at, some, total, cells, tail)
                         at += some
                 finally:
                     fp_leave(saved)
-            return ((at + bad, w.status[bad]) if bad >= 0 else None), total, cells
+            return ((at + bad, w.status[bad]) if bad >= 0 else None), found
         finally:
             free(w.memory)
 

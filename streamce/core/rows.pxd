@@ -10,3 +10,4 @@ cdef inline double at_row(const void* x, bint single, Py_ssize_t stride, Py_ssiz
     if single:
         return (<const float*>x)[i * stride + c]
     return (<const double*>x)[i * stride + c]
+cdef void labels_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil

@@ -1,16 +1,19 @@
 from libc.stdint cimport uint8_t
 
 from streamce.core.blocks cimport STATUSES, Blocks, Samples, work
-from streamce.core.ledger cimport Ledger
+from streamce.core.ledger cimport Ledger, State
 
 
 # What counts the losses of a status.
 cdef int[STATUSES] COUNTER_OF
 
-cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells) except -1 nogil
+cdef int collect(
+    Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells, Ledger tail
+) except -1 nogil
 cdef Py_ssize_t counted(Samples samples, Py_ssize_t i) noexcept nogil
 cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil
 cdef int add_ratio(
-    Ledger total, Ledger buckets, int ratio, Samples samples, const double[::1] d, const uint8_t[::1] bucket
+    State to, int ratio, Samples samples, const double* n, const double* d, const uint8_t[::1] bucket
 ) except -1
 cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1
+cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1 nogil

@@ -10,8 +10,8 @@ from streamce.core.blocks cimport (
 )
 from streamce.core.kernels cimport table
 from streamce.core.ledger cimport (
-    BUCKETS, COUNT, D, FLOORED, IGNORED, INFEASIBLE, INFINITE, INVALID_LABEL, INVALID_NAN, INVALID_NULL, INVALID_RANGE,
-    INVALID_ROW_SUM, INVALID_WEIGHT, N, SAMPLES, UNNORMALISED, Ledger,
+    BINS_BITS, BUCKETS, COUNT, D, FLOORED, IGNORED, INFEASIBLE, INFINITE, INVALID_LABEL, INVALID_NAN, INVALID_NULL,
+    INVALID_RANGE, INVALID_ROW_SUM, INVALID_WEIGHT, LEAST, N, SAMPLES, TAIL, UNNORMALISED, Ledger, State,
 )
 
 COUNTER_OF[:] = [
@@ -21,7 +21,9 @@ COUNTER_OF[:] = [
 ]
 
 
-cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells) except -1 nogil:
+cdef int collect(
+    Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells, Ledger tail
+) except -1 nogil:
     """Losses to samples, samples to the ledgers."""
     cdef Py_ssize_t i, kept = k
     cdef int64_t[STATUSES] found
@@ -43,6 +45,8 @@ cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, L
         for i in range(k):
             if not w.status[i]:
                 count_flags(total, 0, w.flags[i])
+    if tail is not None:
+        add_to_bins(w, d, k, tail)
     if cells is not None and b.by_position:
         add_positions(b, w, d, at, k, cells)
     elif cells is not None and b.r.task == MULTILABEL:
@@ -116,6 +120,28 @@ cdef int add_positions(Blocks b, work* w, const double* d, Py_ssize_t at, Py_ssi
         elif w.status[i] != NOT_THERE:
             cells.bump(COUNTER_OF[w.status[i]], place, 1)
     return 0
+
+
+cdef int add_to_bins(work* w, const double* d, Py_ssize_t k, Ledger tail) except -1 nogil:
+    """Counts each loss in its bin, and adds n to it; what weighs nothing is no loss."""
+    cdef Py_ssize_t i, bin
+    cdef double loss
+    for i in range(k):
+        if w.status[i] != COUNTED or (d is not NULL and not d[i] > 0):
+            continue
+        loss = w.n[i] if d is NULL else w.n[i] / d[i]
+        bin = bin_of(loss)
+        tail.bump(COUNT, bin, 1)
+        tail.add_term(N, bin, w.n[i], 1)
+    return 0
+
+
+cdef Py_ssize_t bin_of(double loss) noexcept nogil:
+    """The bin of a loss: its exponent and the first bits of its mantissa."""
+    cdef int64_t bits
+    memcpy(&bits, &loss, sizeof(bits))
+    bits = (bits >> (52 - BINS_BITS)) - ((1023 + LEAST) << BINS_BITS)
+    return 0 if loss <= 0 or bits < 0 else min(bits, <int64_t>TAIL - 2) + 1
 
 
 cdef void record(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
@@ -203,9 +229,9 @@ cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 no
 
 cdef Py_ssize_t counted(Samples samples, Py_ssize_t i) noexcept nogil:
     """How many losses of a sample count."""
-    cdef Py_ssize_t j, found = samples.first(i + 1) - samples.first(i)
+    cdef Py_ssize_t j, found = samples.start(i + 1) - samples.start(i)
     if samples.odd:
-        for j in range(samples.first(i), samples.first(i + 1)):
+        for j in range(samples.start(i), samples.start(i + 1)):
             found -= (samples.what[j] & 15) != COUNTED
     return found
 
@@ -219,7 +245,8 @@ cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger bucke
     return 0
 
 
-cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1:
+cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1 nogil:
+    """Adds a sample to a bucket of clusters."""
     buckets.bump(SAMPLES, bucket, 1)
     buckets.add_term(N, bucket, n, 1)
     if d != 1:
@@ -229,10 +256,13 @@ cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) ex
 
 
 cdef int add_ratio(
-    Ledger total, Ledger buckets, int ratio, Samples samples, const double[::1] d, const uint8_t[::1] bucket
+    State to, int ratio, Samples samples, const double* n, const double* d, const uint8_t[::1] bucket
 ) except -1:
-    """Adds the losses of samples to another ratio, which divides them by a ``d`` of its own."""
+    """Adds samples to another ratio, of an n or a d of its own; d NULL: all are 1."""
+    cdef double each
     cdef Py_ssize_t i, many
+    cdef Ledger total = to.total
+    cdef Ledger buckets = to.buckets
     total.grow(max(total.size, ratio + 1))
     if buckets is not None:
         buckets.grow(max(buckets.size, BUCKETS * (ratio + 1)))
@@ -240,7 +270,8 @@ cdef int add_ratio(
         many = counted(samples, i)
         if many:
             total.bump(COUNT, ratio, many)
-            total.add_sample(ratio, samples.n[i], d[i])
+            each = d[i] if d is not NULL else 1.0
+            total.add_sample(ratio, n[i], each)
             if buckets is not None:
-                add_to_bucket(buckets, BUCKETS * ratio + bucket[i], samples.n[i], d[i])
+                add_to_bucket(buckets, BUCKETS * ratio + bucket[i], n[i], each)
     return 0

@@ -7,7 +7,7 @@ from streamce.metrics.gan import GANCrossEntropy, GANSummary
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
-from streamce.metrics.normalized_entropy import NormalizedEntropy
+from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.perplexity import Perplexity
 from streamce.metrics.sequence import SequenceCrossEntropy
 
@@ -19,6 +19,7 @@ __all__ = [
     "MeanLoss",
     "Metric",
     "MulticlassCrossEntropy",
+    "MulticlassNormalizedEntropy",
     "MultilabelCrossEntropy",
     "NormalizedEntropy",
     "Perplexity",

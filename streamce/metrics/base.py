@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from streamce import summary
+from streamce import summary, tail
 from streamce.additive import Additive
 from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 from streamce.core.pipeline import NULL_INPUT, Pipeline
+from streamce.errors import InputError
+from streamce.inputs import fault
 from streamce.options import one_of, plain
+from streamce.torch_losses import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamce.state import Header
     from streamce.summary import Summary
+    from streamce.tail import Tail
 
 # Options that say how data is read, not what its loss is: no part of a state.
 NOT_OF_THE_LOSS = frozenset({"axis", "invalid", "layout", "threads"})
@@ -36,6 +41,8 @@ class Metric(Additive):
         options = plain({name: value for name, value in options.items() if name not in ("self", "__class__")})
         if self._units:
             one_of(self._units, "per", options["per"])
+        if options.get("divergence") and options["label_smoothing"]:
+            raise fault("divergence", "is True, and labels are smoothed", "targets as they are: label_smoothing=0")
         self._options = options
         self._pipeline = self._path(options, per_cell)
         self._state = State()
@@ -54,7 +61,22 @@ class Metric(Additive):
             axis=options.get("axis", -1),
             threads=options["threads"],
             per_cell=per_cell,
+            tail=options.get("tail", False),
             name="losses" if self._task == "mean" else "preds",
+            entropy=self._entropy(options) if options.get("divergence") else None,
+            elsewhere=partial(Elsewhere, self._task, options),
+        )
+
+    def _entropy(self, options: dict[str, Any]) -> Pipeline:
+        """What the entropy of targets is added up by: their cross-entropy with themselves."""
+        of_targets = options | {"kind": "probs", "eps": 0.0, "ignore_index": None}
+        return Pipeline(
+            self._task,
+            class_weight=options["class_weight"],
+            pos_weight=options.get("pos_weight"),
+            axis=options.get("axis", -1),
+            threads=options["threads"],
+            elsewhere=partial(Elsewhere, self._task, of_targets),
         )
 
     @property
@@ -69,6 +91,9 @@ class Metric(Additive):
         kept = {name: value for name, value in self.options.items() if name not in NOT_OF_THE_LOSS}
         if kept.get("kind") == "logits":
             kept.pop("eps", None)  # logits are never floored
+        for name in ("divergence", "tail"):
+            if not kept.get(name):
+                kept.pop(name, None)  # states were there before these were
         return kept
 
     @classmethod
@@ -146,12 +171,29 @@ class Metric(Additive):
         >>> "{:.4f} {:.4f}".format(*metric.summary(anytime=True).interval)
         '0.3445 0.3555'
         """
-        return self._ratio(0, level, anytime)
+        found = self._ratio(0, level, anytime)
+        if self._options.get("divergence"):
+            return summary.split(found, self._state.copy(), level, anytime)
+        return found
 
     def _ratio(self, ratio: int, level: float, anytime: bool) -> Summary:
         state = self._state.copy()
         found = summary.summarise(state.total, ratio, level=level, anytime=anytime, buckets=state.buckets)
         return self._shown(found)
+
+    def tail(self) -> Tail:
+        """Quantiles of the losses, and what share of their sum the worst of them carry.
+
+        A loss counts as often as it was met, whatever its weight, by its size per unit of weight.
+
+        Raises
+        ------
+        InputError
+            If the metric was not made with ``tail=True``, or more was taken away than had been added.
+        """
+        if not self._options.get("tail"):
+            raise InputError("tail is False: expected a metric made with tail=True", argument="tail")
+        return tail.read(self._state.copy().tail)
 
     def _summaries(self, level: float, anytime: bool) -> np.ndarray[Any, np.dtype[np.object_]]:
         cells = self._state.copy().cells
@@ -169,9 +211,15 @@ class Metric(Additive):
         return int(cells.size)
 
     def _take(self, parts: dict[str, bytes]) -> None:
-        found = State.from_parts(parts)
+        found = State.from_parts(parts, ratios=2 if self._options.get("divergence") else 1)
         if found.cells is not None:
             self._take_cells(found.cells.size)
+        self._take_tail(found)
+
+    def _take_tail(self, found: State) -> None:
+        """Takes over a state, if its tail is what the options ask for."""
+        if found.tail is not None and not self._options.get("tail"):
+            raise ValueError("it has a tail, which its options do not ask for")
         self._state = found
 
     def _take_cells(self, size: int) -> None:

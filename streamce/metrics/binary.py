@@ -38,6 +38,11 @@ class BinaryCrossEntropy(Metric):
         What to do with invalid entries: raise, or count them by cause and go on.
     threads : int, optional
         Threads for large chunks; see :func:`streamce.set_num_threads`.
+    divergence : bool
+        Sum the entropy of soft targets as well: ``summary()`` then splits the mean into that and the
+        Kullback-Leibler divergence of ``preds`` from ``target``. Takes a second pass over soft targets.
+    tail : bool
+        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
 
     Notes
     -----
@@ -68,6 +73,8 @@ class BinaryCrossEntropy(Metric):
         eps: float = EPS,
         invalid: Literal["raise", "skip"] = "raise",
         threads: int | None = None,
+        divergence: bool = False,
+        tail: bool = False,
     ) -> None:
         super().__init__(dict(locals()))
         weights, pos = self._options["class_weight"], self._options["pos_weight"]

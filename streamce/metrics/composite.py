@@ -28,6 +28,13 @@ class States:
         self._states = {name: State() for name in names}
         self._lock = threading.Lock()
 
+    @staticmethod
+    def of(states: dict[str, State]) -> States:
+        """These states themselves."""
+        new = States(())
+        new._states = states
+        return new
+
     def __getitem__(self, name: str) -> State:
         return self._states[name]
 
@@ -41,10 +48,8 @@ class States:
             self._states = new
 
     def copy(self) -> States:
-        new = States(())
         with self._lock:
-            new._states = {name: state.copy() for name, state in self._states.items()}
-        return new
+            return States.of({name: state.copy() for name, state in self._states.items()})
 
     def parts(self) -> dict[str, bytes]:
         """The bytes of all states, by ``name.part``."""

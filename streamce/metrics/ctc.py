@@ -40,6 +40,8 @@ class CTCCrossEntropy(Metric):
         What to do with utterances that hold invalid numbers or labels: raise, or count them by cause and go on.
     threads : int, optional
         Threads for large chunks; see :func:`streamce.set_num_threads`.
+    tail : bool
+        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
 
     Notes
     -----
@@ -79,6 +81,7 @@ class CTCCrossEntropy(Metric):
         per: Literal["label", "frame", "utterance"] = "label",
         invalid: Literal["raise", "skip"] = "raise",
         threads: int | None = None,
+        tail: bool = False,
     ) -> None:
         super().__init__(dict(locals()))
 
@@ -90,6 +93,7 @@ class CTCCrossEntropy(Metric):
             options["per"],
             options["invalid"] == "skip",
             options["threads"],
+            options["tail"],
         )
 
     def update(  # type: ignore[override]

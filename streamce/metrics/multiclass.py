@@ -42,6 +42,11 @@ class MulticlassCrossEntropy(Metric):
         The class axis of ``preds``; 1 for torch's (N, C, d1, ...).
     threads : int, optional
         Threads for large chunks; see :func:`streamce.set_num_threads`.
+    divergence : bool
+        Sum the entropy of soft targets as well: ``summary()`` then splits the mean into that and the
+        Kullback-Leibler divergence of ``preds`` from ``target``. Takes a second pass over soft targets.
+    tail : bool
+        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
     per_class : bool
         Keep sums by the class of the target for :meth:`per_class`. Fixes the number of classes.
 
@@ -72,6 +77,8 @@ class MulticlassCrossEntropy(Metric):
         invalid: Literal["raise", "skip"] = "raise",
         axis: int = -1,
         threads: int | None = None,
+        divergence: bool = False,
+        tail: bool = False,
         per_class: bool = False,
     ) -> None:
         super().__init__(dict(locals()), per_cell=per_class)

@@ -43,6 +43,11 @@ class MultilabelCrossEntropy(Metric):
         The label axis of ``preds``.
     threads : int, optional
         Threads for large chunks; see :func:`streamce.set_num_threads`.
+    divergence : bool
+        Sum the entropy of soft targets as well: ``summary()`` then splits the mean into that and the
+        Kullback-Leibler divergence of ``preds`` from ``target``. Takes a second pass over soft targets.
+    tail : bool
+        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
     per_label : bool
         Keep sums by label for :meth:`per_label`. Fixes the number of labels.
 
@@ -69,6 +74,8 @@ class MultilabelCrossEntropy(Metric):
         invalid: Literal["raise", "skip"] = "raise",
         axis: int = -1,
         threads: int | None = None,
+        divergence: bool = False,
+        tail: bool = False,
         per_label: bool = True,
     ) -> None:
         super().__init__(dict(locals()), per_cell=per_label)

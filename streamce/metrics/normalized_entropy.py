@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from streamce import inputs, summary
 from streamce.core.ledger import State
+from streamce.metrics.base import Metric
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
 from streamce.metrics.mean_loss import MeanLoss
+from streamce.options import EPS
 
 if TYPE_CHECKING:
     from streamce.summary import Summary
@@ -26,7 +28,8 @@ class NormalizedEntropy(Composite):
         NE = R / H(q),    H(q) = -q log q - (1 - q) log(1 - q)
 
     1 is what always predicting q costs; smaller is better, and 1 - NE is the share of the deviance
-    explained, D². It is nan while only one outcome has been seen.
+    explained, D²: see :meth:`skill`. It is nan while only one outcome has been seen. For more than two
+    outcomes there is :class:`MulticlassNormalizedEntropy`.
 
     Parameters
     ----------
@@ -105,6 +108,19 @@ class NormalizedEntropy(Composite):
         state = self._state.copy()
         return _ratio(summary.mean(state["loss"].total), entropy(summary.mean(state["outcome"].total)))
 
+    def skill(self) -> float:
+        """1 - NE, the skill against the base rate: D², the share of the deviance explained, McFadden's R².
+
+        1 is perfect, 0 no better than always predicting the base rate; its interval is 1 less that of NE.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> ce.NormalizedEntropy().update([0.8, 0.1, 0.7], [1, 0, 1]).skill()
+        0.64118...
+        """
+        return 1 - self.compute()
+
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """The summary of the log loss, with ``value`` and ``interval`` those of the normalized entropy."""
         state = self._state.copy()
@@ -115,15 +131,148 @@ class NormalizedEntropy(Composite):
         rate = outcome.mean
         base = entropy(rate)
         value, margin = _ratio(loss.mean, base), math.nan
-        if base > 0 and math.isfinite(loss.mean) and loss.stderr > 0:
+        known = loss if loss.stderr > 0 else outcome  # losses that are all equal have no interval to go by
+        if base > 0 and math.isfinite(loss.mean) and known.stderr > 0:
             # d NE = (d R - NE H'(q) d q) / H(q), with H'(q) = log((1 - q) / q).
             slope = value * math.log((1 - rate) / rate)
             of_loss, of_outcome, of_both = (part.stderr * part.stderr for part in (loss, outcome, both))
             spread = of_loss - slope * (of_both - of_loss - of_outcome) + slope * slope * of_outcome
             if math.isfinite(spread):
-                multiple = (loss.interval[1] - loss.mean) / loss.stderr
+                multiple = (known.interval[1] - known.mean) / known.stderr
                 margin = multiple * math.sqrt(max(0.0, spread)) / base
         return replace(loss, value=value, interval=(value - margin, value + margin))
+
+
+class MulticlassNormalizedEntropy(Metric):
+    """Running normalized entropy of several classes: mean log loss over the entropy of the class frequencies.
+
+    With R the weighted mean log loss and q_k = Σ weight of the rows of class k / Σ weight,
+
+        NE = R / H(q),    H(q) = -Σ_k q_k log q_k
+
+    1 is what always predicting q costs; smaller is better, and 1 - NE is the share of the deviance
+    explained, D²: see :meth:`skill`. It is nan while only one class has been seen.
+
+    Parameters
+    ----------
+    kind : {"probs", "log_probs", "logits"}
+        What ``preds`` holds; logits go through a softmax.
+    ignore_index : int, optional
+        Labels of this value are left out, of loss and frequencies alike.
+    eps : float
+        Floor of a probability that counts; 0 keeps the honest infinity. Logits need none.
+    invalid : {"raise", "skip"}
+        What to do with invalid rows: raise, or count them by cause and go on.
+    threads : int, optional
+        Threads for large chunks; see :func:`streamce.set_num_threads`.
+
+    Notes
+    -----
+    The interval is by the delta method. Of all fixed predictions q costs least, so that to first order an
+    error of q does not change H(q), and NE varies as the ratio of Σn to Σd·(-log q_label) with q known:
+
+        stderr² = k / (k - 1) · Σ (n - NE · d · (-log q_label))² / (H(q) Σd)²
+
+    over the k rows, n being weight · loss and d the weight; the sums are those by class.
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> metric = ce.MulticlassNormalizedEntropy()
+    >>> metric.update([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]], [0, 1, 2]).compute()
+    0.54122...
+    """
+
+    _task = "multiclass"
+    __slots__ = ()
+
+    def __init__(
+        self,
+        *,
+        kind: Literal["probs", "log_probs", "logits"] = "probs",
+        ignore_index: int | None = None,
+        eps: float = EPS,
+        invalid: Literal["raise", "skip"] = "raise",
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(dict(locals()), per_cell=True)
+
+    def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
+        """Add a chunk.
+
+        Parameters
+        ----------
+        preds : array of float64, float32, float16 or bfloat16
+            Shape (N, C), or (C,) for one row.
+        target : array of integers
+            Labels, shape (N,), or one label for one row.
+        weight : array, optional
+            One per row, finite and 0 or more.
+        cluster : None
+            Must be left out: sums by class and by cluster together, which errors robust to clusters would
+            need, are not kept.
+
+        Raises
+        ------
+        InputError
+            For input without meaning; nothing was added then.
+        """
+        if cluster is not None:
+            raise inputs.fault("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")
+        preds, shape = inputs.plain(preds, "preds")
+        if len(shape) > 2:
+            raise inputs.fault("preds", f"has shape {shape}", "(N, C): one loss per sample")
+        self._pipeline.update(self._state, preds, target, weight)
+        return self
+
+    def _take(self, parts: dict[str, bytes]) -> None:
+        if "buckets" in parts:
+            raise ValueError("it has samples in clusters")
+        super()._take(parts)
+
+    def compute(self) -> float:
+        """Mean log loss over the entropy of the class frequencies; nan while one class alone was seen."""
+        return self._against(self._state.copy())[0]
+
+    def skill(self) -> float:
+        """1 - NE, the skill against the class frequencies: D², the share of the deviance explained, McFadden's R².
+
+        1 is perfect, 0 no better than always predicting the frequencies; its interval is 1 less that of NE.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> metric = ce.MulticlassNormalizedEntropy()
+        >>> metric.update([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]], [0, 1, 2]).skill()
+        0.45877...
+        """
+        return 1 - self.compute()
+
+    def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
+        """The summary of the log loss, with ``value`` and ``interval`` those of the normalized entropy."""
+        state = self._state.copy()
+        loss = summary.summarise(state.total, level=level, anytime=anytime)
+        value, base, costs = self._against(state)
+        error = math.nan
+        if state.cells is not None and math.isfinite(value) and loss.samples > 1:
+            spread = 0.0
+            for cell, cost in costs.items():
+                spread += summary.spread(state.cells, cell, value * cost)
+            error = math.sqrt(loss.samples / (loss.samples - 1) * spread) / (base * loss.weight)
+        margin = summary.margin(error, state.total, level, anytime)
+        return replace(loss, value=value, interval=(value - margin, value + margin))
+
+    @staticmethod
+    def _against(state: State) -> tuple[float, float, dict[int, float]]:
+        """Normalized entropy, the entropy of the frequencies, and what predicting these costs each class seen."""
+        shares = summary.shares(state.cells) if state.cells is not None else {}
+        # -log q, or of shares near 1, for the sake of its digits, -log(1 - the others' share)
+        least = [min(pair) for pair in shares.values()]
+        rarer = [int(share <= others) for share, others in shares.values()]
+        costs = np.empty(len(shares))
+        BinaryCrossEntropy(eps=0.0)._pipeline.update(State(), np.array(least), np.array(rarer, int), out=costs)
+        base = math.fsum(share * cost for (share, _), cost in zip(shares.values(), costs.tolist(), strict=True))
+        return _ratio(summary.mean(state.total), base), base, dict(zip(shares, costs.tolist(), strict=True))
 
 
 def entropy(rate: float) -> float:

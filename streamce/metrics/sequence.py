@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from streamce.core.pipeline import Pipeline
 from streamce.errors import InputError
 from streamce.metrics.base import Metric, settled
 from streamce.options import EPS
+from streamce.torch_losses import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +56,8 @@ class SequenceCrossEntropy(Metric):
         Threads for large chunks; see :func:`streamce.set_num_threads`.
     per_position : bool
         Keep sums by the place in the sequence for :meth:`per_position`.
+    tail : bool
+        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
 
     Notes
     -----
@@ -93,6 +97,7 @@ class SequenceCrossEntropy(Metric):
         invalid: Literal["raise", "skip"] = "raise",
         threads: int | None = None,
         per_position: bool = False,
+        tail: bool = False,
     ) -> None:
         super().__init__(
             {name: value for name, value in locals().items() if name != "__class__"}, per_cell=per_position
@@ -105,6 +110,7 @@ class SequenceCrossEntropy(Metric):
             "per_cell": per_cell,
             "by_position": per_cell,
             "whole": options["per"] == "sequence",
+            "tail": options["tail"],
             "threads": options["threads"],
         }
         # The log-probability of a token is that of an outcome which came true.
@@ -115,6 +121,7 @@ class SequenceCrossEntropy(Metric):
             smoothing=options["label_smoothing"],
             ignore_index=options["ignore_index"],
             class_weight=options["class_weight"],
+            elsewhere=partial(Elsewhere, "multiclass", options),
             **shared,
         )
 
@@ -353,4 +360,4 @@ class SequenceCrossEntropy(Metric):
         found = State.from_parts(parts, ratios=1 + BYTES, growing=True)
         if found.cells is not None and not self._options["per_position"]:
             raise ValueError("it has sums by position, which its options do not ask for")
-        self._state = found
+        self._take_tail(found)

@@ -20,3 +20,4 @@ def test_an_example_runs(script):
     assert run.stderr == ""
     assert len(run.stdout.splitlines()) >= 5
     assert not re.search(r"\bnan\b", run.stdout)
+    assert "False" not in run.stdout  # of what is said to be the same to the byte

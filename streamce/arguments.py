@@ -1,0 +1,238 @@
+"""What the command line takes: commands, their options, and what these stand for."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+import streamce as ce
+from streamce.metrics.base import Metric
+
+METRICS: dict[str, type[Metric]] = {
+    "binary": ce.BinaryCrossEntropy,
+    "multiclass": ce.MulticlassCrossEntropy,
+    "multilabel": ce.MultilabelCrossEntropy,
+    "sequence": ce.SequenceCrossEntropy,
+    "ctc": ce.CTCCrossEntropy,
+}
+PLAIN = ("binary", "multiclass", "multilabel")  # tasks of rows that are no sequences
+# The tasks of options that not all tasks have.
+OF_TASKS = {
+    "classes": PLAIN,
+    **dict.fromkeys(("eps", "ignore_index", "label_smoothing"), (*PLAIN, "sequence")),
+    **dict.fromkeys(("token_log_probs", "n_words", "n_bytes"), ("sequence",)),
+    "per": ("sequence", "ctc"),
+    "blank": ("ctc",),
+}
+EVAL_HELP = """\
+files
+  Parquet (.parquet .pq), Arrow IPC (.arrow .arrows .feather .ipc), CSV with a header (.csv
+  .tsv), JSON lines (.json .jsonl .ndjson), NumPy (.npy .npz); other endings are told by their
+  first bytes. CSV and JSON may end in .gz .bz2 .zst .lz4. A folder stands for all files in it
+  with these endings, at any depth, but for names that begin with "_" or ".". Globs work for
+  URIs too (quote them). "-" is an Arrow stream or CSV on standard input.
+
+columns
+  --preds and --target take a column, a comma list or a glob, and may be repeated; or one
+  list column. A glob takes columns in the file's order, unless they are one name with
+  different numbers at the end: those are taken by number.
+  In .npz files columns are members, of one axis, or two for a list column. A .npy file is
+  the predictions itself: give --target PATH.npy (and --weight PATH.npy), and no --preds.
+
+labels
+  Integers count the classes from 0, in the order of the prediction columns, unless --classes
+  names them. Text needs names: --classes, or else the names of the prediction columns, as
+  they are or without a prefix that all share and that ends in one of "_-.:/ " (p_cat, p_dog
+  stand for cat, dog); where more than one reading fits the labels, --classes must decide.
+  For --task binary, --classes NEGATIVE,POSITIVE. For --task multilabel the target holds 0
+  or 1 per label, or is one column with the list of the names that apply to each row.
+  Missing values (null; empty in CSV; empty text as a label) are invalid, see --invalid.
+
+sequences
+  For --task sequence a row is a sequence: --target is a list of tokens (numbers), and --preds a
+  list of as many lists, with a number for each token of the vocabulary. Or --token-log-probs is
+  a list of the log-probabilities of the tokens that came, as an API logs them, in place of both.
+  For --task ctc a row is an utterance: --preds is a list of frames, each a list with a number
+  for each class, and --target a list of labels. Rows may be of any lengths; Parquet, Arrow and
+  JSON lines can hold them. With the words and bytes of each row's text (--n-words, --n-bytes),
+  word perplexity and bits per byte are printed too. A null in a list is a token that is invalid,
+  and makes an utterance invalid as a whole.
+
+groups
+  --by takes columns of whole numbers, text, true and false, dates or times, and may be repeated:
+  keys are then of several parts. Rows without a key are a group of their own. Columns of a CSV
+  file are text. --by-time puts times (without a zone: UTC), or seconds since 1970, in periods.
+  The worst and the best groups are printed, or the last periods; --json has all of them.
+  --cluster makes the interval robust to rows of one document, user or session being alike.
+
+resuming
+  --resume keeps what was counted so far in STATE.checkpoint, and the generation before it in
+  STATE.checkpoint.previous. The same command again, after a crash, goes on from there, to the
+  same state byte for byte; once the run is finished it does nothing but print the result.
+  Options that change the result and the files (names, sizes, times of change) must be the
+  same. Parquet files are read on from the row group, other formats from the row; packed text
+  is unpacked again up to there. To start at row 0, remove STATE once the run is finished, and
+  STATE.checkpoint before that.
+
+Rows in errors count from 0 within their file, a CSV header apart. Exit status: 0, 1 (bad
+data, or a file that cannot be read or written), 2 (usage, such as an unknown column).
+"""
+
+COMPARE_HELP = """\
+A and B are predictions of the same rows in the same order: of two files (each a file, a folder, a
+glob in quotes or a URI, in any format of eval), or of two sets of columns of one file:
+
+  streamce compare old.parquet new.parquet --task multiclass --target label --preds 'p_*'
+  streamce compare clicks.csv --task binary --target y --preds-a old --preds-b new
+
+The target, the weight and the cluster are those of A's file. Where B's has the target too, the two
+must be equal row for row; the numbers of rows must be the same. Columns stand for the same classes
+in both. A row that is invalid for either model is skipped, or stopped at, for both.
+
+A - B is the mean of the differences of the losses, below 0 where A is better. Its interval, p-value
+and verdict are those of one look at all rows; with --anytime they hold however often one looks at
+files, or states, that grow. --cluster makes them robust to rows of one document, user or session
+being alike. --state keeps the comparison, to merge and show as any other.
+
+Columns, labels and the exit status are those of streamce eval --help.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Usage errors in one line, and options by their whole names."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"streamce: error: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = Parser(prog="streamce", description="Exact cross-entropy over streams")
+    top.add_argument("--version", action="version", version=f"streamce {ce.__version__}")
+    commands = top.add_subparsers(title="commands", dest="command", required=True)
+
+    add = commands.add_parser(
+        "eval",
+        help="evaluate predictions in files of any size",
+        epilog=EVAL_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).add_argument
+    add("files", nargs="+", metavar="FILE", help="file, folder, glob or URI; - is standard input")
+    _add_columns(add, METRICS, "--preds")
+    add("--token-log-probs", action="append", metavar="COLUMN",
+        help="of sequence, in place of both: the log-probabilities of its tokens")  # fmt: skip
+    add("--per", choices=("token", "sequence", "label", "frame", "utterance"),
+        help="what the mean of sequence (default: token) or ctc (label) is taken over")  # fmt: skip
+    add("--blank", type=int, metavar="CLASS", help="of ctc: the class that stands for no label (default: 0)")
+    add("--n-words", metavar="COLUMN", help="words of the text of each sequence")
+    add("--n-bytes", metavar="COLUMN", help="bytes of the text of each sequence")
+    add("--by", action="append", metavar="COLUMNS", help="a result for each group of rows with equal keys")
+    add("--by-time", metavar="COLUMN", help="a result for each --period of these times")
+    add("--period", metavar="PERIOD", help="such as 15min, 1h or 1d, with --by-time")
+    _add_rules(add)
+    add("--resume", action="store_true", help="go on where a run that was stopped left off")
+    add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
+        help="with --resume: what a crash may cost, but for the chunk at hand (default: 3)")  # fmt: skip
+    _add_interval(add)
+
+    add = commands.add_parser(
+        "compare",
+        help="compare two models' predictions of the same rows",
+        epilog=COMPARE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).add_argument
+    add("files", nargs="+", metavar="FILE", help="those of A and of B, or one of both; - is standard input")
+    _add_columns(add, PLAIN, "--preds", "--preds-a")
+    add("--preds-b", action="append", metavar="COLUMNS", help="the predictions of B (default: named as those of A)")
+    _add_rules(add)
+    _add_interval(add)
+
+    add = commands.add_parser("merge", help="add up states").add_argument
+    add("states", nargs="+", metavar="STATE")
+    add("-o", "--output", required=True, metavar="STATE", help="where to write the sum")
+
+    add = commands.add_parser("show", help="print the result of a state").add_argument
+    add("state", metavar="STATE")
+    _add_interval(add)
+    return top
+
+
+def _add_columns(add: Callable[..., Any], tasks: Iterable[str], *preds: str) -> None:
+    add("--task", choices=tasks, required=True)
+    add("--target", action="append", metavar="COLUMNS", help="the true labels")
+    add(*preds, action="append", metavar="COLUMNS", help="the predictions, a column per class")
+    add("--kind", choices=("probs", "log_probs", "logits"), help="what the predictions are (default: probs)")
+    add("--weight", metavar="COLUMN", help="a weight per row")
+    add("--cluster", metavar="COLUMN", help="rows of a document, user or session, which are alike")
+
+
+def _add_rules(add: Callable[..., Any]) -> None:
+    add("--classes", type=_names, metavar="A,B,...", help="the classes, in the predictions' order")
+    add("--ignore-index", type=int, metavar="LABEL", help="a label that does not count (of sequences: -100)")
+    add("--invalid", choices=("raise", "skip"), default="raise",
+        help="stop at an invalid row, or count it and go on (default: raise)")  # fmt: skip
+    add("--eps", type=float, help="floor of the true class's probability (default: 2**-52)")
+    add("--label-smoothing", type=float, metavar="A", help="(default: 0)")
+    add("--threads", type=_positive, metavar="N", help="threads of the computation")
+    add("--chunk-rows", type=_positive, metavar="N", help="rows read at a time; no result changes")
+    add("--state", metavar="FILE", help="write the state here, to merge or show later")
+
+
+def _add_interval(add: Callable[..., Any]) -> None:
+    add("--level", type=_level, default=0.95, metavar="P", help="confidence level of intervals (default: 0.95)")
+    add("--anytime", action="store_true", help="intervals that hold however often one looks at a growing stream")
+    add("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def misfit(options: argparse.Namespace) -> str | None:
+    """What is missing, or does not go together, or None; settles what the predictions are."""
+    for name, tasks in OF_TASKS.items():
+        if getattr(options, name, None) is not None and options.task not in tasks:
+            return f"--{name.replace('_', '-')} is no option of --task {options.task}"
+    if getattr(options, "token_log_probs", None) is not None:
+        for name in ("preds", "target", "ignore_index", "label_smoothing"):
+            if getattr(options, name) is not None:
+                return f"--{name.replace('_', '-')} does not go with --token-log-probs"
+        if options.kind not in (None, "log_probs"):
+            return f"--kind {options.kind} does not go with --token-log-probs"
+        options.preds, options.kind = options.token_log_probs, "log_probs"
+    elif options.target is None:
+        return f"the following arguments are required: --target (see streamce {options.command} --help)"
+    options.kind = options.kind or "probs"
+    return None
+
+
+def _level(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
+def _names(text: str) -> list[str]:
+    names = next(csv.reader([text], skipinitialspace=True))
+    if len({*names}) < len(names) or "" in names:
+        raise argparse.ArgumentTypeError("classes need names, each its own")
+    return names

@@ -1,0 +1,42 @@
+"""Where in a file something is wrong: row and column, in place of an array's index."""
+
+from __future__ import annotations
+
+from streamce import chunks, columns, nested
+from streamce.errors import InputError
+
+
+def place(chunk: chunks.Chunk, error: InputError, labels: columns.Labels | None) -> str:
+    """What was wrong, told by row and column of the file instead of the arrays' indices."""
+    message = str(error).replace('kind="logits"', "--kind logits")
+    if (argument := str(error.argument)).startswith(("by", "cluster")):
+        return _of_key(chunk, argument, error, message)
+    if chunk.more:
+        return nested.place(chunk, error).replace('kind="logits"', "--kind logits")
+    if error.index is None:
+        for argument in ("preds", "target", "weight"):
+            if message.startswith(f"{argument} "):
+                names = columns.listed(chunk.selection.columns(argument))
+                return f"column {names}{message.removeprefix(argument)}"
+        return message
+    if error.cause == "invalid_null":
+        row = error.index[0]
+        return f"row {chunk.first_row + row}: column '{chunk.null_column(row)}' holds a null"
+    row, column, value = chunk.cell(argument, error.index)
+    where = f"row {row}: " + (argument if column is None else f"column '{column}'")
+    if labels and argument == "target":
+        return f"{where} is {value!r}: expected {labels.expected}"
+    return where + message.removeprefix(f"{argument}[{', '.join(map(str, error.index))}]")
+
+
+def _of_key(chunk: chunks.Chunk, argument: str, error: InputError, message: str) -> str:
+    """The same of a column of keys: ``by[1]`` is the second of them."""
+    part, _, number = argument.removesuffix("]").partition("[")
+    names = chunk.selection.columns(part)
+    found = message.removeprefix(argument)
+    if error.index is None:
+        where = f"column {columns.listed(names[int(number)] if number else names)}"
+    else:
+        where = f"row {chunk.first_row + error.index[0]}: column '{names[int(number or 0)]}'"
+        found = found.removeprefix(f"[{error.index[0]}]")
+    return f"{where}{found}"
