@@ -56,6 +56,7 @@ sequences
   For --task sequence a row is a sequence: --target is a list of tokens (numbers), and --preds a
   list of as many lists, with a number for each token of the vocabulary. Or --token-log-probs is
   a list of the log-probabilities of the tokens that came, as an API logs them, in place of both.
+  Tokens of -100, or --ignore-index, do not count.
   For --task ctc a row is an utterance: --preds is a list of frames, each a list with a number
   for each class, and --target a list of labels. Rows may be of any lengths; Parquet, Arrow and
   JSON lines can hold them. With the words and bytes of each row's text (--n-words, --n-bytes),
@@ -174,7 +175,7 @@ def _add_columns(add: Callable[..., Any], tasks: Iterable[str], *preds: str) -> 
 
 def _add_rules(add: Callable[..., Any]) -> None:
     add("--classes", type=_names, metavar="A,B,...", help="the classes, in the predictions' order")
-    add("--ignore-index", type=int, metavar="LABEL", help="a label that does not count (of sequences: -100)")
+    add("--ignore-index", type=int, metavar="LABEL", help="a label that does not count")
     add("--invalid", choices=("raise", "skip"), default="raise",
         help="stop at an invalid row, or count it and go on (default: raise)")  # fmt: skip
     add("--eps", type=float, help="floor of the true class's probability (default: 2**-52)")
