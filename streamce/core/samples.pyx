@@ -61,12 +61,12 @@ cdef int collect(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, L
                 w.flags[kept] = w.flags[i]
                 kept += 1
     if b.group == 1:
-        total.add_samples(0, n, d, kept, w.exponent if kept == k else table().largest_exponent(n, kept))
+        total.add_samples(0, n, d, kept, w.exponent if kept == k else table().largest_exponent(n, kept), 1)
     if cells is not None and b.r.task == MULTICLASS:
         for i in range(kept):
             cells.bump(COUNT, w.label[i], 1)
             count_flags(cells, w.label[i], w.flags[i])
-            cells.add_sample(w.label[i], n[i], d[i] if d is not NULL else 1.0)
+            cells.add_sample(w.label[i], n[i], d[i] if d is not NULL else 1.0, 1)
     return 0
 
 
@@ -93,7 +93,7 @@ cdef int add_columns(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cell
             i += b.labels
         label = (at + first) % b.labels
         cells.bump(COUNT, label, kept)
-        cells.add_samples(label, w.sample_n, NULL if b.unit else w.sample_d, kept, exponent)
+        cells.add_samples(label, w.sample_n, NULL if b.unit else w.sample_d, kept, exponent, 1)
     return 0
 
 
@@ -131,7 +131,7 @@ cdef int add_samples(
         if b.recorded is not None:
             memcpy(b.recorded.n + at // b.group, w.sample_n, full * sizeof(double))
             memcpy(b.recorded.d + at // b.group, w.sample_d, full * sizeof(double))
-        return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full))
+        return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full), 1)
     for i in range(k):
         if w.missing == 0:
             w.missing = b.group
@@ -159,7 +159,7 @@ cdef int add_samples(
                 full += 1
             w.n_sum = w.n_lost = w.d_sum = w.d_lost = 0
             w.members = 0
-    return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full))
+    return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full), 1)
 
 
 cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil:
@@ -173,15 +173,42 @@ cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 no
     return 0
 
 
+cdef int64_t tally(Samples samples, Py_ssize_t i, int64_t* found) noexcept nogil:
+    """How many losses of a sample count; where some are odd, `found` has all of its losses by counter, COUNT first."""
+    cdef Py_ssize_t j
+    cdef uint8_t what
+    if not samples.odd:
+        return samples.group
+    memset(found, 0, TALLIES * sizeof(int64_t))
+    for j in range(i * samples.group, (i + 1) * samples.group):
+        what = samples.what[j]
+        found[COUNTER_OF[what & 15] - COUNT] += 1
+        found[FLOORED - COUNT] += (what >> 4 & IS_FLOORED) != 0
+        found[INFINITE - COUNT] += (what >> 4 & IS_INFINITE) != 0
+        found[UNNORMALISED - COUNT] += (what >> 4 & IS_UNNORMALISED) != 0
+    return found[0]
+
+
+cdef int add_one(Samples samples, Py_ssize_t i, Ledger ledger, Py_ssize_t cell) except -1:
+    """Adds a sample, and what was odd about its losses, to a cell."""
+    cdef int64_t[TALLIES] found
+    cdef int64_t counted = tally(samples, i, found)
+    cdef int column
+    if samples.odd:
+        for column in range(1, TALLIES):
+            ledger.bump(COUNT + column, cell, found[column])
+    if not counted:
+        return 0
+    ledger.bump(COUNT, cell, counted)
+    return ledger.add_sample(cell, samples.n[i], samples.d[i] if samples.d is not NULL else 1.0, 1)
+
+
 cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1:
     """Adds Σn and Σd of each sample to its cluster's bucket, which is all that a jackknife needs."""
-    cdef Py_ssize_t i, j, counted
+    cdef int64_t[TALLIES] found
+    cdef Py_ssize_t i
     for i in range(samples.samples):
-        counted = samples.group
-        if samples.odd:
-            for j in range(i * samples.group, (i + 1) * samples.group):
-                counted -= (samples.what[j] & 15) != 0
-        if counted:
+        if tally(samples, i, found):
             buckets.bump(SAMPLES, bucket[i], 1)
             buckets.add_term(N, bucket[i], samples.n[i], 1)
             if samples.d is not NULL and samples.d[i] != 1:
