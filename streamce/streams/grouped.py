@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from streamce import inputs, keys, periods, summary
-from streamce.additive import Additive
-from streamce.core.blocks import Samples
 from streamce.core.groups import Groups
-from streamce.core.ledger import Ledger, State
+from streamce.core.ledger import Ledger
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
+from streamce.streams.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from streamce.state import Header
@@ -58,7 +57,7 @@ class Estimate:
     groups: int
 
 
-class Grouped(Additive):
+class Grouped(Wrapper):
     """One metric for each group of samples; groups come as they are met.
 
     Parameters
@@ -90,33 +89,18 @@ class Grouped(Additive):
     ['ann']
     """
 
-    __slots__ = ("_metric", "_period")
+    __slots__ = ("_period",)
     _state: Groups
 
     def __init__(self, metric: Metric, *, period: Any = None) -> None:
-        if not isinstance(metric, Metric):
-            raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
-        for option in ("per_class", "per_label"):
-            if metric.options.get(option):
-                raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
-        if metric._state.parts():
-            raise inputs.fault("metric", "has samples already", "an empty one, for its options alone")
-        self._metric = metric._empty()
+        super().__init__(metric)
         self._period = None if period is None else periods.microseconds(period)
         self._state = Groups()
-
-    @property
-    def metric(self) -> Metric:
-        """An empty metric of the options that hold for every group."""
-        return self._metric._empty()
 
     @property
     def options(self) -> dict[str, Any]:
         """All options."""
         return {"metric": self.metric, "period": None if self._period is None else periods.show(self._period)}
-
-    def _arguments(self) -> dict[str, Any]:
-        return self.options
 
     def _of_the_loss(self) -> dict[str, Any]:
         return {"metric": self._metric._header(), "period": self._period}
@@ -127,11 +111,6 @@ class Grouped(Additive):
         if not (period is None or type(period) is int):
             raise ValueError(f"it has a period {period!r}")
         return cls(made(options["metric"]), period=None if period is None else f"{period}us")
-
-    def _fits(self, header: Header) -> None:
-        if header["metric"] == type(self).__name__:
-            self._metric._fits(header["options"]["metric"])  # names the option of the metric that differs
-        super()._fits(header)
 
     def _take(self, parts: dict[str, bytes]) -> None:
         self._state = Groups.from_parts(parts)
@@ -206,9 +185,7 @@ class Grouped(Additive):
                 pass
         if ledger is None:
             raise KeyError(key)
-        metric = self._metric._empty()
-        metric._state = State(ledger)
-        return metric
+        return self._filled(ledger)
 
     def __contains__(self, key: object) -> bool:
         try:

@@ -1,0 +1,48 @@
+"""What wraps a metric: its options, of which each state inside is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from streamce import inputs
+from streamce.additive import Additive
+from streamce.core.ledger import Ledger, State
+from streamce.metrics.base import Metric
+
+if TYPE_CHECKING:
+    from streamce.state import Header
+
+
+class Wrapper(Additive):
+    """Base of what keeps cells of one metric: by group, by moment, of the last samples."""
+
+    __slots__ = ("_metric",)
+
+    def __init__(self, metric: Metric) -> None:
+        if not isinstance(metric, Metric):
+            raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
+        for option in ("per_class", "per_label"):
+            if metric.options.get(option):
+                raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
+        if metric._state.parts():
+            raise inputs.fault("metric", "has samples already", "an empty one, for its options alone")
+        self._metric = metric._empty()
+
+    @property
+    def metric(self) -> Metric:
+        """An empty metric of the options that hold inside."""
+        return self._metric._empty()
+
+    def _filled(self, ledger: Ledger) -> Metric:
+        """A metric whose state is one cell."""
+        metric = self._metric._empty()
+        metric._state = State(ledger)
+        return metric
+
+    def _arguments(self) -> dict[str, Any]:
+        return self.options
+
+    def _fits(self, header: Header) -> None:
+        if header["metric"] == type(self).__name__:
+            self._metric._fits(header["options"]["metric"])  # names the option of the metric that differs
+        super()._fits(header)
