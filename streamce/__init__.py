@@ -22,7 +22,7 @@ from streamce.metrics import (
 )
 from streamce.restore import from_bytes, load
 from streamce.sklearn_log_loss import log_loss
-from streamce.streams import Estimate, Grouped
+from streamce.streams import Decayed, Estimate, Grouped, Sliding
 from streamce.summary import Summary
 from streamce.threads import set_num_threads
 
@@ -32,6 +32,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "CTCCrossEntropy",
     "Checkpoint",
+    "Decayed",
     "Estimate",
     "GANCrossEntropy",
     "GANSummary",
@@ -41,6 +42,7 @@ __all__ = [
     "MulticlassCrossEntropy",
     "MultilabelCrossEntropy",
     "NormalizedEntropy",
+    "Sliding",
     "Summary",
     "binary_cross_entropy",
     "cross_entropy",

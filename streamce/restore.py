@@ -14,7 +14,9 @@ from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
 from streamce.metrics.normalized_entropy import NormalizedEntropy
+from streamce.streams.decayed import Decayed
 from streamce.streams.grouped import Grouped
+from streamce.streams.sliding import Sliding
 
 # By the name that state bytes have for them.
 METRICS: dict[str, type[Additive]] = {
@@ -22,12 +24,14 @@ METRICS: dict[str, type[Additive]] = {
     for cls in (
         BinaryCrossEntropy,
         CTCCrossEntropy,
+        Decayed,
         GANCrossEntropy,
         Grouped,
         MeanLoss,
         MulticlassCrossEntropy,
         MultilabelCrossEntropy,
         NormalizedEntropy,
+        Sliding,
     )
 }
 

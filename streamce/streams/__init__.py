@@ -1,5 +1,7 @@
 """What wraps any metric."""
 
+from streamce.streams.decayed import Decayed
 from streamce.streams.grouped import Estimate, Grouped
+from streamce.streams.sliding import Sliding
 
-__all__ = ["Estimate", "Grouped"]
+__all__ = ["Decayed", "Estimate", "Grouped", "Sliding"]
