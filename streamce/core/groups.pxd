@@ -13,7 +13,6 @@ cdef class Groups:
     cdef int fit(self, tuple kinds) except -1
     cdef tuple known(self)
     cpdef Py_ssize_t count(self) except -1
-    cdef int shrink(self) except -1
     cdef int64_t number(self, Py_ssize_t slot) noexcept
     cdef bint lives(self, Py_ssize_t slot) noexcept
     cdef void become(self, Groups other) noexcept

@@ -203,21 +203,15 @@ cdef class Groups:
                             f"{NAMES[full]} would be beyond {bound(full)}: it is not counted so far", argument="other"
                         )
             self.take_in(theirs, sign)
-            self.shrink()
-
-    cdef int shrink(self) except -1:
-        """Lets go of groups that are 0, which may come of either sign.
-
-        Looking for them takes as long as there are slots, so it waits until as many may have become 0 as half of them.
-        """
-        if 2 * self.emptied >= self.table.slots() - 1:
-            if 2 * self.count() < self.table.slots() - 1:
-                self.become(self.copy())
-            self.emptied = 0
-        return 0
+            # Lets go of groups that are 0, which may come of either sign. Looking for them takes as long as there
+            # are slots, so it waits until as many may have become 0 as half of them.
+            if 2 * self.emptied >= self.table.slots() - 1:
+                if 2 * self.count() < self.table.slots() - 1:
+                    self.become(self.copy())
+                self.emptied = 0
 
     def forget(self, int64_t least) -> None:
-        """Lets go of the groups whose key, one integer, is less."""
+        """Lets go of the groups whose key, one integer, is less; there is room for at most as many others then."""
         cdef Py_ssize_t slot, cell
         cdef page* p
         with undisturbed(), cython.critical_section(self):
@@ -226,8 +220,8 @@ cdef class Groups:
                     cell = slot
                     p = self.ledger.page_of(&cell)
                     memset(p.words + cell * p.stride, 0, p.stride * sizeof(uint64_t))
-                    self.emptied += 1
-            self.shrink()
+            if 2 * self.count() < self.table.slots() - 1:
+                self.become(self.copy())
 
     cdef int64_t number(self, Py_ssize_t slot) noexcept:
         """The key of a slot, where keys are one integer and it is not null."""

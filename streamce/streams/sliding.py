@@ -14,7 +14,7 @@ from streamce.core.groups import Groups
 from streamce.core.keys import EARLIEST, LATEST
 from streamce.core.ledger import Ledger
 from streamce.core.window import Window
-from streamce.keys import EPOCH, MICROSECOND, TOP
+from streamce.keys import EPOCH, MICROSECOND, TOP, encode
 from streamce.metrics.base import Metric
 from streamce.streams.wrapper import Wrapper
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from streamce.summary import Summary
 
 MOST = 1 << 40  # samples of a window
+FEW = 30  # panes that are not worth looking for
 
 
 class Sliding(Wrapper):
@@ -222,6 +223,9 @@ class Sliding(Wrapper):
 class Panes:
     """A cell for each pane of the window, by when it begins; and the newest pane that there ever was.
 
+    Panes that have left may still be there: they are looked for when there are as many again, so that
+    an update costs the same however many there are. Whoever reads passes over them.
+
     A lock keeps them together: who reads while others add sees all of a chunk, or nothing.
     """
 
@@ -229,6 +233,7 @@ class Panes:
         self._period, self._step = period, step
         self._groups = Groups()
         self._newest: int | None = None
+        self._room = FEW
         self._lock = threading.Lock()
 
     def starts(self, times: Any, name: str) -> inputs.Array:
@@ -237,22 +242,28 @@ class Panes:
 
     def add(self, samples: Samples, starts: inputs.Array) -> None:
         """Add samples of these panes."""
+        latest = int(starts.max())
         with self._lock:
             self._groups.add(samples, ("datetime",), starts, None, [])
-            if self._newest is None or starts.max() > self._newest or starts.min() <= self._newest - self._period:
+            if self._newest is None or latest > self._newest:
+                # Samples without any loss move no clock.
+                if self._groups.cell(encode("datetime", latest)) is None:
+                    self._settle()
+                else:
+                    self._newest = latest
+            if self._groups.slots() > self._room:
                 self._settle()
 
     def _settle(self) -> None:
-        """Let go of panes that are older than the window.
-
-        The newest is one that holds something: samples without any loss move no clock.
-        """
+        """Let go of panes that have left, and of the clock where nothing is left."""
         newest = self._groups.newest()
-        if newest is None:
-            self._newest = None
-            return
-        self._newest = newest if self._newest is None else max(self._newest, newest)
-        self._groups.forget(self._newest - self._period + 1)
+        if newest is not None:
+            newest = newest if self._newest is None else max(newest, self._newest)
+            self._groups.forget(newest - self._period + 1)
+        panes = self._groups.count()
+        if not panes:
+            self._groups, newest = Groups(), None
+        self._newest, self._room = newest, 2 * panes + FEW
 
     def merge(self, other: Panes, sign: int = 1) -> None:
         theirs = other.copy()
@@ -266,6 +277,7 @@ class Panes:
         new = Panes(self._period, self._step)
         with self._lock:
             new._groups, new._newest = self._groups.copy(), self._newest
+        new._settle()
         return new
 
     def sum(self, now: int | None) -> Ledger:
