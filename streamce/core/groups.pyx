@@ -17,7 +17,7 @@ from streamce.core.keys cimport (
 from streamce.core.ledger cimport (
     MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, page, put_u64,
 )
-from streamce.core.samples cimport add_one
+from streamce.core.samples cimport add_one, add_some
 
 import numpy as np
 
@@ -124,7 +124,9 @@ cdef class Groups:
                         p = self.ledger.page_of(&cell)
                         PREFETCH(p.words + cell * p.stride)
                         PREFETCH(p.words + cell * p.stride + 8)
-                    if samples.odd or samples.d is not NULL:
+                    if not samples.odd and same(slot, k):  # as where groups are hours, and samples come in order
+                        add_some(samples, at, k, self.ledger, slot[0])
+                    elif samples.odd or samples.d is not NULL:
                         for i in range(k):
                             add_one(samples, at + i, self.ledger, slot[i])
                     else:
@@ -446,6 +448,15 @@ cdef class Groups:
         if at != size:
             raise ValueError("its groups end before its bytes do")
         return new
+
+
+cdef bint same(const Py_ssize_t* slot, Py_ssize_t k) noexcept:
+    """Whether k slots are one."""
+    cdef Py_ssize_t i
+    for i in range(1, k):
+        if slot[i] != slot[0]:
+            return False
+    return True
 
 
 cdef int pour(Ledger source, Py_ssize_t slot, Ledger ledger, Py_ssize_t cell) except -1:

@@ -203,6 +203,24 @@ cdef int add_one(Samples samples, Py_ssize_t i, Ledger ledger, Py_ssize_t cell) 
     return ledger.add_sample(cell, samples.n[i], samples.d[i] if samples.d is not NULL else 1.0, 1)
 
 
+cdef int add_some(Samples samples, Py_ssize_t first, Py_ssize_t k, Ledger ledger, Py_ssize_t cell) except -1:
+    """Adds k <= BLOCK samples, of whose losses none is odd, to a cell."""
+    cdef Py_ssize_t i, j
+    cdef int64_t each, counted = 0
+    cdef const double* n = samples.n + first
+    for i in range(first, first + k):
+        each = tally(samples, i, NULL)
+        if not each:  # one without any loss is none
+            for j in range(first, first + k):
+                add_one(samples, j, ledger, cell)
+            return 0
+        counted += each
+    ledger.bump(COUNT, cell, counted)
+    return ledger.add_samples(
+        cell, n, samples.d + first if samples.d is not NULL else NULL, k, table().largest_exponent(n, k), 1
+    )
+
+
 cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1:
     """Adds Σn and Σd of each sample to its cluster's bucket, which is all that a jackknife needs."""
     cdef int64_t[TALLIES] found
