@@ -47,7 +47,10 @@ TIMES = st.one_of(st.floats(-1e6, 1e6), st.integers(-100, 100).map(lambda hour: 
 LOSSES = st.floats(-1e300, 1e300)
 
 
-@given(st.lists(st.tuples(LOSSES, TIMES, st.floats(0, 1e6)), min_size=1, max_size=30))
+WEIGHTS = st.one_of(st.just(0.0), st.floats(1e-300, 1e6))
+
+
+@given(st.lists(st.tuples(LOSSES, TIMES, WEIGHTS), min_size=1, max_size=30))
 def test_the_mean_is_the_exact_quotient_of_rounded_terms(samples):
     losses, times, weight = zip(*samples, strict=True)
     found = decayed(losses, times, weight)

@@ -43,9 +43,10 @@ class Decayed(Wrapper):
     Forward decay (Cormode, Shkapenyuk, Srivastava and Xu, *Forward decay: a practical time decay model for streaming
     systems*, ICDE 2009). A sample falls in half-life number k = floor(t / h), counted from 1970, and weighs
     2^(t / h - k - 1) there: n and d are multiplied by that number, which is rounded, with the library's
-    own exponential, and each product too. The sums of each half-life are exact, and so are powers
-    of two times these, so the state is an element of a commutative group: it adds up across workers,
-    what was added can be taken away, and moments may come in any order, to the same bits.
+    own exponential, and each product too (one below 2^-1022 to a multiple of 2^-1074). The sums of each
+    half-life are exact, and so are powers of two times these, so the state is an element of a commutative
+    group: it adds up across workers, what was added can be taken away, and moments may come in any order,
+    to the same bits.
 
     The state holds a cell for each half-life in which there were samples, 100 to 200 bytes: a year at
     a half-life of 1 h has 8,760, and takes less than 2 MB. None is ever dropped, but samples more
