@@ -92,7 +92,10 @@ def print_json(
 ) -> None:
     """Print the result as one JSON object; ``more`` stands beside it, ``read`` among the options."""
     found = {**whole(metric, level, anytime).to_dict(), **(more or {})}
-    of = metric.metric if isinstance(metric, Wrapper) else metric
+    of = metric
+    if isinstance(metric, Wrapper):
+        of = metric.metric
+        read = {**{name: value for name, value in metric.options.items() if name != "metric"}, **(read or {})}
     if isinstance(metric, ce.Grouped):
         macro = metric.macro(level)
         found["macro"] = {
@@ -105,7 +108,6 @@ def print_json(
             {"key": _plain(key), **{name: value for name, value in summary.to_dict().items() if name not in NO_GROUP}}
             for key, summary in metric.summary(level, anytime).items()
         ]
-        read = {"period": metric.options["period"], **(read or {})}
     found["options"] = {"metric": type(of).__name__, **of.options, **(read or {})}
     print(json.dumps(_finite(found), allow_nan=False))
 

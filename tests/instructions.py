@@ -66,6 +66,19 @@ def grouped(n: int, keys: int) -> tuple[int, Callable[[], Any]]:
     return n, lambda: metric.update(losses, by=by)
 
 
+def window(samples: int, rows: int) -> tuple[int, Callable[[], Any]]:
+    metric, losses = ce.Sliding(ce.MeanLoss(threads=1), samples=samples), np.abs(grid(rows))
+    metric.update(np.abs(grid(samples)))
+    return rows, lambda: metric.update(losses)
+
+
+def panes(number: int, rows: int) -> tuple[int, Callable[[], Any]]:
+    metric = ce.Sliding(ce.MeanLoss(threads=1), period=f"{number}s", step="1s")
+    metric.update(np.ones(number), by_time=np.arange(number))
+    losses, times = np.abs(grid(rows)), number + np.arange(rows) % 20
+    return rows, lambda: metric.update(losses, by_time=times)
+
+
 def utterances(n: int, frames: int, classes: int, labels: int) -> Callable[[], Any]:
     metric = ce.CTCCrossEntropy(kind="log_probs", threads=1)
     preds = np.full((frames, n, classes), -np.log(classes)).astype(np.float32)
@@ -104,6 +117,10 @@ def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
         "CTC, float32 log_probs, C=40, S=30": (32 * 100 * 40, utterances(32, 100, 40, 30)),
         "mean loss, float64": given(ce.MeanLoss(threads=1), losses),
         "mean loss, float64, by 1000 integer keys": grouped(16384, 1000),
+        "mean loss, float64, the last 1000": window(1000, 500),
+        "mean loss, float64, the last 100,000": window(100_000, 500),
+        "mean loss, float64, the last 100 seconds": panes(100, 2000),
+        "mean loss, float64, the last 10,000 seconds": panes(10_000, 2000),
         "softmax gradient, float32, C=10": gradient(ce.cross_entropy, grid(8192, 10).astype(f32), np.arange(8192) % 10),
         "softmax gradient, float32, C=100": gradient(ce.cross_entropy, many, np.arange(1024) % 100),
         "binary gradient, float32": gradient(ce.binary_cross_entropy, x.astype(f32), np.arange(x.size) % 2),

@@ -1,6 +1,8 @@
 """What wraps any metric."""
 
+from streamce.streams.decayed import Decayed
 from streamce.streams.grouped import Estimate, Grouped
 from streamce.streams.paired import Paired, PairedSummary
+from streamce.streams.sliding import Sliding
 
-__all__ = ["Estimate", "Grouped", "Paired", "PairedSummary"]
+__all__ = ["Decayed", "Estimate", "Grouped", "Paired", "PairedSummary", "Sliding"]

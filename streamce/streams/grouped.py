@@ -12,8 +12,9 @@ import numpy as np
 
 from streamce import inputs, keys, periods, summary
 from streamce.core.groups import Groups
-from streamce.core.ledger import Ledger, State
+from streamce.core.ledger import Ledger
 from streamce.errors import InputError
+from streamce.metrics.base import Metric
 from streamce.streams.wrapper import Wrapper
 
 if TYPE_CHECKING:
@@ -185,9 +186,7 @@ class Grouped(Wrapper):
                 pass
         if ledger is None:
             raise KeyError(key)
-        metric = self._metric._empty()
-        metric._state = State(ledger)
-        return metric
+        return self._filled(ledger)
 
     def __contains__(self, key: object) -> bool:
         try:

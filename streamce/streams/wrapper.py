@@ -1,4 +1,4 @@
-"""What wraps a metric: its options are those of a metric, its states its own."""
+"""What wraps a metric: its options, of which each state inside is made."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamce import inputs
 from streamce.additive import Additive
+from streamce.core.ledger import Ledger, State
 from streamce.metrics.base import Metric
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ class Wrapper(Additive):
     def metric(self) -> Metric:
         """An empty metric of the options that hold throughout."""
         return self._metric._empty()
+
+    def _filled(self, ledger: Ledger) -> Metric:
+        """A metric whose state is one cell."""
+        metric = self._metric._empty()
+        metric._state = State(ledger)
+        return metric
 
     def _arguments(self) -> dict[str, Any]:
         return self.options
