@@ -123,14 +123,14 @@ class Decayed(Wrapper):
     # ---- reading ----
 
     def compute(self) -> float:
-        """The decayed mean loss in nats, exact quotient of the sums and rounded once; nan for an empty stream.
+        """The value of the metric with decayed weights: mean loss in nats, of Perplexity e to it; nan for an empty stream.
 
         Raises
         ------
         InputError
             If more was taken away than had been added.
         """
-        return summary.ratio(self._cell()[0])
+        return self._metric._value(summary.ratio(self._cell()[0]))
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """Mean, standard error and intervals of the decayed stream, and what odd input was seen.
@@ -153,7 +153,7 @@ class Decayed(Wrapper):
             If more was taken away than had been added, or ``level`` is not between 0 and 1.
         """
         cell, unit = self._cell()
-        return summary.summarise_cell(cell, level=level, anytime=anytime, unit=unit)
+        return self._metric._shown(summary.summarise_cell(cell, level=level, anytime=anytime, unit=unit))
 
     def _cell(self) -> tuple[Cell, int]:
         """The integers of all half-lives together, and how many units are a weight of 1.

@@ -208,7 +208,7 @@ class Sliding(Wrapper):
         return self._filled(state.sum(int(found[0])))
 
     def compute(self, now: Any = None) -> float:
-        """The mean loss of the window in nats, nan while it is empty; see :meth:`window`."""
+        """The value of the metric over the window, nan while it is empty; see :meth:`window`."""
         return self.window(now).compute()
 
     def summary(self, level: float = 0.95, anytime: bool = False, now: Any = None) -> Summary:
