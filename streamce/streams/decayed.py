@@ -10,10 +10,11 @@ from streamce.core.decay import decay
 from streamce.core.groups import Groups
 from streamce.core.keys import EARLIEST, LATEST
 from streamce.metrics.base import Metric
-from streamce.streams.wrapper import Wrapper
+from streamce.streams.wrapper import Keeper, Plan
 from streamce.summary import GRID, SUMS
 
 if TYPE_CHECKING:
+    from streamce.core.blocks import Samples
     from streamce.state import Header
     from streamce.summary import Cell, Summary
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 FAR = 4000
 
 
-class Decayed(Wrapper):
+class Decayed(Keeper):
     """A metric with exponential decay: the weight of a sample halves with each half-life of its age.
 
     With t the moment of a sample and h the half-life,
@@ -110,20 +111,23 @@ class Decayed(Wrapper):
             If the metric does not take the chunk, or ``by_time`` holds anything but a moment for each
             sample. Nothing of the chunk is counted then.
         """
+        return self._follow(self._plan(by_time), preds, target, weight=weight, **others)
+
+    def _plan(self, by_time: Any = None) -> Plan:  # type: ignore[override]
         if by_time is None:
             raise inputs.fault("by_time", "is missing", "the moment of each sample")
         ticks = periods.ticks(by_time)
-        samples = self._metric._samples(preds, target, weight=weight, **others)
-        if len(ticks) != samples.samples:
-            raise inputs.key_length("by_time", len(ticks), samples.samples)
-        if len(ticks):
-            self._state.add(samples, ("int",), decay(samples, ticks, self._half_life), None, [])
-        return self
+
+        def add(samples: Samples) -> None:
+            own = samples.copy()
+            self._state.add(own, ("int",), decay(own, ticks, self._half_life), None, [])
+
+        return Plan("by_time", len(ticks), add)
 
     # ---- reading ----
 
     def compute(self) -> float:
-        """The value of the metric with decayed weights: mean loss in nats, of Perplexity e to it; nan for an empty stream.
+        """The value of the metric with decayed weights, such as the mean loss in nats; nan for an empty stream.
 
         Raises
         ------

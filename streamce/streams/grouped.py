@@ -15,7 +15,7 @@ from streamce.core.groups import Groups
 from streamce.core.ledger import Ledger
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
-from streamce.streams.wrapper import Wrapper
+from streamce.streams.wrapper import Keeper, Plan
 
 if TYPE_CHECKING:
     from streamce.metrics.base import Metric
@@ -58,7 +58,7 @@ class Estimate:
     groups: int
 
 
-class Grouped(Wrapper):
+class Grouped(Keeper):
     """One metric for each group of samples; groups come as they are met.
 
     Parameters
@@ -140,19 +140,18 @@ class Grouped(Wrapper):
             If the metric does not take the chunk, or the keys are of another length or kind. Nothing
             of the chunk is counted then.
         """
-        found = self._keys(by, by_time)
-        samples = self._metric._samples(preds, target, weight=weight, **others)
-        if found.size != samples.samples:
-            raise inputs.key_length("by", found.size, samples.samples)
-        if found.size:
-            self._state.add(samples, found.kinds, found.integers, found.codes, found.distinct)
-        return self
+        return self._follow(self._plan(by, by_time), preds, target, weight=weight, **others)
 
     def _update(
         self, preds: Any, target: Any, weight: Any = None, null: Any = None, by: Any = None, by_time: Any = None
     ) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
         self.update(preds, target, by=by, by_time=by_time, weight=weight, null=null)
+
+    def _plan(self, by: Any = None, by_time: Any = None) -> Plan:  # type: ignore[override]
+        found = self._keys(by, by_time)
+        rest = found.kinds, found.integers, found.codes, found.distinct
+        return Plan("by", found.size, lambda samples: self._state.add(samples, *rest))
 
     def _keys(self, by: Any, by_time: Any) -> keys.Keys:
         parts = keys.columns(by) if by is not None else []

@@ -16,7 +16,7 @@ from streamce.core.ledger import Ledger
 from streamce.core.window import Window
 from streamce.keys import EPOCH, MICROSECOND, TOP, encode
 from streamce.metrics.base import Metric
-from streamce.streams.wrapper import Wrapper
+from streamce.streams.wrapper import Keeper, Plan
 
 if TYPE_CHECKING:
     from streamce.state import Header
@@ -26,7 +26,7 @@ MOST = 1 << 40  # samples of a window
 FEW = 30  # panes that are not worth looking for
 
 
-class Sliding(Wrapper):
+class Sliding(Keeper):
     """A metric of a window: of the last samples, or of the last period of time.
 
     What leaves the window is taken away exactly. At any moment the state is, to the bit, that of a
@@ -156,21 +156,18 @@ class Sliding(Wrapper):
             If the metric does not take the chunk, or ``by_time`` holds anything but a moment for each
             sample. Nothing of the chunk is counted then.
         """
+        return self._follow(self._plan(by_time), preds, target, weight=weight, **others)
+
+    def _plan(self, by_time: Any = None) -> Plan:  # type: ignore[override]
         state = self._state
         if isinstance(state, Window):
             if by_time is not None:
                 raise inputs.fault("by_time", "is given", "none: the window is of the last samples, whenever they were")
-            state.add(self._metric._samples(preds, target, weight=weight, **others))
-            return self
+            return Plan("samples", None, state.add)
         if by_time is None:
             raise inputs.fault("by_time", "is missing", "the moment of each sample")
         starts = state.starts(by_time, "by_time")
-        samples = self._metric._samples(preds, target, weight=weight, **others)
-        if len(starts) != samples.samples:
-            raise inputs.key_length("by_time", len(starts), samples.samples)
-        if len(starts):
-            state.add(samples, starts)
-        return self
+        return Plan("by_time", len(starts), lambda samples: state.add(samples, starts))
 
     # ---- reading ----
 

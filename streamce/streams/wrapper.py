@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from streamce import inputs
 from streamce.additive import Additive
@@ -10,7 +11,23 @@ from streamce.core.ledger import Ledger, State
 from streamce.metrics.base import Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamce.core.blocks import Samples
     from streamce.state import Header
+
+
+class Plan(NamedTuple):
+    """What is to be done with the samples of a chunk, known before these are: nothing of it can fail."""
+
+    argument: str  # which says how many samples there have to be
+    size: int | None
+    add: Callable[[Samples], Any]
+
+    def check(self, samples: Samples) -> None:
+        """Raises where there are more samples or fewer."""
+        if self.size not in (None, samples.samples):
+            raise inputs.key_length(self.argument, self.size, samples.samples)
 
 
 class Wrapper(Additive):
@@ -36,12 +53,6 @@ class Wrapper(Additive):
         """An empty metric of the options that hold throughout."""
         return self._metric._empty()
 
-    def _filled(self, ledger: Ledger) -> Metric:
-        """A metric whose state is one cell."""
-        metric = self._metric._empty()
-        metric._state = State(ledger)
-        return metric
-
     def _arguments(self) -> dict[str, Any]:
         return self.options
 
@@ -49,3 +60,26 @@ class Wrapper(Additive):
         if header["metric"] == type(self).__name__:
             self._metric._fits(header["options"]["metric"])  # names the option of the metric that differs
         super()._fits(header)
+
+
+class Keeper(Wrapper):
+    """Base of what keeps the samples of a metric apart: by group, by moment, or the last of them."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _plan(self, **keys: Any) -> Plan:
+        """What is to be done with samples of these keys or moments; InputError if they are none."""
+
+    def _follow(self, plan: Plan, *given: Any, **others: Any) -> Self:
+        samples = self._metric._samples(*given, **others)
+        plan.check(samples)
+        if samples.samples:
+            plan.add(samples)
+        return self
+
+    def _filled(self, ledger: Ledger) -> Metric:
+        """A metric whose state is one cell."""
+        metric = self._metric._empty()
+        metric._state = State(ledger)
+        return metric
