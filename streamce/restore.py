@@ -16,6 +16,7 @@ from streamce.metrics.multilabel import MultilabelCrossEntropy
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.perplexity import Perplexity
 from streamce.metrics.sequence import SequenceCrossEntropy
+from streamce.streams.collection import Collection
 from streamce.streams.decayed import Decayed
 from streamce.streams.grouped import Grouped
 from streamce.streams.paired import Paired
@@ -27,6 +28,7 @@ METRICS: dict[str, type[Additive]] = {
     for cls in (
         BinaryCrossEntropy,
         CTCCrossEntropy,
+        Collection,
         Decayed,
         GANCrossEntropy,
         Grouped,

@@ -131,6 +131,15 @@ CASES = {
     "decayed-odd": lambda: ce.Decayed(ce.MeanLoss(invalid="skip"), half_life="100ms").update(
         [1.0, np.nan, np.inf, 1.7e308], by_time=[1e9, 1e9, 1e9 - 401.0, 1e9 + 0.05]
     ),
+    "collection": lambda: ce.Collection(
+        {
+            "loss": ce.BinaryCrossEntropy(tail=True),
+            "by é": ce.Grouped(ce.BinaryCrossEntropy()),
+            "": ce.Sliding(ce.BinaryCrossEntropy(), samples=2),
+            "Z": ce.NormalizedEntropy(),
+        }
+    ).update(P, Y, weight=[1.0, 0.3, 2.0], by=["b", "a", "b"]),
+    "collection-empty": lambda: ce.Collection({"a": ce.MeanLoss(), "b": ce.Perplexity()}),
     "decayed-empty": lambda: ce.Decayed(ce.MulticlassCrossEntropy(kind="logits"), half_life="1w"),
     "ctc": lambda: ctc(),
     "ctc-odd": lambda: ctc(blank=2, kind="logits", per="frame", weight=[0.5, 2.0, 1.0, -1.0]),
@@ -186,6 +195,9 @@ STATES = {ce.GANCrossEntropy: ("real", "fake", "generator"), ce.Paired: ("a", "b
 def numbers(data):
     """What a state says, as streamce and as the reader have it; or why its metric says nothing."""
     metric, held = ce.from_bytes(data), state_reader.read(data)
+    if isinstance(metric, ce.Collection):
+        each = {name: numbers(metric[name].to_bytes()) for name in sorted(metric)}
+        return {"metric": repr(metric), "metrics": each, "parts": sorted(held.parts)}
     found = {"metric": repr(metric), "integers": {name: integers(part) for name, part in held.parts.items()}}
     if held.newest is not None:
         found["newest"] = held.newest

@@ -24,6 +24,7 @@ OPTIONS = {
     "MeanLoss": set(),
     "CTCCrossEntropy": {"blank", "kind", "per"},
     "Grouped": {"metric", "period"},
+    "Collection": {"metrics"},
     "Decayed": {"half_life", "metric"},
     "Sliding": {"metric", "period", "samples", "step"},
     "GANCrossEntropy": {"eps", "kind"},
@@ -57,6 +58,7 @@ VALUES = {
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
     "label_smoothing": lambda value: is_weight(value) and value <= 1,
     "metric": lambda value: check_wrapped(value) or True,
+    "metrics": lambda value: check_collected(value) or True,
     "per": lambda value: value in ("label", "frame", "utterance", "token", "sequence"),
     "per_class": lambda value: type(value) is bool,
     "per_label": lambda value: type(value) is bool,
@@ -123,15 +125,23 @@ def read_body(body, fields=None):
     require(reader.take(8) == b"streamce", "magic")
     require(reader.number(2) == 1, "version")
     header = header_of(reader.take(reader.number(4)))
+    return read_parts(reader, len(body), header)
+
+
+def read_parts(reader, end_of_all, header):
+    """The state of a header and the parts that follow."""
     parts, names, newest = {}, [], None
-    while reader.at < len(body):
+    while reader.at < end_of_all:
         name = reader.take(reader.number(1))
         names.append(name)
         size = reader.number(8)
         end = reader.at + size
-        require(end <= len(body), "a part is cut short")
+        require(end <= end_of_all, "a part is cut short")
         require(name.decode("ascii", "replace") in parts_of(header), "part")
-        if name == b"newest":
+        if header["metric"] == "Collection":
+            metrics = header["options"]["metrics"]
+            parts[name.decode()] = read_parts(reader, end, metrics[sorted(metrics)[int(name)]])
+        elif name == b"newest":
             newest = reader.number(8, "big") - 2**63
         elif name == b"groups":
             parts["groups"] = reader.groups()
@@ -141,6 +151,9 @@ def read_body(body, fields=None):
             parts[name.decode()] = reader.ledger()
         require(reader.at == end, "length of a part")
     require(names == sorted(set(names)), "order of parts")
+    if header["metric"] == "Collection":
+        require(all(part.parts for part in parts.values()), "a metric without parts")
+        return State(header["metric"], header["options"], parts)
     ratios = 3 if OPTIONS[header["metric"]] is SEQUENCE else 2 if "divergence" in header["options"] else 1
     for name, part in parts.items():
         last = max(part.cells) if isinstance(part, Ledger) else 0
@@ -189,6 +202,8 @@ def check_panes(groups, newest, period, step, **others):
 def parts_of(header):
     """The names that parts may have."""
     metric = header["metric"]
+    if metric == "Collection":
+        return set(map(str, range(len(header["options"]["metrics"]))))
     if metric == "Sliding":
         return {"rows"} if header["options"]["samples"] is not None else {"groups", "newest"}
     if metric in WRAPPERS:
@@ -247,6 +262,13 @@ def check_wrapped(header):
     options = header["options"]
     cells = any(options.get(name) for name in ("divergence", "per_class", "per_label", "per_position", "tail"))
     require(not cells, "a wrapper of sums of their own")
+
+
+def check_collected(headers):
+    require(isinstance(headers, dict) and len(headers) > 0, "metrics by name")
+    for header in headers.values():
+        check(header)
+        require(header["metric"] not in ("Collection", "GANCrossEntropy", "Paired"), "a metric of a collection")
 
 
 def is_length(value):

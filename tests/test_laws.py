@@ -179,6 +179,23 @@ def sliding(draw):
 
 
 @st.composite
+def collected(draw):
+    """Three collections of several kinds of metrics of one loss."""
+    stream = draw(streams())
+    found = []
+    for part in cut(stream, draw):
+        times = np.arange(len(part)) * 1000.0
+        metric = plain(stream)
+        each = ce.Collection(
+            {"all": stream.metric(), "by": ce.Grouped(metric), "é": ce.Decayed(metric, half_life="1d")}
+        )
+        found.append(
+            each.update(part.preds, part.target, weight=part.weight, by=np.arange(len(part)) % 3, by_time=times)
+        )
+    return found
+
+
+@st.composite
 def decayed(draw):
     """Three decayed metrics, of any metric, at any moments."""
     stream = draw(streams())
@@ -192,6 +209,7 @@ def decayed(draw):
 
 ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {
     ce.CTCCrossEntropy: utterances(),
+    ce.Collection: collected(),
     ce.Decayed: decayed(),
     ce.GANCrossEntropy: adversarial(),
     ce.Grouped: grouped(),

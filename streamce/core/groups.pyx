@@ -135,6 +135,11 @@ cdef class Groups:
             finally:
                 fp_leave(saved)
 
+    def check(self, tuple kinds not None) -> None:
+        """Raises unless keys of these kinds can be added."""
+        with cython.critical_section(self):
+            self.fit(kinds)
+
     cdef int fit(self, tuple kinds) except -1:
         """Makes this a table of keys of these kinds; an error if it holds keys of others."""
         cdef Groups new

@@ -364,6 +364,20 @@ cdef uint64_t get_u64(const uint8_t* data) noexcept nogil:
     return value
 
 
+cdef Ledger first_of(Ledger source, Py_ssize_t size):
+    """A ledger of the first cells of another."""
+    cdef Ledger new = Ledger(min(size, source.size), False, source.step)
+    cdef Py_ssize_t number, ours, theirs
+    cdef page* to
+    cdef page* from_
+    for number in range(new.size):
+        ours = theirs = number
+        to, from_ = new.page_of(&ours), source.page_of(&theirs)
+        if cell_merge(to, ours, from_, theirs, 1) < 0:
+            raise MemoryError
+    return new
+
+
 cdef class State:
     """What a metric holds: a ledger of its ratios Σn / Σd, of which the first is the mean loss and others
     divide the same samples by something else; where it sums by class, label or position, a ledger with a
@@ -474,6 +488,14 @@ cdef class State:
             new.cells = None if self.cells is None else self.cells.twin()
             new.buckets = None if self.buckets is None else self.buckets.twin()
             new.tail = None if self.tail is None else self.tail.twin()
+        return new
+
+    def only(self, bint cells, bint tail, Py_ssize_t ratios) -> State:
+        """A state of a part of what this one holds, which nobody adds to meanwhile."""
+        cdef State new = State(first_of(self.total, ratios))
+        new.cells = self.cells.twin() if cells and self.cells is not None else None
+        new.buckets = first_of(self.buckets, BUCKETS * ratios) if self.buckets is not None else None
+        new.tail = self.tail.twin() if tail and self.tail is not None else None
         return new
 
     # ---- bytes ----

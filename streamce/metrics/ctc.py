@@ -142,8 +142,16 @@ class CTCCrossEntropy(Metric):
         self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, cluster)
         return self
 
-    def _samples(  # type: ignore[override]
-        self, preds: Any, target: Any, *, input_lengths: Any, target_lengths: Any, weight: Any = None
+    def _chunk(  # type: ignore[override]
+        self,
+        state: State,
+        preds: Any,
+        target: Any,
+        *,
+        input_lengths: Any,
+        target_lengths: Any,
+        weight: Any = None,
+        cluster: Any = None,
     ) -> Samples:
-        samples: Samples = self._pipeline.update(State(), preds, target, input_lengths, target_lengths, weight)
+        samples: Samples = self._pipeline.update(state, preds, target, input_lengths, target_lengths, weight, cluster)
         return samples

@@ -113,6 +113,9 @@ class Decayed(Keeper):
         """
         return self._follow(self._plan(by_time), preds, target, weight=weight, **others)
 
+    def _keyed_by(self) -> tuple[str, ...]:
+        return ("by_time",)
+
     def _plan(self, by_time: Any = None) -> Plan:  # type: ignore[override]
         if by_time is None:
             raise inputs.fault("by_time", "is missing", "the moment of each sample")

@@ -148,8 +148,13 @@ class Grouped(Keeper):
         """As ``update``, with a mask of the losses in which an input is null."""
         self.update(preds, target, by=by, by_time=by_time, weight=weight, null=null)
 
+    def _keyed_by(self) -> tuple[str, ...]:
+        return ("by",) if self._period is None else ("by", "by_time")
+
     def _plan(self, by: Any = None, by_time: Any = None) -> Plan:  # type: ignore[override]
         found = self._keys(by, by_time)
+        if found.size:
+            self._state.check(found.kinds)
         rest = found.kinds, found.integers, found.codes, found.distinct
         return Plan("by", found.size, lambda samples: self._state.add(samples, *rest))
 

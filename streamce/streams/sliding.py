@@ -158,6 +158,9 @@ class Sliding(Keeper):
         """
         return self._follow(self._plan(by_time), preds, target, weight=weight, **others)
 
+    def _keyed_by(self) -> tuple[str, ...]:
+        return () if self._last is not None else ("by_time",)
+
     def _plan(self, by_time: Any = None) -> Plan:  # type: ignore[override]
         state = self._state
         if isinstance(state, Window):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from streamce import inputs
 from streamce.additive import Additive
 from streamce.core.ledger import Ledger, State
-from streamce.metrics.base import Metric
+from streamce.metrics.base import SUMS, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class Wrapper(Additive):
     def __init__(self, metric: Metric) -> None:
         if not isinstance(metric, Metric):
             raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
-        for option in ("divergence", "per_class", "per_label", "per_position", "tail"):
+        for option in SUMS:
             if metric.options.get(option):
                 raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
         if metric._pipeline.per_cell:
@@ -66,6 +66,10 @@ class Keeper(Wrapper):
     """Base of what keeps the samples of a metric apart: by group, by moment, or the last of them."""
 
     __slots__ = ()
+
+    @abstractmethod
+    def _keyed_by(self) -> tuple[str, ...]:
+        """The arguments that say where a sample belongs."""
 
     @abstractmethod
     def _plan(self, **keys: Any) -> Plan:
