@@ -402,7 +402,10 @@ def share(
     if multiple == math.inf:
         return p, (0.0, 1.0)
     spread = p * (1 - p)
-    z = multiple * multiple / (spread / error / error if spread > 0 and error > 0 else units)
+    number = spread / error / error if spread > 0 and error > 0 else units
+    if not number > 0:  # of weights of both signs
+        return p, (math.nan, math.nan)
+    z = multiple * multiple / number
     middle, margin = (p + z / 2) / (1 + z), math.sqrt(z * (spread + z / 4)) / (1 + z)
     return p, (max(0.0, min(p, middle - margin)), min(1.0, max(p, middle + margin)))  # 0 and 1 themselves, unrounded
 

@@ -79,6 +79,15 @@ def panes(number: int, rows: int) -> tuple[int, Callable[[], Any]]:
     return rows, lambda: metric.update(losses, by_time=times)
 
 
+def collected(n: int, classes: int) -> tuple[int, Callable[[], Any]]:
+    """Rows whose losses a metric, its groups and its last samples need."""
+    metric, by = ce.MulticlassCrossEntropy(kind="logits", threads=1), np.arange(n) % 10
+    window = ce.Sliding(metric, samples=n // 2)
+    found = ce.Collection({"all": metric, "by": ce.Grouped(metric), "last": window})
+    x, target = grid(n, classes).astype(np.float32), np.arange(n) % classes
+    return n * classes, lambda: found.update(x, target, by=by)
+
+
 def utterances(n: int, frames: int, classes: int, labels: int) -> Callable[[], Any]:
     metric = ce.CTCCrossEntropy(kind="log_probs", threads=1)
     preds = np.full((frames, n, classes), -np.log(classes)).astype(np.float32)
@@ -98,6 +107,7 @@ def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
         "softmax rows, float32, C=2": rows(16384, 2, f32, **logits),
         "softmax rows, float32, C=10": rows(8192, 10, f32, **logits),
         "softmax rows, float32, C=100": rows(1024, 100, f32, **logits),
+        "softmax rows, float32, C=100, for a collection of three": collected(1024, 100),
         "softmax rows, float32, C=1000": rows(128, 1000, f32, **logits),
         "softmax rows, float64, C=10": rows(8192, 10, f64, **logits),
         "softmax rows, float64, C=1000": rows(128, 1000, f64, **logits),
