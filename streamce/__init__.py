@@ -26,7 +26,7 @@ from streamce.metrics import (
 from streamce.restore import from_bytes, load
 from streamce.sequences import shift_by_one
 from streamce.sklearn_log_loss import log_loss
-from streamce.streams import Estimate, Grouped, Paired, PairedSummary
+from streamce.streams import Collection, Decayed, Estimate, Grouped, Paired, PairedSummary, Sliding
 from streamce.summary import Summary
 from streamce.tail import Tail
 from streamce.threads import set_num_threads
@@ -37,6 +37,8 @@ __all__ = [
     "BinaryCrossEntropy",
     "CTCCrossEntropy",
     "Checkpoint",
+    "Collection",
+    "Decayed",
     "Estimate",
     "GANCrossEntropy",
     "GANSummary",
@@ -51,6 +53,7 @@ __all__ = [
     "PairedSummary",
     "Perplexity",
     "SequenceCrossEntropy",
+    "Sliding",
     "Summary",
     "Tail",
     "binary_cross_entropy",

@@ -21,7 +21,7 @@ EXPECTED = f"a timedelta, or a number and one of {', '.join(UNITS)}, such as '15
 MONDAY = -3 * UNITS["d"]
 
 
-def microseconds(period: Any) -> int:
+def microseconds(period: Any, name: str = "period") -> int:
     """A period as microseconds; InputError for what is none."""
     found: Any = None
     if isinstance(period, dt.timedelta):
@@ -31,7 +31,7 @@ def microseconds(period: Any) -> int:
     elif isinstance(period, str) and (match := re.fullmatch(r"(\d{0,18})\s*([a-z]+)", period.strip())):
         found = int(match[1] or 1) * UNITS.get(match[2], 0)
     if found is None or not 0 < found <= LATEST:
-        raise inputs.fault("period", f"is {inputs.show(period)}", EXPECTED, value=period)
+        raise inputs.fault(name, f"is {inputs.show(period)}", EXPECTED, value=period)
     return int(found)
 
 
@@ -42,33 +42,52 @@ def show(period: int) -> str:
 
 
 def starts(times: Any, period: int) -> Column:
-    """When the bucket of each moment begins. Numbers are seconds since 1970, as ``time.time()`` has them."""
-    with judged(times, "by_time"):
-        found = _seconds(times)
-        if found is None:
-            found = column(times, "by_time", cut=True)
-    if found.kind not in ("datetime", None):
-        raise inputs.fault("by_time", f"holds keys of kind {found.kind}", "datetimes, or seconds since 1970")
+    """When the bucket of each moment begins."""
+    found = _moments(times, "by_time")
     if found.integers is not None:
-        return Column("datetime", found.size, _floor(found.integers, period))
-    listed = [None if tick is None else int(_floor(np.array([tick]), period)[0]) for tick in found.distinct]
+        return Column("datetime", found.size, floor(found.integers, period))
+    listed = [None if tick is None else int(floor(np.array([tick]), period)[0]) for tick in found.distinct]
     places: dict[Any, int] = {}
     again = np.array([places.setdefault(tick, len(places)) for tick in listed], dtype=np.int64)
     assert found.codes is not None
     return Column("datetime", found.size, None, again[found.codes], list(places))
 
 
-def _floor(ticks: inputs.Array, period: int) -> inputs.Array:
+def ticks(times: Any, name: str = "by_time") -> inputs.Array:
+    """The microseconds since 1970 of moments, none of which is missing."""
+    found = _moments(times, name)
+    if found.integers is not None:
+        return found.integers
+    assert found.codes is not None
+    missing = np.array([tick is None for tick in found.distinct], np.bool_)[found.codes]
+    if missing.any():
+        raise inputs.fault(name, "is missing", "a moment", index=inputs.first(missing))
+    return np.array(found.distinct, np.int64)[found.codes]
+
+
+def _moments(times: Any, name: str) -> Column:
+    """Moments as microseconds. Numbers are seconds since 1970, as ``time.time()`` has them."""
+    with judged(times, name):
+        found = _seconds(times, name)
+        if found is None:
+            found = column(times, name, cut=True)
+    if found.kind not in ("datetime", None):
+        raise inputs.fault(name, f"holds keys of kind {found.kind}", "datetimes, or seconds since 1970")
+    return found
+
+
+def floor(ticks: inputs.Array, period: int) -> inputs.Array:
+    """When the bucket of each tick begins."""
     origin = MONDAY if period % UNITS["w"] == 0 else 0
     floored: inputs.Array = (ticks - origin) // period * period + origin
     return np.maximum(floored, EARLIEST)
 
 
-def _seconds(times: Any) -> Column | None:
+def _seconds(times: Any, name: str) -> Column | None:
     """Numbers as microseconds, or None for what is not numbers."""
     if isinstance(times, (str, bytes, dt.date, np.datetime64)):
         return None
-    inputs.unmasked(times, "by_time", "a moment")
+    inputs.unmasked(times, name, "a moment")
     if hasattr(times, "dictionary_encode"):
         if (held := numbers(times)) is None:
             return None
@@ -87,7 +106,7 @@ def _seconds(times: Any) -> Column | None:
     if wrong.any():
         index = inputs.first(wrong)
         expected = "seconds since 1970, in the years 1 to 9999"
-        raise inputs.fault("by_time", f"is {found[index]}", expected, index=index, value=found[index])
+        raise inputs.fault(name, f"is {found[index]}", expected, index=index, value=found[index])
     ticks[null] = 0
     whole = np.rint(ticks).astype(np.int64) if found.dtype.kind == "f" else found.astype(np.int64) * 1_000_000
-    return moments(whole, null, "by_time")
+    return moments(whole, null, name)

@@ -16,8 +16,11 @@ from streamce.metrics.multilabel import MultilabelCrossEntropy
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.perplexity import Perplexity
 from streamce.metrics.sequence import SequenceCrossEntropy
+from streamce.streams.collection import Collection
+from streamce.streams.decayed import Decayed
 from streamce.streams.grouped import Grouped
 from streamce.streams.paired import Paired
+from streamce.streams.sliding import Sliding
 
 # By the name that state bytes have for them.
 METRICS: dict[str, type[Additive]] = {
@@ -25,6 +28,8 @@ METRICS: dict[str, type[Additive]] = {
     for cls in (
         BinaryCrossEntropy,
         CTCCrossEntropy,
+        Collection,
+        Decayed,
         GANCrossEntropy,
         Grouped,
         MeanLoss,
@@ -35,6 +40,7 @@ METRICS: dict[str, type[Additive]] = {
         Paired,
         Perplexity,
         SequenceCrossEntropy,
+        Sliding,
     )
 }
 

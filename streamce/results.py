@@ -109,7 +109,10 @@ def print_json(
 ) -> None:
     """Print the result as one JSON object; ``more`` stands beside it, ``read`` among the options."""
     found = {**whole(metric, level, anytime).to_dict(), **(more or {})}
-    of = metric.metric if isinstance(metric, Wrapper) else metric
+    of = metric
+    if isinstance(metric, Wrapper):
+        of = metric.metric
+        read = {**{name: value for name, value in metric.options.items() if name != "metric"}, **(read or {})}
     if isinstance(metric, ce.SequenceCrossEntropy):
         texts = {"per_word": metric.per_word(level, anytime), "per_byte": metric.per_byte(level, anytime)}
         found |= {name: summary.to_dict() for name, summary in texts.items() if summary.samples}
@@ -125,7 +128,6 @@ def print_json(
             {"key": _plain(key), **{name: value for name, value in summary.to_dict().items() if name not in NO_GROUP}}
             for key, summary in metric.summary(level, anytime).items()
         ]
-        read = {"period": metric.options["period"], **(read or {})}
     found["options"] = {"metric": type(of).__name__, **of.options, **(read or {})}
     print(json.dumps(_finite(found), allow_nan=False))
 

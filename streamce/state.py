@@ -28,11 +28,16 @@ def _digest(body: bytes) -> bytes:
 def encode(header: Header, parts: dict[str, bytes]) -> bytes:
     """The bytes of a state."""
     said = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    pieces = [MAGIC, struct.pack("<HI", VERSION, len(said)), said]
+    body = b"".join([MAGIC, struct.pack("<HI", VERSION, len(said)), said, joined(parts)])
+    return body + _digest(body)
+
+
+def joined(parts: dict[str, bytes]) -> bytes:
+    """Parts one after another, each with its name and length."""
+    pieces = []
     for name in sorted(parts):
         pieces += [struct.pack("<B", len(name)), name.encode(), struct.pack("<Q", len(parts[name])), parts[name]]
-    body = b"".join(pieces)
-    return body + _digest(body)
+    return b"".join(pieces)
 
 
 def decode(data: Any) -> tuple[Header, dict[str, bytes]]:
@@ -78,7 +83,12 @@ def _body(body: bytes) -> tuple[Header, dict[str, bytes]]:
     at = len(MAGIC) + 6
     header = json.loads(body[at : at + length].decode())
     check(header)
-    parts, at = {}, at + length
+    return header, split(body, at + length)
+
+
+def split(body: bytes, at: int = 0) -> dict[str, bytes]:
+    """The parts that bytes hold from a place on; ValueError and its like for anything else."""
+    parts = {}
     while at < len(body):
         name = body[at + 1 : at + 1 + body[at]].decode("ascii")
         (size,) = struct.unpack_from("<Q", body, at + 1 + len(name))
@@ -87,7 +97,7 @@ def _body(body: bytes) -> tuple[Header, dict[str, bytes]]:
             raise ValueError(f"part {name!r} is cut short")
         parts[name] = body[at : at + size]
         at += size
-    return header, parts
+    return parts
 
 
 def check(header: Any) -> None:

@@ -25,6 +25,8 @@ GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 LN2 = 0.6931471805599453
 INVALID = ("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null")
 COUNTS = ("count", "samples", "ignored", "floored", "infinite", "unnormalised", "infeasible", *INVALID)
+# The exact sums, and the power of a weight in each.
+SUMS = {"n": 1, "nn": 2, "d": 1, "nd": 2, "dd": 2}
 NEVER_NEGATIVE = frozenset({"n+inf", "n-inf", *COUNTS})
 
 
@@ -206,7 +208,7 @@ def _infinite(cell: Cell, column: str) -> float | None:
     return math.inf if above else -math.inf if below else None
 
 
-def _check(cell: Cell) -> None:
+def check(cell: Cell) -> None:
     """Raises if more was taken away than had been added."""
     for name, number in cell.items():
         if number < 0 and name in NEVER_NEGATIVE:
@@ -221,13 +223,28 @@ def _weight(cell: Cell) -> int:
     return cell.get("d", 0) + cell.get("samples", 0) * GRID
 
 
+def totals(cell: Cell) -> Cell:
+    """The exact sums of a cell, all of them whole: those that hold d are kept as what they exceed weights of 1 by."""
+    k, n = cell.get("samples", 0) * GRID, cell.get("n", 0)
+    more = {"n": 0, "nn": 0, "d": k, "nd": n, "dd": k}
+    return {column: cell.get(column, 0) + more[column] for column in SUMS}
+
+
+def excesses(sums: Cell, samples: int) -> Cell:
+    """The columns of a cell of so many samples whose exact sums these are."""
+    k, n = samples * GRID, sums["n"]
+    less = {"n": 0, "nn": 0, "d": k, "nd": n, "dd": k}
+    return {column: sums[column] - less[column] for column in SUMS}
+
+
 def mean(ledger: Ledger, cell: int = 0) -> float:
     """Σn / Σd of a cell."""
-    return _mean(ledger.cell(cell))
+    return ratio(ledger.cell(cell))
 
 
-def _mean(cell: Cell) -> float:
-    _check(cell)
+def ratio(cell: Cell) -> float:
+    """Σn / Σd of the integers of a cell."""
+    check(cell)
     infinite = _infinite(cell, "n")
     if infinite is not None:
         return infinite
@@ -336,7 +353,7 @@ def shares(ledger: Ledger) -> dict[int, tuple[float, float]]:
     weights = {}
     for cell in range(ledger.size):
         found = ledger.cell(cell)
-        _check(found)
+        check(found)
         if weight := _weight(found):
             weights[cell] = weight
     total = sum(weights.values())
@@ -357,7 +374,7 @@ def spread(ledger: Ledger, cell: int, slope: float) -> float:
 def p_value(ledger: Ledger, *, anytime: bool, buckets: Ledger | None = None) -> float:
     """1 - the highest level at which the interval of the mean does not hold 0; nan where it has no interval."""
     found = ledger.cell()
-    middle = _mean(found)
+    middle = ratio(found)
     error, units, effective, _ = _uncertainty(found, buckets, 0)
     if math.isnan(middle) or math.isnan(error):
         return math.nan
@@ -377,7 +394,7 @@ def share(
     independent samples; where the share is 0 or 1, of their effective number.
     """
     found = ledger.cell()
-    p = _mean(found)
+    p = ratio(found)
     error, units, effective, _ = _uncertainty(found, buckets, 0)
     if not 0 <= p <= 1 or math.isnan(error):
         return p, (math.nan, math.nan)
@@ -385,7 +402,10 @@ def share(
     if multiple == math.inf:
         return p, (0.0, 1.0)
     spread = p * (1 - p)
-    z = multiple * multiple / (spread / error / error if spread > 0 and error > 0 else units)
+    number = spread / error / error if spread > 0 and error > 0 else units
+    if not number > 0:  # of weights of both signs
+        return p, (math.nan, math.nan)
+    z = multiple * multiple / number
     middle, margin = (p + z / 2) / (1 + z), math.sqrt(z * (spread + z / 4)) / (1 + z)
     return p, (max(0.0, min(p, middle - margin)), min(1.0, max(p, middle + margin)))  # 0 and 1 themselves, unrounded
 
@@ -394,7 +414,7 @@ def rest(*shares: Ledger) -> float:
     """What is left of 1 by several shares of the same weight."""
     cells = [ledger.cell() for ledger in shares]
     for cell in cells:
-        _check(cell)
+        check(cell)
         if _infinite(cell, "n") is not None or _infinite(cell, "d") is not None:
             return math.nan
     return quotient(_weight(cells[0]) - sum(cell.get("n", 0) for cell in cells), _weight(cells[0]))
@@ -404,12 +424,25 @@ def summarise(
     ledger: Ledger, cell: int = 0, *, level: float = 0.95, anytime: bool = False, buckets: Ledger | None = None
 ) -> Summary:
     """The summary of one cell; ``buckets`` holds its samples by the hash of their clusters, ratio by ratio."""
+    found = ledger.cell(cell) if cell < ledger.size else {}
+    return summarise_cell(found, level=level, anytime=anytime, buckets=buckets, number=cell)
+
+
+def summarise_cell(
+    found: Cell,
+    *,
+    level: float = 0.95,
+    anytime: bool = False,
+    buckets: Ledger | None = None,
+    number: int = 0,
+    unit: int = GRID,
+) -> Summary:
+    """The summary of the integers of a cell, the ratio of a ``number``; so many ``unit`` are a weight of 1."""
     level = _level(level)
     if not isinstance(anytime, bool):
         raise InputError(f"anytime is {anytime!r}: expected True or False", argument="anytime", value=anytime)
-    found = ledger.cell(cell) if cell < ledger.size else {}
-    middle = _mean(found)
-    error, units, effective, groups = _uncertainty(found, buckets, cell)
+    middle = ratio(found)
+    error, units, effective, groups = _uncertainty(found, buckets, number)
     width = error
     if error > 0:
         width *= _multiple(level, anytime, units, effective)
@@ -424,8 +457,8 @@ def summarise(
         anytime=anytime,
         mean=middle,
         stderr=error,
-        total=total if total is not None else quotient(found.get("n", 0), GRID),
-        weight=weight if weight is not None else quotient(_weight(found), GRID),
+        total=total if total is not None else quotient(found.get("n", 0), unit),
+        weight=weight if weight is not None else quotient(_weight(found), unit),
         seen=counts["count"] + counts["ignored"] + counts["infeasible"] + skipped,
         skipped=skipped,
         bits=middle / LN2,

@@ -362,6 +362,14 @@ def pairs() -> bytes:
     return b"".join(found)
 
 
+def decayed(half_life: str) -> bytes:
+    """The state of losses and weights of every size at moments from year 1 to 9999."""
+    times = (bits("moments", 5000) % np.uint64(3 * 10**17)).astype(np.int64) - 6 * 10**16
+    metric = ce.Decayed(ce.MeanLoss(), half_life=half_life)
+    losses = reals("decayed", below("decayed exponent", (5000,), 2000) - 1000)
+    return metric.update(losses, by_time=times.view("datetime64[us]"), weight=weights(5000)).to_bytes()
+
+
 def sha(pieces: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for piece in pieces:
@@ -383,6 +391,7 @@ def digests() -> dict[str, dict[str, str]]:
             each, state = ctc(kind, dtype)
             found[f"ctc, {kind}, {dtype}"] = {"losses": sha([each]), "states": sha([state])}
     found["pairs"] = {"states": sha([pairs()])}
+    found["decayed"] = {"states": sha(map(decayed, ("1us", "7s", "1h", "30d", "9999w")))}
     points = reals("exp", below("exp exponent", (5000,), 24) - 14)
     values = [*points.tolist(), 0.0, -0.0, 709.78, 710.0, -745.0, -708.4, np.inf, -np.inf]
     found["e^x"] = {"values": sha(np.array(kernels.exp(x)).tobytes() for x in values)}

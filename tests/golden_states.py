@@ -63,6 +63,14 @@ def fed(parts, **more):
     return metric.update(preds, target, **more)
 
 
+def rows():
+    """A window in which rows are odd in every way, and which has turned over."""
+    metric = ce.Sliding(ce.BinaryCrossEntropy(invalid="skip", ignore_index=-1, eps=1e-9), samples=7)
+    metric.update([0.5, 0.25, 0.125], [1, 0, 1])
+    metric.update([0.5, 1.5, np.nan, 0.5, 0.5, 0.0], [1, 1, 1, 7, -1, 1], weight=[1.0, 1.0, 1.0, 1.0, 1.0, 2.0])
+    return metric
+
+
 # A metric by name: add a line, and run `make golden`.
 CASES = {
     "binary": lambda: ce.BinaryCrossEntropy().update(P, Y),
@@ -109,6 +117,30 @@ CASES = {
         [ROWS, ROWS], [1, 2, 1], input_lengths=[2, 2, 1], target_lengths=[1, 1, 1], by=[3, 1, 3]
     ),
     "grouped-perplexity": lambda: ce.Grouped(ce.Perplexity()).update(ROWS, LABELS, offsets=[0, 2, 3], by=["b", "a"]),
+    "sliding-samples": lambda: rows(),
+    "sliding-samples-nan": lambda: ce.Sliding(ce.MeanLoss(), samples=2**40).update([[np.inf, -np.inf], [1.0, -1.0]]),
+    "sliding-samples-empty": lambda: ce.Sliding(ce.CTCCrossEntropy(per="frame"), samples=10),
+    "sliding-period": lambda: ce.Sliding(ce.BinaryCrossEntropy(), period="1h", step="20min").update(
+        [*P, 0.5], [*Y, 0], by_time=[0.0, 1.8e9, 1.8e9 - 2400.0, 1.8e9 - 2401.0], weight=[1.0, 0.3, 2.0, 1.0]
+    ),
+    "sliding-period-weeks": lambda: ce.Sliding(ce.MeanLoss(), period="4w", step="2w").update([1.0], by_time=[-1e9]),
+    "sliding-period-empty": lambda: ce.Sliding(ce.MeanLoss(), period="1d", step="1d"),
+    "decayed": lambda: ce.Decayed(ce.BinaryCrossEntropy(), half_life="1d").update(
+        P, Y, by_time=[1.8e9, 1.8e9 - 5000.0, -1e9], weight=[1.0, 0.3, 2.0]
+    ),
+    "decayed-odd": lambda: ce.Decayed(ce.MeanLoss(invalid="skip"), half_life="100ms").update(
+        [1.0, np.nan, np.inf, 1.7e308], by_time=[1e9, 1e9, 1e9 - 401.0, 1e9 + 0.05]
+    ),
+    "collection": lambda: ce.Collection(
+        {
+            "loss": ce.BinaryCrossEntropy(tail=True),
+            "by é": ce.Grouped(ce.BinaryCrossEntropy()),
+            "": ce.Sliding(ce.BinaryCrossEntropy(), samples=2),
+            "Z": ce.NormalizedEntropy(),
+        }
+    ).update(P, Y, weight=[1.0, 0.3, 2.0], by=["b", "a", "b"]),
+    "collection-empty": lambda: ce.Collection({"a": ce.MeanLoss(), "b": ce.Perplexity()}),
+    "decayed-empty": lambda: ce.Decayed(ce.MulticlassCrossEntropy(kind="logits"), half_life="1w"),
     "ctc": lambda: ctc(),
     "ctc-odd": lambda: ctc(blank=2, kind="logits", per="frame", weight=[0.5, 2.0, 1.0, -1.0]),
     "gan": lambda: ce.GANCrossEntropy(kind="logits").update(real=[2.0, 1.0], fake=[-1.0, 0.5, 0.0]),
@@ -163,7 +195,12 @@ STATES = {ce.GANCrossEntropy: ("real", "fake", "generator"), ce.Paired: ("a", "b
 def numbers(data):
     """What a state says, as streamce and as the reader have it; or why its metric says nothing."""
     metric, held = ce.from_bytes(data), state_reader.read(data)
+    if isinstance(metric, ce.Collection):
+        each = {name: numbers(metric[name].to_bytes()) for name in sorted(metric)}
+        return {"metric": repr(metric), "metrics": each, "parts": sorted(held.parts)}
     found = {"metric": repr(metric), "integers": {name: integers(part) for name, part in held.parts.items()}}
+    if held.newest is not None:
+        found["newest"] = held.newest
     try:
         if isinstance(metric, ce.Grouped):
             found["summary"] = plain(metric.micro())
@@ -197,7 +234,7 @@ def plain(summary):
 def integers(part):
     """What a ledger or groups hold, by cell or key."""
     found = {str(one): {name: hex(value) for name, value in columns.items()} for one, columns in part.cells.items()}
-    return {"size": part.size, "cells": found} if isinstance(part, state_reader.Ledger) else found
+    return {"size": part.size, "cells": found} if not isinstance(part, state_reader.Groups) else found
 
 
 def recorded(path):

@@ -66,6 +66,28 @@ def grouped(n: int, keys: int) -> tuple[int, Callable[[], Any]]:
     return n, lambda: metric.update(losses, by=by)
 
 
+def window(samples: int, rows: int) -> tuple[int, Callable[[], Any]]:
+    metric, losses = ce.Sliding(ce.MeanLoss(threads=1), samples=samples), np.abs(grid(rows))
+    metric.update(np.abs(grid(samples)))
+    return rows, lambda: metric.update(losses)
+
+
+def panes(number: int, rows: int) -> tuple[int, Callable[[], Any]]:
+    metric = ce.Sliding(ce.MeanLoss(threads=1), period=f"{number}s", step="1s")
+    metric.update(np.ones(number), by_time=np.arange(number))
+    losses, times = np.abs(grid(rows)), number + np.arange(rows) % 20
+    return rows, lambda: metric.update(losses, by_time=times)
+
+
+def collected(n: int, classes: int) -> tuple[int, Callable[[], Any]]:
+    """Rows whose losses a metric, its groups and its last samples need."""
+    metric, by = ce.MulticlassCrossEntropy(kind="logits", threads=1), np.arange(n) % 10
+    window = ce.Sliding(metric, samples=n // 2)
+    found = ce.Collection({"all": metric, "by": ce.Grouped(metric), "last": window})
+    x, target = grid(n, classes).astype(np.float32), np.arange(n) % classes
+    return n * classes, lambda: found.update(x, target, by=by)
+
+
 def utterances(n: int, frames: int, classes: int, labels: int) -> Callable[[], Any]:
     metric = ce.CTCCrossEntropy(kind="log_probs", threads=1)
     preds = np.full((frames, n, classes), -np.log(classes)).astype(np.float32)
@@ -85,6 +107,7 @@ def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
         "softmax rows, float32, C=2": rows(16384, 2, f32, **logits),
         "softmax rows, float32, C=10": rows(8192, 10, f32, **logits),
         "softmax rows, float32, C=100": rows(1024, 100, f32, **logits),
+        "softmax rows, float32, C=100, for a collection of three": collected(1024, 100),
         "softmax rows, float32, C=1000": rows(128, 1000, f32, **logits),
         "softmax rows, float64, C=10": rows(8192, 10, f64, **logits),
         "softmax rows, float64, C=1000": rows(128, 1000, f64, **logits),
@@ -104,6 +127,10 @@ def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
         "CTC, float32 log_probs, C=40, S=30": (32 * 100 * 40, utterances(32, 100, 40, 30)),
         "mean loss, float64": given(ce.MeanLoss(threads=1), losses),
         "mean loss, float64, by 1000 integer keys": grouped(16384, 1000),
+        "mean loss, float64, the last 1000": window(1000, 500),
+        "mean loss, float64, the last 100,000": window(100_000, 500),
+        "mean loss, float64, the last 100 seconds": panes(100, 2000),
+        "mean loss, float64, the last 10,000 seconds": panes(10_000, 2000),
         "softmax gradient, float32, C=10": gradient(ce.cross_entropy, grid(8192, 10).astype(f32), np.arange(8192) % 10),
         "softmax gradient, float32, C=100": gradient(ce.cross_entropy, many, np.arange(1024) % 100),
         "binary gradient, float32": gradient(ce.binary_cross_entropy, x.astype(f32), np.arange(x.size) % 2),

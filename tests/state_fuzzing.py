@@ -42,25 +42,56 @@ def check(data):
     assert held is not None
     assert found.to_bytes() == data
     assert type(found).__name__ == held.metric
+    check_parts(found, held)
+    for use in (found.summary, lambda: found + found):
+        with suppress(ce.InputError):  # more taken away than added, integers beyond their range
+            use()
+    if b'"samples":null' in data or b'"samples":' not in data:  # the last samples have no sum
+        assert found - found == found.copy().reset()
+    return True
+
+
+def check_parts(found, held):
+    """Whether a metric holds the integers that the independent reader says."""
     for name, part in held.parts.items():
+        if held.metric == "Collection":
+            check_parts(found._state.metrics[sorted(found)[int(name)]], part)
+            continue
+        if isinstance(part, state_reader.Rows):
+            check_rows(found, part)
+            continue
         if isinstance(part, state_reader.Groups):
-            check_groups(found, part)
+            check_cells(found._state._groups if held.newest is not None else found._state, part)
+            if held.metric == "Grouped":
+                check_groups(found, part)
             continue
         state, _, ledger = name.rpartition(".")
         ours = getattr(found._state[state] if state else found._state, ledger)
         assert ours.size == part.size
         for cell, columns in part.cells.items():
             assert {column: ours.integer(column, cell) for column in columns} == columns
-    for use in (found.summary, lambda: found + found):
-        with suppress(ce.InputError):  # more taken away than added, integers beyond their range
-            use()
-    assert found - found == found.copy().reset()
-    return True
+
+
+def check_rows(found, part):
+    """Whether the window is the sum of the rows that the independent reader says."""
+    expected = dict.fromkeys(state_reader.COLUMNS, 0)
+    for columns in part.cells.values():
+        for name, value in columns.items():
+            expected[name] += value
+    assert found._state.sum().cell() == {name: value for name, value in expected.items() if value}
+    assert found._state.size == part.size
+
+
+def check_cells(groups, part):
+    """Whether groups have the kinds and the integers that the independent reader says."""
+    assert groups.kinds == tuple(KINDS[kind] for kind in part.kinds)
+    for one, columns in part.cells.items():
+        raw = b"".join(map(key, part.kinds, one))
+        assert groups.cell(raw).cell() == columns
 
 
 def check_groups(found, part):
-    """Whether groups have the keys, in order, and the integers that the independent reader says."""
-    assert found._state.kinds == tuple(KINDS[kind] for kind in part.kinds)
+    """Whether groups have the keys, in order, that the independent reader says."""
     expected = [
         tuple(
             state_reader.moment(value).replace(tzinfo=None) if kind == DATETIME and value is not None else value
@@ -74,9 +105,6 @@ def check_groups(found, part):
     keys = [one if isinstance(one, tuple) else (one,) for one in found]
     assert keys == expected
     assert [list(map(type, one)) for one in keys] == [list(map(type, one)) for one in expected]
-    for one, columns in part.cells.items():
-        raw = b"".join(map(key, part.kinds, one))
-        assert {name: value for name, value in found._state.cell(raw).cell().items() if value} == columns
     for use in (found.micro, found.macro, found.compute, found.to_table):
         with suppress(ce.InputError):
             use()
@@ -310,15 +338,65 @@ HEADERS = sorted({split(seed)[1] for seed in SEEDS})
 
 def some_body(below):
     """A body of pieces that are mostly right."""
-    names = [b"total", b"cells", b"buckets", b"groups", b"", b"tota", b"totals", b"\xff" * 255]
+    names = [b"total", b"cells", b"buckets", b"groups", b"rows", b"newest", b"", b"tota", b"\xff" * 255]
     chosen = [names[below(3 if below(8) else len(names))] for _ in range(below(4))]
     if below(8):
         chosen = sorted(set(chosen))
     header = HEADERS[below(len(HEADERS))]
-    if b"Grouped" in header and below(8):
+    wrapper = json.loads(header)
+    if wrapper["metric"] in state_reader.WRAPPERS and below(8):
         chosen = [b"groups"]
+    if wrapper["metric"] == "Sliding" and below(8):
+        return body(header, *some_window(below, **wrapper["options"]))
+    if wrapper["metric"] == "Decayed" and below(8):
+        return body(header, (b"groups", some_moments(below, INT, 20_000, 1, 9)))
     parts = ((name, some_groups(below) if name == b"groups" else some_ledger(name, below)) for name in chosen)
     return body(header, *parts, version=1 if below(32) else below(4))
+
+
+def some_window(below, period, samples, step, **others):
+    """The parts of a window."""
+    if samples is not None:
+        return [(b"rows", some_rows(min(samples, 5), below))]
+    at = 1_000_000_800_000_000  # a Monday in an even week
+    newest = at // step * step if step % 604_800_000_000 else at
+    newest += below(2) if below(16) == 0 else 0
+    panes = some_moments(below, DATETIME, newest, step, period // step + (below(16) == 0))
+    return [(b"groups", panes), (b"newest", (newest + 2**63).to_bytes(8, "big"))][: 2 if below(16) else 1]
+
+
+def some_moments(below, kind, newest, step, many):
+    """Groups by moments or numbers, up to the newest."""
+    chosen = sorted({below(many) for _ in range(1 + below(4))}, reverse=True)
+    return groups([kind], *((key(INT, newest - step * one), some_record(below)) for one in chosen))
+
+
+DOUBLES = (
+    0,
+    1 << 63,
+    1,
+    0x3FF << 52,
+    0xBFF << 52,
+    0x7FE << 52,
+    0x7FF << 52,
+    0xFFF << 52,
+    0x7FF8 << 48,
+    0x7FF << 52 | 1,
+)
+
+
+def some_rows(most, below):
+    raw, size = b"", 1 + below(most)
+    for _ in range(size):
+        n, d = (DOUBLES[below(len(DOUBLES) if below(32) == 0 else 7)] for _ in range(2))
+        many = below(3) if below(32) else EDGES[below(len(EDGES))]
+        raw += u(8, n if many else 0) + u(8, d * (d >> 63 == 0 and many > 0)) + u(8, many)
+    odd = sorted({(below(size), 17 + below(11)) for _ in range(below(4))})
+    if below(16) == 0:
+        odd = [*odd[::-1], (below(7), below(30))]
+    tail = b"".join(u(8, row) + u(1, column) + u(8, 1 + below(3)) for row, column in odd)
+    raw = u(8, size) + raw + u(8, len(odd)) + tail
+    return raw if below(16) else raw[: below(len(raw))]
 
 
 def some_ledger(name, below):

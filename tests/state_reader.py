@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -23,6 +24,9 @@ OPTIONS = {
     "MeanLoss": set(),
     "CTCCrossEntropy": {"blank", "kind", "per"},
     "Grouped": {"metric", "period"},
+    "Collection": {"metrics"},
+    "Decayed": {"half_life", "metric"},
+    "Sliding": {"metric", "period", "samples", "step"},
     "GANCrossEntropy": {"eps", "kind"},
     "MulticlassNormalizedEntropy": {"eps", "ignore_index", "kind"},
     "NormalizedEntropy": {"eps", "kind"},
@@ -37,7 +41,9 @@ STATES = {
     "NormalizedEntropy": ("both", "loss", "outcome"),
     "Paired": ("a", "a_better", "b", "b_better", "difference"),
 }
-# Those that are grouped and compared.
+# What wraps a metric and keeps its cells.
+WRAPPERS = ("Decayed", "Grouped", "Sliding")
+# What is wrapped.
 OF_SAMPLES = (
     *("BinaryCrossEntropy", "MulticlassCrossEntropy", "MultilabelCrossEntropy", "MeanLoss"),
     *("CTCCrossEntropy", "Perplexity", "SequenceCrossEntropy"),
@@ -47,17 +53,21 @@ VALUES = {
     "class_weight": lambda value: value is None or is_weights(value),
     "divergence": lambda value: value is True,
     "eps": lambda value: is_weight(value) and value < 1,
+    "half_life": lambda value: is_length(value),
     "ignore_index": lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63 - 1),
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
     "label_smoothing": lambda value: is_weight(value) and value <= 1,
-    "metric": lambda value: check_of_samples(value) or True,
+    "metric": lambda value: check_wrapped(value) or True,
+    "metrics": lambda value: check_collected(value) or True,
     "per": lambda value: value in ("label", "frame", "utterance", "token", "sequence"),
     "per_class": lambda value: type(value) is bool,
     "per_label": lambda value: type(value) is bool,
-    "tail": lambda value: value is True,
     "per_position": lambda value: type(value) is bool,
-    "period": lambda value: value is None or (type(value) is int and 1 <= value <= LAST),
+    "period": lambda value: value is None or is_length(value),
     "pos_weight": lambda value: value is None or is_weight(value) or is_weights(value),
+    "samples": lambda value: value is None or (type(value) is int and 1 <= value <= 2**40),
+    "step": lambda value: value is None or is_length(value),
+    "tail": lambda value: value is True,
 }
 NONE, INT, STR, BYTES, DATETIME, BOOL = 0, 1, 2, 3, 4, 5
 # Microseconds since 1970 of the first and the last of the years 1 to 9999.
@@ -79,7 +89,8 @@ class State:
 
     metric: str
     options: dict
-    parts: dict  # a Ledger or Groups by name
+    parts: dict  # a Ledger, Groups or Rows by name
+    newest: int | None = None  # the pane of a window of time
 
 
 @dataclass
@@ -92,6 +103,12 @@ class Ledger:
 class Groups:
     kinds: list
     cells: dict  # {column: integer} by key, a tuple
+
+
+@dataclass
+class Rows:
+    size: int
+    cells: dict  # what each adds, {column: integer} by number; rows that add nothing are left out
 
 
 def read(data):
@@ -108,21 +125,35 @@ def read_body(body, fields=None):
     require(reader.take(8) == b"streamce", "magic")
     require(reader.number(2) == 1, "version")
     header = header_of(reader.take(reader.number(4)))
-    parts, names = {}, []
-    while reader.at < len(body):
+    return read_parts(reader, len(body), header)
+
+
+def read_parts(reader, end_of_all, header):
+    """The state of a header and the parts that follow."""
+    parts, names, newest = {}, [], None
+    while reader.at < end_of_all:
         name = reader.take(reader.number(1))
         names.append(name)
         size = reader.number(8)
         end = reader.at + size
-        require(end <= len(body), "a part is cut short")
-        if header["metric"] == "Grouped":
-            require(name == b"groups", "part of Grouped")
+        require(end <= end_of_all, "a part is cut short")
+        require(name.decode("ascii", "replace") in parts_of(header), "part")
+        if header["metric"] == "Collection":
+            metrics = header["options"]["metrics"]
+            parts[name.decode()] = read_parts(reader, end, metrics[sorted(metrics)[int(name)]])
+        elif name == b"newest":
+            newest = reader.number(8, "big") - 2**63
+        elif name == b"groups":
             parts["groups"] = reader.groups()
+        elif name == b"rows":
+            parts["rows"] = reader.rows(header["options"]["samples"])
         else:
-            require(name.decode("ascii", "replace") in parts_of(header["metric"]), "part")
             parts[name.decode()] = reader.ledger()
         require(reader.at == end, "length of a part")
     require(names == sorted(set(names)), "order of parts")
+    if header["metric"] == "Collection":
+        require(all(part.parts for part in parts.values()), "a metric without parts")
+        return State(header["metric"], header["options"], parts)
     ratios = 3 if OPTIONS[header["metric"]] is SEQUENCE else 2 if "divergence" in header["options"] else 1
     for name, part in parts.items():
         last = max(part.cells) if isinstance(part, Ledger) else 0
@@ -144,11 +175,39 @@ def read_body(body, fields=None):
         for name in ("class_weight", "pos_weight"):
             weights = options.get(name)
             require(not isinstance(weights, list) or len(weights) == parts["cells"].size, "a weight per cell")
-    return State(header["metric"], header["options"], parts)
+    if header["metric"] == "Sliding":
+        require(("groups" in parts) == (newest is not None), "panes and the newest of them")
+    if newest is not None:
+        check_panes(parts["groups"], newest, **header["options"])
+    if header["metric"] == "Decayed" and parts:
+        require(parts["groups"].kinds == [INT], "half-lives")
+        numbers = [number for (number,) in parts["groups"].cells]
+        require(None not in numbers, "a half-life that is null")
+        half_life = header["options"]["half_life"]
+        require(FIRST // half_life <= min(numbers) and max(numbers) <= LAST // half_life, "years of half-lives")
+    return State(header["metric"], header["options"], parts, newest)
 
 
-def parts_of(metric):
+def check_panes(groups, newest, period, step, **others):
+    require(groups.kinds == [DATETIME], "moments of panes")
+    starts = [start for (start,) in groups.cells]
+    require(None not in starts, "a pane that is null")
+    for start in (newest, *starts):
+        monday = -3 * 86_400_000_000 if step % (7 * 86_400_000_000) == 0 else 0
+        require(start == FIRST or (start - monday) % step == 0, "the beginning of a pane")
+        require(newest - period < start <= newest, "a pane out of the window")
+    require(FIRST <= newest <= LAST, "year of the newest pane")
+
+
+def parts_of(header):
     """The names that parts may have."""
+    metric = header["metric"]
+    if metric == "Collection":
+        return set(map(str, range(len(header["options"]["metrics"]))))
+    if metric == "Sliding":
+        return {"rows"} if header["options"]["samples"] is not None else {"groups", "newest"}
+    if metric in WRAPPERS:
+        return {"groups"}
     if metric in STATES:
         return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
     return {"cells", "total"} if metric == "MulticlassNormalizedEntropy" else {"buckets", "cells", "tail", "total"}
@@ -185,6 +244,10 @@ def check(header):
         require(VALUES[name](value), f"value of {name}")
     if "per" in options:
         require(options["per"] in UNITS.get(metric, ("token", "sequence")), "value of per")
+    if metric == "Sliding":
+        period, samples, step = options["period"], options["samples"], options["step"]
+        require((samples is None) == (period is not None) == (step is not None), "one kind of window")
+        require(period is None or period % step == 0, "a step that divides the period")
     if metric == "BinaryCrossEntropy":
         require(options["class_weight"] is None or len(options["class_weight"]) == 2, "two class weights")
         require(not isinstance(options["pos_weight"], list), "one pos_weight")
@@ -193,12 +256,24 @@ def check(header):
         require(max(options["class_weight"]) * max(pos) < float("inf"), "product of weights")
 
 
-def check_of_samples(header):
+def check_wrapped(header):
     check(header)
-    require(header["metric"] in OF_SAMPLES, "metric of groups or pairs")
+    require(header["metric"] in OF_SAMPLES, "a wrapper of what is no metric of one state")
     options = header["options"]
     cells = any(options.get(name) for name in ("divergence", "per_class", "per_label", "per_position", "tail"))
-    require(not cells, "sums of their own")
+    require(not cells, "a wrapper of sums of their own")
+
+
+def check_collected(headers):
+    require(isinstance(headers, dict) and len(headers) > 0, "metrics by name")
+    for header in headers.values():
+        check(header)
+        require(header["metric"] not in ("Collection", "GANCrossEntropy", "Paired"), "a metric of a collection")
+
+
+def is_length(value):
+    """Microseconds."""
+    return type(value) is int and 1 <= value <= LAST
 
 
 def is_weight(value):
@@ -296,6 +371,53 @@ class Reader:
         if kind == DATETIME:
             require(FIRST <= number <= LAST, "year of a key")
         return number
+
+    # ---- rows ----
+
+    def rows(self, most):
+        size = self.number(8)
+        require(0 < size <= most, "number of rows")
+        rows = []
+        for _ in range(size):
+            n, d, count = self.double(), self.double(), self.number(8)
+            require(d >= 0, "weight of a row")
+            require(count > 0 or n == d == 0, "a row without losses")
+            rows.append((n, d, count, {}))
+        require(sum(count for _, _, count, _ in rows) <= 2**62, "range of a counter")
+        last, totals = (-1, ""), dict.fromkeys(COLUMNS, 0)
+        for _ in range(self.number(8)):
+            row, column, many = self.number(8), self.number(1), self.number(8)
+            require(row < size and 17 <= column < 28 and many > 0, "an oddity")
+            require(last < (row, column), "order of oddities")
+            last = row, column
+            rows[row][-1][COLUMNS[column]] = many
+            totals[COLUMNS[column]] += many
+            require(totals[COLUMNS[column]] <= 2**62, "range of a counter")
+        cells = {i: cell_of(*row) for i, row in enumerate(rows)}
+        return Rows(size, {i: cell for i, cell in cells.items() if cell})
+
+    def double(self):
+        raw = self.number(8)
+        value = struct.unpack("<d", raw.to_bytes(8, "little"))[0]
+        require(value == value or raw == 0x7FF8_0000_0000_0000, "form of nan")
+        require(raw != 1 << 63, "-0.0")
+        return value
+
+
+def cell_of(n, d, count, odd):
+    """What a sample adds."""
+    cell = dict.fromkeys(COLUMNS, 0) | odd
+    if count:
+        cell["count"], cell["samples"] = count, 1
+        both = n * d if n and d else 0.0
+        for column, plus, minus in (("n", n, 0), ("nn", n * n, 0), ("d", d, 1), ("nd", both, n), ("dd", d * d, 1)):
+            for term, sign in ((plus, 1), (minus, -1)):
+                if term != term or abs(term) == float("inf"):
+                    cell[column + "+inf"] += sign * (not term < 0)
+                    cell[column + "-inf"] += sign * (not term > 0)
+                else:
+                    cell[column] += sign * int(Fraction(term) * 2**1074)
+    return {column: number for column, number in cell.items() if number}
 
 
 # ---- checkpoints ----

@@ -223,6 +223,8 @@ def test_columns_that_are_no_keys_are_an_error(path, capsys, tmp_path, words, me
     lambda: ce.GANCrossEntropy().update(real=[0.75, 0.5], fake=[0.25, 0.5]),
     lambda: ce.NormalizedEntropy().update([0.2, 0.3, 0.5, 0.4], [1, 0, 1, 0]),
     lambda: ce.Grouped(ce.MeanLoss()).update([0.2, 0.3, 0.5, 0.4], by=["a", "b", "a", "b"]),
+    lambda: ce.Sliding(ce.MeanLoss(), period="1h", step="1h").update([0.2, 0.3, 0.5, 0.4], by_time=[0.0] * 4),
+    lambda: ce.Decayed(ce.MeanLoss(), half_life="1h").update([0.2, 0.3, 0.5, 0.4], by_time=[0.0, 1e3, 1e4, 1e9]),
 ])  # fmt: skip
 def test_states_of_any_metric_are_merged_and_shown(tmp_path, capsys, made):
     metric, path, merged = made(), tmp_path / "a.state", tmp_path / "b.state"
@@ -234,4 +236,17 @@ def test_states_of_any_metric_are_merged_and_shown(tmp_path, capsys, made):
     assert type(metric).__name__ in capsys.readouterr().out
     assert main(["show", str(path), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
+    for name in ("period", "step", "half_life"):
+        assert shown["options"].get(name) == metric.options.get(name)
     assert shown["value"] == (metric.micro().value if isinstance(metric, ce.Grouped) else metric.compute())
+
+
+def test_a_window_of_samples_is_shown_and_not_merged(tmp_path, capsys):
+    path = tmp_path / "a.state"
+    ce.Sliding(ce.MeanLoss(), samples=2).update([8.0, 1.0, 2.0]).save(path)
+    assert main(["show", str(path), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["value"], shown["options"]["samples"]) == (1.5, 2)
+    assert main(["merge", str(path), str(path), "-o", str(tmp_path / "b.state")]) == 1
+    assert "the last samples of two streams do not add up" in capsys.readouterr().err
+    assert not (tmp_path / "b.state").exists()

@@ -158,6 +158,24 @@ def test_samples_of_several_losses_have_one_key():
         assert metric[key] == stream[keys == key].fed()
 
 
+@pytest.mark.parametrize("task", ["mean", "binary", "multilabel"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("odd", [False, True])
+def test_samples_that_come_group_by_group(task, weighted, odd):
+    stream = make(task, 3000, weighted=weighted, odd=odd, seed=6)
+    keys = np.arange(3000) // 500
+    metric = grouped(stream)
+    for start, end in ((0, 7), (7, 1300), (1300, 3000)):
+        add(stream[start:end], metric, keys[start:end])
+    for key in range(6):
+        assert metric[key] == stream[keys == key].fed()
+
+
+def test_a_sample_without_losses_is_none():
+    metric = ce.Grouped(ce.MeanLoss()).update(np.empty((200, 0)), by=[1] * 200)
+    assert metric == ce.Grouped(ce.MeanLoss())
+
+
 def test_one_sample_at_a_time():
     metric = ce.Grouped(ce.BinaryCrossEntropy())
     metric.update(0.7, 1, by="ann").update(0.2, 1, by="bob").update(0.9, 1, by="ann")

@@ -60,13 +60,16 @@ def utterances(draw):
     return found
 
 
+def plain(stream):
+    """A metric for a stream that keeps no sums of its own."""
+    options = {name: value for name, value in stream.options.items() if name not in ("per_class", "per_label")}
+    return METRICS[stream.task](**options, **({"per_label": False} if stream.task == "multilabel" else {}))
+
+
 @st.composite
 def grouped(draw):
     """Three metrics by group, of any metric and any kind of keys."""
     stream = draw(streams())
-    options = {name: value for name, value in stream.options.items() if name not in ("per_class", "per_label")}
-    if stream.task == "multilabel":
-        options["per_label"] = False
     kind = draw(
         st.sampled_from([st.integers(-2, 2), st.text(max_size=1), st.none(), st.booleans(), st.binary(max_size=1)])
     )
@@ -75,7 +78,7 @@ def grouped(draw):
     for part in cut(stream, draw):
         by = draw(st.lists(kind, min_size=len(part), max_size=len(part)))
         times = {"by_time": np.arange(len(part)) * 977.0} if period else {}
-        each = ce.Grouped(METRICS[stream.task](**options), period=period)
+        each = ce.Grouped(plain(stream), period=period)
         found.append(each.update(part.preds, part.target, by=by, weight=part.weight, **times))
     return found
 
@@ -160,8 +163,54 @@ def paired(draw):
     return found
 
 
+@st.composite
+def sliding(draw):
+    """Three windows of time, of any metric, whose clocks agree: the newest pane is the same."""
+    stream = draw(streams())
+    found = []
+    for part in cut(stream, draw):
+        times = draw(
+            st.lists(st.sampled_from([-1e9, 0.0, 59.5, 60.0, 3599.0, 3601.0]), min_size=len(part), max_size=len(part))
+        )
+        times[-1:] = [3660.0] * len(times[-1:])
+        each = ce.Sliding(plain(stream), period="1h", step="1min")
+        found.append(each.update(part.preds, part.target, weight=part.weight, by_time=times))
+    return found
+
+
+@st.composite
+def collected(draw):
+    """Three collections of several kinds of metrics of one loss."""
+    stream = draw(streams())
+    found = []
+    for part in cut(stream, draw):
+        times = np.arange(len(part)) * 1000.0
+        metric = plain(stream)
+        each = ce.Collection(
+            {"all": stream.metric(), "by": ce.Grouped(metric), "é": ce.Decayed(metric, half_life="1d")}
+        )
+        found.append(
+            each.update(part.preds, part.target, weight=part.weight, by=np.arange(len(part)) % 3, by_time=times)
+        )
+    return found
+
+
+@st.composite
+def decayed(draw):
+    """Three decayed metrics, of any metric, at any moments."""
+    stream = draw(streams())
+    found = []
+    for part in cut(stream, draw):
+        times = draw(st.lists(st.floats(-6e10, 2e11), min_size=len(part), max_size=len(part)))
+        each = ce.Decayed(plain(stream), half_life="30d")
+        found.append(each.update(part.preds, part.target, weight=part.weight, by_time=times))
+    return found
+
+
 ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {
     ce.CTCCrossEntropy: utterances(),
+    ce.Collection: collected(),
+    ce.Decayed: decayed(),
     ce.GANCrossEntropy: adversarial(),
     ce.Grouped: grouped(),
     ce.MulticlassNormalizedEntropy: normalized_classes(),
@@ -169,6 +218,7 @@ ELEMENTS = {metric: metrics(metric) for metric in TASKS} | {
     ce.Paired: paired(),
     ce.Perplexity: sequences(ce.Perplexity),
     ce.SequenceCrossEntropy: sequences(ce.SequenceCrossEntropy),
+    ce.Sliding: sliding(),
 }
 LAWS = pytest.mark.parametrize("kind", ELEMENTS, ids=lambda kind: kind.__name__)
 

@@ -261,6 +261,32 @@ def test_groups_have_perplexities():
     assert metric.micro().value == corpus.add_to(corpus.metric(ce.Perplexity)).compute()
 
 
+def test_windows_and_decay_have_perplexities():
+    corpus = Corpus(10, 60)
+    metric = corpus.metric(ce.Perplexity)
+    window = ce.Sliding(metric, samples=17)
+    for some in np.array_split(np.arange(60), 9):
+        corpus.add_to(window, some, flat=bool(len(some) % 2), weighted="sequence")
+    last = corpus.add_to(metric.copy(), np.arange(43, 60), weighted="sequence")
+    assert window.window() == last
+    assert window.compute() == last.compute()
+    decayed = corpus.add_to(ce.Decayed(metric, half_life="1d"), by_time=np.zeros(60), weighted="sequence")
+    assert decayed.compute() == decayed.summary().value
+    assert decayed.compute() == pytest.approx(corpus.add_to(metric.copy(), weighted="sequence").compute(), rel=1e-13)
+
+
+def test_two_language_models_are_compared_sequence_by_sequence():
+    corpus = Corpus(11, 60)
+    other = corpus.preds[::-1].copy()
+    paired = ce.Paired(corpus.metric(ce.Perplexity)).update(
+        corpus.preds, other, corpus.target, offsets=corpus.offsets, cluster=corpus.document
+    )
+    alone = corpus.metric().update(other, corpus.target, offsets=corpus.offsets, cluster=corpus.document)
+    assert paired.summary().b.mean == alone.compute()
+    assert paired.summary().b.stderr == alone.summary().stderr
+    assert paired.compute() == pytest.approx(corpus.add_to(corpus.metric()).compute() - alone.compute(), rel=1e-12)
+
+
 def test_words_of_some_updates_alone_count_for_those():
     metric = ce.SequenceCrossEntropy().update_token_log_probs([[-1.0, -2.0]], n_words=[1])
     metric.update_token_log_probs([[-5.0, -5.0]])

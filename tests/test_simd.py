@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from streams import DTYPES, KINDS, make
 
+import streamce as ce
 from streamce.core import kernels
 
 CLASSES = [*range(2, 71), 127, 128, 129, 130, 511, 512, 513, 1000]
@@ -166,6 +167,17 @@ def test_results_do_not_depend_on_the_control_word(simd, task, mode):
                     data, value = found.to_bytes(), found.compute()
                 assert data == expected.to_bytes()
                 assert np.array_equal(value, expected.compute(), equal_nan=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_groups_do_not_depend_on_the_control_word(mode, weighted):
+    losses = np.random.default_rng(4).exponential(size=300) * 10.0 ** np.repeat([0, -160, -300], 100)
+    weight = np.random.default_rng(5).gamma(1.0, 1.0, 300) * 1e-160 if weighted else None
+    expected = ce.Grouped(ce.MeanLoss()).update(losses, by=np.arange(300) % 7, weight=weight).to_bytes()
+    with control(mode):
+        found = ce.Grouped(ce.MeanLoss()).update(losses, by=np.arange(300) % 7, weight=weight).to_bytes()
+    assert found == expected
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -77,6 +77,19 @@ cdef class Samples:
             raise MemoryError
         return 0
 
+    def copy(self) -> Samples:
+        """Samples of their own, for who changes them."""
+        cdef Samples new = Samples.__new__(Samples)
+        cdef Py_ssize_t losses = self.start(self.samples)
+        new.open(self.samples, losses, self.group, self.offsets, self.d is NULL)
+        memcpy(new.n, self.n, self.samples * sizeof(double))
+        if self.d is not NULL:
+            memcpy(new.d, self.d, self.samples * sizeof(double))
+        if self.odd:
+            memcpy(new.what, self.what, losses)
+        new.odd = self.odd
+        return new
+
     cdef bytearray left_out(self):
         """A status for each loss, where some do not count: what another pass over the same losses leaves out too."""
         cdef Py_ssize_t j, losses = self.start(self.samples)

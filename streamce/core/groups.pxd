@@ -1,4 +1,5 @@
-from streamce.core.blocks cimport Samples
+from libc.stdint cimport int64_t
+
 from streamce.core.keys cimport Table
 from streamce.core.ledger cimport Ledger
 
@@ -12,7 +13,7 @@ cdef class Groups:
     cdef int fit(self, tuple kinds) except -1
     cdef tuple known(self)
     cpdef Py_ssize_t count(self) except -1
+    cdef int64_t number(self, Py_ssize_t slot) noexcept
     cdef bint lives(self, Py_ssize_t slot) noexcept
-    cdef int add_one(self, Samples samples, Py_ssize_t i, Py_ssize_t slot) except -1
     cdef void become(self, Groups other) noexcept
     cdef int take_in(self, Groups other, int sign) except -1

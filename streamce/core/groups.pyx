@@ -7,16 +7,17 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from streamce.core.blocks cimport NOT_THERE, Samples
+from streamce.core.blocks cimport Samples
+from streamce.core.kernels cimport fp_enter, fp_leave
 from streamce.core.keys cimport (
     PREFETCH, SEED, Table, integer_key, key_end, keys_find, keys_prefetch, keys_slot, mix64, note, slot_at,
 )
 from streamce.core.ledger cimport (
-    COUNT, MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, page, put_u64,
+    MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, page, put_u64,
 )
-from streamce.core.samples cimport COUNTER_OF, count_flags, counted
+from streamce.core.samples cimport add_one, add_some
 
 import numpy as np
 
@@ -93,6 +94,7 @@ cdef class Groups:
         cdef uint64_t[TOGETHER] hash
         cdef Py_ssize_t at, i, cell, k
         cdef page* p
+        cdef unsigned long long saved
         if integers is None:
             code = codes
             slot_of = np.empty(len(distinct), dtype=np.int64)
@@ -100,48 +102,43 @@ cdef class Groups:
             self.fit(kinds)
             for i, key in enumerate(distinct):
                 slot_of[i] = self.table.find(key, True)
-            for at in range(0, samples.samples, TOGETHER):
-                k = min(<Py_ssize_t>TOGETHER, samples.samples - at)
-                if integers is None:
+            saved = fp_enter()
+            try:
+                for at in range(0, samples.samples, TOGETHER):
+                    k = min(<Py_ssize_t>TOGETHER, samples.samples - at)
+                    if integers is None:
+                        for i in range(k):
+                            slot[i] = slot_of[code[at + i]]
+                    else:
+                        for i in range(k):
+                            hash[i] = mix64(<uint64_t>integers[at + i] ^ SEED)
+                            keys_prefetch(&self.table.held, hash[i])
+                        for i in range(k):
+                            slot[i] = slot_at(keys_find(
+                                &self.table.held, hash[i], <uint64_t>integers[at + i], NULL, 0, True
+                            ))
+                    if self.table.slots() > self.ledger.size:
+                        self.ledger.grow(self.table.slots())
                     for i in range(k):
-                        slot[i] = slot_of[code[at + i]]
-                else:
-                    for i in range(k):
-                        hash[i] = mix64(<uint64_t>integers[at + i] ^ SEED)
-                        keys_prefetch(&self.table.held, hash[i])
-                    for i in range(k):
-                        slot[i] = slot_at(keys_find(
-                            &self.table.held, hash[i], <uint64_t>integers[at + i], NULL, 0, True
-                        ))
-                if self.table.slots() > self.ledger.size:
-                    self.ledger.grow(self.table.slots())
-                for i in range(k):
-                    cell = slot[i]
-                    p = self.ledger.page_of(&cell)
-                    PREFETCH(p.words + cell * p.stride)
-                    PREFETCH(p.words + cell * p.stride + 8)
-                if samples.odd or samples.d is not NULL:
-                    for i in range(k):
-                        self.add_one(samples, at + i, slot[i])
-                else:
-                    for i in range(k):
-                        self.ledger.add_unit_sample(slot[i], samples.n[at + i], 1)
+                        cell = slot[i]
+                        p = self.ledger.page_of(&cell)
+                        PREFETCH(p.words + cell * p.stride)
+                        PREFETCH(p.words + cell * p.stride + 8)
+                    if not samples.odd and same(slot, k):  # as where groups are hours, and samples come in order
+                        add_some(samples, at, k, self.ledger, slot[0])
+                    elif samples.odd or samples.d is not NULL:
+                        for i in range(k):
+                            add_one(samples, at + i, self.ledger, slot[i])
+                    else:
+                        for i in range(k):
+                            self.ledger.add_unit_sample(slot[i], samples.n[at + i], 1)
+            finally:
+                fp_leave(saved)
 
-    cdef int add_one(self, Samples samples, Py_ssize_t i, Py_ssize_t slot) except -1:
-        """Adds a sample, and what was odd about its losses, to a cell."""
-        cdef Py_ssize_t j, many = counted(samples, i)
-        cdef uint8_t what
-        if samples.odd:
-            for j in range(samples.start(i), samples.start(i + 1)):
-                what = samples.what[j]
-                if what & 15 and what & 15 != NOT_THERE:
-                    self.ledger.bump(COUNTER_OF[what & 15], slot, 1)
-                elif what:
-                    count_flags(self.ledger, slot, what >> 4)
-            if many == 0:
-                return 0
-        self.ledger.bump(COUNT, slot, many)
-        return self.ledger.add_sample(slot, samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
+    def check(self, tuple kinds not None) -> None:
+        """Raises unless keys of these kinds can be added."""
+        with cython.critical_section(self):
+            self.fit(kinds)
 
     cdef int fit(self, tuple kinds) except -1:
         """Makes this a table of keys of these kinds; an error if it holds keys of others."""
@@ -220,6 +217,23 @@ cdef class Groups:
                     self.become(self.copy())
                 self.emptied = 0
 
+    def forget(self, int64_t least) -> None:
+        """Lets go of the groups whose key, one integer, is less; there is room for at most as many others then."""
+        cdef Py_ssize_t slot, cell
+        cdef page* p
+        with undisturbed(), cython.critical_section(self):
+            for slot in range(1, self.table.slots()):
+                if self.lives(slot) and self.number(slot) < least:
+                    cell = slot
+                    p = self.ledger.page_of(&cell)
+                    memset(p.words + cell * p.stride, 0, p.stride * sizeof(uint64_t))
+            if 2 * self.count() < self.table.slots() - 1:
+                self.become(self.copy())
+
+    cdef int64_t number(self, Py_ssize_t slot) noexcept:
+        """The key of a slot, where keys are one integer and it is not null."""
+        return <int64_t>keys_slot(&self.table.held, slot - 1)[0]
+
     cdef int take_in(self, Groups other, int sign) except -1:
         cdef Py_ssize_t slot, cell, ours
         cdef page* p
@@ -267,6 +281,17 @@ cdef class Groups:
             count += self.lives(slot)
         return count
 
+    def newest(self) -> int | None:
+        """The largest key, where keys are one integer; None if there are no groups."""
+        cdef Py_ssize_t slot
+        cdef int64_t most = 0
+        cdef bint any = False
+        with undisturbed(), cython.critical_section(self):
+            for slot in range(1, self.table.slots()):
+                if self.lives(slot) and (not any or self.number(slot) > most):
+                    most, any = self.number(slot), True
+        return most if any else None
+
     def cell(self, bytes key not None) -> Ledger | None:
         """A ledger of one cell, that of a key given as its bytes; None if there is no such group."""
         cdef Ledger found = Ledger(1)
@@ -277,15 +302,19 @@ cdef class Groups:
             pour(self.ledger, slot, found, 0)
         return found
 
-    def total(self) -> Ledger:
-        """A ledger of one cell, the sum of all groups."""
+    def total(self, least=None) -> Ledger:
+        """A ledger of one cell, the sum of all groups; or of those whose key, one integer, is ``least`` or more."""
+        cdef bint all = least is None
+        cdef int64_t first = 0 if all else least
         cdef Ledger found = Ledger(1)
         cdef Py_ssize_t slot, cell, at
         cdef int full
         cdef page* p
         cdef page* q
         with undisturbed(), cython.critical_section(self):
-            for slot in range(self.ledger.size):
+            for slot in range(self.table.slots()):
+                if not self.lives(slot) or not (all or self.number(slot) >= first):
+                    continue
                 cell, at = slot, 0
                 p, q = self.ledger.page_of(&cell), found.page_of(&at)
                 full = cell_overflow(q, at, p, cell, 1, MOST)
@@ -331,7 +360,7 @@ cdef class Groups:
                 for slot in range(table.slots()):
                     if self.lives(slot):
                         places[i].slot = slot
-                        places[i].key = <int64_t>keys_slot(&table.held, slot - 1)[0] if table.integers and slot else 0
+                        places[i].key = self.number(slot) if table.integers and slot else 0
                         i += 1
                 null = table.integers and size > 0 and places[0].slot == 0
                 if table.integers:
@@ -424,6 +453,15 @@ cdef class Groups:
         if at != size:
             raise ValueError("its groups end before its bytes do")
         return new
+
+
+cdef bint same(const Py_ssize_t* slot, Py_ssize_t k) noexcept:
+    """Whether k slots are one."""
+    cdef Py_ssize_t i
+    for i in range(1, k):
+        if slot[i] != slot[0]:
+            return False
+    return True
 
 
 cdef int pour(Ledger source, Py_ssize_t slot, Ledger ledger, Py_ssize_t cell) except -1:

@@ -68,9 +68,9 @@ cdef class Ledger:
         self, int column, Py_ssize_t cell, const double* v, Py_ssize_t k, int exponent, bint squares, int sign
     ) except -1 nogil
     cdef int add_samples(
-        self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k, int exponent
+        self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k, int exponent, int sign
     ) except -1 nogil
-    cdef int add_sample(self, Py_ssize_t cell, double n, double d) except -1 nogil
+    cdef int add_sample(self, Py_ssize_t cell, double n, double d, int sign) except -1 nogil
 
     cdef inline int add_unit_sample(self, Py_ssize_t cell, double n, Py_ssize_t losses) except -1:
         """Adds one sample of weight 1, and counts its losses."""
@@ -82,7 +82,7 @@ cdef class Ledger:
                 raise MemoryError
             return 0
         self.bump(COUNT, cell, losses)
-        return self.add_sample(cell, n, 1.0)
+        return self.add_sample(cell, n, 1.0, 1)
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil
     cdef bint is_zero(self) noexcept nogil

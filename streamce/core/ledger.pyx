@@ -121,47 +121,48 @@ cdef class Ledger:
         return 0
 
     cdef int add_samples(
-        self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k, int exponent
+        self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k, int exponent, int sign
     ) except -1 nogil:
-        """Adds k <= BLOCK samples to a cell; d NULL: every weight is 1. `exponent` is n's largest, or more."""
+        """Adds k <= BLOCK samples to a cell, or with sign -1 takes them away; d NULL: every weight is 1.
+        `exponent` is n's largest, or more."""
         cdef double[BLOCK] product
         cdef Py_ssize_t i
         cdef int d_exponent
         if k < FEW:
             for i in range(k):
-                self.add_sample(cell, n[i], d[i] if d is not NULL else 1.0)
+                self.add_sample(cell, n[i], d[i] if d is not NULL else 1.0, sign)
             return 0
-        self.bump(SAMPLES, cell, k)
-        self.add_terms(N, cell, n, k, exponent, False, 1)
-        self.add_terms(NN, cell, n, k, exponent, True, 1)
+        self.bump(SAMPLES, cell, sign * k)
+        self.add_terms(N, cell, n, k, exponent, False, sign)
+        self.add_terms(NN, cell, n, k, exponent, True, sign)
         if d is NULL or table().all_within(d, k, 1.0, 1.0):
             return 0
         d_exponent = table().largest_exponent(d, k)
-        self.add_terms(D, cell, d, k, d_exponent, False, 1)
-        self.add_terms(DD, cell, d, k, d_exponent, True, 1)
-        self.add_terms(ND, cell, n, k, exponent, False, -1)
+        self.add_terms(D, cell, d, k, d_exponent, False, sign)
+        self.add_terms(DD, cell, d, k, d_exponent, True, sign)
+        self.add_terms(ND, cell, n, k, exponent, False, -sign)
         for i in range(k):
             product[i] = n[i] * d[i] if n[i] != 0 and d[i] != 0 else 0.0  # 0 * inf is 0
-        self.add_terms(ND, cell, product, k, table().largest_exponent(product, k), False, 1)
+        self.add_terms(ND, cell, product, k, table().largest_exponent(product, k), False, sign)
         # Less k samples of weight 1, which is 2^1074 on the grid.
         cdef page* p = self.page_of(&cell)
-        if sum_add(p, cell, D, 1074, -k) < 0 or sum_add(p, cell, DD, 1074, -k) < 0:
+        if sum_add(p, cell, D, 1074, -sign * k) < 0 or sum_add(p, cell, DD, 1074, -sign * k) < 0:
             with gil:
                 raise MemoryError
         return 0
 
-    cdef int add_sample(self, Py_ssize_t cell, double n, double d) except -1 nogil:
-        """Adds one sample to a cell."""
-        self.bump(SAMPLES, cell, 1)
-        self.add_term(N, cell, n, 1)
-        self.add_term(NN, cell, n * n, 1)
+    cdef int add_sample(self, Py_ssize_t cell, double n, double d, int sign) except -1 nogil:
+        """Adds one sample to a cell, or with sign -1 takes it away."""
+        self.bump(SAMPLES, cell, sign)
+        self.add_term(N, cell, n, sign)
+        self.add_term(NN, cell, n * n, sign)
         if d != 1:
-            self.add_term(D, cell, d, 1)
-            self.add_term(D, cell, 1, -1)
-            self.add_term(ND, cell, n * d if n != 0 and d != 0 else 0.0, 1)
-            self.add_term(ND, cell, n, -1)
-            self.add_term(DD, cell, d * d, 1)
-            self.add_term(DD, cell, 1, -1)
+            self.add_term(D, cell, d, sign)
+            self.add_term(D, cell, 1, -sign)
+            self.add_term(ND, cell, n * d if n != 0 and d != 0 else 0.0, sign)
+            self.add_term(ND, cell, n, -sign)
+            self.add_term(DD, cell, d * d, sign)
+            self.add_term(DD, cell, 1, -sign)
         return 0
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil:
@@ -363,6 +364,20 @@ cdef uint64_t get_u64(const uint8_t* data) noexcept nogil:
     return value
 
 
+cdef Ledger first_of(Ledger source, Py_ssize_t size):
+    """A ledger of the first cells of another."""
+    cdef Ledger new = Ledger(min(size, source.size), False, source.step)
+    cdef Py_ssize_t number, ours, theirs
+    cdef page* to
+    cdef page* from_
+    for number in range(new.size):
+        ours = theirs = number
+        to, from_ = new.page_of(&ours), source.page_of(&theirs)
+        if cell_merge(to, ours, from_, theirs, 1) < 0:
+            raise MemoryError
+    return new
+
+
 cdef class State:
     """What a metric holds: a ledger of its ratios Σn / Σd, of which the first is the mean loss and others
     divide the same samples by something else; where it sums by class, label or position, a ledger with a
@@ -473,6 +488,14 @@ cdef class State:
             new.cells = None if self.cells is None else self.cells.twin()
             new.buckets = None if self.buckets is None else self.buckets.twin()
             new.tail = None if self.tail is None else self.tail.twin()
+        return new
+
+    def only(self, bint cells, bint tail, Py_ssize_t ratios) -> State:
+        """A state of a part of what this one holds, which nobody adds to meanwhile."""
+        cdef State new = State(first_of(self.total, ratios))
+        new.cells = self.cells.twin() if cells and self.cells is not None else None
+        new.buckets = first_of(self.buckets, BUCKETS * ratios) if self.buckets is not None else None
+        new.tail = self.tail.twin() if tail and self.tail is not None else None
         return new
 
     # ---- bytes ----

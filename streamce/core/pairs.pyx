@@ -86,7 +86,7 @@ cdef int add_some(
     for i in range(SUMS):
         weight = d[min(i, <Py_ssize_t>DIFFERENCE)]
         held.bump(COUNT, i, count)
-        held.add_samples(i, n[i], weight, kept, table().largest_exponent(n[i], kept))
+        held.add_samples(i, n[i], weight, kept, table().largest_exponent(n[i], kept), 1)
         if bucket_of is not NULL:
             for j in range(kept):
                 add_to_bucket(buckets, i * BUCKETS + bucket[j], n[i][j], weight[j])

@@ -67,12 +67,12 @@ cdef int collect(
                 w.flags[kept] = w.flags[i]
                 kept += 1
     if b.group == 1 and not b.whole:
-        total.add_samples(0, n, d, kept, w.exponent if kept == k else table().largest_exponent(n, kept))
+        total.add_samples(0, n, d, kept, w.exponent if kept == k else table().largest_exponent(n, kept), 1)
     if cells is not None and b.r.task == MULTICLASS and not b.by_position:
         for i in range(kept):
             cells.bump(COUNT, w.label[i], 1)
             count_flags(cells, w.label[i], w.flags[i])
-            cells.add_sample(w.label[i], n[i], d[i] if d is not NULL else 1.0)
+            cells.add_sample(w.label[i], n[i], d[i] if d is not NULL else 1.0, 1)
     return 0
 
 
@@ -99,7 +99,7 @@ cdef int add_columns(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cell
             i += b.labels
         label = (at + first) % b.labels
         cells.bump(COUNT, label, kept)
-        cells.add_samples(label, w.sample_n, NULL if b.unit else w.sample_d, kept, exponent)
+        cells.add_samples(label, w.sample_n, NULL if b.unit else w.sample_d, kept, exponent, 1)
     return 0
 
 
@@ -116,7 +116,7 @@ cdef int add_positions(Blocks b, work* w, const double* d, Py_ssize_t at, Py_ssi
         if w.status[i] == COUNTED:
             cells.bump(COUNT, place, 1)
             count_flags(cells, place, w.flags[i])
-            cells.add_sample(place, w.n[i], d[i] if d is not NULL else 1.0)
+            cells.add_sample(place, w.n[i], d[i] if d is not NULL else 1.0, 1)
         elif w.status[i] != NOT_THERE:
             cells.bump(COUNTER_OF[w.status[i]], place, 1)
     return 0
@@ -182,7 +182,7 @@ cdef int add_samples(
             memcpy(b.recorded.n + w.sample, w.sample_n, full * sizeof(double))
             memcpy(b.recorded.d + w.sample, w.sample_d, full * sizeof(double))
         w.sample += full
-        return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full))
+        return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full), 1)
     for i in range(k):
         if w.missing == 0:
             w.missing = b.group if b.group else b.offsets[w.sample + 1] - b.offsets[w.sample]
@@ -213,7 +213,7 @@ cdef int add_samples(
             w.n_sum = w.n_lost = w.d_sum = w.d_lost = 0
             w.members = 0
             w.sample += 1
-    return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full))
+    return total.add_samples(0, w.sample_n, w.sample_d, full, table().largest_exponent(w.sample_n, full), 1)
 
 
 cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil:
@@ -227,20 +227,62 @@ cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 no
     return 0
 
 
-cdef Py_ssize_t counted(Samples samples, Py_ssize_t i) noexcept nogil:
-    """How many losses of a sample count."""
-    cdef Py_ssize_t j, found = samples.start(i + 1) - samples.start(i)
+cdef int64_t tally(Samples samples, Py_ssize_t i, int64_t* found) noexcept nogil:
+    """How many losses of a sample count; where some are odd, `found` has all of its losses by counter, COUNT first."""
+    cdef Py_ssize_t j
+    cdef uint8_t what
+    if not samples.odd:
+        return samples.start(i + 1) - samples.start(i)
+    memset(found, 0, TALLIES * sizeof(int64_t))
+    for j in range(samples.start(i), samples.start(i + 1)):
+        what = samples.what[j]
+        if what & 15 == NOT_THERE:
+            continue
+        found[COUNTER_OF[what & 15] - COUNT] += 1
+        found[FLOORED - COUNT] += (what >> 4 & IS_FLOORED) != 0
+        found[INFINITE - COUNT] += (what >> 4 & IS_INFINITE) != 0
+        found[UNNORMALISED - COUNT] += (what >> 4 & IS_UNNORMALISED) != 0
+    return found[0]
+
+
+cdef int add_one(Samples samples, Py_ssize_t i, Ledger ledger, Py_ssize_t cell) except -1:
+    """Adds a sample, and what was odd about its losses, to a cell."""
+    cdef int64_t[TALLIES] found
+    cdef int64_t counted = tally(samples, i, found)
+    cdef int column
     if samples.odd:
-        for j in range(samples.start(i), samples.start(i + 1)):
-            found -= (samples.what[j] & 15) != COUNTED
-    return found
+        for column in range(1, TALLIES):
+            ledger.bump(COUNT + column, cell, found[column])
+    if not counted:
+        return 0
+    ledger.bump(COUNT, cell, counted)
+    return ledger.add_sample(cell, samples.n[i], samples.d[i] if samples.d is not NULL else 1.0, 1)
+
+
+cdef int add_some(Samples samples, Py_ssize_t first, Py_ssize_t k, Ledger ledger, Py_ssize_t cell) except -1:
+    """Adds k <= BLOCK samples, of whose losses none is odd, to a cell."""
+    cdef Py_ssize_t i, j
+    cdef int64_t each, counted = 0
+    cdef const double* n = samples.n + first
+    for i in range(first, first + k):
+        each = tally(samples, i, NULL)
+        if not each:  # one without any loss is none
+            for j in range(first, first + k):
+                add_one(samples, j, ledger, cell)
+            return 0
+        counted += each
+    ledger.bump(COUNT, cell, counted)
+    return ledger.add_samples(
+        cell, n, samples.d + first if samples.d is not NULL else NULL, k, table().largest_exponent(n, k), 1
+    )
 
 
 cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1:
     """Adds Σn and Σd of each sample to its cluster's bucket, which is all that a jackknife needs."""
+    cdef int64_t[TALLIES] found
     cdef Py_ssize_t i
     for i in range(samples.samples):
-        if counted(samples, i):
+        if tally(samples, i, found):
             add_to_bucket(buckets, bucket[i], samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
     return 0
 
@@ -260,6 +302,7 @@ cdef int add_ratio(
 ) except -1:
     """Adds samples to another ratio, of an n or a d of its own; d NULL: all are 1."""
     cdef double each
+    cdef int64_t[TALLIES] found
     cdef Py_ssize_t i, many
     cdef Ledger total = to.total
     cdef Ledger buckets = to.buckets
@@ -267,11 +310,11 @@ cdef int add_ratio(
     if buckets is not None:
         buckets.grow(max(buckets.size, BUCKETS * (ratio + 1)))
     for i in range(samples.samples):
-        many = counted(samples, i)
+        many = tally(samples, i, found)
         if many:
             total.bump(COUNT, ratio, many)
             each = d[i] if d is not NULL else 1.0
-            total.add_sample(ratio, n[i], each)
+            total.add_sample(ratio, n[i], each, 1)
             if buckets is not None:
                 add_to_bucket(buckets, BUCKETS * ratio + bucket[i], n[i], each)
     return 0

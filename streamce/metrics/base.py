@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from streamce.tail import Tail
 
 # Options that say how data is read, not what its loss is: no part of a state.
+# Options that ask for sums beside the first: they change no loss either, but a state.
+SUMS = ("divergence", "per_class", "per_label", "per_position", "tail")
 NOT_OF_THE_LOSS = frozenset({"axis", "invalid", "layout", "threads"})
 
 
@@ -113,11 +115,29 @@ class Metric(Additive):
         """As ``update``, with a mask of the losses in which an input is null."""
         self._pipeline.update(self._state, preds, target, weight, cluster, settled(null))
 
-    def _samples(self, preds: Any, target: Any = None, *, weight: Any = None, null: Any = None) -> Samples:
-        """The samples of a chunk one by one, for who adds them to states of their own; nothing is added here."""
+    @property
+    def _ratios(self) -> int:
+        """How many ratios a state may hold."""
+        return 2 if self._options.get("divergence") else 1
+
+    def _chunk(
+        self,
+        state: State,
+        preds: Any,
+        target: Any = None,
+        *,
+        weight: Any = None,
+        cluster: Any = None,
+        null: Any = None,
+    ) -> Samples:
+        """Add a chunk to a state; the samples of the chunk one by one."""
         samples = Samples()
-        self._pipeline.update(State(), preds, target, weight, None, settled(null), samples=samples)
+        self._pipeline.update(state, preds, target, weight, cluster, settled(null), samples=samples)
         return samples
+
+    def _samples(self, *given: Any, **named: Any) -> Samples:
+        """The samples of a chunk, for who adds them to states of their own; nothing is added here."""
+        return self._chunk(State(), *given, **named)
 
     def __call__(self, *inputs: Any, **named: Any) -> float:
         """Update, and return the value of this chunk alone; takes what ``update`` takes."""
@@ -211,7 +231,7 @@ class Metric(Additive):
         return int(cells.size)
 
     def _take(self, parts: dict[str, bytes]) -> None:
-        found = State.from_parts(parts, ratios=2 if self._options.get("divergence") else 1)
+        found = State.from_parts(parts, ratios=self._ratios)
         if found.cells is not None:
             self._take_cells(found.cells.size)
         self._take_tail(found)

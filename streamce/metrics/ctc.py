@@ -144,24 +144,25 @@ class CTCCrossEntropy(Metric):
         self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, cluster)
         return self
 
-    def _update(  # type: ignore[override]
+    def _update(
+        self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None, **lengths: Any
+    ) -> None:
+        """As ``update``, with a mask of the utterances in which an input is null."""
+        self._chunk(self._state, preds, target, weight=weight, cluster=cluster, null=null, **lengths)
+
+    def _chunk(  # type: ignore[override]
         self,
+        state: State,
         preds: Any,
         target: Any,
-        weight: Any = None,
-        cluster: Any = None,
-        null: Any = None,
         *,
         input_lengths: Any,
         target_lengths: Any,
-    ) -> None:
-        """As ``update``, with a mask of the utterances in which an input is null."""
-        self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, cluster, settled(null))
-
-    def _samples(  # type: ignore[override]
-        self, preds: Any, target: Any, *, input_lengths: Any, target_lengths: Any, weight: Any = None, null: Any = None
+        weight: Any = None,
+        cluster: Any = None,
+        null: Any = None,
     ) -> Samples:
         samples: Samples = self._pipeline.update(
-            State(), preds, target, input_lengths, target_lengths, weight, settled=settled(null)
+            state, preds, target, input_lengths, target_lengths, weight, cluster, settled(null)
         )
         return samples

@@ -290,8 +290,9 @@ class SequenceCrossEntropy(Metric):
             self._state, preds, target, chosen, None, None, offsets, weight, n_words, n_bytes, cluster, null=null
         )
 
-    def _samples(  # type: ignore[override]
+    def _chunk(  # type: ignore[override]
         self,
+        state: State,
         preds: Any,
         target: Any,
         *,
@@ -299,14 +300,20 @@ class SequenceCrossEntropy(Metric):
         mask: Any = None,
         offsets: Any = None,
         weight: Any = None,
+        n_words: Any = None,
+        n_bytes: Any = None,
+        cluster: Any = None,
         chosen: bool = False,
         null: Any = None,
     ) -> Samples:
         samples = Samples()
-        self._feed(
-            State(), preds, target, chosen, lengths, mask, offsets, weight, None, None, None, samples=samples, null=null
-        )
+        found = lengths, mask, offsets, weight, n_words, n_bytes, cluster
+        self._feed(state, preds, target, chosen, *found, samples=samples, null=null)
         return samples
+
+    @property
+    def _ratios(self) -> int:
+        return 1 + BYTES
 
     # ---- reading ----
 
@@ -357,7 +364,7 @@ class SequenceCrossEntropy(Metric):
         return 1 + max(map(max, held.values()))
 
     def _take(self, parts: dict[str, bytes]) -> None:
-        found = State.from_parts(parts, ratios=1 + BYTES, growing=True)
+        found = State.from_parts(parts, ratios=self._ratios, growing=True)
         if found.cells is not None and not self._options["per_position"]:
             raise ValueError("it has sums by position, which its options do not ask for")
         self._take_tail(found)

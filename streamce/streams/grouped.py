@@ -12,9 +12,10 @@ import numpy as np
 
 from streamce import inputs, keys, periods, summary
 from streamce.core.groups import Groups
-from streamce.core.ledger import Ledger, State
+from streamce.core.ledger import Ledger
 from streamce.errors import InputError
-from streamce.streams.wrapper import Wrapper
+from streamce.metrics.base import Metric
+from streamce.streams.wrapper import Keeper, Plan
 
 if TYPE_CHECKING:
     from streamce.metrics.base import Metric
@@ -57,7 +58,7 @@ class Estimate:
     groups: int
 
 
-class Grouped(Wrapper):
+class Grouped(Keeper):
     """One metric for each group of samples; groups come as they are met.
 
     Parameters
@@ -139,13 +140,7 @@ class Grouped(Wrapper):
             If the metric does not take the chunk, or the keys are of another length or kind. Nothing
             of the chunk is counted then.
         """
-        found = self._keys(by, by_time)
-        samples = self._metric._samples(preds, target, weight=weight, **others)
-        if found.size != samples.samples:
-            raise inputs.key_length("by", found.size, samples.samples)
-        if found.size:
-            self._state.add(samples, found.kinds, found.integers, found.codes, found.distinct)
-        return self
+        return self._follow(self._plan(by, by_time), preds, target, weight=weight, **others)
 
     def _update(
         self,
@@ -159,6 +154,16 @@ class Grouped(Wrapper):
     ) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
         self.update(preds, target, by=by, by_time=by_time, weight=weight, null=null, **others)
+
+    def _keyed_by(self) -> tuple[str, ...]:
+        return ("by",) if self._period is None else ("by", "by_time")
+
+    def _plan(self, by: Any = None, by_time: Any = None) -> Plan:  # type: ignore[override]
+        found = self._keys(by, by_time)
+        if found.size:
+            self._state.check(found.kinds)
+        rest = found.kinds, found.integers, found.codes, found.distinct
+        return Plan("by", found.size, lambda samples: self._state.add(samples, *rest))
 
     def _keys(self, by: Any, by_time: Any) -> keys.Keys:
         parts = keys.columns(by) if by is not None else []
@@ -192,9 +197,7 @@ class Grouped(Wrapper):
                 pass
         if ledger is None:
             raise KeyError(key)
-        metric = self._metric._empty()
-        metric._state = State(ledger)
-        return metric
+        return self._filled(ledger)
 
     def __contains__(self, key: object) -> bool:
         try:

@@ -1,15 +1,33 @@
-"""What wraps a metric: its options are those of a metric, its states its own."""
+"""What wraps a metric: its options, of which each state inside is made."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from streamce import inputs
 from streamce.additive import Additive
-from streamce.metrics.base import Metric
+from streamce.core.ledger import Ledger, State
+from streamce.metrics.base import SUMS, Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamce.core.blocks import Samples
     from streamce.state import Header
+
+
+class Plan(NamedTuple):
+    """What is to be done with the samples of a chunk, known before these are: nothing of it can fail."""
+
+    argument: str  # which says how many samples there have to be
+    size: int | None
+    add: Callable[[Samples], Any]
+
+    def check(self, samples: Samples) -> None:
+        """Raises where there are more samples or fewer."""
+        if self.size not in (None, samples.samples):
+            raise inputs.key_length(self.argument, self.size, samples.samples)
 
 
 class Wrapper(Additive):
@@ -21,7 +39,7 @@ class Wrapper(Additive):
     def __init__(self, metric: Metric) -> None:
         if not isinstance(metric, Metric):
             raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
-        for option in ("divergence", "per_class", "per_label", "per_position", "tail"):
+        for option in SUMS:
             if metric.options.get(option):
                 raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
         if metric._pipeline.per_cell:
@@ -42,3 +60,30 @@ class Wrapper(Additive):
         if header["metric"] == type(self).__name__:
             self._metric._fits(header["options"]["metric"])  # names the option of the metric that differs
         super()._fits(header)
+
+
+class Keeper(Wrapper):
+    """Base of what keeps the samples of a metric apart: by group, by moment, or the last of them."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _keyed_by(self) -> tuple[str, ...]:
+        """The arguments that say where a sample belongs."""
+
+    @abstractmethod
+    def _plan(self, **keys: Any) -> Plan:
+        """What is to be done with samples of these keys or moments; InputError if they are none."""
+
+    def _follow(self, plan: Plan, *given: Any, **others: Any) -> Self:
+        samples = self._metric._samples(*given, **others)
+        plan.check(samples)
+        if samples.samples:
+            plan.add(samples)
+        return self
+
+    def _filled(self, ledger: Ledger) -> Metric:
+        """A metric whose state is one cell."""
+        metric = self._metric._empty()
+        metric._state = State(ledger)
+        return metric

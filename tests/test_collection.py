@@ -1,0 +1,189 @@
+"""Collections: each metric is what it would be alone, and losses that several need are computed once."""
+
+import math
+import threading
+
+import numpy as np
+import pytest
+from corpus import Corpus
+from hypothesis import given
+from hypothesis import strategies as st
+from streams import make, streams
+from utterances import Batch
+
+import streamce as ce
+
+
+def alone(metric, stream, **keys):
+    args = (stream.preds,) if stream.task == "mean" else (stream.preds, stream.target)
+    return metric.update(*args, weight=stream.weight, **keys)
+
+
+def plain(stream):
+    """The metric of a stream, without sums of its own."""
+    options = {name: value for name, value in stream.options.items() if name not in ("per_class", "per_label")}
+    return type(stream.metric())(**options, **({"per_label": False} if stream.task == "multilabel" else {}))
+
+
+def members(stream):
+    """All kinds of metrics of one loss."""
+    metric = plain(stream)
+    found = {
+        "as it is": stream.metric(),
+        "plain": metric,
+        "by": ce.Grouped(metric),
+        "by hour": ce.Grouped(metric, period="1h"),
+        "last": ce.Sliding(metric, samples=7),
+        "day": ce.Sliding(metric, period="1d", step="1h"),
+        "decayed": ce.Decayed(metric, half_life="1d"),
+    }
+    if stream.task != "mean":
+        found["tail"] = type(metric)(**{**metric.options, "tail": True})
+    if stream.task == "binary":
+        found["ne"] = ce.NormalizedEntropy(kind=metric.options["kind"], invalid="skip")
+    return found
+
+
+@given(stream=streams(), data=st.data())
+def test_each_metric_is_what_it_is_alone(stream, data):
+    metrics = members(stream)
+    if stream.options.get("ignore_index") is not None or (stream.preds.ndim > 1 and stream.task == "binary"):
+        metrics.pop("ne", None)  # which knows no labels that are left out
+    collection = ce.Collection(metrics)
+    expected = {name: metric.copy() for name, metric in metrics.items()}
+    at = data.draw(st.integers(0, len(stream)))
+    clusters = data.draw(st.booleans())
+    for part in (stream[:at], stream[at:]):
+        user, time = np.arange(len(part)) % 3, np.arange(len(part)) * 1000.0
+        keys = {"by": {"by": user}, "by_time": time} | ({"cluster": user} if clusters else {})
+        alone(collection, part, **keys)
+        own = {
+            "by": {"by": user}, "by hour": {"by_time": time}, "last": {}, "day": {"by_time": time},
+            "decayed": {"by_time": time},
+        }  # fmt: skip
+        for name, metric in expected.items():
+            alone(metric, part, **own.get(name, {"cluster": user} if clusters else {}))
+    for name, metric in expected.items():
+        assert collection[name].to_bytes() == metric.to_bytes()
+    assert ce.from_bytes(collection.to_bytes()) == collection
+
+
+def test_values_are_by_name():
+    stream = make("multiclass", 50)
+    metrics = ce.Collection({"loss": stream.metric(), "classes": stream.metric(per_class=True)})
+    alone(metrics, stream)
+    assert metrics.compute() == {"loss": stream.fed().compute(), "classes": stream.fed().compute()}
+    assert metrics.summary(level=0.9)["loss"] == stream.fed().summary(level=0.9)
+    assert list(metrics) == ["loss", "classes"]
+    assert len(metrics) == 2
+    assert metrics["classes"].per_class()[0] == stream.fed(per_class=True).per_class()[0]
+    metrics["loss"].update(stream.preds, stream.target)  # a copy
+    assert metrics["loss"].summary().count == 50
+
+
+def test_losses_are_computed_once():
+    """Predictions are looked at once: that they change meanwhile would be seen."""
+
+    class Seen:
+        def __init__(self, array):
+            self.array, self.times = array, 0
+
+        def __array__(self, dtype=None, copy=None):
+            self.times += 1
+            return self.array
+
+    seen = Seen(np.array([0.5, 0.25]))
+    metric = ce.BinaryCrossEntropy()
+    metrics = {"a": metric, "b": ce.BinaryCrossEntropy(tail=True), "last": ce.Sliding(metric, samples=1)}
+    ce.Collection(metrics).update(seen, [1, 0])
+    assert seen.times == 1
+    ce.Collection({**metrics, "other": ce.BinaryCrossEntropy(eps=0)}).update(seen, [1, 0])
+    assert seen.times == 3
+
+
+def test_sequences_and_utterances():
+    corpus = Corpus(0, 40)
+    metric = corpus.metric(ce.Perplexity)
+    found = ce.Collection({"all": metric, "places": corpus.metric(per_position=True), "by": ce.Grouped(metric)})
+    corpus.add_to(found, counted=True, by=corpus.document, cluster=corpus.document)
+    assert found["all"] == corpus.add_to(metric.copy(), counted=True, cluster=corpus.document)
+    places = corpus.add_to(corpus.metric(per_position=True), counted=True, cluster=corpus.document)
+    assert found["places"] == places
+    assert found["by"] == corpus.add_to(ce.Grouped(metric), by=corpus.document)
+    batch = Batch(0, 40)
+    speech = batch.add_to(ce.Collection({"all": batch.metric(), "last": ce.Sliding(batch.metric(), samples=5)}))
+    assert speech["all"] == batch.fed()
+
+
+def test_all_or_none_are_updated():
+    metrics = ce.Collection(
+        {"all": ce.BinaryCrossEntropy(), "user": ce.Grouped(ce.BinaryCrossEntropy()),
+         "last": ce.Sliding(ce.BinaryCrossEntropy(), samples=3), "ne": ce.NormalizedEntropy()}
+    )  # fmt: skip
+    metrics.update([0.5, 0.25], [1, 0], by=["ann", "bob"], cluster=["x", "y"])
+    before = metrics.to_bytes()
+    good = {"by": ["ann", "bob"], "cluster": ["x", "y"]}
+    for preds, target, keys, argument in (
+        ([0.5, 1.5], [1, 0], {}, "preds"),
+        ([0.5, 0.5], [1, 2], {}, "target"),
+        ([0.5, 0.5], [1, 0], {"by": ["ann"]}, "by"),
+        ([0.5, 0.5], [1, 0], {"by": [1, 2]}, "by"),
+        ([0.5, 0.5], [1, 0], {"by": None}, "by"),
+        ([0.5, 0.5], [1, 0], {"by": {"who": ["ann", "bob"]}}, "by"),
+        ([0.5, 0.5], [1, 0], {"by_time": [0.0, 1.0]}, "by_time"),
+        ([0.5, 0.5], [1, 0], {"cluster": None}, "cluster"),
+        ([0.5, 0.5], [1, 0], {"cluster": ["x"]}, "cluster"),
+        ([0.5, 0.5], [1, 0], {"weight": [1.0, -1.0]}, "weight"),
+    ):
+        with pytest.raises(ce.InputError) as error:
+            metrics.update(preds, target, **{**good, **keys})
+        assert error.value.argument == argument
+        assert metrics.to_bytes() == before
+
+
+def test_what_is_no_collection():
+    loss = ce.MeanLoss()
+    for metrics, words in (
+        ({}, "metrics is {}"),
+        ([loss], "metrics is"),
+        ({1: loss}, "names that are strings"),
+        ({"a": 1}, r"metrics\['a'\] is 1"),
+        ({"a": ce.GANCrossEntropy()}, r"metrics\['a'\]"),
+        ({"a": ce.Paired(loss)}, r"metrics\['a'\]"),
+        ({"a": ce.MeanLoss().update([1.0])}, "has samples already"),
+    ):
+        with pytest.raises(ce.InputError, match=words):
+            ce.Collection(metrics)
+    with pytest.raises(ce.InputError, match=r"\['a'\] and those of the other \['b'\]"):
+        ce.Collection({"a": loss}) + ce.Collection({"b": loss})
+    with pytest.raises(ce.InputError, match="eps"):
+        ce.Collection({"a": ce.BinaryCrossEntropy()}) + ce.Collection({"a": ce.BinaryCrossEntropy(eps=0)})
+    window = ce.Collection({"a": ce.Sliding(loss, samples=3)})
+    with pytest.raises(ce.InputError, match="samples"):
+        window + window
+
+
+def test_an_empty_collection_of_samples_is_nan():
+    metrics = ce.Collection({"a": ce.MeanLoss(), "é \"'.": ce.MeanLoss()})
+    assert math.isnan(metrics.compute()["a"])
+    assert ce.from_bytes(metrics.to_bytes()) == metrics
+    assert repr(metrics).startswith("Collection(metrics={'a': MeanLoss()")
+
+
+def test_threads_update_together():
+    metrics = ce.Collection(
+        {"all": ce.MeanLoss(), "by": ce.Grouped(ce.MeanLoss()), "last": ce.Sliding(ce.MeanLoss(), samples=9)}
+    )
+
+    def work():
+        for _ in range(50):
+            metrics.update([1.0, 2.0, 4.0], by=[1, 2, 3])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert metrics["all"].summary().count == 600
+    assert metrics["by"].micro().total == 1400.0
+    assert metrics["last"].window().summary().count == 9
