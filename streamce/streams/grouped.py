@@ -160,10 +160,9 @@ class Grouped(Keeper):
 
     def _plan(self, by: Any = None, by_time: Any = None) -> Plan:  # type: ignore[override]
         found = self._keys(by, by_time)
-        if found.size:
-            self._state.check(found.kinds)
         rest = found.kinds, found.integers, found.codes, found.distinct
-        return Plan("by", found.size, lambda samples: self._state.add(samples, *rest))
+        state = self._state
+        return Plan("by", found.size, lambda samples: state.add(samples, *rest), lambda: state.check(found.kinds))
 
     def _keys(self, by: Any, by_time: Any) -> keys.Keys:
         parts = keys.columns(by) if by is not None else []

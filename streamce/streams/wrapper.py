@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 
 
 class Plan(NamedTuple):
-    """What is to be done with the samples of a chunk, known before these are: nothing of it can fail."""
+    """What is to be done with the samples of a chunk, known before these are; once checked, it cannot fail."""
 
     argument: str  # which says how many samples there have to be
     size: int | None
     add: Callable[[Samples], Any]
+    ready: Callable[[], None] = lambda: None  # raises where what the argument holds cannot be added
 
     def check(self, samples: Samples) -> None:
-        """Raises where there are more samples or fewer."""
-        if self.size not in (None, samples.samples):
+        """Raises where there are more samples or fewer, or others than before."""
+        if self.size is not None and self.size != samples.samples:
             raise inputs.key_length(self.argument, self.size, samples.samples)
+        if samples.samples:
+            self.ready()
 
 
 class Wrapper(Additive):
