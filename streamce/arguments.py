@@ -19,6 +19,7 @@ METRICS: dict[str, type[Metric]] = {
     "sequence": ce.SequenceCrossEntropy,
     "ctc": ce.CTCCrossEntropy,
 }
+SUMS = ("divergence", "tail")  # options that ask for more than the mean
 PLAIN = ("binary", "multiclass", "multilabel")  # tasks of rows that are no sequences
 # The tasks of options that not all tasks have.
 OF_TASKS = {
@@ -27,6 +28,7 @@ OF_TASKS = {
     **dict.fromkeys(("token_log_probs", "n_words", "n_bytes"), ("sequence",)),
     "per": ("sequence", "ctc"),
     "blank": ("ctc",),
+    "divergence": PLAIN,
 }
 EVAL_HELP = """\
 files
@@ -133,6 +135,9 @@ def parser() -> argparse.ArgumentParser:
     add("--blank", type=int, metavar="CLASS", help="of ctc: the class that stands for no label (default: 0)")
     add("--n-words", metavar="COLUMN", help="words of the text of each sequence")
     add("--n-bytes", metavar="COLUMN", help="bytes of the text of each sequence")
+    add("--tail", action="store_true", default=None, help="quantiles of the losses, and what the worst 1 %% carry")
+    add("--divergence", action="store_true", default=None,
+        help="of soft targets: their entropy and the divergence apart")  # fmt: skip
     add("--by", action="append", metavar="COLUMNS", help="a result for each group of rows with equal keys")
     add("--by-time", metavar="COLUMN", help="a result for each --period of these times")
     add("--period", metavar="PERIOD", help="such as 15min, 1h or 1d, with --by-time")

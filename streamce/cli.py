@@ -87,6 +87,8 @@ def evaluate(options: argparse.Namespace) -> int:
         return _fail("--cluster does not go with --by and --by-time: rows count as independent within groups", 2)
     if (options.n_words or options.n_bytes) and (options.by or options.by_time):
         return _fail("--n-words and --n-bytes do not go with --by and --by-time: a group has one mean", 2)
+    if (options.tail or options.divergence) and (options.by or options.by_time):
+        return _fail("--tail and --divergence do not go with --by and --by-time: a group has one mean", 2)
     if status := _unready(options):
         return status
     start = time.perf_counter()
@@ -273,7 +275,7 @@ def _metric(options: argparse.Namespace, labels: columns.Labels | None) -> Metri
 
 
 def _of_task(options: argparse.Namespace, labels: columns.Labels | None, *, per_label: bool) -> Metric:
-    names = ("kind", "label_smoothing", "ignore_index", "eps", "per", "blank", "invalid", "threads")
+    names = ("kind", "label_smoothing", "ignore_index", "eps", "per", "blank", "invalid", "threads", *arguments.SUMS)
     given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     if labels:
         given["ignore_index"] = labels.ignore_index
@@ -363,7 +365,7 @@ def merge(options: argparse.Namespace) -> int:
             return _fail(f"{path} does not add to {options.states[0]}: {error}", 1)
     if status := _save(merged, "--output", options.output):
         return status
-    print(f"{options.output}: {_many(len(options.states), 'state')}, {_many(results.whole(merged).samples, 'sample')}")
+    print(f"{options.output}: {_many(len(options.states), 'state')}, {_many(results.samples(merged), 'sample')}")
     return 0
 
 

@@ -26,9 +26,23 @@ def whole(metric: Any, level: float = 0.95, anytime: bool = False) -> Summary:
     return found
 
 
+def samples(metric: Any) -> int:
+    """How many samples were added; to the metric of a collection that holds most."""
+    if isinstance(metric, ce.Collection):
+        return max(samples(metric[name]) for name in metric)
+    return whole(metric).samples
+
+
 def print_table(metric: Any, level: float, anytime: bool, labels: Sequence[str] = ()) -> None:
     """Print the result for people; ``labels`` are the names of those of a multilabel metric."""
+    if isinstance(metric, ce.Collection):
+        for number, name in enumerate(metric):
+            print("\n" * (number > 0) + name)
+            print_table(metric[name], level, anytime)
+        return
     print(whole(metric, level, anytime))
+    if metric.options.get("tail"):
+        print(metric.tail())
     if isinstance(metric, ce.MultilabelCrossEntropy):
         _print_labels(metric, labels)
     elif isinstance(metric, ce.SequenceCrossEntropy):
@@ -108,11 +122,21 @@ def print_json(
     metric: Any, level: float, anytime: bool, more: dict[str, Any] | None = None, read: dict[str, Any] | None = None
 ) -> None:
     """Print the result as one JSON object; ``more`` stands beside it, ``read`` among the options."""
+    print(json.dumps(_finite(_found(metric, level, anytime, more, read)), allow_nan=False))
+
+
+def _found(
+    metric: Any, level: float, anytime: bool, more: dict[str, Any] | None = None, read: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    if isinstance(metric, ce.Collection):
+        return {"metrics": {name: _found(metric[name], level, anytime) for name in metric}}
     found = {**whole(metric, level, anytime).to_dict(), **(more or {})}
     of = metric
     if isinstance(metric, Wrapper):
         of = metric.metric
         read = {**{name: value for name, value in metric.options.items() if name != "metric"}, **(read or {})}
+    if metric.options.get("tail"):
+        found["tail"] = metric.tail().to_dict()
     if isinstance(metric, ce.SequenceCrossEntropy):
         texts = {"per_word": metric.per_word(level, anytime), "per_byte": metric.per_byte(level, anytime)}
         found |= {name: summary.to_dict() for name, summary in texts.items() if summary.samples}
@@ -129,7 +153,7 @@ def print_json(
             for key, summary in metric.summary(level, anytime).items()
         ]
     found["options"] = {"metric": type(of).__name__, **of.options, **(read or {})}
-    print(json.dumps(_finite(found), allow_nan=False))
+    return found
 
 
 def _plain(key: Any) -> Any:

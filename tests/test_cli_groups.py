@@ -250,3 +250,48 @@ def test_a_window_of_samples_is_shown_and_not_merged(tmp_path, capsys):
     assert main(["merge", str(path), str(path), "-o", str(tmp_path / "b.state")]) == 1
     assert "the last samples of two streams do not add up" in capsys.readouterr().err
     assert not (tmp_path / "b.state").exists()
+
+
+# ---- more than the mean ----
+
+
+def test_the_tail_is_printed(path, table, capsys):
+    metric = ce.BinaryCrossEntropy(tail=True).update(table["p"].to_numpy(), table["y"].to_numpy())
+    assert str(metric.tail()) in run(capsys, path, *TASK, "--tail")
+    assert json.loads(run(capsys, path, *TASK, "--tail", "--json"))["tail"] == metric.tail().to_dict()
+
+
+def test_soft_targets_are_split(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    columns = {"p": rng.random(500), "y": rng.random(500)}
+    parquet.write_table(pa.table(columns), tmp_path / "soft.parquet")
+    metric = ce.BinaryCrossEntropy(divergence=True).update(columns["p"], columns["y"])
+    state = str(tmp_path / "soft.state")
+    words = [str(tmp_path / "soft.parquet"), *TASK, "--divergence", "--state", state]
+    assert str(metric.summary()) in run(capsys, *words)
+    assert ce.load(state) == metric
+    assert json.loads(run(capsys, *words, "--json"))["divergence"] == metric.summary().divergence
+
+
+@pytest.mark.parametrize("option", ["--tail", "--divergence"])
+def test_a_group_has_one_mean(path, capsys, option):
+    assert main(["eval", path, *TASK, option, "--by", "user"]) == 2
+    assert "a group has one mean" in capsys.readouterr().err
+
+
+def test_a_collection_is_merged_and_shown(tmp_path, table, capsys):
+    metric = ce.BinaryCrossEntropy()
+    metrics = ce.Collection({"all": metric, "by user": ce.Grouped(metric)})
+    metrics.update(table["p"].to_numpy(), table["y"].to_numpy(), by=table["user"].to_numpy())
+    metrics.save(tmp_path / "a.state")
+    assert main(["merge", str(tmp_path / "a.state"), str(tmp_path / "a.state"), "-o", str(tmp_path / "b.state")]) == 0
+    assert f"{2 * N:,} samples" in capsys.readouterr().out
+    assert ce.load(tmp_path / "b.state") == metrics + metrics
+    assert main(["show", str(tmp_path / "a.state")]) == 0
+    shown = capsys.readouterr().out
+    assert f"all\n{metrics['all'].summary()}" in shown
+    assert f"\n\nby user\n{metrics['by user'].micro()}" in shown
+    assert main(["show", str(tmp_path / "a.state"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["metrics"]
+    assert found["all"]["value"] == metrics["all"].compute()
+    assert len(found["by user"]["groups"]) == len(metrics["by user"])

@@ -52,10 +52,11 @@ def of_one(stream, preds, **more):
 @given(streams(), st.booleans())
 def test_the_sums_of_each_model_are_those_of_its_own_metric(stream, clusters):
     stream.options.pop("invalid", None)
+    others = stream.preds[::-1]
     valid = [
-        i for i in range(len(stream)) if all(takes(stream[i : i + 1], stream.preds[j : j + 1]) for j in (i, -1 - i))
+        i for i in range(len(stream)) if all(takes(stream[i : i + 1], x[i : i + 1]) for x in (stream.preds, others))
     ]
-    stream, other = stream[valid], stream.preds[::-1][valid]
+    stream, other = stream[valid], others[valid]
     more = {"cluster": np.arange(len(valid)) % 7} if clusters else {}
     found = compare(stream, other, **more)
     assert found._state["a"].parts() == of_one(stream, stream.preds, **more)._state.parts()
