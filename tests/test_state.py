@@ -22,10 +22,7 @@ SMALL = ce.MulticlassCrossEntropy(per_class=True).update([[0.25, 0.75], [0.5, 0.
 
 
 MEAN = {"metric": "MeanLoss", "options": {}}
-PER_CLASS = {
-    "metric": "MulticlassCrossEntropy",
-    "options": {name: value for name, value in SMALL.options.items() if name not in ("axis", "threads", "invalid")},
-}
+PER_CLASS = SMALL._header()
 PER_LABEL = {
     "metric": "MultilabelCrossEntropy",
     "options": {**PER_CLASS["options"], "pos_weight": None, "per_label": True},
