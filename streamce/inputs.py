@@ -244,6 +244,10 @@ def soft_per_class() -> InputError:
     return fault("target", "has the shape of preds", "integer labels, since per_class=True sums by the class")
 
 
+def soft_calibration() -> InputError:
+    return fault("target", "has the shape of preds", "integer labels, since calibration=True asks which class came")
+
+
 def real_labels(target: Any) -> InputError:
     """Real numbers where integer labels belong."""
     found = widened(*array(target, "target")).astype(np.float64)

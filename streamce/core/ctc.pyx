@@ -473,7 +473,7 @@ cdef class Utterances(Blocks):
                     w.odd |= w.status[i] != COUNTED
                     w.flagged |= w.flags[i] != 0
                 w.exponent = table().largest_exponent(w.n, k)
-                collect(self, &w, at, k, to.total, None, tail)
+                collect(self, &w, at, k, to.total, None, tail, None)
                 at += k
         finally:
             fp_leave(saved)

@@ -34,6 +34,7 @@ class Pipeline:
         by_position: bool = False,
         divergence: bool = False,
         tail: bool = False,
+        calibration: bool = False,
     ) -> None: ...
     def update(
         self,

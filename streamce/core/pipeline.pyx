@@ -17,9 +17,10 @@ from streamce.core.blocks cimport (
     PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM, Blocks, Samples, Vector,
     rules, work,
 )
+from streamce.core.calibration cimport calibration_cells
 from streamce.core.gradients cimport add_divisors
 from streamce.core.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
-from streamce.core.ledger cimport BUCKETS, Ledger, State
+from streamce.core.ledger cimport BUCKETS, SPLIT_CLASSES, Ledger, State
 from streamce.core.losses cimport fill
 from streamce.core.samples cimport COUNTER_OF, add_ratio, add_to_buckets, collect
 
@@ -70,7 +71,7 @@ cdef class Pipeline:
     cdef object class_weight, pos_weight, limit
     cdef str name  # of what is predicted, as the caller calls it
     cdef int axis
-    cdef bint whole, by_position, tail
+    cdef bint whole, by_position, tail, calibration
     cdef readonly bint per_cell
     cdef Pipeline entropy  # of targets: their cross-entropy with themselves
 
@@ -78,7 +79,7 @@ cdef class Pipeline:
         self, str task, str kind="probs", *, double smoothing=0.0, ignore_index=None, class_weight=None,
         pos_weight=None, double floor=0.0, double ceiling=1.0, bint skips=False, int axis=-1,
         bint per_cell=False, threads=None, str name="preds", bint whole=False, bint by_position=False,
-        bint divergence=False, bint tail=False,
+        bint divergence=False, bint tail=False, bint calibration=False,
     ):
         self.r.task = TASKS[task]
         self.r.kind = KINDS[kind]
@@ -100,6 +101,7 @@ cdef class Pipeline:
         self.whole = whole
         self.by_position = by_position
         self.tail = tail
+        self.calibration = calibration
         if divergence:
             self.entropy = Pipeline(task, class_weight=class_weight, pos_weight=pos_weight, axis=axis, threads=threads)
 
@@ -125,7 +127,10 @@ cdef class Pipeline:
         if chunk is None:
             chunk = Chunk.__new__(Chunk)
         chunk.open(self, preds, target, weight, settled, out, offsets)
-        if state.cells is not None and not self.by_position and state.cells.size != chunk.cells() and not state.cells.is_zero():
+        if (
+            state.cells is not None and not self.by_position and state.cells.size != chunk.cells()
+            and not state.cells.is_zero()
+        ):
             raise inputs.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
@@ -229,6 +234,8 @@ cdef class Chunk(Blocks):
                 raise ValueError(f"out has room for {losses.shape[0]} losses: expected {self.losses}")
             self.out = &losses[0]
             self.written = out
+        self.calibrates = p.calibration
+        self.splits = p.calibration and p.r.task == MULTICLASS and self.preds.v.classes <= SPLIT_CLASSES
         self.tolerance = tolerance(self.preds.v.dtype)
         self.factored = p.class_weight is not None or p.pos_weight is not None
         self.unit = not self.factored and not self.has_weight and (p.r.task != MULTICLASS or self.hard)
@@ -287,6 +294,8 @@ cdef class Chunk(Blocks):
             self.hard = False
             if self.p.per_cell:
                 raise inputs.soft_per_class()
+            if self.p.calibration:
+                raise inputs.soft_calibration()
         elif self.r.task == MULTILABEL:
             self.target.join_classes()
         return 0
@@ -403,6 +412,7 @@ cdef class Chunk(Blocks):
                         self, &w, 0, self.losses, state.total,
                         state.cells_of(self.cells(), self.by_position) if self.p.per_cell else None,
                         state.tail_of() if self.p.tail else None,
+                        state.calibration_of(calibration_cells(self)) if self.p.calibration else None,
                     )
                 finally:
                     fp_leave(saved)
@@ -485,6 +495,7 @@ cdef class Chunk(Blocks):
         cdef Ledger total = found.total
         cdef Ledger cells = found.cells_of(self.cells(), self.by_position) if self.p.per_cell else None
         cdef Ledger tail = found.tail_of() if self.p.tail else None
+        cdef Ledger calibration = found.calibration_of(calibration_cells(self)) if self.p.calibration else None
         cdef work w
         cdef Py_ssize_t at = self.offsets[start] if self.offsets is not NULL else start * self.group
         cdef Py_ssize_t end = self.offsets[stop] if self.offsets is not NULL else stop * self.group
@@ -508,7 +519,7 @@ cdef class Chunk(Blocks):
                             bad = self.offending(&w, some)
                             if bad >= 0:
                                 break
-                            collect(self, &w, at, some, total, cells, tail)
+                            collect(self, &w, at, some, total, cells, tail, calibration)
                         at += some
                 finally:
                     fp_leave(saved)

@@ -8,7 +8,7 @@ from streamce.core.ledger cimport Ledger, State
 cdef int[STATUSES] COUNTER_OF
 
 cdef int collect(
-    Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells, Ledger tail
+    Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells, Ledger tail, Ledger calibration
 ) except -1 nogil
 cdef Py_ssize_t counted(Samples samples, Py_ssize_t i) noexcept nogil
 cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil
