@@ -7,6 +7,7 @@
 0.27977656...
 """
 
+from streamce.calibration import Calibration
 from streamce.checkpoint import Checkpoint
 from streamce.errors import InputError
 from streamce.losses import binary_cross_entropy, cross_entropy, multilabel_cross_entropy
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BinaryCrossEntropy",
     "CTCCrossEntropy",
+    "Calibration",
     "Checkpoint",
     "Estimate",
     "GANCrossEntropy",

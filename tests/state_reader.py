@@ -33,6 +33,7 @@ UNITS = {"CTCCrossEntropy": ("label", "frame", "utterance")}
 STATES = {"GANCrossEntropy": ("fake", "generator", "real"), "NormalizedEntropy": ("both", "loss", "outcome")}
 VALUES = {
     "blank": lambda value: type(value) is int and 0 <= value < 2**31,
+    "calibration": lambda value: value is True,
     "class_weight": lambda value: value is None or is_weights(value),
     "divergence": lambda value: value is True,
     "eps": lambda value: is_weight(value) and value < 1,
@@ -122,6 +123,11 @@ def read_body(body, fields=None):
     if "tail" in parts:
         require("tail" in header["options"], "a tail unasked for")
         require(parts["tail"].size == 8194, "bins of the tail")
+    if "calibration" in parts:
+        part = parts["calibration"]
+        require("calibration" in header["options"], "calibration unasked for")
+        most = 33 + 15 * (100**2 if header["metric"] == "MulticlassCrossEntropy" else 1)
+        require(part.size == max(part.cells) + 1 <= most, "cells of calibration")
     if "cells" in parts and ratios == 3:
         require(header["options"]["per_position"], "cells unasked for")
         require(parts["cells"].size == max(parts["cells"].cells) + 1, "positions")
@@ -139,7 +145,7 @@ def parts_of(metric):
     """The names that parts may have."""
     if metric in STATES:
         return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
-    return {"buckets", "cells", "tail", "total"}
+    return {"buckets", "calibration", "cells", "tail", "total"}
 
 
 def header_of(text):
@@ -167,8 +173,13 @@ def check(header):
     divided = {"divergence"} if OPTIONS[metric] >= {"label_smoothing", "kind"} and "per" not in options else set()
     if "kind" in options and metric not in STATES:
         divided.add("tail")
+    if metric in ("BinaryCrossEntropy", "MulticlassCrossEntropy"):
+        divided.add("calibration")
     require(set(options) - divided == OPTIONS[metric] - absent, "names of options")
     require("divergence" not in options or options["label_smoothing"] == 0, "divergence of smoothed targets")
+    if "calibration" in options:
+        plain = options["label_smoothing"] == 0 and options["class_weight"] is options.get("pos_weight") is None
+        require(plain, "calibration of losses that are not plain")
     for name, value in options.items():
         require(VALUES[name](value), f"value of {name}")
     if "per" in options:
@@ -185,8 +196,8 @@ def check_of_groups(header):
     check(header)
     require(header["metric"] not in (*STATES, "Grouped"), "groups of groups or of several states")
     options = header["options"]
-    cells = any(options.get(name) for name in ("divergence", "per_class", "per_label", "per_position", "tail"))
-    require(not cells, "groups of sums of their own")
+    own = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
+    require(not any(options.get(name) for name in own), "groups of sums of their own")
 
 
 def is_weight(value):

@@ -95,7 +95,7 @@ class Grouped(Additive):
     def __init__(self, metric: Metric, *, period: Any = None) -> None:
         if not isinstance(metric, Metric):
             raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
-        for option in ("divergence", "per_class", "per_label", "per_position", "tail"):
+        for option in ("calibration", "divergence", "per_class", "per_label", "per_position", "tail"):
             if metric.options.get(option):
                 raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
         if metric._state.parts():
