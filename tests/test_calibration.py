@@ -410,17 +410,6 @@ def test_threads_leave_it_the_same(task, threads):
     assert stream.bytes(threads=threads) == stream.bytes(threads=1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@TASKS
-def test_instruction_sets_leave_it_the_same(task, kind, simd):
-    stream = make(task, 3000, kind=kind, classes=17, dtype="float32", infinite=True, seed=1, calibration=True)
-    at_best = stream.bytes()
-    assert at_best == KEPT.setdefault((task, kind), at_best)
-
-
-KEPT = {}  # what the first instruction set gave
-
-
 def test_numbers_of_classes_add_up():
     rng = np.random.default_rng(7)
     few, many = softmax(rng.normal(size=(50, 3))), softmax(rng.normal(size=(50, 12)))
