@@ -151,11 +151,13 @@ def read(state: State, *, classes: bool, floor: float) -> Calibration:
     weights = {cell: count * GRID + excess.get(cell, 0) for cell, count in counts.items()}
     for cell in {*counts, *excess}:
         _check(counts.get(cell, 0) >= 0 and weights.get(cell, -1) >= 0, cell)
+    for cell, total in sums.items():
+        _check(total >= 0 or cell == EXCESS, cell)
     whole = sum(weights.get(cell, 0) for cell in range(CONFIDENCE_BINS))
     bins, off, outcomes = [], 0, {}
     for cell in range(CONFIDENCE_BINS):
         weight, confidence, hits = weights.get(cell, 0), sums.get(cell, 0), sums.get(HITS + cell, 0)
-        _check(0 <= hits <= weight, HITS + cell)
+        _check(hits <= weight, HITS + cell)
         if cell not in counts:
             continue
         off += abs(confidence - hits)
@@ -214,14 +216,13 @@ def _divergence(outcomes: dict[int, list[tuple[int, int]]], whole: int, floor: f
         for came, sum_of_p in each:
             if came:
                 p = max(quotient(sum_of_p, predicted), floor)
-                ratio = math.log(quotient(came, weight) / p) if p else math.inf
-                terms.append(quotient(came, whole) * ratio)
+                frequency = quotient(came, weight)
+                terms.append(quotient(came, whole) * (math.log(frequency / p) if p > 0 else math.inf))
     return max(0.0, math.fsum(terms)) if terms else math.nan
 
 
 def _z(ledger: Ledger | None, excess: int, variance: int) -> float:
     """A sum in units of its standard deviation: exact integers until they are rounded."""
-    _check(variance >= 0, VARIANCE)
     if _is_infinite(ledger, VARIANCE):
         return math.nan
     if _is_infinite(ledger, EXCESS):  # what was held for impossible

@@ -15,6 +15,8 @@ from streams import DTYPES, KINDS, cast, make
 from utterances import from_logits
 
 import streamce as ce
+from streamce import state
+from streamce.core.ledger import Ledger
 
 METRICS = {"binary": ce.BinaryCrossEntropy, "multiclass": ce.MulticlassCrossEntropy}
 TASKS = pytest.mark.parametrize("task", METRICS)
@@ -422,6 +424,30 @@ def test_numbers_of_classes_add_up():
 
 
 # ---- reading ----
+
+
+@given(
+    sums=st.dictionaries(st.integers(0, 47), st.integers(-1, 3), min_size=1, max_size=8),
+    counts=st.dictionaries(st.integers(0, 47), st.integers(0, 3), max_size=8),
+    task=st.sampled_from(list(METRICS)), eps=st.sampled_from([EPS, 0.0]),
+)  # fmt: skip
+def test_whatever_a_state_holds_is_numbers_or_an_error(sums, counts, task, eps):
+    ledger = Ledger(48, False, 1)
+    for cell, value in sums.items():
+        ledger.add_integer("n", cell, value << 1070 | 1)
+    for cell, value in counts.items():
+        ledger.add_integer("samples", cell, value)
+    header, parts = state.decode(METRICS[task](calibration=True, eps=eps).to_bytes())
+    metric = ce.from_bytes(state.encode(header, {**parts, "calibration": ledger.to_bytes()}))
+    weights = {cell: counts.get(cell, 0) << 1074 for cell in range(48)}
+    hits = {cell: sums[15 + cell] << 1070 | 1 if 15 + cell in sums else 0 for cell in range(15)}
+    if any(value < 0 and cell != 31 for cell, value in sums.items()) or any(hits[b] > weights[b] for b in range(15)):
+        with pytest.raises(ce.InputError, match="more was taken away"):
+            metric.calibration()
+        return
+    found = metric.calibration()
+    assert found.count == sum(counts.get(cell, 0) for cell in range(15))
+    assert "losses" in str(found)
 
 
 @TASKS
