@@ -3,7 +3,8 @@
     python examples/calibration.py
 
 Digits and breast cancer (scikit-learn): logistic regressions with too little regularisation are sure of
-too much. Temperature scaling divides their logits by the T of least cross-entropy (Guo et al. 2017).
+too much, as the loss they expect of themselves says: it is far below the one seen. Temperature scaling divides
+their logits by the T of least cross-entropy (Guo et al. 2017).
 """
 
 import numpy as np
@@ -46,11 +47,13 @@ def main():
         base = -np.sum(shares * np.log(shares))
         print(f"{name}: always predicting the shares of the classes costs {base:.4f} nats")
         for what, t in (("as it is", 1.0), (f"T = {temperature:.2f}", temperature)):
-            summary = metric(kind="logits").update(held / t, y).summary()
+            running = metric(kind="logits", calibration=True).update(held / t, y)
+            summary, found = running.summary(), running.calibration()
             low, high = summary.interval
             skill = 1 - summary.mean / base
             print(f"  {what:9}  {summary.mean:.4f} ({low:.4f} to {high:.4f})   skill against that (D²) {skill:7.2%}")
-        print()
+            print(f"  {'':9}  expected {found.expected:.4f}: z {found.z:.1f}   ECE {found.ece:.4f}")
+        print(f"\n{found}\n")
 
     # Soft targets: cross-entropy is the targets' own entropy plus the divergence from them.
     rng = np.random.default_rng(0)
