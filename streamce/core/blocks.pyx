@@ -181,15 +181,16 @@ cdef class Blocks:
         w.shares = cut(&at, slopes)
         w.narrowed = cut(&at, slopes)
         w.packed = cut(&at, slopes)
-        w.expected = <double*>cut(&at, calibration)
-        w.excess = <double*>cut(&at, calibration)
-        w.variance = <double*>cut(&at, calibration)
-        w.confidence = <double*>cut(&at, calibration)
-        w.rest = <double*>cut(&at, calibration)
-        w.outcome = <double*>cut(&at, calibration)
-        w.top = <int64_t*>cut(&at, calibration)
-        w.costs = <double*>cut(&at, costs)
-        w.chances = <double*>cut(&at, chances)
+        if self.calibrates:
+            w.expected = <double*>cut(&at, calibration)
+            w.excess = <double*>cut(&at, calibration)
+            w.variance = <double*>cut(&at, calibration)
+            w.confidence = <double*>cut(&at, calibration)
+            w.rest = <double*>cut(&at, calibration)
+            w.outcome = <double*>cut(&at, calibration)
+            w.top = <int64_t*>cut(&at, calibration)
+            w.costs = <double*>cut(&at, costs)
+            w.chances = <double*>cut(&at, chances)
         return 0
 
 
@@ -207,14 +208,15 @@ cdef work work_from(const work* w, Py_ssize_t first) noexcept nogil:
     few.status += first
     few.flags += first
     few.factor += first
-    few.expected += first
-    few.excess += first
-    few.variance += first
-    few.confidence += first
-    few.rest += first
-    few.outcome += first
-    few.top += first
-    few.chances += first * w.kept
+    if w.expected is not NULL:
+        few.expected += first
+        few.excess += first
+        few.variance += first
+        few.confidence += first
+        few.rest += first
+        few.outcome += first
+        few.top += first
+        few.chances += first * w.kept
     return few
 
 
