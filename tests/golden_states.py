@@ -166,6 +166,9 @@ def numbers(data):
         for name in ("per_class", "per_label"):
             if metric.options.get(name):
                 found[name] = {str(i): plain(one) for i, one in enumerate(getattr(metric, name)()) if one.seen}
+        if metric.options.get("calibration"):
+            read = metric.calibration().to_dict()
+            found["calibration"] = {name: read[name] for name in read if name in EXACT or name.startswith("bin_")}
     except ce.InputError as error:
         found["error"] = error.argument
     return found
@@ -177,6 +180,8 @@ FIELDS = (
     *("ignored", "floored", "infinite", "unnormalised", "invalid_nan", "invalid_range", "invalid_row_sum"),
     *("invalid_label", "invalid_weight", "invalid_null"),
 )
+# The same of calibration, and the fields of bins.
+EXACT = ("loss", "expected", "z", "count", "ece")
 
 
 def plain(summary):

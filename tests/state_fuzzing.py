@@ -51,7 +51,8 @@ def check(data):
         assert ours.size == part.size
         for cell, columns in part.cells.items():
             assert {column: ours.integer(column, cell) for column in columns} == columns
-    for use in (found.summary, lambda: found + found):
+    more = [found.calibration] if found.options.get("calibration") else []
+    for use in (found.summary, lambda: found + found, *more):
         with suppress(ce.InputError):  # more taken away than added, integers beyond their range
             use()
     assert found - found == found.copy().reset()
