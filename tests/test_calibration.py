@@ -10,7 +10,7 @@ import pytest
 import state_reader
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import EPS, binary_costs, multiclass_costs, times
+from oracle import EPS, binary_costs, multiclass_costs, times, total
 from streams import DTYPES, KINDS, cast, make
 from utterances import from_logits
 
@@ -41,11 +41,11 @@ def outcomes(rng, p):
 
 def moments(shares, costs, *, came):
     """The mean of costs that come with these probabilities, what one of them exceeds it by, and their variance."""
-    total = mpmath.fsum(shares)
-    mean = mpmath.fsum(times(p, cost) for p, cost in zip(shares, costs, strict=True)) / total
+    whole = mpmath.fsum(shares)
+    mean = mpmath.fsum(times(p, cost) for p, cost in zip(shares, costs, strict=True)) / whole
     # 0 times what is infinite is 0.
     squares = [p * (cost - mean) ** 2 for p, cost in zip(shares, costs, strict=True) if p]
-    return mean, costs[came] - mean, mpmath.fsum(squares) / total
+    return mean, costs[came] - mean, mpmath.fsum(squares) / whole
 
 
 def binary_moments(kind, x, y, eps=EPS):
@@ -279,6 +279,43 @@ def test_bins_of_classes_are_those_of_numpy(seed, kind, weighted, n, classes):
     bins = 15 * top + np.minimum(np.floor(15 * confidence), 14)
     assert found.calibration == pytest.approx(divergence(bins, p, np.eye(classes)[y], weight), rel=1e-9, abs=1e-13)
     assert found.calibration + found.refinement == pytest.approx(found.loss, rel=1e-14)
+
+
+@given(seed=st.integers(0, 999), classes=st.sampled_from([2, 5]))
+def test_sums_of_bins_are_exact(seed, classes):
+    """Each product is rounded once, and adding rounds nothing: the cells of docs/FORMAT.md."""
+    rng = np.random.default_rng(seed)
+    p, y, weight = rng.random(60), rng.integers(0, 2, 60), rng.gamma(1.0, 1.0, 60)
+    cells = state_reader.read(ce.BinaryCrossEntropy(calibration=True).update(p, y, weight=weight).to_bytes())
+    rows = softmax(rng.normal(size=(60, classes)))
+    rows /= rows.sum(1, keepdims=True)
+    came, top = rng.integers(0, classes, 60), rows.argmax(1)
+    of_rows = state_reader.read(
+        ce.MulticlassCrossEntropy(calibration=True).update(rows, came, weight=weight).to_bytes()
+    )
+    for found, q, hit in ((cells, p, y), (of_rows, rows.max(1), came == top)):
+        for b in range(15):
+            each = np.floor(15 * q) == b
+            cell = found.parts["calibration"].cells.get(b, {})
+            assert cell.get("samples", 0) == each.sum()
+            assert state_reader.exact(cell.get("n", 0)) == total(weight[each] * q[each])
+            assert state_reader.exact(cell.get("d", 0)) == total(weight[each]) - int(each.sum())
+            hits = found.parts["calibration"].cells.get(15 + b, {}).get("n", 0)
+            assert state_reader.exact(hits) == total(weight[each] * hit[each])
+    for b in range(15):
+        rest = cells.parts["calibration"].cells.get(33 + b, {}).get("n", 0)
+        each = np.floor(15 * p) == b
+        assert state_reader.exact(rest) == total(weight[each] * (1 - p[each]))
+        for first in range(classes):
+            for k in range(classes):
+                pair = first**2 + k if k <= first else k**2 + k + 1 + first
+                cell = of_rows.parts["calibration"].cells.get(33 + 15 * pair + b, {})
+                each = (np.floor(15 * rows.max(1)) == b) & (top == first)
+                predicted = float(state_reader.exact(cell.get("n", 0)))
+                assert predicted == pytest.approx(weight[each] @ rows[each, k], rel=1e-13)
+                assert cell.get("samples", 0) == np.sum(came[each] == k)
+                excess = total(weight[each & (came == k)]) - int(np.sum(came[each] == k))
+                assert state_reader.exact(cell.get("d", 0)) == excess
 
 
 def test_a_probability_of_1_falls_in_the_last_bin():
