@@ -12,12 +12,12 @@ outcome 1, or of the likeliest class (the first of several).
 """
 
 from libc.math cimport INFINITY
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from streamce.core.blocks cimport COUNTED, LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, product, work
 from streamce.core.elements cimport ONES, ZEROS
 from streamce.core.kernels cimport kernel_table, table
-from streamce.core.ledger cimport CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, N, SPLIT, VARIANCE, Ledger
+from streamce.core.ledger cimport CONFIDENCE_BINS, D, EXCESS, EXPECTED, HITS, N, SAMPLES, SPLIT, VARIANCE, Ledger
 
 
 cdef Py_ssize_t calibration_cells(Blocks b) noexcept nogil:
@@ -174,27 +174,66 @@ cdef void lay_row(Blocks b, work* w, Py_ssize_t i) noexcept nogil:
 
 cdef int add_calibration(Blocks b, work* w, const double* d, Py_ssize_t k, Ledger to) except -1 nogil:
     """Adds what k losses of weights d (NULL: 1) were expected to be, and each to its bin; of weight 0 it is none."""
-    cdef Py_ssize_t i, bin
+    cdef Py_ssize_t i, bin, many
+    cdef Py_ssize_t* order = w.offset  # the gathering is done with it
+    cdef Py_ssize_t[CONFIDENCE_BINS + 1] first
     cdef double weight
+    memset(first, 0, sizeof(first))
     for i in range(k):
         weight = d[i] if d is not NULL else 1.0
         if w.status[i] != COUNTED or weight == 0:
             w.expected[i] = w.excess[i] = w.variance[i] = 0
             continue
+        bin = bin_of(w.confidence[i])
+        first[bin + 1] += 1
         w.expected[i] = weight * w.expected[i]
         w.excess[i] = weight * w.excess[i]
         w.variance[i] = weight * w.variance[i] * weight
-        bin = min(<Py_ssize_t>(w.confidence[i] * CONFIDENCE_BINS), <Py_ssize_t>CONFIDENCE_BINS - 1)
-        to.add_pair(bin, weight * w.confidence[i], weight)
-        if w.outcome[i] != 0:
-            to.add_term(N, HITS + bin, weight * w.outcome[i], 1)
         if b.splits:
             add_classes(to, bin, w.top[i], w.label[i], w.chances + i * w.kept, w.kept, weight)
-        elif b.r.task != MULTICLASS:
-            to.add_term(N, SPLIT + bin, weight * w.rest[i], 1)
-    to.add_terms(N, EXPECTED, w.expected, k, table().largest_exponent(w.expected, k), False, 1)
-    to.add_terms(N, EXCESS, w.excess, k, table().largest_exponent(w.excess, k), False, 1)
-    return to.add_terms(N, VARIANCE, w.variance, k, table().largest_exponent(w.variance, k), False, 1)
+    add_all(to, EXPECTED, w.expected, k)
+    add_all(to, EXCESS, w.excess, k)
+    add_all(to, VARIANCE, w.variance, k)
+    for bin in range(CONFIDENCE_BINS):
+        first[bin + 1] += first[bin]
+    for i in range(k):
+        if w.status[i] == COUNTED and (d is NULL or d[i] != 0):
+            bin = bin_of(w.confidence[i])
+            order[first[bin]] = i
+            first[bin] += 1
+    for bin in range(CONFIDENCE_BINS):  # each begins where the one before it ended
+        many = first[bin] - (first[bin - 1] if bin else 0)
+        if many:
+            to.bump(SAMPLES, bin, many)
+            add_some(to, bin, w.confidence, d, order, many, w.sample_n)
+            add_some(to, HITS + bin, w.outcome, d, order, many, w.sample_n)
+            if b.r.task != MULTICLASS:
+                add_some(to, SPLIT + bin, w.rest, d, order, many, w.sample_n)
+            if d is not NULL:
+                for i in range(many):
+                    w.sample_n[i] = d[order[i]]
+                to.add_terms(D, bin, w.sample_n, many, table().largest_exponent(w.sample_n, many), False, 1)
+                to.add_term(D, bin, <double>many, -1)
+        order += many
+    return 0
+
+
+cdef inline Py_ssize_t bin_of(double confidence) noexcept nogil:
+    return min(<Py_ssize_t>(confidence * CONFIDENCE_BINS), <Py_ssize_t>CONFIDENCE_BINS - 1)
+
+
+cdef int add_all(Ledger to, Py_ssize_t cell, const double* v, Py_ssize_t k) except -1 nogil:
+    return to.add_terms(N, cell, v, k, table().largest_exponent(v, k), False, 1)
+
+
+cdef int add_some(
+    Ledger to, Py_ssize_t cell, const double* v, const double* d, const Py_ssize_t* order, Py_ssize_t k, double* term
+) except -1 nogil:
+    """Adds d v of the losses in `order`."""
+    cdef Py_ssize_t i
+    for i in range(k):
+        term[i] = v[order[i]] if d is NULL else d[order[i]] * v[order[i]]
+    return add_all(to, cell, term, k)
 
 
 cdef int add_classes(
