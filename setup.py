@@ -12,8 +12,8 @@ FLAGS = (
 CORE = "streamce/core"
 # Each imports from those before it.
 MODULES = (
-    "kernels", "ledger", "arrays", "blocks", "reading", "elements", "rows", "gradients", "losses", "samples", "window",
-    "decay", "keys", "groups", "pairs", "pipeline", "ctc",
+    "kernels", "ledger", "arrays", "blocks", "reading", "elements", "rows", "gradients", "calibration", "losses",
+    "samples", "window", "decay", "keys", "groups", "pairs", "pipeline", "ctc",
 )  # fmt: skip
 KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "avx512", "neon", "generic")]
 # Those that Cython does not see: it adds what a module or what it cimports names.

@@ -3,7 +3,8 @@
     python examples/calibration.py
 
 Digits and breast cancer (scikit-learn): logistic regressions with too little regularisation are sure of
-too much. Temperature scaling divides their logits by the T of least cross-entropy (Guo et al. 2017).
+too much, as the loss they expect of themselves says: it is far below the one seen. Temperature scaling divides
+their logits by the T of least cross-entropy (Guo et al. 2017).
 """
 
 import numpy as np
@@ -36,24 +37,26 @@ def best_temperature(loss, logits, labels):
 
 
 def main():
-    for name, load, metric, loss in (
-        ("digits", load_digits, ce.MulticlassNormalizedEntropy, ce.cross_entropy),
-        ("breast cancer", load_breast_cancer, ce.NormalizedEntropy, ce.binary_cross_entropy),
+    for name, load, metric, relative, loss in (
+        ("digits", load_digits, ce.MulticlassCrossEntropy, ce.MulticlassNormalizedEntropy, ce.cross_entropy),
+        ("breast cancer", load_breast_cancer, ce.BinaryCrossEntropy, ce.NormalizedEntropy, ce.binary_cross_entropy),
     ):
         (fitted, y_fitted), (held, y) = logits_of(load, 1000.0)
         temperature = best_temperature(loss, fitted, y_fitted)
         for what, t in (("as it is", 1.0), (f"T = {temperature:.2f}", temperature)):
-            found = metric(kind="logits").update(held / t, y)
+            found = relative(kind="logits").update(held / t, y)
             summary = found.summary()
             if t == 1.0:
                 base = summary.mean / summary.value
                 print(f"{name}: always predicting the shares of the classes costs {base:.4f} nats")
             low, high = (1 - bound for bound in reversed(summary.interval))
+            expects = metric(kind="logits", calibration=True).update(held / t, y).calibration()
             print(
                 f"  {what:9}  {summary.mean:.4f} nats   "
                 f"skill against that (D²) {found.skill():.1%} ({low:.1%} to {high:.1%})"
             )
-        print()
+            print(f"  {'':9}  expected {expects.expected:.4f}: z {expects.z:.1f}   ECE {expects.ece:.4f}")
+        print(f"\n{expects}\n")
 
     # Soft targets: cross-entropy is the targets' own entropy plus the divergence from them.
     rng = np.random.default_rng(0)

@@ -7,6 +7,7 @@
 0.27977656...
 """
 
+from streamce.calibration import Calibration
 from streamce.checkpoint import Checkpoint
 from streamce.errors import InputError
 from streamce.losses import binary_cross_entropy, cross_entropy, multilabel_cross_entropy
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BinaryCrossEntropy",
     "CTCCrossEntropy",
+    "Calibration",
     "Checkpoint",
     "Collection",
     "Decayed",

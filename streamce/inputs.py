@@ -254,6 +254,10 @@ def soft_per_class() -> InputError:
     return fault("target", "has the shape of preds", "integer labels, as there are sums by the class")
 
 
+def soft_calibration() -> InputError:
+    return fault("target", "has the shape of preds", "integer labels, since calibration=True asks which class came")
+
+
 def real_labels(target: Any) -> InputError:
     """Real numbers where integer labels belong."""
     found = widened(*array(target, "target")).astype(np.float64)

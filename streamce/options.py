@@ -85,6 +85,7 @@ def _weights(name: str, value: Any, *, one: bool = False) -> float | tuple[float
 CHECKS: dict[str, Any] = {
     "axis": _whole(-64, 64, "an axis of preds"),
     "blank": _whole(0, 2**31, "a class of preds"),
+    "calibration": _switch,
     "class_weight": _weights,
     "divergence": _switch,
     "eps": _real(1 - 2**-53, "a probability below 1, or 0 for no floor"),

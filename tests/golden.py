@@ -320,6 +320,22 @@ def gradients() -> dict[str, list[Input]]:
     return found
 
 
+def calibrations() -> dict[str, list[Input]]:
+    """Streams whose calibration is kept: elements, rows of few classes and of many."""
+    found = {}
+    shapes = {"binary": [(5000,), (700, 3)], "multiclass": [(rows_of(c), c) for c in (2, 10, 33, 100, 129, 1000)]}
+    for task, some in shapes.items():
+        for kind in KINDS:
+            for dtype in DTYPES:
+                options = {"kind": kind, "ignore_index": -1, "calibration": True}
+                found[f"calibration: {task}, {kind}, {dtype}"] = [
+                    Input(task, predictions(task, kind, dtype, shape), labels(task, shape, odd=True), weight, options)
+                    for shape in some
+                    for weight in (None, weights(shape[0]))
+                ]
+    return found
+
+
 def ctc(kind: str, dtype: str) -> tuple[bytes, bytes]:
     """Losses and the state of utterances of 1 to 60 frames: some infeasible, some with a loss near 0."""
     n, frames, losses, metric = 200, 60, [], ce.CTCCrossEntropy(kind=kind, blank=1, invalid="skip")
@@ -386,6 +402,8 @@ def digests() -> dict[str, dict[str, str]]:
             del found[name]["losses"]
     for kind, some in gradients().items():
         found[f"gradients: {kind}"] = {"gradients": sha(one.gradient() for one in some)}
+    for name, given in calibrations().items():
+        found[name] = {"states": sha(one.state() for one in given)}
     for kind in KINDS:
         for dtype in DTYPES:
             each, state = ctc(kind, dtype)

@@ -96,8 +96,14 @@ CASES = {
         [*ROWS, [0.5, 0.2, 0.2], [0.5, 0.2, 0.2], [1.0, 0.0, 0.0], [0.5, 0.5, np.nan], [0.5, 0.25, 0.250001]],
         [*LABELS, 7, 0, 1, 0, 2],
     ),
+    "binary-calibration": lambda: ce.BinaryCrossEntropy(calibration=True, invalid="skip").update(
+        [0.0, 0.25, 0.5, 0.75, 1.0, 0.3, 7.0], [0, 1, 0.5, 1, 1, 1, 1], weight=[1.0, 0.3, 2.0, 1.0, 1.0, 0.0, 1.0]
+    ),
     "binary-tail": lambda: ce.BinaryCrossEntropy(tail=True, eps=0.0, invalid="skip").update(
         [0.5, 0.5, 0.0, 1.0, 1e-300, 1 - 2**-53, 7.0], [1, 0, 1, 1, 0, 1, 1], weight=[1.0, 0.3, 2.0, 1.0, 1.0, 1.0, 1.0]
+    ),
+    "multiclass-calibration": lambda: ce.MulticlassCrossEntropy(calibration=True, kind="logits").update(
+        [[0.5, -1.0, 2.0], [3.0, 0.0, -50.0], [1.0, 1.0, 1.0]], LABELS, weight=[1.0, 0.3, 2.0]
     ),
     "multiclass-divergence": lambda: ce.MulticlassCrossEntropy(divergence=True).update(
         ROWS, [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.25, 0.25, 0.5]], weight=[1.0, 0.3, 2.0], cluster=["a", "b", "a"]
@@ -213,6 +219,9 @@ def numbers(data):
         for name in ("per_class", "per_label"):
             if metric.options.get(name):
                 found[name] = {str(i): plain(one) for i, one in enumerate(getattr(metric, name)()) if one.seen}
+        if metric.options.get("calibration"):
+            read = metric.calibration().to_dict()
+            found["calibration"] = {name: read[name] for name in read if name in EXACT or name.startswith("bin_")}
     except ce.InputError as error:
         found["error"] = error.argument
     return found
@@ -224,6 +233,8 @@ FIELDS = (
     *("ignored", "floored", "infinite", "unnormalised", "invalid_nan", "invalid_range", "invalid_row_sum"),
     *("invalid_label", "invalid_weight", "invalid_null"),
 )
+# The same of calibration, and the fields of bins.
+EXACT = ("loss", "expected", "z", "count", "ece")
 
 
 def plain(summary):

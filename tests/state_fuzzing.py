@@ -43,7 +43,8 @@ def check(data):
     assert found.to_bytes() == data
     assert type(found).__name__ == held.metric
     check_parts(found, held)
-    for use in (found.summary, lambda: found + found):
+    more = [found.calibration] if found.options.get("calibration") else []
+    for use in (found.summary, lambda: found + found, *more):
         with suppress(ce.InputError):  # more taken away than added, integers beyond their range
             use()
     if b'"samples":null' in data or b'"samples":' not in data:  # the last samples have no sum

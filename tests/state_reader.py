@@ -50,6 +50,7 @@ OF_SAMPLES = (
 )
 VALUES = {
     "blank": lambda value: type(value) is int and 0 <= value < 2**31,
+    "calibration": lambda value: value is True,
     "class_weight": lambda value: value is None or is_weights(value),
     "divergence": lambda value: value is True,
     "eps": lambda value: is_weight(value) and value < 1,
@@ -164,6 +165,11 @@ def read_parts(reader, end_of_all, header):
     if "tail" in parts:
         require("tail" in header["options"], "a tail unasked for")
         require(parts["tail"].size == 8194, "bins of the tail")
+    if "calibration" in parts:
+        part = parts["calibration"]
+        require("calibration" in header["options"], "calibration unasked for")
+        most = 33 + 15 * (100**2 if header["metric"] == "MulticlassCrossEntropy" else 1)
+        require(part.size == max(part.cells) + 1 <= most, "cells of calibration")
     if "cells" in parts and ratios == 3:
         require(header["options"]["per_position"], "cells unasked for")
         require(parts["cells"].size == max(parts["cells"].cells) + 1, "positions")
@@ -210,7 +216,9 @@ def parts_of(header):
         return {"groups"}
     if metric in STATES:
         return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
-    return {"cells", "total"} if metric == "MulticlassNormalizedEntropy" else {"buckets", "cells", "tail", "total"}
+    if metric == "MulticlassNormalizedEntropy":
+        return {"cells", "total"}
+    return {"buckets", "calibration", "cells", "tail", "total"}
 
 
 def header_of(text):
@@ -238,8 +246,13 @@ def check(header):
     divided = {"divergence"} if OPTIONS[metric] >= {"label_smoothing", "kind"} and "per" not in options else set()
     if "kind" in options and metric not in STATES:
         divided.add("tail")
+    if metric in ("BinaryCrossEntropy", "MulticlassCrossEntropy"):
+        divided.add("calibration")
     require(set(options) - divided == OPTIONS[metric] - absent, "names of options")
     require("divergence" not in options or options["label_smoothing"] == 0, "divergence of smoothed targets")
+    if "calibration" in options:
+        plain = options["label_smoothing"] == 0 and options["class_weight"] is options.get("pos_weight") is None
+        require(plain, "calibration of losses that are not plain")
     for name, value in options.items():
         require(VALUES[name](value), f"value of {name}")
     if "per" in options:
@@ -260,8 +273,8 @@ def check_wrapped(header):
     check(header)
     require(header["metric"] in OF_SAMPLES, "a wrapper of what is no metric of one state")
     options = header["options"]
-    cells = any(options.get(name) for name in ("divergence", "per_class", "per_label", "per_position", "tail"))
-    require(not cells, "a wrapper of sums of their own")
+    own = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
+    require(not any(options.get(name) for name in own), "a wrapper of sums of their own")
 
 
 def check_collected(headers):

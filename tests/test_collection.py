@@ -37,6 +37,9 @@ def members(stream):
         "day": ce.Sliding(metric, period="1d", step="1h"),
         "decayed": ce.Decayed(metric, half_life="1d"),
     }
+    labels = stream.task == "binary" or (stream.task == "multiclass" and stream.target.ndim < stream.preds.ndim)
+    if labels and not any(metric.options.get(name) for name in ("label_smoothing", "class_weight", "pos_weight")):
+        found["calibration"] = type(metric)(**{**metric.options, "calibration": True})
     if stream.task != "mean":
         found["tail"] = type(metric)(**{**metric.options, "tail": True})
     if stream.task == "binary":

@@ -25,6 +25,13 @@ def cut(stream, draw):
     return stream[:a], stream[a:b], stream[b:]
 
 
+def is_plain(stream):
+    """Whether its losses are those that calibration is of."""
+    weights = stream.options.get("class_weight"), stream.options.get("pos_weight")
+    soft = stream.task == "multiclass" and stream.target.ndim == stream.preds.ndim
+    return not soft and weights == (None, None) and not stream.options["label_smoothing"]
+
+
 def metrics(metric):
     """Three metrics of equal options, with or without clusters."""
 
@@ -33,6 +40,8 @@ def metrics(metric):
         stream = draw(streams(tasks=(TASKS[metric],)))
         clusters = draw(st.booleans())
         more = {} if metric is ce.MeanLoss else {"tail": draw(st.booleans())}
+        if metric in (ce.BinaryCrossEntropy, ce.MulticlassCrossEntropy) and is_plain(stream):
+            more["calibration"] = draw(st.booleans())
         found = []
         for part in cut(stream, draw):
             each = stream.metric(**more)

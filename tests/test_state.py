@@ -22,21 +22,24 @@ SMALL = ce.MulticlassCrossEntropy(per_class=True).update([[0.25, 0.75], [0.5, 0.
 
 
 MEAN = {"metric": "MeanLoss", "options": {}}
-PER_CLASS = {
-    "metric": "MulticlassCrossEntropy",
-    "options": {name: value for name, value in SMALL.options.items() if name not in ("axis", "threads", "invalid")},
-}
+PER_CLASS = SMALL._header()
 PER_LABEL = {
     "metric": "MultilabelCrossEntropy",
     "options": {**PER_CLASS["options"], "pos_weight": None, "per_label": True},
 }
 del PER_LABEL["options"]["per_class"]
 NO_CLASS = {"metric": "MulticlassCrossEntropy", "options": {**PER_CLASS["options"], "per_class": False}}
+BINARY = ce.BinaryCrossEntropy()._header()
+NORMALIZED = ce.NormalizedEntropy()._header()
 GROUPED = {"metric": "Grouped", "options": {"metric": MEAN, "period": None}}
 NONE, INT, STR, BYTES, DATETIME, BOOL = range(6)
 FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds of the years 1 to 9999
 TWO = record(("samples", 0, [2]), ("count", 0, [2]))
 TOTAL = (b"total", ledger(1, (0, TWO)))
+
+
+def with_calibration(header, value, **more):
+    return {**header, "options": {**header["options"], "calibration": value, **more}}
 
 
 def total(*columns, **more):
@@ -287,6 +290,10 @@ WRONG = {
     "header beyond the bytes": b"streamce" + u(2, 1) + u(4, 2**32 - 1) + b"{}",
     "header cut short": body(MEAN)[:-1],
     "nothing but a version": b"streamce" + u(2, 1),
+    "calibration that is false": body(with_calibration(BINARY, False), TOTAL),
+    "calibration of smoothed labels": body(with_calibration(BINARY, True, label_smoothing=0.5), TOTAL),
+    "calibration of weighted classes": body(with_calibration(NO_CLASS, True, class_weight=[1.0, 2.0]), TOTAL),
+    "calibration of labels": body(with_calibration(PER_LABEL, True), TOTAL),
     # parts
     "part": body(MEAN, (b"median", ledger(1, (0, TWO)))),
     "part without a name": body(MEAN, (b"", ledger(1, (0, TWO)))),
@@ -311,6 +318,18 @@ WRONG = {
     "total of two cells": body(MEAN, (b"total", ledger(2, (0, TWO)))),
     "total of no cell": body(MEAN, (b"total", ledger(0, (0, TWO)))),
     "total of no cell at all": body(MEAN, (b"total", ledger(0))),
+    "calibration unasked for": body(BINARY, (b"calibration", ledger(1, (0, TWO))), TOTAL),
+    "calibration beyond all cells": body(
+        with_calibration(BINARY, True), (b"calibration", ledger(49, (48, TWO))), TOTAL
+    ),
+    "calibration of too many classes": body(
+        with_calibration(NO_CLASS, True), (b"calibration", ledger(150_034, (150_033, TWO))), TOTAL
+    ),
+    "calibration of more cells than there are": body(
+        with_calibration(BINARY, True), (b"calibration", ledger(48, (0, TWO))), TOTAL
+    ),
+    "a tail of one of several states": body(NORMALIZED, (b"loss.tail", ledger(8194, (0, TWO)))),
+    "calibration of one of several states": body(NORMALIZED, (b"loss.calibration", ledger(1, (0, TWO)))),
     "buckets of 255 cells": body(MEAN, (b"buckets", ledger(255, (0, TWO))), TOTAL),
     "cells that are not asked for": body(MEAN, (b"cells", ledger(3, (0, TWO))), TOTAL),
     "cells that are not asked for by this one": body(NO_CLASS, (b"cells", ledger(3, (0, TWO))), TOTAL),
@@ -505,6 +524,10 @@ RIGHT = {
     "the last of many cells": cells(2**24, (2**24 - 1, TWO)),
     "every column": total(*((bit, 0, [bit + 1]) for bit in range(28))),
     "buckets": body(MEAN, (b"buckets", ledger(256, (0, TWO), (255, TWO))), TOTAL),
+    "calibration": body(with_calibration(BINARY, True), (b"calibration", ledger(48, (0, TWO), (47, TWO))), TOTAL),
+    "calibration of 100 classes": body(
+        with_calibration(NO_CLASS, True), (b"calibration", ledger(150_033, (150_032, TWO))), TOTAL
+    ),
     "no groups": body(GROUPED),
     "the first and the last integer": grouped([INT], *(key(INT, one) for one in (None, -(2**63), -1, 0, 2**63 - 1))),
     "the first and the last moment": grouped([DATETIME], *(key(DATETIME, one) for one in (None, FIRST, 0, LAST))),

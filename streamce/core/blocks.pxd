@@ -115,6 +115,17 @@ cdef struct work:
     char* shares           # what each class counts, as floats
     char* narrowed         # slopes as floats, and in the dtype of the gradient
     char* packed
+    # For calibration alone: of each loss
+    double* expected       # what its prediction says it comes to on average,
+    double* excess         # what it came to beyond that,
+    double* variance       # of which this is the variance foretold,
+    double* confidence     # how likely outcome 1 or the likeliest class is,
+    double* rest           # elements: how likely outcome 0 is,
+    double* outcome        # and whether outcome 1 or that class came
+    int64_t* top           # rows: the likeliest class
+    double* costs          # costs of all classes of some rows
+    double* chances        # and their probabilities,
+    Py_ssize_t kept        # of so many classes kept for all rows of the block; 0: of these rows alone
     # What the last block came to.
     int exponent           # the largest of n
     bint certain           # elements: each loss is the cost of one outcome
@@ -142,6 +153,8 @@ cdef class Blocks:
     cdef bint weight_each    # a weight per loss, not per sample
     cdef bint whole          # the d of a sample is its weight, however many losses it has
     cdef bint by_position    # cells are places within samples
+    cdef bint calibrates     # what predictions expect is worked out, too,
+    cdef bint splits         # and of rows the probabilities of all classes are summed
     cdef bint factored       # elements: labels or outcomes have factors
     cdef bint single         # the kernels get floats, or halves made floats; else doubles
     cdef bint evenly         # logits whose classes weigh the same: the kernels add up what smoothing needs

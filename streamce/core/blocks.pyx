@@ -9,6 +9,7 @@ of a block's way is a file, and imports only from those before it:
                 a status), and costs: the kernels; what is odd is looked at once more (settle_*)
     rows        multiclass: the same with labels or soft targets
     gradients   of either, while a few losses are in the cache; and what a mean of them is divided by
+    calibration what predictions expect of a loss, while a few are in the cache; and its bins of confidence
     losses      leads a block through these: n = weight * factor * cost, d = weight * factor; or takes costs that
                 were worked out elsewhere
     samples     losses to samples, samples to the ledger, oddities to its counters
@@ -126,7 +127,7 @@ cdef class Blocks:
         cdef bint copied = not in_place(&self.preds.v, self.single) or (
             not self.hard and not in_place(&self.target.v, self.single)
         )
-        cdef Py_ssize_t wide = COPIED if copied or (self.base is not None) else IN_PLACE
+        cdef Py_ssize_t wide = COPIED if copied or self.base is not None or self.calibrates else IN_PLACE
         cdef Py_ssize_t some = max(<Py_ssize_t>1, wide // self.preds.v.classes)
         return min(<Py_ssize_t>BLOCK, some - some % TILE if some > TILE else some)
 
@@ -143,7 +144,7 @@ cdef class Blocks:
         cdef Py_ssize_t step = min(room, self.step())
         cdef Py_ssize_t short_line = line_of(step)
         cdef Py_ssize_t wide = line_of(step * self.preds.v.classes)
-        cdef Py_ssize_t copied, copied_target, spread, slopes, bytes
+        cdef Py_ssize_t copied, copied_target, spread, slopes, calibration, costs, chances, bytes
         cdef char* at = near
         memset(w, 0, sizeof(work))
         if self.preds.v.classes > MOST_CLASSES:
@@ -155,9 +156,13 @@ cdef class Blocks:
         copied_target = wide if soft and not in_place(&self.target.v, self.single) else 0
         spread = wide if rows and self.base is not None else short_line
         slopes = wide if self.gradient is not None else 0
+        calibration = line if self.calibrates else 0
+        costs = wide if self.calibrates and rows else 0
+        w.kept = self.preds.v.classes if self.splits else 0
+        chances = line_of(room * w.kept) if self.splits else costs
         bytes = (
             11 * line + 7 * short_line + 4 * factors * line + 3 * (copied + copied_target) + (1 + soft) * spread
-            + 4 * slopes + 64
+            + 4 * slopes + 7 * calibration + costs + chances + 64
         )
         if bytes > size:
             at = w.memory = <char*>malloc(bytes)
@@ -191,6 +196,16 @@ cdef class Blocks:
         w.shares = cut(&at, slopes)
         w.narrowed = cut(&at, slopes)
         w.packed = cut(&at, slopes)
+        if self.calibrates:
+            w.expected = <double*>cut(&at, calibration)
+            w.excess = <double*>cut(&at, calibration)
+            w.variance = <double*>cut(&at, calibration)
+            w.confidence = <double*>cut(&at, calibration)
+            w.rest = <double*>cut(&at, calibration)
+            w.outcome = <double*>cut(&at, calibration)
+            w.top = <int64_t*>cut(&at, calibration)
+            w.costs = <double*>cut(&at, costs)
+            w.chances = <double*>cut(&at, chances)
         return 0
 
 
@@ -208,6 +223,15 @@ cdef work work_from(const work* w, Py_ssize_t first) noexcept nogil:
     few.status += first
     few.flags += first
     few.factor += first
+    if w.expected is not NULL:
+        few.expected += first
+        few.excess += first
+        few.variance += first
+        few.confidence += first
+        few.rest += first
+        few.outcome += first
+        few.top += first
+        few.chances += first * w.kept
     return few
 
 

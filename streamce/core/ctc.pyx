@@ -508,7 +508,7 @@ cdef class Utterances(Blocks):
                 memset(w.flags, 0, k)
                 recall(&w, found, at, k)
                 w.exponent = table().largest_exponent(w.n, k)
-                collect(self, &w, at, k, to.total, None, tail)
+                collect(self, &w, at, k, to.total, None, tail, None)
                 at += k
         finally:
             fp_leave(saved)

@@ -1,4 +1,8 @@
 from streamce.core.blocks cimport Blocks, work
+from streamce.core.kernels cimport BLOCK
+
+cdef double[BLOCK] ZEROS
+cdef double[BLOCK] ONES
 
 
 cdef void lay_factors(Blocks b, work* w, Py_ssize_t at) noexcept nogil

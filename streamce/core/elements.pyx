@@ -11,8 +11,6 @@ from streamce.core.blocks cimport (
 from streamce.core.kernels cimport BLOCK, NOT_FINITE, table
 from streamce.core.reading cimport check_weights, doubles_of, elements_of, singles
 
-cdef double[BLOCK] ZEROS
-cdef double[BLOCK] ONES
 for _i in range(BLOCK):
     ZEROS[_i] = 0.0
     ONES[_i] = 1.0

@@ -71,6 +71,7 @@ cdef class Ledger:
         self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k, int exponent, int sign
     ) except -1 nogil
     cdef int add_sample(self, Py_ssize_t cell, double n, double d, int sign) except -1 nogil
+    cdef int add_pair(self, Py_ssize_t cell, double n, double d) except -1 nogil
 
     cdef inline int add_unit_sample(self, Py_ssize_t cell, double n, Py_ssize_t losses) except -1:
         """Adds one sample of weight 1, and counts its losses."""
@@ -97,8 +98,10 @@ cdef class State:
     cdef readonly Ledger cells
     cdef readonly Ledger buckets
     cdef readonly Ledger tail
+    cdef readonly Ledger calibration
 
     cdef Ledger tail_of(self)
+    cdef Ledger calibration_of(self, Py_ssize_t size)
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=*)
     cdef Ledger buckets_of(self, Py_ssize_t size)
     cdef bint mixes(self, bint clusters) noexcept
@@ -111,6 +114,17 @@ cpdef enum:
     BINS_BITS = 6
     LEAST = -64
     TAIL = 2 + (128 << 6)
+    # Calibration: as many bins of confidence, from 0 to 1. Cells of what is in each bin, of its hits, of the expected
+    # loss, of what the loss exceeds it by, of the variance; and from SPLIT on, of the probabilities that the losses in
+    # a bin had of each outcome: binary of outcome 0; of rows of up to SPLIT_CLASSES classes by the likeliest class,
+    # with the losses in which each class came.
+    CONFIDENCE_BINS = 15
+    HITS = 15
+    EXPECTED = 30
+    EXCESS = 31
+    VARIANCE = 32
+    SPLIT = 33
+    SPLIT_CLASSES = 100
 
 cdef int64_t MOST  # of a counter, after a merge
 cdef uint8_t* put_u64(uint8_t* out, uint64_t value) noexcept nogil

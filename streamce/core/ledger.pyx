@@ -165,6 +165,15 @@ cdef class Ledger:
             self.add_term(DD, cell, 1, -sign)
         return 0
 
+    cdef int add_pair(self, Py_ssize_t cell, double n, double d) except -1 nogil:
+        """Adds one sample's n and d to a cell, which is all that a mean needs."""
+        self.bump(SAMPLES, cell, 1)
+        self.add_term(N, cell, n, 1)
+        if d != 1:
+            self.add_term(D, cell, d, 1)
+            self.add_term(D, cell, 1, -1)
+        return 0
+
     cdef int overflow(self, Ledger other, int sign) noexcept nogil:
         """The column that self + sign * other takes out of its range, or -1."""
         cdef Py_ssize_t number, ours, theirs
@@ -258,14 +267,14 @@ cdef class Ledger:
             found.append(mean if cell_mean(p, cell, &mean) else None)
         return found
 
+    def column(self, str name) -> dict[int, int]:
+        """The integers of a column that are not 0, by cell."""
+        cdef int i = NAMES.index(name)
+        return {cell: value for cell in range(self.size) if (value := self.value(i, cell))}
+
     def columns(self) -> dict[str, dict[int, int]]:
         """Every integer that is not 0, by column and cell."""
-        found = {}
-        for i, name in enumerate(NAMES):
-            cells = {cell: value for cell in range(self.size) if (value := self.value(i, cell))}
-            if cells:
-                found[name] = cells
-        return found
+        return {name: cells for name in NAMES if (cells := self.column(name))}
 
     def add_integer(self, str column, Py_ssize_t cell, value: int):
         """Add an integer to a column of a cell; sums in units of 2^-1074."""
@@ -381,8 +390,9 @@ cdef Ledger first_of(Ledger source, Py_ssize_t size):
 cdef class State:
     """What a metric holds: a ledger of its ratios Σn / Σd, of which the first is the mean loss and others
     divide the same samples by something else; where it sums by class, label or position, a ledger with a
-    cell of each; where samples come in clusters, one with a cell for each bucket of clusters; and where
-    the tail is kept, one with a cell for each bin of losses.
+    cell of each; where samples come in clusters, one with a cell for each bucket of clusters; where
+    the tail is kept, one with a cell for each bin of losses; and where calibration is, one with cells of
+    what predictions expect, and of how often they were right.
 
     Reading takes a copy first, so that what is read belongs together while others add.
     """
@@ -426,6 +436,14 @@ cdef class State:
             self.tail = new
         return self.tail
 
+    cdef Ledger calibration_of(self, Py_ssize_t size):
+        cdef Ledger new = Ledger(size, False, 1) if self.calibration is None else None
+        if self.calibration is None:
+            self.calibration = new
+        if self.calibration.size < size:
+            self.calibration.grow(size)
+        return self.calibration
+
     cdef bint mixes(self, bint clusters) noexcept:
         """Whether samples in clusters, or in none, would come to samples of which the contrary holds:
         together they have no standard error."""
@@ -437,6 +455,7 @@ cdef class State:
         cdef Ledger cells = None
         cdef Ledger buckets = None
         cdef Ledger tail = None
+        cdef Ledger calibration = None
         cdef int full
         with cython.critical_section(self):
             if (
@@ -454,6 +473,8 @@ cdef class State:
                 buckets = self.buckets_of(other.buckets.size)
             if other.tail is not None:
                 tail = self.tail_of()
+            if other.calibration is not None:
+                calibration = self.calibration_of(other.calibration.size)
             if self.total.size < other.total.size:
                 self.total.grow(other.total.size)
             full = self.total.overflow(other.total, sign)
@@ -463,6 +484,8 @@ cdef class State:
                 full = buckets.overflow(other.buckets, sign)
             if full < 0 and tail is not None:
                 full = tail.overflow(other.tail, sign)
+            if full < 0 and calibration is not None:
+                full = calibration.overflow(other.calibration, sign)
             if full >= 0:
                 raise InputError(
                     f"{NAMES[full]} would be beyond 2^{62 if full >= SUMS else LAST_BIT - 1074}: "
@@ -475,6 +498,8 @@ cdef class State:
                 buckets.merge_from(other.buckets, sign)
             if tail is not None:
                 tail.merge_from(other.tail, sign)
+            if calibration is not None:
+                calibration.merge_from(other.calibration, sign)
         return 0
 
     def merge(self, State other not None, int sign=1) -> None:
@@ -488,14 +513,16 @@ cdef class State:
             new.cells = None if self.cells is None else self.cells.twin()
             new.buckets = None if self.buckets is None else self.buckets.twin()
             new.tail = None if self.tail is None else self.tail.twin()
+            new.calibration = None if self.calibration is None else self.calibration.twin()
         return new
 
-    def only(self, bint cells, bint tail, Py_ssize_t ratios) -> State:
+    def only(self, bint cells, bint tail, bint calibration, Py_ssize_t ratios) -> State:
         """A state of a part of what this one holds, which nobody adds to meanwhile."""
         cdef State new = State(first_of(self.total, ratios))
         new.cells = self.cells.twin() if cells and self.cells is not None else None
         new.buckets = first_of(self.buckets, BUCKETS * ratios) if self.buckets is not None else None
         new.tail = self.tail.twin() if tail and self.tail is not None else None
+        new.calibration = self.calibration.twin() if calibration and self.calibration is not None else None
         return new
 
     # ---- bytes ----
@@ -503,7 +530,10 @@ cdef class State:
     def parts(self) -> dict[str, bytes]:
         """The bytes of the ledgers that are not 0, by name."""
         cdef State copy = self.copy()
-        ledgers = {"buckets": copy.buckets, "cells": copy.cells, "tail": copy.tail, "total": copy.total}
+        ledgers = {
+            "buckets": copy.buckets, "calibration": copy.calibration, "cells": copy.cells, "tail": copy.tail,
+            "total": copy.total,
+        }
         return {
             name: (<Ledger>ledger).to_bytes()
             for name, ledger in ledgers.items() if ledger is not None and not (<Ledger>ledger).is_zero()
@@ -522,6 +552,8 @@ cdef class State:
                 state.buckets = Ledger.from_bytes(part, BUCKETS)
             elif name == "tail":
                 state.tail = Ledger.from_bytes(part)
+            elif name == "calibration":
+                state.calibration = Ledger.from_bytes(part, 1)
             else:
                 raise ValueError(f"it has a part {name!r}")
         if (

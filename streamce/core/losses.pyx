@@ -9,6 +9,7 @@ from streamce.core.blocks cimport (
     BINARY, COUNTED, IS_INFINITE, MEAN, MULTICLASS, MULTILABEL, PREDS_NAN, Blocks, Samples, flag, product, work,
     work_from,
 )
+from streamce.core.calibration cimport expect
 from streamce.core.elements cimport elements, lay_factors, outcomes
 from streamce.core.gradients cimport gradients
 from streamce.core.kernels cimport NOT_FINITE, table
@@ -67,6 +68,8 @@ cdef void some(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
         elements(b, w, at, k)
     if b.gradient is not None:
         gradients(b, w, at, k)
+    if b.calibrates:
+        expect(b, w, k)
 
 
 cdef void given(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:

@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 from streamce.core.blocks cimport NOT_THERE, Samples
 from streamce.core.kernels cimport BLOCK, fp_enter, fp_leave, table
 from streamce.core.ledger cimport BUCKETS, COUNT, Ledger, State, cell_merge, page
-from streamce.core.samples cimport COUNTER_OF, add_to_bucket, count_flags
+from streamce.core.samples cimport COUNTER_OF, count_flags
 
 # What a pair adds to, in the order of the enum. All have the weight of the pair: a and b the loss of their model,
 # difference that of a less that of b, a_better and b_better the weight itself where theirs is the smaller loss.
@@ -89,7 +89,7 @@ cdef int add_some(
         held.add_samples(i, n[i], weight, kept, table().largest_exponent(n[i], kept), 1)
         if bucket_of is not NULL:
             for j in range(kept):
-                add_to_bucket(buckets, i * BUCKETS + bucket[j], n[i][j], weight[j])
+                buckets.add_pair(i * BUCKETS + bucket[j], n[i][j], weight[j])
     return 0
 
 

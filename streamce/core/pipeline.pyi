@@ -34,6 +34,7 @@ class Pipeline:
         whole: bool = False,
         by_position: bool = False,
         tail: bool = False,
+        calibration: bool = False,
         entropy: Pipeline | None = None,
         elsewhere: Callable[[Any, Any, Any], Any] | None = None,
     ) -> None: ...

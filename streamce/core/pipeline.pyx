@@ -18,9 +18,10 @@ from streamce.core.blocks cimport (
     MULTICLASS, MULTILABEL, NOT_THERE, PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM,
     Blocks, Samples, Vector, rules, work,
 )
+from streamce.core.calibration cimport calibration_cells
 from streamce.core.gradients cimport add_divisors
 from streamce.core.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
-from streamce.core.ledger cimport BUCKETS, Ledger, State
+from streamce.core.ledger cimport BUCKETS, SPLIT_CLASSES, Ledger, State
 from streamce.core.losses cimport fill
 from streamce.core.samples cimport COUNTER_OF, add_ratio, add_to_buckets, collect
 
@@ -75,7 +76,7 @@ cdef class Pipeline:
     cdef object class_weight, pos_weight, limit, elsewhere
     cdef str name  # of what is predicted, as the caller calls it
     cdef int axis
-    cdef bint whole, by_position, tail
+    cdef bint whole, by_position, tail, calibration
     cdef readonly bint per_cell
     cdef Pipeline entropy  # of targets: their cross-entropy with themselves
 
@@ -83,7 +84,7 @@ cdef class Pipeline:
         self, str task, str kind="probs", *, double smoothing=0.0, ignore_index=None, class_weight=None,
         pos_weight=None, double floor=0.0, double ceiling=1.0, bint skips=False, int axis=-1,
         bint per_cell=False, threads=None, str name="preds", bint whole=False, bint by_position=False,
-        bint tail=False, Pipeline entropy=None, elsewhere=None,
+        bint tail=False, bint calibration=False, Pipeline entropy=None, elsewhere=None,
     ):
         self.r.task = TASKS[task]
         self.r.kind = KINDS[kind]
@@ -105,6 +106,7 @@ cdef class Pipeline:
         self.whole = whole
         self.by_position = by_position
         self.tail = tail
+        self.calibration = calibration
         self.entropy = entropy
         self.elsewhere = elsewhere  # makes an Elsewhere of a chunk whose predictions the core cannot read
 
@@ -131,6 +133,11 @@ cdef class Pipeline:
         except inputs.OnDevice:
             if self.elsewhere is None or gradient is not None:
                 raise
+            if self.calibration:  # what predictions expect of themselves is not worked out there
+                return self.update(
+                    state, *self.elsewhere(preds, target, weight).on_cpu(), cluster, settled, out, samples,
+                    offsets=offsets, ratios=ratios,
+                )
             return self.update_elsewhere(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
         if gradient is not None:
             chunk.open_gradient(gradient, mean)
@@ -265,6 +272,8 @@ cdef class Chunk(Blocks):
                 raise ValueError(f"out has room for {losses.shape[0]} losses: expected {self.losses}")
             self.out = &losses[0]
             self.written = out
+        self.calibrates = p.calibration
+        self.splits = p.calibration and p.r.task == MULTICLASS and self.preds.v.classes <= SPLIT_CLASSES
         self.tolerance = tolerance(self.preds.v.dtype)
         self.factored = p.class_weight is not None or p.pos_weight is not None
         self.unit = not self.factored and not self.has_weight and (p.r.task != MULTICLASS or self.hard)
@@ -342,6 +351,8 @@ cdef class Chunk(Blocks):
             self.hard = False
             if self.p.per_cell:
                 raise inputs.soft_per_class()
+            if self.p.calibration:
+                raise inputs.soft_calibration()
         elif self.r.task == MULTILABEL:
             self.target.join_classes()
         return 0
@@ -458,6 +469,7 @@ cdef class Chunk(Blocks):
                         self, &w, 0, self.losses, state.total,
                         state.cells_of(self.cells(), self.by_position) if self.p.per_cell else None,
                         state.tail_of() if self.p.tail else None,
+                        state.calibration_of(calibration_cells(self)) if self.p.calibration else None,
                     )
                 finally:
                     fp_leave(saved)
@@ -540,6 +552,7 @@ cdef class Chunk(Blocks):
         cdef Ledger total = found.total
         cdef Ledger cells = found.cells_of(self.cells(), self.by_position) if self.p.per_cell else None
         cdef Ledger tail = found.tail_of() if self.p.tail else None
+        cdef Ledger calibration = found.calibration_of(calibration_cells(self)) if self.p.calibration else None
         cdef work w
         cdef Py_ssize_t at = self.offsets[start] if self.offsets is not NULL else start * self.group
         cdef Py_ssize_t end = self.offsets[stop] if self.offsets is not NULL else stop * self.group
@@ -563,7 +576,7 @@ cdef class Chunk(Blocks):
                             bad = self.offending(&w, some)
                             if bad >= 0:
                                 break
-                            collect(self, &w, at, some, total, cells, tail)
+                            collect(self, &w, at, some, total, cells, tail, calibration)
                         at += some
                 finally:
                     fp_leave(saved)

@@ -11,7 +11,7 @@ cdef enum:
 cdef int[STATUSES] COUNTER_OF
 
 cdef int collect(
-    Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells, Ledger tail
+    Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells, Ledger tail, Ledger calibration
 ) except -1 nogil
 cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil
 cdef int64_t tally(Samples samples, Py_ssize_t i, int64_t* found) noexcept nogil
@@ -21,4 +21,3 @@ cdef int add_ratio(
     State to, int ratio, Samples samples, const double* n, const double* d, const uint8_t[::1] bucket
 ) except -1
 cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1
-cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1 nogil

@@ -8,10 +8,11 @@ from streamce.core.blocks cimport (
     COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, LEFT_OUT, MULTICLASS, MULTILABEL, NOT_THERE, STATUSES, Blocks,
     Samples, work,
 )
+from streamce.core.calibration cimport add_calibration
 from streamce.core.kernels cimport table
 from streamce.core.ledger cimport (
-    BINS_BITS, BUCKETS, COUNT, D, FLOORED, IGNORED, INFEASIBLE, INFINITE, INVALID_LABEL, INVALID_NAN, INVALID_NULL,
-    INVALID_RANGE, INVALID_ROW_SUM, INVALID_WEIGHT, LEAST, N, SAMPLES, TAIL, UNNORMALISED, Ledger, State,
+    BINS_BITS, BUCKETS, COUNT, FLOORED, IGNORED, INFEASIBLE, INFINITE, INVALID_LABEL, INVALID_NAN, INVALID_NULL,
+    INVALID_RANGE, INVALID_ROW_SUM, INVALID_WEIGHT, LEAST, N, TAIL, UNNORMALISED, Ledger, State,
 )
 
 COUNTER_OF[:] = [
@@ -22,7 +23,7 @@ COUNTER_OF[:] = [
 
 
 cdef int collect(
-    Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells, Ledger tail
+    Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells, Ledger tail, Ledger calibration
 ) except -1 nogil:
     """Losses to samples, samples to the ledgers."""
     cdef Py_ssize_t i, kept = k
@@ -47,6 +48,8 @@ cdef int collect(
                 count_flags(total, 0, w.flags[i])
     if tail is not None:
         add_to_bins(w, d, k, tail)
+    if calibration is not None:
+        add_calibration(b, w, d, k, calibration)
     if cells is not None and b.by_position:
         add_positions(b, w, d, at, k, cells)
     elif cells is not None and b.r.task == MULTILABEL:
@@ -283,17 +286,7 @@ cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger bucke
     cdef Py_ssize_t i
     for i in range(samples.samples):
         if tally(samples, i, found):
-            add_to_bucket(buckets, bucket[i], samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
-    return 0
-
-
-cdef int add_to_bucket(Ledger buckets, Py_ssize_t bucket, double n, double d) except -1 nogil:
-    """Adds a sample to a bucket of clusters."""
-    buckets.bump(SAMPLES, bucket, 1)
-    buckets.add_term(N, bucket, n, 1)
-    if d != 1:
-        buckets.add_term(D, bucket, d, 1)
-        buckets.add_term(D, bucket, 1, -1)
+            buckets.add_pair(bucket[i], samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
     return 0
 
 
@@ -316,5 +309,5 @@ cdef int add_ratio(
             each = d[i] if d is not NULL else 1.0
             total.add_sample(ratio, n[i], each, 1)
             if buckets is not None:
-                add_to_bucket(buckets, BUCKETS * ratio + bucket[i], n[i], each)
+                buckets.add_pair(BUCKETS * ratio + bucket[i], n[i], each)
     return 0

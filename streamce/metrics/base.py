@@ -8,26 +8,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from streamce import summary, tail
+from streamce import calibration, summary, tail
 from streamce.additive import Additive
 from streamce.core.blocks import Samples
-from streamce.core.ledger import State
+from streamce.core.ledger import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
 from streamce.core.pipeline import NULL_INPUT, Pipeline
 from streamce.errors import InputError
-from streamce.inputs import fault
+from streamce.inputs import fault, show
 from streamce.options import one_of, plain
 from streamce.torch_losses import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streamce.calibration import Calibration
     from streamce.state import Header
     from streamce.summary import Summary
     from streamce.tail import Tail
 
 # Options that say how data is read, not what its loss is: no part of a state.
 # Options that ask for sums beside the first: they change no loss either, but a state.
-SUMS = ("divergence", "per_class", "per_label", "per_position", "tail")
+SUMS = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
 NOT_OF_THE_LOSS = frozenset({"axis", "invalid", "layout", "threads"})
 
 
@@ -45,6 +46,14 @@ class Metric(Additive):
             one_of(self._units, "per", options["per"])
         if options.get("divergence") and options["label_smoothing"]:
             raise fault("divergence", "is True, and labels are smoothed", "targets as they are: label_smoothing=0")
+        if options.get("calibration"):
+            for name, plain_one in (("label_smoothing", 0.0), ("class_weight", None), ("pos_weight", None)):
+                if options.get(name, plain_one) != plain_one:
+                    raise fault(
+                        "calibration",
+                        f"is True, and {name} is {show(options[name])}",
+                        f"the loss that predictions speak of: {name}={plain_one}",
+                    )
         self._options = options
         self._pipeline = self._path(options, per_cell)
         self._state = State()
@@ -64,6 +73,7 @@ class Metric(Additive):
             threads=options["threads"],
             per_cell=per_cell,
             tail=options.get("tail", False),
+            calibration=options.get("calibration", False),
             name="losses" if self._task == "mean" else "preds",
             entropy=self._entropy(options) if options.get("divergence") else None,
             elsewhere=partial(Elsewhere, self._task, options),
@@ -93,7 +103,7 @@ class Metric(Additive):
         kept = {name: value for name, value in self.options.items() if name not in NOT_OF_THE_LOSS}
         if kept.get("kind") == "logits":
             kept.pop("eps", None)  # logits are never floored
-        for name in ("divergence", "tail"):
+        for name in ("calibration", "divergence", "tail"):
             if not kept.get(name):
                 kept.pop(name, None)  # states were there before these were
         return kept
@@ -215,6 +225,14 @@ class Metric(Additive):
             raise InputError("tail is False: expected a metric made with tail=True", argument="tail")
         return tail.read(self._state.copy().tail)
 
+    def _calibration(self) -> Calibration:
+        if not self._options["calibration"]:
+            raise InputError(
+                "calibration is False: expected a metric made with calibration=True", argument="calibration"
+            )
+        floor = 0.0 if self._options["kind"] == "logits" else self._options["eps"]
+        return calibration.read(self._state.copy(), classes=self._task == "multiclass", floor=floor)
+
     def _summaries(self, level: float, anytime: bool) -> np.ndarray[Any, np.dtype[np.object_]]:
         cells = self._state.copy().cells
         held = cells.columns() if cells is not None else {}
@@ -234,12 +252,18 @@ class Metric(Additive):
         found = State.from_parts(parts, ratios=self._ratios)
         if found.cells is not None:
             self._take_cells(found.cells.size)
-        self._take_tail(found)
+        self._take_state(found)
 
-    def _take_tail(self, found: State) -> None:
-        """Takes over a state, if its tail is what the options ask for."""
+    def _take_state(self, found: State) -> None:
+        """Takes over a state, if its tail and calibration are what the options ask for."""
         if found.tail is not None and not self._options.get("tail"):
             raise ValueError("it has a tail, which its options do not ask for")
+        if found.calibration is not None:
+            if not self._options.get("calibration"):
+                raise ValueError("it has sums of calibration, which its options do not ask for")
+            pairs = SPLIT_CLASSES**2 if self._task == "multiclass" else 1
+            if found.calibration.size > SPLIT + CONFIDENCE_BINS * pairs:
+                raise ValueError("it has more sums of calibration than there are")
         self._state = found
 
     def _take_cells(self, size: int) -> None:

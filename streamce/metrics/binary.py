@@ -10,6 +10,8 @@ from streamce.options import EPS, require
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from streamce.calibration import Calibration
+
 
 class BinaryCrossEntropy(Metric):
     """Running binary cross-entropy (log loss), in nats.
@@ -43,6 +45,9 @@ class BinaryCrossEntropy(Metric):
         Kullback-Leibler divergence of ``preds`` from ``target``. Takes a second pass over soft targets.
     tail : bool
         Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
+    calibration : bool
+        Keep what :meth:`calibration` needs: the loss that predictions expect of themselves, and how often they are
+        right. Takes plain losses: no smoothing, no ``class_weight`` and no ``pos_weight``.
 
     Notes
     -----
@@ -75,6 +80,7 @@ class BinaryCrossEntropy(Metric):
         threads: int | None = None,
         divergence: bool = False,
         tail: bool = False,
+        calibration: bool = False,
     ) -> None:
         super().__init__(dict(locals()))
         weights, pos = self._options["class_weight"], self._options["pos_weight"]
@@ -110,3 +116,25 @@ class BinaryCrossEntropy(Metric):
         """
         self._pipeline.update(self._state, preds, target, weight, cluster)
         return self
+
+    def calibration(self) -> Calibration:
+        """How far the predictions are to be believed: z-score, reliability diagram, calibration error.
+
+        Confidence is the probability of outcome 1, and frequency how often it came; of soft targets their mean. Each
+        loss is an outcome of its own here, also where ``preds`` has several axes of them.
+
+        Raises
+        ------
+        InputError
+            If the metric was not made with ``calibration=True``, or more was taken away than had been added.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> metric = ce.BinaryCrossEntropy(calibration=True)
+        >>> metric = metric.update([0.25] * 8, [1, 1, 0, 0, 0, 0, 0, 0])
+        >>> found = metric.calibration()
+        >>> found.ece, found.z, found.calibration
+        (0.0, 0.0, 0.0)
+        """
+        return self._calibration()

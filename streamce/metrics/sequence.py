@@ -367,4 +367,4 @@ class SequenceCrossEntropy(Metric):
         found = State.from_parts(parts, ratios=self._ratios, growing=True)
         if found.cells is not None and not self._options["per_position"]:
             raise ValueError("it has sums by position, which its options do not ask for")
-        self._take_tail(found)
+        self._take_state(found)

@@ -229,9 +229,8 @@ class Members:
         found: dict[str, Additive] = {}
         for name, metric in plain.items():
             found[name] = metric._empty()
-            found[name]._state = whole._state.only(
-                bool(metric._pipeline.per_cell), bool(metric._options.get("tail")), metric._ratios
-            )
+            tail, calibration = (bool(metric._options.get(option)) for option in ("tail", "calibration"))
+            found[name]._state = whole._state.only(metric._pipeline.per_cell, tail, calibration, metric._ratios)
         return found, samples
 
     def add(self, chunk: dict[str, Additive], samples: dict[str, tuple[Plan, Samples]]) -> None:
