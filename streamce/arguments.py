@@ -19,7 +19,7 @@ METRICS: dict[str, type[Metric]] = {
     "sequence": ce.SequenceCrossEntropy,
     "ctc": ce.CTCCrossEntropy,
 }
-SUMS = ("divergence", "tail")  # options that ask for more than the mean
+SUMS = ("calibration", "divergence", "tail")  # options that ask for more than the mean
 PLAIN = ("binary", "multiclass", "multilabel")  # tasks of rows that are no sequences
 # The tasks of options that not all tasks have.
 OF_TASKS = {
@@ -28,6 +28,7 @@ OF_TASKS = {
     **dict.fromkeys(("token_log_probs", "n_words", "n_bytes"), ("sequence",)),
     "per": ("sequence", "ctc"),
     "blank": ("ctc",),
+    "calibration": ("binary", "multiclass"),
     "divergence": PLAIN,
 }
 EVAL_HELP = """\
@@ -136,6 +137,8 @@ def parser() -> argparse.ArgumentParser:
     add("--n-words", metavar="COLUMN", help="words of the text of each sequence")
     add("--n-bytes", metavar="COLUMN", help="bytes of the text of each sequence")
     add("--tail", action="store_true", default=None, help="quantiles of the losses, and what the worst 1 %% carry")
+    add("--calibration", action="store_true", default=None,
+        help="the loss that predictions expect of themselves, and how often they are right")  # fmt: skip
     add("--divergence", action="store_true", default=None,
         help="of soft targets: their entropy and the divergence apart")  # fmt: skip
     add("--by", action="append", metavar="COLUMNS", help="a result for each group of rows with equal keys")

@@ -87,8 +87,9 @@ def evaluate(options: argparse.Namespace) -> int:
         return _fail("--cluster does not go with --by and --by-time: rows count as independent within groups", 2)
     if (options.n_words or options.n_bytes) and (options.by or options.by_time):
         return _fail("--n-words and --n-bytes do not go with --by and --by-time: a group has one mean", 2)
-    if (options.tail or options.divergence) and (options.by or options.by_time):
-        return _fail("--tail and --divergence do not go with --by and --by-time: a group has one mean", 2)
+    for option in arguments.SUMS:
+        if getattr(options, option) and (options.by or options.by_time):
+            return _fail(f"--{option} does not go with --by and --by-time: a group has one mean", 2)
     if status := _unready(options):
         return status
     start = time.perf_counter()

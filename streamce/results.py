@@ -41,8 +41,9 @@ def print_table(metric: Any, level: float, anytime: bool, labels: Sequence[str] 
             print_table(metric[name], level, anytime)
         return
     print(whole(metric, level, anytime))
-    if metric.options.get("tail"):
-        print(metric.tail())
+    for name in ("tail", "calibration"):
+        if metric.options.get(name):
+            print(f"\n{getattr(metric, name)()}")
     if isinstance(metric, ce.MultilabelCrossEntropy):
         _print_labels(metric, labels)
     elif isinstance(metric, ce.SequenceCrossEntropy):
@@ -135,8 +136,9 @@ def _found(
     if isinstance(metric, Wrapper):
         of = metric.metric
         read = {**{name: value for name, value in metric.options.items() if name != "metric"}, **(read or {})}
-    if metric.options.get("tail"):
-        found["tail"] = metric.tail().to_dict()
+    for name in ("tail", "calibration"):
+        if metric.options.get(name):
+            found[name] = getattr(metric, name)().to_dict()
     if isinstance(metric, ce.SequenceCrossEntropy):
         texts = {"per_word": metric.per_word(level, anytime), "per_byte": metric.per_byte(level, anytime)}
         found |= {name: summary.to_dict() for name, summary in texts.items() if summary.samples}

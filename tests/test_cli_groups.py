@@ -261,6 +261,13 @@ def test_the_tail_is_printed(path, table, capsys):
     assert json.loads(run(capsys, path, *TASK, "--tail", "--json"))["tail"] == metric.tail().to_dict()
 
 
+def test_calibration_is_printed(path, table, capsys):
+    metric = ce.BinaryCrossEntropy(calibration=True).update(table["p"].to_numpy(), table["y"].to_numpy())
+    assert str(metric.calibration()) in run(capsys, path, *TASK, "--calibration")
+    found = json.loads(run(capsys, path, *TASK, "--calibration", "--json"))["calibration"]
+    assert found == json.loads(json.dumps(metric.calibration().to_dict()))
+
+
 def test_soft_targets_are_split(tmp_path, capsys):
     rng = np.random.default_rng(0)
     columns = {"p": rng.random(500), "y": rng.random(500)}
@@ -273,7 +280,7 @@ def test_soft_targets_are_split(tmp_path, capsys):
     assert json.loads(run(capsys, *words, "--json"))["divergence"] == metric.summary().divergence
 
 
-@pytest.mark.parametrize("option", ["--tail", "--divergence"])
+@pytest.mark.parametrize("option", ["--tail", "--divergence", "--calibration"])
 def test_a_group_has_one_mean(path, capsys, option):
     assert main(["eval", path, *TASK, option, "--by", "user"]) == 2
     assert "a group has one mean" in capsys.readouterr().err
