@@ -66,10 +66,10 @@ class Additive(ABC):
                 f"a {name} and a {header['metric']} do not add up: expected two of one kind", argument="other"
             )
         for option in {**ours, **theirs}:  # the kind first: other options hang on it
-            if ours.get(option) != theirs.get(option):
+            one, other = ours.get(option, False), theirs.get(option, False)  # absent where it is switched off
+            if one != other:
                 raise InputError(
-                    f"{option} is {ours.get(option)!r} in one metric and {theirs.get(option)!r} in the other: "
-                    "their losses do not add up",
+                    f"{option} is {one!r} in one metric and {other!r} in the other: their losses do not add up",
                     argument=option,
                 )
 
@@ -145,7 +145,10 @@ class Additive(ABC):
         if not isinstance(state_dict, dict) or "state" not in state_dict:
             raise InputError("state_dict has no key 'state': expected what state_dict() gave", argument="state_dict")
         header, parts = state.decode(state_dict["state"])
-        self._fits(header)
+        try:
+            self._fits(header)
+        except (AttributeError, LookupError, TypeError) as error:  # of a header that no metric writes
+            raise InputError(f"state is intact but not understood: {error}", argument="state") from None
         new = self._empty()
         new._restore(parts, state_dict["state"])
         self._state = new._state

@@ -216,8 +216,8 @@ def shapes(preds: tuple[int, ...], target: tuple[int, ...], labels: tuple[int, .
     return fault("target", f"has shape {target} and preds {preds}", f"a target of shape {expected}", value=target)
 
 
-def weight_shape(weight: tuple[int, ...], samples: tuple[int, ...]) -> InputError:
-    each = f"one weight per sample, shape {samples}, or one per loss"
+def weight_shape(weight: tuple[int, ...], samples: tuple[int, ...], whole: bool = False) -> InputError:
+    each = f"one weight per sample, shape {samples}" + (", or one per loss" if not whole else "")
     expected = each if samples else "one number, as for any single sample"
     return fault("weight", f"has shape {weight}", expected, value=weight)
 

@@ -16,6 +16,9 @@ UNITS = {
     "us": 1, "ms": 1000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000,
     "d": 86_400_000_000, "w": 604_800_000_000,
 }  # fmt: skip
+# In nanoseconds; a year and a month have no one length.
+NUMPY_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "D": 86_400 * 10**9,
+               "W": 604_800 * 10**9}  # fmt: skip
 EXPECTED = f"a timedelta, or a number and one of {', '.join(UNITS)}, such as '15min'"
 # Buckets begin at the start of 1970, in UTC, but those of whole weeks on a Monday.
 MONDAY = -3 * UNITS["d"]
@@ -27,7 +30,9 @@ def microseconds(period: Any, name: str = "period") -> int:
     if isinstance(period, dt.timedelta):
         found = period // MICROSECOND
     elif isinstance(period, np.timedelta64) and not np.isnat(period):
-        found = period.astype("timedelta64[us]").astype(int).item()
+        unit, many = np.datetime_data(period.dtype)
+        scaled = int(period.astype(np.int64)) * many * NUMPY_UNITS.get(unit, 0)
+        found = scaled // 1000 if scaled % 1000 == 0 else None
     elif isinstance(period, str) and (match := re.fullmatch(r"(\d{0,18})\s*([a-z]+)", period.strip())):
         found = int(match[1] or 1) * UNITS.get(match[2], 0)
     if found is None or not 0 < found <= LATEST:

@@ -7,6 +7,7 @@ that does not count.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,11 +100,14 @@ def shift_by_one(preds: Any, target: Any) -> tuple[Any, Any]:
         raise inputs.fault(
             "target", f"has shape {tokens}", "two tokens or more: the first is not predicted", value=tokens
         )
-    if not hasattr(preds, "shape"):
-        preds = np.asarray(preds)
-    if not hasattr(target, "shape"):
-        target = np.asarray(target)
+    preds, target = (_sliced(source) for source in (preds, target))
     return preds[..., :-1, :], target[..., 1:]
+
+
+def _sliced(source: Any) -> Any:
+    """What can be cut along its last axes: an array, or a tensor where it lies."""
+    torch = sys.modules.get("torch")
+    return source if torch is not None and isinstance(source, torch.Tensor) else np.asarray(source)
 
 
 def _offsets(name: str, shape: tuple[int, ...], lengths: Any, offsets: Any) -> Array:
@@ -147,11 +151,12 @@ def _padding(shape: tuple[int, ...], lengths: Any) -> Array:
 
 def _mask(shape: tuple[int, ...], mask: Any) -> Array:
     """Where a token is left out."""
-    found, _ = inputs.array(mask, "mask")
+    found, halves = inputs.array(mask, "mask")
     if found.shape != shape:
         raise inputs.fault("mask", f"has shape {found.shape}", f"one entry per token, shape {shape}", value=found.shape)
-    if found.dtype.kind == "f":
-        raise inputs.fault("mask", f"has dtype {found.dtype}", "bool, or integers 0 and 1")
+    if found.dtype.kind == "f" or halves:
+        dtype = "bfloat16" if halves else found.dtype
+        raise inputs.fault("mask", f"has dtype {dtype}", "bool, or integers 0 and 1")
     if (wrong := (found != 0) & (found != 1)).any():
         index = inputs.first(wrong)
         raise inputs.fault(
@@ -161,11 +166,15 @@ def _mask(shape: tuple[int, ...], mask: Any) -> Array:
 
 
 def _integers(name: str, source: Any) -> Array:
-    found, _ = inputs.array(source, name)
+    found, halves = inputs.array(source, name)
     if found.size == 0:
         return found.astype(np.int64)  # an empty list holds what it may
-    if found.dtype.kind not in "iu":
-        raise inputs.not_integers(name, source)
+    if found.dtype.kind not in "iu" or halves:
+        raise inputs.fault(name, f"has dtype {'bfloat16' if halves else found.dtype}", "integers")
+    if (wrong := found > np.uint64(2**63 - 1) if found.dtype.kind == "u" else np.zeros(1, dtype=bool)).any():
+        index = inputs.first(wrong)
+        value = int(found[index])
+        raise inputs.fault(name, f"is {value}", "an integer that fits int64", index=index, value=value)
     return found.astype(np.int64)
 
 

@@ -22,6 +22,7 @@ from streamce.errors import InputError
 from streamce.exact import quotient, root
 
 GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
+FIRST_LOOK = 100  # samples: docs/UNCERTAINTY.md
 LN2 = 0.6931471805599453
 INVALID = ("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null")
 COUNTS = ("count", "samples", "ignored", "floored", "infinite", "unnormalised", "infeasible", *INVALID)
@@ -73,7 +74,7 @@ class Summary:
         The intervals of those: both grow with the mean, so they are the images of its interval.
     entropy, divergence : float or None
         The mean entropy of the targets and the mean Kullback-Leibler divergence of the predictions from them,
-        in nats: together they are the mean. None unless the metric was made with ``divergence=True``.
+        in nats: together they are the mean; with an infinite loss the entropy is nan. None unless the metric was made with ``divergence=True``.
     divergence_interval : tuple of float, or None
         The interval of the divergence.
     buckets : int
@@ -342,6 +343,11 @@ def _multiple(level: float, anytime: bool, units: float, effective: float) -> fl
     return intervals.sequence(level, effective, _df(units)) if anytime else intervals.student(level, _df(units))
 
 
+def unsettled(error: float, effective: float, anytime: bool) -> bool:
+    """Whether samples that are all alike so far are too few to stop by: their spread is not known to be 0."""
+    return anytime and error == 0 and effective < FIRST_LOOK
+
+
 def margin(error: float, ledger: Ledger, level: float, anytime: bool) -> float:
     """What the interval of an estimate from all samples of a ledger reaches to either side."""
     _, units, effective, _ = _uncertainty(ledger.cell(), None, 0)
@@ -379,7 +385,7 @@ def p_value(ledger: Ledger, *, anytime: bool, buckets: Ledger | None = None) -> 
     if math.isnan(middle) or math.isnan(error):
         return math.nan
     if middle == 0 or error == 0:
-        return 1.0 if middle == 0 else 0.0
+        return 1.0 if middle == 0 or unsettled(error, effective, anytime) else 0.0
     t = abs(middle) / error
     return intervals.sequence_tails(t, effective, _df(units)) if anytime else intervals.tails(t, _df(units))
 
@@ -443,7 +449,7 @@ def summarise_cell(
         raise InputError(f"anytime is {anytime!r}: expected True or False", argument="anytime", value=anytime)
     middle = ratio(found)
     error, units, effective, groups = _uncertainty(found, buckets, number)
-    width = error
+    width = math.inf if unsettled(error, effective, anytime) else error
     if error > 0:
         width *= _multiple(level, anytime, units, effective)
     low, high = interval = middle - width, middle + width

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ class Tail:
 
         Losses below 2^-64 are taken as 0, and those of 2^64 and more as inf.
         """
-        wanted = _share("q", q) * self.count
+        wanted = _share("q", q) * self.count  # exact: 0.07 of 100 are 7
         seen = 0
         for low, high, count, _ in self.bins:
             seen += count
@@ -75,7 +76,7 @@ class Tail:
             return math.nan
         for (_, _, count, _), total in zip(reversed(self.bins), reversed(self._sums), strict=True):
             if wanted < count:
-                return carried + quotient(total, whole) * (wanted / count)
+                return carried + quotient(total, whole) * float(wanted / count)
             carried += quotient(total, whole)
             wanted -= count
         return 1.0
@@ -102,6 +103,8 @@ def read(ledger: Ledger | None) -> Tail:
                 argument="tail",
                 value=count,
             )
+    if sums.keys() - counts.keys():
+        raise InputError("tail holds a sum of no losses: more was taken away than had been added", argument="tail")
     held = sorted(counts)
     exact = tuple(sums.get(bin_, 0) for bin_ in held)
     infinite = {bin_ for name in ("n+inf", "n-inf") for bin_ in columns.get(name, {})}
@@ -124,7 +127,7 @@ def _edge(bin_: int) -> float:
     return math.ldexp(1 + step / (1 << BINS_BITS), LEAST + octave)
 
 
-def _share(name: str, value: Any) -> float:
+def _share(name: str, value: Any) -> Fraction:
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
         raise InputError(f"{name} is {value!r}: expected a number between 0 and 1", argument=name, value=value)
-    return float(value)
+    return Fraction(repr(float(value)))  # as it is written

@@ -532,7 +532,7 @@ def test_options_that_do_not_go_together(task):
         METRICS[task](calibration=1)
     with pytest.raises(ce.InputError, match="calibration is False"):
         METRICS[task]().calibration()
-    with pytest.raises(ce.InputError, match="calibration is True in one metric and None in the other"):
+    with pytest.raises(ce.InputError, match="calibration is True in one metric and False in the other"):
         METRICS[task](calibration=True) + METRICS[task]()
     with pytest.raises(ce.InputError, match="calibration=True"):
         ce.Grouped(METRICS[task](calibration=True))

@@ -1,6 +1,7 @@
 """Collections: each metric is what it would be alone, and losses that several need are computed once."""
 
 import math
+import signal
 import threading
 
 import numpy as np
@@ -142,6 +143,64 @@ def test_all_or_none_are_updated():
             metrics.update(preds, target, **{**good, **keys})
         assert error.value.argument == argument
         assert metrics.to_bytes() == before
+
+
+def test_what_is_merged_while_an_update_is_under_way_is_kept():
+    loss = ce.BinaryCrossEntropy()
+    empty = ce.Collection(
+        {"all": loss, "by": ce.Grouped(loss), "hour": ce.Sliding(loss, period="1h", step="1min"),
+         "decayed": ce.Decayed(loss, half_life="1h")}
+    )  # fmt: skip
+    keys = {"by": [1, 2], "by_time": [0.0, 1.0]}
+    other = empty.copy().update([0.5, 0.25], [1, 0], **keys)
+    metrics = empty.copy()
+
+    class Merging:
+        def __array__(self, dtype=None, copy=None):
+            metrics.merge(other)
+            return np.array([0.5, 0.25])
+
+    metrics.update(Merging(), [1, 0], **keys)
+    assert metrics == other + other
+
+
+def test_what_one_sum_alone_takes_is_refused_by_the_others():
+    loss = ce.BinaryCrossEntropy()
+    for metric, keys in ((ce.Grouped(loss), {"by": [1, 2]}), (ce.Sliding(loss, samples=3), {})):
+        with pytest.raises(ce.InputError, match="cluster is given"):
+            metric.update([0.5, 0.25], [1, 0], cluster=[1, 2], **keys)
+        with pytest.raises(ce.InputError, match="cluster is given"):
+            ce.Collection({"a": metric}).update([0.5, 0.25], [1, 0], cluster=[1, 2], **keys)
+    for metric in (ce.Sliding(ce.MeanLoss(), samples=3), ce.Collection({"a": ce.MeanLoss()})):
+        with pytest.raises(ce.InputError, match="target is given: expected none"):
+            metric.update([1.0, 2.0], [0.5, 0.5])
+    metrics = ce.Collection({"all": loss, "by": ce.Grouped(loss), "last": ce.Sliding(loss, samples=3)})
+    for name in ("all", "last"):
+        with pytest.raises(ce.InputError, match=rf"by is given for \['{name}'\]"):
+            metrics.update([0.5, 0.25], [1, 0], by={"by": [1, 2], name: [1, 2]})
+
+
+def test_a_signal_handler_may_read():
+    """While the metric is being updated by the thread that it interrupts."""
+    loss = ce.BinaryCrossEntropy()
+    window = ce.Sliding(loss, period="1h", step="1min")
+    paired, metrics = ce.Paired(loss), ce.Collection({"all": loss, "last": ce.Sliding(loss, samples=3)})
+    reads = []
+
+    def read(*_):
+        reads.append((window.to_bytes(), paired.to_bytes(), metrics.to_bytes()))
+
+    before = signal.signal(signal.SIGALRM, read)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        while len(reads) < 100:
+            window.update([0.5, 0.25], [1, 0], by_time=[0.0, 1.0])
+            paired.update([0.5, 0.25], [0.5, 0.5], [1, 0])
+            metrics.update([0.5, 0.25], [1, 0])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert all(ce.from_bytes(data) is not None for data in reads[-1])
 
 
 def test_what_is_no_collection():

@@ -403,6 +403,26 @@ def test_options_that_change_a_loss_do_not_add_up():
     assert ce.CTCCrossEntropy(layout="BTC", threads=3, invalid="skip") == ce.CTCCrossEntropy()
 
 
+def test_threads_look_at_utterances_without_frames_too():
+    preds, target = np.zeros((4000, 5, 80)), np.ones((5, 1), int)
+    lengths = {"input_lengths": [4000, 4000, 0, 0, 0], "target_lengths": [1] * 5}
+    states = {
+        ce.CTCCrossEntropy(kind="logits", threads=n).update(preds, target, **lengths).to_bytes() for n in (1, 2, 3, 4)
+    }
+    assert len(states) == 1
+    assert ce.from_bytes(states.pop()).summary().infeasible == 3
+    target[4] = 80
+    for threads in (1, 2, 3):
+        with pytest.raises(ce.InputError, match="target"):
+            ce.CTCCrossEntropy(kind="logits", threads=threads).update(preds, target, **lengths)
+
+
+def test_more_labels_than_memory_has_addresses_are_an_error():
+    labels = np.broadcast_to(np.int8(1), (1, 2**61))
+    with pytest.raises(MemoryError):
+        ce.CTCCrossEntropy().update(np.full((2, 1, 3), 1 / 3), labels, input_lengths=[2], target_lengths=[1])
+
+
 def test_utterances_go_by_group():
     batch = Batch(3, 60, odd=True)
     speaker = np.arange(60) % 7

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import subprocess
+import sys
 from fractions import Fraction
 
 import mpmath
@@ -201,6 +203,41 @@ def test_smoothing_and_class_weights_are_those_of_a_multiclass_metric(options):
         metric.update_token_log_probs([[-1.0]])
 
 
+def test_positions_take_soft_targets():
+    rng = np.random.default_rng(12)
+    preds, soft = rng.dirichlet(np.ones(4), (5, 6)), rng.dirichlet(np.ones(4), (5, 6))
+    metric = ce.SequenceCrossEntropy(per_position=True).update(preds, soft)
+    expected = ce.MulticlassCrossEntropy().update(preds[:, 2], soft[:, 2])
+    assert metric.per_position()[2].mean == expected.compute()
+
+
+def test_offsets_outlive_an_update_that_was_interrupted(tmp_path):
+    """The other thread goes on with them after the caller has gone."""
+    code = """
+import signal, time
+import numpy as np, streamce as ce
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, stop)
+log_probs = np.full(12_000_000, -1, np.float16)
+log_probs[0] = 1  # its part ends at once, so that the caller waits for the other
+metric = ce.SequenceCrossEntropy(threads=2)
+for _ in range(5):
+    signal.setitimer(signal.ITIMER_REAL, 0.03)
+    try:
+        metric.update_token_log_probs(log_probs, offsets=np.arange(0, 12_000_001, 12))
+    except (KeyboardInterrupt, ce.InputError):
+        pass
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    time.sleep(0.1)
+print(metric.summary().count)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "0\n", "")
+
+
 # ---- perplexity ----
 
 
@@ -352,6 +389,12 @@ BAD = {
     "weights of no shape": ({"weight": [1.0, 2.0]}, "weight", None, r"has shape \(2,\)"),
     "words below 0": ({"n_words": [1, -2, 3]}, "n_words", (1,), "is -2, of sequence 1"),
     "bytes that are real": ({"n_bytes": [1.5, 2, 3]}, "n_bytes", None, "integers"),
+    "words beyond int64": (
+        {"n_words": np.array([1, 2**64 - 1, 3], np.uint64)},
+        "n_words",
+        (1,),
+        "is 18446744073709551615",
+    ),
     "words of others": ({"n_words": [1, 2]}, "n_words", None, "one per sequence"),
     "clusters of tokens": ({"cluster": np.arange(12)}, "cluster", None, "length 12 and preds 3"),
     "offsets and lengths": ({"offsets": [0, 3], "lengths": [3]}, "lengths", None, "one of the two"),

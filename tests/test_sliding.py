@@ -18,6 +18,7 @@ from streams import METRICS, make, streams
 from utterances import Batch
 
 import streamce as ce
+from streamce import state
 
 HOUR, MINUTE = 3_600_000_000, 60_000_000
 DATETIME = 4
@@ -407,7 +408,7 @@ def test_threads_share_a_window_of_time():
     [
         ({}, "samples is missing, and so is period"),
         ({"samples": 3, "period": "1h", "step": "1min"}, "samples is given, and so is period"),
-        ({"samples": 0}, "samples is 0: expected a whole number, 1 or more"),
+        ({"samples": 0}, "samples is 0: expected a whole number from 1"),
         ({"samples": -1}, "samples is -1"),
         ({"samples": 2**40 + 1}, "samples is 1099511627777"),
         ({"samples": 2.5}, "samples is 2.5"),
@@ -630,3 +631,21 @@ def test_a_window_whose_clock_is_ahead_of_its_panes_is_read_at_its_clock():
     assert window.summary(now=60.0).count == 0
     with pytest.raises(ce.InputError, match=r"^now is in the pane"):
         window.compute(now=-60.0)
+
+
+def test_a_pane_that_cancels_is_none():
+    plain = ce.Sliding(ce.MeanLoss(), period="10s", step="1s").update([1.0], by_time=[100.0])
+    found = ce.Sliding(ce.MeanLoss(), period="10s", step="1s") - plain
+    found.update([1.0], by_time=[100.0])
+    again = found.copy()
+    for metric in (found, again):
+        metric.update([2.0], by_time=[5.0])
+    assert found.compute() == again.compute() == 2.0
+
+
+def test_a_header_of_another_form_is_an_error():
+    metric = ce.Sliding(ce.MeanLoss(), samples=3)
+    for options in ({}, {"metric": None}, {"metric": []}):
+        data = state.encode({"metric": "Sliding", "options": options}, {})
+        with pytest.raises(ce.InputError, match="state is intact but not understood"):
+            metric.load_state_dict({"state": data})

@@ -107,6 +107,11 @@ def test_the_table_shows_quantiles():
     assert tail.to_dict()["p50"] == tail.quantile(0.5)
 
 
+def test_a_quantile_is_that_of_the_share_as_it_is_written():
+    tail = tail_of([0.1] * 7 + [5.0] * 93)
+    assert tail.quantile(0.07) == pytest.approx(0.1, rel=0.01)  # 0.07 * 100 is 7.000000000000001
+
+
 def test_an_empty_tail_is_nan():
     tail = ce.MulticlassCrossEntropy(tail=True).tail()
     assert (tail.count, tail.bins) == (0, ())

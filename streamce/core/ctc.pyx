@@ -39,6 +39,8 @@ cdef Py_ssize_t SOME = 2048
 # What a state of the lattice costs, in classes of a row; and below how many of these a chunk is not worth a thread.
 cdef Py_ssize_t STATE_COSTS = 4
 cdef Py_ssize_t WORTH_A_THREAD = 1 << 18
+# Beyond, the bytes that they take are no Py_ssize_t.
+cdef Py_ssize_t MOST_INTEGERS = <Py_ssize_t>1 << 57
 # Where a loss is that near to 0, it is computed as such.
 cdef double SMALL = 0.0625
 
@@ -107,6 +109,8 @@ cdef class Integers:
         for k in range(source.ndim):
             self.size *= source.shape[k]
         source.axes(-1)
+        if self.size > MOST_INTEGERS:
+            raise MemoryError
         # The integers, the same in their own dtype, and where they are.
         self.at = <int64_t*>malloc(max(1, 3 * self.size) * sizeof(int64_t))
         if self.at is NULL:
@@ -294,8 +298,9 @@ cdef class Utterances(Blocks):
             bounds = [0]
             for i in range(self.samples):  # parts of equal cost
                 done += self.cost(i)
-                if done * parts >= cost * len(bounds):
+                if done * parts >= cost * len(bounds) and len(bounds) < parts:
                     bounds.append(i + 1)
+            bounds.append(self.samples)
             found = run([partial(self.part, a, b) for a, b in zip(bounds, bounds[1:])])
         bad = [each for each in found if each is not None]
         if bad:
@@ -304,7 +309,7 @@ cdef class Utterances(Blocks):
 
     cdef Py_ssize_t cost(self, Py_ssize_t i) noexcept nogil:
         """About how long an utterance takes."""
-        return self.frames.at[i] * (self.preds.v.classes + STATE_COSTS * (2 * self.many.at[i] + 1))
+        return 1 + self.frames.at[i] * (self.preds.v.classes + STATE_COSTS * (2 * self.many.at[i] + 1))
 
     def part(self, Py_ssize_t start, Py_ssize_t stop):
         """Utterances start ... stop - 1; the first that is invalid, or None."""

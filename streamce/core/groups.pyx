@@ -95,6 +95,8 @@ cdef class Groups:
         cdef Py_ssize_t at, i, cell, k
         cdef page* p
         cdef unsigned long long saved
+        if (len(codes) if integers is None else integers.shape[0]) != samples.samples:
+            raise ValueError("as many keys as samples")
         if integers is None:
             code = codes
             slot_of = np.empty(len(distinct), dtype=np.int64)

@@ -1,12 +1,13 @@
 """The samples of two models, pair by pair: sums of either, of what lies between them and of which is better."""
 
+from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from streamce.core.blocks cimport NOT_THERE, Samples
 from streamce.core.kernels cimport BLOCK, fp_enter, fp_leave, table
-from streamce.core.ledger cimport BUCKETS, COUNT, Ledger, State, cell_merge, page
+from streamce.core.ledger cimport BUCKETS, COUNT, N, Ledger, State, cell_merge, page
 from streamce.core.samples cimport COUNTER_OF, count_flags
 
 # What a pair adds to, in the order of the enum. All have the weight of the pair: a and b the loss of their model,
@@ -87,9 +88,25 @@ cdef int add_some(
         weight = d[min(i, <Py_ssize_t>DIFFERENCE)]
         held.bump(COUNT, i, count)
         held.add_samples(i, n[i], weight, kept, table().largest_exponent(n[i], kept), 1)
+        if i == DIFFERENCE:
+            add_lost(n, kept, held)
         if bucket_of is not NULL:
             for j in range(kept):
                 buckets.add_pair(i * BUCKETS + bucket[j], n[i][j], weight[j])
+    return 0
+
+
+cdef int add_lost(double** n, Py_ssize_t k, Ledger held) except -1 nogil:
+    """Adds what finite differences lost when they were rounded (Knuth's two-sum): their sum is that of the losses."""
+    cdef Py_ssize_t i
+    cdef double rounded, v, lost
+    for i in range(k):
+        rounded = n[DIFFERENCE][i]
+        if -INFINITY < rounded < INFINITY:
+            v = rounded - n[A][i]
+            lost = (n[A][i] - (rounded - v)) + (-n[B][i] - v)
+            if lost != 0:
+                held.add_term(N, DIFFERENCE, lost, 1)
     return 0
 
 

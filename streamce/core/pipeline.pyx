@@ -201,6 +201,7 @@ cdef class Chunk(Blocks):
     """One chunk under way; opened again for another."""
 
     cdef Pipeline p
+    cdef object bounds   # what `offsets` point into, and
     cdef object written  # what `out` points into: a part may outlive an update that Ctrl-C ended
     cdef Py_ssize_t bad  # the first invalid loss, or -1
     cdef int status      # and what is wrong with it
@@ -254,6 +255,7 @@ cdef class Chunk(Blocks):
         self.losses = self.samples * self.group
         self.offsets = NULL
         if offsets is not None:
+            self.bounds = offsets
             self.open_offsets(offsets)
         self.has_weight = weight is not None
         self.weight_each = False
@@ -294,7 +296,7 @@ cdef class Chunk(Blocks):
         return 0
 
     cdef int open_offsets(self, const int64_t[::1] offsets) except -1:
-        """Samples of any lengths; the caller holds on to the offsets."""
+        """Samples of any lengths."""
         self.offsets = &offsets[0]
         self.samples, self.group = offsets.shape[0] - 1, 0
         return 0
@@ -321,6 +323,7 @@ cdef class Chunk(Blocks):
     cdef void close(self) noexcept:
         """Lets go of the caller's memory, and of what may be as large as a row."""
         self.written = None
+        self.bounds = None
         self.recorded = None
         self.gradient = None
         self.p = None
@@ -349,7 +352,7 @@ cdef class Chunk(Blocks):
         self.target.axes(axis)
         if rows:
             self.hard = False
-            if self.p.per_cell:
+            if self.p.per_cell and not self.by_position:
                 raise inputs.soft_per_class()
             if self.p.calibration:
                 raise inputs.soft_calibration()
@@ -377,7 +380,9 @@ cdef class Chunk(Blocks):
         elif self.weights.ndim == 0:
             self.weights.axes(-1)
             return 0
-        raise inputs.weight_shape(self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else ())
+        raise inputs.weight_shape(
+            self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else (), self.whole
+        )
 
     cdef int open_gradient(self, gradient, bint mean) except -1:
         """Where the gradient goes, and what it is divided by."""

@@ -41,9 +41,9 @@ class Metric(Additive):
     __slots__ = ("_options", "_pipeline")
 
     def __init__(self, options: dict[str, Any], *, per_cell: bool = False) -> None:
-        options = plain({name: value for name, value in options.items() if name not in ("self", "__class__")})
         if self._units:
             one_of(self._units, "per", options["per"])
+        options = plain({name: value for name, value in options.items() if name not in ("self", "__class__")})
         if options.get("divergence") and options["label_smoothing"]:
             raise fault("divergence", "is True, and labels are smoothed", "targets as they are: label_smoothing=0")
         if options.get("calibration"):
@@ -141,6 +141,8 @@ class Metric(Additive):
         null: Any = None,
     ) -> Samples:
         """Add a chunk to a state; the samples of the chunk one by one."""
+        if self._task == "mean" and target is not None:
+            raise fault("target", "is given", "none: MeanLoss takes losses")
         samples = Samples()
         self._pipeline.update(state, preds, target, weight, cluster, settled(null), samples=samples)
         return samples

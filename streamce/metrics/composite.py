@@ -21,12 +21,12 @@ OF_THE_LOSS = ("kind", "eps")
 class States:
     """States by name, which add up name by name.
 
-    A lock keeps them together: who reads while others add sees all of a chunk, or nothing.
+    They are replaced together by new ones, so who reads while others add sees all of a chunk, or nothing.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self._states = {name: State() for name in names}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @staticmethod
     def of(states: dict[str, State]) -> States:
@@ -42,14 +42,16 @@ class States:
         """Add all of the other's states, or with ``sign=-1`` take them away; or an error and none."""
         theirs = other.copy()
         with self._lock:
-            new = {name: state.copy() for name, state in self._states.items()}
-            for name, state in new.items():
-                state.merge(theirs[name], sign)
+            before = None
+            while before is not self._states:  # as it is if a signal handler adds meanwhile
+                before = self._states
+                new = {name: state.copy() for name, state in before.items()}
+                for name, state in new.items():
+                    state.merge(theirs[name], sign)
             self._states = new
 
     def copy(self) -> States:
-        with self._lock:
-            return States.of({name: state.copy() for name, state in self._states.items()})
+        return States.of({name: state.copy() for name, state in self._states.items()})
 
     def parts(self) -> dict[str, bytes]:
         """The bytes of all states, by ``name.part``."""

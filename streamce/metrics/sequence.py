@@ -251,7 +251,10 @@ class SequenceCrossEntropy(Metric):
         for ratio, argument, source in ((WORDS, "n_words", n_words), (BYTES, "n_bytes", n_bytes)):
             if source is not None:
                 counts = sequences.counts(argument, source, found.sequences)
-                ratios.append((ratio, counts if weight is None else counts * self._weights(weight, found.sequences)))
+                if weight is not None:
+                    with np.errstate(all="ignore"):  # weights are judged later
+                        counts = counts * self._weights(weight, found.sequences)
+                ratios.append((ratio, counts))
         path.update(
             state,
             preds,

@@ -11,7 +11,7 @@ from streamce.additive import Additive
 from streamce.errors import InputError
 from streamce.metrics.base import SUMS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
-from streamce.streams.wrapper import Keeper
+from streamce.streams.wrapper import OF_ONE_SUM, Keeper
 
 if TYPE_CHECKING:
     from streamce.core.blocks import Samples
@@ -26,7 +26,8 @@ class Collection(Additive):
     """Metrics by name, which one update adds a chunk to.
 
     Metrics with the same options, and what keeps the samples of one apart (:class:`Grouped`, :class:`Sliding`,
-    :class:`Decayed`), need the same losses: these are computed once for all of them.
+    :class:`Decayed`), need the same losses: these are computed once for all of them. :class:`NormalizedEntropy` and
+    :class:`MulticlassNormalizedEntropy` compute their own.
 
     Parameters
     ----------
@@ -138,13 +139,16 @@ class Collection(Additive):
         given = (preds, target) if target is not None else (preds,)
         if cluster is not None:
             others["cluster"] = cluster
+        for name in OF_ONE_SUM:
+            if others.get(name) is not None and all(isinstance(each, Keeper) for each in state.metrics.values()):
+                raise inputs.fault(name, "is given", "none, as no metric of the collection takes it")
         chunk: dict[str, Additive] = {}
         samples: dict[str, Samples] = {}
         for names in state.alike:
             found = state.losses(names, *given, weight=weight, **others)
             for name in names:
                 if plan := plans[name]:
-                    plan.check(found[1])
+                    plan.check(found[1], state.metrics[name]._state)
                     samples[name] = found[1]
                 else:
                     chunk[name] = found[0][name]
@@ -157,8 +161,10 @@ class Collection(Additive):
         metrics = self._state.metrics
         if isinstance(given, dict) and (unknown := given.keys() - metrics.keys()):
             raise inputs.fault(argument, f"names {sorted(map(str, unknown))}", f"names of {sorted(metrics)}")
-        takes = any(isinstance(metric, Keeper) and argument in metric._keyed_by() for metric in metrics.values())
-        if given is not None and not takes:
+        keyed = {name for name, each in metrics.items() if isinstance(each, Keeper) and argument in each._keyed_by()}
+        if isinstance(given, dict) and (unkeyed := given.keys() - keyed):
+            raise inputs.fault(argument, f"is given for {sorted(unkeyed)}", f"those that take it: {sorted(keyed)}")
+        if given is not None and not keyed:
             raise inputs.fault(argument, "is given", "none, as no metric of the collection takes it")
         return given
 
@@ -168,8 +174,8 @@ class Collection(Additive):
             return None
         own = {}
         for argument, given in keys.items():
-            mine = given.get(name) if isinstance(given, dict) else given if argument in metric._keyed_by() else None
-            if mine is not None:
+            mine = given.get(name) if isinstance(given, dict) else given
+            if mine is not None and argument in metric._keyed_by():
                 own[argument] = mine
         return metric._plan(**own)
 
@@ -203,7 +209,7 @@ class Members:
 
     def __init__(self, metrics: dict[str, Additive]) -> None:
         self.metrics = metrics
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may read
         alike: dict[Any, list[str]] = {}
         self.alone: list[str] = []
         for name, metric in metrics.items():
@@ -220,7 +226,7 @@ class Members:
         plain = {name: metric for name in names if isinstance(metric := self.metrics[name], Metric)}
         first = self.metrics[names[0]]
         if not plain:
-            others.pop("cluster", None)
+            others = {name: value for name, value in others.items() if name not in OF_ONE_SUM}
         source = next(iter(plain.values()), first._metric if isinstance(first, Keeper) else None)
         assert source is not None
         sums = {option: any(metric._options.get(option) for metric in plain.values()) for option in SUMS}
@@ -237,9 +243,11 @@ class Members:
         """Add to all metrics; or an error and to none."""
         with self._lock:
             new = {name: self.metrics[name].copy()._merge(more, 1) for name, more in chunk.items()}
-            for plan, found in samples.values():
+            for name, (plan, found) in samples.items():  # once more: others may have added keys of another kind
+                plan.check(found, self.metrics[name]._state)
+            for name, (plan, found) in samples.items():
                 if found.samples:
-                    plan.add(found)
+                    plan.add(self.metrics[name]._state, found)
             self.metrics = {**self.metrics, **new}
 
     def merge(self, other: Members, sign: int = 1) -> None:

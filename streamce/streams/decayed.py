@@ -121,9 +121,9 @@ class Decayed(Keeper):
             raise inputs.fault("by_time", "is missing", "the moment of each sample")
         ticks = periods.ticks(by_time)
 
-        def add(samples: Samples) -> None:
+        def add(state: Groups, samples: Samples) -> None:
             own = samples.copy()
-            self._state.add(own, ("int",), decay(own, ticks, self._half_life), None, [])
+            state.add(own, ("int",), decay(own, ticks, self._half_life), None, [])
 
         return Plan("by_time", len(ticks), add)
 

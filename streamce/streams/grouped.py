@@ -161,8 +161,12 @@ class Grouped(Keeper):
     def _plan(self, by: Any = None, by_time: Any = None) -> Plan:  # type: ignore[override]
         found = self._keys(by, by_time)
         rest = found.kinds, found.integers, found.codes, found.distinct
-        state = self._state
-        return Plan("by", found.size, lambda samples: state.add(samples, *rest), lambda: state.check(found.kinds))
+        return Plan(
+            "by",
+            found.size,
+            lambda state, samples: state.add(samples, *rest),
+            lambda state: state.check(found.kinds),
+        )
 
     def _keys(self, by: Any, by_time: Any) -> keys.Keys:
         parts = keys.columns(by) if by is not None else []

@@ -92,7 +92,9 @@ class Sliding(Keeper):
         if samples is not None:
             whole = isinstance(samples, (int, np.integer)) and not isinstance(samples, bool)
             if not (whole and 0 < samples <= MOST):
-                raise inputs.fault("samples", f"is {inputs.show(samples)}", "a whole number, 1 or more", value=samples)
+                raise inputs.fault(
+                    "samples", f"is {inputs.show(samples)}", "a whole number from 1 to 2^40", value=samples
+                )
             if step is not None:
                 raise inputs.fault("step", "is given", "none, as a window of samples has no panes")
             self._last = int(samples)
@@ -166,11 +168,11 @@ class Sliding(Keeper):
         if isinstance(state, Window):
             if by_time is not None:
                 raise inputs.fault("by_time", "is given", "none: the window is of the last samples, whenever they were")
-            return Plan("samples", None, state.add)
+            return Plan("samples", None, Window.add)
         if by_time is None:
             raise inputs.fault("by_time", "is missing", "the moment of each sample")
         starts = state.starts(by_time, "by_time")
-        return Plan("by_time", len(starts), lambda samples: state.add(samples, starts))
+        return Plan("by_time", len(starts), lambda state, samples: state.add(samples, starts))
 
     # ---- reading ----
 
@@ -234,7 +236,7 @@ class Panes:
         self._groups = Groups()
         self._newest: int | None = None
         self._room = FEW
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may read
 
     def starts(self, times: Any, name: str) -> inputs.Array:
         """When the pane of each moment begins."""
@@ -245,14 +247,12 @@ class Panes:
         latest = int(starts.max())
         with self._lock:
             self._groups.add(samples, ("datetime",), starts, None, [])
-            if self._newest is None or latest > self._newest:
-                # Samples without any loss move no clock.
-                if self._groups.cell(encode("datetime", latest)) is None:
-                    self._settle()
-                else:
-                    self._newest = latest
-            if self._groups.slots() > self._room:
+            newest = latest if self._newest is None else max(latest, self._newest)
+            # Samples without any loss move no clock, and one that nothing is left of is none.
+            if self._groups.cell(encode("datetime", newest)) is None or self._groups.slots() > self._room:
                 self._settle()
+            else:
+                self._newest = newest
 
     def _settle(self) -> None:
         """Let go of panes that have left, and of the clock where nothing is left."""

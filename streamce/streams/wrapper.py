@@ -17,20 +17,24 @@ if TYPE_CHECKING:
     from streamce.state import Header
 
 
+# What a metric that keeps its samples together takes alone.
+OF_ONE_SUM = ("cluster", "n_words", "n_bytes")
+
+
 class Plan(NamedTuple):
     """What is to be done with the samples of a chunk, known before these are; once checked, it cannot fail."""
 
     argument: str  # which says how many samples there have to be
     size: int | None
-    add: Callable[[Samples], Any]
-    ready: Callable[[], None] = lambda: None  # raises where what the argument holds cannot be added
+    add: Callable[[Any, Samples], Any]  # to a state
+    ready: Callable[[Any], None] = lambda state: None  # raises where it cannot be added to a state
 
-    def check(self, samples: Samples) -> None:
+    def check(self, samples: Samples, state: Any) -> None:
         """Raises where there are more samples or fewer, or others than before."""
         if self.size is not None and self.size != samples.samples:
             raise inputs.key_length(self.argument, self.size, samples.samples)
         if samples.samples:
-            self.ready()
+            self.ready(state)
 
 
 class Wrapper(Additive):
@@ -79,10 +83,13 @@ class Keeper(Wrapper):
         """What is to be done with samples of these keys or moments; InputError if they are none."""
 
     def _follow(self, plan: Plan, *given: Any, **others: Any) -> Self:
+        for name in OF_ONE_SUM:
+            if others.get(name) is not None:
+                raise inputs.fault(name, "is given", f"none: {type(self).__name__} keeps one sum for each place")
         samples = self._metric._samples(*given, **others)
-        plan.check(samples)
+        plan.check(samples, self._state)
         if samples.samples:
-            plan.add(samples)
+            plan.add(self._state, samples)
         return self
 
     def _filled(self, ledger: Ledger) -> Metric:
