@@ -74,7 +74,8 @@ class Summary:
         The intervals of those: both grow with the mean, so they are the images of its interval.
     entropy, divergence : float or None
         The mean entropy of the targets and the mean Kullback-Leibler divergence of the predictions from them,
-        in nats: together they are the mean; with an infinite loss the entropy is nan. None unless the metric was made with ``divergence=True``.
+        in nats: together they are the mean; with an infinite loss the entropy is nan. None unless the metric
+        was made with ``divergence=True``.
     divergence_interval : tuple of float, or None
         The interval of the divergence.
     buckets : int
