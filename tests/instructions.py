@@ -107,7 +107,7 @@ def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
         "softmax rows, float32, C=2": rows(16384, 2, f32, **logits),
         "softmax rows, float32, C=10": rows(8192, 10, f32, **logits),
         "softmax rows, float32, C=100": rows(1024, 100, f32, **logits),
-        "softmax rows, float32, C=100, for a collection of three": collected(1024, 100),
+        "softmax rows, float32, C=100, for three": collected(1024, 100),
         "softmax rows, float32, C=1000": rows(128, 1000, f32, **logits),
         "softmax rows, float64, C=10": rows(8192, 10, f64, **logits),
         "softmax rows, float64, C=1000": rows(128, 1000, f64, **logits),
