@@ -180,6 +180,44 @@ def test_groups_do_not_depend_on_the_control_word(mode, weighted):
     assert found == expected
 
 
+def of_words(losses, weight, target):
+    counts = {"n_words": np.arange(300) % 7, "n_bytes": np.arange(300), "cluster": np.arange(300) % 9}
+    metric = ce.SequenceCrossEntropy(eps=0)
+    return metric.update_token_log_probs(-losses[:, None], weight=weight, **counts)
+
+
+def of_divergence(losses, weight, target):
+    return ce.BinaryCrossEntropy(kind="log_probs", eps=0, divergence=True).update(-losses, target, weight=weight)
+
+
+def of_normalized_entropy(losses, weight, target):
+    return ce.NormalizedEntropy(kind="log_probs", eps=0).update(-losses, target, weight=weight)
+
+
+def of_pairs(losses, weight, target):
+    return ce.Paired(ce.MeanLoss()).update(losses, losses[::-1], weight=weight, cluster=np.arange(300) % 9)
+
+
+def of_a_window(losses, weight, target):
+    return ce.Sliding(ce.MeanLoss(), samples=77).update(losses, weight=weight)
+
+
+def of_decay(losses, weight, target):
+    return ce.Decayed(ce.MeanLoss(), half_life="1d").update(losses, weight=weight, by_time=np.arange(300) * 1e4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("fed", [of_words, of_divergence, of_normalized_entropy, of_pairs, of_a_window, of_decay])
+def test_what_is_made_of_losses_does_not_depend_on_the_control_word(mode, fed):
+    rng = np.random.default_rng(6)
+    losses = rng.exponential(size=300) * 10.0 ** np.repeat([0, -160, -309], 100)
+    weight, target = rng.gamma(1.0, 1.0, 300), rng.random(300)
+    expected = fed(losses, weight, target).to_bytes()
+    with control(mode):
+        found = fed(losses, weight, target).to_bytes()
+    assert found == expected
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_threads_of_the_pool_do_not_depend_on_the_control_word(mode):
     stream = make("binary", 1 << 20, kind="logits", dtype="float32", threads=4, seed=9)

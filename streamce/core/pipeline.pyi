@@ -6,6 +6,8 @@ import numpy as np
 from streamce.core.blocks import Samples
 from streamce.core.ledger import State
 
+_Doubles = np.ndarray[Any, np.dtype[np.float64]]
+
 PADDING: int
 MASKED: int
 NULL_INPUT: int
@@ -51,7 +53,7 @@ class Pipeline:
         gradient: Any = None,
         mean: bool = False,
         offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None,
-        ratios: tuple[tuple[int, np.ndarray[Any, np.dtype[np.float64]]], ...] = (),
+        ratios: tuple[tuple[int, _Doubles, _Doubles | None], ...] = (),
     ) -> None: ...
     def update_elsewhere(
         self,

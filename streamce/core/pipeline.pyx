@@ -118,7 +118,8 @@ cdef class Pipeline:
 
         ``settled`` has a status for each loss: 0, or PADDING, MASKED or NULL_INPUT. ``offsets`` say where the losses of
         each sample begin, the last of them where all end; without, the samples are the entries of the first axis.
-        ``ratios`` are pairs of a number and what it divides by, one for each sample. Divergence is ratio 1.
+        ``ratios`` are a number each, and what it divides by: counts and weights (None: 1), one for each sample.
+        Divergence is ratio 1.
         Writes the losses one by one to ``out``, the samples to ``samples`` and the gradient of the sum of
         the losses, or of their mean, to ``gradient``, if these are given.
         """
@@ -515,12 +516,14 @@ cdef class Chunk(Blocks):
         if bucket is not None:
             whole.buckets = Ledger(BUCKETS)
             add_to_buckets(self.recorded, bucket, whole.buckets)
-        cdef const double[::1] d
-        for ratio, values in ratios if self.samples else ():
-            d = values
-            add_ratio(whole, ratio, self.recorded, self.recorded.n, &d[0], bucket)
-        if self.p.entropy is not None:
-            self.add_divergence(whole, bucket, target, weight)
+        cdef unsigned long long saved = fp_enter()
+        try:
+            for ratio, counts, weights in ratios:
+                add_ratio(whole, ratio, self.recorded, self.recorded.n, products(counts, weights).at, bucket)
+            if self.p.entropy is not None:
+                self.add_divergence(whole, bucket, target, weight)
+        finally:
+            fp_leave(saved)
         return state.add(whole, 1)
 
     cdef int add_divergence(self, State whole, const uint8_t[::1] bucket, target, weight) except -1:
@@ -612,6 +615,14 @@ cdef class Chunk(Blocks):
             kind=KIND_NAMES[self.r.kind],
             ignore=self.r.ignore if self.r.ignores else None,
         )
+
+
+cdef Vector products(const double[::1] counts, const double[::1] weights):
+    cdef Vector found = Vector(counts.shape[0])
+    cdef Py_ssize_t i
+    for i in range(found.size):
+        found.at[i] = counts[i] * weights[i] if weights is not None else counts[i]
+    return found
 
 
 cdef Vector vector(values, Py_ssize_t size):

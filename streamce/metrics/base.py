@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from streamce.summary import Summary
     from streamce.tail import Tail
 
-# Options that say how data is read, not what its loss is: no part of a state.
-# Options that ask for sums beside the first: they change no loss either, but a state.
+# Options that ask for sums beside the first.
 SUMS = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
+# Options that say how data is read, not what its loss is: no part of a state.
 NOT_OF_THE_LOSS = frozenset({"axis", "invalid", "layout", "threads"})
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from streamce import inputs, summary
+from streamce.core import kernels
 from streamce.core.ledger import State
 from streamce.metrics.base import Metric
 from streamce.metrics.binary import BinaryCrossEntropy
@@ -87,11 +88,12 @@ class NormalizedEntropy(Composite):
         self._metric._pipeline.update(chunk["loss"], preds, target, weight, cluster, out=losses.reshape(-1))
         if weight is not None:  # those losses have it in them
             self._metric._pipeline.update(State(), preds, target, out=losses.reshape(-1))
-        outcomes = inputs.widened(*inputs.array(target, "target")).astype(np.float64)
+        outcomes = inputs.widened(*inputs.array(target, "target")).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # what is invalid was judged above
         mean.update(chunk["outcome"], outcomes, None, weight, cluster)
-        mean.update(chunk["both"], losses + outcomes, None, weight, cluster)
+        kernels.add(outcomes.reshape(-1), losses.reshape(-1))
+        mean.update(chunk["both"], losses, None, weight, cluster)
         self._state.merge(chunk)
         return self
 

@@ -251,10 +251,7 @@ class SequenceCrossEntropy(Metric):
         for ratio, argument, source in ((WORDS, "n_words", n_words), (BYTES, "n_bytes", n_bytes)):
             if source is not None:
                 counts = sequences.counts(argument, source, found.sequences)
-                if weight is not None:
-                    with np.errstate(all="ignore"):  # weights are judged later
-                        counts = counts * self._weights(weight, found.sequences)
-                ratios.append((ratio, counts))
+                ratios.append((ratio, counts, self._weights(weight, found.sequences)))
         path.update(
             state,
             preds,
@@ -268,7 +265,9 @@ class SequenceCrossEntropy(Metric):
         )
 
     def _weights(self, weight: Any, many: int) -> Any:
-        """The weight of each sequence, by which its words and bytes count."""
+        """The weight of each sequence, by which its words and bytes count; None for 1."""
+        if weight is None:
+            return None
         found = inputs.widened(*inputs.array(weight, "weight"))
         if found.shape != (many,):
             expected = f"one per sequence, shape {(many,)}, where words or bytes are given"

@@ -278,7 +278,7 @@ def test_sequences_are_the_same_elsewhere(kind):
     metric = corpus.metric(ce.Perplexity, per_position=True, tail=True)
     padding = np.zeros(len(corpus.target), dtype=np.uint8)
     padding[::7] = PADDING
-    ratios = ((1, corpus.words.astype(float)),)
+    ratios = ((1, corpus.words.astype(float), None),)
     given = {"offsets": corpus.offsets, "settled": padding, "ratios": ratios, "cluster": corpus.document}
     here = metric.copy()
     here._pipeline.update(here._state, corpus.preds, corpus.target, **given)
