@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
 
-.PHONY: demo show test test-peers test-gpu test-arm64 test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist clean
+.PHONY: demo show test test-peers test-engines test-servers test-gpu test-arm64 test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist clean
 
 demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
@@ -15,12 +15,21 @@ show:
 	@$(STREAMCE) eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits
 
 test: .venv/.test
-	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/gpu --ignore=tests/gallery
+	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu \
+		--ignore=tests/gallery
 
 # The metrics of lm_eval import with sacrebleu alone; what else it needs (datasets, transformers) is not needed here.
 test-peers: .venv/.peers
 	$(BIN)/pip install -q --no-deps 'lm_eval>=0.4.13'
 	$(BIN)/python -m pytest tests/peers
+
+# Clusters on this machine: Dask with worker processes, Spark (needs a Java 17 runtime), torch.distributed.
+test-engines: .venv/.engines
+	$(BIN)/python -m pytest tests/engines
+
+# A watch that a Prometheus server scrapes, and reports in a browser: needs Debian's prometheus and chromium.
+test-servers: .venv/.test
+	$(BIN)/python -m pytest tests/servers
 
 # Tensors on a GPU: needs one, and a torch that sees it.
 test-gpu: .venv/.peers
@@ -77,7 +86,7 @@ dist: .venv/.build
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 
 # One stamp per extra. What is compiled is compiled once; an extra then brings its packages alone.
-.venv/.cli .venv/.test .venv/.peers .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: .venv/.compiled
+.venv/.cli .venv/.test .venv/.peers .venv/.engines .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: .venv/.compiled
 	$(BIN)/pip install -q 'streamce[$*]'
 	touch $@
 

@@ -15,9 +15,10 @@ from pyarrow import csv, ipc, parquet
 from utterances import Batch
 
 import streamce as ce
-from streamce import chunks, columns, files, nested
-from streamce.arguments import parser
 from streamce.cli import main
+from streamce.cli.arguments import parser
+from streamce.cli.chooser import Chooser
+from streamce.reading import chunks, nested, sources, tables
 
 SEQUENCE = ("--task", "sequence", "--preds", "p", "--target", "t", "--kind", "logits")
 CHOSEN = ("--task", "sequence", "--token-log-probs", "lp")
@@ -429,9 +430,9 @@ def test_columns_of_nothing_but_nulls_are_counted(tmp_path):
 
 def reading(path, words, rows=None):
     options = parser().parse_args(["eval", str(path), *words])
-    chooser, chosen = columns.Chooser(options), bool(options.token_log_probs)
+    chooser, chosen = Chooser(options), bool(options.token_log_probs)
     options.preds = options.preds or options.token_log_probs
-    return nested.Reading(files.find([str(path)]), chooser, rows, (), options.task, chosen, 2)
+    return nested.Reading(sources.find([str(path)]), chooser, rows, (), options.task, chosen, 2)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -481,7 +482,7 @@ def test_lists_without_nulls_are_not_copied(tmp_path, inner):
 def test_the_rows_to_read_follow_from_what_they_hold(tmp_path):
     rows = [[[0.5] * 5] * length for length in (1, 1, 9, 3, 40, 40)]
     parquet.write_table(pa.table({"p": rows, "t": [1] * 6}), tmp_path / "a.parquet", row_group_size=2)
-    table = files.open_table(files.find([str(tmp_path / "a.parquet")])[0], (), None)
+    table = tables.open_table(sources.find([str(tmp_path / "a.parquet")])[0], (), None)
     assert table.width("p") == 200
     assert table.width("t") == 1
 

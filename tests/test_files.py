@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, feather, fs, ipc, parquet
 
-from streamce import chunks, files
+from streamce.reading import arrow, chunks, sources, tables
 
 ROWS = 1000
 
@@ -62,7 +62,7 @@ def table():
 
 
 def source(path):
-    return files.source_of(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
+    return sources.source_of(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
 
 
 def reading(*paths, preds, target=("target",), weight=None, axes=(2, 1), rows=None, **selection):
@@ -176,7 +176,7 @@ def test_text_is_cut_between_rows_wherever_blocks_end(tmp_path, monkeypatch, siz
         json.dumps({"note": note, "p": float(p), "target": int(t)})
         for note, p, t in zip(notes, probs, labels, strict=True)
     ]
-    monkeypatch.setattr(files, "TEXT_BLOCK", size)
+    monkeypatch.setattr(tables, "TEXT_BLOCK", size)
     for name, rows, bad in (
         ("a.csv", ["note,p,target", *csv_rows], '"",x,1'),
         ("a.jsonl", json_rows, '{"note": "", "p": "x", "target": 1}'),
@@ -188,14 +188,14 @@ def test_text_is_cut_between_rows_wherever_blocks_end(tmp_path, monkeypatch, siz
             assert preds.tolist() == probs.tolist()
             assert target.tolist() == labels.tolist()
         (tmp_path / name).write_bytes(ending.join([*rows, bad]).encode())
-        with pytest.raises(files.DataError, match=f"{name}: .*row 60"):
+        with pytest.raises(sources.DataError, match=f"{name}: .*row 60"):
             arrays(reading(tmp_path / name, preds=("p",), axes=(1, 1)))
 
 
 def test_a_stray_quote_does_not_swallow_the_file(tmp_path, monkeypatch):
     rows = [f"{note},{i / 1000},1" for i, note in enumerate(["a"] * 20 + ['5" pipe'] + ["b"] * 500)]
     (tmp_path / "a.csv").write_text("\n".join(["note,p,target", *rows]))
-    monkeypatch.setattr(files, "TEXT_BLOCK", 64)
+    monkeypatch.setattr(tables, "TEXT_BLOCK", 64)
     preds, _, _, _ = arrays(reading(tmp_path / "a.csv", preds=("p",), axes=(1, 1)))
     assert preds.tolist() == [i / 1000 for i in range(521)]
 
@@ -239,7 +239,7 @@ def test_list_columns_at_every_offset(type_, nulls):
     whole = pa.array(rows, type_)
     for start in (0, 1, 7, 8, 9, 39):
         for size in (1, 8, 40):
-            values, null = chunks.matrix(whole.slice(start, size), 3, 0)
+            values, null = arrow.matrix(whole.slice(start, size), 3, 0)
             expected = rows[start : start + size]
             mask = [[x is None for x in row or [None] * 3] for row in expected]
             assert (np.zeros(values.shape, bool) if null is None else null).tolist() == mask
@@ -250,15 +250,15 @@ def test_list_columns_at_every_offset(type_, nulls):
 def test_fixed_size_lists_without_nulls_are_not_copied():
     values = pa.array(np.arange(12, dtype="f4"))
     lists = pa.FixedSizeListArray.from_arrays(values, 3).slice(1, 2)
-    preds, _ = chunks.matrix(lists, None, 0)
+    preds, _ = arrow.matrix(lists, None, 0)
     assert preds.tolist() == [[3, 4, 5], [6, 7, 8]]
     assert preds.__array_interface__["data"][0] == values.buffers()[1].address + 12
 
 
 def test_ragged_lists_are_named_by_their_row():
     lists = pa.array([[1.0, 2.0], None, [1.0]])
-    with pytest.raises(files.DataError, match="row 102: a list of 1 where others have 2"):
-        chunks.matrix(lists, None, 100)
+    with pytest.raises(sources.DataError, match="row 102: a list of 1 where others have 2"):
+        arrow.matrix(lists, None, 100)
 
 
 def test_lists_that_begin_with_nulls_or_are_empty(tmp_path):
@@ -269,18 +269,18 @@ def test_lists_that_begin_with_nulls_or_are_empty(tmp_path):
         null = [np.zeros(len(c.preds), bool) if c.null is None else c.null for c in found]
         assert np.concatenate(null).tolist() == [True] * 5 + [False]
     found = reading(tmp_path / "a.parquet", preds=("p",), rows=2, axes=(2, 2))
-    with pytest.raises(files.DataError, match="row 0: nulls before any list"):
+    with pytest.raises(sources.DataError, match="row 0: nulls before any list"):
         next(found.chunks())
     empty = pa.table({"p": pa.array([[]], pa.list_(pa.float64())), "target": [0]})
     WRITERS["a.parquet"](empty, tmp_path / "a.parquet")
-    with pytest.raises(files.DataError, match="row 0: a list of 0"):
+    with pytest.raises(sources.DataError, match="row 0: a list of 0"):
         next(reading(tmp_path / "a.parquet", preds=("p",)).chunks())
 
 
 def test_list_columns_must_agree_from_chunk_to_chunk(tmp_path):
     found = pa.table({"p": [[0.5, 0.5]] * 4 + [[0.2, 0.3, 0.5]] * 4, "target": [0] * 8})
     WRITERS["a.parquet"](found, tmp_path / "a.parquet")
-    with pytest.raises(files.DataError, match=r"a\.parquet: row 4: a list of 3 where others"):
+    with pytest.raises(sources.DataError, match=r"a\.parquet: row 4: a list of 3 where others"):
         arrays(reading(tmp_path / "a.parquet", preds=("p",), rows=2))
 
 
@@ -291,7 +291,7 @@ def test_flat_columns_at_every_offset(type_):
     for data, nulls in ((rows, True), (plain, False)):
         whole = pa.array(data, pa.int64()).cast(type_)
         for start in (0, 1, 8, 13):
-            values, null = chunks.flat(whole.slice(start, 20))
+            values, null = arrow.flat(whole.slice(start, 20))
             if nulls:
                 known = [row for row in data[start : start + 20] if row is not None]
                 assert null.tolist() == [row is None for row in data[start : start + 20]]
@@ -303,10 +303,10 @@ def test_flat_columns_at_every_offset(type_):
 
 def test_dictionary_decimal_and_null_columns_are_numbers():
     decimals = pa.array(["0.25", "0.50"]).cast(pa.decimal128(10, 4))
-    assert chunks.flat(decimals)[0].tolist() == [0.25, 0.5]
+    assert arrow.flat(decimals)[0].tolist() == [0.25, 0.5]
     encoded = pa.array([0.5, 0.25, 0.5]).dictionary_encode()
-    assert chunks.flat(encoded)[0].tolist() == [0.5, 0.25, 0.5]
-    assert chunks.flat(pa.nulls(2))[1].tolist() == [True, True]
+    assert arrow.flat(encoded)[0].tolist() == [0.5, 0.25, 0.5]
+    assert arrow.flat(pa.nulls(2))[1].tolist() == [True, True]
 
 
 def test_a_null_in_any_part_makes_its_loss_null(tmp_path):
@@ -353,11 +353,11 @@ def test_leaving_ends_the_thread_though_a_pipe_says_nothing(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
     holder = os.open(path, os.O_RDWR)  # so that neither end waits, and the end never comes
-    block = b"0.5,1\n" * (2 * files.TEXT_BLOCK // 6 + 1)
+    block = b"0.5,1\n" * (2 * tables.TEXT_BLOCK // 6 + 1)
     writer = threading.Thread(target=lambda: os.write(holder, b"p,target\n" + block))
     writer.start()
     chosen = chunks.Selection(("p",), ("target",))
-    pipe = files.Source("pipe", "pipe", str(path))
+    pipe = sources.Source("pipe", "pipe", str(path))
     with closing(chunks.Reading([pipe], lambda *_: chosen, 1, 1).chunks()) as parts:
         assert next(parts).preds[0] == 0.5
     assert not [t for t in threading.enumerate() if t.name == "streamce-reader"]
@@ -376,7 +376,7 @@ def test_what_goes_wrong_on_the_thread_is_raised_in_the_loop(tmp_path, table):
     data = bytearray(path.read_bytes())
     data[4:40] = b"\xff" * 36  # the header of the first page
     path.write_bytes(data)
-    with pytest.raises(files.DataError, match=r"a\.parquet: "):
+    with pytest.raises(sources.DataError, match=r"a\.parquet: "):
         arrays(reading(path, preds=("p_0",), axes=(1, 1)))
 
 
@@ -404,10 +404,10 @@ def check_every_end(make):
                 np.testing.assert_array_equal(left, column[done:])
 
 
-@pytest.mark.parametrize("block", [files.TEXT_BLOCK, 3000])
+@pytest.mark.parametrize("block", [tables.TEXT_BLOCK, 3000])
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_reading_goes_on_from_the_end_of_any_chunk(tmp_path, table, name, block, monkeypatch):
-    monkeypatch.setattr(files, "TEXT_BLOCK", block)
+    monkeypatch.setattr(tables, "TEXT_BLOCK", block)
     paths = [tmp_path / part / name for part in "ab"]
     for path, part in zip(paths, (table.slice(0, 700), table.slice(700)), strict=True):
         path.parent.mkdir()
@@ -431,5 +431,5 @@ def test_the_length_of_lists_is_known_when_a_reading_goes_on(tmp_path):
     with closing(reading(tmp_path / "a.parquet", preds=("p",), rows=1).chunks()) as parts:
         ends = [next(parts).end for _ in range(3)]
     for end in ends[1:]:
-        with pytest.raises(files.DataError, match="row 3: a list of 3 where others have 2"):
+        with pytest.raises(sources.DataError, match="row 3: a list of 3 where others have 2"):
             rows_of(reading(tmp_path / "a.parquet", preds=("p",), rows=1), end)

@@ -9,7 +9,7 @@ import pytest
 from pyarrow import csv, parquet
 
 from streamce.cli import main
-from streamce.results import show_key
+from streamce.cli.results import show_key
 
 HOURS = 30
 START = dt.datetime(2026, 1, 2, 20)

@@ -16,8 +16,8 @@ import pytest
 from pyarrow import csv, ipc, parquet
 
 import streamce as ce
-from streamce import chunks
 from streamce.cli import main
+from streamce.reading import chunks
 
 KILLING = Path(__file__).with_name("killing.py")
 COMMAND = [sys.executable, "-m", "streamce"]

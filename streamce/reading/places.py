@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from streamce import chunks, columns, nested
 from streamce.errors import InputError
+from streamce.reading import chunks, nested
+from streamce.reading.columns import listed
+from streamce.reading.labels import Labels
 
 
-def place(chunk: chunks.Chunk, error: InputError, labels: columns.Labels | None) -> str:
+def place(chunk: chunks.Chunk, error: InputError, labels: Labels | None) -> str:
     """What was wrong, told by row and column of the file instead of the arrays' indices."""
     message = str(error).replace('kind="logits"', "--kind logits")
     if (argument := str(error.argument)).startswith(("by", "cluster")):
@@ -16,7 +18,7 @@ def place(chunk: chunks.Chunk, error: InputError, labels: columns.Labels | None)
     if error.index is None:
         for argument in ("preds", "target", "weight"):
             if message.startswith(f"{argument} "):
-                names = columns.listed(chunk.selection.columns(argument))
+                names = listed(chunk.selection.columns(argument))
                 return f"column {names}{message.removeprefix(argument)}"
         return message
     if error.cause == "invalid_null":
@@ -35,7 +37,7 @@ def _of_key(chunk: chunks.Chunk, argument: str, error: InputError, message: str)
     names = chunk.selection.columns(part)
     found = message.removeprefix(argument)
     if error.index is None:
-        where = f"column {columns.listed(names[int(number)] if number else names)}"
+        where = f"column {listed(names[int(number)] if number else names)}"
     else:
         where = f"row {chunk.first_row + error.index[0]}: column '{names[int(number or 0)]}'"
         found = found.removeprefix(f"[{error.index[0]}]")

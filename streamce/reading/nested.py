@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from streamce import chunks, inputs
+from streamce import inputs
 from streamce.errors import InputError, renamed
-from streamce.files import Array, DataError, Mark, Source, Table
+from streamce.reading import arrow, chunks
+from streamce.reading.sources import DataError, Source
+from streamce.reading.tables import Array, Mark, Table
 
 if TYPE_CHECKING:
-    from streamce.chunks import Chunk, Selection
+    from streamce.reading.chunks import Chunk, Selection
 
 TASKS = ("sequence", "ctc")
 # The columns behind the arguments that are made of others.
@@ -72,7 +74,7 @@ class Reading(chunks.Reading):
 
     def _parts(self, batch: Any) -> Iterator[Any]:
         """Rows that hold as many predictions as a chunk may, or one that holds more."""
-        inside, sizes, _ = chunks.entries(_plain(batch.column(self.selection.preds[0]), self._preds_axes, pa.float64()))
+        inside, sizes, _ = arrow.entries(_plain(batch.column(self.selection.preds[0]), self._preds_axes, pa.float64()))
         if self._preds_axes == 2 and len(inside):
             sizes = sizes * (len(inside.flatten()) // len(inside))
         ends, start = np.cumsum(sizes), 0
@@ -90,7 +92,7 @@ class Reading(chunks.Reading):
         beside = {}
         for argument in ("weight", "n_words", "n_bytes"):
             for name in chosen.columns(argument):
-                values, null = chunks.flat(batch.column(name))
+                values, null = arrow.flat(batch.column(name))
                 if null is not None:
                     lost = lost | null
                     values = np.where(null, values.dtype.type(0), values)
@@ -108,11 +110,11 @@ class Reading(chunks.Reading):
         return chunks.Chunk(name, row, fraction, end, chosen, batch, found, labels, weight, null, more=more)
 
     def _lists(self, batch: Any, name: str, row: int, depth: int, wide: Any) -> Lists:
-        inside, lengths, missing = chunks.entries(_plain(batch.column(name), depth, wide))
+        inside, lengths, missing = arrow.entries(_plain(batch.column(name), depth, wide))
         if missing is None:
             missing = np.zeros(len(lengths), bool)
         if depth == 1:
-            values, null = chunks.flat(inside)
+            values, null = arrow.flat(inside)
             return Lists(values, lengths, missing, null)
         known = inside.null_count < len(inside)
         if not known and self._width is None and self._task == "ctc" and (empty := (lengths == 0) & ~missing).any():
@@ -122,8 +124,8 @@ class Reading(chunks.Reading):
                 what = "no frames, and nothing tells how many classes there are"
                 raise DataError(f"row {row + int(np.argmax(empty))}: column '{name}' holds {what}")
         try:
-            values, null = chunks.matrix(inside, self._width if known else self._width or self._classes, 0)
-        except chunks.RaggedError as error:
+            values, null = arrow.matrix(inside, self._width if known else self._width or self._classes, 0)
+        except arrow.RaggedError as error:
             i, place = _place(lengths, error.index)
             raise DataError(f"row {row + i}: column '{name}[{place}]' is {error.found}") from None
         if known:
@@ -173,8 +175,8 @@ class Reading(chunks.Reading):
             if source.format != "pipe":
                 table = self._open(source)[0]
                 for batch, _, _ in table.batches({name: self._types(table)[name]}, self.chunk_rows):
-                    inside = chunks.entries(_plain(batch.column(name), 2, pa.float64()))[0]
-                    lengths = chunks.entries(inside)[1]
+                    inside = arrow.entries(_plain(batch.column(name), 2, pa.float64()))[0]
+                    lengths = arrow.entries(inside)[1]
                     yield from lengths[lengths > 0][:1].tolist()
 
 
@@ -182,7 +184,7 @@ def _type(table: Table, name: str, depth: int, wide: Any) -> Any:
     """The type to read a list column as: its own, or where that is a guess lists of ``wide``."""
     found = leaf = table.type(name)
     levels = 0
-    while chunks.is_list(leaf):
+    while arrow.is_list(leaf):
         leaf, levels = leaf.value_type, levels + 1
     if pa.types.is_null(leaf) and levels <= depth:  # nothing but nulls or empty lists
         return found if table.typed else _nested(wide, depth)
@@ -205,7 +207,7 @@ def _plain(column: Any, depth: int, wide: Any) -> Any:
     """A list column as such; tensors too, and lists that hold nothing as those of ``wide``."""
     column = getattr(column, "storage", column)
     leaf = column.type
-    while chunks.is_list(leaf):
+    while arrow.is_list(leaf):
         leaf = leaf.value_type
     return column.cast(_nested(wide, depth)) if pa.types.is_null(leaf) else column
 

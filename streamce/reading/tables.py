@@ -1,14 +1,10 @@
-"""Files to record batches: whatever pyarrow and NumPy can read.
+"""A source as record batches, whatever pyarrow and NumPy can read: a class per format gives names, types and batches.
 
-a) ``find`` turns what a user names (files, folders, globs, URIs, ``-``) into sources.
-b) A ``Table`` reads one source: a class per format gives names, types and record batches.
-   NumPy's files become Arrow batches as well, so that what follows exists once.
-
-No file is ever held. Nothing here knows a loss.
+NumPy's files become Arrow batches as well, so that what follows exists once. No file is ever held. Nothing here
+knows a loss.
 """
 
 import bisect
-import glob
 import itertools
 import mmap
 import os
@@ -18,155 +14,19 @@ import threading
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv, fs, ipc, json, parquet
+from pyarrow import csv, ipc, json, parquet
+
+from streamce.reading.sources import ARROW_FILE, MAGIC, DataError, Source, naming
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
 BATCH_BYTES = 1 << 25  # Arrow batches above this on average are not copied
-ENDINGS = {
-    **dict.fromkeys((".parquet", ".pq"), "parquet"),
-    **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), "arrow"),
-    **dict.fromkeys((".csv", ".tsv"), "csv"),
-    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"),
-    **{".npy": "npy", ".npz": "npz"},
-}
-COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # after an ending of CSV or JSON
-ARROW_FILE, ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
-MAGIC = {
-    **{b"PAR1": "parquet", ARROW_FILE: "arrow", ARROW_STREAM: "arrow"},
-    **{b"\x93NUMPY": "npy", b"PK\x03\x04": "npz"},
-}
 
 Array = np.ndarray[Any, Any]
-
-
-class DataError(ValueError):
-    """A file that cannot be read, or something in it that cannot be used."""
-
-
-class SelectionError(ValueError):
-    """A request that the files have no answer to, such as an unknown column."""
-
-
-@contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Whatever a reader raises, as one line that names the file."""
-    try:
-        yield
-    except SelectionError as error:
-        raise SelectionError(f"{name}: {error}") from error
-    except Exception as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        line = " ".join(reason.split()) or type(error).__name__
-        raise DataError(f"{name}: {line[:400]}") from error
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file, or a stream that comes only once (format "pipe", path "-" for stdin)."""
-
-    name: str
-    format: str
-    path: str
-    filesystem: Any = None
-    size: int | None = None
-    changed: int | None = field(default=None, compare=False)  # when, in nanoseconds, where that is known
-
-    @property
-    def local(self) -> bool:
-        return isinstance(self.filesystem, fs.LocalFileSystem)
-
-    @property
-    def packed(self) -> bool:
-        return self.path.lower().endswith(COMPRESSED)
-
-    def open(self) -> Any:
-        return self.filesystem.open_input_file(self.path)
-
-
-def format_of(path: str) -> str | None:
-    """The format that a file's ending tells, None where it tells none."""
-    stem, ending = os.path.splitext(path.lower())
-    if ending not in COMPRESSED:
-        return ENDINGS.get(ending)
-    inner = ENDINGS.get(os.path.splitext(stem)[1])
-    return inner if inner in ("csv", "json") else None
-
-
-def source_of(name: str, filesystem: Any, path: str, size: int, changed: int | None = None) -> Source:
-    if size == 0:
-        raise DataError("the file is empty")
-    kind = format_of(path)
-    if kind is None:
-        with filesystem.open_input_stream(path, compression=None) as file:
-            start = file.read(8)
-        kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None)
-    if kind is None:
-        raise SelectionError(f"unknown kind of file; known are {' '.join(ENDINGS)}")
-    return Source(name, kind, path, filesystem, size, changed)
-
-
-def find(names: Sequence[str]) -> list[Source]:
-    """The sources that names stand for: files, folders (in depth), globs, URIs, "-"."""
-    found: list[Source] = []
-    for name in names:
-        with naming(name):
-            sources = list(_sources(name))
-            if not sources:
-                raise DataError("no data file is there")
-            for source in sources:
-                if source in found:
-                    raise SelectionError("named twice, its rows would count twice")
-                found.append(source)
-    if len(found) > 1 and any(source.format == "npy" for source in found):
-        raise SelectionError("a .npy file is evaluated alone; several go into .npz files")
-    return found
-
-
-def _sources(name: str) -> Iterator[Source]:
-    if name == "-":
-        yield Source("standard input", "pipe", "-")
-        return
-    scheme, colon, _ = name.partition("://")
-    filesystem, path = fs.FileSystem.from_uri(name) if colon else (fs.LocalFileSystem(), name)
-    [info] = filesystem.get_file_info([path])
-    magic = re.search(r"[*?[]", path)
-    if info.type == fs.FileType.Unknown:  # a named pipe, such as the shell's <(command)
-        yield Source(name, "pipe", path)
-        return
-    if info.type == fs.FileType.File:
-        infos = [info]
-    elif info.type == fs.FileType.Directory:
-        infos = [i for i in _listing(filesystem, path, True) if format_of(i.path)]
-    elif magic is None:
-        raise DataError("no such file")
-    elif not colon:
-        for match in sorted(glob.glob(path, recursive=True)):
-            yield from _sources(match)
-        return
-    else:
-        base = path[: magic.start()].rpartition("/")[0]
-        infos = _listing(filesystem, base, "/" in path[len(base) + 1 :])
-        infos = [i for i in infos if PurePosixPath(i.path).match(path)]
-    for info in infos:
-        shown = f"{scheme}://{info.path.lstrip('/')}" if colon else info.path
-        yield source_of(shown, filesystem, info.path, info.size, info.mtime_ns)
-
-
-def _listing(filesystem: Any, folder: str, deep: bool) -> list[Any]:
-    """Files in a folder by name, but for those that writers hide with "_" or "."."""
-    infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=deep))
-    shown = [i for i in infos if not re.search(r"/[_.]", f"/{i.path[len(folder) :].lstrip('/')}")]
-    return sorted((i for i in shown if i.type == fs.FileType.File), key=lambda i: str(i.path))
-
-
-# ----------------------------------------------------------------------------- tables
 
 
 @dataclass(frozen=True)

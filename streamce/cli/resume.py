@@ -17,9 +17,10 @@ from typing import Any
 from streamce import atomic
 from streamce.additive import Additive
 from streamce.checkpoint import Checkpoint
-from streamce.chunks import Position
 from streamce.errors import InputError
-from streamce.files import Mark, Source
+from streamce.reading.chunks import Position
+from streamce.reading.sources import Source
+from streamce.reading.tables import Mark
 
 
 @dataclass

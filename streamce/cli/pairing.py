@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from streamce import chunks, columns, files, places
+from streamce.cli.chooser import Chooser
 from streamce.errors import InputError, renamed
+from streamce.reading import chunks, places
+from streamce.reading.columns import listed
+from streamce.reading.labels import Labels
+from streamce.reading.sources import DataError, SelectionError, find
 
 Array = np.ndarray[Any, Any]
 
@@ -29,30 +33,28 @@ class Pairing:
     def __init__(self, options: argparse.Namespace, preds_axes: int, losses_axes: int) -> None:
         words = options.files
         if len(words) > 2:
-            raise files.SelectionError(
-                f"{len(words)} files: compare takes A and B (a folder, or a glob in quotes, is one)"
-            )
+            raise SelectionError(f"{len(words)} files: compare takes A and B (a folder, or a glob in quotes, is one)")
         one = len({*words}) == 1
         if one and not options.preds_b:
-            raise files.SelectionError(
+            raise SelectionError(
                 f"{words[0]}: one file holds both models' predictions where --preds-b names those of B"
             )
-        self.sources = [files.find([word]) for word in (words[0], words[-1])]
+        self.sources = [find([word]) for word in (words[0], words[-1])]
         if pipes := [
             source.name for source in self.sources[0] if source.format == "pipe" and source in self.sources[1]
         ]:
-            raise files.SelectionError(f"{pipes[0]}: this comes only once, and cannot be read for both A and B")
-        chooser = columns.Chooser(argparse.Namespace(**{**vars(options), "by": None, "by_time": None}))
+            raise SelectionError(f"{pipes[0]}: this comes only once, and cannot be read for both A and B")
+        chooser = Chooser(argparse.Namespace(**{**vars(options), "by": None, "by_time": None}))
         beside = [*options.target, *filter(None, [options.weight, options.cluster])]
         axes = preds_axes, losses_axes
         self.a = chunks.Reading(self.sources[0], chooser, *axes, options.chunk_rows, beside)
         only = {"preds": options.preds_b or options.preds, "weight": None, "cluster": None, "by": None, "by_time": None}
         only |= {"target": []} if one else {}  # it is the same
-        of_b = columns.Chooser(argparse.Namespace(**{**vars(options), **only}), chooser)
+        of_b = Chooser(argparse.Namespace(**{**vars(options), **only}), chooser)
         self.b = chunks.Reading(self.sources[1], of_b, *axes, options.chunk_rows)
         self.labels = chooser.labels
         preds = self.a.selection.preds, self.b.selection.preds
-        self.names = [columns.listed(names, 3) for names in preds] if one else [words[0], words[1]]
+        self.names = [listed(names, 3) for names in preds] if one else [words[0], words[1]]
 
     def parts(self) -> Generator[tuple[chunks.Chunk, chunks.Chunk]]:
         """The same rows of A and of B, some at a time. Close this iterator when leaving early."""
@@ -67,7 +69,7 @@ class Pairing:
                 a, b = _rest(a, number, of_a), _rest(b, number, of_b)
             if a is not None or b is not None:
                 longer, shorter = self.names if b is None else self.names[::-1]
-                raise files.DataError(
+                raise DataError(
                     f"{shorter} has {rows:,} rows and {longer} more: expected the same rows, in the same order"
                 )
 
@@ -83,9 +85,7 @@ def _rest(chunk: chunks.Chunk, used: int, more: Iterator[chunks.Chunk]) -> chunk
 def _check_rows(a: chunks.Chunk, b: chunks.Chunk) -> None:
     """Raises where rows of A and B cannot be the same."""
     if a.preds.shape != b.preds.shape:
-        raise files.DataError(
-            f"{b.source}: {b.preds.shape[1:]} predictions a row, where {a.source} has {a.preds.shape[1:]}"
-        )
+        raise DataError(f"{b.source}: {b.preds.shape[1:]} predictions a row, where {a.source} has {a.preds.shape[1:]}")
     if a.target is None or b.target is None:
         return
     different = _different(a.target, b.target, a.no_target, b.no_target)
@@ -93,7 +93,7 @@ def _check_rows(a: chunks.Chunk, b: chunks.Chunk) -> None:
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(different)), different.shape))
         (row, column, value), (other_row, _, other) = a.cell("target", index), b.cell("target", index)
         name = "target" if column is None else f"column '{column}'"
-        raise files.DataError(
+        raise DataError(
             f"{a.source}: row {row}: {name} is {value!r}, and {other!r} in {b.source}, row {other_row}: "
             "expected the same rows, in the same order"
         )
@@ -111,14 +111,14 @@ def _different(a: Array, b: Array, no_a: Array | None, no_b: Array | None) -> Ar
     return np.where(null_a | null_b, null_a != null_b, found)
 
 
-def add(metric: Any, a: chunks.Chunk, b: chunks.Chunk, labels: columns.Labels | None) -> None:
+def add(metric: Any, a: chunks.Chunk, b: chunks.Chunk, labels: Labels | None) -> None:
     """Add some rows to a ``Paired``; an error names file, row and column."""
     null = b.null if a.null is None else a.null if b.null is None else a.null | b.null
     try:
         metric._update(a.preds, b.preds, a.target, a.weight, a.keys.get("cluster"), null)
     except InputError as error:
         chunk, error = _whose(a, b, error)
-        raise files.DataError(f"{chunk.source}: {places.place(chunk, error, labels)}") from error
+        raise DataError(f"{chunk.source}: {places.place(chunk, error, labels)}") from error
 
 
 def _whose(a: chunks.Chunk, b: chunks.Chunk, error: InputError) -> tuple[chunks.Chunk, InputError]:

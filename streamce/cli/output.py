@@ -1,0 +1,80 @@
+"""What a command leaves behind: a line about what went wrong, a progress bar, a result and its state."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from streamce import state
+
+if TYPE_CHECKING:
+    from streamce.additive import Additive
+
+
+def fail(message: str, status: int) -> int:
+    line = " ".join(message.splitlines())  # names may hold line ends
+    if sys.stderr is not None:  # closed by the caller; print would take stdout instead
+        print(f"streamce: error: {line}", file=sys.stderr)
+    return status
+
+
+def show_and_save(show_it: Callable[[], None], save_it: Callable[[], int]) -> int:
+    """Prints a result, and then saves its state: a full disk does not take the first away."""
+    try:
+        show_it()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:  # whoever read the result left, or there is no room for it: the state is still asked for
+        if status := save_it():
+            return status
+        raise
+    return save_it()
+
+
+def refusal(path: str) -> str | None:
+    """Why no state can be written there, or None; never over what is no state."""
+    there = os.path.exists(path)
+    if not path or (there and not os.path.isfile(path)):  # a folder, or /dev/null
+        return "no file can be written there"
+    if not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
+        return "no file can be written there"
+    if there and os.path.getsize(path):
+        with open(path, "rb") as file:
+            if file.read(len(state.MAGIC)) != state.MAGIC:
+                return "the file that is there is no state, and is kept"
+    return None
+
+
+def save(metric: Additive, option: str, path: str | None) -> int:
+    """Writes the state once the result is out: a full disk does not take that away."""
+    if path is not None:
+        try:
+            metric.save(path)
+        except OSError as error:
+            return fail(f"{option} {path}: {error.strerror or error}", 1)
+    return 0
+
+
+def many(number: int, name: str) -> str:
+    return f"{number:,} {name}" + "s" * (number != 1)
+
+
+def progress_bar(done: int) -> Any:
+    """A progress bar for people, None for others."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        with contextlib.suppress(ModuleNotFoundError):
+            from tqdm import tqdm
+
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            return tqdm(initial=done, unit=" rows", unit_scale=True, leave=False, ncols=width)
+    return contextlib.nullcontext()
+
+
+def advance(bar: Any, done: int, more: int, fraction: float | None) -> None:
+    if bar is not None:
+        if fraction:  # exact for one file that knows its length, else near
+            bar.total = round(done / fraction)
+        bar.update(more)
