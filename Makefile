@@ -15,7 +15,7 @@ show:
 	@$(STREAMCE) eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits
 
 test: .venv/.test
-	$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu \
+	$(BIN)/python -m pytest -n auto --ignore=tests/peers --ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu \
 		--ignore=tests/gallery
 
 # The metrics of lm_eval import with sacrebleu alone; what else it needs (datasets, transformers) is not needed here.
