@@ -14,12 +14,10 @@ from streamce.additive import Additive
 from streamce.cli import arguments, results, resume
 from streamce.cli.chooser import Chooser
 from streamce.cli.making import metric_of
-from streamce.cli.output import advance, fail, many, progress_bar, refusal, save, show_and_save
-from streamce.reading import chunks, nested, places
+from streamce.cli.output import advance, fail, many, of_row, progress_bar, refusal, save, show_and_save
+from streamce.reading import chunks, nested
 from streamce.reading.labels import Labels
 from streamce.reading.sources import DataError, SelectionError, Source, find
-
-AXES = {"binary": (1, 1), "multiclass": (2, 1), "multilabel": (2, 2)}  # of preds, of losses
 
 
 def unready(options: argparse.Namespace) -> int:
@@ -61,7 +59,8 @@ def evaluate(options: argparse.Namespace) -> int:
             raise SelectionError(f"{pipes[0]}: --resume needs files, and this comes only once")
         beside = [*(options.target or []), *(options.by or [])]
         beside += filter(None, [options.weight, options.by_time, options.cluster])
-        reading = _reading(options, sources, chooser, beside)
+        tokens, blank = options.token_log_probs is not None, options.blank or 0
+        reading = nested.reading(options.task, sources, chooser, options.chunk_rows, beside, chosen=tokens, blank=blank)
         metric = metric_of(options, chooser.labels)
         progress, run = resume.Progress(), None
         if options.resume:
@@ -111,13 +110,6 @@ def evaluate(options: argparse.Namespace) -> int:
     return show_and_save(show_it, lambda: _finish(metric, options.state, progress, run))
 
 
-def _reading(options: argparse.Namespace, sources: list[Source], chooser: Chooser, beside: list[str]) -> chunks.Reading:
-    if options.task not in nested.TASKS:
-        return chunks.Reading(sources, chooser, *AXES[options.task], options.chunk_rows, beside)
-    chosen, classes = options.token_log_probs is not None, max(2, 1 + (options.blank or 0))
-    return nested.Reading(sources, chooser, options.chunk_rows, beside, options.task, chosen, classes)
-
-
 def _finish(metric: Additive, path: str | None, progress: resume.Progress, run: resume.Run | None) -> int:
     """Writes the state, and then that there is nothing left to do: never the other way round."""
     if progress.finished:
@@ -158,7 +150,7 @@ def _run(
                     others = chunk.keys | chunk.more
                     metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **others)
                 except ce.InputError as error:
-                    raise DataError(f"{chunk.source}: {places.place(chunk, error, labels)}") from error
+                    raise of_row(chunk, error, labels) from error
                 progress.rows += chunk.rows
                 progress.classes = labels.classes if labels else None
                 progress.at = chunk.end

@@ -69,7 +69,7 @@ class Table(ABC):
         where the next begins."""
 
 
-def _slices(batch: Any, rows: int, before: int, start: int) -> Iterator[tuple[Any, int]]:
+def slices(batch: Any, rows: int, before: int, start: int) -> Iterator[tuple[Any, int]]:
     """Parts of a batch that has ``before`` rows before it, from row ``start`` on, and their ends."""
     for first in range(max(0, start - before), batch.num_rows, rows):
         part = batch.slice(first, rows)
@@ -132,7 +132,7 @@ class ArrowTable(Table):
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         before = start.before
         for number, (batch, fraction) in enumerate(self._batches(list(types), start.piece), start.piece):
-            for part, end in _slices(batch.select(list(types)), rows, before, start.row):
+            for part, end in slices(batch.select(list(types)), rows, before, start.row):
                 part.validate(full=True)  # from here on offsets are believed
                 yield part, fraction, Mark(end, number, before)
                 _release(self._map)
@@ -175,7 +175,7 @@ class TextTable(Table):
             done = before
             fraction = min(1.0, (piece + len(block)) / self._size) if self._size else None
             for batch in table.select(list(types)).combine_chunks().to_batches():
-                for part, end in _slices(batch, rows, done, start.row):
+                for part, end in slices(batch, rows, done, start.row):
                     yield part, fraction, Mark(end, piece, before)
                 done += batch.num_rows
             piece, before = piece + len(block), done
@@ -424,6 +424,9 @@ def _release(mapped: Any) -> None:
 
 
 def open_table(source: Source, beside: Sequence[str], stopped: threading.Event) -> Table:
+    if source.format == "stream":
+        found: Table = source.table
+        return found
     if source.format != "pipe":
         if source.format in ("npy", "npz"):
             return NumpyTable(source, beside)
