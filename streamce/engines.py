@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamce import inputs, threads
@@ -14,9 +16,11 @@ from streamce.errors import InputError
 from streamce.restore import from_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     Template = TypeVar("Template", bound=Additive)
+
+MOST = 600  # characters of an engine's message
 
 
 def template(metric: Template, *, empty: bool = True) -> Template:
@@ -27,6 +31,30 @@ def template(metric: Template, *, empty: bool = True) -> Template:
         raise inputs.fault("metric", "has samples already", "an empty one, for its options alone")
     metric._empty()._merge(metric._empty(), 1)  # raises where there is no sum
     return metric
+
+
+def columns(metric: Any, **given: Any) -> dict[str, Any]:
+    """The arguments of ``update_from`` that are given, if the metric is a template that takes them."""
+    template(metric)
+    found = {name: value for name, value in given.items() if value is not None}
+    if not hasattr(metric, "update_from"):
+        raise inputs.fault("metric", f"is a {type(metric).__name__}", "one with update_from")
+    metric._empty().update_from([], **found)
+    return found
+
+
+def wanted(names: Sequence[str], columns: Mapping[str, Any]) -> list[str]:
+    """Those names that columns stand for, in the order in which they are."""
+    from streamce.reading.columns import select
+    from streamce.reading.sources import SelectionError
+
+    found: set[str] = set()
+    for argument, words in columns.items():
+        try:
+            found |= {*select([words] if isinstance(words, str) else words, names)}
+        except SelectionError as error:
+            raise InputError(f"{argument}: {error}", argument=argument, value=words) from None
+    return [name for name in names if name in found]
 
 
 def partial(metric: Additive, batches: Iterable[Any], **columns: Any) -> bytes:
@@ -48,8 +76,7 @@ def partial(metric: Additive, batches: Iterable[Any], **columns: Any) -> bytes:
     """
     part: Any = metric._empty()
     with threads.alone():
-        for batch in batches:
-            part.update_from(batch, **columns)
+        part.update_from(batches, **columns)
     return bytes(part.to_bytes())
 
 
@@ -89,3 +116,33 @@ def finish(state: bytes, template: Template) -> Template:
     metric = template._empty()
     metric.load_state_dict({"state": state})
     return metric
+
+
+# ---- what goes wrong ----
+
+
+@contextlib.contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Errors about input with the place before them."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            f"{place}: {error}",
+            argument=error.argument,
+            index=error.index,
+            value=error.value,
+            expected=error.expected,
+            cause=error.cause,
+        ) from None
+
+
+def reason(error: BaseException) -> str:
+    """What an engine raised, in one line; of a Python traceback in its message the last line."""
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    line = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if "Traceback (most recent call last):" in lines:
+        raised = [each for each in lines if re.match(r"[A-Za-z_][\w.]*: ", each)]
+        line = raised[0] if raised else line
+    hint = "; streamce has to be installed on the workers too" if "No module named 'streamce" in str(error) else ""
+    return line[:MOST] + hint

@@ -36,10 +36,8 @@ def all_reduce(metric: Metric, group: Any = None) -> Metric:
     Raises
     ------
     InputError
-        If there is no job, or this process is not in the group. On every rank, if any rank's metric does not add up
-        (``Sliding`` over samples), or has other options than the others; the rank is named.
-    ImportError
-        Without torch.
+        If there is no job, torch is not installed, or this process is not in the group. On every rank, if any rank's
+        metric does not add up (``Sliding`` over samples) or has other options than the others; the rank is named.
 
     Notes
     -----
@@ -58,7 +56,7 @@ def all_reduce(metric: Metric, group: Any = None) -> Metric:
     try:
         from torch import distributed
     except ModuleNotFoundError:
-        raise ImportError("ce.all_reduce needs torch: pip install torch") from None
+        raise InputError("all_reduce needs torch: pip install torch", argument="group") from None
 
     if not (distributed.is_available() and distributed.is_initialized()):
         expected = "a process of one: torch.distributed.init_process_group(...) comes first"

@@ -91,4 +91,4 @@ def test_an_engine_that_is_not_installed_is_named():
     run = subprocess.run(
         [sys.executable, "-c", "\n".join(line.strip() for line in code.splitlines())], capture_output=True, text=True
     )
-    assert run.stderr.splitlines()[-1] == "ImportError: ce.all_reduce needs torch: pip install torch"
+    assert run.stderr.splitlines()[-1] == "streamce.errors.InputError: all_reduce needs torch: pip install torch"
