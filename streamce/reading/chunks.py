@@ -218,10 +218,10 @@ class Reading:
             values = len(names) if len(names) > 1 else self._first.width(names[0])
         self.chunk_rows = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
 
-    def chunks(self, start: Position | None = None) -> Generator[Chunk]:
-        """The chunks from ``start`` on, read on another thread while those before are in use.
-        Close this iterator when leaving early."""
-        chunks = self.one_by_one(start)
+    def chunks(self, start: Position | None = None, until: Position | None = None) -> Generator[Chunk]:
+        """The chunks from ``start`` on, and before the row ``until``, read on another thread while those
+        before are in use. Close this iterator when leaving early."""
+        chunks = self.one_by_one(start, until)
         ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
         wanted = threading.Semaphore(AHEAD)  # a queue as long would fill one buffer more
 
@@ -250,23 +250,32 @@ class Reading:
             table = open_table(source, self._beside, self._stopped)
             return table, self._choose(source, table)
 
-    def one_by_one(self, start: Position | None = None) -> Iterator[Chunk]:
-        """The chunks from ``start`` on, read when they are asked for."""
+    def one_by_one(self, start: Position | None = None, until: Position | None = None) -> Iterator[Chunk]:
+        """The chunks from ``start`` on, and before the row ``until``, read when they are asked for."""
         start = start or Position()
         sizes = [source.size or 0 for source in self._sources]
         before, total = sum(sizes[: start.source]), sum(sizes)
         self._width = start.width or self._width
         mark = start.mark
         for number, source in enumerate(self._sources[start.source :], start.source):
+            end_row = None
+            if until is not None and number >= until.source:
+                end_row = until.mark.row if number == until.source else 0
+            if end_row == 0:
+                return
             table = self._first if number == 0 else self._open(source)[0]
             with source.naming():
                 for batch, fraction, end in table.batches(self._types(table), self.chunk_rows, mark):
+                    if end_row is not None:
+                        batch = batch.slice(0, end_row - mark.row)
                     if fraction is not None:
                         fraction = (before + fraction * sizes[number]) / total
                     for part in self._parts(batch):
                         stop = replace(end, row=mark.row + part.num_rows)
                         yield self._chunk(number, mark.row, fraction if stop == end else None, part, stop)
                         mark = stop
+                    if mark.row == end_row:
+                        return
             before, mark = before + sizes[number], START
 
     def _parts(self, batch: Any) -> Iterator[Any]:
