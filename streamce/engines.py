@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Template = TypeVar("Template", bound=Additive)
 
 MOST = 600  # characters of an engine's message
+HINTS = {
+    "No module named 'streamce": "streamce has to be installed on the workers too",
+    "JAVA_GATEWAY_EXITED": "Spark needs a Java runtime of version 17 or later",
+}
 
 
 def template(metric: Template, *, empty: bool = True) -> Template:
@@ -138,11 +142,14 @@ def naming(place: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What an engine raised, in one line; of a Python traceback in its message the last line."""
-    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    """What an engine raised, in one line: of tracebacks of Python and Java in its message what they are of."""
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    if "Traceback (most recent call last):" in lines:
-        raised = [each for each in lines if re.match(r"[A-Za-z_][\w.]*: ", each)]
-        line = raised[0] if raised else line
-    hint = "; streamce has to be installed on the workers too" if "No module named 'streamce" in str(error) else ""
-    return line[:MOST] + hint
+    if python := re.search(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\w.*)$", text, re.MULTILINE):
+        line = python[1]
+    elif java := re.search(r"^: (.*)$", text, re.MULTILINE):
+        causes = re.findall(r"^Caused by: (.*)$", text, re.MULTILINE)
+        line = "; ".join([java[1], *causes[-1:]])
+    hints = [hint for found, hint in HINTS.items() if found in str(error)]
+    return "; ".join([line[:MOST], *hints])

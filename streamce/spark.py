@@ -73,11 +73,13 @@ def evaluate(
         raise inputs.fault("dataframe", f"is {inputs.show(dataframe)}", "a Spark data frame")
     with clearly():
         wanted = engines.wanted(dataframe.columns, columns)
-        chosen = dataframe.select(*map(quoted, wanted))
+        # mapInArrow cannot do with names that hold dots: they come back where the rows are.
+        chosen = dataframe.select(*map(quoted, wanted)).toDF(*(f"column_{i}" for i in range(len(wanted))))
 
         def states(batches: Iterable[Any]) -> Iterator[Any]:
+            named = (batch.rename_columns(wanted) for batch in batches)
             with engines.naming(f"partition {partition()}"):
-                yield table([engines.partial(metric, batches, **columns)])
+                yield table([engines.partial(metric, named, **columns)])
 
         def sums(batches: Iterable[Any]) -> Iterator[Any]:
             yield table([engines.merged(itertools.chain([nothing], _states(batches)), "state")])

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamce import dask, spark
+from streamce import dask, inputs, spark
 from streamce.cli import parts
 from streamce.cli.output import advance, progress_bar
 from streamce.cli.parts import Outcome, Part
@@ -79,10 +79,13 @@ def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
         with dask.clearly():
             if address is None:  # processes of this machine, which listen on loopback alone
                 cluster = distributed.LocalCluster(
-                    threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=logging.CRITICAL
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
                 )
                 address = stack.enter_context(cluster).scheduler_address
-            client = stack.enter_context(distributed.Client(address, timeout=WAIT, set_as_default=False))
+            client = stack.enter_context(distributed.Client(address, timeout=WAIT))
             processors = max(1, sum(client.nthreads().values()))
 
         def evaluated(all_parts: list[Part], finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
@@ -102,7 +105,8 @@ def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
                     outcome = future.result()
                     finished(outcome)
                     if outcome.error is not None:  # what lies before may yet go wrong too, and is then what to say
-                        client.cancel([*results[outcome.number + 1 :], *level])
+                        for future in (*level, *results[outcome.number + 1 :], *outcomes[outcome.number + 1 :]):
+                            future.release()
                         return client.gather(outcomes[: outcome.number + 1]), None
                 found: tuple[list[Outcome], bytes | None] = level[0].result()
                 return found
@@ -118,7 +122,11 @@ def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
     except ModuleNotFoundError:
         raise InputError("this needs Spark: pip install 'streamce[spark]'", argument="engine") from None
     address = address or "local[*]"
+    if not re.match(r"(spark|sc|k8s)://|local\b|yarn$", address):
+        expected = "spark://HOST:PORT, sc://HOST:PORT, local[N], yarn or k8s://..."
+        raise inputs.fault("address", f"is {inputs.show(address)}", expected)
     _reach(address)
+    there = SparkSession.getActiveSession()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     remote = address.startswith("sc://")
     make = SparkSession.builder.appName("streamce eval")
@@ -132,8 +140,10 @@ def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         with spark.clearly():
-            session = make.getOrCreate()
-            stack.callback(session.stop)
+            with _unheard():
+                session = there or make.getOrCreate()
+            if there is None:
+                stack.callback(session.stop)
             processors = REMOTE if remote else int(session.sparkContext.defaultParallelism)
 
         def evaluated(all_parts: list[Part], finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
@@ -158,6 +168,23 @@ def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
             return outcomes, state
 
         yield processors, evaluated
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Nothing that a process started here writes to stderr is seen: Java says hello there, and what Spark logs."""
+    with open(os.devnull, "wb") as nowhere:
+        try:
+            before = os.dup(2)
+        except OSError:  # closed by the caller
+            yield
+            return
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def _rows(found: Sequence[tuple[Outcome | None, bytes | None]]) -> Any:
