@@ -146,7 +146,7 @@ def reason(error: BaseException) -> str:
     text = str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    if python := re.search(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\w.*)$", text, re.MULTILINE):
+    if python := re.search(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\w.*)$", text, re.MULTILINE):
         line = python[1]
     elif java := re.search(r"^: (.*)$", text, re.MULTILINE):
         causes = re.findall(r"^Caused by: (.*)$", text, re.MULTILINE)

@@ -5,6 +5,7 @@ import sys
 import threading
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import streamce as ce
@@ -81,14 +82,82 @@ def test_a_task_of_an_engine_takes_one_thread():
     assert threads.limit(None) == elsewhere[0]
 
 
-def test_an_engine_that_is_not_installed_is_named():
-    code = """
-    import sys
-    sys.modules["torch"] = None
-    import streamce as ce
-    ce.all_reduce(ce.BinaryCrossEntropy())
-    """
-    run = subprocess.run(
-        [sys.executable, "-c", "\n".join(line.strip() for line in code.splitlines())], capture_output=True, text=True
-    )
-    assert run.stderr.splitlines()[-1] == "streamce.errors.InputError: all_reduce needs torch: pip install torch"
+@pytest.mark.parametrize(
+    ("package", "call", "expected"),
+    [
+        ("torch", "ce.all_reduce(ce.MeanLoss())", "all_reduce needs torch: pip install torch"),
+        (
+            "dask",
+            "streamce.dask.evaluate([], ce.MeanLoss(), preds='loss')",
+            "this needs Dask: pip install 'streamce[dask]'",
+        ),
+    ],
+)
+def test_an_engine_that_is_not_installed_is_named(package, call, expected):
+    code = f"import sys; sys.modules['{package}'] = None; import streamce as ce, streamce.dask; {call}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stderr.splitlines()[-1] == f"streamce.errors.InputError: {expected}"
+
+
+OF_SPARK = """An error occurred while calling o78.toPythonIterator.
+: org.apache.spark.SparkException: [FAILED_READ_FILE] Encountered error while reading file a.parquet.
+\tat org.apache.spark.sql.errors.QueryExecutionErrors$.x(QueryExecutionErrors.scala:863)
+Caused by: java.lang.RuntimeException: in between
+\t... 1 more
+Caused by: java.io.EOFException: a.parquet is cut short
+"""
+OF_PYTHON = """
+  An exception was thrown from the Python worker.
+[PYTHON_EXCEPTION] An exception was thrown from the Python worker: Traceback (most recent call last):
+  File "job.py", line 19, in part
+    raise ZeroDivisionError("of the user")
+ZeroDivisionError: of the user
+ SQLSTATE: 38000
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no worker", "OSError: no worker"),
+        ("", "OSError"),
+        ("first line\nsecond", "OSError: first line"),
+        (
+            OF_SPARK,
+            "org.apache.spark.SparkException: [FAILED_READ_FILE] Encountered error while reading file a.parquet.; "
+            "java.io.EOFException: a.parquet is cut short",
+        ),
+        (OF_PYTHON, "ZeroDivisionError: of the user"),
+        (
+            "No module named 'streamce.engines'",
+            "OSError: No module named 'streamce.engines'; streamce has to be installed on the workers too",
+        ),
+    ],
+)
+def test_a_page_of_an_engine_becomes_a_line(text, expected):
+    assert engines.reason(OSError(text)) == expected
+
+
+def test_errors_about_input_keep_what_they_know_when_their_place_is_named():
+    with pytest.raises(ce.InputError) as plain:
+        ce.BinaryCrossEntropy().update([0.5, 1.5], [0, 1])
+    with pytest.raises(ce.InputError) as placed, engines.naming("partition 3"):
+        raise plain.value
+    assert str(placed.value) == f"partition 3: {plain.value}"
+    assert {**vars(placed.value)} == {**vars(plain.value)}
+
+
+def test_the_state_of_a_part_is_that_of_its_batches():
+    tables = [pa.table({"p": p, "y": t, "k": k}) for p, t, k in chunks()]
+    metric = ce.Grouped(ce.BinaryCrossEntropy())
+    columns = {"preds": "p", "target": "y", "by": "k"}
+    parts = [engines.partial(metric, some, **columns) for some in (tables[:1], tables[1:], [])]
+    assert engines.merge(*parts) == engines.merge(*states())
+    assert parts[2] == metric.to_bytes()
+
+
+def test_only_columns_that_are_wanted_are_and_in_their_order():
+    names = ["w", "p_b", "y", "p_a", "else"]
+    assert engines.wanted(names, {"preds": "p_*", "target": ["y"], "weight": "w"}) == ["w", "p_b", "y", "p_a"]
+    with pytest.raises(ce.InputError, match=r"^preds: no column 'q'; there are 'w', 'p_b'"):
+        engines.wanted(names, {"preds": "q"})

@@ -117,34 +117,25 @@ def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
 @contextlib.contextmanager
 def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
     """The same with Spark."""
-    try:
-        from pyspark.sql import SparkSession
-    except ModuleNotFoundError:
-        raise InputError("this needs Spark: pip install 'streamce[spark]'", argument="engine") from None
     address = address or "local[*]"
     if not re.match(r"(spark|sc|k8s)://|local\b|yarn$", address):
         expected = "spark://HOST:PORT, sc://HOST:PORT, local[N], yarn or k8s://..."
         raise inputs.fault("address", f"is {inputs.show(address)}", expected)
-    _reach(address)
-    there = SparkSession.getActiveSession()
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    remote = address.startswith("sc://")
-    make = SparkSession.builder.appName("streamce eval")
-    make = make.remote(address) if remote else make.master(address).config("spark.ui.enabled", "false")
-    if address.startswith("local"):
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        quiet = {"spark.driver.bindAddress": "127.0.0.1", "spark.log.level": "OFF"}
-        for name, value in {**quiet, "spark.ui.showConsoleProgress": "false"}.items():
-            make = make.config(name, value)
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        try:
+            from pyspark.sql import SparkSession
+        except ModuleNotFoundError:
+            raise InputError("this needs Spark: pip install 'streamce[spark]'", argument="engine") from None
+        _reach(address)
         with spark.clearly():
-            with _unheard():
-                session = there or make.getOrCreate()
-            if there is None:
+            session = SparkSession.getActiveSession()
+            if session is None:
+                with _unheard():
+                    session = _started(SparkSession.builder.appName("streamce eval"), address)
                 stack.callback(session.stop)
-            processors = REMOTE if remote else int(session.sparkContext.defaultParallelism)
+            processors = REMOTE if address.startswith("sc://") else int(session.sparkContext.defaultParallelism)
 
         def evaluated(all_parts: list[Part], finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
             def each(numbers: Iterable[Any]) -> Iterator[Any]:
@@ -168,6 +159,21 @@ def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
             return outcomes, state
 
         yield processors, evaluated
+
+
+def _started(make: Any, address: str) -> Any:
+    """A session of Spark, which listens nowhere but where it must."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if address.startswith("sc://"):
+        return make.remote(address).getOrCreate()
+    options = {"spark.ui.enabled": "false"}
+    if address.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        options |= {"spark.driver.bindAddress": "127.0.0.1", "spark.log.level": "OFF"}
+        options |= {"spark.ui.showConsoleProgress": "false"}
+    for name, value in options.items():
+        make = make.config(name, value)
+    return make.master(address).getOrCreate()
 
 
 @contextlib.contextmanager
