@@ -101,7 +101,7 @@ def read(source: Any, name: str) -> Read:
         if found is None:
             found = np.asarray(source), None
             unmasked(source, name, "a value")
-        if found[0].dtype.kind == "O" and found[0].ndim:
+        if isinstance(source, (list, tuple)):
             found = _nullable(found[0])
     except (InputError, MemoryError):
         raise
@@ -126,7 +126,9 @@ def judged(found: Read, name: str) -> Read:
 
 
 def _nullable(found: Array) -> tuple[Array, Array | None]:
-    """Numbers of an array of objects, which it is because some are None; or the array as it is."""
+    """Numbers of a list, of which NumPy made objects because some are None; or the array as it is."""
+    if found.dtype.kind != "O":
+        return found, None
     null = np.frompyfunc(_is_null, 1, 1)(found).astype(np.bool_)
     if not null.any():
         return found, None
