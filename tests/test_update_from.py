@@ -7,6 +7,7 @@ import sys
 import threading
 
 import duckdb
+import input_table
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -191,24 +192,25 @@ class OfStream:
         return self._reader.__arrow_c_stream__(requested_schema)
 
 
+# By the rows of the table in docs/INPUTS.md.
 STREAMS = {
-    "pyarrow.Table": lambda t: t,
-    "pyarrow.RecordBatch": lambda t: t.combine_chunks().to_batches()[0],
-    "pyarrow.RecordBatchReader": lambda t: t.to_reader(max_chunksize=7),
-    "pyarrow.dataset.Dataset": ds.dataset,
-    "pyarrow.dataset.Scanner": lambda t: ds.dataset(t).scanner(),
+    "`pyarrow.Table`": lambda t: t,
+    "`pyarrow.RecordBatch`": lambda t: t.combine_chunks().to_batches()[0],
+    "`pyarrow.RecordBatchReader`": lambda t: t.to_reader(max_chunksize=7),
+    "`pyarrow.dataset.Dataset`": ds.dataset,
+    "`pyarrow.dataset.Scanner`": lambda t: ds.dataset(t).scanner(),
     "generator of record batches": batches,
     "reader of a generator": lambda t: pa.RecordBatchReader.from_batches(t.schema, batches(t)),
     "list of tables": lambda t: [t[:4], t[4:]],
-    "__arrow_c_array__": OfArray,
-    "__arrow_c_stream__": OfStream,
-    "polars.DataFrame": pl.DataFrame,
-    "polars.DataFrame in chunks": lambda t: pl.concat([pl.DataFrame(t[:4]), pl.DataFrame(t[4:])], rechunk=False),
-    "polars.LazyFrame.collect_batches": lambda t: pl.DataFrame(t).lazy().collect_batches(chunk_size=7),
-    "pandas.DataFrame": lambda t: t.select(["p", "y", "w", "user"]).to_pandas(),
-    "pandas.DataFrame of Arrow": lambda t: t.to_pandas(types_mapper=pd.ArrowDtype),
-    "pandas.DataFrame, some at a time": lambda t: iter([t[:4].to_pandas(), t[4:].to_pandas()]),
-    "duckdb.DuckDBPyRelation": lambda t: duckdb.connect().from_arrow(t.select(["p", "y", "w", "user"])),
+    "object with `__arrow_c_array__`": OfArray,
+    "object with `__arrow_c_stream__`": OfStream,
+    "`polars.DataFrame`": pl.DataFrame,
+    "`polars.DataFrame` in chunks": lambda t: pl.concat([pl.DataFrame(t[:4]), pl.DataFrame(t[4:])], rechunk=False),
+    "`polars.LazyFrame.collect_batches()`": lambda t: pl.DataFrame(t).lazy().collect_batches(chunk_size=7),
+    "`pandas.DataFrame`": lambda t: t.select(["p", "y", "w", "user"]).to_pandas(),
+    "`pandas.DataFrame`, Arrow-backed": lambda t: t.to_pandas(types_mapper=pd.ArrowDtype),
+    "`pandas.DataFrame`, some rows at a time": lambda t: iter([t[:4].to_pandas(), t[4:].to_pandas()]),
+    "`duckdb.DuckDBPyRelation`": lambda t: duckdb.connect().from_arrow(t.select(["p", "y", "w", "user"])),
 }
 
 
@@ -218,6 +220,10 @@ def test_any_stream(stream):
     metric = ce.Collection({"all": B(), "by": ce.Grouped(B())})
     expected = metric.copy().update(**of_binary(table, by=users))
     assert metric.update_from(stream(table), **BINARY, by="user") == expected
+
+
+def test_the_table_has_what_is_tested():
+    assert list(input_table.rows("Streams")) == list(STREAMS)
 
 
 def test_other_layouts_of_the_same_columns():

@@ -93,7 +93,8 @@ class NormalizedEntropy(Composite, FromStreams):
         pipeline.update(chunk["loss"], preds, target, weight, cluster, null, losses.reshape(-1))
         if weight is not None:  # those losses have it in them
             pipeline.update(State(), preds, target, None, None, null, losses.reshape(-1))
-        outcomes = inputs.widened(*inputs.array(target, "target")).astype(np.float64, order="C")
+        target = inputs.read(target, "target")
+        outcomes = inputs.widened(target.values, target.halves).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # what is invalid was judged above
         mean.update(chunk["outcome"], outcomes, None, weight, cluster)

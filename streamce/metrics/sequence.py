@@ -268,7 +268,8 @@ class SequenceCrossEntropy(Metric):
         """The weight of each sequence, by which its words and bytes count; None for 1."""
         if weight is None:
             return None
-        found = inputs.widened(*inputs.array(weight, "weight"))
+        given = inputs.read(weight, "weight")
+        found = inputs.widened(given.values, given.halves)
         if found.shape != (many,):
             expected = f"one per sequence, shape {(many,)}, where words or bytes are given"
             raise inputs.fault("weight", f"has shape {found.shape}", expected, value=found.shape)
