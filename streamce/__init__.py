@@ -31,6 +31,7 @@ from streamce.streams import Collection, Decayed, Estimate, Grouped, Paired, Pai
 from streamce.summary import Summary
 from streamce.tail import Tail
 from streamce.threads import set_num_threads
+from streamce.torch_distributed import all_reduce
 
 __version__ = "0.1.0"
 
@@ -58,6 +59,7 @@ __all__ = [
     "Sliding",
     "Summary",
     "Tail",
+    "all_reduce",
     "binary_cross_entropy",
     "cross_entropy",
     "from_bytes",

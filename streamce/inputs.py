@@ -5,10 +5,11 @@ of every error it finds."""
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from streamce import foreign
 from streamce.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,27 +70,80 @@ def show(value: Any) -> str:
 # ---- what is given, as an array ----
 
 
+class Read(NamedTuple):
+    """An argument that was read: its numbers, whether they are bfloat16 held as uint16, and where it has nulls.
+
+    ``null`` is None where there are none, and else of the shape of ``values``, which are 0 there.
+    """
+
+    values: Array
+    halves: bool = False
+    null: Array | None = None
+
+
 def array(source: Any, name: str) -> tuple[Array, bool]:
-    """``source`` as a NumPy array without copying it, and whether it holds bfloat16 as uint16."""
+    """``source`` as a NumPy array without copying it, and whether it holds bfloat16 as uint16; none of it is null."""
+    found = read(source, name)
+    if found.null is not None and found.null.any():
+        raise null_entry(name, first(found.null))
+    return found.values, found.halves
+
+
+def read(source: Any, name: str) -> Read:
+    """``source`` as NumPy arrays, without copying it where its layout allows."""
+    if isinstance(source, Read):
+        return source
     torch = sys.modules.get("torch")  # never imported here: who has a tensor has torch
     try:
         if torch is not None and isinstance(source, torch.Tensor):
-            found, halves = _tensor(source, name, torch)
-        else:
-            found, halves = np.asarray(source), False
+            return judged(Read(*_tensor(source, name, torch)), name)
+        found = None if isinstance(source, (np.ndarray, list, tuple)) else foreign.read(source)
+        if found is None:
+            found = np.asarray(source), None
+            unmasked(source, name, "a value")
+        if isinstance(source, (list, tuple)):
+            found = _nullable(found[0])
     except (InputError, MemoryError):
         raise
     except Exception as error:  # whatever a stranger's __array__ raises
         reason = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
         raise fault(name, f"is no array ({reason})", HOLDS.get(name, "a sequence of numbers")) from error
-    if found.dtype.name == "bfloat16":
-        return found.view(np.uint16), True
-    if found.dtype.kind == "O":
-        raise _objects(found, name)
-    if found.dtype.kind not in "fiub" or found.dtype.itemsize > 8:
-        raise unsupported(found, name)
-    unmasked(source, name, "a value")
-    return found, halves
+    return judged(Read(found[0], False, found[1]), name)
+
+
+def judged(found: Read, name: str) -> Read:
+    """What was read, of a dtype that has a meaning here."""
+    values, halves, null = found
+    if values.dtype.name == "bfloat16":
+        return Read(values.view(np.uint16), True, null)
+    if values.dtype.kind == "O":
+        raise _objects(values, name)
+    if values.dtype.kind not in "fiub" or values.dtype.itemsize > 8:
+        raise unsupported(values, name)
+    if null is not None and null.all() and name == "target":
+        values = np.zeros(values.shape, np.int8)  # of no type of its own: labels may follow
+    return Read(values, halves, null)
+
+
+def _nullable(found: Array) -> tuple[Array, Array | None]:
+    """Numbers of a list, of which NumPy made objects because some are None; or the array as it is."""
+    if found.dtype.kind != "O":
+        return found, None
+    null = np.frompyfunc(_is_null, 1, 1)(found).astype(np.bool_)
+    if not null.any():
+        return found, None
+    filled = found.copy()
+    filled[null] = 0
+    values = np.array(filled.tolist())
+    return (found, None) if values.shape != found.shape else (values, null)
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or type(value).__name__ == "NAType"  # of pandas
+
+
+def null_entry(name: str, index: Index) -> InputError:
+    return fault(name, "is null", "a value", index=index, cause="invalid_null")
 
 
 def unmasked(source: Any, name: str, expected: str) -> None:
@@ -102,10 +156,10 @@ def unmasked(source: Any, name: str, expected: str) -> None:
 def plain(source: Any, name: str) -> tuple[Any, tuple[int, ...]]:
     """What the pipeline is given for ``source``, converted once, and its shape."""
     try:
-        found, halves = array(source, name)
+        found = read(source, name)
     except OnDevice:
         return source, tuple(source.shape)
-    return (source if halves else found), found.shape
+    return (found if found.halves or found.null is not None else found.values), found.values.shape
 
 
 class OnDevice(InputError):
@@ -158,7 +212,7 @@ def like(source: Any, name: str = "preds") -> Any:
     if torch is not None and isinstance(source, torch.Tensor):
         array(source, name)  # or the error that explains
         return torch.empty_like(source, requires_grad=False)
-    found = np.asarray(source) if isinstance(source, np.ndarray) else array(source, name)[0]
+    found = np.asarray(source) if isinstance(source, np.ndarray) else read(source, name).values
     return np.empty_like(found, subok=False)
 
 
@@ -176,7 +230,7 @@ def destination(out: Any, others: Sequence[tuple[str, Any]]) -> Any:
     if any(size > 1 and stride == 0 for size, stride in zip(found.shape, found.strides, strict=True)):
         raise fault("out", "is one number in several places", "an array to write to")
     for name, other in others:
-        if other is not None and np.may_share_memory(found, array(other, name)[0]):
+        if other is not None and np.may_share_memory(found, read(other, name).values):
             return like(out, "out")
     return out
 
@@ -247,7 +301,7 @@ def other_clusters(given: bool) -> InputError:
 
 def integer_preds(preds: Any, shape: tuple[int, ...], name: str = "preds") -> InputError:
     hint = "; are preds and target swapped?" if name == "preds" else ""
-    return fault(name, f"has dtype {array(preds, name)[0].dtype}", HOLDS[name], hint=hint)
+    return fault(name, f"has dtype {read(preds, name).values.dtype}", HOLDS[name], hint=hint)
 
 
 def soft_per_class() -> InputError:
@@ -260,7 +314,8 @@ def soft_calibration() -> InputError:
 
 def real_labels(target: Any) -> InputError:
     """Real numbers where integer labels belong."""
-    found = widened(*array(target, "target")).astype(np.float64)
+    given = read(target, "target")
+    found = widened(given.values, given.halves).astype(np.float64)
     whole = found == np.floor(found)  # false for nan
     for wrong, expected in ((~whole, "an integer label"), (np.abs(found) >= 2.0**63, "an integer that fits int64")):
         if wrong.any():
@@ -284,8 +339,9 @@ def no_blank(blank: int, classes: int) -> InputError:
     return fault("blank", f"is {blank} and preds has {classes} classes", f"one of 0 to {classes - 1}", value=blank)
 
 
-def not_integers(name: str, source: Any) -> InputError:
-    return fault(name, f"has dtype {array(source, name)[0].dtype}", "integers")
+def not_integers(name: str, source: Any, expected: str = "integers") -> InputError:
+    found = read(source, name)
+    return fault(name, f"has dtype {'bfloat16' if found.halves else found.values.dtype}", expected)
 
 
 def ctc_lengths(name: str, shape: tuple[int, ...], utterances: int) -> InputError:
@@ -331,11 +387,52 @@ def ctc_row(preds: Any, index: Index, i: int, cause: str, counter: str, kind: st
 
 
 def _row(preds: Any, index: Index) -> tuple[Array, bool]:
-    found, halves = array(preds, "preds")
+    found, halves, _ = read(preds, "preds")
     return found[index], halves
 
 
 # ---- values ----
+
+
+def in_losses(null: Array, shape: tuple[int, ...], axis: int | None, rows: bool, offsets: Any) -> Array:
+    """Which losses, in their order, of predictions of a shape an argument's nulls are in.
+
+    ``rows`` says that a loss is one of all classes, ``axis`` is that of these or of labels, and ``offsets`` say where
+    the losses of each sample begin, where these are ragged.
+    """
+    if axis is not None and null.shape == shape:
+        null = np.moveaxis(null, axis, -1)
+        return null.any(axis=-1).reshape(-1) if rows else null.reshape(-1)
+    if axis is not None:
+        axis %= len(shape)
+        shape = shape[:axis] + shape[axis + 1 :] + (() if rows else shape[axis : axis + 1])
+    if null.shape == shape:
+        return null.reshape(-1)
+    if offsets is not None:
+        return np.repeat(null, np.diff(offsets))
+    return np.repeat(null, int(np.prod(shape[1:])))
+
+
+def settle(settled: Any, nulls: Sequence[Array | None], null: int, *place: Any) -> Array:
+    """The statuses of losses: what is settled already, else ``null`` where an argument is; see ``in_losses``."""
+    masks = [in_losses(mask, *place) for mask in nulls if mask is not None]
+    found = np.any(masks, axis=0) * np.uint8(null)
+    return found if settled is None else np.where(np.asarray(settled).reshape(-1) == 0, found, np.ravel(settled))
+
+
+def null_of_loss(loss: int, sample: int, counter: str, arguments: Sequence[tuple[str, Any]], *place: Any) -> InputError:
+    """The error for a loss in which an argument is null, the first of which are predictions; see ``in_losses``."""
+    shape, axis, rows = place[:3]
+    for name, source in arguments:
+        null = source.null if isinstance(source, Read) else None
+        if null is None or not (found := in_losses(null, *place))[loss]:
+            continue
+        if axis is not None and null.shape == shape:
+            entries = np.moveaxis(np.arange(null.size).reshape(shape), axis, -1)
+            entries = entries.reshape(-1, shape[axis] if rows else 1)[loss]
+            return null_entry(name, _index(int(entries[null.reshape(-1)[entries]][0]), shape))
+        return null_entry(name, _index(loss, null.shape) if null.size == found.size else (sample,))
+    return null_row(sample, counter)
 
 
 def null_row(sample: int, counter: str) -> InputError:
@@ -357,17 +454,18 @@ def bad_value(
     soft: bool,
     weight_each: bool,
     sample: int,
-    ragged: bool,
+    offsets: Any,
     name: str,
     kind: str,
     ignore: int | None,
 ) -> InputError:
     """The error for invalid loss number ``loss``, whose cause the pipeline found."""
     if cause == "null":
-        return null_row(sample, counter)
-    preds_name, where = name, f" in sequence {sample}" if ragged else ""
+        arguments = (name, preds), ("target", target), ("weight", weight)
+        return null_of_loss(loss, sample, counter, arguments, read(preds, name).values.shape, axis, rows, offsets)
+    preds_name, where = name, f" in sequence {sample}" if offsets is not None else ""
     name = "weight" if cause == "weight" else "target" if cause.startswith(("target", "label")) else name
-    found, halves = array({"weight": weight, "target": target}.get(name, preds), name)
+    found, halves, _ = read({"weight": weight, "target": target}.get(name, preds), name)
     shape = found.shape
     if rows and axis is not None and (name == "preds" or (name == "target" and soft)):
         moved = np.moveaxis(found, axis, -1)
@@ -376,7 +474,7 @@ def bad_value(
         return _bad_row(name, cause, counter, row_of, index, axis % len(shape), kind, where)
     if name == "weight" and not weight_each:
         index = (sample,) if shape else ()
-    elif rows or axis is None or shape != array(preds, preds_name)[0].shape:
+    elif rows or axis is None or shape != read(preds, preds_name).values.shape:
         index = _index(loss, shape)
     else:  # the label axis comes last among the losses
         axis %= len(shape)
@@ -385,7 +483,7 @@ def bad_value(
     value = widened(found[index], halves).item()
     if cause != "label":
         return _bad_number(name, cause, counter, value, index, kind, where)
-    last = array(preds, "preds")[0].shape[axis] - 1 if rows and axis is not None else 1
+    last = read(preds, "preds").values.shape[axis] - 1 if rows and axis is not None else 1
     expected = f"a class from 0 to {last}" if rows else "0 or 1"
     expected += f" (or {ignore}, ignored)" if ignore is not None else ""
     return fault(name, f"is {value}{where}", expected, index=index, value=value, cause=counter)
@@ -436,6 +534,12 @@ def _index(flat: int, shape: tuple[int, ...]) -> Index:
 def first(wrong: Array) -> Index:
     """Where the first True stands."""
     return _index(int(np.argmax(wrong)), wrong.shape)
+
+
+def first_in(wrong: Array, place: tuple[int | slice, ...]) -> Index:
+    """Where the first True of a part stands in the whole."""
+    inside = iter(first(wrong[place]))
+    return (*(next(inside) + each.start if isinstance(each, slice) else each for each in place), *inside)
 
 
 def widened(found: Any, halves: bool) -> Any:

@@ -155,8 +155,7 @@ def _mask(shape: tuple[int, ...], mask: Any) -> Array:
     if found.shape != shape:
         raise inputs.fault("mask", f"has shape {found.shape}", f"one entry per token, shape {shape}", value=found.shape)
     if found.dtype.kind == "f" or halves:
-        dtype = "bfloat16" if halves else found.dtype
-        raise inputs.fault("mask", f"has dtype {dtype}", "bool, or integers 0 and 1")
+        raise inputs.not_integers("mask", mask, "bool, or integers 0 and 1")
     if (wrong := (found != 0) & (found != 1)).any():
         index = inputs.first(wrong)
         raise inputs.fault(
@@ -170,7 +169,7 @@ def _integers(name: str, source: Any) -> Array:
     if found.size == 0:
         return found.astype(np.int64)  # an empty list holds what it may
     if found.dtype.kind not in "iu" or halves:
-        raise inputs.fault(name, f"has dtype {'bfloat16' if halves else found.dtype}", "integers")
+        raise inputs.not_integers(name, source)
     if (wrong := found > np.uint64(2**63 - 1) if found.dtype.kind == "u" else np.zeros(1, dtype=bool)).any():
         index = inputs.first(wrong)
         value = int(found[index])

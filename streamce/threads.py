@@ -9,6 +9,7 @@ waits for that import for ever, and an executor takes no work while Python is en
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -18,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from streamce.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # Threads start as they are needed; a caller may ask for more than there are processors.
 MOST = 64
 
 _limit: int | None = None
+_here = threading.local()  # its `limit`, where a thread has one
 
 
 def check(n: Any, name: str) -> int:
@@ -66,7 +68,21 @@ def set_num_threads(n: int | None) -> None:
 
 def limit(own: int | None) -> int:
     """How many threads a metric may use that was given ``own``."""
-    return own if own is not None else _limit if _limit is not None else _available()
+    if own is not None:
+        return own
+    here: int | None = getattr(_here, "limit", None)
+    return here if here is not None else _limit if _limit is not None else _available()
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One thread, in this one and for metrics that were given none: where an engine runs a task on each processor."""
+    before = getattr(_here, "limit", None)
+    _here.limit = 1
+    try:
+        yield
+    finally:
+        _here.limit = before
 
 
 class _Pool:

@@ -80,7 +80,8 @@ class Elsewhere:
         """The target beside the predictions."""
         torch, target = self._torch, self._given[1]
         if not isinstance(target, torch.Tensor):
-            found = inputs.widened(*inputs.array(target, "target"))
+            given = inputs.read(target, "target")  # whose nulls the pipeline sees to
+            found = inputs.widened(given.values, given.halves)
             target = torch.from_numpy(found.astype(np.int64 if found.dtype.kind in "iub" else np.float64))
         return target.detach().to(device)
 

@@ -82,6 +82,12 @@ resuming
   is unpacked again up to there. To start at row 0, remove STATE once the run is finished, and
   STATE.checkpoint before that.
 
+clusters
+  --engine dask or spark evaluates on a cluster, whose machines must see the files by the same paths and have
+  streamce installed: the same result and state, byte for byte. --address is tcp://HOST:PORT of a Dask scheduler;
+  spark://HOST:PORT, local[N] or sc://HOST:PORT (Connect) of Spark. Files are parts; large Parquet and Arrow files are
+  cut into several. --threads is then what each part takes (default: 1).
+
 Rows in errors count from 0 within their file, a CSV header apart. Exit status: 0, 1 (bad
 data, or a file that cannot be read or written), 2 (usage, such as an unknown column).
 """
@@ -148,6 +154,9 @@ def parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="go on where a run that was stopped left off")
     add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
         help="with --resume: what a crash may cost, but for the chunk at hand (default: 3)")  # fmt: skip
+    add("--engine", choices=("threads", "dask", "spark"), default="threads",
+        help="what evaluates: threads of this machine (default), or a cluster")  # fmt: skip
+    add("--address", metavar="ADDRESS", help="the cluster (default: one on this machine, for this run)")
     _add_interval(add)
 
     add = commands.add_parser(

@@ -12,10 +12,12 @@ import pyarrow as pa
 from streamce.reading import nested
 from streamce.reading.arrow import is_list, is_text
 from streamce.reading.chunks import Selection
-from streamce.reading.columns import listed, numbers_of, select
-from streamce.reading.labels import Labels, readings
+from streamce.reading.columns import listed, select
+from streamce.reading.labels import Labels, check_order, in_another_order, readings
 from streamce.reading.sources import SelectionError, Source
 from streamce.reading.tables import Table
+
+CLASSES = "--classes must say which label each column is for"
 
 
 class Chooser:
@@ -46,10 +48,10 @@ class Chooser:
             "n_words": self._one("n_words", names),
             "n_bytes": self._one("n_bytes", names),
         }
-        if twice := {*preds} & {*target} | {*weight} & {*preds, *target}:
-            raise SelectionError(f"column '{min(twice)}' is asked for in two parts")
         if self._chosen is None:
-            self._check(table, preds, target)
+            Selection(preds, target, weight[0] if weight else None).check(options.task, table)
+            if self._like and self._like._chosen:
+                self._agree(preds, target, self._like._chosen)
             self._chosen = replace(self._decide(table, preds, target, *weight), **keys)
         elif {*preds} != {*self._chosen.preds} or {*target} != {*self._chosen.target}:
             raise SelectionError("other columns match here than in the first file")
@@ -72,32 +74,9 @@ class Chooser:
             raise SelectionError(f"--{option.replace('_', '-')} is one column, not {listed(found)}")
         return found[0] if found else None
 
-    def _check(self, table: Table, preds: Sequence[str], target: Sequence[str]) -> None:
-        """Refuses columns that do not make the arrays of the task."""
-        if self._options.task in nested.TASKS:
-            for part, names in ("predictions", preds), ("targets", target):
-                if len(names) > 1:
-                    raise SelectionError(
-                        f"for {self._options.task} {part} are one column of lists, not {listed(names)}"
-                    )
-            return
-        for part, names in ("predictions", preds), ("targets", target):
-            lists = [name for name in names if is_list(table.type(name))]
-            if lists and len(names) > 1:
-                raise SelectionError(f"column '{lists[0]}' holds lists: {part} are one "
-                                           "such column, or several of numbers")  # fmt: skip
-            if self._options.task == "binary" and (lists or len(names) > 1):
-                raise SelectionError(f"for binary {part} are one column of numbers, not "
-                                           + listed(names))  # fmt: skip
-        if target and _in_another_order(preds, target):
-            raise SelectionError("columns of predictions and of targets have the same names "
-                                       "in another order: list them in one")  # fmt: skip
-        if self._like and self._like._chosen:
-            self._agree(preds, target, self._like._chosen)
-
     def _agree(self, preds: Sequence[str], target: Sequence[str], like: Selection) -> None:
         """Refuses predictions that are not of the same classes as those of the other model."""
-        if _in_another_order(preds, like.preds):
+        if in_another_order(preds, like.preds):
             raise SelectionError("the two models' columns have the same names in another order: "
                                        "list them in one")  # fmt: skip
         if 1 < len(preds) != len(like.preds) > 1:
@@ -107,7 +86,7 @@ class Chooser:
                 f"{len(target)} columns of targets match here, and {len(like.target)} in the other file"
             )
         if self._like and self._like._counts is not None and not target:
-            _check_order(preds, self._like._counts)
+            check_order(preds, self._like._counts, CLASSES)
 
     def _decide(self, table: Table, preds: tuple[str, ...], target: tuple[str, ...], *weight: str) -> Selection:
         task, classes = self._options.task, self._options.classes
@@ -121,7 +100,7 @@ class Chooser:
             encode = self.labels.sets if is_list(found) else self.labels.numbers
         elif task == "multiclass" and len(target) == 1:
             self._counts = found
-            _check_order(preds, found)
+            check_order(preds, found, CLASSES)
         width = len(preds) if len(preds) > 1 else len(classes or ()) or None
         if classes and len(classes) != (2 if task == "binary" else width):
             wanted = "2" if task == "binary" else f"{len(preds)} columns of predictions"
@@ -151,21 +130,3 @@ class Chooser:
         if len(preds) == 1:
             raise SelectionError(f"{what}--classes must name the classes of '{preds[0]}'")
         return readings(preds)
-
-
-def _check_order(preds: Sequence[str], labels: Any) -> None:
-    """Refuses names of columns that say another order than labels of numbers have."""
-    numbers = numbers_of(preds) if len(preds) > 1 else None
-    lower = [name.lower() for name in preds]
-    bools = pa.types.is_boolean(labels) and ["true", "false"] in readings(lower)
-    if bools or (numbers and numbers != [*range(len(preds))]):
-        raise SelectionError(
-            f"columns '{preds[0]}' to '{preds[-1]}' are not in the order of {labels} labels, which "
-            "count from 0: --classes must say which label each column is for"
-        )
-
-
-def _in_another_order(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether columns stand for the same classes as others, in another order."""
-    pairs = [(a, b) for a in readings(one) for b in readings(other) if sorted(a) == sorted(b)]
-    return bool(pairs) and not any(a == b for a, b in pairs)

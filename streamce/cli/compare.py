@@ -9,9 +9,10 @@ import time
 import streamce as ce
 from streamce import threads
 from streamce.cli import pairing, results
-from streamce.cli.evaluate import AXES, same, unready
+from streamce.cli.evaluate import same, unready
 from streamce.cli.making import of_task
 from streamce.cli.output import advance, fail, many, progress_bar, save, show_and_save
+from streamce.reading.chunks import AXES
 from streamce.reading.sources import DataError, SelectionError
 
 

@@ -11,15 +11,13 @@ from typing import Any
 import streamce as ce
 from streamce import threads
 from streamce.additive import Additive
-from streamce.cli import arguments, results, resume
+from streamce.cli import arguments, parts, results, resume
 from streamce.cli.chooser import Chooser
 from streamce.cli.making import metric_of
 from streamce.cli.output import advance, fail, many, progress_bar, refusal, save, show_and_save
-from streamce.reading import chunks, nested, places
+from streamce.reading import chunks
 from streamce.reading.labels import Labels
 from streamce.reading.sources import DataError, SelectionError, Source, find
-
-AXES = {"binary": (1, 1), "multiclass": (2, 1), "multilabel": (2, 2)}  # of preds, of losses
 
 
 def unready(options: argparse.Namespace) -> int:
@@ -49,6 +47,8 @@ def evaluate(options: argparse.Namespace) -> int:
     for option in arguments.SUMS:
         if getattr(options, option) and (options.by or options.by_time):
             return fail(f"--{option} does not go with --by and --by-time: a group has one mean", 2)
+    if options.address is not None and options.engine == "threads":
+        return fail("--address goes with --engine dask or spark", 2)
     if status := unready(options):
         return status
     start = time.perf_counter()
@@ -59,9 +59,13 @@ def evaluate(options: argparse.Namespace) -> int:
             raise SelectionError(f"--state {options.state}: this is one of the files to evaluate")
         if options.resume and (pipes := [source.name for source in sources if source.format == "pipe"]):
             raise SelectionError(f"{pipes[0]}: --resume needs files, and this comes only once")
+        if options.engine != "threads":
+            from streamce.cli import clusters
+
+            clusters.refuse(options, sources)
         beside = [*(options.target or []), *(options.by or [])]
         beside += filter(None, [options.weight, options.by_time, options.cluster])
-        reading = _reading(options, sources, chooser, beside)
+        reading = parts.opened(options, sources, chooser, beside)
         metric = metric_of(options, chooser.labels)
         progress, run = resume.Progress(), None
         if options.resume:
@@ -71,7 +75,9 @@ def evaluate(options: argparse.Namespace) -> int:
         rows_resumed = progress.rows
         if chooser.labels:
             chooser.labels.settle(progress.classes)
-        if not progress.finished:
+        if options.engine != "threads":
+            progress.rows = clusters.run(options, sources, reading, metric, chooser.labels)
+        elif not progress.finished:
             _run(reading, metric, chooser.labels, progress, run)
         if progress.rows == 0:
             raise DataError(f"{', '.join(options.files)}: there are no rows")
@@ -97,6 +103,7 @@ def evaluate(options: argparse.Namespace) -> int:
                 **({"n_words": chosen.n_words, "n_bytes": chosen.n_bytes} if options.task == "sequence" else {}),
                 "classes": classes,
                 **({} if options.ignore_index is None else {"ignore_index": options.ignore_index}),
+                **({} if options.engine == "threads" else {"engine": options.engine}),
                 "threads": threads.limit(options.threads),
                 "chunk_rows": reading.chunk_rows,
                 "state": options.state,
@@ -109,13 +116,6 @@ def evaluate(options: argparse.Namespace) -> int:
             results.print_table(metric, options.level, options.anytime, classes or chosen.preds)
 
     return show_and_save(show_it, lambda: _finish(metric, options.state, progress, run))
-
-
-def _reading(options: argparse.Namespace, sources: list[Source], chooser: Chooser, beside: list[str]) -> chunks.Reading:
-    if options.task not in nested.TASKS:
-        return chunks.Reading(sources, chooser, *AXES[options.task], options.chunk_rows, beside)
-    chosen, classes = options.token_log_probs is not None, max(2, 1 + (options.blank or 0))
-    return nested.Reading(sources, chooser, options.chunk_rows, beside, options.task, chosen, classes)
 
 
 def _finish(metric: Additive, path: str | None, progress: resume.Progress, run: resume.Run | None) -> int:
@@ -154,11 +154,7 @@ def _run(
         try:
             for chunk in found:
                 progress.at = None  # while nobody could say whether this chunk is counted
-                try:
-                    others = chunk.keys | chunk.more
-                    metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **others)
-                except ce.InputError as error:
-                    raise DataError(f"{chunk.source}: {places.place(chunk, error, labels)}") from error
+                parts.add(metric, chunk, labels)
                 progress.rows += chunk.rows
                 progress.classes = labels.classes if labels else None
                 progress.at = chunk.end

@@ -12,6 +12,10 @@ from streamce import state
 
 if TYPE_CHECKING:
     from streamce.additive import Additive
+    from streamce.errors import InputError
+    from streamce.reading.chunks import Chunk
+    from streamce.reading.labels import Labels
+    from streamce.reading.sources import DataError
 
 
 def fail(message: str, status: int) -> int:
@@ -32,6 +36,15 @@ def show_and_save(show_it: Callable[[], None], save_it: Callable[[], int]) -> in
             return status
         raise
     return save_it()
+
+
+def of_row(chunk: Chunk, error: InputError, labels: Labels | None) -> DataError:
+    """The error for a row of a file, in the words of the command line."""
+    from streamce.reading import places  # here: states are shown without pyarrow
+    from streamce.reading.sources import DataError
+
+    found = places.place(chunk, error, labels).replace('kind="logits"', "--kind logits")
+    return DataError(f"{chunk.source}: {found}")
 
 
 def refusal(path: str) -> str | None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from streamce.cli.chooser import Chooser
+from streamce.cli.output import of_row
 from streamce.errors import InputError, renamed
-from streamce.reading import chunks, places
+from streamce.reading import chunks
 from streamce.reading.columns import listed
 from streamce.reading.labels import Labels
 from streamce.reading.sources import DataError, SelectionError, find
@@ -118,7 +119,7 @@ def add(metric: Any, a: chunks.Chunk, b: chunks.Chunk, labels: Labels | None) ->
         metric._update(a.preds, b.preds, a.target, a.weight, a.keys.get("cluster"), null)
     except InputError as error:
         chunk, error = _whose(a, b, error)
-        raise DataError(f"{chunk.source}: {places.place(chunk, error, labels)}") from error
+        raise of_row(chunk, error, labels) from error
 
 
 def _whose(a: chunks.Chunk, b: chunks.Chunk, error: InputError) -> tuple[chunks.Chunk, InputError]:

@@ -28,6 +28,7 @@ cdef extern from "views.h" nogil:
 cdef class Array:
     cdef Py_buffer buffer
     cdef bint held
+    cdef object given  # what was read of a source that is no plain array: inputs.Read; else None
     cdef double number
     cdef int64_t whole
     cdef view v
@@ -39,6 +40,7 @@ cdef class Array:
     cdef int take(self, object source, str name) except -1
     cdef void drop(self) noexcept
     cdef bint hold(self, object source) except -1
+    cdef object null(self)
     cdef void axes(self, int class_axis) noexcept
     cdef void join_classes(self) noexcept
     cdef tuple shape_tuple(self)

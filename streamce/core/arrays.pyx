@@ -23,6 +23,7 @@ cdef class Array:
         if self.held:
             self.held = False
             PyBuffer_Release(&self.buffer)
+        self.given = None
 
     cdef int take(self, object source, str name) except -1:
         """Takes an array or a number; whatever is neither goes through ``inputs`` first."""
@@ -44,10 +45,11 @@ cdef class Array:
                 self.v.dtype = I64
                 return 0
         if type(source) is not ndarray or not self.hold(source):
-            source, halves = inputs.array(source, name)
-            if not self.hold(source):
-                raise inputs.unsupported(source, name)
-            if halves:
+            found = inputs.read(source, name)
+            if not self.hold(found.values):
+                raise inputs.unsupported(found.values, name)
+            self.given = found
+            if found.halves:
                 self.v.dtype = BF16
         self.v.data = <const char*>self.buffer.buf
         self.v.itemsize = <int>self.buffer.itemsize
@@ -71,6 +73,10 @@ cdef class Array:
         if self.v.dtype < 0:
             self.drop()
         return self.held
+
+    cdef object null(self):
+        """The mask of nulls, None where there are none."""
+        return None if self.given is None else self.given.null
 
     cdef void axes(self, int class_axis) noexcept:
         """Splits the axes into those of the losses and the class axis (-1: none)."""

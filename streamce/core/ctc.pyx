@@ -141,6 +141,7 @@ cdef class Utterances(Blocks):
     cdef Py_ssize_t longest, padded
     cdef Py_ssize_t stride  # from an utterance to the next, or from a flat frame to the next
     cdef Vector weight
+    cdef object null_weight  # where weights are null; None where none is
     cdef Integers bad_frame
 
     def __cinit__(self):
@@ -201,6 +202,10 @@ cdef class Utterances(Blocks):
                 raise inputs.settled(settled, self.samples)
             for i in range(self.samples):
                 self.recorded.what[i] = settled[i]
+        if self.preds.null() is not None or self.target.null() is not None or self.null_weight is not None:
+            for i in range(self.samples):
+                if self.null_of(i) is not None:
+                    self.recorded.what[i] = IS_NULL
         self.bad_frame = Integers.__new__(Integers)
         self.bad_frame.at = <int64_t*>malloc(max(1, self.samples) * sizeof(int64_t))
         if self.bad_frame.at is NULL:
@@ -265,7 +270,7 @@ cdef class Utterances(Blocks):
         return 0
 
     cdef int open_weight(self, weight) except -1:
-        found, halves = inputs.array(weight, "weight")
+        found, halves, self.null_weight = inputs.read(weight, "weight")
         if found.shape != (self.samples,):
             raise inputs.fault(
                 "weight", f"has shape {found.shape}", f"one weight per utterance, shape {(self.samples,)}",
@@ -277,6 +282,25 @@ cdef class Utterances(Blocks):
         for i in range(self.samples):
             self.weight.at[i] = values[i]
         return 0
+
+    def null_of(self, Py_ssize_t i):
+        """The argument and the index of the first null in utterance i, None if there is none."""
+        frames = slice(0, self.frames.at[i])
+        if self.begin is not None:
+            frame = (slice(self.begin.at[i], self.begin.at[i] + self.frames.at[i]),)
+        else:
+            frame = (i, frames) if self.p.batch_first else (frames, i)
+        label = (i, slice(0, self.many.at[i])) if self.padded else (
+            slice(self.first.at[i], self.first.at[i] + self.many.at[i]),
+        )
+        for name, null, place in (
+            ("preds", self.preds.null(), frame),
+            ("target", self.target.null(), label),
+            ("weight", self.null_weight, (i,)),
+        ):
+            if null is not None and null[place].any():
+                return name, inputs.first_in(null, place)
+        return None
 
     # ---- the losses ----
 
@@ -539,7 +563,8 @@ cdef class Utterances(Blocks):
         cdef Py_ssize_t j = 0
         counter = NAMES[COUNTER_OF[status]]
         if status == IS_NULL:
-            return inputs.null_row(i, counter)
+            null = self.null_of(i)
+            return inputs.null_row(i, counter) if null is None else inputs.null_entry(*null)
         if status == BAD_LABEL:
             while 0 <= label[j] < self.preds.v.classes and label[j] != self.p.blank:
                 j += 1
@@ -564,6 +589,8 @@ cdef Integers integers(source, str name, Py_ssize_t size):
     cdef Array array = Array.__new__(Array)
     cdef Integers found = Integers.__new__(Integers)
     array.take(source, name)
+    if array.null() is not None:
+        raise inputs.null_entry(name, inputs.first(array.null()))
     if array.real and not (array.ndim and array.shape[0] == 0):  # an empty list holds what it may
         raise inputs.not_integers(name, source)
     if array.ndim != 1 or (array.shape[0] != size and size >= 0):

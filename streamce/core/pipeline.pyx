@@ -262,6 +262,8 @@ cdef class Chunk(Blocks):
         self.weight_each = False
         if self.has_weight:
             self.open_weight(weight, axis)
+        if self.preds.given is not None or self.target.given is not None or self.weights.given is not None:
+            settled = self.settle(settled, axis)
         self.has_settled = settled is not None
         if self.has_settled:
             self.settled.take(settled, "settled")
@@ -295,6 +297,20 @@ cdef class Chunk(Blocks):
         finally:
             fp_leave(saved)
         return 0
+
+    cdef object settle(self, settled, int axis):
+        """What is settled, and the losses in which an argument has a null."""
+        nulls = self.preds.null(), self.target.null(), self.weights.null()
+        if all([null is None for null in nulls]):
+            return settled
+        return inputs.settle(settled, nulls, IS_NULL, *self.place(axis))
+
+    cdef tuple place(self, int axis):
+        """Where losses are, for ``inputs``."""
+        return (
+            self.preds.shape_tuple(), axis if axis >= 0 else None, self.r.task == MULTICLASS,
+            self.bounds if self.offsets is not NULL else None,
+        )
 
     cdef int open_offsets(self, const int64_t[::1] offsets) except -1:
         """Samples of any lengths."""
@@ -606,11 +622,16 @@ cdef class Chunk(Blocks):
         return low
 
     cdef object error(self, preds, target, weight):
+        # What came once only was read.
+        preds = preds if self.preds.given is None else self.preds.given
+        target = target if self.target.given is None else self.target.given
+        weight = weight if self.weights.given is None else self.weights.given
         return inputs.bad_value(
             CAUSES[self.status], NAMES[COUNTER_OF[self.status]], self.bad, preds, target, weight,
             axis=self.p.axis if self.r.task in (MULTICLASS, MULTILABEL) else None,
             rows=self.r.task == MULTICLASS, soft=self.r.task != MEAN and not self.hard,
-            weight_each=self.weight_each, sample=self.sample_of(self.bad), ragged=self.offsets is not NULL,
+            weight_each=self.weight_each, sample=self.sample_of(self.bad),
+            offsets=self.bounds if self.offsets is not NULL else None,
             name=self.p.name,
             kind=KIND_NAMES[self.r.kind],
             ignore=self.r.ignore if self.r.ignores else None,

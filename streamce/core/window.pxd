@@ -27,6 +27,7 @@ cdef class Window:
     cdef int reserve(self, Py_ssize_t rows, Py_ssize_t oddities) except -1
     cdef int take_out(self, Py_ssize_t k) except -1
     cdef int put_in(self, Samples samples, Py_ssize_t first, Py_ssize_t k) except -1
+    cdef int put_odd(self, int64_t column, int64_t many) except -1
     cdef int put(self, double n, double d, int64_t count) except -1
     cdef int add_rows(self, Py_ssize_t first, Py_ssize_t k, int sign) except -1
     cdef int read(self, const uint8_t* at, Py_ssize_t rows, Py_ssize_t oddities) except -1

@@ -58,6 +58,29 @@ cdef class Window:
             finally:
                 fp_leave(saved)
 
+    def extend(self, Window other not None):
+        """Adds the rows of another window of the same length, as those that come next."""
+        cdef Window more = other.copy()  # in which the oldest is at place 0
+        cdef Py_ssize_t i, k, at = 0, odd = 0
+        cdef unsigned long long saved
+        with cython.critical_section(self):
+            self.reserve(min(self.most, self.size + more.size), more.end_odd)
+            saved = fp_enter()
+            try:
+                while at < more.size:
+                    k = min(min(<Py_ssize_t>BLOCK, self.most), more.size - at)
+                    if self.size + k > self.most:
+                        self.take_out(self.size + k - self.most)
+                    for i in range(at, at + k):
+                        while odd < more.end_odd and more.odd[odd].row - more.gone == <uint64_t>i:
+                            self.put_odd(more.odd[odd].column, more.odd[odd].many)
+                            odd += 1
+                        self.put(more.n[i], more.d[i], more.count[i])
+                    self.add_rows(self.size - k, k, 1)
+                    at += k
+            finally:
+                fp_leave(saved)
+
     cdef int reserve(self, Py_ssize_t rows, Py_ssize_t oddities) except -1:
         """Makes room for as many rows in all, and for as many oddities more."""
         cdef Py_ssize_t room = self.room
@@ -103,14 +126,19 @@ cdef class Window:
             if samples.odd:
                 for column in range(1, TALLIES):
                     if found[column]:
-                        self.odd[self.end_odd] = oddity(self.gone + <uint64_t>self.size, COUNT + column, found[column])
-                        self.end_odd += 1
-                        self.total.bump(COUNT + column, 0, found[column])
+                        self.put_odd(COUNT + column, found[column])
             if counted:
                 self.put(samples.n[i], samples.d[i] if samples.d is not NULL else 1.0, counted)
             else:
                 self.put(0.0, 0.0, 0)
         return self.add_rows(self.size - k, k, 1)
+
+    cdef int put_odd(self, int64_t column, int64_t many) except -1:
+        """Notes what is odd about the row that is put next."""
+        self.odd[self.end_odd] = oddity(self.gone + <uint64_t>self.size, column, many)
+        self.end_odd += 1
+        self.total.bump(<int>column, 0, many)
+        return 0
 
     cdef int put(self, double n, double d, int64_t count) except -1:
         """Writes one row behind the newest."""

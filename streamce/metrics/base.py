@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from streamce import calibration, summary, tail
-from streamce.additive import Additive
 from streamce.core.blocks import Samples
 from streamce.core.ledger import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
 from streamce.core.pipeline import NULL_INPUT, Pipeline
 from streamce.errors import InputError
+from streamce.from_streams import FromStreams
 from streamce.inputs import fault, show
 from streamce.options import one_of, plain
 from streamce.torch_losses import Elsewhere
@@ -32,7 +32,7 @@ SUMS = ("calibration", "divergence", "per_class", "per_label", "per_position", "
 NOT_OF_THE_LOSS = frozenset({"axis", "invalid", "layout", "threads"})
 
 
-class Metric(Additive):
+class Metric(FromStreams):
     """Base of the metrics: a thin shell of options around a state."""
 
     _task: ClassVar[str]
@@ -122,8 +122,11 @@ class Metric(Additive):
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
-        """As ``update``, with a mask of the losses in which an input is null."""
         self._pipeline.update(self._state, preds, target, weight, cluster, settled(null))
+
+    @property
+    def _of_losses(self) -> Metric:
+        return self
 
     @property
     def _ratios(self) -> int:

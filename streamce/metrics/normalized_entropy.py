@@ -11,7 +11,8 @@ import numpy as np
 from streamce import inputs, summary
 from streamce.core import kernels
 from streamce.core.ledger import State
-from streamce.metrics.base import Metric
+from streamce.from_streams import FromStreams
+from streamce.metrics.base import Metric, settled
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
 from streamce.metrics.mean_loss import MeanLoss
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from streamce.summary import Summary
 
 
-class NormalizedEntropy(Composite):
+class NormalizedEntropy(Composite, FromStreams):
     """Running normalized entropy: mean log loss over the entropy of the base rate.
 
     With R the weighted mean log loss, y the outcomes and q = Σ weight · y / Σ weight their base rate,
@@ -82,20 +83,28 @@ class NormalizedEntropy(Composite):
         InputError
             For input without meaning; nothing was added then.
         """
+        self._update(preds, target, weight, cluster)
+        return self
+
+    def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         preds, shape = inputs.plain(preds, "preds")
         losses = np.empty(shape)
-        chunk = States(self._names)
-        self._metric._pipeline.update(chunk["loss"], preds, target, weight, cluster, out=losses.reshape(-1))
+        chunk, pipeline, null = States(self._names), self._metric._pipeline, settled(null)
+        pipeline.update(chunk["loss"], preds, target, weight, cluster, null, losses.reshape(-1))
         if weight is not None:  # those losses have it in them
-            self._metric._pipeline.update(State(), preds, target, out=losses.reshape(-1))
-        outcomes = inputs.widened(*inputs.array(target, "target")).astype(np.float64, order="C")
+            pipeline.update(State(), preds, target, None, None, null, losses.reshape(-1))
+        target = inputs.read(target, "target")
+        outcomes = inputs.widened(target.values, target.halves).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # what is invalid was judged above
         mean.update(chunk["outcome"], outcomes, None, weight, cluster)
         kernels.add(outcomes.reshape(-1), losses.reshape(-1))
         mean.update(chunk["both"], losses, None, weight, cluster)
         self._state.merge(chunk)
-        return self
+
+    @property
+    def _of_losses(self) -> Metric:
+        return self._metric
 
     def __call__(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> float:
         """Update, and return the value of this chunk alone."""
@@ -219,13 +228,16 @@ class MulticlassNormalizedEntropy(Metric):
         InputError
             For input without meaning; nothing was added then.
         """
+        self._update(preds, target, weight, cluster)
+        return self
+
+    def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         if cluster is not None:
             raise inputs.fault("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")
         preds, shape = inputs.plain(preds, "preds")
         if len(shape) > 2:
             raise inputs.fault("preds", f"has shape {shape}", "(N, C): one loss per sample")
-        self._pipeline.update(self._state, preds, target, weight)
-        return self
+        super()._update(preds, target, weight, null=null)
 
     def _take(self, parts: dict[str, bytes]) -> None:
         if "buckets" in parts:

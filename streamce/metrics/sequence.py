@@ -211,12 +211,6 @@ class SequenceCrossEntropy(Metric):
         >>> ce.Perplexity().update_token_log_probs([-0.5, -1.5, -0.1], offsets=[0, 2, 3]).compute()
         2.01375...
         """
-        for option in ("label_smoothing", "class_weight"):
-            if self._options[option]:
-                given = self.options[option]
-                raise inputs.fault(
-                    option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given
-                )
         self._feed(self._state, log_probs, None, True, lengths, mask, offsets, weight, n_words, n_bytes, cluster)
         return self
 
@@ -240,6 +234,12 @@ class SequenceCrossEntropy(Metric):
 
         ``null`` says in which tokens an input is null, where no others are settled.
         """
+        for option in ("label_smoothing", "class_weight"):
+            if chosen and self._options[option]:
+                given = self.options[option]
+                raise inputs.fault(
+                    option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given
+                )
         path, name = (self._token_pipeline, "log_probs") if chosen else (self._pipeline, "preds")
         preds, tokens = inputs.plain(preds, name)
         if chosen:
@@ -268,7 +268,8 @@ class SequenceCrossEntropy(Metric):
         """The weight of each sequence, by which its words and bytes count; None for 1."""
         if weight is None:
             return None
-        found = inputs.widened(*inputs.array(weight, "weight"))
+        given = inputs.read(weight, "weight")
+        found = inputs.widened(given.values, given.halves)
         if found.shape != (many,):
             expected = f"one per sequence, shape {(many,)}, where words or bytes are given"
             raise inputs.fault("weight", f"has shape {found.shape}", expected, value=found.shape)
@@ -292,11 +293,11 @@ class SequenceCrossEntropy(Metric):
             self._state, preds, target, chosen, None, None, offsets, weight, n_words, n_bytes, cluster, null=null
         )
 
-    def _chunk(  # type: ignore[override]
+    def _chunk(
         self,
         state: State,
         preds: Any,
-        target: Any,
+        target: Any = None,
         *,
         lengths: Any = None,
         mask: Any = None,

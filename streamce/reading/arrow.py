@@ -26,6 +26,21 @@ def is_text(type_: Any) -> bool:
     return name.removeprefix("large_").removesuffix("_view") in ("string", "binary")
 
 
+def numbers(array: Any) -> tuple[Array, Array | None]:
+    """Numbers of a column, with lists, which are of one length, along further axes; and the mask of their nulls."""
+    shape = getattr(array.type, "shape", None)  # of tensors
+    array = getattr(array, "storage", array)
+    if is_list(array.type):
+        values, null = matrix(array, None, 0)
+        if shape is not None:
+            return values.reshape(-1, *shape), None if null is None else null.reshape(-1, *shape)
+        return values, null
+    checks = pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null, pa.types.is_boolean
+    if not any(check(inner(array.type)) for check in checks):
+        raise DataError(f"it holds {array.type}")
+    return flat(array)
+
+
 def flat(array: Any) -> tuple[Array, Array | None]:
     """Numbers of a column without lists, and the mask of its nulls (None where none is)."""
     if pa.types.is_dictionary(array.type):
@@ -84,11 +99,12 @@ def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None
         index = int(odd[0] if valid is None else np.flatnonzero(valid)[odd[0]])
         others = f" where others have {width}" if width else ""
         raise RaggedError(row, index, f"a list of {lengths[odd[0]]}{others}")
-    values, null = flat(inside)
-    values = values.reshape(-1, width)
-    null = None if null is None else null.reshape(-1, width)
+    values, null = numbers(inside)
+    values = values.reshape(-1, width, *values.shape[1:])
+    null = None if null is None else null.reshape(values.shape)
     if valid is None:
         return values, null
-    full, mask = np.zeros((len(array), width), values.dtype), np.ones((len(array), width), bool)
+    shape = len(array), *values.shape[1:]
+    full, mask = np.zeros(shape, values.dtype), np.ones(shape, bool)
     full[valid], mask[valid] = values, False if null is None else null
     return full, mask

@@ -14,11 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from streamce.reading.arrow import flat, inner, is_list, is_text, matrix
-from streamce.reading.sources import DataError, Source, naming
+from streamce.reading.columns import listed
+from streamce.reading.labels import in_another_order
+from streamce.reading.sources import DataError, SelectionError, Source
 from streamce.reading.tables import START, Array, Mark, Table, open_table
 
 CHUNK_ROWS = 1 << 17
 CHUNK_VALUES = 1 << 21  # predictions in a chunk, unless the caller says how many rows
+# The axes of predictions and of losses, by task; a row of other tasks is a sequence.
+AXES = {"binary": (1, 1), "mean": (1, 1), "multiclass": (2, 1), "multilabel": (2, 2)}
 AHEAD = 2  # chunks that wait: chunks take uneven times to read, and one is soon used up
 
 
@@ -72,8 +76,27 @@ class Selection:
 
     def columns(self, argument: str) -> tuple[str, ...]:
         """The names of the columns behind an argument of ``update``."""
-        found = getattr(self, argument)
+        found = getattr(self, argument, ())
         return found if isinstance(found, tuple) else (found,) if found else ()
+
+    def check(self, task: str, table: Table) -> None:
+        """Refuses columns that do not make the arrays of a task."""
+        if twice := {*self.preds} & {*self.target} | {*self.columns("weight")} & {*self.preds, *self.target}:
+            raise SelectionError(f"column '{min(twice)}' is asked for in two parts")
+        for part, names in ("predictions", self.preds), ("targets", self.target):
+            if task not in AXES:
+                if len(names) > 1:
+                    raise SelectionError(f"for {task} {part} are one column of lists, not {listed(names)}")
+                continue
+            lists = [name for name in names if is_list(table.type(name))]
+            if lists and len(names) > 1:
+                raise SelectionError(f"column '{lists[0]}' holds lists: {part} are one "
+                                           "such column, or several of numbers")  # fmt: skip
+            if AXES[task][0] == 1 and (lists or len(names) > 1):
+                raise SelectionError(f"for {task} {part} are one column of numbers, not {listed(names)}")
+        if self.target and task in AXES and in_another_order(self.preds, self.target):
+            raise SelectionError("columns of predictions and of targets have the same names "
+                                       "in another order: list them in one")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -191,14 +214,14 @@ class Reading:
         self._first, self.selection = self._open(sources[0])
         self._width = self.selection.width
         names = self.selection.preds
-        with naming(sources[0].name):
+        with sources[0].naming():
             values = len(names) if len(names) > 1 else self._first.width(names[0])
         self.chunk_rows = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
 
-    def chunks(self, start: Position | None = None) -> Generator[Chunk]:
-        """The chunks from ``start`` on, read on another thread while those before are in use.
-        Close this iterator when leaving early."""
-        chunks = self._chunks(start or Position())
+    def chunks(self, start: Position | None = None, until: Position | None = None) -> Generator[Chunk]:
+        """The chunks from ``start`` on, and before the row ``until``, read on another thread while those
+        before are in use. Close this iterator when leaving early."""
+        chunks = self.one_by_one(start, until)
         ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
         wanted = threading.Semaphore(AHEAD)  # a queue as long would fill one buffer more
 
@@ -223,25 +246,36 @@ class Reading:
             reader.join()
 
     def _open(self, source: Source) -> tuple[Table, Selection]:
-        with naming(source.name):
+        with source.naming():
             table = open_table(source, self._beside, self._stopped)
             return table, self._choose(source, table)
 
-    def _chunks(self, start: Position) -> Iterator[Chunk]:
+    def one_by_one(self, start: Position | None = None, until: Position | None = None) -> Iterator[Chunk]:
+        """The chunks from ``start`` on, and before the row ``until``, read when they are asked for."""
+        start = start or Position()
         sizes = [source.size or 0 for source in self._sources]
         before, total = sum(sizes[: start.source]), sum(sizes)
         self._width = start.width or self._width
         mark = start.mark
         for number, source in enumerate(self._sources[start.source :], start.source):
+            end_row = None
+            if until is not None and number >= until.source:
+                end_row = until.mark.row if number == until.source else 0
+            if end_row == 0:
+                return
             table = self._first if number == 0 else self._open(source)[0]
-            with naming(source.name):
+            with source.naming():
                 for batch, fraction, end in table.batches(self._types(table), self.chunk_rows, mark):
+                    if end_row is not None:
+                        batch = batch.slice(0, end_row - mark.row)
                     if fraction is not None:
                         fraction = (before + fraction * sizes[number]) / total
                     for part in self._parts(batch):
                         stop = replace(end, row=mark.row + part.num_rows)
                         yield self._chunk(number, mark.row, fraction if stop == end else None, part, stop)
                         mark = stop
+                    if mark.row == end_row:
+                        return
             before, mark = before + sizes[number], START
 
     def _parts(self, batch: Any) -> Iterator[Any]:
@@ -312,7 +346,7 @@ class Reading:
             if columns[0].null_count < len(columns[0]):
                 self._width = values.shape[1]
             elif self._width is None and self._losses_axes == 2:
-                raise DataError(f"row {row}: nulls before any list: name the classes")
+                raise DataError(f"row {row}: nulls before any list: nothing tells how many labels there are")
             return values, null
         if axes == 1 and len(names) == 1:
             return flat(columns[0])

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamce.reading.arrow import flat
-from streamce.reading.columns import listed
+from streamce.reading.columns import listed, numbers_of
 from streamce.reading.sources import SelectionError
 
 Array = np.ndarray[Any, Any]
@@ -113,3 +113,21 @@ def readings(columns: Sequence[str]) -> list[list[str]]:
         if prefix[-1] in "_-.:/ " and all(name.startswith(prefix) for name in columns):
             found.append([name[end:] for name in columns])
     return found
+
+
+def check_order(preds: Sequence[str], labels: Any, else_: str) -> None:
+    """Refuses names of columns that say another order than labels of numbers have."""
+    numbers = numbers_of(preds) if len(preds) > 1 else None
+    lower = [name.lower() for name in preds]
+    bools = pa.types.is_boolean(labels) and ["true", "false"] in readings(lower)
+    if bools or (numbers and numbers != [*range(len(preds))]):
+        raise SelectionError(
+            f"columns '{preds[0]}' to '{preds[-1]}' are not in the order of {labels} labels, which "
+            f"count from 0: {else_}"
+        )
+
+
+def in_another_order(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether columns stand for the same classes as others, in another order."""
+    pairs = [(a, b) for a in readings(one) for b in readings(other) if sorted(a) == sorted(b)]
+    return bool(pairs) and not any(a == b for a, b in pairs)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from streamce.reading.chunks import Chunk, Selection
 
 TASKS = ("sequence", "ctc")
+FEWEST = 2  # classes that there can be
 # The columns behind the arguments that are made of others.
 MADE_OF = {"log_probs": "preds", "input_lengths": "preds", "target_lengths": "target"}
 
@@ -172,12 +173,28 @@ class Reading(chunks.Reading):
         """Lengths of some lists of classes, of sources that can be read again."""
         name = self.selection.preds[0]
         for source in self._sources:
-            if source.format != "pipe":
+            if source.format not in ("pipe", "stream"):
                 table = self._open(source)[0]
                 for batch, _, _ in table.batches({name: self._types(table)[name]}, self.chunk_rows):
                     inside = arrow.entries(_plain(batch.column(name), 2, pa.float64()))[0]
                     lengths = arrow.entries(inside)[1]
                     yield from lengths[lengths > 0][:1].tolist()
+
+
+def reading(
+    task: str,
+    sources: Sequence[Source],
+    choose: Callable[[Source, Table], Selection],
+    chunk_rows: int | None = None,
+    beside: Sequence[str] = (),
+    *,
+    chosen: bool = False,
+    blank: int = 0,
+) -> chunks.Reading:
+    """The reading of a task: ``chosen`` as :class:`Reading` takes it, ``blank`` the class of no label of CTC."""
+    if task in chunks.AXES:
+        return chunks.Reading(sources, choose, *chunks.AXES[task], chunk_rows, beside)
+    return Reading(sources, choose, chunk_rows, beside, task, chosen, max(FEWEST, 1 + blank))
 
 
 def _type(table: Table, name: str, depth: int, wide: Any) -> Any:
@@ -230,24 +247,41 @@ def _place(lengths: Array, index: int) -> tuple[int, int]:
 
 def place(chunk: Chunk, error: InputError) -> str:
     """What was wrong, told by row and column of the file instead of the arrays' indices."""
-    argument = MADE_OF.get(str(error.argument), str(error.argument))
-    if argument == "offsets":
-        argument = "target" if chunk.selection.target else "preds"
-    names = chunk.selection.columns(argument) if hasattr(chunk.selection, argument) else ()
+    argument = _argument(chunk, error)
+    names = chunk.selection.columns(argument)
     if error.index is None:
         found = str(renamed(error, MADE_OF))
         return f"column '{names[0]}'{found.removeprefix(argument)}" if names else found
-    row, name = error.index[0], "".join(names)
+    row, *inside = index(chunk, error)
+    name = "".join(names)
     if error.cause == "invalid_null":
-        return f"row {chunk.first_row + row}: column '{_null_column(chunk, row)}' holds a null"
+        return f"row {row}: column '{_null_column(chunk, row - chunk.first_row)}' holds a null"
     if error.argument in ("offsets", "target_lengths"):
-        return f"row {chunk.first_row + row}: column '{name}' holds an empty list: expected {error.expected}"
+        return f"row {row}: column '{name}' holds an empty list: expected {error.expected}"
     found = str(error).removeprefix(inputs.place(str(error.argument), error.index))
     found = re.sub(r",? (in|of) sequence \d+", "", found, count=1)  # which is that row
-    if argument in ("preds", "target"):
+    name += "".join(f"[{i}]" for i in inside)
+    return f"row {row}: column '{name}'{found}"
+
+
+def index(chunk: Chunk, error: InputError) -> tuple[int, ...]:
+    """Where an error that has an index is: the row, and what is known of the place in its list."""
+    assert error.index is not None
+    row, *inside = error.index
+    argument = _argument(chunk, error)
+    flat = error.cause != "invalid_null" and error.argument not in ("offsets", "target_lengths")
+    if flat and argument in ("preds", "target"):
         row, at = _place(_lengths(chunk, argument), row)
-        name += "".join(f"[{i}]" for i in (at, *error.index[1:]))
-    return f"row {chunk.first_row + row}: column '{name}'{found}"
+        inside = [at, *inside]
+    return chunk.first_row + row, *inside
+
+
+def _argument(chunk: Chunk, error: InputError) -> str:
+    """The argument that an error's is made of."""
+    argument = MADE_OF.get(str(error.argument), str(error.argument))
+    if argument == "offsets":
+        return "target" if chunk.selection.target else "preds"
+    return argument
 
 
 def _lengths(chunk: Chunk, argument: str) -> Array:
@@ -262,18 +296,18 @@ def _null_column(chunk: Chunk, row: int) -> str | None:
     """The first column with a null in this row of the chunk, and where in its lists."""
     for argument in ("preds", "target", "weight", "n_words", "n_bytes"):
         for name in chunk.selection.columns(argument):
-            path = _null(chunk.batch.column(name)[row].as_py())
+            path = null_in(chunk.batch.column(name)[row].as_py())
             if path is not None:
                 return name + path
     return None
 
 
-def _null(value: Any) -> str | None:
+def null_in(value: Any) -> str | None:
     """Where in nested lists the first null is, None if there is none."""
     if value is None:
         return ""
     for i, inner in enumerate(value if isinstance(value, list) else ()):
-        path = _null(inner)
+        path = null_in(inner)
         if path is not None:
             return f"[{i}]{path}"
     return None

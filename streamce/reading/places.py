@@ -10,11 +10,11 @@ from streamce.reading.labels import Labels
 
 def place(chunk: chunks.Chunk, error: InputError, labels: Labels | None) -> str:
     """What was wrong, told by row and column of the file instead of the arrays' indices."""
-    message = str(error).replace('kind="logits"', "--kind logits")
+    message = str(error)
     if (argument := str(error.argument)).startswith(("by", "cluster")):
         return _of_key(chunk, argument, error, message)
     if chunk.more:
-        return nested.place(chunk, error).replace('kind="logits"', "--kind logits")
+        return nested.place(chunk, error)
     if error.index is None:
         for argument in ("preds", "target", "weight"):
             if message.startswith(f"{argument} "):
@@ -29,6 +29,25 @@ def place(chunk: chunks.Chunk, error: InputError, labels: Labels | None) -> str:
     if labels and argument == "target":
         return f"{where} is {value!r}: expected {labels.expected}"
     return where + message.removeprefix(f"{argument}[{', '.join(map(str, error.index))}]")
+
+
+def index(chunk: chunks.Chunk, error: InputError) -> tuple[int, ...] | None:
+    """The index of an error, with the row of the source in place of the array's."""
+    if error.index is None:
+        return None
+    if chunk.more:
+        return nested.index(chunk, error)
+    row, *inside = error.index
+    return chunk.first_row + row, *inside
+
+
+def argument_of_null(chunk: chunks.Chunk, row: int) -> str | None:
+    """The first argument with a null in this row of the chunk."""
+    for argument in ("preds", "target", "weight", "n_words", "n_bytes"):
+        for name in chunk.selection.columns(argument):
+            if nested.null_in(chunk.batch.column(name)[row].as_py()) is not None:
+                return argument
+    return None
 
 
 def _of_key(chunk: chunks.Chunk, argument: str, error: InputError, message: str) -> str:

@@ -4,7 +4,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -49,7 +49,8 @@ def naming(name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Source:
-    """One file, or a stream that comes only once (format "pipe", path "-" for stdin)."""
+    """One file, or a stream that comes only once (format "pipe", path "-" for stdin; or format "stream",
+    which ``table`` is the table of)."""
 
     name: str
     format: str
@@ -57,6 +58,7 @@ class Source:
     filesystem: Any = None
     size: int | None = None
     changed: int | None = field(default=None, compare=False)  # when, in nanoseconds, where that is known
+    table: Any = field(default=None, compare=False)
 
     @property
     def local(self) -> bool:
@@ -68,6 +70,10 @@ class Source:
 
     def open(self) -> Any:
         return self.filesystem.open_input_file(self.path)
+
+    def naming(self) -> AbstractContextManager[None]:
+        """``naming`` for a file. What makes a stream may raise what it likes, and has no name."""
+        return nullcontext() if self.format == "stream" else naming(self.name)
 
 
 def format_of(path: str) -> str | None:

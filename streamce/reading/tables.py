@@ -62,6 +62,10 @@ class Table(ABC):
         """Values in a row of a list column, 1 where only reading would tell."""
         return int(getattr(self.type(name), "list_size", 1) or 1)
 
+    def marks(self) -> list[Mark]:
+        """Where reading can begin without what lies before, the start first."""
+        return [START]
+
     @abstractmethod
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         """Batches of at most ``rows`` rows with the columns of ``types``, the first of them at
@@ -69,7 +73,7 @@ class Table(ABC):
         where the next begins."""
 
 
-def _slices(batch: Any, rows: int, before: int, start: int) -> Iterator[tuple[Any, int]]:
+def slices(batch: Any, rows: int, before: int, start: int) -> Iterator[tuple[Any, int]]:
     """Parts of a batch that has ``before`` rows before it, from row ``start`` on, and their ends."""
     for first in range(max(0, start - before), batch.num_rows, rows):
         part = batch.slice(first, rows)
@@ -95,9 +99,16 @@ class ParquetTable(Table):
                 most = max([most, *(-(-group.column(i).num_values // group.num_rows) for i in leaves)])
         return most
 
-    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+    def _ends(self) -> list[int]:
+        """The rows before the end of each row group."""
         groups = self._file.metadata
-        ends = [*itertools.accumulate(groups.row_group(i).num_rows for i in range(groups.num_row_groups))]
+        return [*itertools.accumulate(groups.row_group(i).num_rows for i in range(groups.num_row_groups))]
+
+    def marks(self) -> list[Mark]:
+        return [START, *(Mark(row) for row in sorted({*self._ends()[:-1]} - {0}))]
+
+    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+        groups, ends = self._file.metadata, self._ends()
         first = bisect.bisect_right(ends, start.row)  # the group with this row: there is no way further in
         done = ends[first - 1] if first else 0
         # Arrow's threads would only take the cores that the caller works on.
@@ -129,10 +140,20 @@ class ArrowTable(Table):
             self._stream = ipc.open_stream(self._input)
             self.schema = self._stream.schema
 
+    def marks(self) -> list[Mark]:
+        if self._file is None or self._map is None:
+            return [START]
+        found, row = [], 0
+        for number, (batch, _) in enumerate(self._batches(self.schema.names[:1], 0)):
+            if batch.num_rows:
+                found.append(Mark(row, number, row))
+            row += batch.num_rows
+        return found or [START]
+
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         before = start.before
         for number, (batch, fraction) in enumerate(self._batches(list(types), start.piece), start.piece):
-            for part, end in _slices(batch.select(list(types)), rows, before, start.row):
+            for part, end in slices(batch.select(list(types)), rows, before, start.row):
                 part.validate(full=True)  # from here on offsets are believed
                 yield part, fraction, Mark(end, number, before)
                 _release(self._map)
@@ -175,7 +196,7 @@ class TextTable(Table):
             done = before
             fraction = min(1.0, (piece + len(block)) / self._size) if self._size else None
             for batch in table.select(list(types)).combine_chunks().to_batches():
-                for part, end in _slices(batch, rows, done, start.row):
+                for part, end in slices(batch, rows, done, start.row):
                     yield part, fraction, Mark(end, piece, before)
                 done += batch.num_rows
             piece, before = piece + len(block), done
@@ -424,6 +445,9 @@ def _release(mapped: Any) -> None:
 
 
 def open_table(source: Source, beside: Sequence[str], stopped: threading.Event) -> Table:
+    if source.format == "stream":
+        found: Table = source.table
+        return found
     if source.format != "pipe":
         if source.format in ("npy", "npz"):
             return NumpyTable(source, beside)

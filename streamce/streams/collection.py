@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from streamce import inputs, state
-from streamce.additive import Additive
 from streamce.errors import InputError
+from streamce.from_streams import FromStreams
 from streamce.metrics.base import SUMS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.streams.wrapper import OF_ONE_SUM, Keeper
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KINDS = (Metric, Keeper, NormalizedEntropy)
 
 
-class Collection(Additive):
+class Collection(FromStreams):
     """Metrics by name, which one update adds a chunk to.
 
     Metrics with the same options, and what keeps the samples of one apart (:class:`Grouped`, :class:`Sliding`,
@@ -59,7 +59,7 @@ class Collection(Additive):
     __slots__ = ()
     _state: Members
 
-    def __init__(self, metrics: Mapping[str, Additive]) -> None:
+    def __init__(self, metrics: Mapping[str, FromStreams]) -> None:
         if not isinstance(metrics, Mapping) or not metrics:
             raise inputs.fault("metrics", f"is {inputs.show(metrics)}", "metrics by name, such as {'loss': MeanLoss()}")
         for name, metric in metrics.items():
@@ -142,7 +142,7 @@ class Collection(Additive):
         for name in OF_ONE_SUM:
             if others.get(name) is not None and all(isinstance(each, Keeper) for each in state.metrics.values()):
                 raise inputs.fault(name, "is given", "none, as no metric of the collection takes it")
-        chunk: dict[str, Additive] = {}
+        chunk: dict[str, FromStreams] = {}
         samples: dict[str, Samples] = {}
         for names in state.alike:
             found = state.losses(names, *given, weight=weight, **others)
@@ -153,9 +153,25 @@ class Collection(Additive):
                 else:
                     chunk[name] = found[0][name]
         for name in state.alone:
-            chunk[name] = state.metrics[name]._empty().update(*given, weight=weight, **others)  # type: ignore[attr-defined]
+            chunk[name] = state.metrics[name]._empty()
+            chunk[name]._update(preds, target, weight, **others)
         state.add(chunk, {name: (plan, samples[name]) for name, plan in plans.items() if plan})
         return self
+
+    def _update(self, preds: Any, target: Any, weight: Any = None, *, null: Any = None, **others: Any) -> None:
+        self.update(preds, target, weight=weight, null=null, **others)
+
+    def _extend(self, other: Self) -> Self:
+        self._state.extend(other._state)
+        return self
+
+    @property
+    def _of_losses(self) -> Metric:
+        found = [metric._of_losses for metric in self._state.metrics.values()]
+        if len({each._task for each in found}) > 1:
+            tasks = sorted({type(each).__name__ for each in found})
+            raise inputs.fault("metrics", f"are {', '.join(tasks)}", "metrics of the same columns, for update_from")
+        return next(iter(found))
 
     def _by_name(self, argument: str, given: Any) -> Any:
         metrics = self._state.metrics
@@ -168,7 +184,7 @@ class Collection(Additive):
             raise inputs.fault(argument, "is given", "none, as no metric of the collection takes it")
         return given
 
-    def _planned(self, name: str, metric: Additive, keys: dict[str, Any]) -> Plan | None:
+    def _planned(self, name: str, metric: FromStreams, keys: dict[str, Any]) -> Plan | None:
         """What a metric that keeps samples apart is to do with them."""
         if not isinstance(metric, Keeper):
             return None
@@ -181,7 +197,7 @@ class Collection(Additive):
 
     # ---- reading ----
 
-    def __getitem__(self, name: str) -> Additive:
+    def __getitem__(self, name: str) -> FromStreams:
         """A metric, with a copy of its state."""
         return self._state.copy().metrics[name]
 
@@ -207,7 +223,7 @@ class Members:
     A lock keeps them together: who reads while others add sees all of a chunk, or nothing.
     """
 
-    def __init__(self, metrics: dict[str, Additive]) -> None:
+    def __init__(self, metrics: dict[str, FromStreams]) -> None:
         self.metrics = metrics
         self._lock = threading.RLock()  # a signal handler may read
         alike: dict[Any, list[str]] = {}
@@ -221,7 +237,7 @@ class Members:
                 self.alone.append(name)
         self.alike = list(alike.values())
 
-    def losses(self, names: list[str], *given: Any, **others: Any) -> tuple[dict[str, Additive], Samples]:
+    def losses(self, names: list[str], *given: Any, **others: Any) -> tuple[dict[str, FromStreams], Samples]:
         """A chunk's samples, and what it adds to each of the named metrics that keep none apart."""
         plain = {name: metric for name in names if isinstance(metric := self.metrics[name], Metric)}
         first = self.metrics[names[0]]
@@ -232,14 +248,14 @@ class Members:
         sums = {option: any(metric._options.get(option) for metric in plain.values()) for option in SUMS}
         whole = type(source)(**{**source._options, **{name: True for name, on in sums.items() if on}})
         samples = whole._chunk(whole._state, *given, **others)
-        found: dict[str, Additive] = {}
+        found: dict[str, FromStreams] = {}
         for name, metric in plain.items():
             found[name] = metric._empty()
             tail, calibration = (bool(metric._options.get(option)) for option in ("tail", "calibration"))
             found[name]._state = whole._state.only(metric._pipeline.per_cell, tail, calibration, metric._ratios)
         return found, samples
 
-    def add(self, chunk: dict[str, Additive], samples: dict[str, tuple[Plan, Samples]]) -> None:
+    def add(self, chunk: dict[str, FromStreams], samples: dict[str, tuple[Plan, Samples]]) -> None:
         """Add to all metrics; or an error and to none."""
         with self._lock:
             new = {name: self.metrics[name].copy()._merge(more, 1) for name, more in chunk.items()}
@@ -249,6 +265,13 @@ class Members:
                 if found.samples:
                     plan.add(self.metrics[name]._state, found)
             self.metrics = {**self.metrics, **new}
+
+    def extend(self, other: Members) -> None:
+        """Add all that another of the same metrics has seen, as what comes next; or an error and to none."""
+        theirs = other.copy().metrics
+        with self._lock:
+            new = {name: metric.copy()._extend(theirs[name]) for name, metric in self.metrics.items()}
+            self.metrics = new
 
     def merge(self, other: Members, sign: int = 1) -> None:
         theirs = other.copy().metrics

@@ -142,19 +142,6 @@ class Grouped(Keeper):
         """
         return self._follow(self._plan(by, by_time), preds, target, weight=weight, **others)
 
-    def _update(
-        self,
-        preds: Any,
-        target: Any,
-        weight: Any = None,
-        null: Any = None,
-        by: Any = None,
-        by_time: Any = None,
-        **others: Any,
-    ) -> None:
-        """As ``update``, with a mask of the losses in which an input is null."""
-        self.update(preds, target, by=by, by_time=by_time, weight=weight, null=null, **others)
-
     def _keyed_by(self) -> tuple[str, ...]:
         return ("by",) if self._period is None else ("by", "by_time")
 

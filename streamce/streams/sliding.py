@@ -174,6 +174,13 @@ class Sliding(Keeper):
         starts = state.starts(by_time, "by_time")
         return Plan("by_time", len(starts), lambda state, samples: state.add(samples, starts))
 
+    def _extend(self, other: Self) -> Self:
+        """Add all that another of the same options has seen, as what comes next."""
+        if isinstance(self._state, Window) and isinstance(other._state, Window):
+            self._state.extend(other._state)
+            return self
+        return super()._extend(other)
+
     # ---- reading ----
 
     def window(self, now: Any = None) -> Metric:

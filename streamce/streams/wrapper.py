@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from streamce import inputs
 from streamce.additive import Additive
 from streamce.core.ledger import Ledger, State
+from streamce.from_streams import FromStreams
 from streamce.metrics.base import SUMS, Metric
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Wrapper(Additive):
         super()._fits(header)
 
 
-class Keeper(Wrapper):
+class Keeper(Wrapper, FromStreams):
     """Base of what keeps the samples of a metric apart: by group, by moment, or the last of them."""
 
     __slots__ = ()
@@ -91,6 +92,17 @@ class Keeper(Wrapper):
         if samples.samples:
             plan.add(self._state, samples)
         return self
+
+    def _update(self, preds: Any, target: Any, weight: Any = None, *, null: Any = None, **others: Any) -> None:
+        self.update(preds, target, weight=weight, null=null, **others)
+
+    @abstractmethod
+    def update(self, preds: Any, target: Any = None, **others: Any) -> Self:
+        """Add a chunk."""
+
+    @property
+    def _of_losses(self) -> Metric:
+        return self._metric
 
     def _filled(self, ledger: Ledger) -> Metric:
         """A metric whose state is one cell."""

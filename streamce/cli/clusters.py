@@ -1,0 +1,222 @@
+"""``streamce eval --engine dask`` and ``--engine spark``: the parts of a run on the machines of a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import logging
+import operator
+import os
+import pickle
+import re
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from streamce import dask, inputs, spark
+from streamce.cli import parts
+from streamce.cli.output import advance, progress_bar
+from streamce.cli.parts import Outcome, Part
+from streamce.errors import InputError
+from streamce.reading.chunks import Reading
+from streamce.reading.labels import Labels
+from streamce.reading.sources import DataError, SelectionError, Source
+
+TOGETHER = 8  # states that are added up in one go, on one machine
+WAIT = 10  # seconds for a cluster to answer
+REMOTE = 16  # processors that a cluster is taken to have which does not say
+
+
+def refuse(options: argparse.Namespace, sources: Sequence[Source]) -> None:
+    """Raises for what a cluster cannot do."""
+    engine = f"--engine {options.engine}"
+    if options.resume:
+        raise SelectionError(f"--resume does not go with {engine}: engines try a part again themselves")
+    for source in sources:
+        if source.format == "pipe":
+            raise SelectionError(f"{source.name}: {engine} needs files, and this comes only once")
+        if source.format == "npy":
+            raise SelectionError(f"{source.name}: {engine} takes no .npy files, but .npz files")
+
+
+def run(
+    options: argparse.Namespace, sources: Sequence[Source], reading: Reading, metric: Any, labels: Labels | None
+) -> int:
+    """Evaluate all sources on a cluster into an empty metric; returns the number of rows."""
+    start = {"dask": _on_dask, "spark": _on_spark}[options.engine]
+    try:
+        with start(options.address) as (processors, evaluated), progress_bar(0) as bar:
+            width = parts.settled(options, reading, labels)
+            all_parts = parts.cut(options, sources, processors, width, labels.classes if labels else None)
+            rows, done = 0, 0
+
+            def finished(outcome: Outcome) -> None:
+                nonlocal rows, done
+                rows, done = rows + outcome.rows, done + 1
+                advance(bar, rows, outcome.rows, done / len(all_parts))
+
+            outcomes, state = evaluated(all_parts, finished)
+            parts.check(all_parts, outcomes)
+            metric.load_state_dict({"state": state})
+            return sum(outcome.rows for outcome in outcomes)
+    except InputError as error:
+        raise DataError(f"--engine {options.engine}: {error}") from error
+
+
+Evaluated = Callable[[list[Part], Callable[[Outcome], None]], tuple[list[Outcome], bytes | None]]
+
+
+@contextlib.contextmanager
+def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
+    """How many processors there are, and a function from parts to outcomes and the state of all."""
+    distributed = dask.module("distributed")
+    with contextlib.ExitStack() as stack:
+        with dask.clearly():
+            if address is None:  # processes of this machine, which listen on loopback alone
+                cluster = distributed.LocalCluster(
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                )
+                address = stack.enter_context(cluster).scheduler_address
+            client = stack.enter_context(distributed.Client(address, timeout=WAIT))
+            processors = max(1, sum(client.nthreads().values()))
+
+        def evaluated(all_parts: list[Part], finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
+            results = client.map(parts.evaluate, all_parts, pure=False)
+            outcomes = client.map(operator.itemgetter(0), results, pure=False)
+            level = client.map(parts.join, [[result] for result in results], pure=False)
+            while len(level) > 1:
+                some = [level[i : i + TOGETHER] for i in range(0, len(level), TOGETHER)]
+                level = client.map(parts.join_all, some, pure=False)
+
+            def place() -> str:
+                failed = (part for part, future in zip(all_parts, results, strict=True) if future.status == "error")
+                return "".join(f"{part.sources[part.start.source].name}: " for part in itertools.islice(failed, 1))
+
+            with dask.clearly(place):
+                for future in distributed.as_completed(outcomes):
+                    outcome = future.result()
+                    finished(outcome)
+                    if outcome.error is not None:  # what lies before may yet go wrong too, and is then what to say
+                        for future in (*level, *results[outcome.number + 1 :], *outcomes[outcome.number + 1 :]):
+                            future.release()
+                        return client.gather(outcomes[: outcome.number + 1]), None
+                found: tuple[list[Outcome], bytes | None] = level[0].result()
+                return found
+
+        yield processors, evaluated
+
+
+@contextlib.contextmanager
+def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
+    """The same with Spark."""
+    address = address or "local[*]"
+    if not re.match(r"(spark|sc|k8s)://|local\b|yarn$", address):
+        expected = "spark://HOST:PORT, sc://HOST:PORT, local[N], yarn or k8s://..."
+        raise inputs.fault("address", f"is {inputs.show(address)}", expected)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        try:
+            from pyspark.sql import SparkSession
+        except ModuleNotFoundError:
+            raise InputError("this needs Spark: pip install 'streamce[spark]'", argument="engine") from None
+        _reach(address)
+        with spark.clearly():
+            session = SparkSession.getActiveSession()
+            if session is None:
+                with _unheard():
+                    session = _started(SparkSession.builder.appName("streamce eval"), address)
+                stack.callback(session.stop)
+            processors = REMOTE if address.startswith("sc://") else int(session.sparkContext.defaultParallelism)
+
+        def evaluated(all_parts: list[Part], finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
+            def each(numbers: Iterable[Any]) -> Iterator[Any]:
+                for batch in numbers:
+                    for number in batch.column(0).to_pylist():
+                        yield _rows([parts.evaluate(all_parts[number])])
+
+            def sums(batches: Iterable[Any]) -> Iterator[Any]:
+                outcomes, state = parts.join(_results(batches))
+                yield _rows([*((outcome, None) for outcome in outcomes), (None, state)])
+
+            schema = "outcome binary, state binary"
+            with spark.clearly():
+                found = session.range(0, len(all_parts), 1, len(all_parts)).mapInArrow(each, schema)
+                if len(all_parts) > TOGETHER:
+                    found = found.repartition(TOGETHER).mapInArrow(sums, schema)
+                rows = ((row[0] and pickle.loads(row[0]), row[1] and bytes(row[1])) for row in found.toLocalIterator())
+                outcomes, state = parts.join(rows)
+            for outcome in outcomes:
+                finished(outcome)
+            return outcomes, state
+
+        yield processors, evaluated
+
+
+def _started(make: Any, address: str) -> Any:
+    """A session of Spark, which listens nowhere but where it must."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if address.startswith("sc://"):
+        return make.remote(address).getOrCreate()
+    options = {"spark.ui.enabled": "false"}
+    if address.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        options |= {"spark.driver.bindAddress": "127.0.0.1", "spark.log.level": "OFF"}
+        options |= {"spark.ui.showConsoleProgress": "false"}
+    for name, value in options.items():
+        make = make.config(name, value)
+    return make.master(address).getOrCreate()
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Nothing that a process started here writes to stderr is seen: Java says hello there, and what Spark logs."""
+    with open(os.devnull, "wb") as nowhere:
+        try:
+            before = os.dup(2)
+        except OSError:  # closed by the caller
+            yield
+            return
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def _rows(found: Sequence[tuple[Outcome | None, bytes | None]]) -> Any:
+    """Outcomes and states as a record batch."""
+    outcomes = [outcome and pickle.dumps(outcome) for outcome, _ in found]
+    columns = [pa.array(outcomes, pa.binary()), pa.array([state for _, state in found], pa.binary())]
+    return pa.RecordBatch.from_arrays(columns, ["outcome", "state"])
+
+
+def _results(batches: Iterable[Any]) -> Iterator[tuple[Outcome | None, bytes | None]]:
+    """The same, back."""
+    for batch in batches:
+        for outcome, state in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield outcome and pickle.loads(outcome), state
+
+
+def _reach(address: str) -> None:
+    """Raises unless somebody listens there: Spark itself would try for minutes."""
+    places = re.match(r"(?:spark|sc)://([^/;]+)", address)
+    errors = []
+    for place in places[1].split(",") if places else ():
+        host, _, port = place.rpartition(":") if ":" in place else (place, "", "15002")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), WAIT).close()
+            return
+        except (OSError, ValueError) as error:
+            errors.append(f"{place}: {error}")
+    if errors:
+        raise InputError(f"nobody answers at {'; '.join(errors)}", argument="address")

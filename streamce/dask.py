@@ -1,0 +1,183 @@
+"""Metrics of Dask collections: a state for each partition, where it is, and a tree of sums.
+
+Dask is imported when it is asked for. The workers need streamce too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import itertools
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from streamce import engines, inputs
+from streamce.errors import InputError
+
+if TYPE_CHECKING:
+    from streamce.engines import Template
+
+TOGETHER = 8  # states that are added up in one task
+
+
+def evaluate(
+    collection: Any,
+    metric: Template,
+    *,
+    preds: str | Sequence[str],
+    target: str | Sequence[str] | None = None,
+    weight: str | None = None,
+    by: str | Sequence[str] | None = None,
+    by_time: str | None = None,
+    cluster: str | None = None,
+    n_words: str | None = None,
+    n_bytes: str | None = None,
+) -> Template:
+    """A metric of all rows of a Dask collection.
+
+    Σ_p state_p over the partitions p: to the byte that of one ``update_from`` with all rows, whatever the partitions,
+    and however often a worker died on the way. It runs on the current client's cluster, or else on Dask's default
+    scheduler. States are added up in a tree, so no worker ever holds more than a few.
+
+    Parameters
+    ----------
+    collection : dask.dataframe.DataFrame, dask.bag.Bag or list of Delayed
+        A bag holds records (dicts, all of which have the columns; None is a null), or tables and frames; a Delayed is
+        of a table or frame.
+    metric : any metric that adds up
+        An empty one, for its options; it is left as it is. Without ``threads`` a task takes one.
+    preds, target, weight, by, by_time, cluster, n_words, n_bytes
+        Columns, as the metric's ``update_from`` takes them. No others are read.
+
+    Returns
+    -------
+    metric
+        A new one.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, a row is invalid (the error names the partition, and the row in it), the metric has
+        samples or its states do not add up, a partition cannot be computed, or Dask is not installed. There is no
+        partial result.
+
+    Examples
+    --------
+    >>> import dask.dataframe, pandas as pd, streamce as ce, streamce.dask
+    >>> frame = pd.DataFrame({"p": [0.9, 0.2, 0.6], "clicked": [1, 0, 1]})
+    >>> collection = dask.dataframe.from_pandas(frame, npartitions=2)
+    >>> ce.dask.evaluate(collection, ce.BinaryCrossEntropy(), preds="p", target="clicked").compute()
+    0.27977656...
+    """
+    columns = engines.columns(metric, preds=preds, target=target, weight=weight, by=by, by_time=by_time,
+                              cluster=cluster, n_words=n_words, n_bytes=n_bytes)  # fmt: skip
+    dask = module("dask")
+    run = uuid.uuid4().hex
+    names, level = [], []
+    # A function that holds the metric and the columns: Dask then looks for no collections in them.
+    state = dask.delayed(functools.partial(_state, metric, columns), pure=False)
+    for number, part in enumerate(_partitions(collection, columns)):
+        names.append(f"streamce-partial-{run}-{number}")
+        level.append(state(number, part, dask_key_name=names[-1]))
+    if not level:
+        return metric._empty()
+    merge = dask.delayed(engines.merge, pure=False)
+    while len(level) > 1:
+        level = [merge(*level[i : i + TOGETHER]) for i in range(0, len(level), TOGETHER)]
+    return engines.finish(_computed(level[0], names), metric)
+
+
+def module(name: str) -> Any:
+    """A module of Dask."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("dask", "distributed"):
+            raise
+        raise InputError("this needs Dask: pip install 'streamce[dask]'", argument="collection") from None
+
+
+def _partitions(collection: Any, columns: Mapping[str, Any]) -> list[Any]:
+    """Delayed partitions of a collection, with the columns that are wanted if it has any."""
+    if hasattr(collection, "to_delayed") and hasattr(collection, "columns"):
+        wanted = engines.wanted([*collection.columns], columns)
+        return list(collection[wanted].to_delayed())
+    if hasattr(collection, "to_delayed"):
+        return list(collection.to_delayed())
+    if isinstance(collection, Sequence) and all(hasattr(each, "__dask_graph__") for each in collection):
+        return list(collection)
+    expected = "a Dask data frame, a bag or a list of Delayed"
+    raise inputs.fault("collection", f"is {inputs.show(collection)}", expected)
+
+
+def _state(metric: Any, columns: Mapping[str, Any], number: int, part: Any) -> bytes:
+    """The state of a partition."""
+    whole = hasattr(part, "__arrow_c_stream__") or hasattr(part, "__arrow_c_array__")
+    with engines.naming(f"partition {number}"):
+        return engines.partial(metric, [part] if whole else _tables(part, columns), **columns)
+
+
+def _tables(items: Any, columns: Mapping[str, Any]) -> Iterator[Any]:
+    """The items of a bag as tables: records together, tables as they are."""
+    if not isinstance(items, Iterable):
+        raise inputs.fault("collection", f"holds {inputs.show(items)}", "tables, frames or records")
+    for records, some in itertools.groupby(items, lambda item: isinstance(item, Mapping)):
+        if records:
+            yield _table(list(some), columns)
+        else:
+            yield from some
+
+
+def _table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> Any:
+    """Records as a table of the columns that are wanted."""
+    import pyarrow as pa
+
+    real = engines.wanted([*records[0]], {name: columns[name] for name in ("preds", "weight") if name in columns})
+    arrays = {}
+    for name in engines.wanted([*records[0]], columns):
+        try:
+            array = pa.array([record[name] for record in records])
+        except KeyError:
+            number = next(number for number, record in enumerate(records) if name not in record)
+            raise InputError(f"record {number} has no '{name}': expected one, None for a null") from None
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise InputError(f"column '{name}' of the records: {error}") from None
+        if name in real and pa.types.is_integer(array.type):  # whether there are fractions hangs on the partition
+            array = array.cast(pa.float64())
+        arrays[name] = array
+    return pa.table(arrays)
+
+
+def _computed(root: Any, names: Sequence[str]) -> bytes:
+    """The state that Dask computes; errors name the partition."""
+    client = getattr(module("dask.base").get_scheduler(collections=[root]), "__self__", None)
+    if not hasattr(client, "scheduler"):  # but one of Dask's own schedulers
+        with clearly():
+            return bytes(root.compute())
+    assert client is not None
+    future = client.compute(root)  # kept, as the cluster then still knows which task failed
+    with clearly(lambda: _failed(client, names)):
+        return bytes(future.result())
+
+
+def _failed(client: Any, names: Sequence[str]) -> str:
+    """Which partition failed, as the cluster has it."""
+    states = client.sync(client.scheduler.get_task_status, keys=names)
+    number = next((number for number, name in enumerate(names) if states.get(name) == "erred"), None)
+    return "" if number is None else f"partition {number}: "
+
+
+@contextlib.contextmanager
+def clearly(place: Callable[[], str] = str) -> Iterator[None]:
+    """Whatever Dask raises as one line, after what ``place`` says of the partition."""
+    try:
+        yield
+    except InputError as error:
+        raise error from None
+    except Exception as error:
+        where = ""
+        with contextlib.suppress(Exception):  # of a cluster that is gone
+            where = place()
+        raise InputError(where + engines.reason(error), argument="collection") from error

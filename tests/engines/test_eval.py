@@ -1,0 +1,148 @@
+"""``streamce eval`` on clusters: the bytes, the words and the errors of threads."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from cases import table
+from pyarrow import csv, parquet
+
+from streamce.cli import main, parts
+
+BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
+TASKS = {
+    "binary": (*BINARY, "--weight", "w", "--tail"),
+    "groups": (*BINARY, "--by", "user,label", "--by-time", "time", "--period", "1h"),
+    "names": ("--task", "multiclass", "--preds", "p_*", "--target", "name"),
+    "lists": ("--task", "multiclass", "--preds", "probs", "--target", "label"),
+    "sequences": ("--task", "sequence", "--token-log-probs", "logprobs", "--cluster", "user"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One file that is cut into many parts, and some small ones."""
+    folder = tmp_path_factory.mktemp("files")
+    names = np.array(["ant", "bee", "cat", "dog"])
+    whole = table().append_column("name", pa.array(names[table()["label"].to_numpy()]))
+    whole = whole.rename_columns([re.sub(r"q_(\d)", lambda m: "p_" + names[int(m[1])], n) for n in whole.column_names])
+    parquet.write_table(whole.slice(0, 400), folder / "a.parquet", row_group_size=20)
+    for number in range(4):
+        parquet.write_table(whole.slice(400 + 50 * number, 50), folder / f"b{number}.parquet")
+    flat = [name for name in whole.column_names if name not in ("probs", "logprobs")]
+    csv.write_csv(whole.select(flat), folder / "_all.csv")
+    return folder
+
+
+@pytest.fixture(params=["dask", "spark"])
+def cluster(request, monkeypatch):
+    """Options for a cluster, on which files of some kilobytes are large."""
+    monkeypatch.setattr(parts, "SMALLEST", 20_000)
+    if request.param == "dask":
+        return "--engine", "dask", "--address", request.getfixturevalue("dask_cluster").scheduler_address
+    request.getfixturevalue("spark")  # is there already, and is used
+    return "--engine", "spark", "--address", "local[2,4]"
+
+
+def run(capsys, path, *command):
+    """Exit status, state, and what is printed as JSON."""
+    state = path / "state"
+    status = main(["eval", *map(str, command), "--json", "--state", str(state)])
+    out, err = capsys.readouterr()
+    assert err == ""
+    found = json.loads(out)
+    del found["options"]["state"]
+    return status, state.read_bytes(), found
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_cluster_gives_what_threads_give(folder, tmp_path, capsys, cluster, task):
+    _, state, found = run(capsys, tmp_path, folder, *TASKS[task], "--threads", "1")
+    status, its_state, its_found = run(capsys, tmp_path, folder, *TASKS[task], *cluster, "--threads", "1")
+    assert status == 0
+    assert its_state == state
+    assert its_found["options"].pop("engine") == cluster[1]
+    assert its_found == found
+
+
+def test_text_is_a_part_of_its_own(folder, tmp_path, capsys, cluster):
+    paths = [folder / "_all.csv", folder / "b0.parquet"]
+    _, state, _ = run(capsys, tmp_path, *paths, *TASKS["names"])
+    assert run(capsys, tmp_path, *paths, *TASKS["names"], *cluster)[1] == state
+
+
+def test_the_first_invalid_row_is_named_as_threads_name_it(tmp_path, capsys, cluster, monkeypatch):
+    p = np.full(50_000, 0.5)
+    p[[22_222, 44_444]] = 1.5
+    bad = pa.table({"p": p, "y": np.zeros(50_000)})
+    parquet.write_table(bad, tmp_path / "bad.parquet", row_group_size=500, use_dictionary=False, compression="NONE")
+    assert main(["eval", str(tmp_path), *BINARY]) == 1
+    expected = capsys.readouterr().err
+    assert "bad.parquet: row 22222: column 'p' is 1.5" in expected
+    assert main(["eval", str(tmp_path), *BINARY, *cluster, "--state", str(tmp_path / "state")]) == 1
+    assert capsys.readouterr() == ("", expected)
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_column_that_is_not_there_and_text_that_needs_classes(folder, capsys, cluster):
+    for command in (
+        (*BINARY, "--weight", "wieght"),
+        ("--task", "binary", "--preds", "p", "--target", "name"),
+    ):
+        assert main(["eval", str(folder), *command]) == 2
+        expected = capsys.readouterr().err
+        assert main(["eval", str(folder), *command, *cluster]) == 2
+        assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("engine", "address", "expected"),
+    [
+        ("dask", "tcp://127.0.0.1:9", "--engine dask: OSError: Timed out trying to connect to tcp://127.0.0.1:9"),
+        ("dask", "nonsense", "--engine dask: ValueError: missing port number in address 'nonsense'"),
+        ("spark", "spark://127.0.0.1:9", "--engine spark: nobody answers at 127.0.0.1:9: "),
+        ("spark", "sc://127.0.0.1:9", "--engine spark: nobody answers at 127.0.0.1:9: "),
+        ("spark", "nonsense", "--engine spark: address is 'nonsense': expected spark://HOST:PORT, "),
+    ],
+)
+def test_a_cluster_that_is_not_there(folder, capsys, monkeypatch, engine, address, expected):
+    monkeypatch.setattr("streamce.cli.clusters.WAIT", 1)
+    assert main(["eval", str(folder), *BINARY, "--engine", engine, "--address", address]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"streamce: error: {expected}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("engine", ["dask", "spark"])
+def test_without_an_address_it_is_a_cluster_for_the_run(folder, tmp_path, capsys, engine):
+    _, state, _ = run(capsys, tmp_path, folder, *TASKS["groups"])
+    (tmp_path / "state").unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "streamce", "eval", folder, *TASKS["groups"], "--engine", engine, "--state", "state"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "600 rows, binary" in done.stdout
+    assert (tmp_path / "state").read_bytes() == state
+
+
+@pytest.mark.parametrize(("engine", "package"), [("dask", "distributed"), ("spark", "pyspark")])
+def test_an_engine_that_is_not_installed_is_named(folder, engine, package):
+    code = f"import sys; sys.modules['{package}'] = None; from streamce.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "eval", folder, *BINARY, "--engine", engine]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"streamce: error: --engine {engine}: .*pip install 'streamce\[{engine}\]'\n", done.stderr)
+
+
+def test_java_that_is_not_there_is_named(folder):
+    command = [sys.executable, "-m", "streamce", "eval", folder, *BINARY, "--engine", "spark"]
+    done = subprocess.run(command, env={"JAVA_HOME": "/nowhere"}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("streamce: error: --engine spark: ")
+    assert done.stderr.endswith("Spark needs a Java runtime of version 17 or later\n")

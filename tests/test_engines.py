@@ -1,0 +1,163 @@
+"""What engines are made of: a state per part, their sum, a metric of it; and an engine that is not there is named."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import streamce as ce
+from streamce import engines, threads
+
+
+def chunks(number=4):
+    random = np.random.default_rng(5)
+    return [(random.random(50), random.integers(0, 2, 50), random.integers(0, 9, 50)) for _ in range(number)]
+
+
+def states():
+    return [ce.Grouped(ce.BinaryCrossEntropy()).update(p, t, by=k).to_bytes() for p, t, k in chunks()]
+
+
+def test_any_tree_of_sums_has_the_same_bytes():
+    a, b, c, d = states()
+    whole = ce.Grouped(ce.BinaryCrossEntropy())
+    for preds, target, key in chunks():
+        whole.update(preds, target, by=key)
+    empty = ce.Grouped(ce.BinaryCrossEntropy()).to_bytes()
+    assert engines.merge(a, b, c, d) == whole.to_bytes()
+    assert engines.merge(engines.merge(d, a), empty, engines.merge(c, b)) == whole.to_bytes()
+
+
+def test_states_of_other_options_are_named():
+    one, other = ce.BinaryCrossEntropy(), ce.BinaryCrossEntropy(kind="logits")
+    with pytest.raises(ce.InputError, match=r"^state 1: kind is 'probs' in one metric and 'logits' in the other"):
+        engines.merge(one.to_bytes(), other.to_bytes())
+    with pytest.raises(ce.InputError, match="kind is "):
+        engines.finish(one.to_bytes(), other)
+
+
+def test_nothing_to_merge_is_an_error():
+    with pytest.raises(ce.InputError, match="states are none: expected one or more"):
+        engines.merge()
+
+
+def test_options_that_change_no_loss_are_the_templates():
+    template = ce.BinaryCrossEntropy(invalid="skip", threads=3)
+    state = ce.BinaryCrossEntropy().update([0.5], [1]).to_bytes()
+    found = engines.finish(state, template)
+    assert repr(found) == repr(template)
+    assert found.to_bytes() == state
+    assert template == ce.BinaryCrossEntropy()
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        (0.5, "metric is 0.5: expected a metric such as BinaryCrossEntropy()"),
+        (ce.MeanLoss().update([1.0]), "metric has samples already: expected an empty one, for its options alone"),
+        (ce.Sliding(ce.MeanLoss(), samples=3), "the last samples of two streams do not add up: those of a period do"),
+        (
+            ce.Collection({"last": ce.Sliding(ce.MeanLoss(), samples=3)}),
+            "the last samples of two streams do not add up: those of a period do",
+        ),
+    ],
+)
+def test_what_cannot_be_a_template(metric, expected):
+    with pytest.raises(ce.InputError) as error:
+        engines.template(metric)
+    assert str(error.value) == expected
+
+
+def test_a_task_of_an_engine_takes_one_thread():
+    elsewhere = []
+    with threads.alone():
+        thread = threading.Thread(target=lambda: elsewhere.append(threads.limit(None)))
+        thread.start()
+        thread.join()
+        assert threads.limit(None) == 1
+        assert threads.limit(5) == 5
+    assert threads.limit(None) == elsewhere[0]
+
+
+@pytest.mark.parametrize(
+    ("package", "call", "expected"),
+    [
+        ("torch", "ce.all_reduce(ce.MeanLoss())", "all_reduce needs torch: pip install torch"),
+        (
+            "dask",
+            "streamce.dask.evaluate([], ce.MeanLoss(), preds='loss')",
+            "this needs Dask: pip install 'streamce[dask]'",
+        ),
+    ],
+)
+def test_an_engine_that_is_not_installed_is_named(package, call, expected):
+    code = f"import sys; sys.modules['{package}'] = None; import streamce as ce, streamce.dask; {call}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stderr.splitlines()[-1] == f"streamce.errors.InputError: {expected}"
+
+
+OF_SPARK = """An error occurred while calling o78.toPythonIterator.
+: org.apache.spark.SparkException: [FAILED_READ_FILE] Encountered error while reading file a.parquet.
+\tat org.apache.spark.sql.errors.QueryExecutionErrors$.x(QueryExecutionErrors.scala:863)
+Caused by: java.lang.RuntimeException: in between
+\t... 1 more
+Caused by: java.io.EOFException: a.parquet is cut short
+"""
+OF_PYTHON = """
+  An exception was thrown from the Python worker.
+[PYTHON_EXCEPTION] An exception was thrown from the Python worker: Traceback (most recent call last):
+  File "job.py", line 19, in part
+    raise ZeroDivisionError("of the user")
+ZeroDivisionError: of the user
+ SQLSTATE: 38000
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no worker", "OSError: no worker"),
+        ("", "OSError"),
+        ("first line\nsecond", "OSError: first line"),
+        (
+            OF_SPARK,
+            "org.apache.spark.SparkException: [FAILED_READ_FILE] Encountered error while reading file a.parquet.; "
+            "java.io.EOFException: a.parquet is cut short",
+        ),
+        (OF_PYTHON, "ZeroDivisionError: of the user"),
+        (
+            "No module named 'streamce.engines'",
+            "OSError: No module named 'streamce.engines'; streamce has to be installed on the workers too",
+        ),
+    ],
+)
+def test_a_page_of_an_engine_becomes_a_line(text, expected):
+    assert engines.reason(OSError(text)) == expected
+
+
+def test_errors_about_input_keep_what_they_know_when_their_place_is_named():
+    with pytest.raises(ce.InputError) as plain:
+        ce.BinaryCrossEntropy().update([0.5, 1.5], [0, 1])
+    with pytest.raises(ce.InputError) as placed, engines.naming("partition 3"):
+        raise plain.value
+    assert str(placed.value) == f"partition 3: {plain.value}"
+    assert {**vars(placed.value)} == {**vars(plain.value)}
+
+
+def test_the_state_of_a_part_is_that_of_its_batches():
+    tables = [pa.table({"p": p, "y": t, "k": k}) for p, t, k in chunks()]
+    metric = ce.Grouped(ce.BinaryCrossEntropy())
+    columns = {"preds": "p", "target": "y", "by": "k"}
+    parts = [engines.partial(metric, some, **columns) for some in (tables[:1], tables[1:], [])]
+    assert engines.merge(*parts) == engines.merge(*states())
+    assert parts[2] == metric.to_bytes()
+
+
+def test_only_columns_that_are_wanted_are_and_in_their_order():
+    names = ["w", "p_b", "y", "p_a", "else"]
+    assert engines.wanted(names, {"preds": "p_*", "target": ["y"], "weight": "w"}) == ["w", "p_b", "y", "p_a"]
+    with pytest.raises(ce.InputError, match=r"^preds: no column 'q'; there are 'w', 'p_b'"):
+        engines.wanted(names, {"preds": "q"})

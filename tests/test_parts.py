@@ -1,0 +1,205 @@
+"""A run in parts: their states add up to the bytes of one reading, and errors name the same rows."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import ipc, parquet
+
+import streamce as ce
+from streamce.cli import arguments, main, parts
+from streamce.cli.chooser import Chooser
+from streamce.cli.making import metric_of
+from streamce.reading.sources import DataError, SelectionError, find
+
+ROWS = 400
+BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
+MULTICLASS = ("--task", "multiclass", "--preds", "list", "--target", "label")
+
+
+@pytest.fixture(scope="module")
+def table():
+    random = np.random.default_rng(3)
+    probs = random.dirichlet(np.ones(3), ROWS)
+    missing = random.random(ROWS) < 0.1
+    return pa.table(
+        {
+            "p": pa.array(random.random(ROWS), mask=missing),
+            "y": random.integers(0, 2, ROWS),
+            "w": random.random(ROWS),
+            "user": [f"u{number}" for number in random.integers(0, 20, ROWS)],
+            "time": random.integers(0, 100_000, ROWS),
+            "label": random.integers(0, 3, ROWS),
+            "name": np.array(["ant", "bee", "cat"])[random.integers(0, 3, ROWS)],
+            "list": pa.array([None] * 60 + probs[60:].tolist()),
+            **{f"p_{name}": probs[:, i].copy() for i, name in enumerate(["ant", "bee", "cat"])},
+            "tokens": [random.integers(0, 9, n).tolist() for n in random.integers(1, 7, ROWS)],
+        }
+    ).append_column("logprobs", pa.array([[-0.5] * int(n) for n in random.integers(1, 7, ROWS)]))
+
+
+def write_ipc(table, path):
+    with pa.OSFile(str(path), "wb") as file, ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=30)
+
+
+WRITERS = {
+    "a.parquet": lambda table, path: parquet.write_table(table, path, row_group_size=30),
+    "a.arrow": write_ipc,
+    "a.jsonl": lambda table, path: path.write_text(table.to_pandas().to_json(orient="records", lines=True)),
+}
+
+
+def in_parts(monkeypatch, smallest, *command):
+    """A run in parts of some size, one after another: (number of parts, state)."""
+    monkeypatch.setattr(parts, "SMALLEST", smallest)
+    monkeypatch.setattr(parts, "LARGEST", smallest)
+    options = arguments.parser().parse_args(["eval", *map(str, command)])
+    assert arguments.misfit(options) is None
+    chooser, sources = Chooser(options), find(options.files)
+    reading = parts.opened(options, sources, chooser)
+    width = parts.settled(options, reading, chooser.labels)
+    cut = parts.cut(options, sources, 2, width, chooser.labels.classes if chooser.labels else None)
+    outcomes, state = parts.join(map(parts.evaluate, reversed(cut)))
+    parts.check(cut, outcomes)
+    metric = metric_of(options, chooser.labels)
+    metric.load_state_dict({"state": state})
+    return len(cut), sum(outcome.rows for outcome in outcomes), metric.to_bytes()
+
+
+def whole(tmp_path, *command):
+    state = tmp_path / "whole.state"
+    assert main(["eval", *map(str, command), "--state", str(state)]) == 0
+    return state.read_bytes()
+
+
+CASES = {
+    "nulls": (*BINARY, "--weight", "w", "--invalid", "skip", "--tail"),
+    "groups": (*BINARY, "--by", "user", "--by-time", "time", "--period", "1h", "--invalid", "skip"),
+    "lists": (*MULTICLASS, "--invalid", "skip"),
+    "names": ("--task", "multiclass", "--preds", "p_*", "--target", "name"),
+    "tokens": ("--task", "sequence", "--token-log-probs", "logprobs", "--cluster", "user"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", WRITERS)
+def test_parts_add_up_to_the_bytes_of_the_whole(tmp_path, monkeypatch, table, name, case):
+    path = tmp_path / name
+    WRITERS[name](table, path)
+    expected = whole(tmp_path, path, *CASES[case])
+    size = path.stat().st_size
+    for smallest, rows in ((size, None), (size // 3, "7"), (1, None), (1, "50")):
+        command = (path, *CASES[case], *(("--chunk-rows", rows) if rows else ()))
+        number, counted, state = in_parts(monkeypatch, smallest, *command)
+        assert (counted, state) == (ROWS, expected)
+        assert (number > 1) == (smallest < size and name != "a.jsonl")
+    assert number == (1 if name == "a.jsonl" else 14)
+
+
+def test_many_files_are_put_together_and_large_ones_are_cut(tmp_path, monkeypatch, table):
+    for number in range(5):
+        WRITERS["a.parquet"](table.slice(number * 20, 20), tmp_path / f"{number}.parquet")
+    WRITERS["a.parquet"](table.slice(100), tmp_path / "9.parquet")
+    expected = whole(tmp_path, tmp_path, *CASES["nulls"])
+    (tmp_path / "whole.state").unlink()
+    small = (tmp_path / "0.parquet").stat().st_size
+    number, counted, state = in_parts(monkeypatch, int(2.5 * small), tmp_path, *CASES["nulls"])
+    assert (counted, state) == (ROWS, expected)
+    assert number > 5
+
+
+@pytest.mark.parametrize("smallest", [1, 1 << 30])
+def test_the_first_error_in_the_order_of_rows_is_the_one_that_is_named(tmp_path, monkeypatch, capsys, table, smallest):
+    values = np.array(table["y"])
+    p = np.full(ROWS, 0.5)
+    p[[222, 317]] = 1.5
+    path = tmp_path / "a.parquet"
+    WRITERS["a.parquet"](pa.table({"p": p, "y": values}), path)
+    assert main(["eval", str(path), *BINARY]) == 1
+    expected = capsys.readouterr().err
+    with pytest.raises(DataError) as error:
+        in_parts(monkeypatch, smallest, path, *BINARY)
+    assert expected == f"streamce: error: {error.value}\n"
+    assert "row 222: column 'p' is 1.5" in expected
+
+
+def test_lists_of_another_length_are_found_in_whatever_part_they_are(tmp_path, monkeypatch, capsys):
+    lists = [[0.2, 0.3, 0.5]] * 70 + [[0.5, 0.5]] * 30
+    path = tmp_path / "a.parquet"
+    WRITERS["a.parquet"](pa.table({"list": lists, "label": [0] * 100}), path)
+    assert main(["eval", str(path), *MULTICLASS]) == 1
+    expected = capsys.readouterr().err
+    with pytest.raises(DataError) as error:
+        in_parts(monkeypatch, 1, path, *MULTICLASS)
+    assert expected == f"streamce: error: {error.value}\n"
+    assert "row 70: a list of 2 where others have 3" in expected
+
+
+def test_keys_of_another_kind_are_found_in_whatever_part_they_are(tmp_path, monkeypatch, capsys):
+    by = (*BINARY, "--by", "user")
+    for name, user in ("a", ["ann", "bob"]), ("b", [None, None]), ("c", [1, 2]):
+        type_ = pa.int64() if name == "c" else pa.string()
+        data = {"p": [0.5, 0.5], "y": [0, 1], "user": pa.array(user, type_)}
+        parquet.write_table(pa.table(data), tmp_path / f"{name}.parquet")
+    assert main(["eval", str(tmp_path), *by]) == 1
+    expected = capsys.readouterr().err
+    with pytest.raises(DataError) as error:
+        in_parts(monkeypatch, 1, tmp_path, *by)
+    assert expected == f"streamce: error: {error.value}\n"
+    assert "c.parquet: column 'user'" in expected
+
+
+def test_states_without_a_sum_are_an_error_even_if_no_part_is():
+    of = [ce.BinaryCrossEntropy(kind=kind).to_bytes() for kind in ("probs", "logits")]
+    outcomes, state = parts.join((parts.Outcome(number, 1), found) for number, found in enumerate(of))
+    assert state is None
+    with pytest.raises(DataError, match="state 1: kind is 'probs' in one metric and 'logits' in the other"):
+        parts.check([], outcomes)
+
+
+def test_the_order_of_the_parts_says_which_error_it_is():
+    outcomes = [parts.Outcome(2, error=(1, "late")), parts.Outcome(1, error=(2, "early")), parts.Outcome(0, 3)]
+    with pytest.raises(SelectionError, match="early"):
+        parts.check([], outcomes)
+
+
+@pytest.mark.parametrize("change", ["gone", "other"])
+def test_a_file_that_changed_since_the_run_began_is_not_read(tmp_path, table, change):
+    path = tmp_path / "a.parquet"
+    WRITERS["a.parquet"](table, path)
+    options = arguments.parser().parse_args(["eval", str(path), *BINARY])
+    arguments.misfit(options)
+    [part] = parts.cut(options, find([str(path)]), 1)
+    if change == "gone":
+        path.unlink()
+    else:
+        WRITERS["a.parquet"](table.slice(1), path)
+    outcome, state = parts.evaluate(part)
+    what = {"gone": "no such file where it is to be evaluated", "other": "this file has changed since the run began"}
+    assert state is None
+    assert outcome.error is not None
+    assert outcome.error[0] == 1
+    assert outcome.error[1].startswith(f"{path}: {what[change]}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("a.parquet", "--engine", "dask", "--resume", "--state", "s"), "--resume does not go with --engine dask"),
+        (("-", "--engine", "spark"), "standard input: --engine spark needs files, and this comes only once"),
+        (("a.parquet", "--address", "tcp://127.0.0.1:9"), "--address goes with --engine dask or spark"),
+    ],
+)
+def test_what_a_cluster_does_not_do_is_said(tmp_path, monkeypatch, capsys, table, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    WRITERS["a.parquet"](table, tmp_path / "a.parquet")
+    assert main(["eval", *arguments, *BINARY]) == 2
+    assert capsys.readouterr().err.startswith(f"streamce: error: {expected}")
+
+
+def test_npy_files_are_not_for_clusters(tmp_path, capsys):
+    np.save(tmp_path / "p.npy", np.array([0.5, 0.5]))
+    np.save(tmp_path / "y.npy", np.array([0, 1]))
+    paths = [str(tmp_path / "p.npy"), "--target", str(tmp_path / "y.npy")]
+    assert main(["eval", *paths, "--task", "binary", "--engine", "dask"]) == 2
+    assert "--engine dask takes no .npy files, but .npz files" in capsys.readouterr().err
