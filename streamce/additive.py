@@ -160,7 +160,7 @@ class Additive(Pictured, ABC):
         level, anytime
             Of the intervals, as ``summary()`` takes them.
         names : sequence of str, optional
-            What classes or labels are called, in their order. They are numbered where there are not as many.
+            What classes or labels are called, in their order, of a metric that keeps sums by them.
 
         Returns
         -------
@@ -170,8 +170,8 @@ class Additive(Pictured, ABC):
         Raises
         ------
         InputError
-            If ``level`` is not between 0 and 1. A state that more was taken away from than had been added has a page
-            that says so.
+            If ``level`` is not between 0 and 1, or ``names`` are not as many as there are. A state from which more was
+            taken away than had been added has a page that says so.
         OSError
             If the file cannot be written.
 

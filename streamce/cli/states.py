@@ -45,9 +45,13 @@ def report(options: argparse.Namespace) -> int:
         return fail(f"--output {options.output}: {why}", 2)
     names = _told_apart(options.states)
     metrics = {name: ce.load(path) for name, path in zip(names, options.states, strict=True)}
-    whole = page(
-        metrics, title=options.title, level=options.level, anytime=options.anytime, names=options.classes or ()
-    ).encode()
+    look = {"level": options.level, "anytime": options.anytime}
+    try:
+        whole = page(metrics, title=options.title, names=options.classes or (), **look).encode()
+    except ce.InputError as error:
+        if error.argument != "names":
+            raise
+        return fail(f"--classes: {error}", 2)
     atomic.write(options.output, whole)
     print(f"{options.output}: {many(len(metrics), 'state')}, {-(-len(whole) // 1000):,} kB")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
@@ -13,9 +14,13 @@ LONG = 120  # characters of a name, all its parts together
 UNKNOWN = "–"
 
 
+# What no page may hold: control characters, halves of surrogate pairs, and two that are no characters.
+NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
 def text(words: object) -> str:
     """Words that are safe between tags and in attributes, on one line."""
-    return escape(" ".join(str(words).encode("utf-8", "replace").decode("utf-8").split()))
+    return escape(NO_TEXT.sub("\ufffd", " ".join(str(words).split())))
 
 
 def name(key: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from streamce.calibration import Calibration
 from streamce.errors import InputError
 from streamce.metrics.gan import GANSummary
-from streamce.report import parts, results
+from streamce.report import parts, results, series
 from streamce.report.markup import tag, text
 from streamce.report.series import Look
 from streamce.streams.grouped import Estimate
@@ -115,6 +115,7 @@ def page(
     """
     look = Look(level_of(level), anytime, names)
     named = metrics if isinstance(metrics, Mapping) else {"": metrics}
+    series.check_names(named.values(), names)
     several = len(named) > 1
     shown = title or (f"{len(named)} states" if several else parts.title_of(next(iter(named.values()))))
     body = [tag("h1", text(shown))]

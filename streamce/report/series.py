@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamce import summary
+from streamce import inputs, summary
+from streamce.metrics import SequenceCrossEntropy
+from streamce.metrics.base import Metric
 from streamce.periods import show
 from streamce.report import drawings, markup, sums
 from streamce.report.markup import between, number, tag
+from streamce.streams import Collection
 from streamce.summary import kind_of
 
 if TYPE_CHECKING:
+    from streamce.additive import Additive
     from streamce.core.ledger import Ledger
     from streamce.summary import Cell, Summary
 
@@ -30,6 +34,29 @@ class Look(NamedTuple):
     @property
     def kind(self) -> str:
         return kind_of(self.level, self.anytime)
+
+
+def check_names(metrics: Iterable[Additive], names: Sequence[str]) -> None:
+    """InputError where names are given of which none of the metrics has as many classes or labels."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise inputs.fault("names", f"is {inputs.show(names)}", "a sequence of strings")
+    sizes = {size for metric in metrics for size in _sizes(metric)}
+    if names and not sizes:
+        raise inputs.fault("names", "is given", "none, as there are no sums by class or label")
+    if names and len(names) not in sizes:
+        found = " or ".join(map(str, sorted(sizes)))
+        raise inputs.fault("names", f"has length {len(names)}", f"one per class or label, {found}", value=len(names))
+
+
+def _sizes(metric: Any) -> Iterator[int]:
+    """How many classes or labels there are."""
+    if isinstance(metric, Collection):
+        for name in metric:
+            yield from _sizes(metric[name])
+    elif isinstance(metric, Metric) and not isinstance(metric, SequenceCrossEntropy):
+        cells = metric._state.copy().cells
+        if cells is not None and cells.columns():
+            yield cells.size
 
 
 def history(starts: Sequence[int | None], ledger: Ledger, period: int, one: Any, look: Look, what: str) -> str:
