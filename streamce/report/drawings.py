@@ -125,13 +125,25 @@ def path(d: str, kind: str) -> str:
 
 def under(labels: dict[float, str], scale: Scale) -> str:
     """The labels of an axis along the bottom."""
-    return "".join(_under(scale.at(x), label) for x, label in labels.items())
+    return "".join(words(at, 1, label, anchor, dy=16) for at, label, anchor in _fitting(labels, scale, 32))
 
 
-def _under(at: float, label: str, row: int = 0) -> str:
-    """A label under the plot, within its sides."""
-    anchor = "start" if at < 0.08 else "end" if at > 0.92 else "middle"
-    return words(at, 1, label, anchor, dy=16 + 15 * row)
+def _fitting(labels: dict[float, str], scale: Scale, room: float) -> list[tuple[float, str, str]]:
+    """Labels with their places and anchors, within the sides, where so many characters have room on the narrowest
+    screen; those left out that would lie on another, from the last one on."""
+    found: list[tuple[float, str, str]] = []
+    free = math.inf
+    for x, label in sorted(labels.items(), reverse=True):
+        at, half = room * scale.at(x), (len(label) + 1) / 2
+        anchor, left = "middle", at - half
+        if at < half:
+            anchor, left = "start", at
+        elif at + half > room:
+            anchor, left = "end", at - 2 * half
+        if left + 2 * half <= free:
+            found.append((scale.at(x), label, anchor))
+            free = left
+    return found
 
 
 def beside(labels: dict[float, str], scale: Scale) -> str:
@@ -169,17 +181,13 @@ def _beyond(x: float, d: str) -> str:
 
 
 def axis(scale: Scale, all_of_them: bool = False) -> str:
-    """The axis under intervals: labelled at its ends, where there is room for two, or all along."""
+    """The axis under intervals: labelled at its ends, as under a column that is narrow, or all along."""
     found = ticks(scale)
-    first, last = min(found), max(found)
-    parts = [line(0, 0, 1, 0)]
-    for x, label in found.items():
-        at = scale.at(x)
-        parts.append(line(at, 0, at, 0.25))
-        if all_of_them or x in (first, last):
-            anchor = "start" if x == first and at < 0.3 else "end" if x == last and at > 0.7 else "middle"
-            parts.append(words(at, 1, label, anchor, dy=-1))
-    return tag("svg", *parts, class_="sce-row sce-axis", aria_hidden="true")
+    shown = found if all_of_them else {x: found[x] for x in (min(found), max(found))}
+    marks = "".join(line(scale.at(x), 0, scale.at(x), 0.25) for x in found)
+    placed = _fitting(shown, scale, 38 if all_of_them else 11)
+    labels = "".join(words(at, 1, label, anchor, dy=-1) for at, label, anchor in placed)
+    return tag("svg", line(0, 0, 1, 0), marks, labels, class_="sce-row sce-axis", aria_hidden="true")
 
 
 class Point(NamedTuple):
@@ -282,7 +290,8 @@ def times(scale: Scale) -> str:
     for each in moments or [moment(scale.low)]:
         at = scale.at((each - EPOCH).total_seconds())
         fine, coarse = (_written(each, form) for form in forms)
-        parts.append(line(at, 1, at, 1.03) + _under(at, fine) + (_under(at, coarse, 1) if coarse != before else ""))
+        parts.append(line(at, 1, at, 1.03) + words(at, 1, fine, dy=16))
+        parts.append(words(at, 1, coarse, dy=31) if coarse != before else "")
         before = coarse
     return "".join(parts)
 

@@ -58,7 +58,7 @@ vertical-align:baseline;font-weight:400;white-space:normal}
 .sce .sce-picture{width:42%;min-width:7rem;vertical-align:middle}
 .sce details{margin:.5rem 0;font-size:14px}.sce summary{cursor:pointer;color:var(--soft);padding:.15rem 0}
 .sce svg{overflow:visible;font-size:12px}.sce svg svg{overflow:hidden}.sce svg svg[overflow]{overflow:visible}
-.sce .sce-plot{display:block;height:190px;width:calc(100% - 78px);margin:10px 14px 38px 64px}
+.sce .sce-plot{display:block;height:190px;width:calc(100% - 90px);margin:10px 26px 38px 64px}
 .sce .sce-low{height:96px;width:calc(100% - 20px);margin:6px 10px 26px}
 .sce .sce-square{height:270px;width:min(calc(100% - 64px),330px);margin:10px 14px 26px 46px}
 .sce .sce-strip-of-bars{height:44px;width:min(calc(100% - 64px),330px);margin:6px 14px 10px 46px}
@@ -74,8 +74,8 @@ vertical-align:baseline;font-weight:400;white-space:normal}
 .sce .sce-key{display:inline-block;width:.7em;height:.7em;margin-right:.5em;border:1px solid var(--rule)}
 .sce .sce-key.sce-bar{background:var(--mark)}.sce .sce-key.sce-bar-other{background:var(--other)}
 .sce .sce-key.sce-bar-none{background:var(--rule)}
-@container (max-width:36rem){.sce .sce-wide{display:none}.sce .sce-picture{width:34%}.sce .sce-big{font-size:1.8rem}
-.sce td,.sce th{padding-right:.55rem}}
+@container (max-width:36rem){.sce .sce-wide{display:none}.sce .sce-picture{width:34%;min-width:5.5rem}
+.sce .sce-name{min-width:2.5rem}.sce .sce-big{font-size:1.8rem}.sce td,.sce th{padding-right:.55rem}}
 @media print{.sce details>:not(summary){display:table}.sce .sce-bar,.sce .sce-band{print-color-adjust:exact}}
 """
 
