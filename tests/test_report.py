@@ -431,7 +431,7 @@ def contrast(one, other):
 
 def test_text_and_marks_can_be_told_from_the_page_in_both_schemes():
     style = binary().report().split("</style>")[0]
-    light, dark = style.split("@media (prefers-color-scheme:dark)")
+    light, dark = style.split("@media screen and (prefers-color-scheme:dark)")
     light = light[light.index("body{margin") :]
     for scheme in (light, dark):
         paper = re.search(r"background:(#[0-9a-f]{6})", scheme)[1]

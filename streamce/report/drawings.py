@@ -109,8 +109,8 @@ def rectangle(x: float, y: float, width: float, height: float, kind: str, title:
     return tag("rect", inner, x=place(x), y=place(y), width=place(width), height=place(height), class_=kind)
 
 
-def dot(x: float, y: float, kind: str = "sce-dot") -> str:
-    return tag("circle", cx=place(x), cy=place(y), r=3.5, class_=kind)
+def dot(x: float, y: float, radius: float = 3.5) -> str:
+    return tag("circle", cx=place(x), cy=place(y), r=f"{radius:.3g}", class_="sce-dot")
 
 
 def stretched(*paths: str) -> str:

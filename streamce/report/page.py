@@ -76,7 +76,7 @@ vertical-align:baseline;font-weight:400;white-space:normal}
 .sce .sce-key.sce-bar-none{background:var(--rule)}
 @container (max-width:36rem){.sce .sce-wide{display:none}.sce .sce-picture{width:34%;min-width:5.5rem}
 .sce .sce-name{min-width:2.5rem}.sce .sce-big{font-size:1.8rem}.sce td,.sce th{padding-right:.55rem}}
-@media print{.sce details>:not(summary){display:table}.sce .sce-bar,.sce .sce-band{print-color-adjust:exact}}
+@media print{.sce .sce-key{print-color-adjust:exact}}
 """
 
 # The light scheme's contrasts are 4.5 and more for text, and so are the dark one's; marks have 3 and more.
@@ -86,7 +86,7 @@ body{margin:0;color:#1b1b1a;background:#fdfcf9}
 body .sce{--soft:#595853;--rule:#a3a19a;--grid:#e4e2db;--mark:#21679f;--other:#a35a12;--odd:#b23a12;
 box-sizing:border-box;margin:0 auto;padding:1.6rem 1.25rem 3rem}
 body footer{color:#595853;margin-top:2.5rem;font-size:13px}
-@media (prefers-color-scheme:dark){body{color:#e9e7e2;background:#15171a}body footer{color:#a9a79f}
+@media screen and (prefers-color-scheme:dark){body{color:#e9e7e2;background:#15171a}body footer{color:#a9a79f}
 body .sce{--soft:#a9a79f;--rule:#62646a;--grid:#2c2f34;--mark:#79b4e8;--other:#e3a25c;--odd:#f08a5f}}
 @media print{body{color:#000;background:#fff}}
 """

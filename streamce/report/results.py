@@ -175,7 +175,7 @@ def calibration(found: Calibration) -> str:
     else:
         verdict = "as expected: the loss is within what chance explains"
     rows = [
-        ["loss seen, nats", number(found.loss), ""],
+        ["loss seen", number(found.loss), "in nats"],
         ["loss expected", number(found.expected), "the entropy of the predictions"],
         ["z", number(found.z), f"p-value {found.p_value:.3g}" if math.isfinite(found.z) else ""],
         ["calibration error", number(found.ece), "ECE, over 15 bins"],
@@ -201,9 +201,11 @@ def _reliability(found: Calibration) -> str:
     square = drawings.Scale(0, 1)
     labels = {0.0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75", 1.0: "1"}
     marks = [drawings.line(0, 1, 1, 0, "sce-reference")]
+    most = max(each.count for each in found.bins)
     for each in found.bins:
         x, y = each.confidence, each.frequency
-        marks += [drawings.line(x, 1 - x, x, 1 - y, "sce-gap"), drawings.dot(x, 1 - y)]
+        radius = 2 + 3 * math.sqrt(each.count / most)  # what few losses say is not to be taken for more
+        marks += [drawings.line(x, 1 - x, x, 1 - y, "sce-gap"), drawings.dot(x, 1 - y, radius)]
     diagram = drawings.plot(
         "Reliability diagram",
         drawings.beside(labels, square),
