@@ -1,6 +1,7 @@
 """Reports: whole, small and safe pages whose numbers are those of the summaries, for every kind of metric."""
 
 import datetime as dt
+import itertools
 import math
 import os
 import re
@@ -63,6 +64,13 @@ FULL = {
     "positions": positions,
     "one": lambda: ce.BinaryCrossEntropy(tail=True, calibration=True).update(0.7, 1),
     "infinite": lambda: ce.BinaryCrossEntropy(eps=0.0, tail=True, calibration=True).update([0.0, 0.5], [1, 1]),
+    "infinite-groups": lambda: ce.Grouped(ce.MeanLoss()).update(
+        [math.inf, -math.inf, 1.0, 2.0, math.inf] * 9, by=np.arange(45)
+    ),
+    "infinite-history": lambda: ce.Grouped(ce.MeanLoss(), period="1d").update(
+        [math.inf, 1.0, -math.inf, 2.0, 2.0], by_time=[0.0, 1e5, 3e5, 4e5, 9e5]
+    ),
+    "all-infinite": lambda: ce.Grouped(ce.MeanLoss(), period="1d").update([math.inf] * 3, by_time=[0, 1e5, 2e5]),
     "huge": lambda: ce.MeanLoss().update([1e308, -1e308, 1.7e308]),
     "tiny": lambda: ce.MeanLoss().update([5e-324, 1e-323, 0.0]),
     "collection": lambda: ce.Collection(
@@ -91,7 +99,7 @@ def named(root, cls):
 
 def rows_after(root, title):
     """The rows of the tables of the section of this title, as texts."""
-    section = next(each for each in root.iter("section") if words(each.find("h3")).startswith(title))
+    section = next(each for each in root.iter("section") if words(each[0]).startswith(title))
     return [[words(cell) for cell in row] for row in section.iter("tr")]
 
 
@@ -109,6 +117,14 @@ def test_every_metric_has_a_page_that_is_whole_and_brings_nothing(name):
         assert not [label for label in root.iter("text") if not label.text]
     assert len(whole) < 100_000
     assert len(shown) < 100_000
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_headings_go_down_step_by_step(name):
+    levels = [int(each.tag[1]) for each in tree(MADE[name]().report()).iter() if re.fullmatch("h[1-6]", each.tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 @pytest.mark.parametrize("name", MADE)

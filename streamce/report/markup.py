@@ -113,4 +113,14 @@ def columns(*parts: str) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    return tag("section", tag("h3", text(title)), *parts)
+    return tag("section", tag("h3", text(title), class_="sce-title"), *parts)
+
+
+def label(words: str) -> str:
+    """What stands over a picture."""
+    return tag("p", text(words), class_="sce-label")
+
+
+def raised(inner: str) -> str:
+    """Sections one level higher, as of a page on one metric; a tag is never part of a text, in which it is escaped."""
+    return inner.replace("<h3 ", "<h2 ").replace("</h3>", "</h2>")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from streamce.calibration import Calibration
 from streamce.errors import InputError
 from streamce.metrics.gan import GANSummary
-from streamce.report import parts, results, series
+from streamce.report import markup, parts, results, series
 from streamce.report.markup import tag, text
 from streamce.report.series import Look
+from streamce.streams import Collection
 from streamce.streams.grouped import Estimate
 from streamce.streams.paired import PairedSummary
 from streamce.summary import Summary, level_of
@@ -31,12 +32,12 @@ STYLE = """
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;font-variant-numeric:tabular-nums lining-nums;
 text-align:left;width:100%;max-width:62rem;container-type:inline-size;overflow-wrap:break-word}
 .sce bdi{overflow-wrap:anywhere}
-.sce h1,.sce h2,.sce h3,.sce h4,.sce p,.sce table,.sce section,.sce article{margin:0;padding:0;border:0}
-.sce h1,.sce h2,.sce h3,.sce .sce-big{font-family:Charter,"Bitstream Charter","Iowan Old Style",Georgia,serif;
+.sce h1,.sce h2,.sce h3,.sce p,.sce table,.sce section,.sce article{margin:0;padding:0;border:0}
+.sce h1,.sce h2,.sce .sce-title,.sce .sce-big{font-family:Charter,"Bitstream Charter","Iowan Old Style",Georgia,serif;
 font-weight:600;line-height:1.2}
 .sce h1{font-size:1.75rem}.sce h2{font-size:1.4rem}
-.sce h3{font-size:1.15rem;margin:0 0 .6rem}
-.sce h4{font:inherit;font-size:13px;color:var(--soft);margin:.4rem 0 0}
+.sce .sce-title{font-size:1.15rem;margin:0 0 .6rem}
+.sce .sce-label{font-size:13px;color:var(--soft);margin:.4rem 0 0}
 .sce article{margin-top:2.2rem}.sce article>h2{border-top:1px solid;padding:.7rem 0 .3rem}
 .sce section{margin-top:1.8rem;padding-top:.8rem;border-top:1px solid var(--grid);break-inside:avoid}
 .sce .sce-big{font-size:2.1rem;margin-top:.5rem}.sce .sce-big small{font-size:1rem;font-weight:400;color:var(--soft)}
@@ -124,7 +125,8 @@ def page(
             body.append(parts.article(name, metric, look))
         else:
             what = tag("p", text(parts.title_of(metric)), class_="sce-sub") if title else ""
-            body += [what, parts.of_metric(metric, look)]
+            found = parts.of_metric(metric, look)
+            body += [what, found if isinstance(metric, Collection) else markup.raised(found)]
     kind = "an asymptotic confidence sequence, which holds at all looks together" if anytime else "for one look"
     foot = f"Losses in nats. Intervals are at {100 * look.level:g} %, {kind}. Made by streamce from exact sums."
     head = (

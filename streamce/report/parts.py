@@ -131,7 +131,8 @@ def _labels(metric: Any) -> tuple[str, str]:
 
 def _normalized(metric: Any, look: Look) -> str:
     found = metric.summary(look.level, look.anytime)
-    shown = results.of_summary(found, "normalized entropy", eps=_eps(metric))
+    why = "only one outcome was seen, or the losses have no mean"
+    shown = results.of_summary(found, "normalized entropy", eps=_eps(metric), why=why)
     if not found.count:
         return shown
     low, high = found.interval

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ODD = {
     "ignored": "left out by ignore_index or a mask: no part of the mean",
     "floored": "the true outcome had a probability below {eps}, and was counted with {eps}",
-    "infinite": "an outcome came that was held for impossible; while one is in it, the mean is infinite",
+    "infinite": "the loss is infinite, as of an outcome held for impossible; with one in it, no mean is finite",
     "unnormalised": "probabilities that add up to 1 only roughly: counted as they are",
     "infeasible": "utterances left out: no alignment of their target has a probability above 0",
     "invalid_nan": "left out: an input is not a number (NaN)",
@@ -31,18 +31,22 @@ ODD = {
     "invalid_weight": "left out: the weight is negative or not finite",
     "invalid_null": "left out: an input is missing (null)",
 }
+NO_MEAN = "the losses have no mean: infinities of both signs, or no weight"
 WIDEST = 48  # bars of a histogram
 
 
 def headline(
-    value: float, unit: str, interval: tuple[float, float], kind: str, empty: bool = False, why: str = ""
+    value: float, unit: str, interval: tuple[float, float], kind: str, empty: bool = False, why: str = NO_MEAN
 ) -> str:
-    """The number that was asked for, and how well it is known."""
+    """The number that was asked for, and how well it is known; or why there is none."""
     if empty:
         return tag("p", "No samples so far", class_="sce-big")
+    if math.isnan(value):
+        return tag("p", "Not defined", class_="sce-big") + tag("p", text(why), class_="sce-known")
     big = tag("p", number(value), " ", tag("small", text(unit)), class_="sce-big")
-    why = why or "no interval: that takes two samples or more, and finite losses"
-    known = f"{kind} {between(interval)}" if between(interval) else why
+    known = (
+        f"{kind} {between(interval)}" if between(interval) else "no interval, for want of samples or a finite spread"
+    )
     return big + tag("p", text(known), class_="sce-known")
 
 
@@ -58,12 +62,14 @@ def scale_of(
     return tag("div", drawn, drawings.axis(scale, all_of_them=True), class_="sce-strip")
 
 
-def of_summary(found: Summary, label: str = "", unit: str = "nats", eps: float | None = None) -> str:
+def of_summary(
+    found: Summary, label: str = "", unit: str = "nats", eps: float | None = None, why: str = NO_MEAN
+) -> str:
     """A summary: its value, the mean in other units, what was counted, and what was odd."""
     kind = kind_of(found.level, found.anytime)
     other = repr(found.value) != repr(found.mean)  # and not because both are nan
     label = label or ("value" if other else "cross-entropy")
-    top = headline(found.value, "" if other else unit, found.interval, kind, empty=not found.count)
+    top = headline(found.value, "" if other else unit, found.interval, kind, not found.count, why)
     if not found.count:
         return top + odd(found, eps)
     picture = scale_of(found.value, found.interval, title=label)
@@ -144,13 +150,13 @@ def _sizes(found: Tail) -> str:
     labels = drawings.under({math.log2(x): f"{x:g}" for x in _powers(first, last)}, scale)
     what = f"{found.count:,} losses by size, from {number(sized[0][0])} to {number(sized[-1][1])} nats"
     parts = [
-        tag("h4", f"Losses by size, nats; the tallest bar is {max(counts):,}"),
+        markup.label(f"Losses by size, nats; the tallest bar is {max(counts):,}"),
         drawings.bars(counts, titles, "Losses by size", labels, "sce-plot sce-low", what),
     ]
     if 0 < whole < math.inf and min(sums) >= 0:
         carry = [f"{title[: title.index(':')]}: {100 * part / whole:.3g} % of the sum"
                  for title, part in zip(titles, sums, strict=True)]  # fmt: skip
-        parts.append(tag("h4", "What they carry of the sum"))
+        parts.append(markup.label("What they carry of the sum"))
         parts.append(drawings.bars(sums, carry, "Share of the sum by size", labels, "sce-plot sce-low"))
     return "".join(parts) + note
 
@@ -221,9 +227,9 @@ def _reliability(found: Calibration) -> str:
     titles = [f"confidence {i / 15:.3f} to {(i + 1) / 15:.3f}: {count:,} losses" for i, count in enumerate(counts)]
     below = drawings.bars(counts, titles, "Losses by confidence", "", "sce-plot sce-strip-of-bars")
     return (
-        tag("h4", "How often it came, against confidence")
+        markup.label("How often it came, against confidence")
         + diagram
-        + tag("h4", f"Losses by confidence, at most {max(counts):,} in a bin")
+        + markup.label(f"Losses by confidence, at most {max(counts):,} in a bin")
         + below
     )
 
@@ -250,14 +256,14 @@ def paired(found: PairedSummary) -> str:
         ["p-value", "" if math.isnan(found.p_value) else f"{found.p_value:.3g}", ""],
     ]
     difference = scale_of(of.mean, of.interval, title="A - B", reference=0.0)
-    parts.append(tag("h4", "Difference, below 0 where A is better") + difference + markup.table((), rows, "nat"))
+    parts.append(markup.label("Difference, below 0 where A is better") + difference + markup.table((), rows, "nat"))
     often = [
         ("A is better", found.a_better, found.a_better_interval),
         ("B is better", found.b_better, found.b_better_interval),
         ("neither", found.ties, None),
     ]
     kinds = ("sce-bar", "sce-bar-other", "sce-bar-none")
-    parts.append(tag("h4", "Share of the samples"))
+    parts.append(markup.label("Share of the samples"))
     parts.append(drawings.shares([(name, p, k) for (name, p, _), k in zip(often, kinds, strict=True)], "Who is better"))
     parts.append(markup.table(("", "share", kind), [
         [tag("span", "", class_=f"sce-key {k}") + name, percent(p), _percents(ends)]
@@ -280,7 +286,7 @@ def gan(found: GANSummary) -> str:
         found.interval,
         kind,
         empty=not found.samples,
-        why="no interval: that takes two real and two fake samples or more, and finite losses",
+        why="it takes real and fake samples, and losses with a mean",
     )
     picture = scale_of(found.value, found.interval, 2 * LN2, title="discriminator", reference=2 * LN2)
     if not found.samples:
@@ -297,7 +303,7 @@ def gan(found: GANSummary) -> str:
         ["minimax", number(found.minimax), "the generator's minimax loss"],
     ]
     oddities = "".join(
-        tag("h4", f"{label} samples") + odd(each)
+        markup.label(f"{label} samples") + odd(each)
         for label, each in (("Real", found.real), ("Fake", found.fake))
         if each.seen > each.count or any(getattr(each, name) for name in ODD)
     )
@@ -306,7 +312,7 @@ def gan(found: GANSummary) -> str:
 
 def estimate(found: Estimate, one: str = "group") -> str:
     """A mean over groups, or over periods, each of which counts the same."""
-    if not found.groups:
+    if not found.groups or math.isnan(found.value):
         return ""
     groups, known = markup.many(found.groups, one), ""
     if between(found.interval):

@@ -11,7 +11,7 @@ from streamce.metrics import SequenceCrossEntropy
 from streamce.metrics.base import Metric
 from streamce.periods import show
 from streamce.report import drawings, markup, sums
-from streamce.report.markup import between, number, tag
+from streamce.report.markup import between, number
 from streamce.streams import Collection
 from streamce.summary import kind_of
 
@@ -168,7 +168,9 @@ def ranking(
         rows += [row(cell) for cell in best]
     foot = ["", "", "", drawings.axis(scale), ""] if scale else []
     table = markup.table((one, "value", look.kind, "", "losses"), rows, "nawpa", foot)
-    words = ["The dashed line is the value of all together."] * (whole is not None)
+    words = ["The dashed line is the value of all together."] * (
+        scale is not None and whole is not None and math.isfinite(whole)
+    )
     if not few:
         words.append(f"The worst of many {many} are partly the unlucky ones: each interval is its own.")
     words += [f"Without a value, and not ranked: {unseen:,}."] * bool(unseen)
@@ -189,11 +191,14 @@ def _spread(means: list[float], many: str, metric: Any, look: Look) -> str:
     ]
     xs = drawings.Scale(low, high)
     labels = drawings.under(drawings.ticks(xs), xs)
-    outside = sum(value < low or value > high for value in values)
-    note = markup.note(f"The outermost bars hold the {outside:,} that lie beyond.") if outside else ""
+    outside = sum(math.isfinite(value) and not low <= value <= high for value in values)
+    infinite = sum(map(math.isinf, values))
+    notes = [f"The outermost bars hold the {outside:,} that lie beyond."] * bool(outside)
+    notes += [f"Infinite, and not drawn: {infinite:,}."] * bool(infinite)
+    note = markup.note(*notes) if notes else ""
     drawn = drawings.bars(counts, titles, f"How the {many} are spread", labels, "sce-plot sce-low")
     quantiles = [("least", 0.0), ("10 %", 0.1), ("half", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("most", 1.0)]
     written = markup.aligned(values)
     rows = [[name, written(values[max(0, math.ceil(q * len(values)) - 1)])] for name, q in quantiles]
     table = markup.table((f"of the {many}", "at most"), rows, "na")
-    return markup.columns(tag("h4", f"{len(values):,} {many} by their value") + drawn + note, table)
+    return markup.columns(markup.label(f"{len(values):,} {many} by their value") + drawn + note, table)
