@@ -158,10 +158,10 @@ def beside(labels: dict[float, str], scale: Scale) -> str:
 # ---- pictures ----
 
 
-def interval(scale: Scale, value: float, ends: tuple[float, float], title: str, reference: float | None = None) -> str:
+def interval(scale: Scale, value: float, ends: tuple[float, float], title: str, reference: float = math.nan) -> str:
     """A dot with its interval, on one line; a mark at the side that either lies beyond."""
     parts = [line(0, 0.5, 1, 0.5, "sce-grid")]
-    if reference is not None and 0 <= scale.at(reference) <= 1:
+    if 0 <= scale.at(reference) <= 1:
         at = scale.at(reference)
         parts.append(line(at, 0, at, 1, "sce-reference"))
     low, high = (scale.at(end) for end in ends)

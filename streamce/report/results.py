@@ -44,14 +44,12 @@ def headline(
     if math.isnan(value):
         return tag("p", "Not defined", class_="sce-big") + tag("p", text(why), class_="sce-known")
     big = tag("p", number(value), " ", tag("small", text(unit)), class_="sce-big")
-    known = (
-        f"{kind} {between(interval)}" if between(interval) else "no interval, for want of samples or a finite spread"
-    )
+    known = f"{kind} {between(interval)}" if between(interval) else "no interval: too few samples, or infinite losses"
     return big + tag("p", text(known), class_="sce-known")
 
 
 def scale_of(
-    value: float, interval: tuple[float, float], *marks: float, title: str, reference: float | None = None
+    value: float, interval: tuple[float, float], *marks: float, title: str, reference: float = math.nan
 ) -> str:
     """The number on a scale that holds 0."""
     scale = drawings.around([value], [interval], 0.0, *marks)

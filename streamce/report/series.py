@@ -151,7 +151,7 @@ def ranking(
         return shown
 
     shown = {cell: found(cell) for cell in (*worst, *best)}
-    whole = metric._summary(metric._state.total(), 0, look.level, look.anytime).value if metric is not None else None
+    whole = math.nan if metric is None else metric._summary(metric._state.total(), 0, look.level, look.anytime).value
     scale = drawings.around([each.value for each in shown.values()], [each.interval for each in shown.values()])
     title = f"By {one}, the worst first" if few else f"By {one}: the worst and the best of {len(order):,}"
     written = markup.aligned(each.value for each in shown.values())
@@ -168,9 +168,8 @@ def ranking(
         rows += [row(cell) for cell in best]
     foot = ["", "", "", drawings.axis(scale), ""] if scale else []
     table = markup.table((one, "value", look.kind, "", "losses"), rows, "nawpa", foot)
-    words = ["The dashed line is the value of all together."] * (
-        scale is not None and whole is not None and math.isfinite(whole)
-    )
+    drawn = scale is not None and math.isfinite(whole)
+    words = ["The dashed line is the value of all together."] * drawn
     if not few:
         words.append(f"The worst of many {many} are partly the unlucky ones: each interval is its own.")
     words += [f"Without a value, and not ranked: {unseen:,}."] * bool(unseen)
