@@ -244,6 +244,23 @@ def test_positions_beyond_what_a_screen_shows_are_summed():
         assert row[3] == f"{sum(one.count for one in part):,}"
 
 
+def test_a_line_goes_through_the_values_at_their_places():
+    losses = [-3.0, -1.0, -2.0, -2.0, -4.0, -1.0]
+    metric = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs(losses, offsets=[0, 3, 6])
+    root = tree(metric.report())
+    path = next(each for each in named(root, "sce-line") if each.tag == "path").get("d")
+    drawn = [tuple(map(float, point.split())) for point in path[1:].split("L")]
+    assert [x for x, _ in drawn] == pytest.approx([500 / 3, 500, 2500 / 3], abs=0.01)  # of 0.5 to 3.5
+    heights = [y for _, y in drawn]
+    means = [2.5, 2.5, 1.5]
+    assert heights[0] == heights[1]
+    labels = next(each for each in named(root, "sce-plot")).iter("text")
+    ys = {float(label.text): 10 * float(label.get("y")[:-1]) for label in labels if label.get("text-anchor") == "end"}
+    (low, at_low), (high, at_high) = sorted(ys.items())[0], sorted(ys.items())[-1]
+    for mean, height in zip(means, heights, strict=True):
+        assert height == pytest.approx(at_low + (mean - low) / (high - low) * (at_high - at_low), abs=0.2)
+
+
 def test_a_calibration_and_a_tail_have_their_numbers():
     metric = FULL["binary"]()
     root = tree(metric.report())
@@ -310,6 +327,29 @@ def test_the_style_of_a_fragment_stays_in_it():
     selectors = [one.strip(" }\n") for rule in rules.split(";") for one in rule.split(",")]
     assert all(one.startswith(".sce") for one in selectors if one)
     assert len([one for one in selectors if one]) > 40
+
+
+@given(
+    st.lists(st.floats(allow_nan=False), min_size=1, max_size=40),
+    st.floats(-6e10, 2.5e11),
+    st.sampled_from(["1us", "1s", "1h", "1w"]),
+    st.floats(0.01, 0.999),
+    st.booleans(),
+)
+def test_any_losses_at_any_time_have_a_page(losses, first, period, level, anytime):
+    number = np.arange(len(losses))
+    at = first + number * 10.0 ** (number % 7)
+    made = [
+        ce.MeanLoss().update(losses),
+        ce.Grouped(ce.MeanLoss()).update(losses, by=number // 2),
+        ce.Grouped(ce.MeanLoss(), period=period).update(losses, by_time=at),
+        ce.Decayed(ce.MeanLoss(), half_life="1h").update(losses, by_time=at),
+        ce.Paired(ce.MeanLoss()).update(losses, losses[::-1]),
+        ce.BinaryCrossEntropy(kind="logits", tail=True, calibration=True).update(losses, number % 2),
+        ce.MultilabelCrossEntropy(kind="logits").update([losses], [number % 2]),
+    ]
+    for metric in made:
+        tree(metric.report(level=level, anytime=anytime))
 
 
 # ---- what comes from data ----

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce import summary
 from streamce.periods import UNITS
+from streamce.report.drawings import Scale
 
 if TYPE_CHECKING:
     from streamce.core.ledger import Ledger
@@ -103,8 +104,7 @@ def spread(values: Sequence[float], bins: int) -> tuple[list[int], float, float]
     near = finite[len(finite) // 200], finite[-1 - len(finite) // 200]
     if high / 2 - low / 2 > near[1] - near[0] > 0:
         low, high = near
-    width = high / bins - low / bins
-    counts = [0] * bins
+    counts, scale = [0] * bins, Scale(low, high)
     for value in finite:
-        counts[min(bins - 1, max(0, math.floor((value - low) / width))) if width > 0 else 0] += 1
+        counts[int(min(max(scale.at(value), 0.0) * bins, bins - 1))] += 1
     return counts, low, high
