@@ -9,10 +9,16 @@ demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
 
 show:
+	@mkdir -p build/demo
 	@echo; echo "Handwritten digits, ten classes:"; echo
-	@$(STREAMCE) eval examples/digits.parquet --task multiclass --target label --preds 'p_*'
+	@$(STREAMCE) eval examples/digits.parquet --task multiclass --target label --preds 'p_*' \
+		--calibration --tail --state build/demo/digits.state
 	@echo; echo "Breast cancer, two outcomes:"; echo
-	@$(STREAMCE) eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits
+	@$(STREAMCE) eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits \
+		--calibration --tail --state build/demo/breast_cancer.state
+	@echo; echo "Both with pictures, for a browser:"; echo
+	@$(STREAMCE) report build/demo/digits.state build/demo/breast_cancer.state --title "Digits and breast cancer" \
+		-o "$(CURDIR)/build/demo/report.html"
 
 test: .venv/.test
 	$(BIN)/python -m pytest -n auto --ignore=tests/peers --ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu \

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from streamce import atomic, state
 from streamce.errors import InputError
+from streamce.pictured import Pictured
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
-class Additive(ABC):
+class Additive(Pictured, ABC):
     """Base of all that defines ``+``.
 
     Two of equal options add up, in any order, to the same bits, and what was added can be taken away
@@ -135,6 +136,60 @@ class Additive(ABC):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file, whole or not at all."""
         atomic.write(path, self.to_bytes())
+
+    def report(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        title: str | None = None,
+        level: float = 0.95,
+        anytime: bool = False,
+        names: Sequence[str] = (),
+    ) -> str:
+        """One self-contained HTML page with pictures of what the state holds: no script, nothing from outside.
+
+        It is some tens of kilobytes whatever the size of the data: of many groups it has the worst and the best and how
+        all are spread, and a long history is summed over wider periods. Equal states have equal pages.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            A file that the page is written to, whole or not at all.
+        title : str, optional
+            The heading; what the metric is, unless given.
+        level, anytime
+            Of the intervals, as ``summary()`` takes them.
+        names : sequence of str, optional
+            What classes or labels are called, in their order, of a metric that keeps sums by them.
+
+        Returns
+        -------
+        str
+            The page.
+
+        Raises
+        ------
+        InputError
+            If ``level`` is not between 0 and 1, or ``names`` are not as many as there are. A state from which more was
+            taken away than had been added has a page that says so.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, streamce as ce
+        >>> metric = ce.BinaryCrossEntropy().update([0.9, 0.2, 0.6], [1, 0, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = metric.report(folder + "/report.html", title="Monday")
+        >>> "<h1>Monday</h1>" in page
+        True
+        """
+        from streamce.report import page as made  # here: whoever computes needs no pictures
+
+        found = made(self, title=title, level=level, anytime=anytime, names=names)
+        if path is not None:
+            atomic.write(path, found.encode())
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """The state in a dict, as checkpoints of a training loop hold it."""

@@ -10,6 +10,7 @@ from streamce import summary
 from streamce.core.ledger import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
+from streamce.pictured import Pictured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class Calibration(Pictured):
     """How far predictions are to be believed; ``print`` shows it as a table.
 
     Confidence is the predicted probability of outcome 1, or of the likeliest class (the first of several); frequency is

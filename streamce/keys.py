@@ -36,6 +36,7 @@ BASES: tuple[tuple[type, str], ...] = (
     (bytes, "bytes"),
 )
 NULLS = ("NAType", "NaTType")  # of pandas
+LONG = 40  # characters of a part of a key that are shown
 
 
 class Column(NamedTuple):
@@ -419,3 +420,21 @@ def _value(kind: str | None, integer: int) -> Any:
     if kind == "datetime":
         return EPOCH + integer * MICROSECOND
     return bool(integer) if kind == "bool" else integer
+
+
+# ---- for people ----
+
+
+def show_key(key: Any) -> str:
+    """A key on one line, the middle of long parts left out."""
+    if isinstance(key, tuple):
+        return ", ".join(map(show_key, key))
+    text = key.isoformat(" ") if isinstance(key, dt.datetime) else str(key)
+    if isinstance(key, str) and not (key.isprintable() and key.strip() == key != ""):
+        text = repr(key)
+    return cut(text, LONG)
+
+
+def cut(text: str, most: int) -> str:
+    """A text of at most so many characters, the middle of a longer one left out."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[3 - most // 2 :]}"

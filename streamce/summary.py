@@ -20,6 +20,7 @@ from streamce.core import kernels
 from streamce.core.ledger import BUCKETS, Ledger, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
+from streamce.pictured import Pictured
 
 GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 FIRST_LOOK = 100  # samples: docs/UNCERTAINTY.md
@@ -32,7 +33,7 @@ NEVER_NEGATIVE = frozenset({"n+inf", "n-inf", *COUNTS})
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Pictured):
     """What a metric has seen so far; ``print`` shows it as a table.
 
     Attributes
@@ -262,7 +263,7 @@ def means(ledger: Ledger) -> list[float]:
 
 def mean_of(values: list[float], level: float) -> tuple[float, tuple[float, float], float, float]:
     """The mean of independent values, its interval by Student's t, the level and the standard error."""
-    level = _level(level)
+    level = level_of(level)
     number = len(values)
     error = math.nan
     if infinite := [value for value in values if math.isinf(value)]:
@@ -279,7 +280,8 @@ def mean_of(values: list[float], level: float) -> tuple[float, tuple[float, floa
     return middle, (middle - margin, middle + margin), level, error
 
 
-def _level(level: Any) -> float:
+def level_of(level: Any) -> float:
+    """The level, if it is one."""
     if not (isinstance(level, Real) and 0 < float(level) < 1):
         raise InputError(f"level is {level!r}: expected a number between 0 and 1", argument="level", value=level)
     return float(level)
@@ -352,7 +354,7 @@ def unsettled(error: float, effective: float, anytime: bool) -> bool:
 def margin(error: float, ledger: Ledger, level: float, anytime: bool) -> float:
     """What the interval of an estimate from all samples of a ledger reaches to either side."""
     _, units, effective, _ = _uncertainty(ledger.cell(), None, 0)
-    return error * _multiple(_level(level), anytime, units, effective) if error > 0 else error
+    return error * _multiple(level_of(level), anytime, units, effective) if error > 0 else error
 
 
 def shares(ledger: Ledger) -> dict[int, tuple[float, float]]:
@@ -445,7 +447,7 @@ def summarise_cell(
     unit: int = GRID,
 ) -> Summary:
     """The summary of the integers of a cell, the ratio of a ``number``; so many ``unit`` are a weight of 1."""
-    level = _level(level)
+    level = level_of(level)
     if not isinstance(anytime, bool):
         raise InputError(f"anytime is {anytime!r}: expected True or False", argument="anytime", value=anytime)
     middle = ratio(found)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from streamce.core.ledger import BINS_BITS, LEAST, TAIL
 from streamce.errors import InputError
 from streamce.exact import quotient
+from streamce.pictured import Pictured
 
 if TYPE_CHECKING:
     from streamce.core.ledger import Ledger
@@ -24,7 +25,7 @@ LEVELS = (0.5, 0.9, 0.99, 0.999)
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(Pictured):
     """Losses by size; ``print`` shows quantiles.
 
     Attributes

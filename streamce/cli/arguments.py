@@ -178,6 +178,13 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("show", help="print the result of a state").add_argument
     add("state", metavar="STATE")
     _add_interval(add)
+
+    add = commands.add_parser("report", help="draw states: one HTML file, without scripts").add_argument
+    add("states", nargs="+", metavar="STATE")
+    add("-o", "--output", required=True, metavar="FILE", help="where to write it, such as report.html")
+    add("--title", metavar="TEXT", help="the heading (default: what the metric is)")
+    add("--classes", type=_names, metavar="A,B,...", help="names of the classes or labels, in their order")
+    _add_level(add)
     return top
 
 
@@ -203,9 +210,13 @@ def _add_rules(add: Callable[..., Any]) -> None:
 
 
 def _add_interval(add: Callable[..., Any]) -> None:
+    _add_level(add)
+    add("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def _add_level(add: Callable[..., Any]) -> None:
     add("--level", type=_level, default=0.95, metavar="P", help="confidence level of intervals (default: 0.95)")
     add("--anytime", action="store_true", help="intervals that hold however often one looks at a growing stream")
-    add("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def misfit(options: argparse.Namespace) -> str | None:

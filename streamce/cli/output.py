@@ -47,8 +47,8 @@ def of_row(chunk: Chunk, error: InputError, labels: Labels | None) -> DataError:
     return DataError(f"{chunk.source}: {found}")
 
 
-def refusal(path: str) -> str | None:
-    """Why no state can be written there, or None; never over what is no state."""
+def refusal(path: str, mark: bytes = state.MAGIC, what: str = "state") -> str | None:
+    """Why no state can be written there, or None; never over what is no state. So for other files with a mark."""
     there = os.path.exists(path)
     if not path or (there and not os.path.isfile(path)):  # a folder, or /dev/null
         return "no file can be written there"
@@ -56,8 +56,8 @@ def refusal(path: str) -> str | None:
         return "no file can be written there"
     if there and os.path.getsize(path):
         with open(path, "rb") as file:
-            if file.read(len(state.MAGIC)) != state.MAGIC:
-                return "the file that is there is no state, and is kept"
+            if file.read(len(mark)) != mark:
+                return f"the file that is there is no {what}, and is kept"
     return None
 
 

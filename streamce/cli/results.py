@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamce as ce
+from streamce.keys import show_key
 from streamce.streams.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from streamce.summary import Summary
 
 FEW = 20  # rows that are read
-LONG = 40  # characters of a key
 ENDS = 5  # groups that are shown at either end
 NO_GROUP = frozenset({"level", "anytime", "bits_interval", "perplexity_interval"})  # the same, or follow from others
 
@@ -107,16 +107,6 @@ def _moment(key: Any) -> Any:
     """What orders keys by their time, which is the last part."""
     last = key[-1] if isinstance(key, tuple) else key
     return last is not None, last
-
-
-def show_key(key: Any) -> str:
-    """A key on one line, the middle of long parts left out."""
-    if isinstance(key, tuple):
-        return ", ".join(map(show_key, key))
-    text = key.isoformat(" ") if isinstance(key, dt.datetime) else str(key)
-    if isinstance(key, str) and not (key.isprintable() and key.strip() == key != ""):
-        text = repr(key)
-    return text if len(text) <= LONG else f"{text[: LONG // 2]}...{text[3 - LONG // 2 :]}"
 
 
 def print_json(

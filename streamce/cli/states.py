@@ -1,11 +1,13 @@
-"""``streamce merge`` and ``streamce show``."""
+"""``streamce merge``, ``streamce show`` and ``streamce report``."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 import streamce as ce
+from streamce import atomic
 from streamce.cli import results
 from streamce.cli.output import fail, many, refusal, save
 
@@ -34,3 +36,30 @@ def show(options: argparse.Namespace) -> int:
         print(f"{options.state}: {metric!r}")
         results.print_table(metric, options.level, options.anytime)
     return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    from streamce.report import MARK, page  # here: merge and show draw nothing
+
+    if why := refusal(options.output, MARK.encode(), "report"):
+        return fail(f"--output {options.output}: {why}", 2)
+    names = _told_apart(options.states)
+    metrics = {name: ce.load(path) for name, path in zip(names, options.states, strict=True)}
+    look = {"level": options.level, "anytime": options.anytime}
+    try:
+        whole = page(metrics, title=options.title, names=options.classes or (), **look).encode()
+    except ce.InputError as error:
+        if error.argument != "names":
+            raise
+        return fail(f"--classes: {error}", 2)
+    atomic.write(options.output, whole)
+    print(f"{options.output}: {many(len(metrics), 'state')}, {-(-len(whole) // 1000):,} kB")
+    return 0
+
+
+def _told_apart(paths: list[str]) -> list[str]:
+    """What states are called: their files' names, or the paths where these are not enough; numbers where they are."""
+    for names in ([os.path.splitext(os.path.basename(path))[0] for path in paths], paths):
+        if len(set(names)) == len(names):
+            return names
+    return [f"{number}: {path}" for number, path in enumerate(paths, 1)]

@@ -11,6 +11,7 @@ import numpy as np
 from streamce import inputs, summary
 from streamce.errors import InputError, renamed
 from streamce.metrics.composite import Composite, States
+from streamce.pictured import Pictured
 
 if TYPE_CHECKING:
     from streamce.summary import Summary
@@ -19,7 +20,7 @@ LN2 = summary.LN2
 
 
 @dataclass(frozen=True, slots=True)
-class GANSummary:
+class GANSummary(Pictured):
     """What a :class:`GANCrossEntropy` has seen so far.
 
     Attributes

@@ -15,6 +15,7 @@ from streamce.core.groups import Groups
 from streamce.core.ledger import Ledger
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
+from streamce.pictured import Pictured
 from streamce.streams.wrapper import Keeper, Plan
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ COUNTS = ("seen", "skipped", *summary.COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Pictured):
     """A mean over groups.
 
     Attributes

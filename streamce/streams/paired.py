@@ -13,6 +13,7 @@ from streamce import inputs, keys, summary
 from streamce.core import pairs
 from streamce.errors import InputError, renamed
 from streamce.metrics.composite import States
+from streamce.pictured import Pictured
 from streamce.streams.wrapper import Wrapper
 from streamce.summary import aligned, between, counts_of, kind_of, shown
 
@@ -28,7 +29,7 @@ LEAST = 1e-300  # p-values below are not told apart
 
 
 @dataclass(frozen=True, slots=True)
-class PairedSummary:
+class PairedSummary(Pictured):
     """What a :class:`Paired` has seen so far; ``print`` shows it as a table.
 
     Attributes
