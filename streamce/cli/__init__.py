@@ -1,4 +1,4 @@
-"""The command line: ``streamce eval``, ``compare``, ``merge`` and ``show``."""
+"""The command line: ``streamce eval``, ``compare``, ``watch``, ``merge`` and ``show``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": ("streamce.cli.compare", "compare"),
     "merge": ("streamce.cli.states", "merge"),
     "show": ("streamce.cli.states", "show"),
+    "watch": ("streamce.cli.watch", "watch"),
 }
 
 

@@ -61,7 +61,7 @@ def evaluate(options: argparse.Namespace) -> int:
             raise SelectionError(f"{pipes[0]}: --resume needs files, and this comes only once")
         beside = [*(options.target or []), *(options.by or [])]
         beside += filter(None, [options.weight, options.by_time, options.cluster])
-        reading = _reading(options, sources, chooser, beside)
+        reading = reading_of(options, sources, chooser, beside)
         metric = metric_of(options, chooser.labels)
         progress, run = resume.Progress(), None
         if options.resume:
@@ -111,7 +111,9 @@ def evaluate(options: argparse.Namespace) -> int:
     return show_and_save(show_it, lambda: _finish(metric, options.state, progress, run))
 
 
-def _reading(options: argparse.Namespace, sources: list[Source], chooser: Chooser, beside: list[str]) -> chunks.Reading:
+def reading_of(
+    options: argparse.Namespace, sources: list[Source], chooser: Chooser, beside: list[str]
+) -> chunks.Reading:
     if options.task not in nested.TASKS:
         return chunks.Reading(sources, chooser, *AXES[options.task], options.chunk_rows, beside)
     chosen, classes = options.token_log_probs is not None, max(2, 1 + (options.blank or 0))

@@ -292,11 +292,11 @@ class SequenceCrossEntropy(Metric):
             self._state, preds, target, chosen, None, None, offsets, weight, n_words, n_bytes, cluster, null=null
         )
 
-    def _chunk(  # type: ignore[override]
+    def _chunk(
         self,
         state: State,
         preds: Any,
-        target: Any,
+        target: Any = None,
         *,
         lengths: Any = None,
         mask: Any = None,

@@ -265,6 +265,8 @@ class JsonTable(TextTable):
         return block.rfind(b"\n") + 1
 
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
+        if block.lstrip().startswith(b"null"):  # as a first row it crashes Arrow
+            raise pa.ArrowInvalid("JSON parse error: null is no object in row 0")
         parse = json.ParseOptions(
             explicit_schema=pa.schema(list(types.items())) if types else None,
             unexpected_field_behavior="ignore" if types else "infer",
@@ -424,6 +426,9 @@ def _release(mapped: Any) -> None:
 
 
 def open_table(source: Source, beside: Sequence[str], stopped: threading.Event) -> Table:
+    if source.table is not None:
+        opened: Table = source.table(source)
+        return opened
     if source.format != "pipe":
         if source.format in ("npy", "npz"):
             return NumpyTable(source, beside)
