@@ -185,7 +185,7 @@ class Collector:
             except FileNotFoundError:  # gone since
                 pass
             except (InputError, OSError) as error:
-                self._unreadable(scrape, {"file": os.path.basename(file)}, f"{file}: {error}")
+                self._unreadable(scrape, {"file": os.path.basename(file)}, str(error))
         scrape.add("state_files", "", {}, added)
         return found
 

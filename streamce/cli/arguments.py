@@ -185,9 +185,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=WATCH_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).add_argument
-    add(
-        "source", metavar="SOURCE", help="file of JSON lines, folder of Parquet files; - is lines on standard input"
-    )
+    add("source", metavar="SOURCE", help="file of JSON lines, folder of Parquet files; - is lines on standard input")
     _add_columns(add, METRICS, "--preds")
     _add_tasks(add)
     add("--window", action="append", metavar="LENGTH", help="the last LENGTH samples, or a period such as 1h "
