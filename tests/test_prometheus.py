@@ -1,4 +1,4 @@
-"""``streamce.prometheus``: what is exported is what the metric holds, of one moment, under the names that are documented."""
+"""``streamce.prometheus``: what is exported is what the metric holds, of one moment, under the names documented."""
 
 import json
 import math
