@@ -365,7 +365,7 @@ def everything():
     metrics["users"].update(PROBS, TARGET, by=[1, 1, 2, 2])
     metrics["two"].update(PROBS, PROBS[::-1], TARGET)
     metrics["bad"] = ce.MeanLoss() - ce.MeanLoss().update([1.0])
-    shown = serving.Shown(("last",), Alerts([Bound("above", 0.5)], 1), metrics["total"].summary())
+    shown = serving.Shown(("last",), Alerts([Bound("above", 0.5)], {"last": 1}), metrics["total"].summary())
     families = [*Collector(metrics).collect(), *serving._Watch(shown).collect()]
     return {family.name: family for family in families}
 

@@ -134,7 +134,7 @@ def test_the_result_is_printed_as_a_table(folder, capsys):
     assert "\nlast_50\ncross-entropy " in out
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 4000), max_size=6), most=st.integers(1, 70))
 def test_however_a_file_grows_and_however_often_a_watch_begins_again_the_bytes_are_the_same(folder, cuts, most):
     rows = rows_of(60)
@@ -478,7 +478,7 @@ def losses(value, number=50):
 def test_an_alert_begins_and_ends_with_a_line_and_with_status_3(folder, capsys):
     rows = losses(0.2) + losses(1.0) + losses(0.95) + losses(0.2)
     Path("a.jsonl").write_bytes(lines_of(rows))
-    words = ("a.jsonl", *BINARY, "--window", "50", "--chunk-rows", "50", "--alert-samples", "50")
+    words = ("a.jsonl", *BINARY, "--window", "50", "--chunk-rows", "50")
     found, log = watched(capsys, *words, "--alert-above", "0.7", status=3)
     assert found["alerts"] == 1
     assert [line.split(":")[0] for line in log] == ["alert begins", "alert ends"]
@@ -493,7 +493,7 @@ def test_an_alert_begins_and_ends_with_a_line_and_with_status_3(folder, capsys):
 
 def test_an_alert_that_is_on_is_not_told_again_by_the_next_run_which_ends_it(folder, capsys):
     Path("a.jsonl").write_bytes(lines_of(losses(1.0)))
-    words = ("a.jsonl", *BINARY, "--window", "50", "--alert-samples", "50", "--alert-above", "0.7", "--state", "S")
+    words = ("a.jsonl", *BINARY, "--window", "50", "--alert-above", "0.7", "--state", "S")
     assert len(watched(capsys, *words, status=3)[1]) == 1
     assert watched(capsys, *words, status=3)[1] == ["going on after 50 rows"]
     with open("a.jsonl", "ab") as file:
@@ -504,7 +504,7 @@ def test_an_alert_that_is_on_is_not_told_again_by_the_next_run_which_ends_it(fol
 
 def test_a_window_that_leaves_a_reference_alerts(folder, capsys):
     binary_of(losses(0.5, 500)).save("R")
-    words = ("a.jsonl", *BINARY, "--window", "50", "--chunk-rows", "50", "--alert-samples", "50", "--reference", "R")
+    words = ("a.jsonl", *BINARY, "--window", "50", "--chunk-rows", "50", "--reference", "R")
     Path("a.jsonl").write_bytes(lines_of(losses(0.5) * 3))
     assert watched(capsys, *words) == (watched(capsys, *words)[0], [])
     for other in (0.3, 0.8):
@@ -515,7 +515,7 @@ def test_a_window_that_leaves_a_reference_alerts(folder, capsys):
 
 
 def test_a_window_is_judged_once_it_has_samples_enough():
-    alerts = Alerts([Bound("above", 0.5)], 10)
+    alerts = Alerts([Bound("above", 0.5)], {"w": 10})
     metric = ce.MeanLoss().update([1.0] * 9)
     assert alerts.judge("w", metric.summary()) == []
     assert len(alerts.judge("w", metric.update([1.0]).summary())) == 1
@@ -525,7 +525,7 @@ def test_an_alert_ends_later_than_it_begins():
     """The mean of a standard error 0.1 moves around the bound: one beginning, and an end where it is well below."""
     spread = 0.1 * math.sqrt(99)
     told = []
-    alerts = Alerts([Bound("above", 1.0)], 2)
+    alerts = Alerts([Bound("above", 1.0)], {"w": 2})
     for mean in (0.95, 1.01, 0.99, 1.02, 0.95, 0.91, 0.89, 0.95, 1.0):
         summary = ce.MeanLoss().update([mean - spread, mean + spread] * 50).summary()
         assert summary.stderr == pytest.approx(0.1, rel=0.01)
@@ -535,10 +535,10 @@ def test_an_alert_ends_later_than_it_begins():
 
 def test_infinite_and_missing_means_are_judged_as_such():
     reference = ce.MeanLoss().update([1.0, 1.2] * 10).summary()
-    alerts = Alerts([Bound("above", 5.0), Reference(reference)], 1)
+    alerts = Alerts([Bound("above", 5.0), Reference(reference)], {"w": 1})
     assert alerts.judge("w", ce.MeanLoss().update([math.inf, 1.0]).summary()) != []
     assert alerts.position == {"above": ["w"], "reference": ["w"]}
-    quiet = Alerts([Bound("above", 5.0), Reference(reference)], 0)
+    quiet = Alerts([Bound("above", 5.0), Reference(reference)], {"w": 0})
     assert quiet.judge("w", ce.MeanLoss().summary()) == []
 
 

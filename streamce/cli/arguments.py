@@ -200,7 +200,7 @@ def parser() -> argparse.ArgumentParser:
     add("--alert-below", type=_finite, metavar="NATS", help="alert while a window's mean is below")
     add("--reference", metavar="STATE", help="alert while a window's interval has nothing in common with this state's")
     add("--alert-samples", type=_positive, default=100, metavar="N",
-        help="samples that a window has to hold before it is judged (default: 100)")  # fmt: skip
+        help="samples that a window holds before it is judged, at most half of its own (default: 100)")  # fmt: skip
     add("--poll", type=_seconds, default=0.5, metavar="SECONDS", help="how often to look (default: 0.5)")
     add("--once", action="store_true", help="read what is there, and end")
     add("--until-idle", type=_seconds, metavar="SECONDS", help="end once nothing has come for so long")

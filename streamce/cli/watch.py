@@ -94,7 +94,9 @@ class _Watch:
         self._metric: Any = None  # a collection, once labels tell what it is made with
         self._saved: Any = None  # that of the run before
         self._reference = _reference(options)
-        self._alerts = Alerts(self._rules(), options.alert_samples)
+        # Of a window of samples half are enough: those that are invalid take places, too.
+        most = {name: made.get("samples", 2 * options.alert_samples) // 2 for name, made in lengths.items()}
+        self._alerts = Alerts(self._rules(), {name: min(options.alert_samples, half) for name, half in most.items()})
         self._checkpoint: ce.Checkpoint | None = None
         self._classes: Any = None
         self._settled = True  # whether the position is that of what is counted

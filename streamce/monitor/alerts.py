@@ -90,11 +90,11 @@ class Alerts:
     Parameters
     ----------
     rules : list of Rule
-    least : int
-        Samples that a window has to hold before it is judged.
+    least : mapping of str to int
+        Samples that each window has to hold before it is judged.
     """
 
-    def __init__(self, rules: list[Rule], least: int) -> None:
+    def __init__(self, rules: list[Rule], least: Mapping[str, int]) -> None:
         self._rules, self._least = rules, least
         self._on: dict[str, list[str]] = {rule.name: [] for rule in rules}
         self.raised = 0  # alerts that began, or were on when this was restored
@@ -121,7 +121,7 @@ class Alerts:
     def judge(self, window: str, found: Summary) -> list[str]:
         """A line for each alert that begins or ends."""
         said = []
-        if found.samples < self._least:
+        if found.samples < self._least[window]:
             return []
         for rule in self._rules:
             on = self._on[rule.name]

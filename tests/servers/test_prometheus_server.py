@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -77,8 +78,8 @@ def scraping(tmp_path_factory):
     stream = Stream(folder / "a.jsonl")
     ce.BinaryCrossEntropy().update([0.9] * 99 + [0.8], [1] * 100).save(folder / "reference.state")
     watch = [sys.executable, "-m", "streamce", "watch", stream.path, "--task", "binary", "--preds", "p",
-             "--target", "y", "--invalid", "skip", "--window", "100", "--tail", "--port", "0", "--poll", "0.1", "--alert-above", "0.5",
-             "--reference", folder / "reference.state"]  # fmt: skip
+             "--target", "y", "--invalid", "skip", "--window", "100", "--tail", "--port", "0", "--poll", "0.1",
+             "--alert-above", "0.5", "--reference", folder / "reference.state"]  # fmt: skip
     with running(watch, stdout=subprocess.DEVNULL) as watching:
         port = line_with(watching, r"serving http://127\.0\.0\.1:(\d+)/metrics")[1]
         config = folder / "prometheus.yml"
@@ -91,12 +92,19 @@ def scraping(tmp_path_factory):
         with running(server, stdout=subprocess.DEVNULL) as serving:
             address = line_with(serving, r"[lL]istening on.*?(127\.0\.0\.1:\d+)")[1]
             drain(serving)
+            until(lambda: ready(f"http://{address}"))
             yield stream, f"http://{address}", f"http://127.0.0.1:{port}/metrics"
 
 
 def drain(child):
     """Lets a program write on without anybody reading."""
     threading.Thread(target=child.stderr.read, daemon=True).start()
+
+
+def ready(address):
+    with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(f"{address}/-/ready") as found:
+        return found.status == 200
+    return False
 
 
 def answer(address, path, **query):
@@ -141,7 +149,7 @@ def test_what_the_server_has_is_what_the_state_holds(scraping):
         assert value(address, 'streamce_window_samples{metric="last_100"}') == window.samples
         median = value(address, 'histogram_quantile(0.5, streamce_loss_distribution_nats_bucket{metric="total"})')
         assert abs(np.log2(median / stream.metric.tail().quantile(0.5))) < 1  # within the bucket's width
-        assert value(address, 'streamce_watch_alert{rule="above",metric="last_100"}') == 1
+        assert until(lambda: value(address, 'streamce_watch_alert{rule="above",metric="last_100"}')) == 1
 
 
 def queries():
