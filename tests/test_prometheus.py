@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 import streamce as ce
+from streamce.cli import arguments
 from streamce.monitor import serving
 from streamce.monitor.alerts import Alerts, Bound
 from streamce.prometheus import CAUSES, EDGES, FAMILIES, Collector
@@ -415,6 +417,21 @@ def test_every_query_of_the_dashboard_names_what_is_exported():
         used = set(re.findall(r"\bstreamce_\w+", query))
         assert used, query
         assert used <= names, query
+
+
+def test_every_name_in_the_text_of_the_documentation_is_in_its_tables():
+    text = (ROOT / "docs" / "MONITORING.md").read_text(encoding="utf-8")
+    used = set(re.findall(r"\bstreamce_[a-z_]+[a-z]", text))
+    assert used <= documented().keys()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/MONITORING.md"])
+def test_commands_in_the_documentation_are_ones_that_there_are(page):
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^streamce (watch .*)$", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        assert arguments.parser().parse_args(shlex.split(command)).command == "watch"
 
 
 def expressions():

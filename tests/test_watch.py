@@ -461,6 +461,23 @@ def test_a_parquet_file_that_is_damaged_or_lacks_a_column_is_an_error_that_names
     assert failure(capsys, 2, "d", *BINARY).startswith("d/a.parquet: no column 'y'; ")
 
 
+def test_a_signal_within_a_large_file_saves_the_place_and_the_next_run_goes_on_there(folder, capsys):
+    os.mkdir("d")
+    rows = plain(rows_of(60_000))
+    parquet.write_table(pa.Table.from_pylist(rows), "d/a.parquet", row_group_size=1000)
+    words = ("d", *BINARY, "--state", "S", "--chunk-rows", "10", "--checkpoint-every", "0")
+    with running(*words) as child:
+        until(lambda: ce.Checkpoint("S.checkpoint").load(None, {"at": {"rows": 0}})[1]["at"]["rows"])
+        child.send_signal(signal.SIGTERM)
+        out, _ = child.communicate()
+    assert child.returncode == 0
+    before = int(re.match(r"d: ([\d,]+) rows", out)[1].replace(",", ""))
+    assert 0 < before < 60_000
+    found, _ = watched(capsys, *words[:-4])
+    assert (found["rows"], found["rows_resumed"]) == (60_000, before)
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
 def test_a_folder_that_is_empty_is_no_rows(folder, capsys):
     os.mkdir("d")
     assert watched(capsys, "d", *BINARY) == (None, ["no row came"])
@@ -729,6 +746,11 @@ def test_a_port_in_use_is_one_line_and_nothing_is_counted(folder, capsys):
         error = failure(capsys, 2, "a.jsonl", *BINARY, "--state", "S", "--port", port)
     assert error == f"--port {port}: 127.0.0.1: Address already in use"
     assert not Path("S").exists()
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(folder, capsys):
+    os.mkfifo("a.jsonl")
+    assert failure(capsys, 1, "a.jsonl", *BINARY) == "a.jsonl: this is no file"
 
 
 def test_a_missing_prometheus_client_is_named(folder):

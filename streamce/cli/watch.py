@@ -149,7 +149,7 @@ class _Watch:
         while not stopped():
             piece = following.next()
             if piece is not None:
-                self._count(piece)
+                self._count(piece, stopped)
                 self._save()
                 last = time.monotonic()
                 continue
@@ -163,7 +163,7 @@ class _Watch:
             while (left := until - time.monotonic()) > 0 and not stopped():
                 time.sleep(min(left, NAP))
 
-    def _count(self, piece: Piece) -> None:
+    def _count(self, piece: Piece, stopped: Callable[[], bool]) -> None:
         """Add a piece, and judge the windows after each chunk."""
         reading = reading_of(self._options, [piece.source], self._chooser, [])
         if self._metric is None:
@@ -181,6 +181,8 @@ class _Watch:
                 self._dirty = True
                 self._judge()
                 self._save()
+                if self._settled and stopped():  # within a file, which may be large
+                    return
         self._following.finished()
         self._settled = self._dirty = True
         if self._shown is not None:

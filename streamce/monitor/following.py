@@ -268,7 +268,7 @@ class LinesFile(Lines):
     def _open(self) -> bool:
         """Opens the file, or the one of the position wherever it has been moved to."""
         try:
-            file = os.open(self._path, os.O_RDONLY)
+            file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
         except FileNotFoundError:
             if self._head and self._moved():
                 return True
