@@ -152,15 +152,15 @@ class Collector:
     def collect(self) -> Iterator[Family]:
         """The families that have samples now."""
         scrape = _Scrape(self._name, self._level, self._anytime, self._max_groups)
-        for labels, metric in self._metrics(scrape):
+        for labels, metric, window in self._metrics(scrape):
             try:
-                scrape.read(labels, metric)
+                scrape.read(labels, metric, window)
             except InputError as error:  # more was taken away than had been added
                 self._unreadable(scrape, labels or {"metric": type(metric).__name__}, str(error))
         return iter([family for family in scrape.families.values() if family.samples])
 
-    def _metrics(self, scrape: _Scrape) -> Iterator[tuple[Labels, Additive]]:
-        """The metrics that there are now, each with its labels."""
+    def _metrics(self, scrape: _Scrape) -> Iterator[tuple[Labels, Additive, bool]]:
+        """Copies of the metrics that there are now, each with its labels, and whether it is a window."""
         source = self._source
         if callable(source) and not isinstance(source, Additive):
             source = source()
@@ -208,14 +208,12 @@ class _Scrape:
         suffix = suffix or "_total" * (FAMILIES[end][0] == "counter")
         self.families[end].add_sample(f"{self._name}_{end}{suffix}", labels | more, float(value))
 
-    def read(self, labels: Labels, metric: Additive) -> None:
-        """Export a metric. Everything is read before anything is added."""
-        if isinstance(metric, Sliding):
-            self._window(metric.window().summary(*self._look), labels)
-        elif isinstance(metric, Decayed):
+    def read(self, labels: Labels, metric: Any, window: bool) -> None:
+        """Export a metric that nobody adds to. Everything is read before anything is exported."""
+        if window:
             self._window(metric.summary(*self._look), labels)
         elif isinstance(metric, Grouped):
-            self._groups(metric.copy(), labels)
+            self._groups(metric, labels)
         elif isinstance(metric, Paired):
             self._paired(metric, labels)
         elif isinstance(metric, GANCrossEntropy):
@@ -224,9 +222,8 @@ class _Scrape:
             for part in ("real", "fake", "generator"):
                 self._stream(getattr(found, part), labels | {"part": part})
         else:
-            copy: Any = metric.copy()
-            summary = copy.summary(*self._look)
-            tail = copy.tail() if copy.options.get("tail") else None
+            summary = metric.summary(*self._look)
+            tail = metric.tail() if metric.options.get("tail") else None
             self._value(summary.value, summary.interval, labels)
             self._stream(summary, labels)
             if tail is not None:
@@ -298,14 +295,16 @@ class _Scrape:
         self.add("loss_distribution_nats", "_count", labels, tail.count)
 
 
-def _named(name: str, metric: Additive) -> Iterator[tuple[Labels, Additive]]:
-    """A metric, or those of a collection, by their names."""
-    if not isinstance(metric, Collection):
-        yield {"metric": name} if name else {}, metric
-        return
-    copy = metric.copy()  # of one moment
-    for inner, each in copy._state.metrics.items():
-        yield from _named(f"{name}.{inner}" if name else inner, each)
+def _named(name: str, metric: Additive) -> list[tuple[Labels, Additive, bool]]:
+    """A copy of a metric, or of each of a collection, with its labels; and whether it is a window."""
+    if isinstance(metric, Collection):
+        members = metric._state
+        with members._lock:  # copies of one moment
+            found = [_named(f"{name}.{inner}" if name else inner, each) for inner, each in members.metrics.items()]
+        return [each for several in found for each in several]
+    window = isinstance(metric, (Sliding, Decayed))
+    copy = metric.window() if isinstance(metric, Sliding) else metric.copy()  # not all rows of a window
+    return [({"metric": name} if name else {}, copy, window)]
 
 
 def _moment(key: Any) -> Any:

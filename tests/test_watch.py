@@ -701,6 +701,48 @@ def test_a_checkpoint_or_a_state_of_something_else_is_kept_and_refused(folder, c
     assert "is no state, and is kept" in failure(capsys, 2, "a.jsonl", *BINARY, "--state", "T")
 
 
+def test_a_torn_checkpoint_goes_on_from_the_generation_before(folder, capsys):
+    rows = rows_of(30)
+    words = ("a.jsonl", *BINARY, "--state", "S")
+    for stop in (10, 20):
+        Path("a.jsonl").touch()
+        with open("a.jsonl", "ab") as file:
+            file.write(lines_of(rows[stop - 10 : stop]))
+        watched(capsys, *words)
+    Path("S.checkpoint").write_bytes(Path("S.checkpoint").read_bytes()[:-1])
+    with open("a.jsonl", "ab") as file:
+        file.write(lines_of(rows[20:]))
+    found, log = watched(capsys, *words)
+    assert log[0].endswith("S.checkpoint: the checkpoint is damaged, and the generation before it is used")
+    assert (found["rows"], found["rows_resumed"]) == (30, 10)
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
+def test_a_state_that_was_not_written_after_its_checkpoint_is_written_by_the_next_run(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
+    words = ("a.jsonl", *BINARY, "--state", "S")
+    watched(capsys, *words)
+    before = Path("S").read_bytes()
+    os.unlink("S")
+    watched(capsys, *words)
+    assert Path("S").read_bytes() == before
+
+
+def test_a_full_disk_is_one_line_and_what_was_saved_stays(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
+    words = ("a.jsonl", *BINARY, "--state", "S")
+    watched(capsys, *words)
+    before = Path("S.checkpoint").read_bytes()
+    with open("a.jsonl", "ab") as file:
+        file.write(lines_of(rows_of(10)))
+    limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "-"]  # no file may grow, as on a full disk
+    done = subprocess.run([*limited, *COMMAND, *words, "--once"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(r"^streamce: error: .*S(\.checkpoint)?(\.previous)?: File too large$", done.stderr, re.MULTILINE)
+    assert Path("S.checkpoint").read_bytes() == before
+    assert watched(capsys, *words)[0]["rows"] == 20
+
+
 # ---- usage ----
 
 

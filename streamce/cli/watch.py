@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ from streamce.reading.sources import DataError, SelectionError
 
 ROWS = 10_000  # lines taken together, unless the caller says how many
 NAP = 0.2  # seconds after which a signal is noticed at the latest
+LEAST = 0.01  # seconds between two looks
 ALERTED = 3  # the exit status
 TOTAL = "total"
 # Options that must stay what they were. Those of the metric and the windows are compared with the state's.
@@ -159,7 +161,7 @@ class _Watch:
                 return
             if options.once and not following.turning:
                 return
-            until = time.monotonic() + options.poll
+            until = time.monotonic() + max(options.poll, LEAST)
             while (left := until - time.monotonic()) > 0 and not stopped():
                 time.sleep(min(left, NAP))
 
@@ -226,7 +228,11 @@ class _Watch:
         """Take over what the run before has left."""
         atomic.sweep(self._options.state)
         self._checkpoint = ce.Checkpoint(self._name)
-        metric, said = self._checkpoint.load()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            metric, said = self._checkpoint.load()
+        for warning in caught:
+            say(f"warning: {warning.message}")
         if metric is None:
             if os.path.exists(self._options.state) and os.path.getsize(self._options.state):
                 raise DataError(f"{self._options.state}: this state is no watch's, as there is no {self._name}")
