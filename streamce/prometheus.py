@@ -174,7 +174,8 @@ class Collector:
 
     def _sum(self, scrape: _Scrape, path: str) -> Additive | None:
         """The sum of the state files there, None without any."""
-        pattern = os.path.join(glob.escape(path), "*.state") if os.path.isdir(path) else path
+        folder = os.path.isdir(path)
+        pattern = os.path.join(glob.escape(path), "*.state") if folder else path
         found: Additive | None = None
         added = 0
         for file in sorted(glob.glob(pattern, recursive=True)):
@@ -185,7 +186,7 @@ class Collector:
             except FileNotFoundError:  # gone since
                 pass
             except (InputError, OSError) as error:
-                self._unreadable(scrape, {"file": os.path.basename(file)}, str(error))
+                self._unreadable(scrape, {"file": os.path.basename(file) if folder else file}, str(error))
         scrape.add("state_files", "", {}, added)
         return found
 

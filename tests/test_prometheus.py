@@ -308,10 +308,11 @@ def test_a_state_that_is_damaged_or_of_another_kind_is_named_and_the_others_coun
     for _ in range(2):
         found = scraped(registry)
         assert (found["streamce_state_files",], found["streamce_loss_nats_sum",]) == (2.0, 3.0)
-        assert found["streamce_unreadable", ("file", "torn.state")] == 1.0
-        assert found["streamce_unreadable", ("file", "z.state")] == 1.0
+        assert found["streamce_unreadable", ("file", f"{tmp_path}/torn.state")] == 1.0
+        assert found["streamce_unreadable", ("file", f"{tmp_path}/z.state")] == 1.0
     assert sorted(record.getMessage()[:13] for record in caplog.records) == ["not exported:"] * 2  # each once
     assert "torn.state" in caplog.text
+    assert exported(tmp_path)["streamce_unreadable", ("file", "torn.state")] == 1.0
 
 
 def test_a_metric_that_cannot_be_read_leaves_the_others(caplog):
