@@ -152,7 +152,8 @@ def _feed(metric: FromStreams, stream: Any, columns: dict[str, list[str]]) -> No
 
     of = metric._of_losses
     tokens = of._task == "sequence" and "target" not in columns
-    source = Source("stream", "stream", "", table=(table := StreamTable(stream)))
+    table = StreamTable(stream)
+    source = Source("stream", "stream", "", table=lambda _: table)
     if table.schema is None:  # of no batches
         return
     with contextlib.closing(table):

@@ -6,6 +6,7 @@ prints the number of kills. A job of the command line may be interrupted (SIGINT
 """
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -138,8 +139,83 @@ def evaluating(folder, *arguments):
     return rounds_of(folder, lambda: run("--state", state, "--resume", "--checkpoint-every", "0"), progress, judge)
 
 
+def watching(folder, source, *arguments):
+    """A watch of what another job writes bit by bit: a file of JSON lines that is renamed half-way and begun anew, or
+    a folder of Parquet files, each of which is there in part first. It reads what there is, and is killed meanwhile.
+    """
+    from streamce.cli import main
+
+    state, log = folder + "/state", folder + "/log"
+    parts = sorted(os.listdir(source))
+    lines = parts[0].endswith(".jsonl")
+    there, before = folder + "/data" + ".jsonl" * lines, folder + "/before.jsonl"
+
+    def grow():
+        """Writes a little more; whether that was all."""
+        if not lines:
+            os.makedirs(there, exist_ok=True)
+            for name in parts:
+                path, whole = f"{there}/{name}", os.path.getsize(f"{source}/{name}")
+                if not os.path.exists(path) or os.path.getsize(path) < whole:
+                    with open(f"{source}/{name}", "rb") as of, open(path, "ab") as to:
+                        of.seek(os.path.getsize(path))
+                        to.write(of.read(whole // 2 + 1))
+                    return False
+            return True
+        turned = os.path.exists(before)
+        with open(f"{source}/{parts[turned]}", "rb") as of, open(there, "ab") as to:
+            of.seek(os.path.getsize(there))
+            more = of.read(os.path.getsize(of.name) // 9 + 1)
+            to.write(more)
+        if not more and not turned and progress():  # else nobody knows of the first
+            os.rename(there, before)
+        return turned and not more
+
+    def job():
+        for number, path in ((1, os.devnull), (2, log)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+        end = False
+        while not end:
+            end = grow()
+            words = ["watch", there, *arguments, "--state", state, "--once", "--checkpoint-every", "0", "--poll", "0"]
+            if status := main(words):
+                return status
+        return 0
+
+    def progress():
+        return ce.Checkpoint(state + ".checkpoint").load(None, {"at": {"rows": 0}})[1]["at"]["rows"]
+
+    def judge():
+        files = [before, there] if lines else [there]
+
+        def whole():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return main(["eval", *files, *arguments, "--state", state + ".whole"])
+
+        assert attempt(whole, None)
+        with open(state, "rb") as ours, open(state + ".whole", "rb") as theirs:
+            assert ours.read() == theirs.read()
+        last = ce.Sliding(ce.BinaryCrossEntropy(), samples=10_000)
+        for name in files if lines else [f"{there}/{name}" for name in parts]:
+            last.update(*columns(name))
+        watched = ce.Checkpoint(state + ".checkpoint").load()[0]
+        assert watched["last_10000"].to_bytes() == last.to_bytes()
+
+    def columns(path):
+        if lines:
+            with open(path, encoding="utf-8") as file:
+                rows = [json.loads(line) for line in file]
+            return [row["prob"] for row in rows], [row["outcome"] for row in rows]
+        from pyarrow import parquet
+
+        table = parquet.read_table(path)
+        return table["prob"].to_numpy(), table["outcome"].to_numpy()
+
+    return rounds_of(folder, job, progress, judge)
+
+
 if __name__ == "__main__":
     warnings.simplefilter("error", RuntimeWarning)  # not even the generation before is ever needed
     name, by, folder, kills, seed, *arguments = sys.argv[1:]
-    jobs = {"counting": counting, "saving": saving, "evaluating": evaluating}
+    jobs = {"counting": counting, "saving": saving, "evaluating": evaluating, "watching": watching}
     print(kill(jobs[name](folder, *arguments), int(kills), int(seed), signal.Signals[by]))

@@ -22,6 +22,7 @@ from pyarrow import csv, ipc, parquet
 
 import streamce as ce
 from streamce.cli import main
+from streamce.reading import tables
 
 ROWS = 900
 COMMAND = [sys.executable, "-m", "streamce"]
@@ -599,6 +600,28 @@ def test_an_empty_file_is_named(tmp_path, capsys, name, table):
     (tmp_path / name).write_bytes(b"")
     line = failure(capsys, 1, "eval", tmp_path / name, *BINARY)
     assert line == f"streamce: error: {tmp_path / name}: the file is empty\n"
+
+
+@pytest.mark.parametrize("block", [28, 29, 56, 1 << 20])
+def test_a_line_of_null_in_json_is_a_row_of_nulls_also_where_a_block_begins_with_it(
+    tmp_path, capsys, monkeypatch, block
+):
+    monkeypatch.setattr(tables, "TEXT_BLOCK", block)
+    row = '{"prob": 0.5, "outcome": 1}\n'
+    assert len(row) == 28
+    (tmp_path / "a.jsonl").write_text(row * 2 + "null\nnull\n" + row)
+    assert "row 2: column 'prob' holds a null" in failure(capsys, 1, "eval", tmp_path / "a.jsonl", *BINARY)
+    assert main(["eval", str(tmp_path / "a.jsonl"), *BINARY, "--invalid", "skip", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["count"], found["invalid_null"]) == (3, 2)
+
+
+def test_a_json_file_that_begins_with_null_crashes_nothing(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('null\n{"prob": 0.5, "outcome": 1}\n')
+    assert main(["eval", str(tmp_path / "a.jsonl"), *BINARY, "--invalid", "skip"]) == 0
+    assert "null 1\n" in capsys.readouterr().out
+    (tmp_path / "a.jsonl").write_text("null\n")
+    assert "no column 'prob'" in failure(capsys, 2, "eval", tmp_path / "a.jsonl", *BINARY)
 
 
 @pytest.mark.parametrize("name", [name for name in WRITERS if name != "a.jsonl"])

@@ -486,6 +486,11 @@ def test_macro_is_the_mean_of_the_groups():
     assert math.isnan(ce.Grouped(ce.MeanLoss()).macro().value)
 
 
+def test_the_largest_groups_have_the_most_samples_and_of_equals_the_first_keys():
+    metric = ce.Grouped(ce.MeanLoss()).update([1.0] * 7, by=["c", "b", "a", "b", "c", "d", "d"])
+    assert metric.largest(3) == [(key, metric[key].summary()) for key in ("b", "c", "d")]
+
+
 def test_worst_and_best_have_the_summaries_of_their_groups():
     losses = np.random.default_rng(5).exponential(size=1000)
     metric = ce.Grouped(ce.MeanLoss()).update(losses, by=np.arange(1000) % 50)
@@ -682,6 +687,8 @@ def test_what_cannot_be_grouped_is_an_error(metric):
 def test_a_number_of_groups_is_a_whole_number(k):
     with pytest.raises(ce.InputError, match=r"^k is"):
         ce.Grouped(ce.MeanLoss()).worst(k)
+    with pytest.raises(ce.InputError, match="expected a whole number of groups"):
+        ce.Grouped(ce.MeanLoss()).largest(k)
 
 
 def test_merging_other_options_names_the_option():

@@ -1,4 +1,4 @@
-"""The command line: ``streamce eval``, ``compare``, ``merge``, ``show`` and ``report``."""
+"""The command line: ``streamce eval``, ``compare``, ``watch``, ``merge``, ``show`` and ``report``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "merge": ("streamce.cli.states", "merge"),
     "show": ("streamce.cli.states", "show"),
     "report": ("streamce.cli.states", "report"),
+    "watch": ("streamce.cli.watch", "watch"),
 }
 
 

@@ -112,6 +112,34 @@ Columns, labels and the exit status are those of streamce eval --help.
 """
 
 
+WATCH_HELP = """\
+sources
+  A file of JSON lines, which grows; a line counts when its end has come, and columns hold what the
+  first line has them hold. A folder that receives Parquet files, at any depth, but for names that
+  begin with "_" or "."; a file counts once it has its footer, best by renaming it into the folder.
+  "-" is JSON lines on standard input. What becomes of files that are renamed, shrink, disappear or
+  change, and all that is exported, is in docs/MONITORING.md.
+
+windows
+  The total is kept, and a window for each --window: the last so many samples, or a period of the
+  times in --by-time, which moves by --step.
+
+state
+  --state keeps the total in STATE, as streamce eval writes it, and what goes on from it, windows
+  and position, in STATE.checkpoint. The same command again goes on: each row counts once, whatever
+  stopped the one before. Standard input has no position: what it brings is added.
+
+alerts
+  A window is judged whenever rows were added. An alert begins and ends with a line on standard
+  error, and is 1 in streamce_watch_alert while it lasts. --reference is a state as eval writes it.
+
+Lines on standard error are: time in UTC, "streamce watch:", what there is to say. The result is
+printed at the end, which --once, --until-idle, Ctrl-C or SIGTERM bring. Exit status: 0, 3 (there
+was an alert), 1 (bad data, or a file that cannot be read on), 2 (usage, or a port in use).
+Columns, labels and sequences are those of streamce eval --help.
+"""
+
+
 class Parser(argparse.ArgumentParser):
     """Usage errors in one line, and options by their whole names."""
 
@@ -135,18 +163,7 @@ def parser() -> argparse.ArgumentParser:
     ).add_argument
     add("files", nargs="+", metavar="FILE", help="file, folder, glob or URI; - is standard input")
     _add_columns(add, METRICS, "--preds")
-    add("--token-log-probs", action="append", metavar="COLUMN",
-        help="of sequence, in place of both: the log-probabilities of its tokens")  # fmt: skip
-    add("--per", choices=("token", "sequence", "label", "frame", "utterance"),
-        help="what the mean of sequence (default: token) or ctc (label) is taken over")  # fmt: skip
-    add("--blank", type=int, metavar="CLASS", help="of ctc: the class that stands for no label (default: 0)")
-    add("--n-words", metavar="COLUMN", help="words of the text of each sequence")
-    add("--n-bytes", metavar="COLUMN", help="bytes of the text of each sequence")
-    add("--tail", action="store_true", default=None, help="quantiles of the losses, and what the worst 1 %% carry")
-    add("--calibration", action="store_true", default=None,
-        help="the loss that predictions expect of themselves, and how often they are right")  # fmt: skip
-    add("--divergence", action="store_true", default=None,
-        help="of soft targets: their entropy and the divergence apart")  # fmt: skip
+    _add_tasks(add)
     add("--by", action="append", metavar="COLUMNS", help="a result for each group of rows with equal keys")
     add("--by-time", metavar="COLUMN", help="a result for each --period of these times")
     add("--period", metavar="PERIOD", help="such as 15min, 1h or 1d, with --by-time")
@@ -169,6 +186,33 @@ def parser() -> argparse.ArgumentParser:
     _add_columns(add, PLAIN, "--preds", "--preds-a")
     add("--preds-b", action="append", metavar="COLUMNS", help="the predictions of B (default: named as those of A)")
     _add_rules(add)
+    _add_interval(add)
+
+    add = commands.add_parser(
+        "watch",
+        help="follow predictions that keep coming",
+        epilog=WATCH_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).add_argument
+    add("source", metavar="SOURCE", help="file of JSON lines, folder of Parquet files; - is lines on standard input")
+    _add_columns(add, METRICS, "--preds")
+    _add_tasks(add)
+    add("--window", action="append", metavar="LENGTH", help="the last LENGTH samples, or a period such as 1h "
+        "(default: 10000); may be repeated")  # fmt: skip
+    add("--by-time", metavar="COLUMN", help="times of the rows, for windows of a period")
+    add("--step", metavar="PERIOD", help="what windows of a period move by (default: a 60th of each)")
+    _add_rules(add)
+    add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS", help="with --state (default: 3)")
+    add("--port", type=_port, metavar="PORT", help="serve /metrics to Prometheus there; 0 is any that is free")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)")
+    add("--alert-above", type=_finite, metavar="NATS", help="alert while a window's mean is above")
+    add("--alert-below", type=_finite, metavar="NATS", help="alert while a window's mean is below")
+    add("--reference", metavar="STATE", help="alert while a window's interval has nothing in common with this state's")
+    add("--alert-samples", type=_positive, default=100, metavar="N",
+        help="samples that a window holds before it is judged, at most half of its own (default: 100)")  # fmt: skip
+    add("--poll", type=_seconds, default=0.5, metavar="SECONDS", help="how often to look (default: 0.5)")
+    add("--once", action="store_true", help="read what is there, and end")
+    add("--until-idle", type=_seconds, metavar="SECONDS", help="end once nothing has come for so long")
     _add_interval(add)
 
     add = commands.add_parser("merge", help="add up states").add_argument
@@ -195,6 +239,21 @@ def _add_columns(add: Callable[..., Any], tasks: Iterable[str], *preds: str) -> 
     add("--kind", choices=("probs", "log_probs", "logits"), help="what the predictions are (default: probs)")
     add("--weight", metavar="COLUMN", help="a weight per row")
     add("--cluster", metavar="COLUMN", help="rows of a document, user or session, which are alike")
+
+
+def _add_tasks(add: Callable[..., Any]) -> None:
+    add("--token-log-probs", action="append", metavar="COLUMN",
+        help="of sequence, in place of both: the log-probabilities of its tokens")  # fmt: skip
+    add("--per", choices=("token", "sequence", "label", "frame", "utterance"),
+        help="what the mean of sequence (default: token) or ctc (label) is taken over")  # fmt: skip
+    add("--blank", type=int, metavar="CLASS", help="of ctc: the class that stands for no label (default: 0)")
+    add("--n-words", metavar="COLUMN", help="words of the text of each sequence")
+    add("--n-bytes", metavar="COLUMN", help="bytes of the text of each sequence")
+    add("--tail", action="store_true", default=None, help="quantiles of the losses, and what the worst 1 %% carry")
+    add("--calibration", action="store_true", default=None,
+        help="the loss that predictions expect of themselves, and how often they are right")  # fmt: skip
+    add("--divergence", action="store_true", default=None,
+        help="of soft targets: their entropy and the divergence apart")  # fmt: skip
 
 
 def _add_rules(add: Callable[..., Any]) -> None:
@@ -258,6 +317,19 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return seconds
+
+
+def _finite(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(text)):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, a whole number from 0 to 65535")
+    return int(text)
 
 
 def _names(text: str) -> list[str]:

@@ -120,7 +120,7 @@ def _found(
     metric: Any, level: float, anytime: bool, more: dict[str, Any] | None = None, read: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     if isinstance(metric, ce.Collection):
-        return {"metrics": {name: _found(metric[name], level, anytime) for name in metric}}
+        return {"metrics": {name: _found(metric[name], level, anytime) for name in metric}, **(more or {})}
     found = {**whole(metric, level, anytime).to_dict(), **(more or {})}
     of = metric
     if isinstance(metric, Wrapper):

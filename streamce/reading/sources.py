@@ -49,8 +49,8 @@ def naming(name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Source:
-    """One file, or a stream that comes only once (format "pipe", path "-" for stdin; or format "stream",
-    which ``table`` is the table of)."""
+    """One file, or a stream that comes only once (format "pipe", path "-" for stdin; or format "stream", which a
+    program handed over)."""
 
     name: str
     format: str
@@ -58,7 +58,7 @@ class Source:
     filesystem: Any = None
     size: int | None = None
     changed: int | None = field(default=None, compare=False)  # when, in nanoseconds, where that is known
-    table: Any = field(default=None, compare=False)
+    table: Any = field(default=None, compare=False)  # a function that opens it, where its format does not tell
 
     @property
     def local(self) -> bool:
@@ -129,7 +129,7 @@ def _sources(name: str) -> Iterator[Source]:
     if info.type == fs.FileType.File:
         infos = [info]
     elif info.type == fs.FileType.Directory:
-        infos = [i for i in _listing(filesystem, path, True) if format_of(i.path)]
+        infos = [i for i in listing(filesystem, path, True) if format_of(i.path)]
     elif magic is None:
         raise DataError("no such file")
     elif not colon:
@@ -138,14 +138,14 @@ def _sources(name: str) -> Iterator[Source]:
         return
     else:
         base = path[: magic.start()].rpartition("/")[0]
-        infos = _listing(filesystem, base, "/" in path[len(base) + 1 :])
+        infos = listing(filesystem, base, "/" in path[len(base) + 1 :])
         infos = [i for i in infos if PurePosixPath(i.path).match(path)]
     for info in infos:
         shown = f"{scheme}://{info.path.lstrip('/')}" if colon else info.path
         yield source_of(shown, filesystem, info.path, info.size, info.mtime_ns)
 
 
-def _listing(filesystem: Any, folder: str, deep: bool) -> list[Any]:
+def listing(filesystem: Any, folder: str, deep: bool) -> list[Any]:
     """Files in a folder by name, but for those that writers hide with "_" or "."."""
     infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=deep))
     shown = [i for i in infos if not re.search(r"/[_.]", f"/{i.path[len(folder) :].lstrip('/')}")]

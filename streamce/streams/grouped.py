@@ -251,9 +251,24 @@ class Grouped(Keeper):
         """The k groups of the smallest mean loss, the best first, with their summaries."""
         return self._extreme(k, 1, level, anytime)
 
+    def largest(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
+        """The k groups of the most samples, the largest first, with their summaries.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> users = ce.Grouped(ce.MeanLoss()).update([0.2, 0.4, 0.9], by=["ann", "ann", "bob"])
+        >>> [key for key, _ in users.largest(1)]
+        ['ann']
+        """
+        _check_number(k)
+        cells, ledger = self._sorted()
+        samples = ledger.column("samples")
+        order = sorted(cells, key=lambda key: -samples.get(cells[key], 0))
+        return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[: int(k)]]
+
     def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Summary]]:
-        if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 0:
-            raise inputs.fault("k", f"is {inputs.show(k)}", "a whole number of groups", value=k)
+        _check_number(k)
         cells, ledger = self._sorted()
         values = summary.means(ledger)
         order = sorted(cells, key=lambda key: (math.isnan(values[cells[key]]), sign * values[cells[key]]))
@@ -280,6 +295,11 @@ class Grouped(Keeper):
             # Counters are at most 2^62, and some of these are sums of several.
             columns[name] = np.array(counts, dtype=np.int64 if max(counts, default=0) < keys.TOP else object)
         return columns
+
+
+def _check_number(k: Any) -> None:
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 0:
+        raise inputs.fault("k", f"is {inputs.show(k)}", "a whole number of groups", value=k)
 
 
 def _array(part: Sequence[Any]) -> Any:

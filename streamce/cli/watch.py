@@ -1,0 +1,326 @@
+"""``streamce watch``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import streamce as ce
+from streamce import atomic, periods
+from streamce.cli import parts, results
+from streamce.cli.chooser import Chooser
+from streamce.cli.evaluate import unready
+from streamce.cli.making import naming_options, of_task
+from streamce.cli.output import fail, many, of_row, refusal, show_and_save
+from streamce.metrics.base import Metric
+from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
+from streamce.monitor.following import Following, Piece, follow
+from streamce.reading.sources import DataError, SelectionError
+
+ROWS = 10_000  # lines taken together, unless the caller says how many
+NAP = 0.2  # seconds after which a signal is noticed at the latest
+LEAST = 0.01  # seconds between two looks
+ALERTED = 3  # the exit status
+TOTAL = "total"
+# Options that must stay what they were. Those of the metric and the windows are compared with the state's.
+SAME = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "n_words", "n_bytes", "by_time", "classes",
+        "ignore_index")  # fmt: skip
+
+
+def say(word: str) -> None:
+    """A line on standard error, with the time in UTC."""
+    if sys.stderr is not None:
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        print(f"{now} streamce watch: {' '.join(word.splitlines())}", file=sys.stderr, flush=True)
+
+
+def watch(options: argparse.Namespace) -> int:
+    options.by = None
+    if status := unready(options):
+        return status
+    if options.state is not None and (why := refusal(options.state)):
+        return fail(f"--state {options.state}: {why}", 2)
+    following = None
+    try:
+        lengths = _lengths(options)
+        following = follow(options.source, say, options.chunk_rows or ROWS, options.invalid == "skip")
+        return _Watch(options, following, lengths).run()
+    except DataError as error:
+        return fail(str(error), 1)
+    except SelectionError as error:
+        return fail(str(error), 2)
+    finally:
+        if following is not None:
+            following.close()
+
+
+def _lengths(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What windows are made with, by their names."""
+    found: dict[str, dict[str, Any]] = {}
+    for word in options.window or ["10000"]:
+        if word.isdecimal():
+            made: dict[str, Any] = {"samples": int(word)}
+        else:
+            with naming_options():
+                period = periods.microseconds(word, "window")
+            step = options.step or f"{max(1, period // 60)}us"
+            made = {"period": word, "step": step}
+        with naming_options():
+            shown = ce.Sliding(ce.MeanLoss(), **made).options
+        found[f"last_{shown['samples'] or shown['period']}"] = made
+    of_time = any("period" in made for made in found.values())
+    if of_time and not options.by_time:
+        raise SelectionError("--window of a period needs --by-time, a column of times")
+    if options.by_time and not of_time:
+        raise SelectionError("--by-time needs --window with a period, such as 1h")
+    if options.step and not of_time:
+        raise SelectionError("--step needs --window with a period, such as 1h")
+    return found
+
+
+class _Watch:
+    """A run: what it follows, what it has counted, and what it says about that."""
+
+    def __init__(self, options: argparse.Namespace, following: Following, lengths: dict[str, dict[str, Any]]) -> None:
+        self._options, self._following, self._lengths = options, following, lengths
+        self._chooser = Chooser(options)
+        self._metric: Any = None  # a collection, once labels tell what it is made with
+        self._saved: Any = None  # that of the run before
+        self._reference = _reference(options)
+        # Of a window of samples half are enough: those that are invalid take places, too.
+        most = {name: made.get("samples", 2 * options.alert_samples) // 2 for name, made in lengths.items()}
+        self._alerts = Alerts(self._rules(), {name: min(options.alert_samples, half) for name, half in most.items()})
+        self._checkpoint: ce.Checkpoint | None = None
+        self._classes: Any = None
+        self._settled = True  # whether the position is that of what is counted
+        self._dirty = False  # whether anything is not saved
+        self._shown: Any = None
+        self._resumed = 0
+
+    def _rules(self) -> list[Rule]:
+        options = self._options
+        rules: list[Rule] = []
+        if options.alert_above is not None:
+            rules.append(Bound("above", options.alert_above))
+        if options.alert_below is not None:
+            rules.append(Bound("below", options.alert_below))
+        if self._reference is not None:
+            rules.append(Reference(self._reference))
+        return rules
+
+    def run(self) -> int:
+        """Follow the source to its end, or until a signal."""
+        options = self._options
+        if options.state is not None:
+            self._begin()
+        with contextlib.ExitStack() as stack:
+            stopped = stack.enter_context(_stopping())
+            if options.port is not None:
+                try:
+                    from streamce.monitor import serving  # here: it needs prometheus-client
+                except ModuleNotFoundError as error:
+                    return fail(str(error), 2)
+                shown = serving.Shown((*self._lengths,), self._alerts, self._reference, self._saved)
+                self._shown = shown
+                shown.rows, shown.unreadable = self._following.rows, self._following.unreadable
+                server = serving.serving(shown, options.host, options.port, options.level, options.anytime, say)
+                try:
+                    stack.enter_context(server)
+                except OSError as error:
+                    return fail(f"--port {options.port}: {options.host}: {error.strerror or error}", 2)
+            try:
+                self._loop(stopped)
+            finally:  # an error too ends what was counted before it
+                self._save(now=True)
+        if word := self._following.left:
+            say(word)
+        return self._end()
+
+    def _loop(self, stopped: Callable[[], bool]) -> None:
+        following, options = self._following, self._options
+        last = time.monotonic()
+        while not stopped():
+            piece = following.next()
+            if piece is not None:
+                self._count(piece, stopped)
+                self._save()
+                last = time.monotonic()
+                continue
+            self._save()
+            idle = time.monotonic() - last
+            if following.ended or (options.until_idle is not None and idle >= options.until_idle):
+                return
+            if options.once and not following.turning:
+                return
+            until = time.monotonic() + max(options.poll, LEAST)
+            while (left := until - time.monotonic()) > 0 and not stopped():
+                time.sleep(min(left, NAP))
+
+    def _count(self, piece: Piece, stopped: Callable[[], bool]) -> None:
+        """Add a piece, and judge the windows after each chunk."""
+        reading = parts.opened(self._options, [piece.source], self._chooser, [])
+        if self._metric is None:
+            self._make()
+        labels = self._chooser.labels
+        with contextlib.closing(reading.chunks(piece.start)) as found:
+            for chunk in found:
+                others = {name: keys for name, keys in chunk.keys.items() if name != "by"} | chunk.more
+                try:
+                    self._metric.update(chunk.preds, chunk.target, weight=chunk.weight, null=chunk.null, **others)
+                except ce.InputError as error:
+                    raise of_row(chunk, error, labels) from error
+                self._settled = self._following.reached(chunk.end)
+                self._classes = labels.classes if labels else None
+                self._dirty = True
+                self._judge()
+                self._save()
+                if self._settled and stopped():  # within a file, which may be large
+                    return
+        self._following.finished()
+        self._settled = self._dirty = True
+        if self._shown is not None:
+            self._shown.rows, self._shown.unreadable = self._following.rows, self._following.unreadable
+            self._shown.came()
+
+    def _make(self) -> None:
+        """The collection, and what the run before had in it."""
+        options, labels = self._options, self._chooser.labels
+        metrics: dict[str, Any] = {TOTAL: of_task(options, labels, per_label=True)}
+        plain = argparse.Namespace(**{**vars(options), "tail": None, "calibration": None, "divergence": None})
+        of_a_window = of_task(plain, labels, per_label=False)
+        with naming_options():
+            metrics |= {name: ce.Sliding(of_a_window, **made) for name, made in self._lengths.items()}
+            self._metric = ce.Collection(metrics)
+        if labels and self._classes:
+            labels.settle(self._classes)
+        if self._saved is not None:
+            try:
+                self._metric.load_state_dict(self._saved.state_dict())
+            except ce.InputError as error:
+                raise DataError(f"{self._name}: {error}: remove it to begin anew") from error
+        if self._shown is not None:
+            self._shown.metric = self._metric
+
+    def _judge(self) -> None:
+        if self._alerts.rules:
+            options = self._options
+            for name in self._lengths:
+                window = self._metric._state.metrics[name]
+                for word in self._alerts.judge(name, window.summary(options.level, options.anytime)):
+                    say(word)
+
+    # ---- saving ----
+
+    @property
+    def _name(self) -> str:
+        return f"{self._options.state}.checkpoint"
+
+    def _begin(self) -> None:
+        """Take over what the run before has left."""
+        atomic.sweep(self._options.state)
+        self._checkpoint = ce.Checkpoint(self._name)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            metric, said = self._checkpoint.load()
+        for warning in caught:
+            say(f"warning: {warning.message}")
+        if metric is None:
+            if os.path.exists(self._options.state) and os.path.getsize(self._options.state):
+                raise DataError(f"{self._options.state}: this state is no watch's, as there is no {self._name}")
+            return
+        try:
+            same, at = said["options"], said["at"]
+            self._classes = said["classes"]
+            self._alerts.restore(said["alerts"])
+            for option, now in self._same().items():
+                if same.get(option) != now:
+                    raise DataError(f"{option} has changed since {self._name} was begun: remove it to begin anew")
+            self._following.restore(at)
+            self._saved = ce.Collection({name: metric[name]._empty() for name in (TOTAL, *self._lengths)})
+            self._saved.load_state_dict(metric.state_dict())
+        except DataError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise DataError(f"{self._name}: this is no checkpoint of streamce watch") from None
+        self._resumed = self._following.rows
+        self._saved[TOTAL].save(self._options.state)  # in case the run before was stopped before it did
+        say(f"going on after {many(self._resumed, 'row')}")
+
+    def _same(self) -> dict[str, Any]:
+        source = self._options.source
+        there = source if source == "-" or "://" in source else os.path.abspath(source)
+        found = {f"--{name.replace('_', '-')}": getattr(self._options, name) for name in SAME}
+        return {"source": there, "--window": [*self._lengths], **found}
+
+    def _save(self, now: bool = False) -> None:
+        """Save the collection with the position, and then the total, if it is time to."""
+        if self._checkpoint is None or not (self._dirty and self._settled):
+            return
+        said = {"options": self._same(), "at": self._following.position, "alerts": self._alerts.position,
+                "classes": self._classes}  # fmt: skip
+        every = 0.0 if now else self._options.checkpoint_every
+        if self._checkpoint.save(self._metric, said, every=every):
+            self._metric[TOTAL].save(self._options.state)
+            self._dirty = False
+
+    # ---- the end ----
+
+    def _end(self) -> int:
+        """Print the result; the exit status."""
+        options, rows = self._options, self._following.rows
+        metric = self._metric or self._saved
+        status = ALERTED if self._alerts.raised else 0
+        if metric is None:
+            say("no row came")
+            return status
+
+        def show_it() -> None:
+            if options.json:
+                more = {"rows": rows, "rows_resumed": self._resumed, "unreadable_lines": self._following.unreadable}
+                more["alerts"] = self._alerts.raised
+                results.print_json(metric, options.level, options.anytime, more)
+            else:
+                resumed = f", resumed at row {self._resumed:,}" if self._resumed else ""
+                print(f"{self._following.name}: {many(rows, 'row')}{resumed}, {options.task}, kind={options.kind}\n")
+                results.print_table(metric, options.level, options.anytime)
+
+        return show_and_save(show_it, lambda: 0) or status
+
+
+def _reference(options: argparse.Namespace) -> Any:
+    """The summary of the state to compare with, None without one."""
+    if options.reference is None:
+        return None
+    try:
+        metric = ce.load(options.reference)
+    except OSError as error:
+        raise SelectionError(f"--reference {options.reference}: {error.strerror or error}") from error
+    if not isinstance(metric, (Metric, ce.Grouped)):
+        raise SelectionError(f"--reference {options.reference}: a {type(metric).__name__} is no reference for a mean")
+    return results.whole(metric, options.level, options.anytime)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT or SIGTERM came; the second one interrupts. A flag, as a handler may hold no lock."""
+    came: list[int] = []
+
+    def on(number: int, _: Any) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    before = {number: signal.signal(number, on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

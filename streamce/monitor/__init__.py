@@ -1,0 +1,1 @@
+"""Streams that are watched while they grow: what is new in them, and what raises an alert."""

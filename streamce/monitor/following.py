@@ -1,0 +1,453 @@
+"""Sources that grow, and how far they were read: a file of JSON lines, standard input, a folder of Parquet files.
+
+Each hands out what is new piece by piece, and has a position, a JSON value, to go on from. docs/MONITORING.md has the
+rules: what becomes of lines and files that are half written, and of files that shrink, disappear or are replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import stat
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pyarrow import fs
+
+from streamce.monitor.lines import LinesTable, head_of
+from streamce.reading.chunks import Position
+from streamce.reading.sources import DataError, Source, format_of, listing, naming
+from streamce.reading.tables import Mark
+
+BLOCK = 1 << 20  # bytes of lines taken at a time
+LONGEST = 1 << 26  # bytes of a line
+HEAD = 256  # bytes by which a file is known, beside its number
+PATIENCE = 30.0  # seconds that a file without a footer rests before a word about it is due
+FOOTER = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is new: a source, and where its rows begin that are."""
+
+    source: Source
+    start: Position
+
+
+class Following(ABC):
+    """A source that grows.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in errors.
+    say : function of str
+        Where a word about it goes.
+    """
+
+    ended = False  # nothing can come any more
+    turning = False  # what is new comes after a short wait
+    resumes = True  # whether what was read can be read again
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self.name, self._say, self._said = name, say, ""
+        self.rows = 0  # that were counted
+        self.unreadable = 0  # lines that were skipped
+
+    @abstractmethod
+    def next(self) -> Piece | None:
+        """What is new, None where nothing is; DataError where rows are lost."""
+
+    @abstractmethod
+    def reached(self, end: Position) -> bool:
+        """A chunk up to ``end`` is counted. Whether one may go on from there."""
+
+    @abstractmethod
+    def finished(self) -> None:
+        """All of the piece is counted."""
+
+    @property
+    @abstractmethod
+    def position(self) -> dict[str, Any]:
+        """Where to go on."""
+
+    @abstractmethod
+    def restore(self, position: dict[str, Any]) -> None:
+        """Go on there. KeyError, TypeError or ValueError for what is no position of this kind."""
+
+    @property
+    @abstractmethod
+    def left(self) -> str | None:
+        """What is there and waits for its end, in words."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        return
+
+    def _once(self, word: str) -> None:
+        """Says it, unless it was the last said."""
+        if word != self._said:
+            self._say(word)
+        self._said = word
+
+
+class Lines(Following):
+    """Lines of JSON, each of which counts when its end has come."""
+
+    def __init__(self, name: str, say: Callable[[str], None], rows: int, skips: bool) -> None:
+        super().__init__(name, say)
+        self._most, self._skips = rows, skips
+        self._buffer = b""  # bytes that are read and not counted
+        self._block = b""  # those of them that are being counted
+        self._first: bytes | None = None
+        self._row = 0  # of the file
+        self._width: int | None = None
+        self._table: LinesTable | None = None
+
+    @abstractmethod
+    def _more(self) -> bytes:
+        """Bytes that are new, nothing where there are none."""
+
+    def next(self) -> Piece | None:
+        while True:
+            if block := self._cut():
+                if self._tells(block):
+                    return self._piece(block)
+                continue
+            if len(self._buffer) > LONGEST:
+                raise DataError(f"{self.name}: row {self._row}: a line of more than {LONGEST:,} bytes")
+            more = self._more()
+            if not more:
+                return self._rest()
+            self._buffer += more
+
+    def _cut(self) -> bytes:
+        """Whole lines from the buffer, no more than asked for."""
+        end = self._buffer.rfind(b"\n", 0, BLOCK) + 1 or self._buffer.find(b"\n") + 1
+        if self._buffer.count(b"\n", 0, end) > self._most:
+            end = 0
+            for _ in range(self._most):
+                end = self._buffer.index(b"\n", end) + 1
+        return self._buffer[:end]
+
+    def _rest(self) -> Piece | None:
+        """What there is to do where nothing is new."""
+        return None
+
+    def _tells(self, block: bytes) -> bool:
+        """Whether it is known what columns hold; lines that tell nothing are no rows."""
+        self._first = self._first or head_of(block)
+        if self._first is None:
+            self._piece(block)
+            with naming(self.name):
+                list(self._table_of(block).batches({}, 1, Mark(self._row)))
+            self.finished()
+        return self._first is not None
+
+    def _piece(self, block: bytes) -> Piece:
+        self._block, self._table = block, None
+        source = Source(
+            self.name, "json", self.name, size=len(block), table=lambda source: self._table_of(block, source)
+        )
+        return Piece(source, Position(0, Mark(self._row), self._width))
+
+    def _table_of(self, block: bytes, source: Source | None = None) -> LinesTable:
+        source = source or Source(self.name, "json", self.name)
+        self._table = LinesTable(source, self._first or b"{}", block, self._skips)
+        return self._table
+
+    @property
+    def left(self) -> str | None:
+        return f"{self.name}: the last line has no end yet, and is not counted" if self._buffer.strip() else None
+
+    def reached(self, end: Position) -> bool:
+        self._width = end.width
+        return False
+
+    def finished(self) -> None:
+        if self._table is not None:
+            self._row += self._table.rows + self._table.unreadable
+            self.rows += self._table.rows
+            if self._table.unreadable:
+                self.unreadable += self._table.unreadable
+                others = f" (and {self._table.unreadable - 1:,} more)" if self._table.unreadable > 1 else ""
+                self._say(f"{self.name}: a line that cannot be read is skipped{others}: {self._table.why}")
+        self._buffer = self._buffer[len(self._block) :]
+        self._block = b""
+
+
+class LinesFile(Lines):
+    """A file that lines are appended to. One that is renamed, and begun anew, is read to its end first."""
+
+    def __init__(self, path: str, say: Callable[[str], None], rows: int, skips: bool) -> None:
+        super().__init__(path, say, rows, skips)
+        self._path = path
+        self._file: int | None = None
+        self._inode, self._head, self._offset = 0, b"", 0
+        self._quiet = False  # whether the file before has said nothing since it was replaced
+
+    @property
+    def position(self) -> dict[str, Any]:
+        return {
+            "inode": self._inode,
+            "head": self._head.hex(),
+            "offset": self._offset,
+            "row": self._row,
+            "rows": self.rows,
+            "unreadable": self.unreadable,
+            "first": None if self._first is None else self._first.decode(errors="surrogateescape"),
+            "width": self._width,
+        }
+
+    def restore(self, position: dict[str, Any]) -> None:
+        whole = [position[name] for name in ("inode", "offset", "row", "rows", "unreadable")]
+        if not all(type(number) is int and number >= 0 for number in whole):
+            raise ValueError("numbers that are none")
+        self._inode, self._offset, self._row, self.rows, self.unreadable = whole
+        self._head, self._width = bytes.fromhex(position["head"]), position["width"]
+        first = position["first"]
+        self._first = None if first is None else first.encode(errors="surrogateescape")
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+        self._file = None
+
+    def finished(self) -> None:
+        if len(self._head) < HEAD:
+            self._head = (self._head + self._block)[:HEAD]
+        self._offset += len(self._block)
+        super().finished()
+
+    def _more(self) -> bytes:
+        if self._file is None and not self._open():
+            return b""
+        assert self._file is not None
+        at = self._offset + len(self._buffer)
+        size = os.fstat(self._file).st_size
+        if size < at:
+            raise DataError(
+                f"{self._path}: this file has shrunk to {size:,} bytes, of which {at:,} had been read: what came in "
+                "between is lost"
+            )
+        more = os.pread(self._file, BLOCK, at)
+        if more:
+            self._said, self._quiet = "", False
+            if os.pread(self._file, len(self._head), 0) != self._head:
+                raise DataError(f"{self._path}: this file was written over: what came in between is lost")
+        return more
+
+    def _rest(self) -> Piece | None:
+        """Where the file is at its end: another may have taken its name."""
+        self.turning = False
+        if self._file is None:
+            return None
+        try:
+            there = os.stat(self._path)
+        except FileNotFoundError:
+            self._once(f"{self._path}: this file is gone: waiting for the next of its name")
+            return None
+        if there.st_ino == self._inode or there.st_size == 0:
+            return None
+        if not self._quiet:  # whoever has it open may write a little more
+            self._quiet = self.turning = True
+            return None
+        if self._buffer and self._tells(self._buffer):  # a line that nobody will end
+            return self._piece(self._buffer)
+        self._say(f"{self._path}: another file has taken its name: going on with that one")
+        self.close()
+        self._inode = self._offset = self._row = 0
+        self._head, self._quiet = b"", False
+        return self.next()
+
+    def _open(self) -> bool:
+        """Opens the file, or the one of the position wherever it has been moved to."""
+        try:
+            file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
+        except FileNotFoundError:
+            if self._head and self._moved():
+                return True
+            self._once(f"{self._path}: there is no such file yet: waiting")
+            return False
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(file)
+            raise DataError(f"{self._path}: this is no file")
+        if not self._head:  # nothing was read
+            self._file, self._inode = file, found.st_ino
+            return True
+        if found.st_ino == self._inode and os.pread(file, len(self._head), 0) == self._head:
+            self._file = file
+            return True
+        os.close(file)
+        if self._moved():
+            return True
+        raise DataError(
+            f"{self._path}: this is another file than was read before, and that one is no more in its folder: "
+            "rows at its end may be lost"
+        )
+
+    def _moved(self) -> bool:
+        """Whether the file of the position is in the folder by another name; opens it then."""
+        with os.scandir(os.path.dirname(os.path.abspath(self._path))) as entries:
+            names = [entry.path for entry in entries if entry.inode() == self._inode]
+        for name in names:
+            with contextlib.suppress(OSError):
+                file = os.open(name, os.O_RDONLY)
+                if os.pread(file, len(self._head), 0) == self._head:
+                    self._file = file
+                    return True
+                os.close(file)
+        return False
+
+
+class Pipe(Lines):
+    """Lines on standard input. They come once."""
+
+    resumes = False
+
+    def __init__(self, say: Callable[[str], None], rows: int, skips: bool) -> None:
+        super().__init__("standard input", say, rows, skips)
+
+    @property
+    def position(self) -> dict[str, Any]:
+        return {"rows": self.rows, "unreadable": self.unreadable}
+
+    def restore(self, position: dict[str, Any]) -> None:
+        self.rows, self.unreadable = int(position["rows"]), int(position["unreadable"])
+
+    def _more(self) -> bytes:
+        if self.ended or not select.select([0], [], [], 0)[0]:
+            return b""
+        more = os.read(0, BLOCK)
+        self.ended = not more
+        return more
+
+    def _rest(self) -> Piece | None:
+        return self._piece(self._buffer) if self.ended and self._buffer and self._tells(self._buffer) else None
+
+
+class Folder(Following):
+    """A folder that receives Parquet files, each of which counts once it has its footer."""
+
+    def __init__(self, filesystem: Any, path: str, name: str, say: Callable[[str], None]) -> None:
+        super().__init__(name, say)
+        self._filesystem, self._path = filesystem, path.rstrip("/")
+        self._files: dict[str, list[int]] = {}  # size, time of change and rows of those that are counted
+        self._at: dict[str, Any] | None = None  # the one that is being read
+        self._new: list[str] = []
+        self._resting: dict[str, tuple[int, float]] = {}  # files without a footer: size, and since when
+        self._width: int | None = None
+
+    @property
+    def position(self) -> dict[str, Any]:
+        at = None if self._at is None else dict(self._at)
+        return {"files": dict(self._files), "at": at, "rows": self.rows, "width": self._width}
+
+    def restore(self, position: dict[str, Any]) -> None:
+        self._files = {name: [int(number) for number in found] for name, found in position["files"].items()}
+        self._at, self.rows, self._width = position["at"], int(position["rows"]), position["width"]
+        if self._at is not None:
+            self._at = {name: self._at[name] for name in ("name", "size", "changed", "row")}
+
+    def next(self) -> Piece | None:
+        if self._at is not None:  # where a run before this one was stopped
+            [info] = self._filesystem.get_file_info([f"{self._path}/{self._at['name']}"])
+            if info.type != fs.FileType.File:
+                raise DataError(f"{info.path}: this file is gone, of which {self._at['row']:,} rows had been read")
+            return self._piece(info, self._at)
+        if not self._new:
+            self._new = self._list()[::-1]
+        while self._new:
+            name = self._new.pop()
+            [info] = self._filesystem.get_file_info([f"{self._path}/{name}"])
+            if info.type == fs.FileType.File and self._whole(info, name):
+                self._at = {"name": name, "size": info.size, "changed": info.mtime_ns or 0, "row": 0}
+                return self._piece(info, self._at)
+        return None
+
+    @property
+    def left(self) -> str | None:
+        number = len(self._resting)
+        return f"{self.name}: files without a footer are not counted: {number:,}" if number else None
+
+    def _list(self) -> list[str]:
+        """New files by name; those that are counted are looked at once more."""
+        try:
+            infos = listing(self._filesystem, self._path, True)
+        except FileNotFoundError:
+            self._once(f"{self.name}: this folder is gone: waiting")
+            return []
+        new = []
+        for info in infos:
+            if format_of(info.path) == "parquet":
+                name = info.path[len(self._path) :].lstrip("/")
+                if counted := self._files.get(name):
+                    self._check(info, *counted)
+                else:
+                    new.append(name)
+        for name in self._resting.keys() - set(new):
+            del self._resting[name]
+        return new
+
+    def _check(self, info: Any, size: int, changed: int, rows: int) -> None:
+        if (info.size, info.mtime_ns or 0) != (size, changed):
+            raise DataError(f"{info.path}: this file has changed since {rows:,} rows of it were counted")
+
+    def _whole(self, info: Any, name: str) -> bool:
+        """Whether the file has its footer, as a writer's last bytes."""
+        if info.size >= 12:
+            try:
+                with self._filesystem.open_input_file(info.path) as file:
+                    file.seek(info.size - len(FOOTER))
+                    if file.read(len(FOOTER)) == FOOTER:
+                        self._resting.pop(name, None)
+                        return True
+            except FileNotFoundError:
+                return False
+        size, since = self._resting.get(name, (-1, 0.0))
+        now = time.monotonic()
+        if size != info.size:
+            self._resting[name] = info.size, now
+        elif now - since > PATIENCE:
+            self._resting[name] = info.size, math.inf  # said
+            self._say(f"{info.path}: this file has no footer, and does not grow: waiting")
+        return False
+
+    def _piece(self, info: Any, at: dict[str, Any]) -> Piece:
+        self._check(info, at["size"], at["changed"], at["row"])
+        source = Source(info.path, "parquet", info.path, self._filesystem, info.size, info.mtime_ns)
+        return Piece(source, Position(0, Mark(at["row"]), self._width))
+
+    def reached(self, end: Position) -> bool:
+        assert self._at is not None
+        self.rows += end.mark.row - self._at["row"]
+        self._at["row"], self._width = end.mark.row, end.width
+        return True
+
+    def finished(self) -> None:
+        assert self._at is not None
+        self._files[self._at["name"]] = [self._at["size"], self._at["changed"], self._at["row"]]
+        self._at = None
+
+
+def follow(name: str, say: Callable[[str], None], rows: int, skips: bool) -> Following:
+    """What a name stands for: ``-``, a folder, or the path of a file; DataError for anything else."""
+    if name == "-":
+        return Pipe(say, rows, skips)
+    filesystem, path = fs.FileSystem.from_uri(name) if "://" in name else (fs.LocalFileSystem(), name)
+    [info] = filesystem.get_file_info([path])
+    if info.type == fs.FileType.Directory:
+        return Folder(filesystem, path, name, say)
+    if not isinstance(filesystem, fs.LocalFileSystem):
+        raise DataError(f"{name}: no such folder")
+    if format_of(path) not in (None, "json") or path.lower().endswith((".gz", ".bz2", ".zst", ".lz4")):
+        raise DataError(f"{name}: a file that grows is one of JSON lines, or a folder receives Parquet files")
+    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        raise DataError(f"{name}: no such file, nor a folder for it")
+    return LinesFile(path, say, rows, skips)

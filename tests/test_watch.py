@@ -1,0 +1,806 @@
+"""``streamce watch``: each row of a source that grows counts once, whatever happens to the source or to the watch."""
+
+import contextlib
+import io
+import json
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from pyarrow import parquet
+
+import streamce as ce
+from streamce.cli import main
+from streamce.monitor import following
+from streamce.monitor.alerts import Alerts, Bound, Reference
+from streamce.reading.sources import DataError
+
+KILLING = Path(__file__).with_name("killing.py")
+COMMAND = [sys.executable, "-m", "streamce", "watch"]
+BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
+
+
+def rows_of(number, seed=3):
+    rng = np.random.default_rng(seed)
+    return [
+        {"p": float(p), "y": int(y), "t": 60.0 * i, "w": float(w)}
+        for i, (p, y, w) in enumerate(
+            zip(rng.random(number), rng.integers(0, 2, number), rng.random(number), strict=True)
+        )
+    ]
+
+
+def lines_of(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def binary_of(rows):
+    return ce.BinaryCrossEntropy().update([row["p"] for row in rows], [row["y"] for row in rows])
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def watched(capsys, *arguments, status=0):
+    """What ``--json`` says of all that is there, and the lines on standard error without their times."""
+    capsys.readouterr()
+    assert main(["watch", *map(str, arguments), "--once", "--poll", "0", "--json"]) == status
+    out, err = capsys.readouterr()
+    return json.loads(out) if out else None, said(err)
+
+
+def said(err):
+    """Words of a log, of which each line has a time."""
+    lines = [re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ streamce watch: (.*)", line) for line in err.splitlines()]
+    assert all(lines), err
+    return [line[1] for line in lines]
+
+
+def failure(capsys, status, *arguments):
+    """The one error of a watch, apart from its log."""
+    capsys.readouterr()
+    assert main(["watch", *map(str, arguments), "--once", "--poll", "0"]) == status
+    out, err = capsys.readouterr()
+    errors = [line for line in err.splitlines() if line.startswith("streamce: error: ")]
+    assert (out, len(errors)) == ("", 1)
+    return errors[0].removeprefix("streamce: error: ")
+
+
+# ---- the same as eval ----
+
+
+def test_the_state_is_that_of_eval_and_windows_are_exact(folder, capsys):
+    rows = rows_of(2500)
+    Path("a.jsonl").write_bytes(lines_of(rows))
+    words = ("a.jsonl", *BINARY, "--weight", "w", "--tail")
+    windows = ("--window", "700", "--window", "2h", "--by-time", "t", "--step", "5min")
+    found, _ = watched(capsys, *words, *windows, "--state", "S", "--chunk-rows", "77")
+    assert main(["eval", *words, "--state", "E"]) == 0
+    assert Path("S").read_bytes() == Path("E").read_bytes()
+    p, y, w, t = (np.array([row[name] for row in rows]) for name in "pywt")
+    last = ce.BinaryCrossEntropy().update(p[-700:], y[-700:], weight=w[-700:])
+    late = ce.BinaryCrossEntropy().update(p[-120:], y[-120:], weight=w[-120:])  # a row a minute, from 0:00 on
+    assert t[-120] % 300 == 0
+    assert [*found["metrics"]] == ["total", "last_700", "last_2h"]
+    assert found["metrics"]["last_700"]["value"] == last.compute()
+    assert found["metrics"]["last_2h"]["value"] == late.compute()
+    assert found["metrics"]["last_2h"]["options"]["step"] == "5min"
+    assert found["metrics"]["total"]["value"] == ce.load("E").compute()
+    assert (found["rows"], found["unreadable_lines"], found["alerts"]) == (2500, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"p_cat": 0.25, "p_dog": 0.75, "label": name} for name in ("cat", "dog", "dog")] * 5,
+         ("--task", "multiclass", "--preds", "p_*", "--target", "label")),
+        ([{"p": [0.25, 0.5], "y": [0, 1]}, {"p": [0.125, 0.5], "y": [1, 1]}] * 5,
+         ("--task", "multilabel", "--preds", "p", "--target", "y")),
+        ([{"lp": [-0.5, -1.0], "n": 9, "d": "a"}, {"lp": [-0.25], "n": 4, "d": "b"}] * 5,
+         ("--task", "sequence", "--token-log-probs", "lp", "--n-bytes", "n", "--cluster", "d")),
+        ([{"f": [[0.5, 0.5], [0.25, 0.75]], "y": [1]}] * 5,
+         ("--task", "ctc", "--preds", "f", "--target", "y")),
+    ],
+    ids=["multiclass", "multilabel", "sequence", "ctc"],
+)  # fmt: skip
+def test_every_task_is_that_of_eval(folder, capsys, rows, words):
+    Path("a.jsonl").write_bytes(lines_of(rows))
+    watched(capsys, "a.jsonl", *words, "--state", "S", "--chunk-rows", "4")
+    assert main(["eval", "a.jsonl", *words, "--state", "E"]) == 0
+    assert Path("S").read_bytes() == Path("E").read_bytes()
+
+
+def test_the_result_is_printed_as_a_table(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(300)))
+    assert main(["watch", "a.jsonl", *BINARY, "--once", "--window", "50"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("a.jsonl: 300 rows, binary, kind=probs\n\ntotal\ncross-entropy ")
+    assert "\nlast_50\ncross-entropy " in out
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(0, 4000), max_size=6), most=st.integers(1, 70))
+def test_however_a_file_grows_and_however_often_a_watch_begins_again_the_bytes_are_the_same(folder, cuts, most):
+    rows = rows_of(60)
+    data = lines_of(rows)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink("S.checkpoint")
+        os.unlink("S")
+    Path("a.jsonl").write_bytes(b"")
+    for start, stop in zip([0, *(cuts := sorted(cuts))], [*cuts, len(data)], strict=True):
+        with open("a.jsonl", "ab") as file:
+            file.write(data[start:stop])
+        words = ("a.jsonl", *BINARY, "--window", "20", "--state", "S", "--chunk-rows", str(most), "--once")
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            assert main(["watch", *words]) == 0
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+    window = ce.Sliding(ce.BinaryCrossEntropy(), samples=20)
+    window.update([row["p"] for row in rows], [row["y"] for row in rows])
+    assert ce.Checkpoint("S.checkpoint").load()[0]["last_20"].to_bytes() == window.to_bytes()
+
+
+# ---- killed ----
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Data of two files of lines, and of some Parquet files."""
+    folder = tmp_path_factory.mktemp("large")
+    rows = [{"prob": row["p"], "outcome": row["y"]} for row in rows_of(40_000)]
+    for name in ("lines", "parquet"):
+        (folder / name).mkdir()
+    for i in range(2):
+        (folder / "lines" / f"{i}.jsonl").write_bytes(lines_of(rows[i::2]))
+    for i in range(5):
+        parquet.write_table(pa.Table.from_pylist(rows[i::5]), folder / "parquet" / f"{i}.parquet", row_group_size=1500)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["lines", "parquet"])
+def test_a_watch_that_was_killed_dozens_of_times_has_the_same_bytes(tmp_path, large, kind):
+    words = ("--task", "binary", "--preds", "prob", "--target", "outcome", "--chunk-rows", "501")
+    command = [sys.executable, KILLING, "watching", "SIGKILL", tmp_path / "run", 40, 5, large / kind, *words]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "40\n", "")
+
+
+# ---- lines ----
+
+
+def test_a_half_written_line_waits_for_its_end(folder, capsys):
+    rows = rows_of(3)
+    data = lines_of(rows)
+    Path("a.jsonl").write_bytes(data[:-5])
+    words = ("a.jsonl", *BINARY, "--state", "S")
+    found, log = watched(capsys, *words)
+    assert found["rows"] == 2
+    assert log == ["a.jsonl: the last line has no end yet, and is not counted"]
+    Path("a.jsonl").write_bytes(data)
+    found, log = watched(capsys, *words)
+    assert (found["rows"], found["rows_resumed"]) == (3, 2)
+    assert log == ["going on after 2 rows"]
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
+BAD_LINES = [
+    '{"p": 0.5, "y"',
+    "null",
+    "3",
+    "[1]",
+    '{"p": "text", "y": 1}',
+    '{"p": 0.5, "y": 1} x',
+    '{"p":1,"p":1}',
+    "nul",
+]
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_line_that_cannot_be_read_is_an_error_that_names_its_row(folder, capsys, line, before):
+    rows = rows_of(4)
+    Path("a.jsonl").write_bytes(lines_of(rows[:before]) + f"{line}\n".encode() + lines_of(rows[before:]))
+    assert failure(capsys, 1, "a.jsonl", *BINARY).startswith(f"a.jsonl: row {before}: ")
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_a_line_that_cannot_be_read_is_skipped_and_counted_apart(folder, capsys, line):
+    rows = rows_of(9)
+    text = f"{line}\n".encode().join([lines_of(rows[:2]), lines_of(rows[2:5]), lines_of(rows[5:])])
+    Path("a.jsonl").write_bytes(text)
+    found, log = watched(capsys, "a.jsonl", *BINARY, "--invalid", "skip", "--state", "S")
+    assert (found["rows"], found["unreadable_lines"]) == (9, 2)
+    assert re.match(r"a\.jsonl: a line that cannot be read is skipped \(and 1 more\): row 2: ", log[0])
+    assert found["metrics"]["total"]["skipped"] == 0
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
+def test_lines_that_all_cannot_be_read_are_no_rows(folder, capsys):
+    Path("a.jsonl").write_text("null\n\n7\n")
+    found, log = watched(capsys, "a.jsonl", *BINARY, "--invalid", "skip")
+    assert found is None
+    assert log[1:] == ["no row came"]
+    assert log[0].startswith("a.jsonl: a line that cannot be read is skipped (and 1 more): row 0: ")
+
+
+def test_rows_that_are_invalid_are_raised_with_their_row_or_counted(folder, capsys):
+    rows = rows_of(5)
+    rows[1]["p"], rows[2]["p"] = 1.5, None
+    del rows[3]["y"]
+    Path("a.jsonl").write_bytes(lines_of(rows))
+    assert failure(capsys, 1, "a.jsonl", *BINARY).startswith("a.jsonl: row 1: column 'p' is 1.5: expected")
+    found, _ = watched(capsys, "a.jsonl", *BINARY, "--invalid", "skip")
+    total = found["metrics"]["total"]
+    assert (total["count"], total["invalid_range"], total["invalid_null"]) == (2, 1, 2)
+    assert found["metrics"]["last_10000"]["skipped"] == 3
+
+
+def test_what_came_before_an_error_is_saved_and_a_mended_file_goes_on(folder, capsys):
+    rows = rows_of(10)
+    data = lines_of(rows)
+    Path("a.jsonl").write_bytes(data.replace(b'"y"', b'"z"', 8)[: len(data)].replace(b'"z"', b'"y"', 7))
+    words = ("a.jsonl", *BINARY, "--state", "S", "--chunk-rows", "2")
+    assert failure(capsys, 1, *words).startswith("a.jsonl: row 7: column 'y' holds a null")
+    assert Path("S").read_bytes() == binary_of(rows[:6]).to_bytes()
+    Path("a.jsonl").write_bytes(data)
+    watched(capsys, *words)
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
+def test_what_columns_hold_is_told_by_the_first_line_however_lines_come_together(folder, capsys):
+    """Arrow alone would take ``x`` for a moment, and refuse the second line together with the first."""
+    lines = [
+        '{"x": "2026-01-01", "p": 0.5, "y": 1, "d": 1}',
+        '{"x": 7, "p": 1, "y": 1, "d": 2}',
+        '{"p": 0.5, "y": 1, "d": 1}',
+    ]
+    Path("a.jsonl").write_text("\n".join(lines) + "\n")
+    states = []
+    for rows in ("1", "2", "3"):
+        state = f"S{rows}"
+        watched(capsys, "a.jsonl", *BINARY, "--cluster", "d", "--state", state, "--chunk-rows", rows)
+        states.append(Path(state).read_bytes())
+    assert len({*states}) == 1
+
+
+def test_standard_input_is_read_to_its_end_and_added_to_what_was_there(folder):
+    rows = rows_of(20)
+    for part in (rows[:12], rows[12:]):
+        data = lines_of(part).rstrip(b"\n")  # the last line ends with the stream
+        done = subprocess.run([*COMMAND, "-", *BINARY, "--state", "S"], input=data, capture_output=True, check=False)
+        assert (done.returncode, b"error" in done.stderr) == (0, False)
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
+# ---- files that change ----
+
+
+class Follower:
+    """A file that is followed in this process: rows that have come, and what was said."""
+
+    def __init__(self, path):
+        self.said, self.rows = [], []
+        self.of = following.follow(str(path), self.said.append, 5, False)
+
+    def read(self):
+        """All that has come."""
+        while piece := self.of.next():
+            table = piece.source.table(piece.source)
+            types = {"p": pa.float64(), "y": pa.int64()}
+            for batch, _, end in table.batches(types, 100, piece.start.mark):
+                self.rows += batch.to_pylist()
+                self.of.reached(following.Position(0, end))
+            self.of.finished()
+        return self
+
+
+@pytest.fixture
+def follower(folder):
+    with contextlib.ExitStack() as stack:
+
+        def make():
+            found = Follower("a.jsonl")
+            stack.callback(found.of.close)
+            return found
+
+        yield make
+
+
+def plain(rows):
+    return [{name: row[name] for name in "py"} for row in rows]
+
+
+def test_a_file_that_is_renamed_is_read_to_its_end_before_the_next_of_its_name(folder, follower):
+    rows = rows_of(30)
+    Path("a.jsonl").write_bytes(lines_of(rows[:10]))
+    found = follower().read()
+    with open("a.jsonl", "ab") as writer:
+        os.rename("a.jsonl", "a.jsonl.1")
+        found.read()
+        assert found.said == ["a.jsonl: this file is gone: waiting for the next of its name"]
+        Path("a.jsonl").write_bytes(lines_of(rows[20:]))
+        writer.write(lines_of(rows[10:15]))
+        writer.flush()
+        found.read()
+        writer.write(lines_of(rows[15:20])[:-1])  # whose last line nobody ends
+    found.read()
+    assert found.of.turning
+    found.read()
+    found.read()
+    assert found.rows == plain(rows)
+    assert found.said[1:] == ["a.jsonl: another file has taken its name: going on with that one"]
+
+
+def test_a_file_that_was_renamed_while_nobody_watched_is_found_and_read_to_its_end(folder, follower):
+    rows = rows_of(30)
+    Path("a.jsonl").write_bytes(lines_of(rows[:10]))
+    first = follower().read()
+    with open("a.jsonl", "ab") as file:
+        file.write(lines_of(rows[10:20]))
+    os.rename("a.jsonl", "old")
+    Path("a.jsonl").write_bytes(lines_of(rows[20:]))
+    second = follower()
+    second.of.restore(json.loads(json.dumps(first.of.position)))
+    for _ in range(3):
+        second.read()
+    assert first.rows + second.rows == plain(rows)
+
+
+def test_a_file_that_was_replaced_while_nobody_watched_is_an_error(folder, follower):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
+    first = follower().read()
+    Path("b.jsonl").write_bytes(lines_of(rows_of(10, seed=4)))
+    os.replace("b.jsonl", "a.jsonl")
+    second = follower()
+    second.of.restore(first.of.position)
+    with pytest.raises(DataError, match=r"another file than was read before, .* rows at its end may be lost"):
+        second.read()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:-1], "has shrunk to .* lost"),
+        (lambda data: b"", "has shrunk to 0 bytes, of which .* had been read"),
+        (lambda data: data[::-1] * 2, "was written over"),
+    ],
+    ids=["shorter", "empty", "other"],
+)
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_file_that_shrinks_or_is_written_over_is_an_error(folder, follower, change, message, resumed):
+    data = lines_of(rows_of(20))
+    Path("a.jsonl").write_bytes(data)
+    found = follower().read()
+    Path("a.jsonl").write_bytes(change(data))
+    if resumed:
+        position, found = found.of.position, follower()
+        found.of.restore(position)
+        message = f"{message}|another file than was read"
+    with pytest.raises(DataError, match=message):
+        found.read()
+
+
+def test_a_file_that_is_not_there_yet_or_gone_is_waited_for_and_said_once(folder, follower):
+    found = follower()
+    for _ in range(5):
+        found.read()
+    assert found.said == ["a.jsonl: there is no such file yet: waiting"]
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
+    found.read()
+    os.unlink("a.jsonl")
+    for _ in range(5):
+        found.read()
+    assert found.said[1:] == ["a.jsonl: this file is gone: waiting for the next of its name"]
+    assert len(found.rows) == 3
+
+
+def test_a_line_without_an_end_is_refused_before_memory_is(folder, follower, monkeypatch):
+    monkeypatch.setattr(following, "LONGEST", 1 << 21)
+    Path("a.jsonl").write_bytes(b"{" * (1 << 22))
+    with pytest.raises(DataError, match="a line of more than"):
+        follower().read()
+
+
+# ---- Parquet ----
+
+
+def test_parquet_files_count_once_they_have_a_footer(folder, capsys):
+    os.makedirs("d/deep")
+    tables = [pa.Table.from_pylist(plain(rows_of(50, seed))) for seed in range(4)]
+    parquet.write_table(tables[0], "d/a.parquet")
+    parquet.write_table(tables[1], "d/deep/b.parquet")
+    for hidden in ("d/_c.parquet", "d/.d.parquet", "d/notes.txt"):
+        parquet.write_table(tables[2], hidden)
+    whole = Path("d/.d.parquet").read_bytes()
+    Path("d/e.parquet").write_bytes(whole[:-1])
+    Path("d/f.parquet").write_bytes(b"")
+    words = ("d", *BINARY, "--state", "S")
+    found, log = watched(capsys, *words)
+    assert found["rows"] == 100
+    assert log == ["d: files without a footer are not counted: 2"]
+    Path("d/e.parquet").write_bytes(whole)
+    os.unlink("d/a.parquet")  # its rows stay counted
+    found, log = watched(capsys, *words)
+    assert (found["rows"], found["rows_resumed"]) == (150, 100)
+    assert Path("S").read_bytes() == sum(
+        binary_of(table.to_pylist()) for table in tables[:3]
+    ).to_bytes()  # fmt: skip
+
+
+def test_a_parquet_file_that_changes_after_it_was_counted_is_an_error(folder, capsys):
+    os.mkdir("d")
+    parquet.write_table(pa.Table.from_pylist(plain(rows_of(50))), "d/a.parquet")
+    words = ("d", *BINARY, "--state", "S")
+    watched(capsys, *words)
+    before = Path("S").read_bytes()
+    parquet.write_table(pa.Table.from_pylist(plain(rows_of(60))), "d/a.parquet")
+    assert failure(capsys, 1, *words) == "d/a.parquet: this file has changed since 50 rows of it were counted\n".strip()
+    assert Path("S").read_bytes() == before
+
+
+def test_a_parquet_file_that_is_damaged_or_lacks_a_column_is_an_error_that_names_it(folder, capsys):
+    os.mkdir("d")
+    Path("d/a.parquet").write_bytes(b"PAR1" + b"x" * 100 + b"PAR1")
+    assert failure(capsys, 1, "d", *BINARY).startswith("d/a.parquet: ")
+    parquet.write_table(pa.table({"p": [0.5]}), "d/a.parquet")
+    assert failure(capsys, 2, "d", *BINARY).startswith("d/a.parquet: no column 'y'; ")
+
+
+def test_a_signal_within_a_large_file_saves_the_place_and_the_next_run_goes_on_there(folder, capsys):
+    os.mkdir("d")
+    rows = plain(rows_of(60_000))
+    parquet.write_table(pa.Table.from_pylist(rows), "d/a.parquet", row_group_size=1000)
+    words = ("d", *BINARY, "--state", "S", "--chunk-rows", "10", "--checkpoint-every", "0")
+    with running(*words) as child:
+        until(lambda: ce.Checkpoint("S.checkpoint").load(None, {"at": {"rows": 0}})[1]["at"]["rows"])
+        child.send_signal(signal.SIGTERM)
+        out, _ = child.communicate()
+    assert child.returncode == 0
+    before = int(re.match(r"d: ([\d,]+) rows", out)[1].replace(",", ""))
+    assert 0 < before < 60_000
+    found, _ = watched(capsys, *words[:-4])
+    assert (found["rows"], found["rows_resumed"]) == (60_000, before)
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
+def test_a_folder_that_is_empty_is_no_rows(folder, capsys):
+    os.mkdir("d")
+    assert watched(capsys, "d", *BINARY) == (None, ["no row came"])
+
+
+# ---- alerts ----
+
+
+def losses(value, number=50):
+    """Rows of about this loss."""
+    p = np.exp(-np.random.default_rng(7).uniform(0.9, 1.1, number) * value)
+    return [{"p": float(each), "y": 1} for each in p]
+
+
+def test_an_alert_begins_and_ends_with_a_line_and_with_status_3(folder, capsys):
+    rows = losses(0.2) + losses(1.0) + losses(0.95) + losses(0.2)
+    Path("a.jsonl").write_bytes(lines_of(rows))
+    words = ("a.jsonl", *BINARY, "--window", "50", "--chunk-rows", "50")
+    found, log = watched(capsys, *words, "--alert-above", "0.7", status=3)
+    assert found["alerts"] == 1
+    assert [line.split(":")[0] for line in log] == ["alert begins", "alert ends"]
+    assert re.fullmatch(
+        r"alert begins: last_50 above: [\d.]+ nats \([\d.]+ to [\d.]+\) in 50 samples, expected at most 0\.7 nats",
+        log[0],
+    )
+    found, log = watched(capsys, *words, "--alert-below", "0.7", status=3)
+    assert [line.split(":")[0] for line in log] == ["alert begins", "alert ends", "alert begins"]
+    assert watched(capsys, *words, "--alert-above", "1.5")[1] == []
+
+
+def test_an_alert_that_is_on_is_not_told_again_by_the_next_run_which_ends_it(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(losses(1.0)))
+    words = ("a.jsonl", *BINARY, "--window", "50", "--alert-above", "0.7", "--state", "S")
+    assert len(watched(capsys, *words, status=3)[1]) == 1
+    assert watched(capsys, *words, status=3)[1] == ["going on after 50 rows"]
+    with open("a.jsonl", "ab") as file:
+        file.write(lines_of(losses(0.1)))
+    assert watched(capsys, *words, status=3)[1][1].startswith("alert ends: last_50 above: ")
+    assert watched(capsys, *words)[1] == ["going on after 100 rows"]
+
+
+def test_a_window_that_leaves_a_reference_alerts(folder, capsys):
+    binary_of(losses(0.5, 500)).save("R")
+    words = ("a.jsonl", *BINARY, "--window", "50", "--chunk-rows", "50", "--reference", "R")
+    Path("a.jsonl").write_bytes(lines_of(losses(0.5) * 3))
+    assert watched(capsys, *words) == (watched(capsys, *words)[0], [])
+    for other in (0.3, 0.8):
+        Path("a.jsonl").write_bytes(lines_of(losses(0.5) + losses(other)))
+        found, log = watched(capsys, *words, status=3)
+        assert found["alerts"] == 1
+        assert re.match(r"alert begins: last_50 reference: .* nats \(.*\) of the reference$", log[0])
+
+
+def test_a_window_is_judged_once_it_has_samples_enough():
+    alerts = Alerts([Bound("above", 0.5)], {"w": 10})
+    metric = ce.MeanLoss().update([1.0] * 9)
+    assert alerts.judge("w", metric.summary()) == []
+    assert len(alerts.judge("w", metric.update([1.0]).summary())) == 1
+
+
+def test_an_alert_ends_later_than_it_begins():
+    """The mean of a standard error 0.1 moves around the bound: one beginning, and an end where it is well below."""
+    spread = 0.1 * math.sqrt(99)
+    told = []
+    alerts = Alerts([Bound("above", 1.0)], {"w": 2})
+    for mean in (0.95, 1.01, 0.99, 1.02, 0.95, 0.91, 0.89, 0.95, 1.0):
+        summary = ce.MeanLoss().update([mean - spread, mean + spread] * 50).summary()
+        assert summary.stderr == pytest.approx(0.1, rel=0.01)
+        told += [(mean, line.split(":")[0]) for line in alerts.judge("w", summary)]
+    assert told == [(1.01, "alert begins"), (0.89, "alert ends")]
+
+
+def test_infinite_and_missing_means_are_judged_as_such():
+    reference = ce.MeanLoss().update([1.0, 1.2] * 10).summary()
+    alerts = Alerts([Bound("above", 5.0), Reference(reference)], {"w": 1})
+    assert alerts.judge("w", ce.MeanLoss().update([math.inf, 1.0]).summary()) != []
+    assert alerts.position == {"above": ["w"], "reference": ["w"]}
+    quiet = Alerts([Bound("above", 5.0), Reference(reference)], {"w": 0})
+    assert quiet.judge("w", ce.MeanLoss().summary()) == []
+
+
+# ---- a run that goes on ----
+
+
+@contextlib.contextmanager
+def running(*arguments):
+    """A watch that runs, its lines of log one by one."""
+    words = [*map(str, arguments), "--poll", "0.02"]
+    with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def port_of(child):
+    """Where it serves."""
+    for line in child.stderr:
+        if match := re.search(r"serving (http://127\.0\.0\.1:\d+)/metrics$", line):
+            return match[1]
+    raise AssertionError("nothing is served")
+
+
+def scraped(address):
+    with urllib.request.urlopen(f"{address}/metrics") as answer:
+        text = answer.read().decode()
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {(sample.name, *sorted(sample.labels.items())): sample.value for sample in samples}
+
+
+def until(check, seconds=60.0):
+    """What a check gives, once that is something."""
+    end = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_watch_serves_what_it_has_until_a_signal_ends_it(folder, by):
+    rows = losses(0.2, 200) + losses(1.0, 200)
+    binary_of(losses(0.2, 500)).save("R")
+    Path("a.jsonl").write_bytes(lines_of(rows[:200]))
+    words = ("a.jsonl", *BINARY, "--window", "100", "--state", "S", "--port", "0", "--alert-above", "0.7",
+             "--reference", "R", "--tail", "--checkpoint-every", "3600", "--json")  # fmt: skip
+    with running(*words) as child:
+        address = port_of(child)
+
+        def counted(number):
+            found = scraped(address)
+            return found if found["streamce_watch_rows_total",] == number else None
+
+        found = until(lambda: counted(200))
+        assert found["streamce_mean_nats", ("metric", "total")] == binary_of(rows[:200]).compute()
+        assert found["streamce_watch_alert", ("metric", "last_100"), ("rule", "above")] == 0
+        assert found["streamce_watch_alert", ("metric", "last_100"), ("rule", "reference")] == 0
+        with open("a.jsonl", "ab") as file:
+            file.write(lines_of(rows[200:]))
+        found = until(lambda: counted(400))
+        assert found["streamce_mean_nats", ("metric", "total")] == binary_of(rows).compute()
+        assert found["streamce_mean_nats", ("metric", "last_100")] == binary_of(rows[-100:]).compute()
+        assert found["streamce_watch_alert", ("metric", "last_100"), ("rule", "above")] == 1
+        assert found["streamce_watch_alert", ("metric", "last_100"), ("rule", "reference")] == 1
+        assert found["streamce_watch_reference_value",] == ce.load("R").compute()
+        assert found["streamce_loss_distribution_nats_count", ("metric", "total")] == 400
+        assert abs(found["streamce_watch_last_row_timestamp_seconds",] - time.time()) < 60
+        child.send_signal(by)
+        out, err = child.communicate()
+    assert child.returncode == 3
+    assert json.loads(out)["rows"] == 400
+    assert [line.split(":")[0] for line in said(err)] == ["alert begins"] * 2
+    whole = ce.BinaryCrossEntropy(tail=True).update([row["p"] for row in rows], [row["y"] for row in rows])
+    assert Path("S").read_bytes() == whole.to_bytes()
+
+
+def test_a_watch_ends_once_nothing_has_come_for_a_while(folder):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
+    with running("a.jsonl", *BINARY, "--until-idle", "0.1") as child:
+        out, err = child.communicate()
+    assert (child.returncode, err) == (0, "")
+    assert out.startswith("a.jsonl: 10 rows")
+
+
+def test_memory_and_open_files_do_not_grow_with_polls_and_rows(folder):
+    block = lines_of(rows_of(1000))
+    Path("a.jsonl").write_bytes(block)
+    with running("a.jsonl", *BINARY, "--window", "100", "--port", "0") as child:
+        address = port_of(child)
+
+        def size():
+            status = Path(f"/proc/{child.pid}/status").read_text()
+            return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]), len(os.listdir(f"/proc/{child.pid}/fd"))
+
+        sizes = []
+        for number in range(1, 61):
+            until(lambda rows=1000 * number: scraped(address)["streamce_watch_rows_total",] == rows)
+            sizes.append(size())
+            with open("a.jsonl", "ab") as file:
+                file.write(block)
+        assert sizes[-1][0] - sizes[19][0] < 8192  # kB, of 40 more scrapes and blocks
+        assert sizes[-1][1] <= max(files for _, files in sizes[:20])
+
+
+# ---- resuming ----
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("--preds", "w"), "--preds has changed since S.checkpoint was begun: remove it to begin anew"),
+        (("--window", "7"), "--window has changed since S.checkpoint was begun"),
+        (("--eps", "0.5"), "eps is"),
+        (("--tail",), "tail is True in one metric and False in the other"),
+    ],
+    ids=str,
+)
+def test_a_run_of_other_options_does_not_go_on(folder, capsys, change, message):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
+    words = ["a.jsonl", *BINARY, "--state", "S"]
+    watched(capsys, *words)
+    before = Path("S.checkpoint").read_bytes()
+    with open("a.jsonl", "ab") as file:
+        file.write(lines_of(rows_of(10)))
+    if change[0] == "--preds":
+        words = [word.replace("p", "w") if word == "p" else word for word in words]
+        change = ()
+    assert message in failure(capsys, 1, *words, *change)
+    assert Path("S.checkpoint").read_bytes() == before
+
+
+def test_a_checkpoint_or_a_state_of_something_else_is_kept_and_refused(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
+    for positions in (None, {"rows": 3}, [1], {"options": 1, "at": 2, "classes": 3, "alerts": 4}):
+        ce.Checkpoint("S.checkpoint").save(ce.BinaryCrossEntropy(), positions)
+        assert "S.checkpoint: " in failure(capsys, 1, "a.jsonl", *BINARY, "--state", "S")
+    os.unlink("S.checkpoint")
+    ce.BinaryCrossEntropy().save("S")
+    assert "S: this state is no watch's" in failure(capsys, 1, "a.jsonl", *BINARY, "--state", "S")
+    Path("T").write_text("a text")
+    assert "is no state, and is kept" in failure(capsys, 2, "a.jsonl", *BINARY, "--state", "T")
+
+
+def test_a_torn_checkpoint_goes_on_from_the_generation_before(folder, capsys):
+    rows = rows_of(30)
+    words = ("a.jsonl", *BINARY, "--state", "S")
+    for stop in (10, 20):
+        Path("a.jsonl").touch()
+        with open("a.jsonl", "ab") as file:
+            file.write(lines_of(rows[stop - 10 : stop]))
+        watched(capsys, *words)
+    Path("S.checkpoint").write_bytes(Path("S.checkpoint").read_bytes()[:-1])
+    with open("a.jsonl", "ab") as file:
+        file.write(lines_of(rows[20:]))
+    found, log = watched(capsys, *words)
+    assert log[0].endswith("S.checkpoint: the checkpoint is damaged, and the generation before it is used")
+    assert (found["rows"], found["rows_resumed"]) == (30, 10)
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
+def test_a_state_that_was_not_written_after_its_checkpoint_is_written_by_the_next_run(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
+    words = ("a.jsonl", *BINARY, "--state", "S")
+    watched(capsys, *words)
+    before = Path("S").read_bytes()
+    os.unlink("S")
+    watched(capsys, *words)
+    assert Path("S").read_bytes() == before
+
+
+def test_a_full_disk_is_one_line_and_what_was_saved_stays(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
+    words = ("a.jsonl", *BINARY, "--state", "S")
+    watched(capsys, *words)
+    before = Path("S.checkpoint").read_bytes()
+    with open("a.jsonl", "ab") as file:
+        file.write(lines_of(rows_of(10)))
+    limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "-"]  # no file may grow, as on a full disk
+    done = subprocess.run([*limited, *COMMAND, *words, "--once"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(r"^streamce: error: .*S(\.checkpoint)?(\.previous)?: File too large$", done.stderr, re.MULTILINE)
+    assert Path("S.checkpoint").read_bytes() == before
+    assert watched(capsys, *words)[0]["rows"] == 20
+
+
+# ---- usage ----
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("a.jsonl", "--window", "1h"), "--window of a period needs --by-time"),
+        (("a.jsonl", "--by-time", "t"), "--by-time needs --window with a period"),
+        (("a.jsonl", "--step", "1min"), "--step needs --window with a period"),
+        (("a.jsonl", "--window", "1y"), "--window: window is '1y': expected"),
+        (("a.jsonl", "--window", "0"), "--samples: samples is 0: expected"),
+        (("a.jsonl", "--window", "1h", "--by-time", "t", "--step", "7min"), "--step: step is 7min: expected one that"),
+        (("a.jsonl", "--port", "99999"), "'99999' is no port"),
+        (("a.jsonl", "--alert-above", "nan"), "'nan' is no number"),
+        (("a.jsonl", "--poll", "-1"), "'-1' is no number of seconds"),
+        (("a.jsonl", "--reference", "none"), "--reference none: No such file or directory"),
+        (("a.jsonl", "--preds", "q"), "a.jsonl: no column 'q'"),
+    ],
+    ids=str,
+)
+def test_usage_errors_are_one_line(folder, capsys, words, expected):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
+    given = BINARY if "--preds" not in words else ("--task", "binary", "--target", "y")
+    assert expected in failure(capsys, 2, *words, *given)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("a.csv", "a.csv: a file that grows is one of JSON lines"),
+        ("a.jsonl.gz", "a.jsonl.gz: a file that grows is one of JSON lines"),
+        ("no/a.jsonl", "no/a.jsonl: no such file, nor a folder for it"),
+    ],
+)
+def test_sources_that_cannot_be_followed_are_one_line(folder, capsys, source, expected):
+    assert failure(capsys, 1, source, *BINARY).startswith(expected)
+
+
+def test_a_port_in_use_is_one_line_and_nothing_is_counted(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = failure(capsys, 2, "a.jsonl", *BINARY, "--state", "S", "--port", port)
+    assert error == f"--port {port}: 127.0.0.1: Address already in use"
+    assert not Path("S").exists()
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(folder, capsys):
+    os.mkfifo("a.jsonl")
+    assert failure(capsys, 1, "a.jsonl", *BINARY) == "a.jsonl: this is no file"
+
+
+def test_a_missing_prometheus_client_is_named(folder):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
+    script = "import sys; sys.modules['prometheus_client'] = None; from streamce.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", script, "watch", "a.jsonl", *BINARY, "--once", "--port", "0"],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == "streamce: error: streamce watch --port needs prometheus-client: pip install 'streamce[watch]'\n"
+    )
