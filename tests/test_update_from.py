@@ -226,6 +226,15 @@ def test_the_table_has_what_is_tested():
     assert list(input_table.rows("Streams")) == list(STREAMS)
 
 
+@pytest.mark.parametrize("stream", [pl.DataFrame, lambda t: t.to_pandas(), lambda t: duckdb.from_arrow(t), lambda t: t])
+def test_columns_may_be_called_as_methods_are(stream):
+    table = pa.table({"scanner": [0.5, 0.25], "to_reader": [1, 0], "schema": [1.0, 2.0], "null_count": ["a", "b"]})
+    metric = ce.Grouped(B()).update_from(
+        stream(table), preds="scanner", target="to_reader", weight="schema", by="null_count"
+    )
+    assert metric == ce.Grouped(B()).update([0.5, 0.25], [1, 0], weight=[1.0, 2.0], by=["a", "b"])
+
+
 def test_other_layouts_of_the_same_columns():
     table = table_of(30)
     expected = ce.Grouped(M()).update(numpy_of(table, "classes"), numpy_of(table, "label"), by=users(table))
