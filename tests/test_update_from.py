@@ -372,6 +372,12 @@ def test_labels_and_utterances_without_a_width_of_their_own(ends):
     assert (ctc.count, ctc.infeasible, ctc.invalid_null) == (1, 1, 1)
 
 
+def test_what_pandas_calls_nan_is_null_in_its_streams():
+    frame = pd.DataFrame({"p": [0.5, np.nan], "y": [1, 1]})
+    found = B(invalid="skip").update_from(frame, preds="p", target="y").summary()
+    assert (found.count, found.invalid_null, found.invalid_nan) == (1, 1, 0)
+
+
 # ---- all or nothing ----
 
 
