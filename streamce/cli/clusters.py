@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamce import dask, inputs, spark
+from streamce import dask, spark
 from streamce.cli import parts
 from streamce.cli.output import advance, progress_bar
 from streamce.cli.parts import Outcome, Part
@@ -74,7 +74,10 @@ Evaluated = Callable[[list[Part], Callable[[Outcome], None]], tuple[list[Outcome
 @contextlib.contextmanager
 def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
     """How many processors there are, and a function from parts to outcomes and the state of all."""
-    distributed = dask.module("distributed")
+    try:
+        distributed = dask.module("distributed")
+    except InputError as error:
+        raise SelectionError(f"--engine dask: {error}") from error
     with contextlib.ExitStack() as stack:
         with dask.clearly():
             if address is None:  # processes of this machine, which listen on loopback alone
@@ -120,14 +123,14 @@ def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
     address = address or "local[*]"
     if not re.match(r"(spark|sc|k8s)://|local\b|yarn$", address):
         expected = "spark://HOST:PORT, sc://HOST:PORT, local[N], yarn or k8s://..."
-        raise inputs.fault("address", f"is {inputs.show(address)}", expected)
+        raise SelectionError(f"--address {address}: expected {expected}")
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         try:
             from pyspark.sql import SparkSession
         except ModuleNotFoundError:
-            raise InputError("this needs Spark: pip install 'streamce[spark]'", argument="engine") from None
+            raise SelectionError("--engine spark: this needs Spark: pip install 'streamce[spark]'") from None
         _reach(address)
         with spark.clearly():
             session = SparkSession.getActiveSession()
