@@ -41,7 +41,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(params=["dask", "spark"])
 def cluster(request, monkeypatch):
     """Options for a cluster, on which files of some kilobytes are large."""
-    monkeypatch.setattr(parts, "SMALLEST", 20_000)
+    monkeypatch.setattr(parts, "SMALLEST", 5_000)
+    monkeypatch.setattr(parts, "AS_MANY", 12)  # so many that states are added up in several tasks
     if request.param == "dask":
         return "--engine", "dask", "--address", request.getfixturevalue("dask_cluster").scheduler_address
     request.getfixturevalue("spark")  # is there already, and is used
