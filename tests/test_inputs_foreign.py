@@ -243,6 +243,16 @@ def test_integers_beside_nulls_do_not_go_through_floating_point(make):
     assert (found.ignored, found.invalid_null, found.invalid_label, found.count) == (1, 1, 1, 1)
 
 
+def test_what_is_missing_in_a_list():
+    for missing in (None, pd.NA):
+        found = ce.BinaryCrossEntropy(invalid="skip").update([[0.5, missing], [0.25, 0.5]], [[1, 0], [0, 1]]).summary()
+        assert (found.count, found.invalid_null) == (3, 1)
+    with pytest.raises(ce.InputError, match=r"^target\[1\] is None, an object"):
+        ce.BinaryCrossEntropy().update([0.5, 0.5], np.array([1, None]))
+    with pytest.raises(ce.InputError, match=r"^preds is None"):
+        ce.BinaryCrossEntropy().update(None, 1)
+
+
 def test_nan_is_no_null():
     for source in (pd.Series([0.5, np.nan]), pl.Series([0.5, np.nan]), pa.array([0.5, np.nan])):
         assert ce.MeanLoss(invalid="skip").update(source).summary().invalid_nan == 1

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import re
 import subprocess
 import sys
 import threading
@@ -224,6 +225,30 @@ def test_any_stream(stream):
 
 def test_the_table_has_what_is_tested():
     assert list(input_table.rows("Streams")) == list(STREAMS)
+
+
+@pytest.mark.parametrize("stream", [pl.DataFrame, lambda t: t.to_pandas(), lambda t: duckdb.from_arrow(t), lambda t: t])
+def test_columns_may_be_called_as_methods_are(stream):
+    table = pa.table({"scanner": [0.5, 0.25], "to_reader": [1, 0], "schema": [1.0, 2.0], "null_count": ["a", "b"]})
+    metric = ce.Grouped(B()).update_from(
+        stream(table), preds="scanner", target="to_reader", weight="schema", by="null_count"
+    )
+    assert metric == ce.Grouped(B()).update([0.5, 0.25], [1, 0], weight=[1.0, 2.0], by=["a", "b"])
+
+
+def test_the_examples_of_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("logits", "more", "log"):
+        (tmp_path / name).mkdir()
+    logits = pa.table({"logit_0": [0.5, -0.5], "logit_1": [1.0, None], "label": [0, 1]})
+    pq.write_table(logits, "logits/a.parquet")
+    pl.DataFrame(logits).write_csv("more/a.csv")
+    pq.write_table(pa.table({"p": [0.5, 0.25], "clicked": [0, 1], "user": [7, 8]}), "log/a.parquet")
+    names = {}
+    code = re.search(r"```python\n(.*?)```", input_table.PAGE.read_text(), re.DOTALL)[1]
+    exec(code, names)
+    assert (names["metric"].summary().count, names["metric"].summary().invalid_null) == (2, 2)
+    assert names["users"].keys() == [7, 8]
 
 
 def test_other_layouts_of_the_same_columns():

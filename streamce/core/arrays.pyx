@@ -23,7 +23,8 @@ cdef class Array:
         if self.held:
             self.held = False
             PyBuffer_Release(&self.buffer)
-        self.given = None
+            if self.given is not None:
+                self.given = None
 
     cdef int take(self, object source, str name) except -1:
         """Takes an array or a number; whatever is neither goes through ``inputs`` first."""

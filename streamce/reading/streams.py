@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,7 +21,8 @@ class StreamTable(Table):
     """A stream that comes once. Its batches are those of whoever makes them, and nothing of it is copied here."""
 
     def __init__(self, stream: Any) -> None:
-        self._dataset = stream if hasattr(stream, "scanner") else None
+        dataset = sys.modules.get("pyarrow.dataset")  # who has one has imported it
+        self._dataset = stream if dataset is not None and isinstance(stream, dataset.Dataset) else None
         self._reader: Any = None
         self._seen: list[Any] = []  # batches looked at ahead of their turn
         self._widths: dict[str, int | None] = {}
@@ -32,7 +34,8 @@ class StreamTable(Table):
 
     def _opened(self, stream: Any) -> tuple[Any, Iterator[Any]]:
         """The schema and the batches of a stream."""
-        if hasattr(stream, "to_reader") and hasattr(stream, "projected_schema"):  # pyarrow's Scanner
+        dataset = sys.modules.get("pyarrow.dataset")
+        if dataset is not None and isinstance(stream, dataset.Scanner):
             stream = stream.to_reader()
         if not isinstance(stream, pa.RecordBatchReader) and not _is_arrow(stream):
             return self._one_after_another(stream)

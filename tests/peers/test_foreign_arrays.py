@@ -3,6 +3,7 @@
 import input_table
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -36,6 +37,20 @@ def test_integers_are_labels_and_bools_outcomes(make):
     assert ce.MulticlassCrossEntropy().update(ROWS, make(LABELS), weight=make([1.0, 2.0, 0.5, 1.0])) == expected
     outcomes = ce.BinaryCrossEntropy().update([0.5, 0.25], make([True, False]))
     assert outcomes == ce.BinaryCrossEntropy().update([0.5, 0.25], [1, 0])
+
+
+def test_nulls_beside_a_tensor_whose_losses_are_worked_out_elsewhere():
+    # As on a GPU, whose targets and weights may come from anywhere.
+    target, weight = [1, None, 1, 2], [1.0, 1.0, None, 1.0]
+    expected = ce.MulticlassCrossEntropy(invalid="skip").update(ROWS, target, weight=weight).summary()
+    metric = ce.MulticlassCrossEntropy(invalid="skip")
+    metric._pipeline.update_elsewhere(metric._state, torch.tensor(ROWS), pa.array(target), pa.array(weight))
+    found = metric.summary()
+    assert (found.count, found.invalid_null) == (expected.count, expected.invalid_null) == (2, 2)
+    assert found.mean == pytest.approx(expected.mean, rel=1e-6)
+    strict = ce.MulticlassCrossEntropy()
+    with pytest.raises(ce.InputError, match=r"^target\[1\] is null"):
+        strict._pipeline.update_elsewhere(strict._state, torch.tensor(ROWS), pa.array(target))
 
 
 class Pack:
