@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamce import dask, inputs, spark
+from streamce import dask, spark
 from streamce.cli import parts
 from streamce.cli.output import advance, progress_bar
 from streamce.cli.parts import Outcome, Part
@@ -29,7 +29,7 @@ from streamce.reading.sources import DataError, SelectionError, Source
 
 TOGETHER = 8  # states that are added up in one go, on one machine
 WAIT = 10  # seconds for a cluster to answer
-REMOTE = 16  # processors that a cluster is taken to have which does not say
+MANY = 16  # processors that a cluster is taken to have which does not say, or has not started yet
 
 
 def refuse(options: argparse.Namespace, sources: Sequence[Source]) -> None:
@@ -74,19 +74,18 @@ Evaluated = Callable[[list[Part], Callable[[Outcome], None]], tuple[list[Outcome
 @contextlib.contextmanager
 def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
     """How many processors there are, and a function from parts to outcomes and the state of all."""
-    distributed = dask.module("distributed")
+    try:
+        distributed = dask.module("distributed")
+    except InputError as error:
+        raise SelectionError(f"--engine dask: {error}") from error
     with contextlib.ExitStack() as stack:
         with dask.clearly():
             if address is None:  # processes of this machine, which listen on loopback alone
-                cluster = distributed.LocalCluster(
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.CRITICAL,
-                )
+                here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+                cluster = distributed.LocalCluster(threads_per_worker=1, silence_logs=logging.CRITICAL, **here)
                 address = stack.enter_context(cluster).scheduler_address
             client = stack.enter_context(distributed.Client(address, timeout=WAIT))
-            processors = max(1, sum(client.nthreads().values()))
+            processors = sum(client.nthreads().values()) or MANY
 
         def evaluated(all_parts: list[Part], finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
             results = client.map(parts.evaluate, all_parts, pure=False)
@@ -95,9 +94,10 @@ def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
             while len(level) > 1:
                 some = [level[i : i + TOGETHER] for i in range(0, len(level), TOGETHER)]
                 level = client.map(parts.join_all, some, pure=False)
+            del results  # which the cluster lets go of as they are added up
 
             def place() -> str:
-                failed = (part for part, future in zip(all_parts, results, strict=True) if future.status == "error")
+                failed = (part for part, future in zip(all_parts, outcomes, strict=True) if future.status == "error")
                 return "".join(f"{part.sources[part.start.source].name}: " for part in itertools.islice(failed, 1))
 
             with dask.clearly(place):
@@ -105,8 +105,8 @@ def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
                     outcome = future.result()
                     finished(outcome)
                     if outcome.error is not None:  # what lies before may yet go wrong too, and is then what to say
-                        for future in (*level, *results[outcome.number + 1 :], *outcomes[outcome.number + 1 :]):
-                            future.release()
+                        for later in (*level, *outcomes[outcome.number + 1 :]):
+                            later.release()
                         return client.gather(outcomes[: outcome.number + 1]), None
                 found: tuple[list[Outcome], bytes | None] = level[0].result()
                 return found
@@ -120,14 +120,14 @@ def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
     address = address or "local[*]"
     if not re.match(r"(spark|sc|k8s)://|local\b|yarn$", address):
         expected = "spark://HOST:PORT, sc://HOST:PORT, local[N], yarn or k8s://..."
-        raise inputs.fault("address", f"is {inputs.show(address)}", expected)
+        raise SelectionError(f"--address {address}: expected {expected}")
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         try:
             from pyspark.sql import SparkSession
         except ModuleNotFoundError:
-            raise InputError("this needs Spark: pip install 'streamce[spark]'", argument="engine") from None
+            raise SelectionError("--engine spark: this needs Spark: pip install 'streamce[spark]'") from None
         _reach(address)
         with spark.clearly():
             session = SparkSession.getActiveSession()
@@ -135,7 +135,7 @@ def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
                 with _unheard():
                     session = _started(SparkSession.builder.appName("streamce eval"), address)
                 stack.callback(session.stop)
-            processors = REMOTE if address.startswith("sc://") else int(session.sparkContext.defaultParallelism)
+            processors = MANY if address.startswith("sc://") else int(session.sparkContext.defaultParallelism)
 
         def evaluated(all_parts: list[Part], finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
             def each(numbers: Iterable[Any]) -> Iterator[Any]:

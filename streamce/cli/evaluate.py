@@ -47,7 +47,8 @@ def evaluate(options: argparse.Namespace) -> int:
     for option in arguments.SUMS:
         if getattr(options, option) and (options.by or options.by_time):
             return fail(f"--{option} does not go with --by and --by-time: a group has one mean", 2)
-    if options.address is not None and options.engine == "threads":
+    on_cluster = options.engine != "threads"
+    if options.address is not None and not on_cluster:
         return fail("--address goes with --engine dask or spark", 2)
     if status := unready(options):
         return status
@@ -59,7 +60,7 @@ def evaluate(options: argparse.Namespace) -> int:
             raise SelectionError(f"--state {options.state}: this is one of the files to evaluate")
         if options.resume and (pipes := [source.name for source in sources if source.format == "pipe"]):
             raise SelectionError(f"{pipes[0]}: --resume needs files, and this comes only once")
-        if options.engine != "threads":
+        if on_cluster:
             from streamce.cli import clusters
 
             clusters.refuse(options, sources)
@@ -75,7 +76,7 @@ def evaluate(options: argparse.Namespace) -> int:
         rows_resumed = progress.rows
         if chooser.labels:
             chooser.labels.settle(progress.classes)
-        if options.engine != "threads":
+        if on_cluster:
             progress.rows = clusters.run(options, sources, reading, metric, chooser.labels)
         elif not progress.finished:
             _run(reading, metric, chooser.labels, progress, run)
@@ -103,8 +104,8 @@ def evaluate(options: argparse.Namespace) -> int:
                 **({"n_words": chosen.n_words, "n_bytes": chosen.n_bytes} if options.task == "sequence" else {}),
                 "classes": classes,
                 **({} if options.ignore_index is None else {"ignore_index": options.ignore_index}),
-                **({} if options.engine == "threads" else {"engine": options.engine}),
-                "threads": threads.limit(options.threads),
+                **({"engine": options.engine} if on_cluster else {}),
+                "threads": options.threads or 1 if on_cluster else threads.limit(options.threads),
                 "chunk_rows": reading.chunk_rows,
                 "state": options.state,
             })  # fmt: skip

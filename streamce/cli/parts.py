@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +34,7 @@ from streamce.reading.tables import Mark, open_table
 
 SMALLEST, LARGEST = 1 << 20, 1 << 27  # bytes of files in a part, where files can be cut
 LAST = sys.maxsize  # beyond the number of any part
+AT_ONCE = 16  # files that are looked at for where to cut them
 AS_MANY = 4  # parts for each processor, as some take longer than others
 
 
@@ -110,10 +112,13 @@ def cut(
     total = sum(source.size or 0 for source in sources)
     wanted = min(max(total // (AS_MANY * processors), SMALLEST), LARGEST)
     starts, size = [], wanted
+    large = [number for number, source in enumerate(sources) if (source.size or 0) > wanted]
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # which mostly wait
+        marks = dict(zip(large, pool.map(lambda number: _marks(sources[number], wanted), large), strict=True))
     for number, source in enumerate(sources):
         more = source.size or 0
-        if more > wanted:
-            starts += [Position(number, mark, width) for mark in _marks(source, -(-more // wanted))]
+        if number in marks:
+            starts += [Position(number, mark, width) for mark in marks[number]]
             size = wanted
         elif size + more > wanted:
             starts.append(Position(number, width=width))
@@ -133,10 +138,11 @@ def cut(
     return parts
 
 
-def _marks(source: Source, pieces: int) -> list[Mark]:
-    """Where to cut a source into so many pieces, or as many as it can be cut into."""
+def _marks(source: Source, wanted: int) -> list[Mark]:
+    """Where to cut a source into pieces of so many bytes, or as small as they can be."""
     with source.naming():
         marks = open_table(source, (), threading.Event()).marks()
+    pieces = -(-(source.size or 0) // wanted)
     return marks[:: -(-len(marks) // pieces)]
 
 

@@ -40,7 +40,7 @@ def test_worker_processes_make_the_bytes_of_one_thread(client, name, partitions)
     assert metric == metric._empty()
 
 
-@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
 def test_without_a_client_it_is_the_scheduler_that_dask_is_set_to(scheduler):
     metric, columns = CASES["groups by text"]
     with dask.config.set(scheduler=scheduler):

@@ -41,7 +41,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(params=["dask", "spark"])
 def cluster(request, monkeypatch):
     """Options for a cluster, on which files of some kilobytes are large."""
-    monkeypatch.setattr(parts, "SMALLEST", 20_000)
+    monkeypatch.setattr(parts, "SMALLEST", 5_000)
+    monkeypatch.setattr(parts, "AS_MANY", 12)  # so many that states are added up in several tasks
     if request.param == "dask":
         return "--engine", "dask", "--address", request.getfixturevalue("dask_cluster").scheduler_address
     request.getfixturevalue("spark")  # is there already, and is used
@@ -100,18 +101,18 @@ def test_a_column_that_is_not_there_and_text_that_needs_classes(folder, capsys, 
 
 
 @pytest.mark.parametrize(
-    ("engine", "address", "expected"),
+    ("engine", "address", "status", "expected"),
     [
-        ("dask", "tcp://127.0.0.1:9", "--engine dask: OSError: Timed out trying to connect to tcp://127.0.0.1:9"),
-        ("dask", "nonsense", "--engine dask: ValueError: missing port number in address 'nonsense'"),
-        ("spark", "spark://127.0.0.1:9", "--engine spark: nobody answers at 127.0.0.1:9: "),
-        ("spark", "sc://127.0.0.1:9", "--engine spark: nobody answers at 127.0.0.1:9: "),
-        ("spark", "nonsense", "--engine spark: address is 'nonsense': expected spark://HOST:PORT, "),
+        ("dask", "tcp://127.0.0.1:9", 1, "--engine dask: OSError: Timed out trying to connect to tcp://127.0.0.1:9"),
+        ("dask", "nonsense", 1, "--engine dask: ValueError: missing port number in address 'nonsense'"),
+        ("spark", "spark://127.0.0.1:9", 1, "--engine spark: nobody answers at 127.0.0.1:9: "),
+        ("spark", "sc://127.0.0.1:9", 1, "--engine spark: nobody answers at 127.0.0.1:9: "),
+        ("spark", "nonsense", 2, "--address nonsense: expected spark://HOST:PORT, "),
     ],
 )
-def test_a_cluster_that_is_not_there(folder, capsys, monkeypatch, engine, address, expected):
+def test_a_cluster_that_is_not_there(folder, capsys, monkeypatch, engine, address, status, expected):
     monkeypatch.setattr("streamce.cli.clusters.WAIT", 1)
-    assert main(["eval", str(folder), *BINARY, "--engine", engine, "--address", address]) == 1
+    assert main(["eval", str(folder), *BINARY, "--engine", engine, "--address", address]) == status
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"streamce: error: {expected}")
@@ -136,7 +137,7 @@ def test_an_engine_that_is_not_installed_is_named(folder, engine, package):
     code = f"import sys; sys.modules['{package}'] = None; from streamce.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "eval", folder, *BINARY, "--engine", engine]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert re.fullmatch(rf"streamce: error: --engine {engine}: .*pip install 'streamce\[{engine}\]'\n", done.stderr)
 
 
