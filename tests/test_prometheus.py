@@ -435,6 +435,14 @@ def test_commands_in_the_documentation_are_ones_that_there_are(page):
         assert arguments.parser().parse_args(shlex.split(command)).command == "watch"
 
 
+def test_the_example_of_the_documentation_runs():
+    text = (ROOT / "docs" / "MONITORING.md").read_text(encoding="utf-8")
+    script = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1].replace("9464", "0")
+    script += "print(prometheus_client.generate_latest().decode())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 'streamce_loss_nats_count{metric="total"} 3.0' in done.stdout
+
+
 def expressions():
     board = json.loads((ROOT / "examples" / "grafana_dashboard.json").read_text(encoding="utf-8"))
     panels = [target["expr"] for panel in board["panels"] for target in panel["targets"]]

@@ -238,6 +238,19 @@ def test_lines_that_all_cannot_be_read_are_no_rows(folder, capsys):
     assert log[0].startswith("a.jsonl: a line that cannot be read is skipped (and 1 more): row 0: ")
 
 
+@pytest.mark.parametrize("most", ["1", "2", "9"])
+@pytest.mark.parametrize("line", ["null", '{"p": 0.5, "y": 1, "x": 1e999}', '{"p": 0.5, "y": 1, "x": 1, "x": 2}'])
+def test_lines_before_the_first_that_can_be_read_are_no_rows_whatever_comes_with_them(folder, capsys, most, line):
+    """Arrow takes no columns from the second and the third, and would pass over what is odd about them later on."""
+    rows = rows_of(5)
+    Path("a.jsonl").write_bytes(f"\n{line}\n{line}\n".encode() + lines_of(rows))
+    found, log = watched(capsys, "a.jsonl", *BINARY, "--invalid", "skip", "--chunk-rows", most, "--state", "S")
+    assert (found["rows"], found["unreadable_lines"]) == (5, 2)
+    assert log[0].startswith("a.jsonl: a line that cannot be read is skipped")
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+    assert failure(capsys, 1, "a.jsonl", *BINARY).startswith("a.jsonl: row 0: ")
+
+
 def test_rows_that_are_invalid_are_raised_with_their_row_or_counted(folder, capsys):
     rows = rows_of(5)
     rows[1]["p"], rows[2]["p"] = 1.5, None
@@ -476,6 +489,38 @@ def test_a_signal_within_a_large_file_saves_the_place_and_the_next_run_goes_on_t
     found, _ = watched(capsys, *words[:-4])
     assert (found["rows"], found["rows_resumed"]) == (60_000, before)
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda: os.unlink("d/a.parquet"), "this file is gone, of which 20 rows had been read"),
+        (lambda: os.utime("d/a.parquet", (1, 1)), "this file has changed since 20 rows of it were counted"),
+    ],
+    ids=["gone", "changed"],
+)
+def test_a_parquet_file_that_is_read_in_part_has_to_stay_as_it_is(folder, change, message):
+    os.mkdir("d")
+    parquet.write_table(pa.Table.from_pylist(plain(rows_of(50))), "d/a.parquet")
+    one, other = (following.follow("d", lambda word: None, 5, False) for _ in range(2))
+    assert one.next() is not None
+    one.reached(following.Position(0, following.Mark(20)))
+    other.restore(json.loads(json.dumps(one.position)))
+    assert (other.rows, other.next().start.mark.row) == (20, 20)
+    change()
+    with pytest.raises(DataError, match=f"d/a.parquet: {message}"):
+        other.next()
+
+
+def test_a_parquet_file_without_a_footer_that_does_not_grow_is_said_once(folder, monkeypatch):
+    monkeypatch.setattr(following, "PATIENCE", -1.0)
+    os.mkdir("d")
+    Path("d/a.parquet").write_bytes(b"PAR1 and a part of it")
+    words = []
+    folder_of = following.follow("d", words.append, 5, False)
+    for _ in range(5):
+        assert folder_of.next() is None
+    assert words == ["d/a.parquet: this file has no footer, and does not grow: waiting"]
 
 
 def test_a_folder_that_is_empty_is_no_rows(folder, capsys):

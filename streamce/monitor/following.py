@@ -140,14 +140,20 @@ class Lines(Following):
         return None
 
     def _tells(self, block: bytes) -> bool:
-        """Whether it is known what columns hold; lines that tell nothing are no rows."""
-        self._first = self._first or head_of(block)
-        if self._first is None:
-            self._piece(block)
+        """Whether it was known before this block, or is from its start on, what columns hold.
+
+        Lines before the first that tells are no rows; they are done with here, whatever comes together with them.
+        """
+        if self._first is not None:
+            return True
+        first, start = head_of(block)
+        if start:
+            self._piece(block[:start])
             with naming(self.name):
-                list(self._table_of(block).batches({}, 1, Mark(self._row)))
+                list(self._table_of(block[:start]).batches({}, 1, Mark(self._row)))
             self.finished()
-        return self._first is not None
+        self._first = first
+        return start == 0
 
     def _piece(self, block: bytes) -> Piece:
         self._block, self._table = block, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from collections.abc import Mapping
@@ -65,16 +66,16 @@ class LinesTable(JsonTable):
             return []
 
 
-def head_of(block: bytes) -> bytes | None:
-    """The first line of a block that is an object, None where there is none."""
+def head_of(block: bytes) -> tuple[bytes | None, int]:
+    """The first line of a block that is an object, None where there is none; and where it begins, or the block ends."""
+    start = 0
     for line in block.split(b"\n"):
         if line.strip() and not NO_OBJECT.search(line):
-            try:
+            with contextlib.suppress(DataError):
                 JsonTable(Source("", "json", ""), io.BytesIO(line))
-            except DataError:
-                continue
-            return line.strip()
-    return None
+                return line.strip(), start
+        start += len(line) + 1
+    return None, len(block)
 
 
 def _plain(message: str) -> str:
