@@ -143,7 +143,12 @@ def test_a_page_does_not_depend_on_what_was_there_before():
     other.update(P[half:], Y[half:], by=BY[half:], by_time=AT[half:])
     other.update(P[:half], Y[:half], by=BY[:half], by_time=AT[:half])
     assert one.report() == other.report()
-    assert (one["a"] - one["a"]).report() == ce.Grouped(ce.BinaryCrossEntropy(), period="1d").report()
+    assert (one["a"] - one["a"]).report() == made["a"].report()
+    nothing = ce.Grouped(ce.BinaryCrossEntropy(), period="1d").update(
+        np.empty((1, 0)), np.empty((1, 0)), by=[1], by_time=[0.0]
+    )
+    assert nothing == made["a"]
+    assert nothing.report() == made["a"].report()
 
 
 class Stack(HTMLParser):
@@ -276,6 +281,26 @@ def test_a_calibration_and_a_tail_have_their_numbers():
     bars = [bar.find("title").text for bar in named(root, "sce-bar") if bar.find("title") is not None]
     sized = [re.fullmatch(r".* nats: ([\d,]+) losses", title) for title in bars]
     assert sum(int(match[1].replace(",", "")) for match in sized if match) == N
+
+
+def test_dots_of_a_reliability_diagram_stand_where_they_say():
+    metric = FULL["binary"]()
+    diagram = named(tree(metric.report()), "sce-square")[0]
+    drawn = [(float(each.get("cx")[:-1]), float(each.get("cy")[:-1])) for each in named(diagram, "sce-dot")]
+    expected = [(100 * each.confidence, 100 - 100 * each.frequency) for each in metric.calibration().bins]
+    assert drawn == [pytest.approx(place, abs=0.006) for place in expected]
+
+
+def test_bars_of_a_tail_say_what_they_carry():
+    metric = ce.BinaryCrossEntropy(tail=True).update([0.9] * 30 + [0.01] * 2, [1] * 32)
+    small, large = -30 * math.log(0.9), -2 * math.log(0.01)
+    titles = [bar.find("title").text for bar in named(tree(metric.report()), "sce-bar")]
+    assert [title.split(": ")[1] for title in titles] == [
+        "30 losses",
+        "2 losses",
+        f"{100 * small / (small + large):.3g} % of the sum",
+        f"{100 * large / (small + large):.3g} % of the sum",
+    ]
 
 
 def test_a_comparison_says_its_verdict_and_draws_0():

@@ -191,7 +191,7 @@ def axis(scale: Scale, all_of_them: bool = False) -> str:
 
 
 class Point(NamedTuple):
-    """A point of a line: from where to where it counts, its value and interval."""
+    """A point of a line: where it stands, its value and its interval."""
 
     x: float
     value: float

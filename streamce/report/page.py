@@ -113,6 +113,13 @@ def page(
     """One self-contained HTML file on a metric, or on several by name: no script, nothing from outside.
 
     Nothing in it depends on anything but the states and these arguments: equal states have equal pages.
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> old, new = ce.MeanLoss().update([0.5, 0.7]), ce.MeanLoss().update([0.4, 0.5])
+    >>> "<bdi>new</bdi>" in page({"old": old, "new": new}, title="Two runs")
+    True
     """
     look = Look(level_of(level), anytime, names)
     named = metrics if isinstance(metrics, Mapping) else {"": metrics}

@@ -203,7 +203,7 @@ def _grouped(metric: Grouped, look: Look) -> Parts:
 
     def whole() -> str:
         found = results.of_summary(metric.micro(look.level, look.anytime), *_labels(one), _eps(one))
-        each = "group" if period is None else "group and period" if several else "period"
+        each = "group" if period is None or several else "period"
         return found + results.estimate(metric.macro(look.level), each)
 
     def history() -> str:

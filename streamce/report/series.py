@@ -173,11 +173,11 @@ def ranking(
     if not few:
         words.append(f"The worst of many {many} are partly the unlucky ones: each interval is its own.")
     words += [f"Without a value, and not ranked: {unseen:,}."] * bool(unseen)
-    spread = "" if few else _spread([means[cell] for cell in known], many, metric, look)
+    spread = "" if few else _spread([means[cell] for cell in known], many, metric)
     return markup.section(title, spread, table, markup.note(*words) if words else "")
 
 
-def _spread(means: list[float], many: str, metric: Any, look: Look) -> str:
+def _spread(means: list[float], many: str, metric: Any) -> str:
     """How the means of groups are spread: a histogram and quantiles."""
     values = sorted(metric._metric._value(mean) for mean in means) if metric is not None else sorted(means)
     counts, low, high = sums.spread(values, BINS)
