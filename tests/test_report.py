@@ -249,6 +249,20 @@ def test_positions_beyond_what_a_screen_shows_are_summed():
         assert row[3] == f"{sum(one.count for one in part):,}"
 
 
+def test_places_that_are_summed_claim_no_interval():
+    """Places of one sequence are alike: here the same, so that five of them say no more than one."""
+    losses = np.repeat(RNG.uniform(0.1, 3, 40), 300)
+    metric = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs(
+        -losses, offsets=np.arange(0, 12001, 300)
+    )
+    root = tree(metric.report())
+    assert {row[2] for row in rows_after(root, "By position")[1:]} == {""}
+    assert "2 together: without intervals" in words(root)
+    few = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs(-losses[:600], offsets=[0, 200, 400, 600])
+    low, high = few.per_position()[0].interval
+    assert rows_after(tree(few.report()), "By position")[1][2] == f"{low:.5f} to {high:.5f}"
+
+
 def test_a_line_goes_through_the_values_at_their_places():
     losses = [-3.0, -1.0, -2.0, -2.0, -4.0, -1.0]
     metric = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs(losses, offsets=[0, 3, 6])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce import inputs, summary
@@ -91,13 +92,18 @@ def positions(metric: Any, look: Look) -> str:
     found = [
         each._replace(found=metric._shown(each.found)) for each in sums.positions(cells, size, look.level, look.anytime)
     ]
-    width = found[0].end - found[0].start
+    width = sums.together(size)
+    if width > 1:  # places of one sequence are alike, and how much so is not in the state
+        found = [each._replace(found=replace(each.found, interval=(math.nan, math.nan))) for each in found]
     xs = drawings.Scale(0.5, max(size + 0.5, 1.5))
     points = [drawings.Point((each.start + 1 + each.end) / 2, each.found.value, *each.found.interval) for each in found]
     names = [str(each.start + 1) + (f" to {each.end}" if each.end > each.start + 1 else "") for each in found]
     marks = {x: label for x, label in drawings.ticks(xs).items() if x >= 0.5 and x == round(x)} or {1.0: "1"}
-    together = f", {width} together" if width > 1 else ""
-    words = f"Places 1 to {size:,} of the sequences{together}; the band is the {look.kind} of each."
+    words = f"Places 1 to {size:,} of the sequences"
+    if width > 1:
+        words += f", {width} together: without intervals, as places of one sequence are alike."
+    else:
+        words += f"; the band is the {look.kind} of each."
     return _drawn("By position", points, xs, 1.5 * width, drawings.under(marks, xs), words, names, found, "place")
 
 

@@ -81,11 +81,16 @@ def history(starts: Sequence[int | None], ledger: Ledger, period: int, level: fl
 
 def positions(ledger: Ledger, size: int, level: float, anytime: bool) -> list[Stretch]:
     """The places of a sequence, counted from 0; ranges of them where they are too many."""
-    width = max(1, -(-size // POINTS))
+    width = together(size)
     sums = summed(ledger, lambda number: number // width)
     return [
         Stretch(width * at, min(size, width * (at + 1)), summarised(sums[at], level, anytime)) for at in sorted(sums)
     ]
+
+
+def together(size: int) -> int:
+    """How many places of a sequence are one point."""
+    return max(1, -(-size // POINTS))
 
 
 def microseconds(moment: dt.datetime | None) -> int | None:
