@@ -297,6 +297,20 @@ def test_a_calibration_and_a_tail_have_their_numbers():
     assert sum(int(match[1].replace(",", "")) for match in sized if match) == N
 
 
+def test_a_loss_as_expected_is_not_taken_for_calibration():
+    """Every prediction is a tenth too high, which cancels out in the loss."""
+    metric = ce.BinaryCrossEntropy(calibration=True)
+    for percent in (25, 35, 65, 75):
+        metric.update(np.full(100, percent / 100), np.arange(100) < percent - 10)
+    found = metric.calibration()
+    assert found.ece == pytest.approx(0.1)
+    assert abs(found.z) < 1e-9
+    texts = words(tree(metric.report()))
+    assert "The loss is what the predictions expected, within chance. They may be off all the same" in texts
+    assert "overconfident" in words(tree(ce.BinaryCrossEntropy(calibration=True).update(P, 1 - Y).report()))
+    assert "too cautious" in words(tree(ce.BinaryCrossEntropy(calibration=True).update(P, P > 0.5).report()))
+
+
 def test_dots_of_a_reliability_diagram_stand_where_they_say():
     metric = FULL["binary"]()
     diagram = named(tree(metric.report()), "sce-square")[0]

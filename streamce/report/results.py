@@ -173,11 +173,18 @@ def calibration(found: Calibration) -> str:
     """The reliability diagram, and the loss that predictions expected against the one that was seen."""
     if not found.count:
         return ""
-    if not math.isfinite(found.z) or found.p_value < 0.05:
-        verdict = "overconfident: more was lost than the predictions expected"
-        verdict = verdict if found.z > 0 else "too cautious: less was lost than the predictions expected"
-    else:
-        verdict = "as expected: the loss is within what chance explains"
+    verdict = ""
+    if found.p_value < 0.05:
+        verdict = "On the whole the predictions are "
+        verdict += (
+            "overconfident: more was lost than they expected."
+            if found.z > 0
+            else "too cautious: less was lost than they expected."
+        )
+    elif not math.isnan(found.z):  # what is too high here and too low there cancels out
+        verdict = (
+            "The loss is what the predictions expected, within chance. They may be off all the same: see the dots."
+        )
     rows = [
         ["loss seen", number(found.loss), "in nats"],
         ["loss expected", number(found.expected), "the entropy of the predictions"],
@@ -187,9 +194,7 @@ def calibration(found: Calibration) -> str:
     if found.calibration is not None and found.refinement is not None:
         rows.append(["calibration loss", number(found.calibration), "of the loss seen: what miscalibration costs"])
         rows.append(["refinement loss", number(found.refinement), "the rest of it"])
-    if math.isnan(found.z):
-        verdict = ""
-    summary = tag("p", text(f"The predictions are {verdict}."), class_="sce-known") if verdict else ""
+    summary = tag("p", text(verdict), class_="sce-known") if verdict else ""
     bins = [
         [f"{each.low:.3f} to {each.high:.3f}", f"{each.confidence:.4f}", f"{each.frequency:.4f}",
          f"{each.frequency - each.confidence:+.4f}", f"{each.count:,}"]
