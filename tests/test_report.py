@@ -293,7 +293,7 @@ def test_a_calibration_and_a_tail_have_their_numbers():
     rows = {row[0]: row for row in rows_after(root, "Tail") if row}
     assert rows["99 % of losses are at most"][1] == f"{tail.quantile(0.99):.6g}"
     bars = [bar.find("title").text for bar in named(root, "sce-bar") if bar.find("title") is not None]
-    sized = [re.fullmatch(r".* nats: ([\d,]+) losses", title) for title in bars]
+    sized = [re.fullmatch(r".* nats: ([\d,]+) loss(es)?", title) for title in bars]
     assert sum(int(match[1].replace(",", "")) for match in sized if match) == N
 
 
@@ -317,6 +317,25 @@ def test_dots_of_a_reliability_diagram_stand_where_they_say():
     drawn = [(float(each.get("cx")[:-1]), float(each.get("cy")[:-1])) for each in named(diagram, "sce-dot")]
     expected = [(100 * each.confidence, 100 - 100 * each.frequency) for each in metric.calibration().bins]
     assert drawn == [pytest.approx(place, abs=0.006) for place in expected]
+
+
+def test_bars_of_a_tail_are_as_tall_as_losses_are_dense():
+    """Of losses that are spread evenly by their logarithm all bars are as tall, and say what they hold."""
+    n = 200_000
+    losses = np.exp(np.linspace(math.log(0.3), math.log(1.6), n))
+    metric = ce.BinaryCrossEntropy(kind="log_probs", tail=True).update(-losses, np.ones(n, int))
+    drawn = named(named(tree(metric.report()), "sce-low")[0], "sce-bar")
+    heights = [float(bar.get("height")[:-1]) for bar in drawn]
+    assert min(heights[1:-1]) > 98
+    for bar in drawn:
+        low, high, count = re.fullmatch(r"(\S+) to (\S+) nats: ([\d,]+) losses", bar[0].text).groups()
+        within = (losses >= float(low) * (1 - 1e-4)) & (losses < float(high) * (1 + 1e-4))
+        assert int(count.replace(",", "")) == pytest.approx(within.sum(), rel=0.02)
+
+
+def test_an_axis_of_one_size_of_losses_has_two_labels():
+    picture = named(tree(ce.BinaryCrossEntropy(tail=True).update([0.3], [1]).report()), "sce-low")[0]
+    assert len(list(picture.iter("text"))) == 2
 
 
 def test_bars_of_a_tail_say_what_they_carry():

@@ -8,6 +8,7 @@ style leaves around it. Nothing has an id, so that a picture can be shown twice 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -238,13 +239,19 @@ def _along(places: Iterable[tuple[float, float]], xs: Scale, ys: Scale) -> str:
     return "M" + "L".join(f"{a:.5g} {b:.5g}" for a, b in near)
 
 
-def bars(heights: Sequence[float], titles: Sequence[str], title: str, labels: str, kind: str, what: str = "") -> str:
-    """Bars side by side, the tallest as tall as the plot; what each stands for shows where one points at it."""
-    top, width = max(heights, default=0.0), 1 / max(1, len(heights))
+def bars(
+    amounts: Sequence[float], titles: Sequence[str], title: str, labels: str, kind: str, what: str = "",
+    edges: Sequence[float] = (),
+) -> str:  # fmt: skip
+    """Bars side by side, of equal width or from edge to edge, whose areas are the amounts; the tallest is as tall as
+    the plot. What each stands for shows where one points at it."""
+    edges = edges or [i / max(1, len(amounts)) for i in range(len(amounts) + 1)]
+    widths = [b - a for a, b in itertools.pairwise(edges)]
+    top = max((amount / width for amount, width in zip(amounts, widths, strict=True)), default=0.0)
     drawn = [
-        rectangle(i * width, 1 - height / top, width * 0.86, height / top, "sce-bar", each)
-        for i, (height, each) in enumerate(zip(heights, titles, strict=True))
-        if height > 0
+        rectangle(left, 1 - amount / width / top, width * 0.86, amount / width / top, "sce-bar", each)
+        for left, width, amount, each in zip(edges, widths, amounts, titles, strict=False)
+        if amount > 0
     ]
     return plot(title, line(0, 1, 1, 1), *drawn, labels, kind=kind, what=what)
 
