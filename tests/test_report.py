@@ -338,6 +338,13 @@ def test_an_axis_of_one_size_of_losses_has_two_labels():
     assert len(list(picture.iter("text"))) == 2
 
 
+def test_an_infinite_sum_is_not_shared_out():
+    metric = ce.BinaryCrossEntropy(tail=True, eps=0).update([0.0, 0.5, 0.3], [1, 1, 0])
+    texts = words(tree(metric.report()))
+    assert "Not drawn: 1 loss of 1.8e+19 or more." in texts
+    assert "of the sum" not in texts.replace("of their sum", "")
+
+
 def test_bars_of_a_tail_say_what_they_carry():
     metric = ce.BinaryCrossEntropy(tail=True).update([0.9] * 30 + [0.01] * 2, [1] * 32)
     small, large = -30 * math.log(0.9), -2 * math.log(0.01)
@@ -493,6 +500,22 @@ def test_ticks_are_numbers_on_the_scale_that_their_labels_name(one, other):
         assert float(label) == pytest.approx(x, rel=0.006, abs=1e-300)
         assert len(label) <= 12
     assert drawings.rounded(scale).low <= scale.low <= scale.high <= drawings.rounded(scale).high
+
+
+@given(st.floats(0, 5), st.floats(-0.5, 2), st.booleans())
+def test_an_axis_has_two_labels_at_least(low, size, all_of_them):
+    drawn = drawings.axis(drawings.Scale(low, low + 10**size), all_of_them)
+    assert len(list(ElementTree.fromstring(drawn).iter("text"))) > 1
+
+
+def test_an_axis_of_places_begins_with_the_first():
+    for size in (2, 3, 7, 900, 1001, 1999):
+        losses = np.ones(size)
+        metric = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs(-losses, offsets=[0, size])
+        labels = named(tree(metric.report()), "sce-plot")[0].iter("text")
+        along = [int(label.text) for label in labels if label.get("dy") == "16"]
+        assert along[-1] == 1
+        assert len(along) > 1
 
 
 @given(

@@ -59,8 +59,12 @@ def ticks(scale: Scale, most: int = 4) -> dict[float, str]:
     raw = (scale.high / 2 - scale.low / 2) / most * 2
     if 1e-300 < raw < 1e300:
         unit = 10.0 ** math.floor(math.log10(raw))
-        step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= raw * (1 - 1e-9))
-        first, last = math.ceil(scale.low / step - 1e-9), math.floor(scale.high / step + 1e-9)
+        steps = [factor * unit for factor in (1, 2, 5, 10)]
+        at = next(at for at, step in enumerate(steps) if step >= raw * (1 - 1e-9))
+        for step in (steps[at], steps[max(0, at - 1)]):  # a finer one where there is but one of them
+            first, last = math.ceil(scale.low / step - 1e-9), math.floor(scale.high / step + 1e-9)
+            if last > first:
+                break
         found = [k * step for k in range(first, last + 1)] if last - first < 2 * most else []
         top = max(map(abs, found), default=0.0)
         digits = math.floor(math.log10(top)) - math.floor(math.log10(step)) + 1 if top else 1
@@ -135,13 +139,13 @@ def _fitting(labels: dict[float, str], scale: Scale, room: float) -> list[tuple[
     found: list[tuple[float, str, str]] = []
     free = math.inf
     for x, label in sorted(labels.items(), reverse=True):
-        at, half = room * scale.at(x), (len(label) + 1) / 2
-        anchor, left = "middle", at - half
-        if at < half:
+        at, long = room * scale.at(x), len(label) - label.count(".") / 2
+        anchor, left = "middle", at - long / 2
+        if left < -0.5:
             anchor, left = "start", at
-        elif at + half > room:
-            anchor, left = "end", at - 2 * half
-        if left + 2 * half <= free:
+        elif at + long / 2 > room + 0.5:
+            anchor, left = "end", at - long
+        if left + long + 1 <= free:
             found.append((scale.at(x), label, anchor))
             free = left
     return found
@@ -183,10 +187,16 @@ def _beyond(x: float, d: str) -> str:
 
 def axis(scale: Scale, all_of_them: bool = False) -> str:
     """The axis under intervals: labelled at its ends, as under a column that is narrow, or all along."""
-    found = ticks(scale)
-    shown = found if all_of_them else {x: found[x] for x in (min(found), max(found))}
-    marks = "".join(line(scale.at(x), 0, scale.at(x), 0.25) for x in found)
-    placed = _fitting(shown, scale, 38 if all_of_them else 11)
+    shown = found = ticks(scale)
+    placed = _fitting(found, scale, 38)
+    if not all_of_them:
+        for most in (4, 8, 16, 32):  # the outermost of a finer axis have room where those of a coarser one have not
+            finer = ticks(scale, most)
+            shown = {x: finer[x] for x in (min(finer), max(finer))}
+            placed = _fitting(shown, scale, 11)
+            if len(placed) > 1:
+                break
+    marks = "".join(line(scale.at(x), 0, scale.at(x), 0.25) for x in sorted({*found, *shown}))
     labels = "".join(words(at, 1, label, anchor, dy=-1) for at, label, anchor in placed)
     return tag("svg", line(0, 0, 1, 0), marks, labels, class_="sce-row sce-axis", aria_hidden="true")
 

@@ -156,7 +156,7 @@ def _sizes(found: Tail) -> str:
         markup.label(f"Losses by size, nats; at most {max(counts):,} in a bar"),
         drawings.bars(counts, titles, "Losses by size", labels, "sce-plot sce-low", what, places),
     ]
-    if 0 < whole < math.inf and min(sums) >= 0:
+    if 0 < whole < math.inf and min(sums) >= 0 and math.isfinite(found.bins[-1][1]):
         carry = [f"{title[: title.index(':')]}: {100 * part / whole:.3g} % of the sum"
                  for title, part in zip(titles, sums, strict=True)]  # fmt: skip
         parts.append(markup.label("What they carry of the sum"))

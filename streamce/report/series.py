@@ -98,7 +98,7 @@ def positions(metric: Any, look: Look) -> str:
     xs = drawings.Scale(0.5, max(size + 0.5, 1.5))
     points = [drawings.Point((each.start + 1 + each.end) / 2, each.found.value, *each.found.interval) for each in found]
     names = [str(each.start + 1) + (f" to {each.end}" if each.end > each.start + 1 else "") for each in found]
-    marks = {x: label for x, label in drawings.ticks(xs).items() if x >= 0.5 and x == round(x)} or {1.0: "1"}
+    marks = {x: f"{x:.0f}" for x in drawings.ticks(xs) if x >= 0.5 and x == round(x)} | {1.0: "1"}
     words = f"Places 1 to {size:,} of the sequences"
     if width > 1:
         words += f", {width} together: without intervals, as places of one sequence are alike."
