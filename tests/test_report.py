@@ -219,6 +219,46 @@ def test_a_long_history_is_that_of_a_metric_with_wider_periods():
         assert row[3] == f"{found.count:,}"
 
 
+def test_a_history_says_where_it_ends_and_in_which_zone():
+    zone = dt.timezone(dt.timedelta(hours=5))
+    at = [dt.datetime(2026, 1, 1, hour, tzinfo=zone) for hour in (1, 2)]
+    metric = ce.Grouped(ce.MeanLoss(), period="1h").update([1.0, 2.0], by_time=at)
+    assert "From 2025-12-31 20:00 to 2025-12-31 22:00 UTC, 2 points" in words(tree(metric.report()))
+
+
+def test_periods_that_are_summed_stay_whole():
+    """A period of 7 h divides a week, but not the three days from a Monday to the start of 1970."""
+    at = 3600.0 * np.arange(7 * 24 * 60)
+    metric = ce.Grouped(ce.MeanLoss(), period="7h").update(at, by_time=at)
+    cells, ledger = metric._sorted()
+    for each in sums.history([sums.microseconds(key) for key in cells], ledger, metric._period, 0.95, False):
+        within = at[(at >= each.start / 1e6) & (at < each.end / 1e6)]
+        assert each.found.count == len(within)
+        assert each.found.mean == pytest.approx(within.mean())
+
+
+def test_half_lives_say_how_they_weigh():
+    assert "Within each, a loss weighs up to twice as much the later it came." in words(
+        tree(FULL["decayed"]().report())
+    )
+    far = ce.Decayed(ce.MeanLoss(), half_life="1h").update([1.0, 2.0], by_time=[0.0, 3.6e6])
+    assert "half-lives of 1h together" in words(tree(far.report()))
+
+
+def test_only_confidence_sequences_hold_at_all_looks():
+    whole = words(tree(FULL["groups"]().report(anytime=True)))
+    assert "each counting the same, is" in whole
+    assert "(95 % interval" in whole
+    assert "hold at all looks together; what is called an interval" in whole
+    assert "at all looks" not in words(tree(FULL["groups"]().report()))
+
+
+def test_a_level_is_written_whole():
+    assert "99.999999 % interval" in words(tree(binary().report(level=0.99999999)))
+    assert summary.kind_of(0.07, False) == "7 % interval"
+    assert str(FULL["gan"]().summary(anytime=True)).count("95 % confidence sequence") == 1
+
+
 def test_groups_by_time_are_summed_over_time():
     found = {row[0]: row for row in rows_after(tree(FULL["groups-history"]().report()), "By group")}
     alone = ce.Grouped(ce.BinaryCrossEntropy()).update(P, Y, by=BY)

@@ -134,8 +134,13 @@ def page(
             what = tag("p", text(parts.title_of(metric)), class_="sce-sub") if title else ""
             found = parts.of_metric(metric, look)
             body += [what, found if isinstance(metric, Collection) else markup.raised(found)]
-    kind = "an asymptotic confidence sequence, which holds at all looks together" if anytime else "for one look"
-    foot = f"Losses in nats. Intervals are at {100 * look.level:g} %, {kind}. Made by streamce from exact sums."
+    looks = "Intervals and p-values are for one look."
+    if anytime:
+        looks = (
+            "Confidence sequences are asymptotic, and hold at all looks together; what is called an interval, and the "
+            "z of a calibration, are for one look."
+        )
+    foot = f"Losses in nats. {looks} Made by streamce from exact sums."
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{text(shown)}</title><style>{STYLE}{PAGE_STYLE}</style>"

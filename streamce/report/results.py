@@ -330,7 +330,7 @@ def estimate(found: Estimate, one: str = "group") -> str:
         return ""
     groups, known = markup.many(found.groups, one), ""
     if between(found.interval):
-        known = f" ({100 * found.level:g} % interval {between(found.interval)})"
+        known = f" ({kind_of(found.level, False)} {between(found.interval)})"
     return markup.note(f"The mean of {groups}, each counting the same, is {number(found.value)} nats{known}.")
 
 

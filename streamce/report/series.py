@@ -69,17 +69,22 @@ def history(starts: Sequence[int | None], ledger: Ledger, period: int, one: Any,
     if not found:
         return ""
     width = found[0].end - found[0].start
-    together = f": {width // period:,} {what}s of {show(period)} together" if width > period else ""
+    plural = "half-lives" if what == "half-life" else f"{what}s"
+    together = f": {width // period:,} {plural} of {show(period)} together" if width > period else ""
     title = f"History by {show(width)}{together}"
-    first, last = drawings.moment(found[0].start / 1e6), drawings.moment(found[-1].start / 1e6)
+    first, last = drawings.moment(found[0].start / 1e6), drawings.moment(found[-1].end / 1e6)
     xs = drawings.Scale(found[0].start / 1e6, found[-1].end / 1e6)
     points = [drawings.Point((each.start + each.end) / 2e6, each.found.value, *each.found.interval) for each in found]
     many = markup.many(len(found), "point")
-    words = f"From {drawings.stamp(first)} to {drawings.stamp(last)}, {many}; the band is the {look.kind} of each."
+    words = f"From {drawings.stamp(first)} to {drawings.stamp(last)} UTC, {many}; the band is the {look.kind} of each."
+    if what == "half-life":
+        words += " Within each, a loss weighs up to twice as much the later it came."
     names = [drawings.stamp(drawings.moment(each.start / 1e6)) for each in found]
     lost = sum(start is None for start in starts)
     more = f" Groups without a time: {lost:,}, not drawn." if lost else ""
-    return _drawn(title, points, xs, 1.5 * width / 1e6, drawings.times(xs), words + more, names, found, what)
+    return _drawn(
+        title, points, xs, 1.5 * width / 1e6, drawings.times(xs), words + more, names, found, "from, UTC", look
+    )
 
 
 def positions(metric: Any, look: Look) -> str:
@@ -104,12 +109,12 @@ def positions(metric: Any, look: Look) -> str:
         words += f", {width} together: without intervals, as places of one sequence are alike."
     else:
         words += f"; the band is the {look.kind} of each."
-    return _drawn("By position", points, xs, 1.5 * width, drawings.under(marks, xs), words, names, found, "place")
+    return _drawn("By position", points, xs, 1.5 * width, drawings.under(marks, xs), words, names, found, "place", look)
 
 
 def _drawn(
     title: str, points: Sequence[drawings.Point], xs: drawings.Scale, gap: float, labels: str, words: str,
-    names: Sequence[str], found: Sequence[sums.Stretch], what: str,
+    names: Sequence[str], found: Sequence[sums.Stretch], what: str, look: Look,
 ) -> str:  # fmt: skip
     ys = drawings.around([p.value for p in points], [(p.low, p.high) for p in points])
     missing = sum(not math.isfinite(p.value) for p in points)
@@ -120,7 +125,7 @@ def _drawn(
         [name, written(each.found.value), between(each.found.interval, written), f"{each.found.count:,}"]
         for name, each in zip(names, found, strict=True)
     ]
-    table = markup.table((what, "value", "interval", "losses"), rows, "nawa")
+    table = markup.table((what, "value", look.kind, "losses"), rows, "nawa")
     return markup.section(title, picture, markup.note(words + note), markup.details("The numbers", table))
 
 

@@ -68,8 +68,10 @@ def history(starts: Sequence[int | None], ledger: Ledger, period: int, level: fl
     )
     if length <= POINTS * period:
         width = period
-    # Periods begin where they divide a day, or on a Monday; others are counted from the first of them.
+    # Periods begin where they divide a day, or on a Monday if theirs do; others are counted from the first of them.
     origin = first if width == period or width not in WIDTHS else MONDAY if width % UNITS["w"] == 0 else 0
+    if (first - origin) % period:
+        origin = first
 
     def of(number: int) -> int | None:
         start = starts[number]
