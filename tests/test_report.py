@@ -510,6 +510,28 @@ def test_names_that_do_not_fit_are_an_error(names, said):
         binary().report(names=["a"])
 
 
+def test_names_of_an_array_are_names():
+    metric = FULL["classes"]()
+    assert metric.report(names=np.array(list("abcde"))) == metric.report(names=list("abcde"))
+
+
+@pytest.mark.parametrize("names", [5, None, ["a", 5, "c", "d", "e"], b"abcde"])
+def test_names_that_are_none_are_an_error(names):
+    with pytest.raises(ce.InputError, match=r"names is .*: expected a sequence of strings"):
+        FULL["classes"]().report(names=names)
+
+
+@pytest.mark.parametrize("metrics", [{}, 5, {"a": 5}, [ce.MeanLoss()]])
+def test_a_page_is_of_metrics(metrics):
+    with pytest.raises(ce.InputError, match=r"metrics is .*: expected a metric, or metrics by name"):
+        page(metrics)
+
+
+def test_the_classes_of_a_normalized_entropy_have_means():
+    metric = ce.MulticlassNormalizedEntropy(kind="logits").update(*logits())
+    assert rows_after(tree(metric.report()), "By class")[0][:2] == ["class", "nats"]
+
+
 def test_a_level_that_is_none_is_an_error():
     with pytest.raises(ce.InputError, match="level is 2"):
         binary().report(level=2)
@@ -651,6 +673,8 @@ def test_a_report_is_written_whole_and_returned(tmp_path):
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == whole == metric.report()
     with pytest.raises(OSError, match=r"a\.html"):
         metric.report(tmp_path / "none" / "a.html")
+    with pytest.raises(OSError, match=r"directory: '[^']*'$"):
+        metric.report(tmp_path)
     assert os.listdir(tmp_path) == ["a.html"]
 
 
@@ -677,6 +701,13 @@ def test_the_command_writes_one_page_of_several_states(tmp_path, states, capsys)
     assert words(next(root.iter("h1"))) == "Days"
     assert run(capsys, states[0], "-o", str(path), "--level", "0.5", "--anytime")[0] == 0  # over a report
     assert "50 % confidence sequence" in path.read_text(encoding="utf-8")
+
+
+def test_the_command_writes_to_standard_output(tmp_path, states, capsys):
+    path = tmp_path / "report.html"
+    assert run(capsys, states[0], "-o", str(path))[0] == 0
+    assert run(capsys, states[0], "-o", "-") == (0, path.read_text(encoding="utf-8"), "")
+    assert not os.path.exists("-")
 
 
 def test_states_of_one_name_are_told_apart(tmp_path, states, capsys):

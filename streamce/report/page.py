@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+from streamce import inputs
+from streamce.additive import Additive
 from streamce.calibration import Calibration
 from streamce.errors import InputError
 from streamce.metrics.gan import GANSummary
@@ -16,9 +18,6 @@ from streamce.streams.grouped import Estimate
 from streamce.streams.paired import PairedSummary
 from streamce.summary import Summary, level_of
 from streamce.tail import Tail
-
-if TYPE_CHECKING:
-    from streamce.additive import Additive
 
 # What a report begins with: by this, one is known from other files.
 MARK = '<!doctype html>\n<html lang="en" data-streamce="report">'
@@ -108,7 +107,7 @@ def page(
     title: str | None = None,
     level: float = 0.95,
     anytime: bool = False,
-    names: Sequence[str] = (),
+    names: Iterable[str] = (),
 ) -> str:
     """One self-contained HTML file on a metric, or on several by name: no script, nothing from outside.
 
@@ -121,9 +120,10 @@ def page(
     >>> "<bdi>new</bdi>" in page({"old": old, "new": new}, title="Two runs")
     True
     """
-    look = Look(level_of(level), anytime, names)
     named = metrics if isinstance(metrics, Mapping) else {"": metrics}
-    series.check_names(named.values(), names)
+    if not named or not all(isinstance(metric, Additive) for metric in named.values()):
+        raise inputs.fault("metrics", f"is {inputs.show(metrics)}", "a metric, or metrics by name")
+    look = Look(level_of(level), anytime, series.checked_names(named.values(), names))
     several = len(named) > 1
     shown = title or (f"{len(named)} states" if several else parts.title_of(next(iter(named.values()))))
     body = [tag("h1", text(shown))]

@@ -137,9 +137,10 @@ def _normalized(metric: Any, look: Look) -> str:
         return shown
     low, high = found.interval
     skill = 1 - found.value
+    entropy = found.mean / found.value if found.value else math.nan
     rows = [
         ["skill, 1 - NE", number(skill), between((1 - high, 1 - low))],
-        ["entropy of what came", f"{number(found.mean / found.value if found.value else math.nan)} nats", ""],
+        ["entropy of what came", number(entropy) + " nats" * math.isfinite(entropy), ""],
     ]
     note = markup.note("1 is what always predicting how often each outcome came would cost; smaller is better.")
     return shown + note + markup.table(("", "", look.kind), rows, "nat")

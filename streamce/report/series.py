@@ -37,16 +37,18 @@ class Look(NamedTuple):
         return kind_of(self.level, self.anytime)
 
 
-def check_names(metrics: Iterable[Additive], names: Sequence[str]) -> None:
-    """InputError where names are given of which none of the metrics has as many classes or labels."""
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise inputs.fault("names", f"is {inputs.show(names)}", "a sequence of strings")
+def checked_names(metrics: Iterable[Additive], given: Iterable[str]) -> tuple[str, ...]:
+    """The names of classes; InputError where none of the metrics has as many classes or labels."""
+    names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise inputs.fault("names", f"is {inputs.show(given)}", "a sequence of strings")
     sizes = {size for metric in metrics for size in _sizes(metric)}
     if names and not sizes:
         raise inputs.fault("names", "is given", "none, as there are no sums by class or label")
     if names and len(names) not in sizes:
         found = " or ".join(map(str, sorted(sizes)))
         raise inputs.fault("names", f"has length {len(names)}", f"one per class or label, {found}", value=len(names))
+    return names
 
 
 def _sizes(metric: Any) -> Iterator[int]:
@@ -178,7 +180,8 @@ def ranking(
         rows.append([f"{len(order) - WORST - BEST:,} {many} between", "", "", "", ""])
         rows += [row(cell) for cell in best]
     foot = ["", "", "", drawings.axis(scale), ""] if scale else []
-    table = markup.table((one, "value", look.kind, "", "losses"), rows, "nawpa", foot)
+    value = "nats" if metric is None else "value"  # of a class, a mean whatever the metric's value is
+    table = markup.table((one, value, look.kind, "", "losses"), rows, "nawpa", foot)
     drawn = scale is not None and math.isfinite(whole)
     words = ["The dashed line is the value of all together."] * drawn
     if not few:
