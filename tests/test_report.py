@@ -268,6 +268,16 @@ def test_groups_by_time_are_summed_over_time():
     assert "23 groups between" in found
 
 
+def test_a_group_of_null_by_time_is_ranked():
+    metric = ce.Grouped(ce.MeanLoss(), period="1h").update(
+        [1.0, 2.0, 4.0], by=["a", None, None], by_time=[0.0, 0.0, 3600.0]
+    )
+    root = tree(metric.report())
+    rows = rows_after(root, "By group")
+    assert [row[:2] + row[4:] for row in rows[1:3]] == [["None", "3.00000", "2"], ["a", "1.00000", "1"]]
+    assert "not ranked" not in words(root)
+
+
 def test_classes_are_ranked_and_named():
     metric, names = FULL["classes"](), ["a", "b", "c", "<i>d</i>", "e"]
     rows = rows_after(tree(metric.report(names=names)), "By class, the worst first")
@@ -591,6 +601,16 @@ def test_a_time_axis_has_a_few_labels_that_lie_on_it(start, length):
     fine = [label for label in labels if label.get("dy") == "16"]
     assert 1 <= len(fine) <= 7
     assert all(-0.01 <= float(label.get("x")[:-1]) <= 100.01 for label in labels)
+
+
+def test_all_of_time_has_an_axis_and_a_part_of_a_second_has_one():
+    for period in ("1us", "1h", "1w"):
+        metric = ce.Grouped(ce.MeanLoss(), period=period)
+        metric.update([1.0, 2.0], by_time=[dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23)])
+        texts = [label.text for label in named(tree(metric.report()), "sce-plot")[0].iter("text")]
+        assert {"2000", "4000", "6000", "8000"} <= set(texts)
+    short = ElementTree.fromstring(f"<g>{drawings.times(drawings.Scale(0.25, 0.5))}</g>")
+    assert [label.text for label in short.iter("text")] == ["00:00:00.250000", "1 Jan"]
 
 
 def test_a_time_axis_names_hours_days_months_and_years():

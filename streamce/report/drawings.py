@@ -280,7 +280,7 @@ def shares(parts: Sequence[tuple[str, float, str]], title: str) -> str:
 
 # Steps of a time axis, in seconds; longer ones are whole months. There is room for one label more of days.
 STEPS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, DAY, 2 * DAY, 7 * DAY, 14 * DAY)
-MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000)
+MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 24000, 60000)
 EPOCH = dt.datetime(1970, 1, 1)
 FIRST, LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 
@@ -307,6 +307,8 @@ def times(scale: Scale) -> str:
     for each in moments or [moment(scale.low)]:
         at = scale.at((each - EPOCH).total_seconds())
         fine, coarse = (_written(each, form) for form in forms)
+        if each.microsecond:  # of a time so short that no step falls in it
+            fine = f"{each:%H:%M:%S.%f}"
         parts.append(line(at, 1, at, 1.03) + words(at, 1, fine, dy=16))
         parts.append(words(at, 1, coarse, dy=31) if coarse != before else "")
         before = coarse

@@ -217,9 +217,10 @@ def _grouped(metric: Grouped, look: Look) -> Parts:
             return series.ranking("group", "groups", list(cells), summary.means(ledger), ledger.cell, metric, look)
         # Of keys with a moment: each group over all of its periods.
         parts = [key[:-1] if len(key) > 2 else key[0] for key in cells]
-        added = sums.summed(ledger, parts.__getitem__)
         names = list(dict.fromkeys(parts))
-        found = [added.get(name, {}) for name in names]
+        place = {name: at for at, name in enumerate(names)}
+        added = sums.summed(ledger, lambda number: place[parts[number]])  # a name may be None
+        found = [added.get(at, {}) for at in range(len(names))]
         return series.ranking(
             "group", "groups", names, [summary.ratio(cell) for cell in found], found.__getitem__, metric, look
         )
