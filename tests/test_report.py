@@ -268,6 +268,13 @@ def test_groups_by_time_are_summed_over_time():
     assert "23 groups between" in found
 
 
+def test_a_mean_of_groups_says_what_is_one():
+    metric = FULL["groups-history"]()
+    said = f"The mean of {len(metric):,} periods of a group, each counting the same, is {metric.macro().value:.6g} nats"
+    assert said in words(tree(metric.report()))
+    assert "The mean of 40 groups, each" in words(tree(FULL["groups"]().report()))
+
+
 def test_a_group_of_null_by_time_is_ranked():
     metric = ce.Grouped(ce.MeanLoss(), period="1h").update(
         [1.0, 2.0, 4.0], by=["a", None, None], by_time=[0.0, 0.0, 3600.0]

@@ -204,8 +204,9 @@ def _grouped(metric: Grouped, look: Look) -> Parts:
 
     def whole() -> str:
         found = results.of_summary(metric.micro(look.level, look.anytime), *_labels(one), _eps(one))
-        each = "group" if period is None or several else "period"
-        return found + results.estimate(metric.macro(look.level), each)
+        each = "group" if period is None else "period"
+        of = " of a group" if period is not None and several else ""  # which has a mean for each of its periods
+        return found + results.estimate(metric.macro(look.level), each, of)
 
     def history() -> str:
         assert period is not None

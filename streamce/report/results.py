@@ -324,14 +324,14 @@ def gan(found: GANSummary) -> str:
     return markup.columns(top + picture, markup.table(("", "nats", ""), says, "nat")) + parts + oddities
 
 
-def estimate(found: Estimate, one: str = "group") -> str:
+def estimate(found: Estimate, one: str = "group", of: str = "") -> str:
     """A mean over groups, or over periods, each of which counts the same."""
     if not found.groups or math.isnan(found.value):
         return ""
     groups, known = markup.many(found.groups, one), ""
     if between(found.interval):
         known = f" ({kind_of(found.level, False)} {between(found.interval)})"
-    return markup.note(f"The mean of {groups}, each counting the same, is {number(found.value)} nats{known}.")
+    return markup.note(f"The mean of {groups}{of}, each counting the same, is {number(found.value)} nats{known}.")
 
 
 def options(given: dict[str, Any]) -> str:
