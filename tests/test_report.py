@@ -237,6 +237,14 @@ def test_periods_that_are_summed_stay_whole():
         assert each.found.mean == pytest.approx(within.mean())
 
 
+def test_a_band_that_is_cut_is_said_to_go_on():
+    at, losses = 3600.0 * (np.arange(400) // 20), np.tile([0.5, 0.6], 200)
+    said = "Where the band ends at the edge of the picture, it goes on beyond."
+    for first, cut in [(0.5, False), (50.0, True)]:
+        metric = ce.Grouped(ce.MeanLoss(), period="1h").update([first, *losses[1:]], by_time=at)
+        assert (said in words(tree(metric.report()))) == cut
+
+
 def test_half_lives_say_how_they_weigh():
     assert "Within each, a loss weighs up to twice as much the later it came." in words(
         tree(FULL["decayed"]().report())

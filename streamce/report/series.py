@@ -121,6 +121,8 @@ def _drawn(
     ys = drawings.around([p.value for p in points], [(p.low, p.high) for p in points])
     missing = sum(not math.isfinite(p.value) for p in points)
     note = f" Not finite, and not drawn: {missing:,}." if missing else ""
+    if ys and any(p.low < ys.low or p.high > ys.high for p in points):
+        note += " Where the band ends at the edge of the picture, it goes on beyond."
     picture = drawings.band(points, xs, ys, gap, title, words, labels) if ys else ""
     written = markup.aligned(p.value for p in points)
     rows = [
