@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import golden_states
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from test_package import modules_after
 
@@ -517,7 +517,7 @@ def test_any_text_is_a_title_and_a_name(title, names):
     )
     root = tree(page(dict.fromkeys(names, metric), title=title, names=names))
     assert len(list(root.iter("article"))) == len(names)
-    assert len(list(root.iter("bdi"))) == len(names) + len(names) ** 2
+    assert len(list(root.iter("bdi"))) == 2 * len(names) + len(names) ** 2
 
 
 def test_keys_of_many_parts_are_cut():
@@ -568,6 +568,8 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(finite, min_size=1, max_size=5), st.lists(st.tuples(st.floats(), st.floats()), max_size=4))
+@example([1.1e308, 1.2e308], [])
+@example([-1.1e308, -1.2e308], [])
 def test_a_scale_holds_all_numbers(numbers, intervals):
     scale = drawings.around([*numbers, math.nan, math.inf], intervals)
     assert -1e308 <= scale.low <= scale.high <= 1e308
@@ -743,6 +745,19 @@ def test_the_command_writes_to_standard_output(tmp_path, states, capsys):
     assert run(capsys, states[0], "-o", str(path))[0] == 0
     assert run(capsys, states[0], "-o", "-") == (0, path.read_text(encoding="utf-8"), "")
     assert not os.path.exists("-")
+
+
+def test_states_of_one_kind_are_shown_on_one_scale():
+    low, high = ce.MeanLoss().update([0.1, 0.2, 0.3]), ce.MeanLoss().update([0.8, 0.9, 1.0, 1.1])
+    root = tree(page({"low": low, "high": high}))
+    rows = [[words(cell) for cell in row] for row in next(root.iter("table")).iter("tr")]
+    assert [row[:3] + row[4:] for row in rows[1:3]] == [
+        ["low", "0.200000", "-0.048414 to 0.448414", "3"], ["high", "0.950000", "0.744574 to 1.155426", "4"]
+    ]  # fmt: skip
+    drawn = [float(each.get("cx")[:-1]) for each in list(named(root, "sce-dot"))[:2]]
+    assert drawn == pytest.approx([100 * 0.2 / 1.155426, 100 * 0.95 / 1.155426], abs=0.01)
+    for other in (binary(), low - high, ce.Paired(ce.MeanLoss())):
+        assert words(next(tree(page({"low": low, "other": other})).iter("table"))[0]) != "value 95 % interval losses"
 
 
 def test_states_of_one_name_are_told_apart(tmp_path, states, capsys):

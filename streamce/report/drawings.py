@@ -51,7 +51,7 @@ def around(numbers: Iterable[float], intervals: Iterable[tuple[float, float]] = 
     if low == high:
         room = abs(low) / 2 or 1.0
         low, high = low - room, high + room
-    return Scale(max(low, -1e308), min(high, 1e308))
+    return Scale(min(max(low, -1e308), 1e308), max(min(high, 1e308), -1e308))
 
 
 def ticks(scale: Scale, most: int = 4) -> dict[float, str]:

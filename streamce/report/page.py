@@ -127,6 +127,8 @@ def page(
     several = len(named) > 1
     shown = title or (f"{len(named)} states" if several else parts.title_of(next(iter(named.values()))))
     body = [tag("h1", text(shown))]
+    if several:
+        body.append(parts.overview(named, look))
     for name, metric in named.items():
         if several:
             body.append(parts.article(name, metric, look))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamce import summary
@@ -16,7 +16,7 @@ from streamce.metrics import (
     Perplexity,
     SequenceCrossEntropy,
 )
-from streamce.report import markup, results, series, sums
+from streamce.report import drawings, markup, results, series, sums
 from streamce.report.markup import between, number, tag, text
 from streamce.report.series import Look
 from streamce.streams import Collection, Decayed, Grouped, Paired, Sliding
@@ -71,6 +71,29 @@ def article(name: str, metric: Additive, look: Look) -> str:
     """One of several metrics."""
     what = tag("p", text(title_of(metric)), class_="sce-sub")
     return tag("article", tag("h2", markup.name(name)), what, of_metric(metric, look))
+
+
+def overview(named: Mapping[str, Additive], look: Look) -> str:
+    """The values of several metrics of one kind on one scale; nothing where there is none for each of them."""
+    metrics: list[Any] = list(named.values())
+    if len({title_of(metric) for metric in metrics}) > 1 or isinstance(
+        metrics[0], (Collection, Paired, GANCrossEntropy)
+    ):
+        return ""
+    try:
+        found = [(m.micro if isinstance(m, Grouped) else m.summary)(look.level, look.anytime) for m in metrics]
+    except InputError:  # which the part of that metric says
+        return ""
+    scale = drawings.around([each.value for each in found], [each.interval for each in found])
+    if scale is None:
+        return ""
+    written = markup.aligned(each.value for each in found)
+    rows = [
+        [markup.name(name), written(each.value), between(each.interval, written),
+         drawings.interval(scale, each.value, each.interval, number(each.value)), f"{each.count:,}"]
+        for name, each in zip(named, found, strict=True)
+    ]  # fmt: skip
+    return markup.table(("", "value", look.kind, "", "losses"), rows, "nawpa", ["", "", "", drawings.axis(scale), ""])
 
 
 def _guarded(part: Callable[[], str]) -> str:
