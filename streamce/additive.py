@@ -12,7 +12,7 @@ from streamce.pictured import Pictured
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
 
 class Additive(Pictured, ABC):
@@ -144,7 +144,7 @@ class Additive(Pictured, ABC):
         title: str | None = None,
         level: float = 0.95,
         anytime: bool = False,
-        names: Sequence[str] = (),
+        names: Iterable[str] = (),
     ) -> str:
         """One self-contained HTML page with pictures of what the state holds: no script, nothing from outside.
 
@@ -159,7 +159,7 @@ class Additive(Pictured, ABC):
             The heading; what the metric is, unless given.
         level, anytime
             Of the intervals, as ``summary()`` takes them.
-        names : sequence of str, optional
+        names : strings, optional
             What classes or labels are called, in their order, of a metric that keeps sums by them.
 
         Returns

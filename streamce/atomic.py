@@ -20,7 +20,8 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         if isinstance(error, OSError) and error.errno is not None:  # a full disk names no file
-            error.filename, error.filename2 = os.fsdecode(path), None
+            error.filename = os.fsdecode(path)
+            del error.filename2
         raise
     if os.name == "posix":  # the new name has to reach the disk too
         descriptor = os.open(folder, os.O_RDONLY)

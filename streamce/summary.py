@@ -152,7 +152,7 @@ class Summary(Pictured):
 
 def kind_of(level: float, anytime: bool) -> str:
     """What intervals are, in words."""
-    return f"{100 * level:g} % {'confidence sequence' if anytime else 'interval'}"
+    return f"{100 * level:.12g} % {'confidence sequence' if anytime else 'interval'}"
 
 
 def counts_of(summary: Summary) -> list[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import golden_states
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from test_package import modules_after
 
@@ -219,6 +219,54 @@ def test_a_long_history_is_that_of_a_metric_with_wider_periods():
         assert row[3] == f"{found.count:,}"
 
 
+def test_a_history_says_where_it_ends_and_in_which_zone():
+    zone = dt.timezone(dt.timedelta(hours=5))
+    at = [dt.datetime(2026, 1, 1, hour, tzinfo=zone) for hour in (1, 2)]
+    metric = ce.Grouped(ce.MeanLoss(), period="1h").update([1.0, 2.0], by_time=at)
+    assert "From 2025-12-31 20:00 to 2025-12-31 22:00 UTC, 2 points" in words(tree(metric.report()))
+
+
+def test_periods_that_are_summed_stay_whole():
+    """A period of 7 h divides a week, but not the three days from a Monday to the start of 1970."""
+    at = 3600.0 * np.arange(7 * 24 * 60)
+    metric = ce.Grouped(ce.MeanLoss(), period="7h").update(at, by_time=at)
+    cells, ledger = metric._sorted()
+    for each in sums.history([sums.microseconds(key) for key in cells], ledger, metric._period, 0.95, False):
+        within = at[(at >= each.start / 1e6) & (at < each.end / 1e6)]
+        assert each.found.count == len(within)
+        assert each.found.mean == pytest.approx(within.mean())
+
+
+def test_a_band_that_is_cut_is_said_to_go_on():
+    at, losses = 3600.0 * (np.arange(400) // 20), np.tile([0.5, 0.6], 200)
+    said = "Where the band ends at the edge of the picture, it goes on beyond."
+    for first, cut in [(0.5, False), (50.0, True)]:
+        metric = ce.Grouped(ce.MeanLoss(), period="1h").update([first, *losses[1:]], by_time=at)
+        assert (said in words(tree(metric.report()))) == cut
+
+
+def test_half_lives_say_how_they_weigh():
+    assert "Within each, a loss weighs up to twice as much the later it came." in words(
+        tree(FULL["decayed"]().report())
+    )
+    far = ce.Decayed(ce.MeanLoss(), half_life="1h").update([1.0, 2.0], by_time=[0.0, 3.6e6])
+    assert "half-lives of 1h together" in words(tree(far.report()))
+
+
+def test_only_confidence_sequences_hold_at_all_looks():
+    whole = words(tree(FULL["groups"]().report(anytime=True)))
+    assert "each counting the same, is" in whole
+    assert "(95 % interval" in whole
+    assert "hold at all looks together; what is called an interval" in whole
+    assert "at all looks" not in words(tree(FULL["groups"]().report()))
+
+
+def test_a_level_is_written_whole():
+    assert "99.999999 % interval" in words(tree(binary().report(level=0.99999999)))
+    assert summary.kind_of(0.07, False) == "7 % interval"
+    assert str(FULL["gan"]().summary(anytime=True)).count("95 % confidence sequence") == 1
+
+
 def test_groups_by_time_are_summed_over_time():
     found = {row[0]: row for row in rows_after(tree(FULL["groups-history"]().report()), "By group")}
     alone = ce.Grouped(ce.BinaryCrossEntropy()).update(P, Y, by=BY)
@@ -226,6 +274,23 @@ def test_groups_by_time_are_summed_over_time():
         assert float(found[str(key)][1]) == pytest.approx(expected.value, abs=6e-6)
         assert found[str(key)][-1] == f"{expected.count:,}"
     assert "23 groups between" in found
+
+
+def test_a_mean_of_groups_says_what_is_one():
+    metric = FULL["groups-history"]()
+    said = f"The mean of {len(metric):,} periods of a group, each counting the same, is {metric.macro().value:.6g} nats"
+    assert said in words(tree(metric.report()))
+    assert "The mean of 40 groups, each" in words(tree(FULL["groups"]().report()))
+
+
+def test_a_group_of_null_by_time_is_ranked():
+    metric = ce.Grouped(ce.MeanLoss(), period="1h").update(
+        [1.0, 2.0, 4.0], by=["a", None, None], by_time=[0.0, 0.0, 3600.0]
+    )
+    root = tree(metric.report())
+    rows = rows_after(root, "By group")
+    assert [row[:2] + row[4:] for row in rows[1:3]] == [["None", "3.00000", "2"], ["a", "1.00000", "1"]]
+    assert "not ranked" not in words(root)
 
 
 def test_classes_are_ranked_and_named():
@@ -247,6 +312,20 @@ def test_positions_beyond_what_a_screen_shows_are_summed():
         expected = math.exp(math.fsum(one.total for one in part) / sum(one.count for one in part))
         assert float(row[1]) == pytest.approx(expected, abs=6e-4)
         assert row[3] == f"{sum(one.count for one in part):,}"
+
+
+def test_places_that_are_summed_claim_no_interval():
+    """Places of one sequence are alike: here the same, so that five of them say no more than one."""
+    losses = np.repeat(RNG.uniform(0.1, 3, 40), 300)
+    metric = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs(
+        -losses, offsets=np.arange(0, 12001, 300)
+    )
+    root = tree(metric.report())
+    assert {row[2] for row in rows_after(root, "By position")[1:]} == {""}
+    assert "2 together: without intervals" in words(root)
+    few = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs(-losses[:600], offsets=[0, 200, 400, 600])
+    low, high = few.per_position()[0].interval
+    assert rows_after(tree(few.report()), "By position")[1][2] == f"{low:.5f} to {high:.5f}"
 
 
 def test_a_line_goes_through_the_values_at_their_places():
@@ -279,8 +358,22 @@ def test_a_calibration_and_a_tail_have_their_numbers():
     rows = {row[0]: row for row in rows_after(root, "Tail") if row}
     assert rows["99 % of losses are at most"][1] == f"{tail.quantile(0.99):.6g}"
     bars = [bar.find("title").text for bar in named(root, "sce-bar") if bar.find("title") is not None]
-    sized = [re.fullmatch(r".* nats: ([\d,]+) losses", title) for title in bars]
+    sized = [re.fullmatch(r".* nats: ([\d,]+) loss(es)?", title) for title in bars]
     assert sum(int(match[1].replace(",", "")) for match in sized if match) == N
+
+
+def test_a_loss_as_expected_is_not_taken_for_calibration():
+    """Every prediction is a tenth too high, which cancels out in the loss."""
+    metric = ce.BinaryCrossEntropy(calibration=True)
+    for percent in (25, 35, 65, 75):
+        metric.update(np.full(100, percent / 100), np.arange(100) < percent - 10)
+    found = metric.calibration()
+    assert found.ece == pytest.approx(0.1)
+    assert abs(found.z) < 1e-9
+    texts = words(tree(metric.report()))
+    assert "The loss is what the predictions expected, within chance. They may be off all the same" in texts
+    assert "overconfident" in words(tree(ce.BinaryCrossEntropy(calibration=True).update(P, 1 - Y).report()))
+    assert "too cautious" in words(tree(ce.BinaryCrossEntropy(calibration=True).update(P, P > 0.5).report()))
 
 
 def test_dots_of_a_reliability_diagram_stand_where_they_say():
@@ -289,6 +382,32 @@ def test_dots_of_a_reliability_diagram_stand_where_they_say():
     drawn = [(float(each.get("cx")[:-1]), float(each.get("cy")[:-1])) for each in named(diagram, "sce-dot")]
     expected = [(100 * each.confidence, 100 - 100 * each.frequency) for each in metric.calibration().bins]
     assert drawn == [pytest.approx(place, abs=0.006) for place in expected]
+
+
+def test_bars_of_a_tail_are_as_tall_as_losses_are_dense():
+    """Of losses that are spread evenly by their logarithm all bars are as tall, and say what they hold."""
+    n = 200_000
+    losses = np.exp(np.linspace(math.log(0.3), math.log(1.6), n))
+    metric = ce.BinaryCrossEntropy(kind="log_probs", tail=True).update(-losses, np.ones(n, int))
+    drawn = named(named(tree(metric.report()), "sce-low")[0], "sce-bar")
+    heights = [float(bar.get("height")[:-1]) for bar in drawn]
+    assert min(heights[1:-1]) > 98
+    for bar in drawn:
+        low, high, count = re.fullmatch(r"(\S+) to (\S+) nats: ([\d,]+) losses", bar[0].text).groups()
+        within = (losses >= float(low) * (1 - 1e-4)) & (losses < float(high) * (1 + 1e-4))
+        assert int(count.replace(",", "")) == pytest.approx(within.sum(), rel=0.02)
+
+
+def test_an_axis_of_one_size_of_losses_has_two_labels():
+    picture = named(tree(ce.BinaryCrossEntropy(tail=True).update([0.3], [1]).report()), "sce-low")[0]
+    assert len(list(picture.iter("text"))) == 2
+
+
+def test_an_infinite_sum_is_not_shared_out():
+    metric = ce.BinaryCrossEntropy(tail=True, eps=0).update([0.0, 0.5, 0.3], [1, 1, 0])
+    texts = words(tree(metric.report()))
+    assert "Not drawn: 1 loss of 1.8e+19 or more." in texts
+    assert "of the sum" not in texts.replace("of their sum", "")
 
 
 def test_bars_of_a_tail_say_what_they_carry():
@@ -398,7 +517,7 @@ def test_any_text_is_a_title_and_a_name(title, names):
     )
     root = tree(page(dict.fromkeys(names, metric), title=title, names=names))
     assert len(list(root.iter("article"))) == len(names)
-    assert len(list(root.iter("bdi"))) == len(names) + len(names) ** 2
+    assert len(list(root.iter("bdi"))) == 2 * len(names) + len(names) ** 2
 
 
 def test_keys_of_many_parts_are_cut():
@@ -416,6 +535,28 @@ def test_names_that_do_not_fit_are_an_error(names, said):
         binary().report(names=["a"])
 
 
+def test_names_of_an_array_are_names():
+    metric = FULL["classes"]()
+    assert metric.report(names=np.array(list("abcde"))) == metric.report(names=list("abcde"))
+
+
+@pytest.mark.parametrize("names", [5, None, ["a", 5, "c", "d", "e"], b"abcde"])
+def test_names_that_are_none_are_an_error(names):
+    with pytest.raises(ce.InputError, match=r"names is .*: expected a sequence of strings"):
+        FULL["classes"]().report(names=names)
+
+
+@pytest.mark.parametrize("metrics", [{}, 5, {"a": 5}, [ce.MeanLoss()]])
+def test_a_page_is_of_metrics(metrics):
+    with pytest.raises(ce.InputError, match=r"metrics is .*: expected a metric, or metrics by name"):
+        page(metrics)
+
+
+def test_the_classes_of_a_normalized_entropy_have_means():
+    metric = ce.MulticlassNormalizedEntropy(kind="logits").update(*logits())
+    assert rows_after(tree(metric.report()), "By class")[0][:2] == ["class", "nats"]
+
+
 def test_a_level_that_is_none_is_an_error():
     with pytest.raises(ce.InputError, match="level is 2"):
         binary().report(level=2)
@@ -427,6 +568,8 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(finite, min_size=1, max_size=5), st.lists(st.tuples(st.floats(), st.floats()), max_size=4))
+@example([1.1e308, 1.2e308], [])
+@example([-1.1e308, -1.2e308], [])
 def test_a_scale_holds_all_numbers(numbers, intervals):
     scale = drawings.around([*numbers, math.nan, math.inf], intervals)
     assert -1e308 <= scale.low <= scale.high <= 1e308
@@ -448,6 +591,22 @@ def test_ticks_are_numbers_on_the_scale_that_their_labels_name(one, other):
     assert drawings.rounded(scale).low <= scale.low <= scale.high <= drawings.rounded(scale).high
 
 
+@given(st.floats(0, 5), st.floats(-0.5, 2), st.booleans())
+def test_an_axis_has_two_labels_at_least(low, size, all_of_them):
+    drawn = drawings.axis(drawings.Scale(low, low + 10**size), all_of_them)
+    assert len(list(ElementTree.fromstring(drawn).iter("text"))) > 1
+
+
+def test_an_axis_of_places_begins_with_the_first():
+    for size in (2, 3, 7, 900, 1001, 1999):
+        losses = np.ones(size)
+        metric = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs(-losses, offsets=[0, size])
+        labels = named(tree(metric.report()), "sce-plot")[0].iter("text")
+        along = [int(label.text) for label in labels if label.get("dy") == "16"]
+        assert along[-1] == 1
+        assert len(along) > 1
+
+
 @given(
     st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9990, 1, 1)),
     st.floats(0, 9.5).map(lambda x: dt.timedelta(seconds=10**x)),
@@ -459,6 +618,16 @@ def test_a_time_axis_has_a_few_labels_that_lie_on_it(start, length):
     fine = [label for label in labels if label.get("dy") == "16"]
     assert 1 <= len(fine) <= 7
     assert all(-0.01 <= float(label.get("x")[:-1]) <= 100.01 for label in labels)
+
+
+def test_all_of_time_has_an_axis_and_a_part_of_a_second_has_one():
+    for period in ("1us", "1h", "1w"):
+        metric = ce.Grouped(ce.MeanLoss(), period=period)
+        metric.update([1.0, 2.0], by_time=[dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23)])
+        texts = [label.text for label in named(tree(metric.report()), "sce-plot")[0].iter("text")]
+        assert {"2000", "4000", "6000", "8000"} <= set(texts)
+    short = ElementTree.fromstring(f"<g>{drawings.times(drawings.Scale(0.25, 0.5))}</g>")
+    assert [label.text for label in short.iter("text")] == ["00:00:00.250000", "1 Jan"]
 
 
 def test_a_time_axis_names_hours_days_months_and_years():
@@ -541,6 +710,8 @@ def test_a_report_is_written_whole_and_returned(tmp_path):
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == whole == metric.report()
     with pytest.raises(OSError, match=r"a\.html"):
         metric.report(tmp_path / "none" / "a.html")
+    with pytest.raises(OSError, match=r"directory: '[^']*'$"):
+        metric.report(tmp_path)
     assert os.listdir(tmp_path) == ["a.html"]
 
 
@@ -567,6 +738,26 @@ def test_the_command_writes_one_page_of_several_states(tmp_path, states, capsys)
     assert words(next(root.iter("h1"))) == "Days"
     assert run(capsys, states[0], "-o", str(path), "--level", "0.5", "--anytime")[0] == 0  # over a report
     assert "50 % confidence sequence" in path.read_text(encoding="utf-8")
+
+
+def test_the_command_writes_to_standard_output(tmp_path, states, capsys):
+    path = tmp_path / "report.html"
+    assert run(capsys, states[0], "-o", str(path))[0] == 0
+    assert run(capsys, states[0], "-o", "-") == (0, path.read_text(encoding="utf-8"), "")
+    assert not os.path.exists("-")
+
+
+def test_states_of_one_kind_are_shown_on_one_scale():
+    low, high = ce.MeanLoss().update([0.1, 0.2, 0.3]), ce.MeanLoss().update([0.8, 0.9, 1.0, 1.1])
+    root = tree(page({"low": low, "high": high}))
+    rows = [[words(cell) for cell in row] for row in next(root.iter("table")).iter("tr")]
+    assert [row[:3] + row[4:] for row in rows[1:3]] == [
+        ["low", "0.200000", "-0.048414 to 0.448414", "3"], ["high", "0.950000", "0.744574 to 1.155426", "4"]
+    ]  # fmt: skip
+    drawn = [float(each.get("cx")[:-1]) for each in list(named(root, "sce-dot"))[:2]]
+    assert drawn == pytest.approx([100 * 0.2 / 1.155426, 100 * 0.95 / 1.155426], abs=0.01)
+    for other in (binary(), low - high, ce.Paired(ce.MeanLoss())):
+        assert words(next(tree(page({"low": low, "other": other})).iter("table"))[0]) != "value 95 % interval losses"
 
 
 def test_states_of_one_name_are_told_apart(tmp_path, states, capsys):

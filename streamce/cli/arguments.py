@@ -225,7 +225,13 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("report", help="draw states: one HTML file, without scripts").add_argument
     add("states", nargs="+", metavar="STATE")
-    add("-o", "--output", required=True, metavar="FILE", help="where to write it, such as report.html")
+    add(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="where to write it, such as report.html, or - for standard output",
+    )
     add("--title", metavar="TEXT", help="the heading (default: what the metric is)")
     add("--classes", type=_names, metavar="A,B,...", help="names of the classes or labels, in their order")
     _add_level(add)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import Any
 
 import streamce as ce
@@ -41,7 +42,8 @@ def show(options: argparse.Namespace) -> int:
 def report(options: argparse.Namespace) -> int:
     from streamce.report import MARK, page  # here: merge and show draw nothing
 
-    if why := refusal(options.output, MARK.encode(), "report"):
+    out = options.output == "-"
+    if not out and (why := refusal(options.output, MARK.encode(), "report")):
         return fail(f"--output {options.output}: {why}", 2)
     names = _told_apart(options.states)
     metrics = {name: ce.load(path) for name, path in zip(names, options.states, strict=True)}
@@ -52,6 +54,11 @@ def report(options: argparse.Namespace) -> int:
         if error.argument != "names":
             raise
         return fail(f"--classes: {error}", 2)
+    if out:
+        if sys.stdout is not None:
+            sys.stdout.buffer.write(whole)
+            sys.stdout.flush()
+        return 0
     atomic.write(options.output, whole)
     print(f"{options.output}: {many(len(metrics), 'state')}, {-(-len(whole) // 1000):,} kB")
     return 0

@@ -76,10 +76,10 @@ class GANSummary(Pictured):
         return {**{name: getattr(self, name) for name in names}, "interval": list(self.interval), **parts}
 
     def __str__(self) -> str:
-        low, high = self.interval
+        kind, (low, high) = summary.kind_of(self.level, self.real.anytime), self.interval
         return "\n".join(
             [
-                f"discriminator   {self.value:<10.6g} nats   {100 * self.level:g} % interval {low:.6g} to {high:.6g}",
+                f"discriminator   {self.value:<10.6g} nats   {kind} {low:.6g} to {high:.6g}",
                 f"  real          {self.real.mean:<10.6g}        {self.real.count:,} losses",
                 f"  fake          {self.fake.mean:<10.6g}        {self.fake.count:,} losses",
                 f"generator       {self.generator.mean:<10.6g} nats   non-saturating; minimax {self.minimax:.6g}",

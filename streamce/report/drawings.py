@@ -8,6 +8,7 @@ style leaves around it. Nothing has an id, so that a picture can be shown twice 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -50,7 +51,7 @@ def around(numbers: Iterable[float], intervals: Iterable[tuple[float, float]] = 
     if low == high:
         room = abs(low) / 2 or 1.0
         low, high = low - room, high + room
-    return Scale(max(low, -1e308), min(high, 1e308))
+    return Scale(min(max(low, -1e308), 1e308), max(min(high, 1e308), -1e308))
 
 
 def ticks(scale: Scale, most: int = 4) -> dict[float, str]:
@@ -58,8 +59,12 @@ def ticks(scale: Scale, most: int = 4) -> dict[float, str]:
     raw = (scale.high / 2 - scale.low / 2) / most * 2
     if 1e-300 < raw < 1e300:
         unit = 10.0 ** math.floor(math.log10(raw))
-        step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= raw * (1 - 1e-9))
-        first, last = math.ceil(scale.low / step - 1e-9), math.floor(scale.high / step + 1e-9)
+        steps = [factor * unit for factor in (1, 2, 5, 10)]
+        at = next(at for at, step in enumerate(steps) if step >= raw * (1 - 1e-9))
+        for step in (steps[at], steps[max(0, at - 1)]):  # a finer one where there is but one of them
+            first, last = math.ceil(scale.low / step - 1e-9), math.floor(scale.high / step + 1e-9)
+            if last > first:
+                break
         found = [k * step for k in range(first, last + 1)] if last - first < 2 * most else []
         top = max(map(abs, found), default=0.0)
         digits = math.floor(math.log10(top)) - math.floor(math.log10(step)) + 1 if top else 1
@@ -134,13 +139,13 @@ def _fitting(labels: dict[float, str], scale: Scale, room: float) -> list[tuple[
     found: list[tuple[float, str, str]] = []
     free = math.inf
     for x, label in sorted(labels.items(), reverse=True):
-        at, half = room * scale.at(x), (len(label) + 1) / 2
-        anchor, left = "middle", at - half
-        if at < half:
+        at, long = room * scale.at(x), len(label) - label.count(".") / 2
+        anchor, left = "middle", at - long / 2
+        if left < -0.5:
             anchor, left = "start", at
-        elif at + half > room:
-            anchor, left = "end", at - 2 * half
-        if left + 2 * half <= free:
+        elif at + long / 2 > room + 0.5:
+            anchor, left = "end", at - long
+        if left + long + 1 <= free:
             found.append((scale.at(x), label, anchor))
             free = left
     return found
@@ -182,10 +187,16 @@ def _beyond(x: float, d: str) -> str:
 
 def axis(scale: Scale, all_of_them: bool = False) -> str:
     """The axis under intervals: labelled at its ends, as under a column that is narrow, or all along."""
-    found = ticks(scale)
-    shown = found if all_of_them else {x: found[x] for x in (min(found), max(found))}
-    marks = "".join(line(scale.at(x), 0, scale.at(x), 0.25) for x in found)
-    placed = _fitting(shown, scale, 38 if all_of_them else 11)
+    shown = found = ticks(scale)
+    placed = _fitting(found, scale, 38)
+    if not all_of_them:
+        for most in (4, 8, 16, 32):  # the outermost of a finer axis have room where those of a coarser one have not
+            finer = ticks(scale, most)
+            shown = {x: finer[x] for x in (min(finer), max(finer))}
+            placed = _fitting(shown, scale, 11)
+            if len(placed) > 1:
+                break
+    marks = "".join(line(scale.at(x), 0, scale.at(x), 0.25) for x in sorted({*found, *shown}))
     labels = "".join(words(at, 1, label, anchor, dy=-1) for at, label, anchor in placed)
     return tag("svg", line(0, 0, 1, 0), marks, labels, class_="sce-row sce-axis", aria_hidden="true")
 
@@ -238,13 +249,19 @@ def _along(places: Iterable[tuple[float, float]], xs: Scale, ys: Scale) -> str:
     return "M" + "L".join(f"{a:.5g} {b:.5g}" for a, b in near)
 
 
-def bars(heights: Sequence[float], titles: Sequence[str], title: str, labels: str, kind: str, what: str = "") -> str:
-    """Bars side by side, the tallest as tall as the plot; what each stands for shows where one points at it."""
-    top, width = max(heights, default=0.0), 1 / max(1, len(heights))
+def bars(
+    amounts: Sequence[float], titles: Sequence[str], title: str, labels: str, kind: str, what: str = "",
+    edges: Sequence[float] = (),
+) -> str:  # fmt: skip
+    """Bars side by side, of equal width or from edge to edge, whose areas are the amounts; the tallest is as tall as
+    the plot. What each stands for shows where one points at it."""
+    edges = edges or [i / max(1, len(amounts)) for i in range(len(amounts) + 1)]
+    widths = [b - a for a, b in itertools.pairwise(edges)]
+    top = max((amount / width for amount, width in zip(amounts, widths, strict=True)), default=0.0)
     drawn = [
-        rectangle(i * width, 1 - height / top, width * 0.86, height / top, "sce-bar", each)
-        for i, (height, each) in enumerate(zip(heights, titles, strict=True))
-        if height > 0
+        rectangle(left, 1 - amount / width / top, width * 0.86, amount / width / top, "sce-bar", each)
+        for left, width, amount, each in zip(edges, widths, amounts, titles, strict=False)
+        if amount > 0
     ]
     return plot(title, line(0, 1, 1, 1), *drawn, labels, kind=kind, what=what)
 
@@ -263,7 +280,7 @@ def shares(parts: Sequence[tuple[str, float, str]], title: str) -> str:
 
 # Steps of a time axis, in seconds; longer ones are whole months. There is room for one label more of days.
 STEPS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, DAY, 2 * DAY, 7 * DAY, 14 * DAY)
-MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000)
+MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 24000, 60000)
 EPOCH = dt.datetime(1970, 1, 1)
 FIRST, LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 
@@ -290,6 +307,8 @@ def times(scale: Scale) -> str:
     for each in moments or [moment(scale.low)]:
         at = scale.at((each - EPOCH).total_seconds())
         fine, coarse = (_written(each, form) for form in forms)
+        if each.microsecond:  # of a time so short that no step falls in it
+            fine = f"{each:%H:%M:%S.%f}"
         parts.append(line(at, 1, at, 1.03) + words(at, 1, fine, dy=16))
         parts.append(words(at, 1, coarse, dy=31) if coarse != before else "")
         before = coarse

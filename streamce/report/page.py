@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+from streamce import inputs
+from streamce.additive import Additive
 from streamce.calibration import Calibration
 from streamce.errors import InputError
 from streamce.metrics.gan import GANSummary
@@ -16,9 +18,6 @@ from streamce.streams.grouped import Estimate
 from streamce.streams.paired import PairedSummary
 from streamce.summary import Summary, level_of
 from streamce.tail import Tail
-
-if TYPE_CHECKING:
-    from streamce.additive import Additive
 
 # What a report begins with: by this, one is known from other files.
 MARK = '<!doctype html>\n<html lang="en" data-streamce="report">'
@@ -108,7 +107,7 @@ def page(
     title: str | None = None,
     level: float = 0.95,
     anytime: bool = False,
-    names: Sequence[str] = (),
+    names: Iterable[str] = (),
 ) -> str:
     """One self-contained HTML file on a metric, or on several by name: no script, nothing from outside.
 
@@ -121,12 +120,15 @@ def page(
     >>> "<bdi>new</bdi>" in page({"old": old, "new": new}, title="Two runs")
     True
     """
-    look = Look(level_of(level), anytime, names)
     named = metrics if isinstance(metrics, Mapping) else {"": metrics}
-    series.check_names(named.values(), names)
+    if not named or not all(isinstance(metric, Additive) for metric in named.values()):
+        raise inputs.fault("metrics", f"is {inputs.show(metrics)}", "a metric, or metrics by name")
+    look = Look(level_of(level), anytime, series.checked_names(named.values(), names))
     several = len(named) > 1
     shown = title or (f"{len(named)} states" if several else parts.title_of(next(iter(named.values()))))
     body = [tag("h1", text(shown))]
+    if several:
+        body.append(parts.overview(named, look))
     for name, metric in named.items():
         if several:
             body.append(parts.article(name, metric, look))
@@ -134,8 +136,13 @@ def page(
             what = tag("p", text(parts.title_of(metric)), class_="sce-sub") if title else ""
             found = parts.of_metric(metric, look)
             body += [what, found if isinstance(metric, Collection) else markup.raised(found)]
-    kind = "an asymptotic confidence sequence, which holds at all looks together" if anytime else "for one look"
-    foot = f"Losses in nats. Intervals are at {100 * look.level:g} %, {kind}. Made by streamce from exact sums."
+    looks = "Intervals and p-values are for one look."
+    if anytime:
+        looks = (
+            "Confidence sequences are asymptotic, and hold at all looks together; what is called an interval, and the "
+            "z of a calibration, are for one look."
+        )
+    foot = f"Losses in nats. {looks} Made by streamce from exact sums."
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{text(shown)}</title><style>{STYLE}{PAGE_STYLE}</style>"

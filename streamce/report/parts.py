@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamce import summary
@@ -16,7 +16,7 @@ from streamce.metrics import (
     Perplexity,
     SequenceCrossEntropy,
 )
-from streamce.report import markup, results, series, sums
+from streamce.report import drawings, markup, results, series, sums
 from streamce.report.markup import between, number, tag, text
 from streamce.report.series import Look
 from streamce.streams import Collection, Decayed, Grouped, Paired, Sliding
@@ -71,6 +71,29 @@ def article(name: str, metric: Additive, look: Look) -> str:
     """One of several metrics."""
     what = tag("p", text(title_of(metric)), class_="sce-sub")
     return tag("article", tag("h2", markup.name(name)), what, of_metric(metric, look))
+
+
+def overview(named: Mapping[str, Additive], look: Look) -> str:
+    """The values of several metrics of one kind on one scale; nothing where there is none for each of them."""
+    metrics: list[Any] = list(named.values())
+    if len({title_of(metric) for metric in metrics}) > 1 or isinstance(
+        metrics[0], (Collection, Paired, GANCrossEntropy)
+    ):
+        return ""
+    try:
+        found = [(m.micro if isinstance(m, Grouped) else m.summary)(look.level, look.anytime) for m in metrics]
+    except InputError:  # which the part of that metric says
+        return ""
+    scale = drawings.around([each.value for each in found], [each.interval for each in found])
+    if scale is None:
+        return ""
+    written = markup.aligned(each.value for each in found)
+    rows = [
+        [markup.name(name), written(each.value), between(each.interval, written),
+         drawings.interval(scale, each.value, each.interval, number(each.value)), f"{each.count:,}"]
+        for name, each in zip(named, found, strict=True)
+    ]  # fmt: skip
+    return markup.table(("", "value", look.kind, "", "losses"), rows, "nawpa", ["", "", "", drawings.axis(scale), ""])
 
 
 def _guarded(part: Callable[[], str]) -> str:
@@ -137,9 +160,10 @@ def _normalized(metric: Any, look: Look) -> str:
         return shown
     low, high = found.interval
     skill = 1 - found.value
+    entropy = found.mean / found.value if found.value else math.nan
     rows = [
         ["skill, 1 - NE", number(skill), between((1 - high, 1 - low))],
-        ["entropy of what came", f"{number(found.mean / found.value if found.value else math.nan)} nats", ""],
+        ["entropy of what came", number(entropy) + " nats" * math.isfinite(entropy), ""],
     ]
     note = markup.note("1 is what always predicting how often each outcome came would cost; smaller is better.")
     return shown + note + markup.table(("", "", look.kind), rows, "nat")
@@ -203,8 +227,9 @@ def _grouped(metric: Grouped, look: Look) -> Parts:
 
     def whole() -> str:
         found = results.of_summary(metric.micro(look.level, look.anytime), *_labels(one), _eps(one))
-        each = "group" if period is None or several else "period"
-        return found + results.estimate(metric.macro(look.level), each)
+        each = "group" if period is None else "period"
+        of = " of a group" if period is not None and several else ""  # which has a mean for each of its periods
+        return found + results.estimate(metric.macro(look.level), each, of)
 
     def history() -> str:
         assert period is not None
@@ -216,9 +241,10 @@ def _grouped(metric: Grouped, look: Look) -> Parts:
             return series.ranking("group", "groups", list(cells), summary.means(ledger), ledger.cell, metric, look)
         # Of keys with a moment: each group over all of its periods.
         parts = [key[:-1] if len(key) > 2 else key[0] for key in cells]
-        added = sums.summed(ledger, parts.__getitem__)
         names = list(dict.fromkeys(parts))
-        found = [added.get(name, {}) for name in names]
+        place = {name: at for at, name in enumerate(names)}
+        added = sums.summed(ledger, lambda number: place[parts[number]])  # a name may be None
+        found = [added.get(at, {}) for at in range(len(names))]
         return series.ranking(
             "group", "groups", names, [summary.ratio(cell) for cell in found], found.__getitem__, metric, look
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
+from streamce.core.ledger import BINS_BITS
 from streamce.report import drawings, markup
 from streamce.report.markup import between, number, percent, tag, text
 from streamce.summary import LN2, counts_of, kind_of
@@ -123,7 +126,7 @@ def _sizes(found: Tail) -> str:
     """The histogram: bars of equal width in the logarithm of the loss."""
     sized = [(low, high, count, total) for low, high, count, total in found.bins if low > 0 and math.isfinite(high)]
     outside = [
-        f"{count:,} {'are below 5.4e-20' if low == 0 else 'are 1.8e+19 or more'}"
+        f"{markup.many(count, 'loss', 'losses')} {'below 5.4e-20' if low == 0 else 'of 1.8e+19 or more'}"
         for low, high, count, _ in found.bins
         if low == 0 or not math.isfinite(high)
     ]
@@ -133,30 +136,38 @@ def _sizes(found: Tail) -> str:
     first, last = math.log2(sized[0][0]), math.log2(sized[-1][1])
     bins = min(WIDEST, max(8, round((last - first) * 8)))
     middle, width = (first + last) / 2, max(last - first, 1.0) / bins
-    first, last = middle - width * bins / 2, middle + width * bins / 2
+    edges = [_edge(2.0 ** (middle + width * (i - bins / 2))) for i in range(bins + 1)]
     counts, sums = [0] * bins, [0.0] * bins
-    for low, high, count, total in sized:
-        at = min(bins - 1, int((math.log2((low + high) / 2) - first) / width))
+    for low, _, count, total in sized:
+        at = bisect_right(edges, low, 1, bins) - 1
         counts[at] += count
         sums[at] += total
     whole = math.fsum(sums)
     titles = [
-        f"{2.0 ** (first + i * width):.3g} to {2.0 ** (first + (i + 1) * width):.3g} nats: {count:,} losses"
-        for i, count in enumerate(counts)
+        f"{a:.4g} to {b:.4g} nats: {markup.many(count, 'loss', 'losses')}"
+        for (a, b), count in zip(itertools.pairwise(edges), counts, strict=True)
     ]
+    first, last = math.log2(edges[0]), math.log2(edges[-1])
     scale = drawings.Scale(first, last)
-    labels = drawings.under({math.log2(x): f"{x:g}" for x in _powers(first, last)}, scale)
+    places = [scale.at(math.log2(edge)) for edge in edges]
+    labels = drawings.under({math.log2(x): f"{x:.3g}" for x in _powers(first, last)}, scale)
     what = f"{found.count:,} losses by size, from {number(sized[0][0])} to {number(sized[-1][1])} nats"
     parts = [
-        markup.label(f"Losses by size, nats; the tallest bar is {max(counts):,}"),
-        drawings.bars(counts, titles, "Losses by size", labels, "sce-plot sce-low", what),
+        markup.label(f"Losses by size, nats; at most {max(counts):,} in a bar"),
+        drawings.bars(counts, titles, "Losses by size", labels, "sce-plot sce-low", what, places),
     ]
-    if 0 < whole < math.inf and min(sums) >= 0:
+    if 0 < whole < math.inf and min(sums) >= 0 and math.isfinite(found.bins[-1][1]):
         carry = [f"{title[: title.index(':')]}: {100 * part / whole:.3g} % of the sum"
                  for title, part in zip(titles, sums, strict=True)]  # fmt: skip
         parts.append(markup.label("What they carry of the sum"))
-        parts.append(drawings.bars(sums, carry, "Share of the sum by size", labels, "sce-plot sce-low"))
+        parts.append(drawings.bars(sums, carry, "Share of the sum by size", labels, "sce-plot sce-low", edges=places))
     return "".join(parts) + note
+
+
+def _edge(x: float) -> float:
+    """The nearest end of a bin of the tail: bars hold whole ones."""
+    bin_ = 2.0 ** (math.frexp(x)[1] - 1 - BINS_BITS)
+    return round(x / bin_) * bin_
 
 
 def _powers(first: float, last: float) -> list[float]:
@@ -166,18 +177,25 @@ def _powers(first: float, last: float) -> list[float]:
         return [10.0**k for k in tens[:: -(-len(tens) // 4)]]
     below = math.floor(first * math.log10(2))
     found = [f * 10.0**k for k in range(below, below + 4) for f in (1, 2, 5) if first <= math.log2(f * 10.0**k) <= last]
-    return found[:: -(-len(found) // 4)] if found else [2.0 ** ((first + last) / 2)]
+    return found[:: -(-len(found) // 4)] if len(found) > 1 else [2.0**first, 2.0**last]
 
 
 def calibration(found: Calibration) -> str:
     """The reliability diagram, and the loss that predictions expected against the one that was seen."""
     if not found.count:
         return ""
-    if not math.isfinite(found.z) or found.p_value < 0.05:
-        verdict = "overconfident: more was lost than the predictions expected"
-        verdict = verdict if found.z > 0 else "too cautious: less was lost than the predictions expected"
-    else:
-        verdict = "as expected: the loss is within what chance explains"
+    verdict = ""
+    if found.p_value < 0.05:
+        verdict = "On the whole the predictions are "
+        verdict += (
+            "overconfident: more was lost than they expected."
+            if found.z > 0
+            else "too cautious: less was lost than they expected."
+        )
+    elif not math.isnan(found.z):  # what is too high here and too low there cancels out
+        verdict = (
+            "The loss is what the predictions expected, within chance. They may be off all the same: see the dots."
+        )
     rows = [
         ["loss seen", number(found.loss), "in nats"],
         ["loss expected", number(found.expected), "the entropy of the predictions"],
@@ -187,9 +205,7 @@ def calibration(found: Calibration) -> str:
     if found.calibration is not None and found.refinement is not None:
         rows.append(["calibration loss", number(found.calibration), "of the loss seen: what miscalibration costs"])
         rows.append(["refinement loss", number(found.refinement), "the rest of it"])
-    if math.isnan(found.z):
-        verdict = ""
-    summary = tag("p", text(f"The predictions are {verdict}."), class_="sce-known") if verdict else ""
+    summary = tag("p", text(verdict), class_="sce-known") if verdict else ""
     bins = [
         [f"{each.low:.3f} to {each.high:.3f}", f"{each.confidence:.4f}", f"{each.frequency:.4f}",
          f"{each.frequency - each.confidence:+.4f}", f"{each.count:,}"]
@@ -308,14 +324,14 @@ def gan(found: GANSummary) -> str:
     return markup.columns(top + picture, markup.table(("", "nats", ""), says, "nat")) + parts + oddities
 
 
-def estimate(found: Estimate, one: str = "group") -> str:
+def estimate(found: Estimate, one: str = "group", of: str = "") -> str:
     """A mean over groups, or over periods, each of which counts the same."""
     if not found.groups or math.isnan(found.value):
         return ""
     groups, known = markup.many(found.groups, one), ""
     if between(found.interval):
-        known = f" ({100 * found.level:g} % interval {between(found.interval)})"
-    return markup.note(f"The mean of {groups}, each counting the same, is {number(found.value)} nats{known}.")
+        known = f" ({kind_of(found.level, False)} {between(found.interval)})"
+    return markup.note(f"The mean of {groups}{of}, each counting the same, is {number(found.value)} nats{known}.")
 
 
 def options(given: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce import inputs, summary
@@ -36,16 +37,18 @@ class Look(NamedTuple):
         return kind_of(self.level, self.anytime)
 
 
-def check_names(metrics: Iterable[Additive], names: Sequence[str]) -> None:
-    """InputError where names are given of which none of the metrics has as many classes or labels."""
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise inputs.fault("names", f"is {inputs.show(names)}", "a sequence of strings")
+def checked_names(metrics: Iterable[Additive], given: Iterable[str]) -> tuple[str, ...]:
+    """The names of classes; InputError where none of the metrics has as many classes or labels."""
+    names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise inputs.fault("names", f"is {inputs.show(given)}", "a sequence of strings")
     sizes = {size for metric in metrics for size in _sizes(metric)}
     if names and not sizes:
         raise inputs.fault("names", "is given", "none, as there are no sums by class or label")
     if names and len(names) not in sizes:
         found = " or ".join(map(str, sorted(sizes)))
         raise inputs.fault("names", f"has length {len(names)}", f"one per class or label, {found}", value=len(names))
+    return names
 
 
 def _sizes(metric: Any) -> Iterator[int]:
@@ -68,17 +71,22 @@ def history(starts: Sequence[int | None], ledger: Ledger, period: int, one: Any,
     if not found:
         return ""
     width = found[0].end - found[0].start
-    together = f": {width // period:,} {what}s of {show(period)} together" if width > period else ""
+    plural = "half-lives" if what == "half-life" else f"{what}s"
+    together = f": {width // period:,} {plural} of {show(period)} together" if width > period else ""
     title = f"History by {show(width)}{together}"
-    first, last = drawings.moment(found[0].start / 1e6), drawings.moment(found[-1].start / 1e6)
+    first, last = drawings.moment(found[0].start / 1e6), drawings.moment(found[-1].end / 1e6)
     xs = drawings.Scale(found[0].start / 1e6, found[-1].end / 1e6)
     points = [drawings.Point((each.start + each.end) / 2e6, each.found.value, *each.found.interval) for each in found]
     many = markup.many(len(found), "point")
-    words = f"From {drawings.stamp(first)} to {drawings.stamp(last)}, {many}; the band is the {look.kind} of each."
+    words = f"From {drawings.stamp(first)} to {drawings.stamp(last)} UTC, {many}; the band is the {look.kind} of each."
+    if what == "half-life":
+        words += " Within each, a loss weighs up to twice as much the later it came."
     names = [drawings.stamp(drawings.moment(each.start / 1e6)) for each in found]
     lost = sum(start is None for start in starts)
     more = f" Groups without a time: {lost:,}, not drawn." if lost else ""
-    return _drawn(title, points, xs, 1.5 * width / 1e6, drawings.times(xs), words + more, names, found, what)
+    return _drawn(
+        title, points, xs, 1.5 * width / 1e6, drawings.times(xs), words + more, names, found, "from, UTC", look
+    )
 
 
 def positions(metric: Any, look: Look) -> str:
@@ -91,30 +99,37 @@ def positions(metric: Any, look: Look) -> str:
     found = [
         each._replace(found=metric._shown(each.found)) for each in sums.positions(cells, size, look.level, look.anytime)
     ]
-    width = found[0].end - found[0].start
+    width = sums.together(size)
+    if width > 1:  # places of one sequence are alike, and how much so is not in the state
+        found = [each._replace(found=replace(each.found, interval=(math.nan, math.nan))) for each in found]
     xs = drawings.Scale(0.5, max(size + 0.5, 1.5))
     points = [drawings.Point((each.start + 1 + each.end) / 2, each.found.value, *each.found.interval) for each in found]
     names = [str(each.start + 1) + (f" to {each.end}" if each.end > each.start + 1 else "") for each in found]
-    marks = {x: label for x, label in drawings.ticks(xs).items() if x >= 0.5 and x == round(x)} or {1.0: "1"}
-    together = f", {width} together" if width > 1 else ""
-    words = f"Places 1 to {size:,} of the sequences{together}; the band is the {look.kind} of each."
-    return _drawn("By position", points, xs, 1.5 * width, drawings.under(marks, xs), words, names, found, "place")
+    marks = {x: f"{x:.0f}" for x in drawings.ticks(xs) if x >= 0.5 and x == round(x)} | {1.0: "1"}
+    words = f"Places 1 to {size:,} of the sequences"
+    if width > 1:
+        words += f", {width} together: without intervals, as places of one sequence are alike."
+    else:
+        words += f"; the band is the {look.kind} of each."
+    return _drawn("By position", points, xs, 1.5 * width, drawings.under(marks, xs), words, names, found, "place", look)
 
 
 def _drawn(
     title: str, points: Sequence[drawings.Point], xs: drawings.Scale, gap: float, labels: str, words: str,
-    names: Sequence[str], found: Sequence[sums.Stretch], what: str,
+    names: Sequence[str], found: Sequence[sums.Stretch], what: str, look: Look,
 ) -> str:  # fmt: skip
     ys = drawings.around([p.value for p in points], [(p.low, p.high) for p in points])
     missing = sum(not math.isfinite(p.value) for p in points)
     note = f" Not finite, and not drawn: {missing:,}." if missing else ""
+    if ys and any(p.low < ys.low or p.high > ys.high for p in points):
+        note += " Where the band ends at the edge of the picture, it goes on beyond."
     picture = drawings.band(points, xs, ys, gap, title, words, labels) if ys else ""
     written = markup.aligned(p.value for p in points)
     rows = [
         [name, written(each.found.value), between(each.found.interval, written), f"{each.found.count:,}"]
         for name, each in zip(names, found, strict=True)
     ]
-    table = markup.table((what, "value", "interval", "losses"), rows, "nawa")
+    table = markup.table((what, "value", look.kind, "losses"), rows, "nawa")
     return markup.section(title, picture, markup.note(words + note), markup.details("The numbers", table))
 
 
@@ -167,7 +182,8 @@ def ranking(
         rows.append([f"{len(order) - WORST - BEST:,} {many} between", "", "", "", ""])
         rows += [row(cell) for cell in best]
     foot = ["", "", "", drawings.axis(scale), ""] if scale else []
-    table = markup.table((one, "value", look.kind, "", "losses"), rows, "nawpa", foot)
+    value = "nats" if metric is None else "value"  # of a class, a mean whatever the metric's value is
+    table = markup.table((one, value, look.kind, "", "losses"), rows, "nawpa", foot)
     drawn = scale is not None and math.isfinite(whole)
     words = ["The dashed line is the value of all together."] * drawn
     if not few:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce import summary
+from streamce.core.ledger import NAMES
 from streamce.periods import UNITS
 from streamce.report.drawings import Scale
 
@@ -41,8 +42,8 @@ class Stretch(NamedTuple):
 def summed(ledger: Ledger, of: Callable[[int], Any]) -> dict[Any, Cell]:
     """The cells of a ledger added up by what ``of`` says of their numbers; those of which it says None are left out."""
     sums: dict[Any, Cell] = {}
-    for column, held in ledger.columns().items():
-        for number, integer in held.items():
+    for column in NAMES:  # one after the other: of a million cells each takes its memory
+        for number, integer in ledger.column(column).items():
             if (key := of(number)) is not None:
                 cell = sums.setdefault(key, {})
                 cell[column] = cell.get(column, 0) + integer
@@ -68,8 +69,10 @@ def history(starts: Sequence[int | None], ledger: Ledger, period: int, level: fl
     )
     if length <= POINTS * period:
         width = period
-    # Periods begin where they divide a day, or on a Monday; others are counted from the first of them.
+    # Periods begin where they divide a day, or on a Monday if theirs do; others are counted from the first of them.
     origin = first if width == period or width not in WIDTHS else MONDAY if width % UNITS["w"] == 0 else 0
+    if (first - origin) % period:
+        origin = first
 
     def of(number: int) -> int | None:
         start = starts[number]
@@ -81,11 +84,16 @@ def history(starts: Sequence[int | None], ledger: Ledger, period: int, level: fl
 
 def positions(ledger: Ledger, size: int, level: float, anytime: bool) -> list[Stretch]:
     """The places of a sequence, counted from 0; ranges of them where they are too many."""
-    width = max(1, -(-size // POINTS))
+    width = together(size)
     sums = summed(ledger, lambda number: number // width)
     return [
         Stretch(width * at, min(size, width * (at + 1)), summarised(sums[at], level, anytime)) for at in sorted(sums)
     ]
+
+
+def together(size: int) -> int:
+    """How many places of a sequence are one point."""
+    return max(1, -(-size // POINTS))
 
 
 def microseconds(moment: dt.datetime | None) -> int | None:
