@@ -116,7 +116,10 @@ class FromStreams(Additive):
             if error.name is None or error.name.partition(".")[0] != "pyarrow":
                 raise
             raise InputError("update_from needs pyarrow: pip install 'streamce[files]'", argument="stream") from error
-        return self._extend(whole)
+        try:
+            return self._extend(whole)
+        except InputError as error:  # such as keys of another kind than before
+            raise InputError(f"stream: {str(error).removeprefix('other: ')}", argument="stream") from error
 
     def _check_arguments(self, columns: dict[str, list[str]]) -> None:
         """Refuses columns of arguments that ``update`` does not take, and options that tell of other arrays."""

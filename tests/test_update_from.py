@@ -552,7 +552,8 @@ ERRORS = {
     "label": (M(), {"preds": ["c_0", "p"], "target": "label"}, "preds", "^row 0: preds adds up to"),
     "unknown label": (M(), {"preds": "classes", "target": "words"}, "target", "^row .: column 'words' is"),
     "order": (M(), {"preds": "l_[12]", "target": "label"}, "stream", "name them one by one"),
-    "ragged": (M(), {"preds": "log_probs", "target": "label"}, "stream", "^stream: row .: a list of . where"),
+    "ragged": (M(), {"preds": "log_probs", "target": "label"}, "preds",
+               "^preds: row .: column 'log_probs' is a list of . where"),
     "axis": (M(axis=0), {"preds": "c_*", "target": "label"}, "axis", "^axis is 0"),
     "tokens": (ce.Perplexity(), {"preds": "frames", "target": "log_probs"}, "target", "^target: column 'log_probs' h"),
     "smoothing": (ce.Perplexity(label_smoothing=0.1), {"preds": "log_probs"}, "label_smoothing", "label_smoothing"),
@@ -597,6 +598,14 @@ def test_what_is_no_stream(stream):
     with pytest.raises(ce.InputError, match=r"^stream .*: expected an Arrow stream, such as a table") as caught:
         B().update_from(stream, preds="p", target="y")
     assert caught.value.argument == "stream"
+
+
+def test_what_does_not_go_with_what_was_seen_before():
+    users = ce.Grouped(B()).update([0.5], [1], by=[7])
+    before = users.copy()
+    with pytest.raises(ce.InputError, match=r"^stream: by has keys of kind str: expected int, as before") as caught:
+        users.update_from(TABLE, preds="p", target="y", by="user")
+    assert (caught.value.argument, users) == ("stream", before)
 
 
 def test_batches_must_be_of_one_schema():
