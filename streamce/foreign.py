@@ -116,16 +116,27 @@ def _column(source: Any, pa: Any, arrow: Any) -> Found:
     """A column: an array, or one in chunks, of which a single one is read where it lies."""
     chunks = source.chunks if isinstance(source, pa.ChunkedArray) else [source]
     chunks = [chunk for chunk in chunks if len(chunk)] or [pa.array([], source.type)]
-    parts = []
+    parts: list[Found] = []
+    row = 0
     for chunk in chunks:
         chunk.validate(full=True)  # from here on offsets are believed
-        parts.append(arrow.numbers(chunk))
+        parts.append(arrow.numbers(chunk, row))
+        row += len(chunk)
     if len(parts) == 1:
-        found: Found = parts[0]
-        return found
+        return parts[0]
+    shapes = dict.fromkeys(values.shape[1:] for values, null in parts if null is None or not null.all())
+    if len(shapes) > 1:
+        raise ValueError(f"rows of shapes {' and '.join(map(str, shapes))}")
+    for shape in shapes:  # which lists that are all null do not tell
+        parts = [part if part[0].shape[1:] == shape else _nulls(part[0], shape) for part in parts]
     masks = [np.zeros(values.shape, np.bool_) if null is None else null for values, null in parts]
     null = None if all(null is None for _, null in parts) else np.concatenate(masks)
     return np.concatenate([values for values, _ in parts]), null
+
+
+def _nulls(like: Array, shape: tuple[int, ...]) -> Found:
+    """As many nulls, each of a shape."""
+    return np.zeros((len(like), *shape), like.dtype), np.ones((len(like), *shape), np.bool_)
 
 
 # ---- DLPack ----

@@ -107,7 +107,7 @@ class FromStreams(Additive):
         """
         given = {"preds": preds, "target": target, "weight": weight, "by": by, "by_time": by_time}
         given |= {"cluster": cluster, "n_words": n_words, "n_bytes": n_bytes}
-        columns = {name: _words(name, value) for name, value in given.items() if value is not None}
+        columns = {name: _words(name, value) for name, value in given.items() if value is not None or name == "preds"}
         self._check_arguments(columns)
         whole = self._empty()
         try:
@@ -116,7 +116,10 @@ class FromStreams(Additive):
             if error.name is None or error.name.partition(".")[0] != "pyarrow":
                 raise
             raise InputError("update_from needs pyarrow: pip install 'streamce[files]'", argument="stream") from error
-        return self._extend(whole)
+        try:
+            return self._extend(whole)
+        except InputError as error:  # such as keys of another kind than before
+            raise InputError(f"stream: {str(error).removeprefix('other: ')}", argument="stream") from error
 
     def _check_arguments(self, columns: dict[str, list[str]]) -> None:
         """Refuses columns of arguments that ``update`` does not take, and options that tell of other arrays."""
@@ -194,6 +197,7 @@ def _selection(table: Any, columns: dict[str, list[str]], of: Metric, tokens: bo
     by = found.pop("by", ())
     chosen = Selection(preds, target, by=by, **{argument: one[0] for argument, one in found.items()})
     chosen.check(of._task, table)
+    table.only(name for argument in columns for name in chosen.columns(argument))
     axes = AXES.get(of._task, (1 if tokens else 2, 1))[0]
     if of._task == "multiclass" and len(target) == 1 and not {*columns["preds"]} >= {*preds}:
         check_order(preds, table.type(target[0]), "name them one by one, in that order")

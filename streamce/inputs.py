@@ -99,8 +99,10 @@ def read(source: Any, name: str) -> Read:
             return judged(Read(*_tensor(source, name, torch)), name)
         found = None if isinstance(source, (np.ndarray, list, tuple)) else foreign.read(source)
         if found is None:
-            found = np.asarray(source), None
+            given = np.asanyarray(source)  # with the mask that __array__ may give
+            found = np.asarray(given), None
             unmasked(source, name, "a value")
+            unmasked(given, name, "a value")
         if isinstance(source, (list, tuple)):
             found = _nullable(found[0])
     except (InputError, MemoryError):
@@ -115,7 +117,7 @@ def judged(found: Read, name: str) -> Read:
     """What was read, of a dtype that has a meaning here."""
     values, halves, null = found
     if values.dtype.name == "bfloat16":
-        return Read(values.view(np.uint16), True, null)
+        return Read(values.view(np.dtype(np.uint16).newbyteorder(values.dtype.byteorder)), True, null)
     if values.dtype.kind == "O":
         raise _objects(values, name)
     if values.dtype.kind not in "fiub" or values.dtype.itemsize > 8:
@@ -149,6 +151,8 @@ def null_entry(name: str, index: Index) -> InputError:
 def unmasked(source: Any, name: str, expected: str) -> None:
     """Raises where an array has masked entries, whose mask asarray forgets."""
     masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(source, (list, tuple)) and masked.MaskedArray in set(map(type, source)):
+        source = masked.array(source)
     if masked is not None and masked.is_masked(source):
         raise fault(name, "is masked", expected, index=first(masked.getmaskarray(source)))
 

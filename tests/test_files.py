@@ -273,14 +273,14 @@ def test_lists_that_begin_with_nulls_or_are_empty(tmp_path):
         next(found.chunks())
     empty = pa.table({"p": pa.array([[]], pa.list_(pa.float64())), "target": [0]})
     WRITERS["a.parquet"](empty, tmp_path / "a.parquet")
-    with pytest.raises(sources.DataError, match="row 0: a list of 0"):
+    with pytest.raises(sources.DataError, match="row 0: column 'p' is a list of 0"):
         next(reading(tmp_path / "a.parquet", preds=("p",)).chunks())
 
 
 def test_list_columns_must_agree_from_chunk_to_chunk(tmp_path):
     found = pa.table({"p": [[0.5, 0.5]] * 4 + [[0.2, 0.3, 0.5]] * 4, "target": [0] * 8})
     WRITERS["a.parquet"](found, tmp_path / "a.parquet")
-    with pytest.raises(sources.DataError, match=r"a\.parquet: row 4: a list of 3 where others"):
+    with pytest.raises(sources.DataError, match=r"a\.parquet: row 4: column 'p' is a list of 3 where others"):
         arrays(reading(tmp_path / "a.parquet", preds=("p",), rows=2))
 
 
@@ -431,5 +431,5 @@ def test_the_length_of_lists_is_known_when_a_reading_goes_on(tmp_path):
     with closing(reading(tmp_path / "a.parquet", preds=("p",), rows=1).chunks()) as parts:
         ends = [next(parts).end for _ in range(3)]
     for end in ends[1:]:
-        with pytest.raises(sources.DataError, match="row 3: a list of 3 where others have 2"):
+        with pytest.raises(sources.DataError, match="row 3: column 'p' is a list of 3 where others have 2"):
             rows_of(reading(tmp_path / "a.parquet", preds=("p",), rows=1), end)

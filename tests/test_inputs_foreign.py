@@ -410,8 +410,83 @@ def test_a_source_that_comes_once_is_read_once():
         ce.BinaryCrossEntropy().update(Once([0.5, 2.0]), Once([1, 1]))
     with pytest.raises(ce.InputError, match=r"^target\[1\] is null"):
         ce.BinaryCrossEntropy().update(Once([0.5, 0.25]), Once([1, None]))
+    with pytest.raises(ce.InputError, match=r"^preds has dtype int64: expected .* swapped"):
+        ce.BinaryCrossEntropy().update(Once([1, 0]), [1, 1])
+    with pytest.raises(ce.InputError, match=r"^target\[0\] is 0.5: expected an integer label$"):
+        ce.MulticlassCrossEntropy().update([[0.5, 0.5]], Once([0.5]))
+    with pytest.raises(ce.InputError, match=r"^preds\[0, 1, 0\] is 2.0 in sequence 0"):
+        ce.CTCCrossEntropy(layout="BTC").update(
+            Once([[[0.5, 0.5], [2.0, 0.5]]]), [[1]], input_lengths=[2], target_lengths=[1]
+        )
     table = pa.table(columns(ROWS)).to_reader()
     assert ce.MulticlassCrossEntropy().update(table, LABELS) == ce.MulticlassCrossEntropy().update(ROWS, LABELS)
+
+
+def test_tensors_whose_axes_are_permuted_are_refused():
+    logits = np.random.default_rng(0).normal(size=(4, 3, 3))
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), 9)
+    target = np.zeros((4, 3), int)
+    metric = ce.MulticlassCrossEntropy(kind="logits")
+    for order in (None, [0, 1]):
+        source = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float64(), (3, 3), permutation=order), lists)
+        assert metric.copy().update(source, target) == metric.copy().update(logits, target)
+    source = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float64(), (3, 3), permutation=[1, 0]), lists)
+    with pytest.raises(
+        ce.InputError, match=r"^preds is no array \(it holds tensors whose axes are permuted, \[1, 0\]\)"
+    ):
+        metric.update(source, target)
+
+
+def test_a_tensor_of_several_axes_is_no_row_of_classes():
+    lists = pa.FixedSizeListArray.from_arrays(pa.array([0.25] * 8), 4)
+    source = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float64(), (2, 2)), lists)
+    with pytest.raises(ce.InputError, match=r"^preds: column 'p' holds extension<arrow.fixed_shape_tensor"):
+        ce.MulticlassCrossEntropy().update_from(pa.table({"p": source, "y": [0, 0]}), preds="p", target="y")
+
+
+def test_chunks_whose_lists_are_all_null():
+    lists = pa.list_(pa.float64())
+    chunks = pa.chunked_array([[None], [[0.25, 0.5, 0.25]], [None, None]], lists)
+    found = ce.MulticlassCrossEntropy(invalid="skip").update(chunks, [2, 2, 2, 2])
+    assert found == ce.MulticlassCrossEntropy(invalid="skip").update(chunks.combine_chunks(), [2, 2, 2, 2])
+    with pytest.raises(ce.InputError, match=r"^preds is no array \(rows of shapes \(2,\) and \(3,\)\)"):
+        ce.MulticlassCrossEntropy().update(pa.chunked_array([[[0.5, 0.5]], [[0.25, 0.5, 0.25]]]), [0, 0])
+    with pytest.raises(ce.InputError, match=r"^preds is no array \(row 2: a list of 1 where others have 2\)"):
+        ce.MulticlassCrossEntropy().update(pa.chunked_array([[[0.5, 0.5]], [[0.5, 0.5], [0.5]]]), [0, 0, 0])
+
+
+def test_buffers_that_end_within_a_number():
+    data = np.array([0.5, 0.25]).tobytes() + b"abc"
+    source = pa.Array.from_buffers(pa.float64(), 2, [None, pa.py_buffer(data)])
+    assert ce.MeanLoss().update(source) == ce.MeanLoss().update([0.5, 0.25])
+
+
+def test_bools_of_eight_bits():
+    flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0], pa.int8()))
+    table = pa.table({"p": [0.5, 0.25], "y": flags, "w": flags})
+    found = ce.BinaryCrossEntropy().update_from(table, preds="p", target="y", weight="w")
+    assert found == ce.BinaryCrossEntropy().update([0.5, 0.25], [True, False], weight=[True, False])
+
+
+def test_bfloat16_of_the_other_byte_order():
+    values = np.array(NUMBERS, ml_dtypes.bfloat16)
+    foreign = values.astype(values.dtype.newbyteorder())
+    assert ce.MeanLoss().update(foreign) == ce.MeanLoss().update(values)
+    with pytest.raises(ce.InputError, match=r"^preds\[0\] is 0.25: expected a log-probability"):
+        ce.BinaryCrossEntropy(kind="log_probs").update(foreign, LABELS)
+
+
+class Masked:
+    def __array__(self, dtype=None, copy=None):
+        return np.ma.masked_array([0.5, 0.25], [False, True])
+
+
+@pytest.mark.parametrize("make", [lambda: Masked(), lambda: Masked().__array__()])
+def test_a_mask_is_not_forgotten(make):
+    with pytest.raises(ce.InputError, match=r"^preds\[1\] is masked: expected a value"):
+        ce.BinaryCrossEntropy().update(make(), [0, 1])
+    with pytest.raises(ce.InputError, match=r"^preds\[0, 1\] is masked: expected a value"):
+        ce.MulticlassCrossEntropy().update([np.ma.masked_array([0.5, 0.5], [False, True])], [1])
 
 
 # ---- what is no array ----

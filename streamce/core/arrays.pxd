@@ -41,6 +41,7 @@ cdef class Array:
     cdef void drop(self) noexcept
     cdef bint hold(self, object source) except -1
     cdef object null(self)
+    cdef object once(self, object source)
     cdef void axes(self, int class_axis) noexcept
     cdef void join_classes(self) noexcept
     cdef tuple shape_tuple(self)

@@ -79,6 +79,10 @@ cdef class Array:
         """The mask of nulls, None where there are none."""
         return None if self.given is None else self.given.null
 
+    cdef object once(self, object source):
+        """What was read of a source, which may come once only; else the source."""
+        return source if self.given is None else self.given
+
     cdef void axes(self, int class_axis) noexcept:
         """Splits the axes into those of the losses and the class axis (-1: none)."""
         cdef int k

@@ -167,7 +167,7 @@ cdef class Utterances(Blocks):
         self.group = self.labels = 1
         self.preds.take(preds, "preds")
         if not self.preds.real:
-            raise inputs.integer_preds(preds, self.preds.shape_tuple())
+            raise inputs.integer_preds(self.preds.once(preds), self.preds.shape_tuple())
         if self.preds.ndim == 2:
             batch = time = 0
             classes = 1
@@ -242,7 +242,7 @@ cdef class Utterances(Blocks):
         cdef bint padded
         self.target.take(target, "target")
         if self.target.real and self.samples:
-            raise inputs.not_integers("target", target)
+            raise inputs.not_integers("target", self.target.once(target))
         padded = self.target.ndim == 2
         if self.samples == 0:
             return 0
@@ -328,7 +328,7 @@ cdef class Utterances(Blocks):
             found = run([partial(self.part, a, b) for a, b in zip(bounds, bounds[1:])])
         bad = [each for each in found if each is not None]
         if bad:
-            raise self.error(min(bad), preds)
+            raise self.error(min(bad), self.preds.once(preds))
         return 0
 
     cdef Py_ssize_t cost(self, Py_ssize_t i) noexcept nogil:
@@ -592,7 +592,7 @@ cdef Integers integers(source, str name, Py_ssize_t size):
     if array.null() is not None:
         raise inputs.null_entry(name, inputs.first(array.null()))
     if array.real and not (array.ndim and array.shape[0] == 0):  # an empty list holds what it may
-        raise inputs.not_integers(name, source)
+        raise inputs.not_integers(name, array.once(source))
     if array.ndim != 1 or (array.shape[0] != size and size >= 0):
         raise inputs.ctc_lengths(name, array.shape_tuple(), size)
     found.take(array)

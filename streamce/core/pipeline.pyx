@@ -228,7 +228,7 @@ cdef class Chunk(Blocks):
         self.computed = None
         self.preds.take(preds, p.name)
         if not self.preds.real:
-            raise inputs.integer_preds(preds, self.preds.shape_tuple(), p.name)
+            raise inputs.integer_preds(self.preds.once(preds), self.preds.shape_tuple(), p.name)
         if p.r.task == MULTICLASS or p.r.task == MULTILABEL:
             axis = p.axis if p.axis >= 0 else p.axis + self.preds.ndim
             if not 0 <= axis < self.preds.ndim or self.preds.shape[axis] < 1 + (p.r.task == MULTICLASS):
@@ -359,7 +359,7 @@ cdef class Chunk(Blocks):
         self.hard = not self.target.real
         if rows and same_shape(self.target, self.preds, axis):
             if self.target.real and entries(self.target):
-                raise inputs.real_labels(target)
+                raise inputs.real_labels(self.target.once(target))
             self.hard = True
             self.target.axes(-1)
             return 0
@@ -622,10 +622,7 @@ cdef class Chunk(Blocks):
         return low
 
     cdef object error(self, preds, target, weight):
-        # What came once only was read.
-        preds = preds if self.preds.given is None else self.preds.given
-        target = target if self.target.given is None else self.target.given
-        weight = weight if self.weights.given is None else self.weights.given
+        preds, target, weight = self.preds.once(preds), self.target.once(target), self.weights.once(weight)
         return inputs.bad_value(
             CAUSES[self.status], NAMES[COUNTER_OF[self.status]], self.bad, preds, target, weight,
             axis=self.p.axis if self.r.task in (MULTICLASS, MULTILABEL) else None,

@@ -26,12 +26,18 @@ def is_text(type_: Any) -> bool:
     return name.removeprefix("large_").removesuffix("_view") in ("string", "binary")
 
 
-def numbers(array: Any) -> tuple[Array, Array | None]:
-    """Numbers of a column, with lists, which are of one length, along further axes; and the mask of their nulls."""
+def numbers(array: Any, row: int = 0) -> tuple[Array, Array | None]:
+    """Numbers of a column, with lists, which are of one length, along further axes; and the mask of their nulls.
+
+    ``row`` is the number of the first row, for the error.
+    """
     shape = getattr(array.type, "shape", None)  # of tensors
+    order = getattr(array.type, "permutation", None)
+    if order and list(order) != sorted(order):  # of which pyarrow itself has several readings
+        raise DataError(f"it holds tensors whose axes are permuted, {list(order)}")
     array = getattr(array, "storage", array)
     if is_list(array.type):
-        values, null = matrix(array, None, 0)
+        values, null = matrix(array, None, row)
         if shape is not None:
             return values.reshape(-1, *shape), None if null is None else null.reshape(-1, *shape)
         return values, null
@@ -43,6 +49,7 @@ def numbers(array: Any) -> tuple[Array, Array | None]:
 
 def flat(array: Any) -> tuple[Array, Array | None]:
     """Numbers of a column without lists, and the mask of its nulls (None where none is)."""
+    array = getattr(array, "storage", array)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_decimal(array.type):
@@ -52,9 +59,10 @@ def flat(array: Any) -> tuple[Array, Array | None]:
     null = ~_bits(array, 0) if array.null_count else None
     if pa.types.is_boolean(array.type):
         return _bits(array, 1), null
-    dtype = array.type.to_pandas_dtype()
-    values = np.frombuffer(array.buffers()[1], dtype) if len(array) else np.empty(0, dtype)
-    return values[array.offset : array.offset + len(array)], null
+    dtype = np.dtype(array.type.to_pandas_dtype())
+    if not len(array):
+        return np.empty(0, dtype), null
+    return np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize), null
 
 
 def _bits(array: Any, buffer: int) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from streamce.reading.arrow import flat, inner, is_list, is_text, matrix
+from streamce.reading.arrow import RaggedError, flat, inner, is_list, is_text, matrix
 from streamce.reading.columns import listed
 from streamce.reading.labels import in_another_order
 from streamce.reading.sources import DataError, SelectionError, Source
@@ -342,7 +342,10 @@ class Reading:
         columns = [batch.column(name) for name in names]
         columns = [getattr(column, "storage", column) for column in columns]
         if is_list(columns[0].type):
-            values, null = matrix(columns[0], self._width, row)
+            try:
+                values, null = matrix(columns[0], self._width, row)
+            except RaggedError as error:
+                raise DataError(f"row {row + error.index}: column '{names[0]}' is {error.found}") from None
             if columns[0].null_count < len(columns[0]):
                 self._width = values.shape[1]
             elif self._width is None and self._losses_axes == 2:

@@ -75,9 +75,12 @@ class StreamTable(Table):
         return self._widths[name]
 
     def _lengths(self, name: str, depth: int) -> Iterator[int]:
-        place = self.schema.get_field_index(name)
         for batch in itertools.chain(self._seen[:], self._ahead()):
+            place = batch.schema.get_field_index(name)
+            if place < 0:  # which is an error when its turn comes
+                return
             column = batch.column(place)
+            column.validate(full=True)  # from here on offsets are believed
             for _ in range(depth):
                 column = getattr(column, "storage", column)
                 if not arrow.is_list(column.type):
@@ -86,22 +89,18 @@ class StreamTable(Table):
             yield from lengths[lengths > 0][:1].tolist()
 
     def _ahead(self) -> Iterator[Any]:
-        if self._dataset is not None:
-            self._open_dataset(self.names())
         for batch in self._batches:
             self._seen.append(batch)
             yield batch
 
-    def _open_dataset(self, names: list[str]) -> None:
-        """Opens a dataset, of which only the columns that are wanted are read."""
-        assert self._dataset is not None
-        self.schema, self._batches = self._opened(self._dataset.scanner(columns=names))
-        self._dataset = None
+    def only(self, names: Iterable[str]) -> None:
+        """Says which columns will be asked for: those of a dataset that are read. Before the first batch."""
+        if self._dataset is not None:
+            self.schema, self._batches = self._opened(self._dataset.scanner(columns=list(dict.fromkeys(names))))
+            self._dataset = None
 
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         names, done = list(types), 0
-        if self._dataset is not None:
-            self._open_dataset(names)
         places = [self.schema.get_field_index(name) for name in names]
         while True:
             batch = self._seen.pop(0) if self._seen else next(self._batches, None)
@@ -136,8 +135,11 @@ def _reader(stream: Any) -> Any:
         if hasattr(stream, "__arrow_c_stream__"):
             return pa.RecordBatchReader.from_stream(stream)
         batch = pa.record_batch(stream)
-    except (pa.ArrowInvalid, TypeError) as error:
-        raise inputs.fault("stream", f"is a {type(stream).__name__} without columns ({error})", HOLDS) from error
+    except (ValueError, TypeError, pa.ArrowNotImplementedError) as error:
+        reason = " ".join(map(str, error.args)) or type(error).__name__
+        raise inputs.fault(
+            "stream", f"is a {type(stream).__name__} that is no stream of columns ({reason})", HOLDS
+        ) from error
     return pa.RecordBatchReader.from_batches(batch.schema, [batch])
 
 

@@ -56,7 +56,9 @@ class Table(ABC):
 
     def type(self, name: str) -> Any:
         found = self.schema.field(name).type
-        return getattr(found, "storage_type", found)  # of tensors
+        if len(getattr(found, "shape", ())) > 1:
+            return found  # a tensor of several axes, which a list would be without
+        return getattr(found, "storage_type", found)
 
     def width(self, name: str) -> int:
         """Values in a row of a list column, 1 where only reading would tell."""
