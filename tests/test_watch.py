@@ -374,6 +374,50 @@ def test_a_file_that_was_renamed_while_nobody_watched_is_found_and_read_to_its_e
     assert first.rows + second.rows == plain(rows)
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("names", ["a.jsonl.{}", "a.jsonl-2026050{}", "a-2026-05-0{}.jsonl"])
+def test_files_that_turned_several_times_between_two_looks_are_read_in_order(folder, follower, names, resumed):
+    rows = rows_of(50)
+    Path("a.jsonl").write_bytes(lines_of(rows[:10]))
+    found = follower().read()
+    for day in range(1, 5):
+        os.rename("a.jsonl", names.format(day))
+        os.utime(names.format(day), (day, day))  # last written on that day
+        Path("a.jsonl").write_bytes(lines_of(rows[10 * day : 10 * day + 10]))
+    Path(names.format(6)).write_bytes(lines_of(rows[:10]))  # a copy of the first
+    for name in ("a.jsonl.state", "a.jsonl.4.gz", "aa.jsonl.4"):
+        Path(name).write_bytes(b"of something else")
+    os.utime("a.jsonl", (5, 5))
+    kept = []
+    for _ in range(12):
+        found.read()
+        if resumed:
+            kept += found.rows
+            position, found = json.loads(json.dumps(found.of.position)), follower()
+            found.of.restore(position)
+            found.read()  # to be quiet for a while is not part of the position
+    assert kept + found.rows == plain(rows)
+
+
+def test_a_file_that_was_turned_to_and_not_read_yet_is_known_again(folder, follower):
+    rows = rows_of(20)
+    Path("a.jsonl").write_bytes(lines_of(rows[:10]))
+    first = follower().read()
+    os.rename("a.jsonl", "old")
+    Path("a.jsonl").write_bytes(b"{")
+    for _ in range(3):
+        first.read()
+    assert len(first.said) == 1
+    Path("a.jsonl").write_bytes(lines_of(rows[10:15]))
+    os.rename("a.jsonl", "older")
+    Path("a.jsonl").write_bytes(lines_of(rows[15:]))
+    second = follower()
+    second.of.restore(json.loads(json.dumps(first.of.position)))
+    for _ in range(4):
+        second.read()
+    assert first.rows + second.rows == plain(rows)
+
+
 def test_a_file_that_was_replaced_while_nobody_watched_is_an_error(folder, follower):
     Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
     first = follower().read()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import select
 import stat
 import time
@@ -195,6 +196,8 @@ class LinesFile(Lines):
         self._path = path
         self._file: int | None = None
         self._inode, self._head, self._offset = 0, b"", 0
+        name, end = map(re.escape, os.path.splitext(os.path.basename(path)))
+        self._former = re.compile(rf"{name}(?:{end})?[._-][0-9][0-9T:._-]*(?:{end})?")  # as rotation names files
         self._quiet = False  # whether the file before has said nothing since it was replaced
 
     @property
@@ -265,29 +268,55 @@ class LinesFile(Lines):
             return None
         if self._buffer and self._tells(self._buffer):  # a line that nobody will end
             return self._piece(self._buffer)
-        self._say(f"{self._path}: another file has taken its name: going on with that one")
+        return self.next() if self._turn() else None
+
+    def _turn(self) -> bool:
+        """Go on with the file that was begun after this one: that of the name, unless there were more in between."""
+        assert self._file is not None
+        mine = os.fstat(self._file)
+        try:
+            file = self._regular()  # before one looks for others, as it may be renamed meanwhile
+        except FileNotFoundError:
+            return False
+        name, newest, between = "", os.fstat(file), []
+        with os.scandir(os.path.dirname(os.path.abspath(self._path))) as entries:
+            for entry in entries:
+                if self._former.fullmatch(entry.name) and entry.inode() not in (mine.st_ino, newest.st_ino):
+                    with contextlib.suppress(OSError):
+                        found = entry.stat()
+                        if mine.st_mtime_ns < found.st_mtime_ns <= newest.st_mtime_ns and stat.S_ISREG(found.st_mode):
+                            between.append((found.st_mtime_ns, entry.path))
+        for _, path in sorted(between):
+            with contextlib.suppress(FileNotFoundError):
+                other = os.open(path, os.O_RDONLY)
+                copy = os.fstat(other).st_size == mine.st_size
+                if copy and os.pread(other, HEAD, 0) == os.pread(self._file, HEAD, 0):
+                    os.close(other)
+                    continue
+                os.close(file)
+                file, name = other, f"{path}, which came before it"
+                break
+        self._say(f"{self._path}: another file has taken its name: going on with {name or 'that one'}")
         self.close()
-        self._inode = self._offset = self._row = 0
+        self._file, self._inode = file, os.fstat(file).st_ino
+        self._offset = self._row = 0
         self._head, self._quiet = b"", False
-        return self.next()
+        return True
 
     def _open(self) -> bool:
         """Opens the file, or the one of the position wherever it has been moved to."""
         try:
-            file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
+            file = self._regular()
         except FileNotFoundError:
-            if self._head and self._moved():
+            if self._inode and self._moved():
                 return True
             self._once(f"{self._path}: there is no such file yet: waiting")
             return False
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(file)
-            raise DataError(f"{self._path}: this is no file")
-        if not self._head:  # nothing was read
-            self._file, self._inode = file, found.st_ino
+        inode = os.fstat(file).st_ino
+        if not self._inode:  # nothing was read
+            self._file, self._inode = file, inode
             return True
-        if found.st_ino == self._inode and os.pread(file, len(self._head), 0) == self._head:
+        if inode == self._inode and os.pread(file, len(self._head), 0) == self._head:
             self._file = file
             return True
         os.close(file)
@@ -297,6 +326,14 @@ class LinesFile(Lines):
             f"{self._path}: this is another file than was read before, and that one is no more in its folder: "
             "rows at its end may be lost"
         )
+
+    def _regular(self) -> int:
+        """The file of the name, opened; FileNotFoundError where there is none, DataError where it is no file."""
+        file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise DataError(f"{self._path}: this is no file")
+        return file
 
     def _moved(self) -> bool:
         """Whether the file of the position is in the folder by another name; opens it then."""
