@@ -207,6 +207,7 @@ class _Scrape:
 
     def add(self, end: str, suffix: str, labels: Labels, value: float, **more: str) -> None:
         suffix = suffix or "_total" * (FAMILIES[end][0] == "counter")
+        labels = {label: text.encode(errors="backslashreplace").decode() for label, text in labels.items()}
         self.families[end].add_sample(f"{self._name}_{end}{suffix}", labels | more, float(value))
 
     def read(self, labels: Labels, metric: Any, window: bool) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shlex
 import subprocess
@@ -313,6 +314,12 @@ def test_a_state_that_is_damaged_or_of_another_kind_is_named_and_the_others_coun
     assert sorted(record.getMessage()[:13] for record in caplog.records) == ["not exported:"] * 2  # each once
     assert "torn.state" in caplog.text
     assert exported(tmp_path)["streamce_unreadable", ("file", "torn.state")] == 1.0
+
+
+def test_names_that_are_no_text_fail_no_scrape(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.state")).write_bytes(b"damaged")
+    families = exported(tmp_path)
+    assert families["streamce_unreadable", ("file", "\\udcff.state")] == 1
 
 
 def test_a_metric_that_cannot_be_read_leaves_the_others(caplog):

@@ -473,6 +473,21 @@ def test_a_line_without_an_end_is_refused_before_memory_is(folder, follower, mon
         follower().read()
 
 
+@pytest.mark.parametrize("command", ["watch", "eval"])
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}")])
+def test_a_first_line_of_too_many_lists_is_an_error(folder, capsys, command, start, end):
+    line = '{"p":0.5,"y":1,"s":"[\\"[","x":%s[]%s}\n'
+    Path("a.jsonl").write_text(line % (start * 400, end * 400))
+    more = ["--once", "--poll", "0"] if command == "watch" else []
+    assert main([command, "a.jsonl", *BINARY, *more]) == 0
+    Path("a.jsonl").write_text(line % (start * 100_000, end * 100_000))
+    capsys.readouterr()
+    assert main([command, "a.jsonl", *BINARY, *more]) == 1
+    assert "more than 500 lists and objects within one another" in capsys.readouterr().err
+    Path("a.jsonl").write_text('{"p":0.5,"y":1}\n' + line % ("[" + "[1]," * 1000, "]"))
+    assert main([command, "a.jsonl", *BINARY, *more]) == 0
+
+
 # ---- Parquet ----
 
 
@@ -532,6 +547,30 @@ def test_a_signal_within_a_large_file_saves_the_place_and_the_next_run_goes_on_t
     assert 0 < before < 60_000
     found, _ = watched(capsys, *words[:-4])
     assert (found["rows"], found["rows_resumed"]) == (60_000, before)
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "lines"])
+def test_rows_whose_place_an_interrupt_kept_from_being_noted_count_once(folder, capsys, monkeypatch, kind):
+    rows = rows_of(30)
+    Path("a.jsonl").write_bytes(lines_of(rows))
+    Path("d").mkdir()
+    parquet.write_table(pa.Table.from_pylist(rows), "d/a.parquet")
+    of, source = (following.Folder, "d") if kind == "parquet" else (following.LinesFile, "a.jsonl")
+    words = (source, *BINARY, "--chunk-rows", "10", "--state", "S")
+    reached, calls = of.reached, []
+
+    def interrupted(self, end):
+        calls.append(end)
+        if len(calls) == 3:  # a second Ctrl-C just there
+            raise KeyboardInterrupt
+        return reached(self, end)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(of, "reached", interrupted)
+        patch.setattr(signal, "signal", lambda *_: signal.SIG_DFL)  # main's, which ignores what comes after
+        assert main(["watch", *words, "--once", "--checkpoint-every", "60"]) == 130
+    assert watched(capsys, *words)[0]["rows"] == 30
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
 
 
@@ -842,7 +881,7 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(folder, capsys):
         (("a.jsonl", "--by-time", "t"), "--by-time needs --window with a period"),
         (("a.jsonl", "--step", "1min"), "--step needs --window with a period"),
         (("a.jsonl", "--window", "1y"), "--window: window is '1y': expected"),
-        (("a.jsonl", "--window", "0"), "--samples: samples is 0: expected"),
+        (("a.jsonl", "--window", "0"), "--window: samples is 0: expected"),
         (("a.jsonl", "--window", "1h", "--by-time", "t", "--step", "7min"), "--step: step is 7min: expected one that"),
         (("a.jsonl", "--port", "99999"), "'99999' is no port"),
         (("a.jsonl", "--alert-above", "nan"), "'nan' is no number"),
@@ -864,6 +903,9 @@ def test_usage_errors_are_one_line(folder, capsys, words, expected):
         ("a.csv", "a.csv: a file that grows is one of JSON lines"),
         ("a.jsonl.gz", "a.jsonl.gz: a file that grows is one of JSON lines"),
         ("no/a.jsonl", "no/a.jsonl: no such file, nor a folder for it"),
+        ("", ": no such file, nor a folder for it"),
+        ("no://a", "no://a: Unrecognized filesystem type"),
+        ("file:///no/a.jsonl", "file:///no/a.jsonl: no such file, nor a folder for it"),
     ],
 )
 def test_sources_that_cannot_be_followed_are_one_line(folder, capsys, source, expected):
@@ -877,6 +919,44 @@ def test_a_port_in_use_is_one_line_and_nothing_is_counted(folder, capsys):
         error = failure(capsys, 2, "a.jsonl", *BINARY, "--state", "S", "--port", port)
     assert error == f"--port {port}: 127.0.0.1: Address already in use"
     assert not Path("S").exists()
+
+
+def test_a_host_that_is_no_name_is_one_line(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
+    host = "a" * 100
+    assert failure(capsys, 2, "a.jsonl", *BINARY, "--port", 0, "--host", host).startswith(f"--port 0: {host}: ")
+
+
+def test_what_is_followed_is_no_place_for_a_state(folder, capsys):
+    Path("a.jsonl").touch()
+    expected = "--state ./a.jsonl: this is what is followed"
+    assert failure(capsys, 2, "a.jsonl", *BINARY, "--state", "./a.jsonl") == expected
+
+
+def test_standard_input_that_is_closed_is_one_line(folder):
+    script = "import os; os.close(0); from streamce.cli import main; raise SystemExit(main())"
+    done = subprocess.run([sys.executable, "-c", script, "watch", "-", *BINARY], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"streamce: error: standard input: Bad file descriptor\n")
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_log_that_takes_no_more_stops_no_watch(folder, full):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
+    with open("/dev/full" if full else os.devnull, "w") as log, contextlib.ExitStack() as stack:
+        if not full:  # whoever read it has left
+            there, into = os.pipe()
+            os.close(there)
+            log = stack.enter_context(open(into, "w"))
+        done = subprocess.run([*COMMAND, "a.jsonl", *BINARY, "--once", "--json", "--alert-above", "0",
+                               "--alert-samples", "1"], stdout=subprocess.PIPE, stderr=log, check=False)  # fmt: skip
+    assert (done.returncode, json.loads(done.stdout)["rows"]) == (3, 3)
+
+
+def test_a_file_whose_name_is_no_text_is_followed(folder, capsys):
+    name = os.fsdecode(b"\xff.jsonl")
+    for number in (3, 5):
+        Path(name).write_bytes(lines_of(rows_of(5)[:number]))
+        assert watched(capsys, name, *BINARY, "--state", "S")[0]["rows"] == number
 
 
 def test_a_named_pipe_is_refused_and_not_waited_for(folder, capsys):

@@ -19,7 +19,7 @@ from streamce.cli import results
 from streamce.cli.chooser import Chooser
 from streamce.cli.evaluate import reading_of, unready
 from streamce.cli.making import naming_options, of_task
-from streamce.cli.output import fail, many, refusal, show_and_save
+from streamce.cli.output import fail, many, show_and_save
 from streamce.metrics.base import Metric
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.monitor.following import Following, Piece, follow
@@ -40,15 +40,16 @@ def say(word: str) -> None:
     """A line on standard error, with the time in UTC."""
     if sys.stderr is not None:
         now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        print(f"{now} streamce watch: {' '.join(word.splitlines())}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a log that takes no more stops no watch
+            print(f"{now} streamce watch: {' '.join(word.splitlines())}", file=sys.stderr, flush=True)
 
 
 def watch(options: argparse.Namespace) -> int:
     options.by = None
     if status := unready(options):
         return status
-    if options.state is not None and (why := refusal(options.state)):
-        return fail(f"--state {options.state}: {why}", 2)
+    if options.state is not None and os.path.realpath(options.state) == os.path.realpath(options.source):
+        return fail(f"--state {options.state}: this is what is followed", 2)
     following = None
     try:
         lengths = _lengths(options)
@@ -74,8 +75,11 @@ def _lengths(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
                 period = periods.microseconds(word, "window")
             step = options.step or f"{max(1, period // 60)}us"
             made = {"period": word, "step": step}
-        with naming_options():
+        try:
             shown = ce.Sliding(ce.MeanLoss(), **made).options
+        except ce.InputError as error:
+            option = "window" if error.argument == "samples" else error.argument
+            raise SelectionError(f"--{option}: {error}") from error
         found[f"last_{shown['samples'] or shown['period']}"] = made
     of_time = any("period" in made for made in found.values())
     if of_time and not options.by_time:
@@ -135,8 +139,9 @@ class _Watch:
                 server = serving.serving(shown, options.host, options.port, options.level, options.anytime, say)
                 try:
                     stack.enter_context(server)
-                except OSError as error:
-                    return fail(f"--port {options.port}: {options.host}: {error.strerror or error}", 2)
+                except (OSError, UnicodeError) as error:  # of a name that is none
+                    why = getattr(error, "strerror", None) or error
+                    return fail(f"--port {options.port}: {options.host}: {why}", 2)
             try:
                 self._loop(stopped)
             finally:  # an error too ends what was counted before it
@@ -174,19 +179,25 @@ class _Watch:
         with contextlib.closing(reading.chunks(piece.start)) as found:
             for chunk in found:
                 others = {name: keys for name, keys in chunk.keys.items() if name != "by"} | chunk.more
+                settled, self._settled = self._settled, False  # an interrupt may come between the rows and their place
                 try:
                     self._metric.update(chunk.preds, chunk.target, weight=chunk.weight, null=chunk.null, **others)
                 except ce.InputError as error:
+                    self._settled = settled
                     raise DataError(f"{chunk.source}: {places.place(chunk, error, labels)}") from error
-                self._settled = self._following.reached(chunk.end)
                 self._classes = labels.classes if labels else None
-                self._dirty = True
+                self._settled, self._dirty = self._following.reached(chunk.end), True
+                self._came()
                 self._judge()
                 self._save()
                 if self._settled and stopped():  # within a file, which may be large
                     return
         self._following.finished()
         self._settled = self._dirty = True
+        self._came()
+
+    def _came(self) -> None:
+        """Let others see what has been counted."""
         if self._shown is not None:
             self._shown.rows, self._shown.unreadable = self._following.rows, self._following.unreadable
             self._shown.came()

@@ -422,8 +422,11 @@ class Folder(Following):
     def _list(self) -> list[str]:
         """New files by name; those that are counted are looked at once more."""
         try:
-            infos = listing(self._filesystem, self._path, True)
-        except FileNotFoundError:
+            with naming(self.name):
+                infos = listing(self._filesystem, self._path, True)
+        except DataError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
             self._once(f"{self.name}: this folder is gone: waiting")
             return []
         new = []
@@ -482,15 +485,22 @@ class Folder(Following):
 def follow(name: str, say: Callable[[str], None], rows: int, skips: bool) -> Following:
     """What a name stands for: ``-``, a folder, or the path of a file; DataError for anything else."""
     if name == "-":
+        with naming("standard input"):
+            os.fstat(0)  # the caller may have closed it
         return Pipe(say, rows, skips)
-    filesystem, path = fs.FileSystem.from_uri(name) if "://" in name else (fs.LocalFileSystem(), name)
-    [info] = filesystem.get_file_info([path])
-    if info.type == fs.FileType.Directory:
+    filesystem, path = fs.LocalFileSystem(), name
+    if "://" in name:
+        with naming(name):
+            filesystem, path = fs.FileSystem.from_uri(name)
+            local = isinstance(filesystem, fs.LocalFileSystem)
+            if not local and filesystem.get_file_info([path])[0].type != fs.FileType.Directory:
+                raise DataError("no such folder")
+            if not local:
+                return Folder(filesystem, path, name, say)
+    if os.path.isdir(path):
         return Folder(filesystem, path, name, say)
-    if not isinstance(filesystem, fs.LocalFileSystem):
-        raise DataError(f"{name}: no such folder")
     if format_of(path) not in (None, "json") or path.lower().endswith((".gz", ".bz2", ".zst", ".lz4")):
         raise DataError(f"{name}: a file that grows is one of JSON lines, or a folder receives Parquet files")
-    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+    if not path or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise DataError(f"{name}: no such file, nor a folder for it")
     return LinesFile(path, say, rows, skips)
