@@ -382,6 +382,7 @@ class Folder(Following):
         super().__init__(name, say)
         self._filesystem, self._path = filesystem, path.rstrip("/")
         self._files: dict[str, list[int]] = {}  # size, time of change and rows of those that are counted
+        self._counted: dict[tuple[str, int, int], list[str]] = {}  # their names, by what they keep when they are moved
         self._at: dict[str, Any] | None = None  # the one that is being read
         self._new: list[str] = []
         self._resting: dict[str, tuple[int, float]] = {}  # files without a footer: size, and since when
@@ -393,7 +394,8 @@ class Folder(Following):
         return {"files": dict(self._files), "at": at, "rows": self.rows, "width": self._width}
 
     def restore(self, position: dict[str, Any]) -> None:
-        self._files = {name: [int(number) for number in found] for name, found in position["files"].items()}
+        for name, found in position["files"].items():
+            self._remember(name, [int(number) for number in found])
         self._at, self.rows, self._width = position["at"], int(position["rows"]), position["width"]
         if self._at is not None:
             self._at = {name: self._at[name] for name in ("name", "size", "changed", "row")}
@@ -409,7 +411,7 @@ class Folder(Following):
         while self._new:
             name = self._new.pop()
             [info] = self._filesystem.get_file_info([f"{self._path}/{name}"])
-            if info.type == fs.FileType.File and self._whole(info, name):
+            if info.type == fs.FileType.File and self._whole(info, name) and not self._moved(info, name):
                 self._at = {"name": name, "size": info.size, "changed": info.mtime_ns or 0, "row": 0}
                 return self._piece(info, self._at)
         return None
@@ -440,6 +442,22 @@ class Folder(Following):
         for name in self._resting.keys() - set(new):
             del self._resting[name]
         return new
+
+    def _moved(self, info: Any, name: str) -> bool:
+        """Whether it was counted in another folder under this one, and moved since; it goes by its new place then."""
+        alike = self._counted.get(_known_by(name, info.size, info.mtime_ns or 0), [])
+        there = self._filesystem.get_file_info([f"{self._path}/{other}" for other in alike])
+        for other, found in zip(alike, there, strict=True):
+            if found.type == fs.FileType.NotFound:
+                alike.remove(other)
+                self._remember(name, self._files.pop(other))
+                return True
+        return False
+
+    def _remember(self, name: str, found: list[int]) -> None:
+        """That a file of this size, time of change and number of rows is counted."""
+        self._files[name] = found
+        self._counted.setdefault(_known_by(name, *found[:2]), []).append(name)
 
     def _check(self, info: Any, size: int, changed: int, rows: int) -> None:
         if (info.size, info.mtime_ns or 0) != (size, changed):
@@ -478,8 +496,12 @@ class Folder(Following):
 
     def finished(self) -> None:
         assert self._at is not None
-        self._files[self._at["name"]] = [self._at["size"], self._at["changed"], self._at["row"]]
+        self._remember(self._at["name"], [self._at["size"], self._at["changed"], self._at["row"]])
         self._at = None
+
+
+def _known_by(name: str, size: int, changed: int) -> tuple[str, int, int]:
+    return name.rpartition("/")[2], size, changed
 
 
 def follow(name: str, say: Callable[[str], None], rows: int, skips: bool) -> Following:
