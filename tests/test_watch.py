@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -514,6 +515,22 @@ def test_parquet_files_count_once_they_have_a_footer(folder, capsys):
     ).to_bytes()  # fmt: skip
 
 
+def test_a_parquet_file_that_is_moved_after_it_was_counted_counts_once(folder, capsys):
+    for name, number in [("a", 3), ("old/c", 5)]:
+        Path("d", name).mkdir(parents=True)
+        parquet.write_table(pa.Table.from_pylist(rows_of(number)), f"d/{name}/0.parquet")
+    words = ("d", *BINARY, "--state", "S")
+    assert watched(capsys, *words)[0]["rows"] == 8
+    Path("d/b").mkdir()
+    os.rename("d/a/0.parquet", "d/b/0.parquet")
+    parquet.write_table(pa.Table.from_pylist(rows_of(4)), "d/a/1.parquet")
+    assert watched(capsys, *words)[0]["rows"] == 12
+    os.rename("d/b/0.parquet", "d/a/0.parquet")
+    Path("d/new").mkdir()
+    shutil.copy2("d/old/c/0.parquet", "d/new/0.parquet")  # which is another file: that one is still there
+    assert watched(capsys, *words)[0]["rows"] == 17
+
+
 def test_a_parquet_file_that_changes_after_it_was_counted_is_an_error(folder, capsys):
     os.mkdir("d")
     parquet.write_table(pa.Table.from_pylist(plain(rows_of(50))), "d/a.parquet")
@@ -657,6 +674,26 @@ def test_a_window_that_leaves_a_reference_alerts(folder, capsys):
         found, log = watched(capsys, *words, status=3)
         assert found["alerts"] == 1
         assert re.match(r"alert begins: last_50 reference: .* nats \(.*\) of the reference$", log[0])
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        (ce.MeanLoss().update([0.5, 0.6]), "a MeanLoss is no reference for a BinaryCrossEntropy"),
+        (ce.NormalizedEntropy(), "a NormalizedEntropy is no reference for a BinaryCrossEntropy"),
+        (ce.Grouped(ce.MeanLoss()), "a MeanLoss is no reference for a BinaryCrossEntropy"),
+        (ce.BinaryCrossEntropy(label_smoothing=0.25), "its label_smoothing is 0.25, expected 0.0 as here"),
+        (ce.BinaryCrossEntropy(pos_weight=2.0), "its pos_weight is 2.0, expected None as here"),
+        (ce.BinaryCrossEntropy(), "its mean has no interval, with 0 samples and the value nan"),
+        (ce.BinaryCrossEntropy().update(0.5, 1), "its mean has no interval, with 1 sample and the value 0.69"),
+    ],
+    ids=["mean", "ratio", "groups", "smoothing", "weight", "empty", "one"],
+)
+def test_a_reference_of_another_loss_or_without_an_interval_is_refused(folder, capsys, metric, expected):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
+    metric.save("reference.state")
+    error = failure(capsys, 2, "a.jsonl", *BINARY, "--reference", "reference.state")
+    assert error.startswith(f"--reference reference.state: {expected}")
 
 
 def test_a_window_is_judged_once_it_has_samples_enough():

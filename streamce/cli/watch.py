@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import math
 import os
 import signal
 import sys
@@ -15,12 +16,11 @@ from typing import Any
 
 import streamce as ce
 from streamce import atomic, periods
-from streamce.cli import results
+from streamce.cli import arguments, results
 from streamce.cli.chooser import Chooser
 from streamce.cli.evaluate import reading_of, unready
 from streamce.cli.making import naming_options, of_task
 from streamce.cli.output import fail, many, show_and_save
-from streamce.metrics.base import Metric
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.monitor.following import Following, Piece, follow
 from streamce.reading import places
@@ -315,9 +315,25 @@ def _reference(options: argparse.Namespace) -> Any:
         metric = ce.load(options.reference)
     except OSError as error:
         raise SelectionError(f"--reference {options.reference}: {error.strerror or error}") from error
-    if not isinstance(metric, (Metric, ce.Grouped)):
-        raise SelectionError(f"--reference {options.reference}: a {type(metric).__name__} is no reference for a mean")
-    return results.whole(metric, options.level, options.anytime)
+    made = arguments.METRICS[options.task]
+    of = metric.metric if isinstance(metric, ce.Grouped) else metric
+    if type(of) is not made:
+        why = f"a {type(of).__name__} is no reference for a {made.__name__}"
+        raise SelectionError(f"--reference {options.reference}: {why}")
+    with naming_options():
+        given = {
+            name: value for name in ("label_smoothing", "per") if (value := getattr(options, name, None)) is not None
+        }
+        ours = made(**given).options
+    for name in ("label_smoothing", "per", "class_weight", "pos_weight"):  # it is another loss with another of these
+        if of.options.get(name) != ours.get(name):
+            why = f"its {name} is {of.options[name]!r}, expected {ours[name]!r} as here"
+            raise SelectionError(f"--reference {options.reference}: {why}")
+    found = results.whole(metric, options.level, options.anytime)
+    if any(map(math.isnan, found.interval)):
+        why = f"its mean has no interval, with {many(found.samples, 'sample')} and the value {found.value}"
+        raise SelectionError(f"--reference {options.reference}: {why}")
+    return found
 
 
 @contextlib.contextmanager
