@@ -830,6 +830,24 @@ def test_memory_and_open_files_do_not_grow_with_polls_and_rows(folder):
 # ---- resuming ----
 
 
+def test_one_watch_at_a_time_keeps_a_state(folder, capsys):
+    rows = rows_of(10)
+    words = ["-", *BINARY, "--state", "S", "--poll", "0.01"]
+    with subprocess.Popen([*COMMAND, *words], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as first:
+        first.stdin.write(lines_of(rows[:5]))
+        first.stdin.flush()
+        while not Path("S").exists():
+            time.sleep(0.01)
+            assert first.poll() is None
+        error = failure(capsys, 2, "-", *words[1:])
+        first.kill()
+    assert error == "--state S: another watch that runs keeps this state"
+    assert Path("S.lock").exists()  # and keeps nobody out
+    subprocess.run([*COMMAND, *words], input=lines_of(rows[5:]), stdout=subprocess.DEVNULL, check=True)
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+    assert sorted(os.listdir()) == ["S", "S.checkpoint", "S.checkpoint.previous"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
