@@ -799,6 +799,14 @@ def test_a_watch_serves_what_it_has_until_a_signal_ends_it(folder, by):
     assert Path("S").read_bytes() == whole.to_bytes()
 
 
+def test_lines_that_cannot_be_read_are_shown_before_any_row_has_come(folder):
+    Path("a.jsonl").write_bytes(b"no row\n" * 3)
+    with running("a.jsonl", *BINARY, "--invalid", "skip", "--port", "0") as child:
+        address = port_of(child)
+        found = until(lambda: (now := scraped(address))["streamce_watch_unreadable_lines_total",] and now)
+    assert (found["streamce_watch_unreadable_lines_total",], found["streamce_watch_rows_total",]) == (3, 0)
+
+
 def test_a_watch_ends_once_nothing_has_come_for_a_while(folder):
     Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
     with running("a.jsonl", *BINARY, "--until-idle", "0.1") as child:

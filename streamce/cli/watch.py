@@ -157,6 +157,8 @@ class _Watch:
         last = time.monotonic()
         while not stopped():
             piece = following.next()
+            if self._shown is not None:  # lines that are no rows come in no piece
+                self._shown.unreadable = following.unreadable
             if piece is not None:
                 self._count(piece, stopped)
                 self._save()
@@ -189,8 +191,8 @@ class _Watch:
                     raise DataError(f"{chunk.source}: {places.place(chunk, error, labels)}") from error
                 self._classes = labels.classes if labels else None
                 self._settled, self._dirty = self._following.reached(chunk.end), True
-                self._came()
                 self._judge()
+                self._came()
                 self._save()
                 if self._settled and stopped():  # within a file, which may be large
                     return
