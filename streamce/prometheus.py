@@ -152,7 +152,12 @@ class Collector:
     def collect(self) -> Iterator[Family]:
         """The families that have samples now."""
         scrape = _Scrape(self._name, self._level, self._anytime, self._max_groups)
+        names: set[str | None] = set()
         for labels, metric, window in self._metrics(scrape):
+            if labels.get("metric") in names:  # "a.b", and "b" of a collection "a"
+                self._unreadable(scrape, labels, f"{labels['metric']}: another metric has this name")
+                continue
+            names.add(labels.get("metric"))
             try:
                 scrape.read(labels, metric, window)
             except InputError as error:  # more was taken away than had been added
@@ -163,14 +168,23 @@ class Collector:
         """Copies of the metrics that there are now, each with its labels, and whether it is a window."""
         source = self._source
         if callable(source) and not isinstance(source, Additive):
-            source = source()
+            try:
+                source = source()
+            except Exception as error:  # of the caller's
+                self._unreadable(scrape, {"metric": "source"}, f"source failed: {error!r}")
+                return
         if isinstance(source, (str, os.PathLike)):
             source = self._sum(scrape, os.fspath(source))
         if isinstance(source, Mapping):
-            for name, metric in source.items():
-                yield from _named(name, metric)
-        elif source is not None:
+            for name, metric in list(source.items()):  # which others may add to meanwhile
+                if isinstance(name, str) and isinstance(metric, Additive):
+                    yield from _named(name, metric)
+                else:
+                    self._unreadable(scrape, {"metric": str(name)}, f"{name!r} is {inputs.show(metric)}, no metric")
+        elif isinstance(source, Additive):
             yield from _named("", source)
+        elif source is not None:
+            self._unreadable(scrape, {"metric": "source"}, f"source gave {inputs.show(source)}, no metric")
 
     def _sum(self, scrape: _Scrape, path: str) -> Additive | None:
         """The sum of the state files there, None without any."""
@@ -207,6 +221,7 @@ class _Scrape:
 
     def add(self, end: str, suffix: str, labels: Labels, value: float, **more: str) -> None:
         suffix = suffix or "_total" * (FAMILIES[end][0] == "counter")
+        labels = {label: text.encode(errors="backslashreplace").decode() for label, text in labels.items()}
         self.families[end].add_sample(f"{self._name}_{end}{suffix}", labels | more, float(value))
 
     def read(self, labels: Labels, metric: Any, window: bool) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shlex
 import subprocess
@@ -313,6 +314,27 @@ def test_a_state_that_is_damaged_or_of_another_kind_is_named_and_the_others_coun
     assert sorted(record.getMessage()[:13] for record in caplog.records) == ["not exported:"] * 2  # each once
     assert "torn.state" in caplog.text
     assert exported(tmp_path)["streamce_unreadable", ("file", "torn.state")] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "message"),
+    [
+        (lambda: 1 / 0, "source", "source failed: ZeroDivisionError"),
+        (lambda: 5, "source", "source gave 5, no metric"),
+        (lambda: {"a": ce.MeanLoss(), "b": None}, "b", "'b' is None, no metric"),
+        ({"a": ce.Collection({"b": ce.MeanLoss()}), "a.b": ce.MeanLoss()}, "a.b", "a.b: another metric has this name"),
+    ],
+    ids=["fails", "other", "none", "twice"],
+)
+def test_a_source_of_no_metric_is_named_and_fails_no_scrape(caplog, source, name, message):
+    assert exported(source)["streamce_unreadable", ("metric", name)] == 1
+    assert [record.getMessage()[: len(message) + 14] for record in caplog.records] == [f"not exported: {message}"]
+
+
+def test_names_that_are_no_text_fail_no_scrape(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.state")).write_bytes(b"damaged")
+    families = exported(tmp_path)
+    assert families["streamce_unreadable", ("file", "\\udcff.state")] == 1
 
 
 def test_a_metric_that_cannot_be_read_leaves_the_others(caplog):

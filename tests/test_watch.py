@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -374,6 +375,50 @@ def test_a_file_that_was_renamed_while_nobody_watched_is_found_and_read_to_its_e
     assert first.rows + second.rows == plain(rows)
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("names", ["a.jsonl.{}", "a.jsonl-2026050{}", "a-2026-05-0{}.jsonl"])
+def test_files_that_turned_several_times_between_two_looks_are_read_in_order(folder, follower, names, resumed):
+    rows = rows_of(50)
+    Path("a.jsonl").write_bytes(lines_of(rows[:10]))
+    found = follower().read()
+    for day in range(1, 5):
+        os.rename("a.jsonl", names.format(day))
+        os.utime(names.format(day), (day, day))  # last written on that day
+        Path("a.jsonl").write_bytes(lines_of(rows[10 * day : 10 * day + 10]))
+    Path(names.format(6)).write_bytes(lines_of(rows[:10]))  # a copy of the first
+    for name in ("a.jsonl.state", "a.jsonl.4.gz", "aa.jsonl.4"):
+        Path(name).write_bytes(b"of something else")
+    os.utime("a.jsonl", (5, 5))
+    kept = []
+    for _ in range(12):
+        found.read()
+        if resumed:
+            kept += found.rows
+            position, found = json.loads(json.dumps(found.of.position)), follower()
+            found.of.restore(position)
+            found.read()  # to be quiet for a while is not part of the position
+    assert kept + found.rows == plain(rows)
+
+
+def test_a_file_that_was_turned_to_and_not_read_yet_is_known_again(folder, follower):
+    rows = rows_of(20)
+    Path("a.jsonl").write_bytes(lines_of(rows[:10]))
+    first = follower().read()
+    os.rename("a.jsonl", "old")
+    Path("a.jsonl").write_bytes(b"{")
+    for _ in range(3):
+        first.read()
+    assert len(first.said) == 1
+    Path("a.jsonl").write_bytes(lines_of(rows[10:15]))
+    os.rename("a.jsonl", "older")
+    Path("a.jsonl").write_bytes(lines_of(rows[15:]))
+    second = follower()
+    second.of.restore(json.loads(json.dumps(first.of.position)))
+    for _ in range(4):
+        second.read()
+    assert first.rows + second.rows == plain(rows)
+
+
 def test_a_file_that_was_replaced_while_nobody_watched_is_an_error(folder, follower):
     Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
     first = follower().read()
@@ -429,6 +474,21 @@ def test_a_line_without_an_end_is_refused_before_memory_is(folder, follower, mon
         follower().read()
 
 
+@pytest.mark.parametrize("command", ["watch", "eval"])
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}")])
+def test_a_first_line_of_too_many_lists_is_an_error(folder, capsys, command, start, end):
+    line = '{"p":0.5,"y":1,"s":"[\\"[","x":%s[]%s}\n'
+    Path("a.jsonl").write_text(line % (start * 400, end * 400))
+    more = ["--once", "--poll", "0"] if command == "watch" else []
+    assert main([command, "a.jsonl", *BINARY, *more]) == 0
+    Path("a.jsonl").write_text(line % (start * 100_000, end * 100_000))
+    capsys.readouterr()
+    assert main([command, "a.jsonl", *BINARY, *more]) == 1
+    assert "more than 500 lists and objects within one another" in capsys.readouterr().err
+    Path("a.jsonl").write_text('{"p":0.5,"y":1}\n' + line % ("[" + "[1]," * 1000, "]"))
+    assert main([command, "a.jsonl", *BINARY, *more]) == 0
+
+
 # ---- Parquet ----
 
 
@@ -453,6 +513,22 @@ def test_parquet_files_count_once_they_have_a_footer(folder, capsys):
     assert Path("S").read_bytes() == sum(
         binary_of(table.to_pylist()) for table in tables[:3]
     ).to_bytes()  # fmt: skip
+
+
+def test_a_parquet_file_that_is_moved_after_it_was_counted_counts_once(folder, capsys):
+    for name, number in [("a", 3), ("old/c", 5)]:
+        Path("d", name).mkdir(parents=True)
+        parquet.write_table(pa.Table.from_pylist(rows_of(number)), f"d/{name}/0.parquet")
+    words = ("d", *BINARY, "--state", "S")
+    assert watched(capsys, *words)[0]["rows"] == 8
+    Path("d/b").mkdir()
+    os.rename("d/a/0.parquet", "d/b/0.parquet")
+    parquet.write_table(pa.Table.from_pylist(rows_of(4)), "d/a/1.parquet")
+    assert watched(capsys, *words)[0]["rows"] == 12
+    os.rename("d/b/0.parquet", "d/a/0.parquet")
+    Path("d/new").mkdir()
+    shutil.copy2("d/old/c/0.parquet", "d/new/0.parquet")  # which is another file: that one is still there
+    assert watched(capsys, *words)[0]["rows"] == 17
 
 
 def test_a_parquet_file_that_changes_after_it_was_counted_is_an_error(folder, capsys):
@@ -488,6 +564,30 @@ def test_a_signal_within_a_large_file_saves_the_place_and_the_next_run_goes_on_t
     assert 0 < before < 60_000
     found, _ = watched(capsys, *words[:-4])
     assert (found["rows"], found["rows_resumed"]) == (60_000, before)
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "lines"])
+def test_rows_whose_place_an_interrupt_kept_from_being_noted_count_once(folder, capsys, monkeypatch, kind):
+    rows = rows_of(30)
+    Path("a.jsonl").write_bytes(lines_of(rows))
+    Path("d").mkdir()
+    parquet.write_table(pa.Table.from_pylist(rows), "d/a.parquet")
+    of, source = (following.Folder, "d") if kind == "parquet" else (following.LinesFile, "a.jsonl")
+    words = (source, *BINARY, "--chunk-rows", "10", "--state", "S")
+    reached, calls = of.reached, []
+
+    def interrupted(self, end):
+        calls.append(end)
+        if len(calls) == 3:  # a second Ctrl-C just there
+            raise KeyboardInterrupt
+        return reached(self, end)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(of, "reached", interrupted)
+        patch.setattr(signal, "signal", lambda *_: signal.SIG_DFL)  # main's, which ignores what comes after
+        assert main(["watch", *words, "--once", "--checkpoint-every", "60"]) == 130
+    assert watched(capsys, *words)[0]["rows"] == 30
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
 
 
@@ -574,6 +674,26 @@ def test_a_window_that_leaves_a_reference_alerts(folder, capsys):
         found, log = watched(capsys, *words, status=3)
         assert found["alerts"] == 1
         assert re.match(r"alert begins: last_50 reference: .* nats \(.*\) of the reference$", log[0])
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        (ce.MeanLoss().update([0.5, 0.6]), "a MeanLoss is no reference for a BinaryCrossEntropy"),
+        (ce.NormalizedEntropy(), "a NormalizedEntropy is no reference for a BinaryCrossEntropy"),
+        (ce.Grouped(ce.MeanLoss()), "a MeanLoss is no reference for a BinaryCrossEntropy"),
+        (ce.BinaryCrossEntropy(label_smoothing=0.25), "its label_smoothing is 0.25, expected 0.0 as here"),
+        (ce.BinaryCrossEntropy(pos_weight=2.0), "its pos_weight is 2.0, expected None as here"),
+        (ce.BinaryCrossEntropy(), "its mean has no interval, with 0 samples and the value nan"),
+        (ce.BinaryCrossEntropy().update(0.5, 1), "its mean has no interval, with 1 sample and the value 0.69"),
+    ],
+    ids=["mean", "ratio", "groups", "smoothing", "weight", "empty", "one"],
+)
+def test_a_reference_of_another_loss_or_without_an_interval_is_refused(folder, capsys, metric, expected):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
+    metric.save("reference.state")
+    error = failure(capsys, 2, "a.jsonl", *BINARY, "--reference", "reference.state")
+    assert error.startswith(f"--reference reference.state: {expected}")
 
 
 def test_a_window_is_judged_once_it_has_samples_enough():
@@ -679,6 +799,14 @@ def test_a_watch_serves_what_it_has_until_a_signal_ends_it(folder, by):
     assert Path("S").read_bytes() == whole.to_bytes()
 
 
+def test_lines_that_cannot_be_read_are_shown_before_any_row_has_come(folder):
+    Path("a.jsonl").write_bytes(b"no row\n" * 3)
+    with running("a.jsonl", *BINARY, "--invalid", "skip", "--port", "0") as child:
+        address = port_of(child)
+        found = until(lambda: (now := scraped(address))["streamce_watch_unreadable_lines_total",] and now)
+    assert (found["streamce_watch_unreadable_lines_total",], found["streamce_watch_rows_total",]) == (3, 0)
+
+
 def test_a_watch_ends_once_nothing_has_come_for_a_while(folder):
     Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
     with running("a.jsonl", *BINARY, "--until-idle", "0.1") as child:
@@ -708,6 +836,24 @@ def test_memory_and_open_files_do_not_grow_with_polls_and_rows(folder):
 
 
 # ---- resuming ----
+
+
+def test_one_watch_at_a_time_keeps_a_state(folder, capsys):
+    rows = rows_of(10)
+    words = ["-", *BINARY, "--state", "S", "--poll", "0.01"]
+    with subprocess.Popen([*COMMAND, *words], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as first:
+        first.stdin.write(lines_of(rows[:5]))
+        first.stdin.flush()
+        while not Path("S").exists():
+            time.sleep(0.01)
+            assert first.poll() is None
+        error = failure(capsys, 2, "-", *words[1:])
+        first.kill()
+    assert error == "--state S: another watch that runs keeps this state"
+    assert Path("S.lock").exists()  # and keeps nobody out
+    subprocess.run([*COMMAND, *words], input=lines_of(rows[5:]), stdout=subprocess.DEVNULL, check=True)
+    assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+    assert sorted(os.listdir()) == ["S", "S.checkpoint", "S.checkpoint.previous"]
 
 
 @pytest.mark.parametrize(
@@ -798,7 +944,7 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(folder, capsys):
         (("a.jsonl", "--by-time", "t"), "--by-time needs --window with a period"),
         (("a.jsonl", "--step", "1min"), "--step needs --window with a period"),
         (("a.jsonl", "--window", "1y"), "--window: window is '1y': expected"),
-        (("a.jsonl", "--window", "0"), "--samples: samples is 0: expected"),
+        (("a.jsonl", "--window", "0"), "--window: samples is 0: expected"),
         (("a.jsonl", "--window", "1h", "--by-time", "t", "--step", "7min"), "--step: step is 7min: expected one that"),
         (("a.jsonl", "--port", "99999"), "'99999' is no port"),
         (("a.jsonl", "--alert-above", "nan"), "'nan' is no number"),
@@ -820,6 +966,9 @@ def test_usage_errors_are_one_line(folder, capsys, words, expected):
         ("a.csv", "a.csv: a file that grows is one of JSON lines"),
         ("a.jsonl.gz", "a.jsonl.gz: a file that grows is one of JSON lines"),
         ("no/a.jsonl", "no/a.jsonl: no such file, nor a folder for it"),
+        ("", ": no such file, nor a folder for it"),
+        ("no://a", "no://a: Unrecognized filesystem type"),
+        ("file:///no/a.jsonl", "file:///no/a.jsonl: no such file, nor a folder for it"),
     ],
 )
 def test_sources_that_cannot_be_followed_are_one_line(folder, capsys, source, expected):
@@ -833,6 +982,44 @@ def test_a_port_in_use_is_one_line_and_nothing_is_counted(folder, capsys):
         error = failure(capsys, 2, "a.jsonl", *BINARY, "--state", "S", "--port", port)
     assert error == f"--port {port}: 127.0.0.1: Address already in use"
     assert not Path("S").exists()
+
+
+def test_a_host_that_is_no_name_is_one_line(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
+    host = "a" * 100
+    assert failure(capsys, 2, "a.jsonl", *BINARY, "--port", 0, "--host", host).startswith(f"--port 0: {host}: ")
+
+
+def test_what_is_followed_is_no_place_for_a_state(folder, capsys):
+    Path("a.jsonl").touch()
+    expected = "--state ./a.jsonl: this is what is followed"
+    assert failure(capsys, 2, "a.jsonl", *BINARY, "--state", "./a.jsonl") == expected
+
+
+def test_standard_input_that_is_closed_is_one_line(folder):
+    script = "import os; os.close(0); from streamce.cli import main; raise SystemExit(main())"
+    done = subprocess.run([sys.executable, "-c", script, "watch", "-", *BINARY], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"streamce: error: standard input: Bad file descriptor\n")
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_log_that_takes_no_more_stops_no_watch(folder, full):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
+    with open("/dev/full" if full else os.devnull, "w") as log, contextlib.ExitStack() as stack:
+        if not full:  # whoever read it has left
+            there, into = os.pipe()
+            os.close(there)
+            log = stack.enter_context(open(into, "w"))
+        done = subprocess.run([*COMMAND, "a.jsonl", *BINARY, "--once", "--json", "--alert-above", "0",
+                               "--alert-samples", "1"], stdout=subprocess.PIPE, stderr=log, check=False)  # fmt: skip
+    assert (done.returncode, json.loads(done.stdout)["rows"]) == (3, 3)
+
+
+def test_a_file_whose_name_is_no_text_is_followed(folder, capsys):
+    name = os.fsdecode(b"\xff.jsonl")
+    for number in (3, 5):
+        Path(name).write_bytes(lines_of(rows_of(5)[:number]))
+        assert watched(capsys, name, *BINARY, "--state", "S")[0]["rows"] == number
 
 
 def test_a_named_pipe_is_refused_and_not_waited_for(folder, capsys):

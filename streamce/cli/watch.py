@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import fcntl
+import math
 import os
 import signal
 import sys
@@ -15,12 +17,11 @@ from typing import Any
 
 import streamce as ce
 from streamce import atomic, periods
-from streamce.cli import parts, results
+from streamce.cli import arguments, parts, results
 from streamce.cli.chooser import Chooser
 from streamce.cli.evaluate import unready
 from streamce.cli.making import naming_options, of_task
-from streamce.cli.output import fail, many, of_row, refusal, show_and_save
-from streamce.metrics.base import Metric
+from streamce.cli.output import fail, many, of_row, show_and_save
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.monitor.following import Following, Piece, follow
 from streamce.reading.sources import DataError, SelectionError
@@ -39,15 +40,16 @@ def say(word: str) -> None:
     """A line on standard error, with the time in UTC."""
     if sys.stderr is not None:
         now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        print(f"{now} streamce watch: {' '.join(word.splitlines())}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a log that takes no more stops no watch
+            print(f"{now} streamce watch: {' '.join(word.splitlines())}", file=sys.stderr, flush=True)
 
 
 def watch(options: argparse.Namespace) -> int:
     options.by = None
     if status := unready(options):
         return status
-    if options.state is not None and (why := refusal(options.state)):
-        return fail(f"--state {options.state}: {why}", 2)
+    if options.state is not None and os.path.realpath(options.state) == os.path.realpath(options.source):
+        return fail(f"--state {options.state}: this is what is followed", 2)
     following = None
     try:
         lengths = _lengths(options)
@@ -73,8 +75,11 @@ def _lengths(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
                 period = periods.microseconds(word, "window")
             step = options.step or f"{max(1, period // 60)}us"
             made = {"period": word, "step": step}
-        with naming_options():
+        try:
             shown = ce.Sliding(ce.MeanLoss(), **made).options
+        except ce.InputError as error:
+            option = "window" if error.argument == "samples" else error.argument
+            raise SelectionError(f"--{option}: {error}") from error
         found[f"last_{shown['samples'] or shown['period']}"] = made
     of_time = any("period" in made for made in found.values())
     if of_time and not options.by_time:
@@ -119,9 +124,10 @@ class _Watch:
     def run(self) -> int:
         """Follow the source to its end, or until a signal."""
         options = self._options
-        if options.state is not None:
-            self._begin()
         with contextlib.ExitStack() as stack:
+            if options.state is not None:
+                stack.enter_context(_alone(options.state))
+                self._begin()
             stopped = stack.enter_context(_stopping())
             if options.port is not None:
                 try:
@@ -134,8 +140,9 @@ class _Watch:
                 server = serving.serving(shown, options.host, options.port, options.level, options.anytime, say)
                 try:
                     stack.enter_context(server)
-                except OSError as error:
-                    return fail(f"--port {options.port}: {options.host}: {error.strerror or error}", 2)
+                except (OSError, UnicodeError) as error:  # of a name that is none
+                    why = getattr(error, "strerror", None) or error
+                    return fail(f"--port {options.port}: {options.host}: {why}", 2)
             try:
                 self._loop(stopped)
             finally:  # an error too ends what was counted before it
@@ -149,6 +156,8 @@ class _Watch:
         last = time.monotonic()
         while not stopped():
             piece = following.next()
+            if self._shown is not None:  # lines that are no rows come in no piece
+                self._shown.unreadable = following.unreadable
             if piece is not None:
                 self._count(piece, stopped)
                 self._save()
@@ -173,19 +182,25 @@ class _Watch:
         with contextlib.closing(reading.chunks(piece.start)) as found:
             for chunk in found:
                 others = {name: keys for name, keys in chunk.keys.items() if name != "by"} | chunk.more
+                settled, self._settled = self._settled, False  # an interrupt may come between the rows and their place
                 try:
                     self._metric.update(chunk.preds, chunk.target, weight=chunk.weight, null=chunk.null, **others)
                 except ce.InputError as error:
+                    self._settled = settled
                     raise of_row(chunk, error, labels) from error
-                self._settled = self._following.reached(chunk.end)
                 self._classes = labels.classes if labels else None
-                self._dirty = True
+                self._settled, self._dirty = self._following.reached(chunk.end), True
                 self._judge()
+                self._came()
                 self._save()
                 if self._settled and stopped():  # within a file, which may be large
                     return
         self._following.finished()
         self._settled = self._dirty = True
+        self._came()
+
+    def _came(self) -> None:
+        """Let others see what has been counted."""
         if self._shown is not None:
             self._shown.rows, self._shown.unreadable = self._following.rows, self._following.unreadable
             self._shown.came()
@@ -303,9 +318,49 @@ def _reference(options: argparse.Namespace) -> Any:
         metric = ce.load(options.reference)
     except OSError as error:
         raise SelectionError(f"--reference {options.reference}: {error.strerror or error}") from error
-    if not isinstance(metric, (Metric, ce.Grouped)):
-        raise SelectionError(f"--reference {options.reference}: a {type(metric).__name__} is no reference for a mean")
-    return results.whole(metric, options.level, options.anytime)
+    made = arguments.METRICS[options.task]
+    of = metric.metric if isinstance(metric, ce.Grouped) else metric
+    if type(of) is not made:
+        why = f"a {type(of).__name__} is no reference for a {made.__name__}"
+        raise SelectionError(f"--reference {options.reference}: {why}")
+    with naming_options():
+        given = {
+            name: value for name in ("label_smoothing", "per") if (value := getattr(options, name, None)) is not None
+        }
+        ours = made(**given).options
+    for name in ("label_smoothing", "per", "class_weight", "pos_weight"):  # it is another loss with another of these
+        if of.options.get(name) != ours.get(name):
+            why = f"its {name} is {of.options[name]!r}, expected {ours[name]!r} as here"
+            raise SelectionError(f"--reference {options.reference}: {why}")
+    found = results.whole(metric, options.level, options.anytime)
+    if any(map(math.isnan, found.interval)):
+        why = f"its mean has no interval, with {many(found.samples, 'sample')} and the value {found.value}"
+        raise SelectionError(f"--reference {options.reference}: {why}")
+    return found
+
+
+@contextlib.contextmanager
+def _alone(state: str) -> Iterator[None]:
+    """Keeps other watches from a state, until this one ends or is killed: each would save over the other's rows."""
+    path = f"{state}.lock"
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            raise SelectionError(f"--state {state}: another watch that runs keeps this state") from None
+        except OSError:  # a file system without locks
+            pass
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                break
+        os.close(file)  # the one before has just removed it
+    try:
+        yield
+    finally:
+        os.unlink(path)
+        os.close(file)
 
 
 @contextlib.contextmanager

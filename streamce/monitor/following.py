@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import select
 import stat
 import time
@@ -195,6 +196,8 @@ class LinesFile(Lines):
         self._path = path
         self._file: int | None = None
         self._inode, self._head, self._offset = 0, b"", 0
+        name, end = map(re.escape, os.path.splitext(os.path.basename(path)))
+        self._former = re.compile(rf"{name}(?:{end})?[._-][0-9][0-9T:._-]*(?:{end})?")  # as rotation names files
         self._quiet = False  # whether the file before has said nothing since it was replaced
 
     @property
@@ -265,29 +268,55 @@ class LinesFile(Lines):
             return None
         if self._buffer and self._tells(self._buffer):  # a line that nobody will end
             return self._piece(self._buffer)
-        self._say(f"{self._path}: another file has taken its name: going on with that one")
+        return self.next() if self._turn() else None
+
+    def _turn(self) -> bool:
+        """Go on with the file that was begun after this one: that of the name, unless there were more in between."""
+        assert self._file is not None
+        mine = os.fstat(self._file)
+        try:
+            file = self._regular()  # before one looks for others, as it may be renamed meanwhile
+        except FileNotFoundError:
+            return False
+        name, newest, between = "", os.fstat(file), []
+        with os.scandir(os.path.dirname(os.path.abspath(self._path))) as entries:
+            for entry in entries:
+                if self._former.fullmatch(entry.name) and entry.inode() not in (mine.st_ino, newest.st_ino):
+                    with contextlib.suppress(OSError):
+                        found = entry.stat()
+                        if mine.st_mtime_ns < found.st_mtime_ns <= newest.st_mtime_ns and stat.S_ISREG(found.st_mode):
+                            between.append((found.st_mtime_ns, entry.path))
+        for _, path in sorted(between):
+            with contextlib.suppress(FileNotFoundError):
+                other = os.open(path, os.O_RDONLY)
+                copy = os.fstat(other).st_size == mine.st_size
+                if copy and os.pread(other, HEAD, 0) == os.pread(self._file, HEAD, 0):
+                    os.close(other)
+                    continue
+                os.close(file)
+                file, name = other, f"{path}, which came before it"
+                break
+        self._say(f"{self._path}: another file has taken its name: going on with {name or 'that one'}")
         self.close()
-        self._inode = self._offset = self._row = 0
+        self._file, self._inode = file, os.fstat(file).st_ino
+        self._offset = self._row = 0
         self._head, self._quiet = b"", False
-        return self.next()
+        return True
 
     def _open(self) -> bool:
         """Opens the file, or the one of the position wherever it has been moved to."""
         try:
-            file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
+            file = self._regular()
         except FileNotFoundError:
-            if self._head and self._moved():
+            if self._inode and self._moved():
                 return True
             self._once(f"{self._path}: there is no such file yet: waiting")
             return False
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(file)
-            raise DataError(f"{self._path}: this is no file")
-        if not self._head:  # nothing was read
-            self._file, self._inode = file, found.st_ino
+        inode = os.fstat(file).st_ino
+        if not self._inode:  # nothing was read
+            self._file, self._inode = file, inode
             return True
-        if found.st_ino == self._inode and os.pread(file, len(self._head), 0) == self._head:
+        if inode == self._inode and os.pread(file, len(self._head), 0) == self._head:
             self._file = file
             return True
         os.close(file)
@@ -297,6 +326,14 @@ class LinesFile(Lines):
             f"{self._path}: this is another file than was read before, and that one is no more in its folder: "
             "rows at its end may be lost"
         )
+
+    def _regular(self) -> int:
+        """The file of the name, opened; FileNotFoundError where there is none, DataError where it is no file."""
+        file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise DataError(f"{self._path}: this is no file")
+        return file
 
     def _moved(self) -> bool:
         """Whether the file of the position is in the folder by another name; opens it then."""
@@ -345,6 +382,7 @@ class Folder(Following):
         super().__init__(name, say)
         self._filesystem, self._path = filesystem, path.rstrip("/")
         self._files: dict[str, list[int]] = {}  # size, time of change and rows of those that are counted
+        self._counted: dict[tuple[str, int, int], list[str]] = {}  # their names, by what they keep when they are moved
         self._at: dict[str, Any] | None = None  # the one that is being read
         self._new: list[str] = []
         self._resting: dict[str, tuple[int, float]] = {}  # files without a footer: size, and since when
@@ -356,7 +394,8 @@ class Folder(Following):
         return {"files": dict(self._files), "at": at, "rows": self.rows, "width": self._width}
 
     def restore(self, position: dict[str, Any]) -> None:
-        self._files = {name: [int(number) for number in found] for name, found in position["files"].items()}
+        for name, found in position["files"].items():
+            self._remember(name, [int(number) for number in found])
         self._at, self.rows, self._width = position["at"], int(position["rows"]), position["width"]
         if self._at is not None:
             self._at = {name: self._at[name] for name in ("name", "size", "changed", "row")}
@@ -372,7 +411,7 @@ class Folder(Following):
         while self._new:
             name = self._new.pop()
             [info] = self._filesystem.get_file_info([f"{self._path}/{name}"])
-            if info.type == fs.FileType.File and self._whole(info, name):
+            if info.type == fs.FileType.File and self._whole(info, name) and not self._moved(info, name):
                 self._at = {"name": name, "size": info.size, "changed": info.mtime_ns or 0, "row": 0}
                 return self._piece(info, self._at)
         return None
@@ -385,8 +424,11 @@ class Folder(Following):
     def _list(self) -> list[str]:
         """New files by name; those that are counted are looked at once more."""
         try:
-            infos = listing(self._filesystem, self._path, True)
-        except FileNotFoundError:
+            with naming(self.name):
+                infos = listing(self._filesystem, self._path, True)
+        except DataError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
             self._once(f"{self.name}: this folder is gone: waiting")
             return []
         new = []
@@ -400,6 +442,22 @@ class Folder(Following):
         for name in self._resting.keys() - set(new):
             del self._resting[name]
         return new
+
+    def _moved(self, info: Any, name: str) -> bool:
+        """Whether it was counted in another folder under this one, and moved since; it goes by its new place then."""
+        alike = self._counted.get(_known_by(name, info.size, info.mtime_ns or 0), [])
+        there = self._filesystem.get_file_info([f"{self._path}/{other}" for other in alike])
+        for other, found in zip(alike, there, strict=True):
+            if found.type == fs.FileType.NotFound:
+                alike.remove(other)
+                self._remember(name, self._files.pop(other))
+                return True
+        return False
+
+    def _remember(self, name: str, found: list[int]) -> None:
+        """That a file of this size, time of change and number of rows is counted."""
+        self._files[name] = found
+        self._counted.setdefault(_known_by(name, *found[:2]), []).append(name)
 
     def _check(self, info: Any, size: int, changed: int, rows: int) -> None:
         if (info.size, info.mtime_ns or 0) != (size, changed):
@@ -438,22 +496,33 @@ class Folder(Following):
 
     def finished(self) -> None:
         assert self._at is not None
-        self._files[self._at["name"]] = [self._at["size"], self._at["changed"], self._at["row"]]
+        self._remember(self._at["name"], [self._at["size"], self._at["changed"], self._at["row"]])
         self._at = None
+
+
+def _known_by(name: str, size: int, changed: int) -> tuple[str, int, int]:
+    return name.rpartition("/")[2], size, changed
 
 
 def follow(name: str, say: Callable[[str], None], rows: int, skips: bool) -> Following:
     """What a name stands for: ``-``, a folder, or the path of a file; DataError for anything else."""
     if name == "-":
+        with naming("standard input"):
+            os.fstat(0)  # the caller may have closed it
         return Pipe(say, rows, skips)
-    filesystem, path = fs.FileSystem.from_uri(name) if "://" in name else (fs.LocalFileSystem(), name)
-    [info] = filesystem.get_file_info([path])
-    if info.type == fs.FileType.Directory:
+    filesystem, path = fs.LocalFileSystem(), name
+    if "://" in name:
+        with naming(name):
+            filesystem, path = fs.FileSystem.from_uri(name)
+            local = isinstance(filesystem, fs.LocalFileSystem)
+            if not local and filesystem.get_file_info([path])[0].type != fs.FileType.Directory:
+                raise DataError("no such folder")
+            if not local:
+                return Folder(filesystem, path, name, say)
+    if os.path.isdir(path):
         return Folder(filesystem, path, name, say)
-    if not isinstance(filesystem, fs.LocalFileSystem):
-        raise DataError(f"{name}: no such folder")
     if format_of(path) not in (None, "json") or path.lower().endswith((".gz", ".bz2", ".zst", ".lz4")):
         raise DataError(f"{name}: a file that grows is one of JSON lines, or a folder receives Parquet files")
-    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+    if not path or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise DataError(f"{name}: no such file, nor a folder for it")
     return LinesFile(path, say, rows, skips)

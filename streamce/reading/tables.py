@@ -24,6 +24,7 @@ from pyarrow import csv, ipc, json, parquet
 from streamce.reading.sources import ARROW_FILE, MAGIC, DataError, Source, naming
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
+DEEPEST = 500  # lists and objects within one another; Arrow's guesses of types have no bound, and overflow the stack
 BATCH_BYTES = 1 << 25  # Arrow batches above this on average are not copied
 
 Array = np.ndarray[Any, Any]
@@ -290,6 +291,8 @@ class JsonTable(TextTable):
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
         if null := re.match(rb"\s*null", block):  # as a first row it crashes Arrow; elsewhere it is a row of nulls
             block = b"{}" + block[null.end() :]
+        if not types and _depth(block) > DEEPEST:
+            raise pa.ArrowInvalid(f"more than {DEEPEST} lists and objects within one another")
         parse = json.ParseOptions(
             explicit_schema=pa.schema(list(types.items())) if types else None,
             unexpected_field_behavior="ignore" if types else "infer",
@@ -299,6 +302,16 @@ class JsonTable(TextTable):
 
     def _explained(self, message: str, rows: int, first: bool) -> str:
         return re.sub(r"in row (\d+)", lambda m: f"in row {rows + int(m[1])}", message)
+
+
+def _depth(block: bytes) -> int:
+    """How many lists and objects are within one another in lines of JSON; an upper bound where they are few."""
+    deepest = max(line.count(b"[") + line.count(b"{") for line in block.split(b"\n"))
+    if deepest > DEEPEST:
+        bare = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", block), np.uint8)
+        step = np.isin(bare, [*b"[{"]).astype(np.int64) - np.isin(bare, [*b"]}"])
+        deepest = int(step.cumsum().max(initial=0))
+    return deepest
 
 
 class _Pipe:
