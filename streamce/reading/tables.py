@@ -24,6 +24,7 @@ from pyarrow import csv, ipc, json, parquet
 from streamce.reading.sources import ARROW_FILE, MAGIC, DataError, Source, naming
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
+NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
 DEEPEST = 500  # lists and objects within one another; Arrow's guesses of types have no bound, and overflow the stack
 BATCH_BYTES = 1 << 25  # Arrow batches above this on average are not copied
 
@@ -308,9 +309,9 @@ def _depth(block: bytes) -> int:
     """How many lists and objects are within one another in lines of JSON; an upper bound where they are few."""
     deepest = max(line.count(b"[") + line.count(b"{") for line in block.split(b"\n"))
     if deepest > DEEPEST:
-        bare = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", block), np.uint8)
-        step = np.isin(bare, [*b"[{"]).astype(np.int64) - np.isin(bare, [*b"]}"])
-        deepest = int(step.cumsum().max(initial=0))
+        bare = re.sub(rb'"(?:[^"\\\n]|\\.)*+"?', b"", block).translate(None, NO_BRACKETS)
+        opens = np.isin(np.frombuffer(bare, np.uint8), [*b"[{"])
+        deepest = int(np.where(opens, 1, -1).cumsum().max(initial=0))
     return deepest
 
 
