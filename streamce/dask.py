@@ -101,13 +101,16 @@ def module(name: str) -> Any:
 
 def _partitions(collection: Any, columns: Mapping[str, Any]) -> list[Any]:
     """Delayed partitions of a collection, with the columns that are wanted if it has any."""
-    if hasattr(collection, "to_delayed") and hasattr(collection, "columns"):
-        wanted = engines.wanted([*collection.columns], columns)
-        return list(collection[wanted].to_delayed())
-    if hasattr(collection, "to_delayed"):
+    delayed = module("dask.delayed").Delayed  # which has whatever attribute it is asked for
+    if isinstance(collection, module("dask.bag").Bag):
         return list(collection.to_delayed())
-    if isinstance(collection, Sequence) and all(hasattr(each, "__dask_graph__") for each in collection):
+    if isinstance(collection, Sequence) and all(isinstance(each, delayed) for each in collection):
         return list(collection)
+    if hasattr(collection, "to_delayed") and hasattr(collection, "columns") and not isinstance(collection, delayed):
+        wanted = engines.wanted([str(name) for name in collection.columns], columns)  # names as Arrow has them
+        some = collection[[name for name in collection.columns if str(name) in wanted]]
+        # An index would be one more column in Arrow's stream, and of some partitions alone.
+        return list(some.reset_index(drop=True).to_delayed())
     expected = "a Dask data frame, a bag or a list of Delayed"
     raise inputs.fault("collection", f"is {inputs.show(collection)}", expected)
 
@@ -134,20 +137,30 @@ def _table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> 
     """Records as a table of the columns that are wanted."""
     import pyarrow as pa
 
-    real = engines.wanted([*records[0]], {name: columns[name] for name in ("preds", "weight") if name in columns})
+    names = [name for name in records[0] if isinstance(name, str)]
+    real = engines.wanted(names, {name: columns[name] for name in ("preds", "weight") if name in columns})
     arrays = {}
-    for name in engines.wanted([*records[0]], columns):
+    for name in engines.wanted(names, columns):
         try:
             array = pa.array([record[name] for record in records])
+            if name in real:
+                array = array.cast(_real(array.type))
         except KeyError:
             number = next(number for number, record in enumerate(records) if name not in record)
             raise InputError(f"record {number} has no '{name}': expected one, None for a null") from None
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise InputError(f"column '{name}' of the records: {error}") from None
-        if name in real and pa.types.is_integer(array.type):  # whether there are fractions hangs on the partition
-            array = array.cast(pa.float64())
         arrays[name] = array
     return pa.table(arrays)
+
+
+def _real(type_: Any) -> Any:
+    """The type of numbers, or lists of them, as real ones: whether there are fractions hangs on the partition."""
+    import pyarrow as pa
+
+    if pa.types.is_list(type_):
+        return pa.list_(_real(type_.value_type))
+    return pa.float64() if pa.types.is_integer(type_) else type_
 
 
 def _computed(root: Any, names: Sequence[str]) -> bytes:
@@ -158,8 +171,11 @@ def _computed(root: Any, names: Sequence[str]) -> bytes:
             return bytes(root.compute())
     assert client is not None
     future = client.compute(root)  # kept, as the cluster then still knows which task failed
-    with clearly(lambda: _failed(client, names)):
-        return bytes(future.result())
+    try:
+        with clearly(lambda: _failed(client, names)):
+            return bytes(future.result())
+    finally:  # whoever keeps the error, or a notebook the interrupt, keeps this frame, and the tasks would go on
+        future.release()
 
 
 def _failed(client: Any, names: Sequence[str]) -> str:

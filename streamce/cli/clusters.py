@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -82,8 +83,11 @@ def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
         with dask.clearly():
             if address is None:  # processes of this machine, which listen on loopback alone
                 here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-                cluster = distributed.LocalCluster(threads_per_worker=1, silence_logs=logging.CRITICAL, **here)
-                address = stack.enter_context(cluster).scheduler_address
+                # Ctrl-C goes to the workers as well, and what they say of it is not for here.
+                with _unheard():
+                    cluster = distributed.LocalCluster(threads_per_worker=1, silence_logs=logging.CRITICAL, **here)
+                    address = stack.enter_context(cluster).scheduler_address
+            asyncio.run(_answered(distributed, address))
             client = stack.enter_context(distributed.Client(address, timeout=WAIT))
             processors = sum(client.nthreads().values()) or MANY
 
@@ -112,6 +116,16 @@ def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
                 return found
 
         yield processors, evaluated
+
+
+async def _answered(distributed: Any, address: str) -> None:
+    """Raises unless a scheduler answers there: a client would wait for ever for one that is none."""
+    security = distributed.Security().get_connection_args("client")
+    try:
+        async with asyncio.timeout(2 * WAIT):  # of these one for somebody to be there at all
+            (await distributed.comm.connect(address, timeout=WAIT, **security)).abort()
+    except TimeoutError:
+        raise InputError(f"no scheduler answers at {address}", argument="address") from None
 
 
 @contextlib.contextmanager
@@ -149,9 +163,9 @@ def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
 
             schema = "outcome binary, state binary"
             with spark.clearly():
+                # What comes here comes from one task after another: the parts are before a shuffle, which is one job.
                 found = session.range(0, len(all_parts), 1, len(all_parts)).mapInArrow(each, schema)
-                if len(all_parts) > TOGETHER:
-                    found = found.repartition(TOGETHER).mapInArrow(sums, schema)
+                found = found.repartition(min(TOGETHER, len(all_parts))).mapInArrow(sums, schema)
                 rows = ((row[0] and pickle.loads(row[0]), row[1] and bytes(row[1])) for row in found.toLocalIterator())
                 outcomes, state = parts.join(rows)
             for outcome in outcomes:

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import dask
+import dask.array
 import dask.bag
 import dask.dataframe
 import numpy as np
@@ -79,6 +80,29 @@ def test_records_whose_numbers_happen_to_be_whole(client):
     )
     bag = dask.bag.from_sequence(records, npartitions=3)
     assert ce.dask.evaluate(bag, binary(invalid="skip"), **P, weight="w") == whole
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_records_of_lists_whose_numbers_happen_to_be_whole(partitions):
+    lists = [[1, 0], [0.5, 0.5], [0, 1]]
+    whole = ce.MulticlassCrossEntropy().update(np.array(lists), [0, 1, 1])
+    records = [{"p": each, "y": label} for each, label in zip(lists, [0, 1, 1], strict=True)]
+    bag = dask.bag.from_sequence(records, npartitions=partitions)
+    assert ce.dask.evaluate(bag, ce.MulticlassCrossEntropy(), **P) == whole
+
+
+def test_an_index_is_no_column():
+    """A glob that it would match, in a frame whose partitions have it, and in one where they count their rows."""
+    whole = ce.MulticlassCrossEntropy(kind="logits").update(frame()[["q_0", "q_1"]].to_numpy(float), frame()["y"])
+    for index in (pd.Index(np.arange(ROWS) / 7, name="q_2"), pd.RangeIndex(ROWS, name="q_2")):
+        some = dask.dataframe.from_pandas(frame()[["q_0", "q_1", "y"]].set_index(index), npartitions=3)
+        found = ce.dask.evaluate(some, ce.MulticlassCrossEntropy(kind="logits"), preds="q_*", target="y")
+        assert found == whole
+
+
+def test_columns_whose_names_are_numbers():
+    some = dask.dataframe.from_pandas(frame()[["p", "y"]].set_axis([0, 1], axis=1), npartitions=3)
+    assert ce.dask.evaluate(some, binary(), preds="0", target="1").to_bytes() == expected("binary")
 
 
 def test_partitions_that_are_empty(client):
@@ -174,11 +198,25 @@ def test_a_partition_that_kills_its_workers_is_named(client):
     assert found.startswith("partition 1: KilledWorker: ")
 
 
+def test_nothing_stays_on_the_cluster_after_an_error_that_is_kept(client, dask_cluster):
+    parts = [dask.delayed(table())] * 20 + [dask.delayed(None)]
+    with pytest.raises(ce.InputError) as error:
+        ce.dask.evaluate(parts, binary(), **P)
+    for _ in range(500):
+        if not dask_cluster.scheduler.tasks:
+            break
+        time.sleep(0.02)
+    assert not dask_cluster.scheduler.tasks
+    assert str(error.value).startswith("partition 20: collection holds None")
+
+
 @pytest.mark.parametrize(
     ("records", "expected"),
     [
         ([{"p": 0.5, "y": 1}, {"p": 0.5}], "partition 0: record 1 has no 'y': expected one, None for a null"),
         ([{"p": 0.5, "y": 1}, {"p": "x", "y": 1}], "partition 0: column 'p' of the records: "),
+        ([{"p": 0.5, "y": 1}, {"p": 2**70, "y": 1}], "partition 0: column 'p' of the records: "),
+        ([{1: 0.5, "y": 1}], "partition 0: preds: no column 'p'; there are 'y'"),
         ([7], "partition 0: stream gives 7: expected an Arrow stream"),
     ],
 )
@@ -192,7 +230,10 @@ def test_keys_of_other_kinds_are_an_error(client):
 
 
 def test_what_is_no_collection_and_no_template():
-    assert failure(frame(), binary(), **P).startswith("collection is ")
+    for each in (frame(), dask.delayed(table()), dask.array.ones((4, 2)), dask.bag.from_sequence([7]).sum()):
+        found = failure(each, binary(), **P)
+        assert found.startswith("collection is ")
+        assert found.endswith(": expected a Dask data frame, a bag or a list of Delayed")
     assert failure([], binary().update([0.5], [1]), **P).startswith("metric has samples already")
     assert failure([], ce.Sliding(binary(), samples=5), **P).startswith("the last samples of two streams do not add up")
     assert failure([], ce.Paired(binary()), **P) == "metric is a Paired: expected one with update_from"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 
@@ -117,6 +118,35 @@ def test_a_cluster_that_is_not_there(folder, capsys, monkeypatch, engine, addres
     assert out == ""
     assert err.startswith(f"streamce: error: {expected}")
     assert err.count("\n") == 1
+
+
+def test_who_answers_nothing_is_not_waited_for(folder, capsys, monkeypatch):
+    monkeypatch.setattr("streamce.cli.clusters.WAIT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        assert main(["eval", str(folder), *BINARY, "--engine", "dask", "--address", address]) == 1
+    expected = f"streamce: error: --engine dask: no scheduler answers at {address}\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_parts_are_one_job_of_spark_however_few(folder, tmp_path, capsys, monkeypatch, spark):
+    """In jobs of their own they would run one after another."""
+    monkeypatch.setattr(parts, "SMALLEST", 1)
+    paths = [folder / f"b{number}.parquet" for number in range(3)]
+    status = spark.sparkContext.statusTracker()
+    before = {*status.getJobIdsForGroup(None)}
+    run(capsys, tmp_path, *paths, *BINARY, "--engine", "spark", "--address", "local[2,4]")
+    jobs = map(status.getJobInfo, {*status.getJobIdsForGroup(None)} - before)
+    assert 3 in [status.getStageInfo(stage).numTasks for job in jobs for stage in job.stageIds]
+
+
+def test_an_interrupt_is_one_line_as_it_is_with_threads(folder):
+    """Ctrl-C at a terminal goes to all processes of a run, here once the cluster is there."""
+    interrupted = "parts.cut = lambda *_: (os.killpg(0, signal.SIGINT), time.sleep(60))"
+    code = f"import os, signal, sys, time; from streamce.cli import main, parts; {interrupted}; sys.exit(main())"
+    command = [sys.executable, "-c", code, "eval", folder, *BINARY, "--engine", "dask"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "streamce: error: interrupted\n")
 
 
 @pytest.mark.parametrize("engine", ["dask", "spark"])
