@@ -209,7 +209,12 @@ class Collector:
         said = json.dumps(labels, sort_keys=True), why
         if said not in self._said:
             self._said.add(said)
-            _log.warning("not exported: %s", why)
+            _log.warning("not exported: %s", _printable(why))
+
+
+def _printable(text: str) -> str:
+    """The text, with what UTF-8 does not have, as in names of files, written out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class _Scrape:
@@ -221,7 +226,7 @@ class _Scrape:
 
     def add(self, end: str, suffix: str, labels: Labels, value: float, **more: str) -> None:
         suffix = suffix or "_total" * (FAMILIES[end][0] == "counter")
-        labels = {label: text.encode(errors="backslashreplace").decode() for label, text in labels.items()}
+        labels = {label: _printable(text) for label, text in labels.items()}
         self.families[end].add_sample(f"{self._name}_{end}{suffix}", labels | more, float(value))
 
     def read(self, labels: Labels, metric: Any, window: bool) -> None:

@@ -132,7 +132,7 @@ def test_lists_of_another_length_are_found_in_whatever_part_they_are(tmp_path, m
     with pytest.raises(DataError) as error:
         in_parts(monkeypatch, 1, path, *MULTICLASS)
     assert expected == f"streamce: error: {error.value}\n"
-    assert "row 70: a list of 2 where others have 3" in expected
+    assert "row 70: column 'list' is a list of 2 where others have 3" in expected
 
 
 def test_keys_of_another_kind_are_found_in_whatever_part_they_are(tmp_path, monkeypatch, capsys):

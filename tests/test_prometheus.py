@@ -331,10 +331,11 @@ def test_a_source_of_no_metric_is_named_and_fails_no_scrape(caplog, source, name
     assert [record.getMessage()[: len(message) + 14] for record in caplog.records] == [f"not exported: {message}"]
 
 
-def test_names_that_are_no_text_fail_no_scrape(tmp_path):
+def test_names_that_are_no_text_fail_no_scrape_and_no_log(tmp_path, caplog):
     (tmp_path / os.fsdecode(b"\xff.state")).write_bytes(b"damaged")
     families = exported(tmp_path)
     assert families["streamce_unreadable", ("file", "\\udcff.state")] == 1
+    assert "\\udcff.state" in caplog.text.encode().decode()  # UTF-8 has all of it
 
 
 def test_a_metric_that_cannot_be_read_leaves_the_others(caplog):
