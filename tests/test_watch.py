@@ -25,9 +25,14 @@ from pyarrow import parquet
 
 import streamce as ce
 from streamce.cli import main
-from streamce.monitor import following
+from streamce.monitor import folders, line_files
 from streamce.monitor.alerts import Alerts, Bound, Reference
+from streamce.monitor.folders import Folder
+from streamce.monitor.follow import follow
+from streamce.monitor.line_files import LinesFile
+from streamce.reading.chunks import Position
 from streamce.reading.sources import DataError
+from streamce.reading.tables import Mark
 
 KILLING = Path(__file__).with_name("killing.py")
 COMMAND = [sys.executable, "-m", "streamce", "watch"]
@@ -309,7 +314,7 @@ class Follower:
 
     def __init__(self, path):
         self.said, self.rows = [], []
-        self.of = following.follow(str(path), self.said.append, 5, False)
+        self.of = follow(str(path), self.said.append, 5, False)
 
     def read(self):
         """All that has come."""
@@ -318,7 +323,7 @@ class Follower:
             types = {"p": pa.float64(), "y": pa.int64()}
             for batch, _, end in table.batches(types, 100, piece.start.mark):
                 self.rows += batch.to_pylist()
-                self.of.reached(following.Position(0, end))
+                self.of.reached(Position(0, end))
             self.of.finished()
         return self
 
@@ -468,7 +473,7 @@ def test_a_file_that_is_not_there_yet_or_gone_is_waited_for_and_said_once(folder
 
 
 def test_a_line_without_an_end_is_refused_before_memory_is(folder, follower, monkeypatch):
-    monkeypatch.setattr(following, "LONGEST", 1 << 21)
+    monkeypatch.setattr(line_files, "LONGEST", 1 << 21)
     Path("a.jsonl").write_bytes(b"{" * (1 << 22))
     with pytest.raises(DataError, match="a line of more than"):
         follower().read()
@@ -573,7 +578,7 @@ def test_rows_whose_place_an_interrupt_kept_from_being_noted_count_once(folder, 
     Path("a.jsonl").write_bytes(lines_of(rows))
     Path("d").mkdir()
     parquet.write_table(pa.Table.from_pylist(rows), "d/a.parquet")
-    of, source = (following.Folder, "d") if kind == "parquet" else (following.LinesFile, "a.jsonl")
+    of, source = (Folder, "d") if kind == "parquet" else (LinesFile, "a.jsonl")
     words = (source, *BINARY, "--chunk-rows", "10", "--state", "S")
     reached, calls = of.reached, []
 
@@ -602,9 +607,9 @@ def test_rows_whose_place_an_interrupt_kept_from_being_noted_count_once(folder, 
 def test_a_parquet_file_that_is_read_in_part_has_to_stay_as_it_is(folder, change, message):
     os.mkdir("d")
     parquet.write_table(pa.Table.from_pylist(plain(rows_of(50))), "d/a.parquet")
-    one, other = (following.follow("d", lambda word: None, 5, False) for _ in range(2))
+    one, other = (follow("d", lambda word: None, 5, False) for _ in range(2))
     assert one.next() is not None
-    one.reached(following.Position(0, following.Mark(20)))
+    one.reached(Position(0, Mark(20)))
     other.restore(json.loads(json.dumps(one.position)))
     assert (other.rows, other.next().start.mark.row) == (20, 20)
     change()
@@ -613,11 +618,11 @@ def test_a_parquet_file_that_is_read_in_part_has_to_stay_as_it_is(folder, change
 
 
 def test_a_parquet_file_without_a_footer_that_does_not_grow_is_said_once(folder, monkeypatch):
-    monkeypatch.setattr(following, "PATIENCE", -1.0)
+    monkeypatch.setattr(folders, "PATIENCE", -1.0)
     os.mkdir("d")
     Path("d/a.parquet").write_bytes(b"PAR1 and a part of it")
     words = []
-    folder_of = following.follow("d", words.append, 5, False)
+    folder_of = follow("d", words.append, 5, False)
     for _ in range(5):
         assert folder_of.next() is None
     assert words == ["d/a.parquet: this file has no footer, and does not grow: waiting"]

@@ -23,7 +23,8 @@ from streamce.cli.evaluate import unready
 from streamce.cli.making import naming_options, of_task
 from streamce.cli.output import fail, many, of_row, show_and_save
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
-from streamce.monitor.following import Following, Piece, follow
+from streamce.monitor.follow import follow
+from streamce.monitor.following import Following, Piece
 from streamce.reading.sources import DataError, SelectionError
 
 ROWS = 10_000  # lines taken together, unless the caller says how many

@@ -1,0 +1,37 @@
+"""What there is to follow by a name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from pyarrow import fs
+
+from streamce.monitor.folders import Folder
+from streamce.monitor.following import Following
+from streamce.monitor.line_files import LinesFile, Pipe
+from streamce.reading.sources import DataError, format_of, naming
+
+
+def follow(name: str, say: Callable[[str], None], rows: int, skips: bool) -> Following:
+    """What a name stands for: ``-``, a folder, or the path of a file; DataError for anything else."""
+    if name == "-":
+        with naming("standard input"):
+            os.fstat(0)  # the caller may have closed it
+        return Pipe(say, rows, skips)
+    filesystem, path = fs.LocalFileSystem(), name
+    if "://" in name:
+        with naming(name):
+            filesystem, path = fs.FileSystem.from_uri(name)
+            local = isinstance(filesystem, fs.LocalFileSystem)
+            if not local and filesystem.get_file_info([path])[0].type != fs.FileType.Directory:
+                raise DataError("no such folder")
+            if not local:
+                return Folder(filesystem, path, name, say)
+    if os.path.isdir(path):
+        return Folder(filesystem, path, name, say)
+    if format_of(path) not in (None, "json") or path.lower().endswith((".gz", ".bz2", ".zst", ".lz4")):
+        raise DataError(f"{name}: a file that grows is one of JSON lines, or a folder receives Parquet files")
+    if not path or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        raise DataError(f"{name}: no such file, nor a folder for it")
+    return LinesFile(path, say, rows, skips)
