@@ -290,8 +290,9 @@ class Reading:
         wide = None if table.typed or whole else pa.float64()
         for name in chosen.preds:
             if pa.types.is_integer(inner(types[name])) and wide is None:
+                written = "" if table.typed else ", such as 1.0 where it says 1"
                 raise DataError(f"column '{name}' holds {types[name]}, expected predictions, "
-                                "which are floating-point numbers")  # fmt: skip
+                                f"which are floating-point numbers{written}")  # fmt: skip
             types[name] = _numeric(name, types[name], wide)
         one_label = self._preds_axes > self._losses_axes and len(chosen.target) == 1
         for name in chosen.target:
