@@ -297,6 +297,35 @@ def test_what_columns_hold_is_told_by_the_first_line_however_lines_come_together
     assert len({*states}) == 1
 
 
+@pytest.mark.parametrize("most", ["1", "2", "9"])
+def test_predictions_that_begin_with_whole_numbers_wait_for_one_that_is_none(folder, capsys, most):
+    """A program may write 1 for 1.0, and labels are written so too."""
+    rows = [{"p": 1, "y": 1}, {"p": 0, "y": 0}, {"p": 0.25, "y": 1}, {"p": 1, "y": 1}]
+    words = ("a.jsonl", *BINARY, "--state", "S", "--chunk-rows", most)
+    Path("a.jsonl").write_bytes(lines_of(rows[:2]))
+    found, log = watched(capsys, *words)
+    assert found is None
+    assert log[0] == "a.jsonl: all predictions so far are whole numbers: no line is counted before one that has others"
+    Path("a.jsonl").write_bytes(lines_of(rows))
+    found, log = watched(capsys, *words)
+    assert (found["rows"], log) == (4, [])
+    total = ce.BinaryCrossEntropy().update([1.0, 0.0, 0.25, 1.0], [1, 0, 1, 1])
+    assert Path("S").read_bytes() == total.to_bytes()
+
+
+def test_predictions_that_are_all_whole_numbers_are_labels(folder, monkeypatch, capsys):
+    labels = [{"p": 1, "y": 1}] * 20
+    expected = (
+        "column 'p' holds int64, expected predictions, which are floating-point numbers, such as 1.0 where it says 1"
+    )
+    words = ["-", *BINARY]
+    done = subprocess.run([*COMMAND, *words], input=lines_of(labels), capture_output=True, check=False, text=False)
+    assert (done.returncode, done.stderr.decode()) == (1, f"streamce: error: standard input: {expected}\n")
+    monkeypatch.setattr(line_files, "BLOCK", 200)  # bytes after which nothing more is waited for
+    Path("a.jsonl").write_bytes(lines_of([*labels, {"p": 0.5, "y": 1}]))
+    assert failure(capsys, 1, "a.jsonl", *BINARY) == f"a.jsonl: {expected}"
+
+
 def test_standard_input_is_read_to_its_end_and_added_to_what_was_there(folder):
     rows = rows_of(20)
     for part in (rows[:12], rows[12:]):

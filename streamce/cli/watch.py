@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import datetime as dt
 import fcntl
+import functools
 import math
 import os
 import signal
@@ -14,6 +15,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import pyarrow as pa
 
 import streamce as ce
 from streamce import atomic, periods
@@ -25,7 +28,10 @@ from streamce.cli.output import fail, many, of_row, show_and_save
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.monitor.follow import follow
 from streamce.monitor.following import Following, Piece
+from streamce.reading.arrow import inner, is_list
+from streamce.reading.columns import select
 from streamce.reading.sources import DataError, SelectionError
+from streamce.reading.tables import Table
 
 ROWS = 10_000  # lines taken together, unless the caller says how many
 NAP = 0.2  # seconds after which a signal is noticed at the latest
@@ -54,7 +60,8 @@ def watch(options: argparse.Namespace) -> int:
     following = None
     try:
         lengths = _lengths(options)
-        following = follow(options.source, say, options.chunk_rows or ROWS, options.invalid == "skip")
+        rows, skips = options.chunk_rows or ROWS, options.invalid == "skip"
+        following = follow(options.source, say, rows, skips, functools.partial(_tells, options))
         return _Watch(options, following, lengths).run()
     except DataError as error:
         return fail(str(error), 1)
@@ -63,6 +70,16 @@ def watch(options: argparse.Namespace) -> int:
     finally:
         if following is not None:
             following.close()
+
+
+def _tells(options: argparse.Namespace, table: Table) -> bool:
+    """Whether a line tells predictions from labels: a program may write 1 for 1.0, but not always."""
+    with contextlib.suppress(SelectionError):  # which is for the reading to say
+        leaves = [table.type(name) for name in select(options.preds, table.names())]
+        while any(is_list(leaf) for leaf in leaves):
+            leaves = [inner(leaf) for leaf in leaves]
+        return not all(pa.types.is_integer(leaf) for leaf in leaves)
+    return True
 
 
 def _lengths(options: argparse.Namespace) -> dict[str, dict[str, Any]]:

@@ -11,14 +11,20 @@ from streamce.monitor.folders import Folder
 from streamce.monitor.following import Following
 from streamce.monitor.line_files import LinesFile, Pipe
 from streamce.reading.sources import DataError, format_of, naming
+from streamce.reading.tables import Table
 
 
-def follow(name: str, say: Callable[[str], None], rows: int, skips: bool) -> Following:
-    """What a name stands for: ``-``, a folder, or the path of a file; DataError for anything else."""
+def follow(
+    name: str, say: Callable[[str], None], rows: int, skips: bool, tells: Callable[[Table], bool] = lambda table: True
+) -> Following:
+    """What a name stands for: ``-``, a folder, or the path of a file; DataError for anything else.
+
+    Of lines of JSON the first that ``tells`` finds enough in, as a table of its own, tells what the columns hold.
+    """
     if name == "-":
         with naming("standard input"):
             os.fstat(0)  # the caller may have closed it
-        return Pipe(say, rows, skips)
+        return Pipe(say, rows, skips, tells)
     filesystem, path = fs.LocalFileSystem(), name
     if "://" in name:
         with naming(name):
@@ -34,4 +40,4 @@ def follow(name: str, say: Callable[[str], None], rows: int, skips: bool) -> Fol
         raise DataError(f"{name}: a file that grows is one of JSON lines, or a folder receives Parquet files")
     if not path or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise DataError(f"{name}: no such file, nor a folder for it")
-    return LinesFile(path, say, rows, skips)
+    return LinesFile(path, say, rows, skips, tells)

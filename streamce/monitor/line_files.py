@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from streamce.monitor.following import Following, Piece
-from streamce.monitor.lines import LinesTable, head_of
+from streamce.monitor.lines import LinesTable, objects
 from streamce.reading.chunks import Position
 from streamce.reading.sources import DataError, Source, naming
-from streamce.reading.tables import Mark
+from streamce.reading.tables import Mark, Table
 
 BLOCK = 1 << 20  # bytes of lines taken at a time
 LONGEST = 1 << 26  # bytes of a line
@@ -25,12 +25,15 @@ HEAD = 256  # bytes by which a file is known, beside its number
 class Lines(Following):
     """Lines of JSON, each of which counts when its end has come."""
 
-    def __init__(self, name: str, say: Callable[[str], None], rows: int, skips: bool) -> None:
+    def __init__(
+        self, name: str, say: Callable[[str], None], rows: int, skips: bool, tells: Callable[[Table], bool]
+    ) -> None:
         super().__init__(name, say)
-        self._most, self._skips = rows, skips
+        self._most, self._skips, self._tells = rows, skips, tells
         self._buffer = b""  # bytes that are read and not counted
         self._block = b""  # those of them that are being counted
-        self._first: bytes | None = None
+        self._looked = 0  # those of them in which no line tells what columns hold
+        self._first: bytes | None = None  # the first line that does
         self._row = 0  # of the file
         self._width: int | None = None
         self._table: LinesTable | None = None
@@ -41,8 +44,8 @@ class Lines(Following):
 
     def next(self) -> Piece | None:
         while True:
-            if block := self._cut():
-                if self._tells(block):
+            if (block := self._cut()) and (known := self._known(block)) is not None:
+                if known:
                     return self._piece(block)
                 continue
             if len(self._buffer) > LONGEST:
@@ -65,21 +68,26 @@ class Lines(Following):
         """What there is to do where nothing is new."""
         return None
 
-    def _tells(self, block: bytes) -> bool:
-        """Whether it was known before this block, or is from its start on, what columns hold.
+    def _known(self, block: bytes, last: bool = False) -> bool | None:
+        """Whether it is known what the columns of a block hold; None where only lines to come may tell.
 
-        Lines before the first that tells are no rows; they are done with here, whatever comes together with them.
+        Lines before the first object are no rows; they are done with here, whatever comes together with them.
         """
         if self._first is not None:
             return True
-        first, start = head_of(block)
-        if start:
+        if not self._looked and (start := next((start for _, start, _ in objects(block)), len(block))):
             self._piece(block[:start])
             with naming(self.name):
                 list(self._table_of(block[:start]).batches({}, 1, Mark(self._row)))
             self.finished()
-        self._first = first
-        return start == 0
+            return False
+        end = len(block) if last else max(len(block), self._buffer.rfind(b"\n", 0, BLOCK) + 1)
+        lines = objects(self._buffer[self._looked : end])
+        self._first = next((line for line, _, table in lines if self._tells(table)), None)
+        self._looked = end
+        if self._first is None and (last or len(self._buffer) >= BLOCK):
+            self._first = next(line for line, _, _ in objects(block))  # whose columns are then what is wrong
+        return None if self._first is None else True
 
     def _piece(self, block: bytes) -> Piece:
         self._block, self._table = block, None
@@ -95,6 +103,10 @@ class Lines(Following):
 
     @property
     def left(self) -> str | None:
+        if self._looked and self._first is None:
+            return (
+                f"{self.name}: all predictions so far are whole numbers: no line is counted before one that has others"
+            )
         return f"{self.name}: the last line has no end yet, and is not counted" if self._buffer.strip() else None
 
     def reached(self, end: Position) -> bool:
@@ -116,8 +128,10 @@ class Lines(Following):
 class LinesFile(Lines):
     """A file that lines are appended to. One that is renamed, and begun anew, is read to its end first."""
 
-    def __init__(self, path: str, say: Callable[[str], None], rows: int, skips: bool) -> None:
-        super().__init__(path, say, rows, skips)
+    def __init__(
+        self, path: str, say: Callable[[str], None], rows: int, skips: bool, tells: Callable[[Table], bool]
+    ) -> None:
+        super().__init__(path, say, rows, skips, tells)
         self._path = path
         self._file: int | None = None
         self._inode, self._head, self._offset = 0, b"", 0
@@ -191,7 +205,7 @@ class LinesFile(Lines):
         if not self._quiet:  # whoever has it open may write a little more
             self._quiet = self.turning = True
             return None
-        if self._buffer and self._tells(self._buffer):  # a line that nobody will end
+        if self._buffer and self._known(self._buffer, last=True):  # a line that nobody will end
             return self._piece(self._buffer)
         return self.next() if self._turn() else None
 
@@ -279,8 +293,8 @@ class Pipe(Lines):
 
     resumes = False
 
-    def __init__(self, say: Callable[[str], None], rows: int, skips: bool) -> None:
-        super().__init__("standard input", say, rows, skips)
+    def __init__(self, say: Callable[[str], None], rows: int, skips: bool, tells: Callable[[Table], bool]) -> None:
+        super().__init__("standard input", say, rows, skips, tells)
 
     @property
     def position(self) -> dict[str, Any]:
@@ -297,4 +311,5 @@ class Pipe(Lines):
         return more
 
     def _rest(self) -> Piece | None:
-        return self._piece(self._buffer) if self.ended and self._buffer and self._tells(self._buffer) else None
+        whole = self.ended and self._buffer and self._known(self._buffer, last=True)
+        return self._piece(self._buffer) if whole else None

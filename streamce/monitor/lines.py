@@ -1,11 +1,11 @@
-"""Lines of JSON that come a few at a time: the first of all tells what the columns hold, whatever comes together."""
+"""Lines of JSON that come a few at a time: one of them tells what the columns hold, whatever comes together."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -66,16 +66,17 @@ class LinesTable(JsonTable):
             return []
 
 
-def head_of(block: bytes) -> tuple[bytes | None, int]:
-    """The first line of a block that is an object, None where there is none; and where it begins, or the block ends."""
+def objects(block: bytes) -> Iterator[tuple[bytes, int, JsonTable]]:
+    """The lines of a block that are objects: each with where it begins, and as a table of its own."""
     start = 0
     for line in block.split(b"\n"):
+        table = None
         if line.strip() and not NO_OBJECT.search(line):
             with contextlib.suppress(DataError):
-                JsonTable(Source("", "json", ""), io.BytesIO(line))
-                return line.strip(), start
+                table = JsonTable(Source("", "json", ""), io.BytesIO(line))
+        if table is not None:
+            yield line.strip(), start, table
         start += len(line) + 1
-    return None, len(block)
 
 
 def _plain(message: str) -> str:
