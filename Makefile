@@ -21,7 +21,7 @@ show:
 		-o "$(CURDIR)/build/demo/report.html"
 
 test: .venv/.test
-	$(BIN)/python -m pytest -n auto --ignore=tests/peers --ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --ignore=tests/peers --ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu \
 		--ignore=tests/gallery
 
 # The metrics of lm_eval import with sacrebleu alone; what else it needs (datasets, transformers) is not needed here.
