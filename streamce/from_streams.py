@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -32,13 +33,13 @@ class FromStreams(Additive):
     __slots__ = ()
 
     @property
+    @abstractmethod
     def _of_losses(self) -> Metric:
         """The metric whose losses are added up."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _update(self, *given: Any, **named: Any) -> None:
         """As ``update`` of preds, target and weight, with ``null``, a mask of the losses in which an input is null."""
-        raise NotImplementedError
 
     def _extend(self, other: Self) -> Self:
         """Add all that another of the same options has seen, as what comes next."""

@@ -134,10 +134,12 @@ def _nullable(found: Array) -> tuple[Array, Array | None]:
     null = np.frompyfunc(_is_null, 1, 1)(found).astype(np.bool_)
     if not null.any():
         return found, None
-    filled = found.copy()
-    filled[null] = 0
-    values = np.array(filled.tolist())
-    return (found, None) if values.shape != found.shape else (values, null)
+    known = np.array(found[~null].tolist())  # which alone say of what type they are
+    if known.ndim != 1:
+        return found, None
+    values = np.zeros(found.shape, known.dtype)
+    values[~null] = known
+    return values, null
 
 
 def _is_null(value: Any) -> bool:
@@ -164,6 +166,12 @@ def plain(source: Any, name: str) -> tuple[Any, tuple[int, ...]]:
     except OnDevice:
         return source, tuple(source.shape)
     return (found if found.halves or found.null is not None else found.values), found.values.shape
+
+
+def once(source: Any, name: str) -> Any:
+    """What was read of an Arrow stream, which may come once only, for who needs it twice; anything else as it is."""
+    arrow = hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__")
+    return read(source, name) if arrow else source
 
 
 class OnDevice(InputError):

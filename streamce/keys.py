@@ -425,6 +425,12 @@ def _value(kind: str | None, integer: int) -> Any:
 # ---- for people ----
 
 
+def moment_of(key: Any) -> Any:
+    """What orders keys by their time, which is the last part; those without come first."""
+    last = key[-1] if isinstance(key, tuple) else key
+    return last is not None, last
+
+
 def show_key(key: Any) -> str:
     """A key on one line, the middle of long parts left out."""
     if isinstance(key, tuple):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from streamce import inputs
 from streamce.additive import Additive
 from streamce.errors import InputError
+from streamce.keys import moment_of
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.gan import GANCrossEntropy
 from streamce.restore import load
@@ -64,7 +65,7 @@ OF_A_LOSS = ("floored", "infinite", "unnormalised")
 CAUSES = ("ignored", "infeasible", *OF_A_LOSS, *INVALID)
 # Edges of the histogram, two for each power of two. Edges of the tail's bins, so that counts are exact.
 EDGES = tuple(2.0**octave * step for octave in range(-10, 6) for step in (1.0, 1.5))
-NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 _log = logging.getLogger("streamce")
 
@@ -284,7 +285,7 @@ class _Scrape:
         if grouped.options["period"] is None:
             shown = grouped.largest(self._max_groups, *self._look)
         else:
-            newest = sorted(grouped.keys(), key=_moment)[::-1][: self._max_groups]
+            newest = sorted(grouped.keys(), key=moment_of)[::-1][: self._max_groups]
             shown = [(key, grouped[key].summary(*self._look)) for key in newest]
         self.add("groups", "", labels, number)
         self.add("groups_left_out", "", labels, number - len(shown))
@@ -326,12 +327,6 @@ def _named(name: str, metric: Additive) -> list[tuple[Labels, Additive, bool]]:
     window = isinstance(metric, (Sliding, Decayed))
     copy = metric.window() if isinstance(metric, Sliding) else metric.copy()  # not all rows of a window
     return [({"metric": name} if name else {}, copy, window)]
-
-
-def _moment(key: Any) -> Any:
-    """What orders keys by their time, which is the last part; those without come first."""
-    last = key[-1] if isinstance(key, tuple) else key
-    return last is not None, last
 
 
 def _of_key(key: Any) -> Labels:

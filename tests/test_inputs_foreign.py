@@ -253,6 +253,12 @@ def test_what_is_missing_in_a_list():
         ce.BinaryCrossEntropy().update(None, 1)
 
 
+def test_what_is_missing_in_a_list_changes_no_type():
+    holds = [np.float32(0.1), None, np.float32(0.7)]
+    found = ce.BinaryCrossEntropy(invalid="skip").update(holds, [1, 1, 0])
+    assert found.compute() == ce.BinaryCrossEntropy().update(np.array([0.1, 0.7], np.float32), [1, 0]).compute()
+
+
 def test_nan_is_no_null():
     for source in (pd.Series([0.5, np.nan]), pl.Series([0.5, np.nan]), pa.array([0.5, np.nan])):
         assert ce.MeanLoss(invalid="skip").update(source).summary().invalid_nan == 1
@@ -418,6 +424,20 @@ def test_a_source_that_comes_once_is_read_once():
         ce.CTCCrossEntropy(layout="BTC").update(
             Once([[[0.5, 0.5], [2.0, 0.5]]]), [[1]], input_lengths=[2], target_lengths=[1]
         )
+    for make in (
+        lambda of: ce.NormalizedEntropy().update(of([0.5, 0.25]), of([1, 0]), weight=of([1.0, 2.0])),
+        lambda of: ce.BinaryCrossEntropy(divergence=True).update(
+            of([0.5, 0.25]), of([0.9, 0.0]), weight=of([1.0, 2.0])
+        ),
+        lambda of: ce.GANCrossEntropy().update(fake=of([0.5, 0.25]), fake_weight=of([1.0, 2.0])),
+        lambda of: ce.Paired(ce.BinaryCrossEntropy()).update(
+            of([0.5, 0.25]), of([0.5, 0.5]), of([1, 0]), weight=of([1.0, 2.0])
+        ),
+        lambda of: ce.Collection({"a": ce.BinaryCrossEntropy(), "b": ce.NormalizedEntropy()}).update(
+            of([0.5, 0.25]), of([1, 0]), weight=of([1.0, 2.0])
+        ),
+    ):
+        assert make(Once) == make(np.array)
     table = pa.table(columns(ROWS)).to_reader()
     assert ce.MulticlassCrossEntropy().update(table, LABELS) == ce.MulticlassCrossEntropy().update(ROWS, LABELS)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamce as ce
-from streamce.keys import show_key
+from streamce.keys import moment_of, show_key
 from streamce.streams.wrapper import Wrapper
 from streamce.summary import kind_of
 
@@ -85,7 +85,7 @@ def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
     low, high = macro.interval
     print(f"mean of groups  {macro.value:.6g} nats   {kind_of(level, False)} {low:.6g} to {high:.6g}")
     if metric.options["period"] is not None:
-        last = sorted(metric.keys(), key=_moment)[-FEW:]
+        last = sorted(metric.keys(), key=moment_of)[-FEW:]
         rows = [(key, metric[key].summary(level, anytime)) for key in last]
         shown = {f"the last {FEW} of {number:,}" if number > FEW else "period": rows}
     elif number <= 2 * ENDS:
@@ -102,12 +102,6 @@ def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
         for key, summary in part:
             between = f"{summary.interval[0]:.6g} to {summary.interval[1]:.6g}"
             print(f"{show_key(key):<{width}}{summary.value:<10.6g} {between:<24} {summary.count:,}")
-
-
-def _moment(key: Any) -> Any:
-    """What orders keys by their time, which is the last part."""
-    last = key[-1] if isinstance(key, tuple) else key
-    return last is not None, last
 
 
 def print_json(

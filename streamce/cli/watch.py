@@ -24,7 +24,7 @@ from streamce.cli import arguments, parts, results
 from streamce.cli.chooser import Chooser
 from streamce.cli.evaluate import unready
 from streamce.cli.making import naming_options, of_task
-from streamce.cli.output import fail, many, of_row, show_and_save
+from streamce.cli.output import fail, many, show_and_save
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.monitor.follow import follow
 from streamce.monitor.following import Following, Piece
@@ -199,13 +199,12 @@ class _Watch:
         labels = self._chooser.labels
         with contextlib.closing(reading.chunks(piece.start)) as found:
             for chunk in found:
-                others = {name: keys for name, keys in chunk.keys.items() if name != "by"} | chunk.more
                 settled, self._settled = self._settled, False  # an interrupt may come between the rows and their place
                 try:
-                    self._metric.update(chunk.preds, chunk.target, weight=chunk.weight, null=chunk.null, **others)
-                except ce.InputError as error:
+                    parts.add(self._metric, chunk, labels)
+                except DataError:  # nothing of it was added
                     self._settled = settled
-                    raise of_row(chunk, error, labels) from error
+                    raise
                 self._classes = labels.classes if labels else None
                 self._settled, self._dirty = self._following.reached(chunk.end), True
                 self._judge()

@@ -537,6 +537,8 @@ cdef class Chunk(Blocks):
             for ratio, counts, weights in ratios:
                 add_ratio(whole, ratio, self.recorded, self.recorded.n, products(counts, weights).at, bucket)
             if self.p.entropy is not None:
+                if self.computed is None:  # else this chunk was opened with what stands for them
+                    target, weight = self.target.once(target), self.weights.once(weight)
                 self.add_divergence(whole, bucket, target, weight)
         finally:
             fp_leave(saved)

@@ -152,16 +152,17 @@ class GANCrossEntropy(Composite):
         if real is None and fake is None:
             raise inputs.fault("real", "and fake are missing", "one of them at least")
         chunk = States(self._names)
-        for name, given, target, preds, weight in (
-            ("real", "real", 1, real, real_weight),
-            ("fake", "fake", 0, fake, fake_weight),
-            ("generator", "fake", 1, fake, fake_weight),
+        for given, preds, weight, targets in (
+            ("real", real, real_weight, {"real": 1}),
+            ("fake", fake, fake_weight, {"fake": 0, "generator": 1}),
         ):
             if preds is not None:
                 try:
                     source, shape = inputs.plain(preds, "preds")
-                    same = np.broadcast_to(np.int8(target), shape)
-                    self._metric._pipeline.update(chunk[name], source, same, weight)
+                    weight = inputs.once(weight, "weight")
+                    for name, target in targets.items():
+                        same = np.broadcast_to(np.int8(target), shape)
+                        self._metric._pipeline.update(chunk[name], source, same, weight)
                 except InputError as error:
                     raise renamed(error, {"preds": given, "weight": f"{given}_weight"}) from None
         self._state.merge(chunk)

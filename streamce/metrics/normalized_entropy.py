@@ -88,6 +88,7 @@ class NormalizedEntropy(Composite, FromStreams):
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         preds, shape = inputs.plain(preds, "preds")
+        target, weight = inputs.once(target, "target"), inputs.once(weight, "weight")
         losses = np.empty(shape)
         chunk, pipeline, null = States(self._names), self._metric._pipeline, settled(null)
         pipeline.update(chunk["loss"], preds, target, weight, cluster, null, losses.reshape(-1))

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from streamce.keys import EPOCH
 from streamce.report.markup import number, tag, text
 
 UNIT = 1000  # sides of the inner SVG of a path
@@ -281,7 +282,6 @@ def shares(parts: Sequence[tuple[str, float, str]], title: str) -> str:
 # Steps of a time axis, in seconds; longer ones are whole months. There is room for one label more of days.
 STEPS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, DAY, 2 * DAY, 7 * DAY, 14 * DAY)
 MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 24000, 60000)
-EPOCH = dt.datetime(1970, 1, 1)
 FIRST, LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 
 

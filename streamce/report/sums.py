@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce import summary
 from streamce.core.ledger import NAMES
-from streamce.periods import UNITS
+from streamce.keys import EPOCH, MICROSECOND
+from streamce.periods import MONDAY, UNITS
 from streamce.report.drawings import Scale
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ WIDTHS = sorted(
     }.items()
     for count in counts
 )  # fmt: skip
-EPOCH = dt.datetime(1970, 1, 1)
-MICROSECOND = dt.timedelta(microseconds=1)
-MONDAY = -3 * UNITS["d"]  # where weeks begin
 
 
 class Stretch(NamedTuple):

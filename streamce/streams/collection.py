@@ -136,6 +136,9 @@ class Collection(FromStreams):
         state = self._state
         keys = {"by": self._by_name("by", by), "by_time": self._by_name("by_time", by_time)}
         plans = {name: self._planned(name, metric, keys) for name, metric in state.metrics.items()}
+        preds, target, weight = (
+            inputs.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
+        )
         given = (preds, target) if target is not None else (preds,)
         if cluster is not None:
             others["cluster"] = cluster

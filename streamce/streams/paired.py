@@ -258,6 +258,7 @@ class Paired(Wrapper):
             raise inputs.fault(
                 f"{argument}_b", f"has shape {shapes['b']}", f"{shapes['a']}, as {argument}_a has", value=shapes["b"]
             )
+        target, weight = inputs.once(target, "target"), inputs.once(weight, "weight")
         for name, source in sources.items():
             try:
                 found[name] = self._metric._samples(source, target, weight=weight, **others)
