@@ -91,9 +91,13 @@ dist: .venv/.build
 	build/empty/bin/pip install -q "$$(ls dist/*.whl)[cli]"
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 
-# One stamp per extra. What is compiled is compiled once; an extra then brings its packages alone.
-.venv/.cli .venv/.test .venv/.peers .venv/.engines .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: .venv/.compiled
-	$(BIN)/pip install -q 'streamce[$*]'
+# One stamp per dependency group. What is compiled is compiled once; a group then brings its packages alone.
+.venv/.test .venv/.peers .venv/.engines .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: .venv/.compiled
+	$(BIN)/pip install -q --group $*
+	touch $@
+
+.venv/.cli: .venv/.compiled
+	$(BIN)/pip install -q 'streamce[cli]'
 	touch $@
 
 .venv/.compiled: $(SOURCES) | .venv/bin/python
@@ -102,7 +106,7 @@ dist: .venv/.build
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q --upgrade 'pip>=25.1' # which knows groups
 
 clean:
 	rm -rf .venv build dist *.egg-info streamce/core/*.c streamce/core/*.so

@@ -40,3 +40,11 @@ def test_the_readme_example_runs(capsys):
 
 def test_the_examples_are_small():
     assert sum(path.stat().st_size for path in (ROOT / "examples").iterdir() if path.is_file()) < 500_000
+
+
+def test_extras_are_for_users_and_pin_nothing():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    assert set(extras) == {"files", "cli", "dask", "spark", "prometheus", "watch"}
+    wanted = [requirement for extra in extras.values() for requirement in extra]
+    assert not [requirement for requirement in wanted if "==" in requirement or requirement.startswith("torch")]
