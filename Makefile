@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
 
-.PHONY: demo show test test-peers test-engines test-servers test-gpu test-arm64 test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist clean
+.PHONY: demo show test test-peers test-engines test-servers test-gpu test-arm64 test-platforms test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist wheels check-metadata clean
 
 demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
@@ -51,6 +51,11 @@ gallery: .venv/.examples
 test-arm64: .venv/bin/python
 	tools/test_arm64.sh $(BIN)/python
 
+# The kernels' bits on musl, big-endian machines, WebAssembly and Windows, and that they compile for macOS: needs Debian's
+# qemu-user-static and wine64, and Node 20.
+test-platforms: .venv/.platforms
+	$(BIN)/python tools/test_platforms.py
+
 # What the compiled code executes: needs valgrind.
 test-instructions: .venv/.test
 	$(BIN)/python tests/instructions.py
@@ -91,9 +96,36 @@ dist: .venv/.build
 	build/empty/bin/pip install -q "$$(ls dist/*.whl)[cli]"
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 
-# One stamp per extra. What is compiled is compiled once; an extra then brings its packages alone.
-.venv/.cli .venv/.test .venv/.peers .venv/.engines .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: .venv/.compiled
-	$(BIN)/pip install -q 'streamce[$*]'
+# Wheels for any Linux with a glibc of 2012 or musl. The first one runs the demo in an empty environment, and gives the
+# golden bits there.
+wheels: .venv/.wheels
+	tools/build_wheels.sh $(BIN)/python
+	rm -rf build/empty
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/pip install -q --upgrade 'pip>=25.1'
+	build/empty/bin/pip install -q "$$(ls $(CURDIR)/build/wheels/*-manylinux_2_17_x86_64*.whl)[cli]" --group wheel-test
+	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
+	cd build/empty && bin/python -P ../../tests/golden.py
+
+# What machines of others read: the workflows, the metadata, the citation, the conda recipe.
+check-metadata: .venv/.metadata
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/python tools/check_metadata.py
+
+# One stamp per dependency group. What is compiled is compiled once; a group then brings its packages alone.
+.venv/.test .venv/.peers .venv/.engines .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: .venv/.compiled
+	$(BIN)/pip install -q --group $*
+	touch $@
+
+.venv/.cli: .venv/.compiled
+	$(BIN)/pip install -q 'streamce[cli]'
+	touch $@
+
+# These need nothing of streamce.
+.venv/.platforms .venv/.metadata .venv/.wheels: .venv/.%: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install -q --group $*
 	touch $@
 
 .venv/.compiled: $(SOURCES) | .venv/bin/python
@@ -102,7 +134,7 @@ dist: .venv/.build
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q --upgrade 'pip>=25.1' # which knows groups
 
 clean:
 	rm -rf .venv build dist *.egg-info streamce/core/*.c streamce/core/*.so

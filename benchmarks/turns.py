@@ -156,7 +156,7 @@ class Workers:
             if contender not in self._started:
                 self._started[contender] = Worker(contender, self._folder / "compiled")
                 if not self._started[contender].version:
-                    print(f"{contender.name} does not start: pip install 'streamce[bench]'", file=sys.stderr)
+                    print(f"{contender.name} does not start: pip install --group bench", file=sys.stderr)
             worker = self._started[contender]
             twice = contender.simd and worker.version in self._versions_of(contender.name)
             if worker.version and not twice:

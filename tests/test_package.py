@@ -40,3 +40,32 @@ def test_the_readme_example_runs(capsys):
 
 def test_the_examples_are_small():
     assert sum(path.stat().st_size for path in (ROOT / "examples").iterdir() if path.is_file()) < 500_000
+
+
+def test_extras_are_for_users_and_pin_nothing():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    assert set(extras) == {"files", "cli", "dask", "spark", "prometheus", "watch"}
+    wanted = [requirement for extra in extras.values() for requirement in extra]
+    assert not [requirement for requirement in wanted if "==" in requirement or requirement.startswith("torch")]
+
+
+def test_what_a_release_changes_agrees_with_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    recipe = (ROOT / "recipe" / "recipe.yaml").read_text(encoding="utf-8")
+    assert f"\nversion: {project['version']}\n" in citation
+    assert f'\n  version: "{project["version"]}"\n' in recipe
+    for text in (citation, recipe):
+        assert f"license: {project['license']}\n" in text
+        assert project["urls"]["Source"] in text
+    # The same lower bounds, in conda's words and names.
+    needs = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
+    needs += project["optional-dependencies"]["prometheus"]
+    for need in needs:
+        assert f"- {need.replace('>=', ' >=').replace('prometheus-client', 'prometheus_client')}\n" in recipe
+    assert all(f"- {need.lower().replace('>=', ' >=')}\n" in recipe for need in build_needs())
+
+
+def build_needs():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
