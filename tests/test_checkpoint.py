@@ -18,6 +18,8 @@ from streams import streams
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 KILLING = Path(__file__).with_name("killing.py")
 ONE, TWO, THREE = (ce.BinaryCrossEntropy().update([0.25] * n, [1] * n) for n in (1, 2, 3))
 JSON = st.recursive(
@@ -344,6 +346,7 @@ def test_what_killed_writers_left_is_swept_and_nothing_else(path):
         "for name in ('', '.previous'):\n"
         "    for _ in range(3):\n"
         "        if os.fork() == 0:\n"
+        "            signal.alarm(50)\n"
         "            os.fsync = stop\n"
         "            ce.atomic.write(sys.argv[1] + name, b'half')\n"
         "        os.wait()\n",
