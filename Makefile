@@ -35,8 +35,12 @@ test-matrix:
 test-core-%: .venv-%/.core
 	tools/test_core.sh $*
 
+# The whole suite on another Python, which has wheels of all packages: not on a free-threaded one.
+test-all-%: .venv-%/.core
+	tools/test_all.sh $*
+
 .PRECIOUS: .venv-%/.core
-.venv-%/.core: $(SOURCES) tools/core_environment.sh | .venv/bin/python
+.venv-%/.core: .venv/.compiled tools/core_environment.sh
 	$(BIN)/pip install -q 'uv>=0.8'
 	tools/core_environment.sh $*
 	touch $@
@@ -126,4 +130,4 @@ dist: .venv/.build
 	$(BIN)/pip install -q --upgrade pip
 
 clean:
-	rm -rf .venv build dist *.egg-info streamce/core/*.c streamce/core/*.so
+	rm -rf .venv .venv-* build dist *.egg-info streamce/core/*.c streamce/core/*.so

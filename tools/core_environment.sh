@@ -3,6 +3,7 @@
 # version that has a wheel. VERSION is 3.12, 3.13t, ... or `oldest`: Python 3.11 with the oldest promised packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+mkdir -p build
 version=$1 python=$1 resolution=highest uv=.venv/bin/uv
 if [ "$version" = oldest ]; then
     python=3.11 resolution=lowest-direct
@@ -16,7 +17,9 @@ $uv pip install "${into[@]}" --only-binary :all: --resolution "$resolution" -r p
 if [ "${python%t}" != "$python" ]; then
     $uv pip install "${into[@]}" 'pytest-run-parallel>=0.4'
 fi
-# In place, because that compiles what has changed and no more: `oldest` finds what .venv has compiled for Python 3.11.
-$uv pip install "${into[@]}" 'setuptools>=77' 'Cython>=3.1'
-$new setup.py -q build_ext --inplace --build-temp "build/temp-$python"
 echo "$PWD" > "$($new -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/streamce.pth"
+# Compile in place, once per interpreter: what .venv has compiled serves an environment of the same Python too.
+if [ "$python" != "$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
+    $uv pip install "${into[@]}" 'setuptools>=77' 'Cython>=3.1'
+    $new setup.py -q build_ext --inplace --build-temp "build/temp-$python" > "build/compiled-$version.log"
+fi
