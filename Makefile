@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
 
-.PHONY: demo show test test-peers test-engines test-servers test-gpu test-arm64 test-platforms test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist wheels check-metadata clean
+.PHONY: demo show test test-core test-matrix nightly test-peers test-engines test-servers test-gpu test-arm64 test-platforms \
+	test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist wheels check-metadata clean
 
 demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
@@ -23,6 +24,31 @@ show:
 test: .venv/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --ignore=tests/peers --ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu \
 		--ignore=tests/gallery
+
+# The tests marked `core`. test-core-3.13t runs them on that Python, fetched if need be, in .venv-3.13t, with the newest
+# packages; test-core-oldest on 3.11 with the oldest that are promised; test-matrix on all, and its last line says which.
+test-core: .venv/.test
+	$(BIN)/python -m pytest -m core -n 2
+
+test-matrix:
+	tools/test_matrix.sh
+
+test-core-%: .venv-%/.core
+	tools/test_core.sh $*
+
+# The whole suite on another Python, which has wheels of all packages: not on a free-threaded one.
+test-all-%: .venv-%/.core
+	tools/test_all.sh $*
+
+.PRECIOUS: .venv-%/.core
+.venv-%/.core: .venv/.compiled tools/core_environment.sh
+	$(BIN)/pip install -q 'uv>=0.8'
+	tools/core_environment.sh $*
+	touch $@
+
+# What does not fit into .ci/run.
+nightly:
+	tools/nightly.sh
 
 # The metrics of lm_eval import with sacrebleu alone; what else it needs (datasets, transformers) is not needed here.
 test-peers: .venv/.peers
@@ -137,4 +163,4 @@ check-metadata: .venv/.metadata
 	$(BIN)/pip install -q --upgrade 'pip>=25.1' # which knows groups
 
 clean:
-	rm -rf .venv build dist *.egg-info streamce/core/*.c streamce/core/*.so
+	rm -rf .venv .venv-* build dist *.egg-info streamce/core/*.c streamce/core/*.so

@@ -30,27 +30,28 @@ HEADERS = [
     )
 ]  # fmt: skip
 
-setup(
-    ext_modules=cythonize(
-        [
-            Extension(
-                f"streamce.core.{name}",
-                [f"{CORE}/{name}.pyx", *(KERNELS if name == "kernels" else [])],
-                extra_compile_args=[*EXACT, *(KERNEL_SPEED if name == "kernels" else SPEED)],
-                depends=HEADERS if name == "kernels" else [],
-            )
-            for name in MODULES
-        ],
-        nthreads=JOBS,
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "initializedcheck": False,
-            "cdivision": True,
-            "embedsignature": True,
-            "freethreading_compatible": True,
-        },
-    ),
-    options={"build_ext": {"parallel": JOBS}},
-)
+if __name__ == "__main__":  # the processes that cythonize starts import this file again (Python 3.14: forkserver)
+    setup(
+        ext_modules=cythonize(
+            [
+                Extension(
+                    f"streamce.core.{name}",
+                    [f"{CORE}/{name}.pyx", *(KERNELS if name == "kernels" else [])],
+                    extra_compile_args=[*EXACT, *(KERNEL_SPEED if name == "kernels" else SPEED)],
+                    depends=HEADERS if name == "kernels" else [],
+                )
+                for name in MODULES
+            ],
+            nthreads=JOBS,
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": False,
+                "wraparound": False,
+                "initializedcheck": False,
+                "cdivision": True,
+                "embedsignature": True,
+                "freethreading_compatible": True,
+            },
+        ),
+        options={"build_ext": {"parallel": JOBS}},
+    )

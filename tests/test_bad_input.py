@@ -12,6 +12,8 @@ from hypothesis.extra import numpy as arrays
 import streamce as ce
 from streamce.metrics.base import SUMS
 
+pytestmark = pytest.mark.core
+
 NAN, INF = np.nan, np.inf
 THIRDS = np.full((4, 3), 1 / 3)
 LABELS = np.array([0, 1, 2, 0])

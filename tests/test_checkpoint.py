@@ -18,6 +18,8 @@ from streams import streams
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 KILLING = Path(__file__).with_name("killing.py")
 ONE, TWO, THREE = (ce.BinaryCrossEntropy().update([0.25] * n, [1] * n) for n in (1, 2, 3))
 JSON = st.recursive(
@@ -336,6 +338,14 @@ def test_a_kill_in_the_middle_of_a_save_leaves_a_whole_file(tmp_path):
     assert killed("saving", tmp_path / "job", 300) == 300
 
 
+def test_a_job_that_hangs_fails_the_test_that_runs_it():
+    code = "import time, killing\nkilling.LIMIT = 1\nkilling.attempt(lambda: time.sleep(600), None)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=KILLING.parent, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "a child was not done after 1 seconds" in done.stderr
+
+
 def test_what_killed_writers_left_is_swept_and_nothing_else(path):
     saved(path, ONE)
     child(
@@ -344,6 +354,7 @@ def test_what_killed_writers_left_is_swept_and_nothing_else(path):
         "for name in ('', '.previous'):\n"
         "    for _ in range(3):\n"
         "        if os.fork() == 0:\n"
+        "            signal.alarm(50)\n"
         "            os.fsync = stop\n"
         "            ce.atomic.write(sys.argv[1] + name, b'half')\n"
         "        os.wait()\n",

@@ -13,6 +13,8 @@ from pyarrow import csv, feather, fs, ipc, parquet
 
 from streamce.reading import arrow, chunks, sources, tables
 
+pytestmark = pytest.mark.core
+
 ROWS = 1000
 
 

@@ -13,6 +13,8 @@ from state_writer import body, groups, key, record, sealed, u
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 PAGE = (Path(__file__).parent.parent / "docs" / "FORMAT.md").read_text(encoding="utf-8")
 
 

@@ -1,6 +1,9 @@
 """Losses, gradients and states are those of golden.json at every instruction set: the bits of every machine."""
 
 import golden
+import pytest
+
+pytestmark = pytest.mark.core
 
 
 def test_losses_gradients_and_states_are_the_golden_bits(simd):

@@ -644,7 +644,7 @@ def test_an_invalid_row_leaves_no_trace_of_its_chunk():
         dt.timedelta(0),
         dt.timedelta(-1),
         "9999999w",
-        np.timedelta64("NaT"),
+        np.timedelta64("NaT", "s"),  # NumPy 2.5 deprecates NaT without a unit
         [],
     ],
 )

@@ -10,6 +10,8 @@ import pytest
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 rng = np.random.default_rng(8)
 REAL = [np.float64, np.float32, np.float16, ml_dtypes.bfloat16]
 WHOLE = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]

@@ -16,6 +16,8 @@ from utterances import Batch
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 TASKS = {metric: task for task, metric in METRICS.items()}
 
 

@@ -13,6 +13,8 @@ from streams import make
 import streamce as ce
 from streamce.core.ledger import Ledger
 
+pytestmark = pytest.mark.core
+
 GRID = Fraction(1, 2**1074)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 # Across the whole range: subnormal, ordinary, huge.

@@ -7,6 +7,8 @@ import pytest
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 rng = np.random.default_rng(4)
 
 LOGITS = rng.normal(size=(7, 5)) * 3

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 
 def stream(seed, n, weighted=False):
     rng = np.random.default_rng(seed)

@@ -5,6 +5,8 @@ import pytest
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 
 def test_per_label_summaries_count_what_was_odd_about_each_label():
     metric = ce.MultilabelCrossEntropy(ignore_index=-1, eps=0, invalid="skip")

@@ -1,13 +1,18 @@
 """What importing the package brings, and what it says of itself."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import streamce as ce
+
+pytestmark = pytest.mark.core
 
 ROOT = Path(__file__).parent.parent
 OURS = {"streamce", "numpy", "cython_runtime"}
@@ -23,6 +28,19 @@ def test_importing_brings_numpy_and_the_standard_library_only():
     added = {name.partition(".")[0] for name in modules_after("import streamce") - modules_after("import numpy")}
     strangers = added - OURS - set(sys.stdlib_module_names)
     assert {name for name in strangers if not name.startswith("_cython_")} == set()
+
+
+def test_importing_does_not_turn_on_the_interpreter_lock():
+    # Where Python has none: an extension that did not say that it needs none would turn it on, with a warning.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
+    script = (
+        "import sys\nlocked = getattr(sys, '_is_gil_enabled', lambda: True)\nbefore = locked()\nimport numpy\n"
+        "from streamce.core import kernels, ledger, groups, window, decay, pairs, pipeline, ctc\nimport streamce\n"
+        "print(before == locked())"
+    )
+    command = [sys.executable, "-W", "error", "-c", script]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "True\n", "")
 
 
 def test_the_version_is_that_of_the_package():

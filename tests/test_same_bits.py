@@ -11,6 +11,8 @@ from streams import DTYPES, KINDS, cast, make, streams
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 
 def cuts(draw, n, most=6):
     """A stream of n samples in chunks: slices, some of them empty."""

@@ -16,6 +16,8 @@ from streams import DTYPES, KINDS
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 CLASSES = pytest.mark.parametrize("cls", [ce.SequenceCrossEntropy, ce.Perplexity])
 
 

@@ -18,6 +18,8 @@ from streams import make, streams
 import streamce as ce
 from streamce.core.ledger import Ledger
 
+pytestmark = pytest.mark.core
+
 SMALL = ce.MulticlassCrossEntropy(per_class=True).update([[0.25, 0.75], [0.5, 0.5]], [1, 0], weight=[2.0, 0.3])
 
 

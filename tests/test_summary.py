@@ -16,6 +16,8 @@ import streamce as ce
 from streamce.core import kernels
 from streamce.intervals import student
 
+pytestmark = pytest.mark.core
+
 # Squares of losses below 1e-162 are 0, as float64 has it.
 LOSS = st.one_of(st.just(0.0), st.floats(1e-100, 40))
 LOSSES = st.lists(LOSS, min_size=2, max_size=40)

@@ -13,10 +13,13 @@ import weakref
 import numpy as np
 import pytest
 from streams import make
+from together import together
 
 import streamce as ce
 from streamce import threads
 from streamce.core.ledger import State
+
+pytestmark = pytest.mark.core
 
 LARGE = 1 << 20  # predictions: enough for four parts
 
@@ -80,26 +83,6 @@ def test_a_bad_last_row_of_a_large_chunk_loses_nothing():
 
 
 # ---- several Python threads at one metric ----
-
-
-def together(*functions):
-    """Runs functions at the same time; their errors are raised here."""
-    errors, barrier = [], threading.Barrier(len(functions))
-
-    def guarded(function):
-        try:
-            barrier.wait()
-            function()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(function,)) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def test_two_threads_that_update_one_metric_lose_nothing():
@@ -259,7 +242,7 @@ def test_an_interrupted_update_leaves_the_losses_to_the_threads_that_still_write
 
 
 FORK = """
-    import os, threading, warnings, numpy as np, streamce as ce
+    import os, signal, threading, warnings, numpy as np, streamce as ce
     warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a fork of many threads
     x, y = np.linspace(-9, 9, 1 << 20, dtype=np.float32), np.ones(1 << 20, np.int64)
     def fed():
@@ -268,6 +251,7 @@ FORK = """
         # What a child finds is its status: the same bytes, from a pool of its own.
         found = os.fork()
         if found == 0:
+            signal.alarm(50)  # a child that hangs ends by itself, and its status says so
             same = fed() == expected
             os._exit(1 * (not same) + 2 * (threading.active_count() != 2))
         return os.waitstatus_to_exitcode(os.waitpid(found, 0)[1])

@@ -13,6 +13,8 @@ from streams import make, streams
 
 import streamce as ce
 
+pytestmark = pytest.mark.core
+
 STREAM = make("binary", 40, seed=1)
 
 

