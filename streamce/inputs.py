@@ -191,7 +191,10 @@ def once(source: Any, name: str) -> Any:
     on_device = torch is not None and isinstance(source, torch.Tensor) and source.device.type != "cpu"
     if source is None or on_device or type(source) in (np.ndarray, float, int):
         return source
-    return read(source, name)
+    try:
+        return read(source, name)
+    except OnDevice:
+        return source
 
 
 def all_once(others: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Elsewhere:
         self._rows = task == "multiclass"
         self._labels = task == "multilabel"
         self._options = DEFAULTS | options
+        preds = self._checked(preds, "preds")
         target, weight = self._checked(target, "target"), self._checked(weight, "weight")
         self._given = preds, target, weight
         self.preds, self.target, self.weight = self._stand_in(preds), target, weight
