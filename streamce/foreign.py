@@ -6,7 +6,9 @@ NumPy reads by itself (buffers, ``__array__``, ``__array_interface__``, sequence
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,118 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 Found = tuple[Array, Array | None]  # values, and where they are null
 CPU = (1, 3, 11)  # DLPack's names for memory of the CPU: plain, and pinned by CUDA or ROCm
+# Types of values that hold no memory of another library.
+ATOMS = (bytes, dt.date, float, int, np.generic, str, type(None))
+# What arrays of other libraries can be read by.
+PROTOCOLS = ("__array__", "__arrow_c_array__", "__arrow_c_stream__", "__dlpack__")
 DEVICES = {2: "CUDA", 4: "OpenCL", 7: "Vulkan", 8: "Metal", 10: "ROCm", 13: "CUDA managed", 14: "oneAPI"}
+
+
+def checked(source: Any) -> Any:
+    """Return the source after its memory was checked; ValueError if it describes memory that is not there.
+
+    This is the one door of memory from outside: everything behind it believes offsets, indices and sizes. Tensors,
+    what pyarrow holds and what pandas holds in Arrow can be checked, also inside lists. A pointer cannot be: that of
+    ``__array_interface__``, of a DLPack capsule or of Arrow's C structures comes without the size of its memory.
+    """
+    torch, arrow = sys.modules.get("torch"), sys.modules.get("pyarrow")
+    if torch is not None or arrow is not None:  # never imported here: without them there is nothing to check
+        _check(source, torch, arrow)
+    return source
+
+
+def holds_memory(value: Any) -> bool:
+    """Whether a value, or one inside it, is a tensor or array of another library, whose ``repr`` reads memory."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(holds_memory, value))
+    if isinstance(value, Mapping):
+        return any(map(holds_memory, value.values()))
+    if isinstance(value, (*ATOMS, np.ndarray)):
+        return False
+    library = type(value).__module__.partition(".")[0]
+    return library in ("pyarrow", "torch") or any(hasattr(type(value), name) for name in PROTOCOLS)
+
+
+def _check(source: Any, torch: Any, pa: Any) -> None:
+    if isinstance(source, (list, tuple)):
+        types = {type_ for type_ in set(map(type, source)) if not issubclass(type_, ATOMS)}
+        for each in source if types else ():
+            if type(each) in types:
+                _check(each, torch, pa)
+    elif torch is not None and isinstance(source, torch.Tensor):
+        _check_storage(source)
+    elif pa is not None and isinstance(source, (pa.Array, pa.ChunkedArray, pa.RecordBatch, pa.Table)):
+        _check_arrow(source, pa)
+    elif pa is not None and "pandas" in sys.modules:
+        for array in _held_in_arrow(source, sys.modules["pandas"]):
+            _check_arrow(array, pa)
+
+
+def _check_storage(tensor: Any) -> None:
+    """Raises if the storage of a tensor, which can be resized, is smaller than the tensor."""
+    if tensor.layout is not sys.modules["torch"].strided or tensor.is_nested or tensor.device.type == "meta":
+        return  # which is an error of its own
+    last = tensor.storage_offset()
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        if size == 0:
+            return
+        last += (size - 1) * stride
+    needs, has = (last + 1) * tensor.element_size(), tensor.untyped_storage().nbytes()
+    if needs > has:
+        raise ValueError(f"its storage has {has} bytes and its shape needs {needs}: was it freed or resized?")
+
+
+def _check_arrow(array: Any, pa: Any) -> None:
+    """Raises unless offsets, indices and views of an Arrow array, or all columns of a table, are within its buffers."""
+    for part in _parts(array, pa):
+        if part.offset < 0:  # which ``validate`` does not look at
+            raise pa.ArrowInvalid(f"an array begins at offset {part.offset}, before its buffers")
+    try:
+        array.validate(full=True)
+    except pa.ArrowIndexError as error:  # of views
+        raise pa.ArrowInvalid(str(error)) from None
+
+
+def _parts(array: Any, pa: Any) -> Iterator[Any]:
+    """Yield the arrays that one is made of, itself among them."""
+    if isinstance(array, (pa.RecordBatch, pa.Table)):
+        inside = array.columns
+    elif isinstance(array, pa.ChunkedArray):
+        inside = array.chunks
+    else:
+        yield array
+        inside = _children(array, pa)
+    for each in inside:
+        yield from _parts(each, pa)
+
+
+def _children(array: Any, pa: Any) -> list[Any]:
+    if isinstance(array, pa.ExtensionArray):
+        return [array.storage]
+    if isinstance(array, pa.DictionaryArray):
+        return [array.indices, array.dictionary]
+    if isinstance(array, (pa.StructArray, pa.UnionArray)):
+        return [array.field(i) for i in range(array.type.num_fields)]
+    return [getattr(array, name) for name in ("run_ends", "values") if hasattr(array, name)]
+
+
+def _held_in_arrow(source: Any, pandas: Any) -> Iterator[Any]:
+    """Yield the Arrow arrays that an object of pandas holds; none of an object of another library."""
+    if isinstance(source, pandas.DataFrame):
+        for i in range(source.shape[1]):
+            yield from _held_in_arrow(source.iloc[:, i], pandas)
+        return
+    if isinstance(source, pandas.MultiIndex):
+        for level in source.levels:
+            yield from _held_in_arrow(level, pandas)
+        return
+    if not isinstance(source, (pandas.Series, pandas.Index, pandas.api.extensions.ExtensionArray)):
+        return
+    held = getattr(source, "array", source)
+    if isinstance(held, pandas.Categorical):
+        yield from _held_in_arrow(held.categories, pandas)
+    elif hasattr(held.dtype, "pyarrow_dtype") or getattr(held.dtype, "storage", None) == "pyarrow":
+        yield held.__arrow_array__()
 
 
 def read(source: Any) -> Found | None:
@@ -25,7 +138,7 @@ def read(source: Any) -> Found | None:
             return _frame(source)
         if isinstance(source, (pandas.Series, pandas.Index, pandas.api.extensions.ExtensionArray)):
             return _series(source)
-    if hasattr(source, "__arrow_c_array__") or hasattr(source, "__arrow_c_stream__"):
+    if speaks_arrow(source):
         return _arrow(source)
     if hasattr(source, "__dlpack__") and not hasattr(source, "__array__"):
         return _dlpack(source), None
@@ -59,7 +172,7 @@ def _series(series: Any) -> Found:
         return np.asarray(series), None
     held = getattr(series, "array", series)
     if str(dtype) == "category":
-        return _picked(np.asarray(held.codes), _series(held.categories))
+        return _picked(np.array(held.codes), _series(held.categories))
     if hasattr(dtype, "pyarrow_dtype"):
         return _column(held.__arrow_array__(), *_pyarrow())
     if hasattr(dtype, "numpy_dtype"):  # Float64, Int64, boolean and the like
@@ -83,6 +196,19 @@ def _picked(codes: Array, categories: Found) -> Found:
 # ---- Arrow ----
 
 
+def speaks_arrow(source: Any) -> bool:
+    """Whether a source has Arrow's PyCapsule protocol."""
+    return hasattr(source, "__arrow_c_array__") or hasattr(source, "__arrow_c_stream__")
+
+
+def imported(source: Any) -> Any:
+    """An array or table of pyarrow, which ``checked`` has seen, as it is; what else speaks Arrow as one, checked."""
+    pa, _ = _pyarrow()
+    if isinstance(source, (pa.Array, pa.ChunkedArray, pa.RecordBatch, pa.Table)):
+        return source
+    return checked(pa.array(source) if hasattr(source, "__arrow_c_array__") else pa.chunked_array(source))
+
+
 def _pyarrow() -> tuple[Any, Any]:
     """pyarrow, and what reads its arrays."""
     try:
@@ -103,8 +229,7 @@ def _arrow(source: Any) -> Found | None:
         if hasattr(source, "null_count") and hasattr(source, "__array__") and not np.any(source.null_count()):
             return None  # which NumPy reads just as well
         raise
-    if not isinstance(source, (pa.Array, pa.ChunkedArray, pa.RecordBatch, pa.Table)):
-        source = pa.array(source) if hasattr(source, "__arrow_c_array__") else pa.chunked_array(source)
+    source = imported(source)
     if isinstance(source, (pa.RecordBatch, pa.Table)):
         return _beside([_column(column, pa, arrow) for column in source.columns])
     if pa.types.is_struct(source.type):
@@ -119,7 +244,6 @@ def _column(source: Any, pa: Any, arrow: Any) -> Found:
     parts: list[Found] = []
     row = 0
     for chunk in chunks:
-        chunk.validate(full=True)  # from here on offsets are believed
         parts.append(arrow.numbers(chunk, row))
         row += len(chunk)
     if len(parts) == 1:

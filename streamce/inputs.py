@@ -30,6 +30,8 @@ HOLDS = {
     "input_lengths": "an array of integers",
     "target_lengths": "an array of integers",
 }
+# Arrays that updates of some metrics take beside the first three.
+BESIDE = ("input_lengths", "lengths", "mask", "n_bytes", "n_words", "offsets", "target_lengths")
 PREDS = {"probs": "a probability in [0, 1]", "log_probs": "a log-probability, 0 or less"}
 
 
@@ -59,8 +61,10 @@ def place(argument: str, index: Index) -> str:
 
 
 def show(value: Any) -> str:
-    """A value on one line, cut where it is long."""
+    """A value on one line, cut where it is long; the type of what holds memory that ``repr`` would read."""
     try:
+        if foreign.holds_memory(value):
+            return f"a {type(value).__name__}"
         text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
     except Exception:  # whatever a stranger's repr raises
         text = f"a {type(value).__name__}"
@@ -95,6 +99,7 @@ def read(source: Any, name: str) -> Read:
         return source
     torch = sys.modules.get("torch")  # never imported here: who has a tensor has torch
     try:
+        foreign.checked(source)
         if torch is not None and isinstance(source, torch.Tensor):
             return judged(Read(*_tensor(source, name, torch)), name)
         found = None if isinstance(source, (np.ndarray, list, tuple)) else foreign.read(source)
@@ -111,6 +116,14 @@ def read(source: Any, name: str) -> Read:
         reason = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
         raise fault(name, f"is no array ({reason})", HOLDS.get(name, "a sequence of numbers")) from error
     return judged(Read(found[0], False, found[1]), name)
+
+
+def sound(source: Any, name: str) -> None:
+    """Raise unless the memory that a source describes is there."""
+    try:
+        foreign.checked(source)
+    except ValueError as error:
+        raise fault(name, f"is no array ({error})", HOLDS[name]) from error
 
 
 def judged(found: Read, name: str) -> Read:
@@ -169,9 +182,24 @@ def plain(source: Any, name: str) -> tuple[Any, tuple[int, ...]]:
 
 
 def once(source: Any, name: str) -> Any:
-    """What was read of an Arrow stream, which may come once only, for who needs it twice; anything else as it is."""
-    arrow = hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__")
-    return read(source, name) if arrow else source
+    """Return what the pipeline can be given several times: a plain array, number or None as it is, else what was read.
+
+    Reading may run code of the caller's, which may change other arguments. So each entry converts all of them before
+    it looks at the memory of any. Tensors on another device stay as they are.
+    """
+    torch = sys.modules.get("torch")
+    on_device = torch is not None and isinstance(source, torch.Tensor) and source.device.type != "cpu"
+    if source is None or on_device or type(source) in (np.ndarray, float, int):
+        return source
+    try:
+        return read(source, name)
+    except OnDevice:
+        return source
+
+
+def all_once(others: dict[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments of an update, of which the arrays beside preds, target and weight are converted."""
+    return {name: once(value, name) if name in BESIDE else value for name, value in others.items()}
 
 
 class OnDevice(InputError):
@@ -218,13 +246,13 @@ def unsupported(found: Any, name: str) -> InputError:
 # ---- where a gradient goes ----
 
 
-def like(source: Any, name: str = "preds") -> Any:
-    """An array of the shape, dtype and layout of ``source``; a tensor for a tensor."""
+def like(source: Any, known: Any, name: str = "preds") -> Any:
+    """An array of the shape, dtype and layout of ``source``, of which ``known`` was read; a tensor for a tensor."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.Tensor):
-        array(source, name)  # or the error that explains
+        array(known, name)  # or the error that explains
         return torch.empty_like(source, requires_grad=False)
-    found = np.asarray(source) if isinstance(source, np.ndarray) else read(source, name).values
+    found = np.asarray(source) if isinstance(source, np.ndarray) else read(known, name).values
     return np.empty_like(found, subok=False)
 
 
@@ -243,7 +271,7 @@ def destination(out: Any, others: Sequence[tuple[str, Any]]) -> Any:
         raise fault("out", "is one number in several places", "an array to write to")
     for name, other in others:
         if other is not None and np.may_share_memory(found, read(other, name).values):
-            return like(out, "out")
+            return like(out, out, "out")
     return out
 
 

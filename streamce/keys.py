@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamce import inputs
+from streamce import foreign, inputs
 from streamce.core import keys as core
 from streamce.errors import InputError
 from streamce.inputs import Array
@@ -50,6 +50,12 @@ class Column(NamedTuple):
     distinct: Sequence[Any] = ()
 
 
+class Buckets(NamedTuple):
+    """The bucket of each cluster: what an update makes of ``cluster`` before it takes any other memory."""
+
+    of: Array
+
+
 class Keys(NamedTuple):
     """The keys of some samples: ``integers``, or ``codes``, places in ``distinct``, which are bytes."""
 
@@ -63,22 +69,22 @@ class Keys(NamedTuple):
 def columns(source: Any, name: str = "by") -> list[Column]:
     """The columns of an argument: one, or those of a tuple."""
     if not isinstance(source, tuple):
-        with judged(source, name):
-            return [column(source, name)]
+        with judged(source, name) as checked:
+            return [column(checked, name)]
     if not source:
         raise inputs.fault(name, "is an empty tuple", HOLDS)
     found = []
     for i, part in enumerate(source):
-        with judged(part, f"{name}[{i}]"):
-            found.append(column(part, f"{name}[{i}]"))
+        with judged(part, f"{name}[{i}]") as checked:
+            found.append(column(checked, f"{name}[{i}]"))
     return found
 
 
 @contextmanager
-def judged(source: Any, name: str) -> Iterator[None]:
-    """Whatever a stranger's array or key raises is an InputError."""
+def judged(source: Any, name: str) -> Iterator[Any]:
+    """Check the memory behind a column of keys; whatever a stranger's array or key raises is an InputError."""
     try:
-        yield
+        yield foreign.checked(source)
     except (InputError, MemoryError):
         raise
     except Exception as error:
@@ -126,8 +132,12 @@ def _rows(array: Array) -> Array:
     return array.view(np.uint8).reshape(len(array), width)
 
 
-def buckets(source: Any) -> Array:
-    """The bucket of each cluster, the same on every machine."""
+def buckets(source: Any) -> Buckets | None:
+    """The bucket of each cluster, the same on every machine; those that are known already, or None, as they are."""
+    return source if source is None or isinstance(source, Buckets) else Buckets(_buckets(source))
+
+
+def _buckets(source: Any) -> Array:
     found = joined(columns(source, "cluster"), "cluster")
     if found.integers is not None:
         return core.buckets_of_integers(found.integers)
@@ -148,25 +158,28 @@ def column(source: Any, name: str, cut: bool = False) -> Column:
     if isinstance(source, (str, bytes, int, np.generic, dt.date)) or source is None:
         return objects([source], name, cut=cut)
     if hasattr(source, "dictionary_encode") and hasattr(source, "type"):
-        return _arrow(source, name, cut)
+        return _arrow(foreign.imported(source), name, cut)
     categories = getattr(source, "cat", source) if str(getattr(source, "dtype", "")) == "category" else None
     if categories is not None:
-        codes = np.asarray(categories.codes, dtype=np.int64)
+        codes = np.asarray(categories.codes)
         return _picked(codes, objects(list(categories.categories), name, cut=cut), name)
     if hasattr(source, "to_arrow") and not hasattr(source, "__array__"):
-        return _arrow(source.to_arrow(), name, cut)
+        return _arrow(foreign.checked(source.to_arrow()), name, cut)
     if isinstance(source, (list, range)):
         return objects(list(source), name, cut=cut)
+    if foreign.speaks_arrow(source) and not hasattr(source, "__array__"):
+        return _arrow(foreign.imported(source), name, cut)
     if hasattr(getattr(source, "dtype", None), "na_value"):  # of pandas' own: what is missing is no number
         return objects(source.tolist(), name, cut=cut)
     inputs.unmasked(source, name, "a key")
     found = np.asarray(source)
     if found.dtype.kind == "f" and hasattr(source, "to_arrow"):  # polars', whose missing integers are nan there
-        return _arrow(source.to_arrow(), name, cut)
+        return _arrow(foreign.checked(source.to_arrow()), name, cut)
     return _array(found, name, cut)
 
 
 def _array(found: Array, name: str, cut: bool) -> Column:
+    found = np.array(found)  # aligned, and of our own: keys are read several times, and the caller may write to his
     if found.ndim == 0:
         return objects([found[()]], name, cut=cut)
     if found.ndim != 1:
@@ -234,7 +247,7 @@ def numbers(source: Any) -> tuple[Array, Array] | None:
 def _filled(source: Any) -> tuple[Array, Array]:
     """Numbers of an Arrow array, 0 where it is null, and the mask of that."""
     if not source.null_count:
-        return _numbers(source), np.zeros(len(source), np.bool_)
+        return np.array(_numbers(source)), np.zeros(len(source), np.bool_)
     return _numbers(source.fill_null(0)), _numbers(source.is_null().cast("int8")).astype(np.bool_)
 
 
@@ -271,7 +284,7 @@ def _numbers(source: Any) -> Array:
 
 def _picked(codes: Array, values: Column, name: str) -> Column:
     """The values at some places; none at -1, where there is none."""
-    codes = np.ascontiguousarray(codes, dtype=np.int64)
+    codes = np.array(codes, dtype=np.int64)  # of our own: nobody changes it once it was looked at
     if codes.size and codes.max() >= values.size:  # of a file that is damaged or forged: nobody else looks
         index = inputs.first(codes >= values.size)
         found = f"has code {codes[index]} and {values.size} categories"

@@ -310,10 +310,14 @@ def _reduced(
     one_of(REDUCTIONS, "reduction", reduction)
     require(isinstance(grad, (bool, np.bool_)), "grad", grad, "True or False")
     require(bool(grad) or out is None, "out", out, "None without grad=True: it is where the gradient goes")
+    given = preds
+    preds, target, weight = (
+        inputs.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
+    )
     if not grad:
         return _loss(metric, preds, target, weight, reduction, None)
     if out is None:
-        gradient = inputs.like(preds)
+        gradient = inputs.like(given, preds)
         return _loss(metric, preds, target, weight, reduction, gradient), gradient
     gradient = inputs.destination(out, [("preds", preds), ("target", target), ("weight", weight)])
     loss = _loss(metric, preds, target, weight, reduction, gradient)

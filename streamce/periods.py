@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamce import inputs
+from streamce import foreign, inputs
 from streamce.core.keys import EARLIEST, LATEST
 from streamce.keys import MICROSECOND, Column, column, judged, moments, numbers
 
@@ -72,10 +72,12 @@ def ticks(times: Any, name: str = "by_time") -> inputs.Array:
 
 def _moments(times: Any, name: str) -> Column:
     """Moments as microseconds. Numbers are seconds since 1970, as ``time.time()`` has them."""
-    with judged(times, name):
-        found = _seconds(times, name)
+    with judged(times, name) as checked:
+        if foreign.speaks_arrow(checked) and not hasattr(checked, "__array__"):
+            checked = foreign.imported(checked)
+        found = _seconds(checked, name)
         if found is None:
-            found = column(times, name, cut=True)
+            found = column(checked, name, cut=True)
     if found.kind not in ("datetime", None):
         raise inputs.fault(name, f"holds keys of kind {found.kind}", "datetimes, or seconds since 1970")
     return found
@@ -99,10 +101,10 @@ def _seconds(times: Any, name: str) -> Column | None:
         found, null = held
     else:
         try:
-            found = np.atleast_1d(np.asarray(times))
+            found = np.array(np.atleast_1d(np.asarray(times)))  # of our own: what is judged is what is used
         except Exception:  # whatever a stranger's __array__ raises: the column's judge explains
             return None
-        null = np.zeros(len(found), np.bool_)
+        null = np.zeros(found.shape, np.bool_)
     if found.dtype.kind not in "iuf" or found.ndim != 1:
         return None
     ticks = found.astype(np.float64) * 1e6

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamce import inputs
+from streamce import foreign, inputs
 from streamce.core.ledger import State
 from streamce.core.pipeline import Pipeline
 from streamce.errors import InputError
@@ -143,7 +143,7 @@ def _labels(source: Any, name: str) -> Array:
     """Labels, or a matrix of two columns or more, as whole numbers, bools or strings."""
     expected = "whole numbers, bools or strings"
     try:
-        found = np.asarray(source)
+        found = np.asarray(foreign.checked(source))
         if found.dtype.kind in "OT" and len({isinstance(value, str) for value in found.flat}) == 1:
             found = np.array(found.tolist())  # objects that are all strings, or all numbers, are as good as those
     except Exception as error:  # whatever a stranger's __array__ raises

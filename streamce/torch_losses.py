@@ -35,11 +35,20 @@ class Elsewhere:
         self._rows = task == "multiclass"
         self._labels = task == "multilabel"
         self._options = DEFAULTS | options
+        preds = self._checked(preds, "preds")
+        target, weight = self._checked(target, "target"), self._checked(weight, "weight")
         self._given = preds, target, weight
         self.preds, self.target, self.weight = self._stand_in(preds), target, weight
         if isinstance(target, torch.Tensor):
             stays = target.shape == preds.shape and (self._rows or target.is_floating_point())
             self.target = self._stand_in(target) if stays and target.device.type != "meta" else target
+
+    def _checked(self, source: Any, name: str) -> Any:
+        """A tensor whose storage is as large as it has to be; anything else converted, as it is looked at twice."""
+        if not isinstance(source, self._torch.Tensor):
+            return inputs.once(source, name)
+        inputs.sound(source, name)
+        return source
 
     def _stand_in(self, tensor: Any) -> Any:
         """One number in the place of all of them."""

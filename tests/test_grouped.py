@@ -594,7 +594,7 @@ class Rude(str):
         ({"by": [Rude("a"), Rude("b"), Rude("c")]}, "by is a list that cannot be read"),
         (
             {"by": pa.DictionaryArray.from_arrays(pa.array([0, 1, 10**6]), pa.array([5, 6]), safe=False)},
-            r"by\[2\] has code 1000000 and 2 categories",
+            r"by is a DictionaryArray that cannot be read \(Dictionary indices invalid",
         ),
         ({"by": ["a", "b", "c"], "by_time": [0.0, 0.0, 0.0]}, "by_time is given"),
     ],

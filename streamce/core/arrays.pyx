@@ -1,6 +1,6 @@
 """An argument's memory, as a view that blocks are read from."""
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_Check
 
@@ -64,7 +64,9 @@ cdef class Array:
         """Whether the array has a buffer of a dtype that blocks are read from."""
         cdef const char* format
         try:
-            PyObject_GetBuffer(source, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+            PyObject_GetBuffer(
+                source, &self.buffer, (PyBUF_STRIDED if self.writes else PyBUF_STRIDED_RO) | PyBUF_FORMAT
+            )
         except (ValueError, BufferError):  # a dtype the protocol has no letter for
             return False
         self.held = True

@@ -90,7 +90,7 @@ cdef struct work:
     double* gap            # rows: the sum of m - x; elements: scratch memory of the kernels
     double* dot            # rows: the sum of m - x with soft targets as factors
     double* weight
-    const double* weights  # of this block's losses, in place or in `weight`
+    const double* weights  # of this block's losses: `weight`, from the first loss at hand on
     double* sample_n
     double* sample_d
     double* factor         # four per loss: see Blocks.positive

@@ -219,6 +219,11 @@ cdef int add_calibration(Blocks b, work* w, const double* d, Py_ssize_t k, Ledge
 
 
 cdef inline Py_ssize_t bin_of(double confidence) noexcept nogil:
+    """The bin of any double: of what is 0 or less or NaN the first, of what is 1 or more the last."""
+    if not confidence > 0:
+        return 0
+    if confidence >= 1:
+        return CONFIDENCE_BINS - 1
     return min(<Py_ssize_t>(confidence * CONFIDENCE_BINS), <Py_ssize_t>CONFIDENCE_BINS - 1)
 
 

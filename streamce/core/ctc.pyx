@@ -74,8 +74,14 @@ cdef class CTC:
         cdef Utterances chunk = Utterances.__new__(Utterances)
         cdef const uint8_t[::1] bucket = None
         cdef State found
+        # All that may run the caller's code comes before the memory of any argument is taken.
+        preds, target, weight = [
+            inputs.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
+        ]
+        input_lengths = inputs.once(input_lengths, "input_lengths")
+        target_lengths = inputs.once(target_lengths, "target_lengths")
         if cluster is not None:
-            bucket = keys.buckets(cluster)
+            bucket = keys.buckets(cluster).of
         chunk.open(self, preds, target, input_lengths, target_lengths, weight, settled)
         if cluster is not None:
             if bucket.shape[0] != chunk.samples:

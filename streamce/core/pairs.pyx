@@ -10,6 +10,8 @@ from streamce.core.kernels cimport BLOCK, fp_enter, fp_leave, table
 from streamce.core.ledger cimport BUCKETS, COUNT, N, Ledger, State, cell_merge, page
 from streamce.core.samples cimport COUNTER_OF, count_flags
 
+from streamce.errors import InputError
+
 # What a pair adds to, in the order of the enum. All have the weight of the pair: a and b the loss of their model,
 # difference that of a less that of b, a_better and b_better the weight itself where theirs is the smaller loss.
 NAMES = ("a", "b", "difference", "a_better", "b_better")
@@ -24,6 +26,9 @@ def add_pairs(Samples a not None, Samples b not None, const uint8_t[::1] bucket=
 
     ``bucket`` is that of each pair's cluster, if they come in clusters.
     """
+    check_alike(a, b)
+    if bucket is not None and bucket.shape[0] != a.samples:
+        raise ValueError(f"{bucket.shape[0]} clusters of {a.samples} pairs")
     cdef Ledger held = Ledger(SUMS)
     cdef Ledger buckets = Ledger(SUMS * BUCKETS) if bucket is not None else None
     cdef const uint8_t* bucket_of = &bucket[0] if bucket is not None and a.samples else NULL
@@ -161,6 +166,19 @@ cdef inline int cause(uint8_t one, uint8_t other) noexcept nogil:
     return min(a, b) if a and b else a | b
 
 
+cdef int check_alike(Samples a, Samples b) except -1:
+    """Raises unless two models have the same samples, each of as many losses."""
+    cdef Py_ssize_t i
+    cdef bint alike = a.samples == b.samples and a.start(a.samples) == b.start(b.samples)
+    if alike and (a.offsets is not NULL or b.offsets is not NULL):
+        for i in range(a.samples):
+            alike &= a.start(i) == b.start(i)
+    if not alike:
+        raise InputError("preds_b makes other samples than preds_a: expected arguments that nobody changes meanwhile",
+                         argument="preds_b")
+    return 0
+
+
 cdef Ledger some_cells(Ledger held, Py_ssize_t first, Py_ssize_t size):
     """Some cells of a ledger, as one of their own."""
     cdef Ledger found = Ledger(size)
@@ -179,6 +197,7 @@ cdef Ledger some_cells(Ledger held, Py_ssize_t first, Py_ssize_t size):
 def left_out(Samples a not None, Samples b not None) -> bytearray | None:
     """A byte per loss, 1 where it is left out of either model; None where that changes no sample's sums."""
     cdef Py_ssize_t j
+    check_alike(a, b)
     cdef Py_ssize_t losses = a.start(a.samples)
     cdef bint differ = False
     if a.single() or not (a.odd or b.odd):
@@ -193,6 +212,7 @@ def left_out(Samples a not None, Samples b not None) -> bytearray | None:
 
 def with_causes(Samples samples not None, Samples before not None) -> Samples:
     """The samples, of which more losses were left out than ``before``, with what was odd about those then."""
+    check_alike(samples, before)
     memcpy(samples.what, before.what, before.start(before.samples))
     samples.odd = before.odd
     return samples

@@ -7,6 +7,10 @@ did.
 """
 
 cimport cython
+from cpython.bool cimport PyBool_Check
+from cpython.float cimport PyFloat_Check
+from cpython.long cimport PyLong_CheckExact
+from cpython.object cimport Py_TYPE, PyTypeObject
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free
@@ -26,6 +30,8 @@ from streamce.core.losses cimport fill
 from streamce.core.samples cimport COUNTER_OF, add_ratio, add_to_buckets, collect
 
 from functools import partial
+
+import numpy as np
 
 from streamce import inputs, keys
 from streamce.core.ledger import NAMES
@@ -48,6 +54,9 @@ CAUSES = {
     PREDS_SUM: "preds_sum",
 }
 
+cdef type ndarray = np.ndarray
+cdef type Read = inputs.Read
+cdef type Buckets = keys.Buckets
 cdef int DIVERGENCE = 1
 # What a loss may be settled as before it is looked at.
 PADDING, MASKED, NULL_INPUT = NOT_THERE, LEFT_OUT, IS_NULL
@@ -125,21 +134,19 @@ cdef class Pipeline:
         """
         global spare
         cdef Chunk chunk
+        # All that may run the caller's code comes before the memory of any argument is taken.
+        if not (
+            is_plain(preds) and is_plain(target) and is_plain(weight) and is_plain(gradient)
+            and (cluster is None or is_a(cluster, Buckets))
+        ):
+            return self.update_converted(
+                state, preds, target, weight, cluster, settled, out, samples, gradient, mean, offsets, ratios
+            )
         with cython.critical_section(spare_lock):
             chunk, spare = spare, None
         if chunk is None:
             chunk = Chunk.__new__(Chunk)
-        try:
-            chunk.open(self, preds, target, weight, settled, out, offsets)
-        except inputs.OnDevice:
-            if self.elsewhere is None or gradient is not None:
-                raise
-            if self.calibration:  # what predictions expect of themselves is not worked out there
-                return self.update(
-                    state, *self.elsewhere(preds, target, weight).on_cpu(), cluster, settled, out, samples,
-                    offsets=offsets, ratios=ratios,
-                )
-            return self.update_elsewhere(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
+        chunk.open(self, preds, target, weight, settled, out, offsets)
         if gradient is not None:
             chunk.open_gradient(gradient, mean)
         self.add(state, chunk, cluster, samples, ratios, target, weight)
@@ -149,6 +156,35 @@ cdef class Pipeline:
         with cython.critical_section(spare_lock):
             spare = chunk
 
+    cdef object update_converted(
+        self, State state, preds, target, weight, cluster, settled, out, Samples samples, gradient, bint mean, offsets,
+        tuple ratios,
+    ):
+        """As ``update``, of arguments that are not memory which it reads itself."""
+        cluster = keys.buckets(cluster)
+        try:
+            preds = preds if is_plain(preds) else inputs.read(preds, self.name)
+        except inputs.OnDevice:
+            if self.elsewhere is None or gradient is not None:
+                raise
+            return self.update_on_device(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
+        return self.update(
+            state, preds, target if is_plain(target) else inputs.read(target, "target"),
+            weight if is_plain(weight) else inputs.read(weight, "weight"), cluster, settled, out, samples,
+            gradient if is_plain(gradient) else inputs.read(gradient, "out"), mean, offsets, ratios,
+        )
+
+    cdef object update_on_device(
+        self, State state, preds, target, weight, cluster, settled, out, Samples samples, offsets, tuple ratios
+    ):
+        """As ``update``, of a tensor of predictions that is not in memory of the CPU."""
+        if self.calibration:  # what predictions expect of themselves is not worked out there
+            return self.update(
+                state, *self.elsewhere(preds, target, weight).on_cpu(), cluster, settled, out, samples,
+                offsets=offsets, ratios=ratios,
+            )
+        return self.update_elsewhere(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
+
     def update_elsewhere(
         self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
         Samples samples=None, offsets=None, tuple ratios=(),
@@ -156,8 +192,13 @@ cdef class Pipeline:
         """As ``update``, of a tensor of predictions on any device, with losses that are worked out there."""
         cdef Chunk chunk = Chunk.__new__(Chunk)
         found = self.elsewhere(preds, target, weight)
-        chunk.open(self, found.preds, found.target, found.weight, settled, out, offsets)
-        chunk.compute(found)
+        cluster = keys.buckets(cluster)
+        some, labels = inputs.once(found.preds, self.name), inputs.once(found.target, "target")
+        weights = inputs.once(found.weight, "weight")
+        chunk.open(self, some, labels, weights, settled, out, offsets)
+        computed = chunk.losses_of(found)
+        chunk.open(self, some, labels, weights, settled, out, offsets)
+        chunk.compute(computed)
         self.add(state, chunk, cluster, samples, ratios, target, weight)
         if chunk.bad >= 0:  # found again where it can be named; what is valid there is added
             self.update(
@@ -171,7 +212,7 @@ cdef class Pipeline:
         cdef const uint8_t[::1] bucket = None
         cdef bint together = cluster is not None or ratios or self.entropy is not None  # samples after all losses
         if cluster is not None:
-            bucket = keys.buckets(cluster)
+            bucket = cluster.of
         if (
             state.cells is not None and not self.by_position and state.cells.size != chunk.cells()
             and not state.cells.is_zero()
@@ -278,6 +319,8 @@ cdef class Chunk(Blocks):
             self.out = &losses[0]
             self.written = out
         self.calibrates = p.calibration
+        if p.calibration:  # looks at predictions again: at a copy, which nobody else writes to meanwhile
+            self.preds.v.direct = False
         self.splits = p.calibration and p.r.task == MULTICLASS and self.preds.v.classes <= SPLIT_CLASSES
         self.tolerance = tolerance(self.preds.v.dtype)
         self.factored = p.class_weight is not None or p.pos_weight is not None
@@ -318,8 +361,16 @@ cdef class Chunk(Blocks):
         self.samples, self.group = offsets.shape[0] - 1, 0
         return 0
 
-    cdef int compute(self, elsewhere) except -1:
-        """Has the losses worked out elsewhere."""
+    cdef object losses_of(self, elsewhere):
+        """The losses that are worked out elsewhere. Closes the chunk, as that may run the caller's code."""
+        cdef bint hard = self.hard
+        cdef double tolerance = self.tolerance, target_tolerance = self.target_tolerance
+        cdef Py_ssize_t losses = self.losses
+        self.close()
+        return elsewhere.losses(hard, tolerance, target_tolerance) if losses else None
+
+    cdef int compute(self, found) except -1:
+        """Takes the losses that were worked out elsewhere."""
         cdef const double[::1] n
         cdef const double[::1] d = None
         cdef const uint8_t[::1] what
@@ -327,7 +378,9 @@ cdef class Chunk(Blocks):
         if self.losses == 0:
             self.computed.open(0, 0, 1, NULL, True)
             return 0
-        n, d, what = elsewhere.losses(self.hard, self.tolerance, self.target_tolerance)
+        if found is None:
+            raise ValueError(f"no losses were worked out: expected {self.losses}")
+        n, d, what = found
         if not n.shape[0] == what.shape[0] == self.losses or not (d is None or d.shape[0] == self.losses):
             raise ValueError(f"{n.shape[0]} losses were worked out: expected {self.losses}")
         self.computed.open(self.losses, self.losses, 1, NULL, d is None)
@@ -407,6 +460,7 @@ cdef class Chunk(Blocks):
         cdef Array found = Array.__new__(Array)
         if self.r.task == MULTICLASS or self.r.task == MULTILABEL:
             axis = self.p.axis if self.p.axis >= 0 else self.p.axis + self.preds.ndim
+        found.writes = True
         found.take(gradient, "out")
         if not found.real:
             raise inputs.unsupported(inputs.array(gradient, "out")[0], "out")
@@ -535,6 +589,8 @@ cdef class Chunk(Blocks):
         cdef unsigned long long saved = fp_enter()
         try:
             for ratio, counts, weights in ratios:
+                if len(counts) != self.samples:
+                    raise ValueError(f"{len(counts)} counts of {self.samples} samples")
                 add_ratio(whole, ratio, self.recorded, self.recorded.n, products(counts, weights).at, bucket)
             if self.p.entropy is not None:
                 if self.computed is None:  # else this chunk was opened with what stands for them
@@ -552,6 +608,8 @@ cdef class Chunk(Blocks):
         cdef bint soft = self.target.real
         if soft:
             self.p.entropy.update(State(), target, target, weight, settled=self.recorded.left_out(), samples=entropies)
+            if entropies.samples != self.samples:
+                raise ValueError(f"{entropies.samples} entropies of {self.samples} samples")
         for i in range(self.samples):
             excess.at[i] = self.recorded.n[i] - entropies.n[i] if soft else self.recorded.n[i]
         return add_ratio(whole, DIVERGENCE, self.recorded, excess.at, self.recorded.d, bucket)
@@ -635,6 +693,19 @@ cdef class Chunk(Blocks):
             kind=KIND_NAMES[self.r.kind],
             ignore=self.r.ignore if self.r.ignores else None,
         )
+
+
+cdef inline bint is_plain(source) noexcept:
+    """Whether a source is read without any of the caller's code: a plain array or number, or what was read already."""
+    return (
+        is_a(source, ndarray) or source is None or PyFloat_Check(source) or PyLong_CheckExact(source)
+        or PyBool_Check(source) or is_a(source, Read)
+    )
+
+
+cdef inline bint is_a(source, type of) noexcept:
+    """Whether this is the very type of a source."""
+    return Py_TYPE(source) == <PyTypeObject*>of
 
 
 cdef Vector products(const double[::1] counts, const double[::1] weights):

@@ -2,11 +2,11 @@
 
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memcpy
 
 from streamce.core.arrays cimport BF16, F16, F64, integers_to_doubles, view, view_gather, view_prefetch, view_step
-from streamce.core.blocks cimport BAD_WEIGHT, COUNTED, Blocks, in_place, rows_scratch, work
+from streamce.core.blocks cimport BAD_WEIGHT, COUNTED, IS_NULL, Blocks, in_place, rows_scratch, work
 from streamce.core.kernels cimport table
 
 
@@ -63,16 +63,21 @@ cdef void settled_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept no
     memcpy(w.status, elements_of(w, &b.settled.v, at, k), k)
     cdef Py_ssize_t i
     for i in range(k):
+        w.status[i] = min(w.status[i], <uint8_t>IS_NULL)  # the last that a loss can be settled as
         w.odd |= w.status[i] != COUNTED
 
 
 cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """A weight for each loss of the block."""
+    """A weight for each loss of the block: a copy, which stays as it was checked whatever the caller's threads do."""
     cdef Py_ssize_t i, first, last
+    cdef const double* weights
     if not b.has_weight:
         return
+    w.weights = w.weight
     if b.weight_each or b.group == 1:
-        w.weights = doubles_of(w, &b.weights.v, at, k, w.weight)
+        weights = doubles_of(w, &b.weights.v, at, k, w.weight)
+        if weights != w.weight:
+            memcpy(w.weight, weights, k * sizeof(double))
     else:
         first = last = w.sample if b.offsets is not NULL else at // b.group
         if b.offsets is not NULL:
@@ -80,10 +85,9 @@ cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept no
                 last += 1
         else:
             last = (at + k - 1) // b.group
-        w.weights = doubles_of(w, &b.weights.v, first, last - first + 1, w.weight)
-        if w.weights != w.weight:
-            memcpy(w.weight, w.weights, (last - first + 1) * sizeof(double))
-            w.weights = w.weight
+        weights = doubles_of(w, &b.weights.v, first, last - first + 1, w.weight)
+        if weights != w.weight:
+            memcpy(w.weight, weights, (last - first + 1) * sizeof(double))
         for i in range(k - 1, -1, -1):  # backwards: a weight is read before its place is written
             if b.offsets is not NULL:
                 while b.offsets[last] > at + i:
@@ -91,9 +95,6 @@ cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept no
             else:
                 last = (at + i) // b.group
             w.weight[i] = w.weight[last - first]
-    if w.weights != w.weight and not b.weights.v.direct:  # what was gathered is soon overwritten
-        memcpy(w.weight, w.weights, k * sizeof(double))
-        w.weights = w.weight
 
 
 cdef void check_weights(Blocks b, work* w, Py_ssize_t k) noexcept nogil:

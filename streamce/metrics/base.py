@@ -284,4 +284,4 @@ class Metric(FromStreams):
 
 def settled(null: Any) -> Any:
     """The statuses of losses, of a mask of those in which an input is null."""
-    return None if null is None else np.asarray(null, dtype=np.uint8) * np.uint8(NULL_INPUT)
+    return None if null is None else np.asarray(null, dtype=np.bool_) * np.uint8(NULL_INPUT)

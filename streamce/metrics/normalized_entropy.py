@@ -12,6 +12,7 @@ from streamce import inputs, summary
 from streamce.core import kernels
 from streamce.core.ledger import State
 from streamce.from_streams import FromStreams
+from streamce.keys import buckets
 from streamce.metrics.base import Metric, settled
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
@@ -87,8 +88,8 @@ class NormalizedEntropy(Composite, FromStreams):
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
+        target, weight, cluster = inputs.once(target, "target"), inputs.once(weight, "weight"), buckets(cluster)
         preds, shape = inputs.plain(preds, "preds")
-        target, weight = inputs.once(target, "target"), inputs.once(weight, "weight")
         losses = np.empty(shape)
         chunk, pipeline, null = States(self._names), self._metric._pipeline, settled(null)
         pipeline.update(chunk["loss"], preds, target, weight, cluster, null, losses.reshape(-1))

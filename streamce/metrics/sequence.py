@@ -241,6 +241,9 @@ class SequenceCrossEntropy(Metric):
                     option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given
                 )
         path, name = (self._token_pipeline, "log_probs") if chosen else (self._pipeline, "preds")
+        weight = inputs.once(weight, "weight")
+        if not chosen:
+            target = inputs.once(target, "target")
         preds, tokens = inputs.plain(preds, name)
         if chosen:
             target = np.broadcast_to(np.uint8(1), tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamce import inputs
+from streamce import foreign, inputs
 from streamce.reading import arrow
 from streamce.reading.sources import DataError
 from streamce.reading.tables import START, Batches, Mark, Table, slices
@@ -39,6 +40,8 @@ class StreamTable(Table):
             stream = stream.to_reader()
         if not isinstance(stream, pa.RecordBatchReader) and not _is_arrow(stream):
             return self._one_after_another(stream)
+        if (table := _table(stream)) is not None:
+            return table.schema, iter(table.to_batches())
         # A reader of Python's own is taken as it is: what its generator raises comes as it was raised.
         if isinstance(stream, pa.RecordBatchReader):
             return stream.schema, iter(stream)
@@ -80,7 +83,7 @@ class StreamTable(Table):
             if place < 0:  # which is an error when its turn comes
                 return
             column = batch.column(place)
-            column.validate(full=True)  # from here on offsets are believed
+            foreign.checked(column)  # from here on offsets are believed
             for _ in range(depth):
                 column = getattr(column, "storage", column)
                 if not arrow.is_list(column.type):
@@ -109,7 +112,7 @@ class StreamTable(Table):
             if batch.schema is not self.schema and batch.schema != self.schema:
                 places = self._found(batch.schema, names, done)
             batch = pa.RecordBatch.from_arrays([batch.column(place) for place in places], names)
-            batch.validate(full=True)  # from here on offsets are believed
+            foreign.checked(batch)  # from here on offsets are believed
             for part, end in slices(batch, rows, done, start.row):
                 yield part, None, Mark(end)
             done += batch.num_rows
@@ -129,24 +132,46 @@ def _is_arrow(stream: Any) -> bool:
     return hasattr(stream, "__arrow_c_stream__") or hasattr(stream, "__arrow_c_array__")
 
 
+def _table(stream: Any) -> Any:
+    """A table or batch of pyarrow, or what a frame of pandas makes of itself, as a table; None for anything else.
+
+    They do not go through the PyCapsule protocol, which loses the sizes of buffers that offsets are checked against.
+    """
+    pandas = sys.modules.get("pandas")  # who has a frame has imported it
+    if pandas is not None and isinstance(stream, pandas.DataFrame):
+        with _understood(stream):
+            return pa.Table.from_pandas(stream)
+    if isinstance(stream, pa.RecordBatch):
+        return pa.Table.from_batches([stream])
+    return stream if isinstance(stream, pa.Table) else None
+
+
 def _reader(stream: Any) -> Any:
     """A reader of what speaks Arrow's PyCapsule protocol."""
-    try:
+    with _understood(stream):
+        foreign.checked(stream)
         if hasattr(stream, "__arrow_c_stream__"):
             return pa.RecordBatchReader.from_stream(stream)
         batch = pa.record_batch(stream)
+    return pa.RecordBatchReader.from_batches(batch.schema, [batch])
+
+
+@contextlib.contextmanager
+def _understood(stream: Any) -> Iterator[None]:
+    """Convert what pyarrow raises at something that is not a stream of columns into an InputError."""
+    try:
+        yield
     except (ValueError, TypeError, pa.ArrowNotImplementedError) as error:
         reason = " ".join(map(str, error.args)) or type(error).__name__
         raise inputs.fault(
             "stream", f"is a {type(stream).__name__} that is no stream of columns ({reason})", HOLDS
         ) from error
-    return pa.RecordBatchReader.from_batches(batch.schema, [batch])
 
 
 def _batches(stream: Any) -> Iterator[Any]:
     """The batches of one of several streams."""
-    if isinstance(stream, pa.RecordBatch):
-        yield stream
+    if (table := _table(stream)) is not None:
+        yield from table.to_batches()
     elif _is_arrow(stream):
         yield from _reader(stream)
     else:

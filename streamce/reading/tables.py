@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, ipc, json, parquet
 
+from streamce import foreign
 from streamce.reading.sources import ARROW_FILE, MAGIC, DataError, Source, naming
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
@@ -158,7 +159,7 @@ class ArrowTable(Table):
         before = start.before
         for number, (batch, fraction) in enumerate(self._batches(list(types), start.piece), start.piece):
             for part, end in slices(batch.select(list(types)), rows, before, start.row):
-                part.validate(full=True)  # from here on offsets are believed
+                foreign.checked(part)  # from here on offsets are believed
                 yield part, fraction, Mark(end, number, before)
                 _release(self._map)
             before += batch.num_rows

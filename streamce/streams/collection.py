@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from streamce import inputs, state
 from streamce.errors import InputError
 from streamce.from_streams import FromStreams
+from streamce.keys import buckets
 from streamce.metrics.base import SUMS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.streams.wrapper import OF_ONE_SUM, Keeper
@@ -139,9 +140,10 @@ class Collection(FromStreams):
         preds, target, weight = (
             inputs.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
         )
+        others = inputs.all_once(others)
         given = (preds, target) if target is not None else (preds,)
         if cluster is not None:
-            others["cluster"] = cluster
+            others["cluster"] = buckets(cluster)
         for name in OF_ONE_SUM:
             if others.get(name) is not None and all(isinstance(each, Keeper) for each in state.metrics.values()):
                 raise inputs.fault(name, "is given", "none, as no metric of the collection takes it")

@@ -244,7 +244,7 @@ class Paired(Wrapper):
         of_losses = self._metric._task == "mean"
         if of_losses and target is not None:
             raise inputs.fault("target", "is given", "none: MeanLoss takes losses, of A and of B")
-        buckets = keys.buckets(cluster) if cluster is not None else None
+        buckets = keys.buckets(cluster)
         argument = "losses" if of_losses else "preds"
         sources = {"a": preds_a, "b": preds_b}
         shapes, found = {}, {}
@@ -259,21 +259,24 @@ class Paired(Wrapper):
                 f"{argument}_b", f"has shape {shapes['b']}", f"{shapes['a']}, as {argument}_a has", value=shapes["b"]
             )
         target, weight = inputs.once(target, "target"), inputs.once(weight, "weight")
+        others = inputs.all_once(others)
         for name, source in sources.items():
             try:
                 found[name] = self._metric._samples(source, target, weight=weight, **others)
             except InputError as error:
                 raise renamed(error, names[name]) from None
         a, b = found["a"], found["b"]
-        if buckets is not None and buckets.size != a.samples:
-            raise inputs.key_length("cluster", buckets.size, a.samples)
+        if buckets is not None and buckets.of.size != a.samples:
+            raise inputs.key_length("cluster", buckets.of.size, a.samples)
         if (out := pairs.left_out(a, b)) is not None:  # losses of larger samples: once more, without them
             others["null"] = np.frombuffer(out, dtype=np.bool_)
             a, b = (
                 pairs.with_causes(self._metric._samples(sources[name], target, weight=weight, **others), found[name])
                 for name in sources
             )
-        return States.of(dict(zip(pairs.NAMES, pairs.add_pairs(a, b, buckets), strict=True)))
+        return States.of(
+            dict(zip(pairs.NAMES, pairs.add_pairs(a, b, None if buckets is None else buckets.of), strict=True))
+        )
 
     def __call__(
         self, preds_a: Any, preds_b: Any, target: Any = None, *, weight: Any = None, cluster: Any = None, **others: Any
