@@ -169,9 +169,24 @@ def plain(source: Any, name: str) -> tuple[Any, tuple[int, ...]]:
 
 
 def once(source: Any, name: str) -> Any:
-    """What was read of an Arrow stream, which may come once only, for who needs it twice; anything else as it is."""
-    arrow = hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__")
-    return read(source, name) if arrow else source
+    """What was read of a source, for who needs it more than once: it may come once only, or be another the next time.
+
+    What stays as it is comes as it is: arrays, numbers, and tensors, which may be on another device.
+    """
+    torch = sys.modules.get("torch")
+    stays = source is None or type(source) in (np.ndarray, float, int, Read)
+    if stays or (torch is not None and isinstance(source, torch.Tensor)):
+        return source
+    return read(source, name)
+
+
+# What metrics of sequences and utterances take beside predictions.
+LENGTHS = frozenset({"input_lengths", "lengths", "mask", "n_bytes", "n_words", "offsets", "target_lengths"})
+
+
+def lengths_once(named: dict[str, Any]) -> dict[str, Any]:
+    """Named arguments, of which lengths and masks were read, for who needs them more than once."""
+    return {name: once(source, name) if name in LENGTHS else source for name, source in named.items()}
 
 
 class OnDevice(InputError):

@@ -123,6 +123,18 @@ cdef class Pipeline:
         Writes the losses one by one to ``out``, the samples to ``samples`` and the gradient of the sum of
         the losses, or of their mean, to ``gradient``, if these are given.
         """
+        cdef unsigned long long saved = fp_enter()  # also for what inputs are converted by
+        try:
+            self.update_in_default_mode(
+                state, preds, target, weight, cluster, settled, out, samples, gradient, mean, offsets, ratios
+            )
+        finally:
+            fp_leave(saved)
+
+    cdef int update_in_default_mode(
+        self, State state, preds, target, weight, cluster, settled, out, Samples samples, gradient, bint mean, offsets,
+        tuple ratios,
+    ) except -1:
         global spare
         cdef Chunk chunk
         with cython.critical_section(spare_lock):
@@ -135,11 +147,13 @@ cdef class Pipeline:
             if self.elsewhere is None or gradient is not None:
                 raise
             if self.calibration:  # what predictions expect of themselves is not worked out there
-                return self.update(
+                self.update(
                     state, *self.elsewhere(preds, target, weight).on_cpu(), cluster, settled, out, samples,
                     offsets=offsets, ratios=ratios,
                 )
-            return self.update_elsewhere(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
+            else:
+                self.update_elsewhere(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
+            return 0
         if gradient is not None:
             chunk.open_gradient(gradient, mean)
         self.add(state, chunk, cluster, samples, ratios, target, weight)
@@ -148,6 +162,7 @@ cdef class Pipeline:
         chunk.close()
         with cython.critical_section(spare_lock):
             spare = chunk
+        return 0
 
     def update_elsewhere(
         self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
@@ -191,9 +206,10 @@ cdef class Pipeline:
         if together:
             chunk.add_in_parts(state, bucket, ratios, target, weight)
         # A few rows of very many classes are one block, and still worth two threads.
-        elif chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD:
-            chunk.add_at_once(state)
-        else:
+        elif not (
+            chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD
+            and chunk.add_at_once(state)
+        ):
             chunk.add_in_parts(state, None, (), target, weight)
         return 0
 
@@ -467,13 +483,16 @@ cdef class Chunk(Blocks):
 
     # ---- running ----
 
-    cdef int add_at_once(self, State state) except -1:
-        """Adds a chunk of one block, or finds an invalid loss and adds nothing."""
+    cdef bint add_at_once(self, State state) except -1:
+        """Adds a chunk of one block, or finds an invalid loss and adds nothing.
+
+        False where the state is so full that each of its integers has to be looked at: nothing was added then.
+        """
         cdef work w
         cdef char[NEAR] near
         cdef unsigned long long saved
         if self.losses == 0:
-            return 0
+            return True
         if self.make(&w, self.losses, near, NEAR) < 0:
             raise MemoryError
         try:
@@ -483,8 +502,10 @@ cdef class Chunk(Blocks):
                 with nogil:
                     self.judge(&w)
             if self.bad >= 0:
-                return 0
+                return True
             with cython.critical_section(state):
+                if not state.takes(self.losses):
+                    return False
                 saved = fp_enter()
                 try:
                     collect(
@@ -497,7 +518,7 @@ cdef class Chunk(Blocks):
                     fp_leave(saved)
         finally:
             free(w.memory)
-        return 0
+        return True
 
     cdef void judge(self, work* w) noexcept nogil:
         """The losses of a chunk of one block, and whether one is invalid."""
@@ -589,6 +610,7 @@ cdef class Chunk(Blocks):
         if self.make(&w, end - at, NULL, 0) < 0:
             raise MemoryError
         w.sample = start
+        found.bound = end - at
         try:
             with nogil:
                 saved = fp_enter()

@@ -259,6 +259,7 @@ class Paired(Wrapper):
                 f"{argument}_b", f"has shape {shapes['b']}", f"{shapes['a']}, as {argument}_a has", value=shapes["b"]
             )
         target, weight = inputs.once(target, "target"), inputs.once(weight, "weight")
+        others = inputs.lengths_once(others)
         for name, source in sources.items():
             try:
                 found[name] = self._metric._samples(source, target, weight=weight, **others)
