@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from streamce import inputs
+from streamce.core.kernels import in_default_mode
 from streamce.core.ledger import State
 from streamce.metrics import BinaryCrossEntropy, MulticlassCrossEntropy, MultilabelCrossEntropy
 from streamce.options import EPS, one_of, require
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 REDUCTIONS = ("none", "mean", "sum")
 
 
+@in_default_mode
 def binary_cross_entropy(
     preds: Any,
     target: Any,
@@ -116,6 +118,7 @@ def binary_cross_entropy(
     return _reduced(metric, preds, target, weight, reduction, grad, out)
 
 
+@in_default_mode
 def cross_entropy(
     preds: Any,
     target: Any,
@@ -212,6 +215,7 @@ def cross_entropy(
     return _reduced(metric, preds, target, weight, reduction, grad, out)
 
 
+@in_default_mode
 def multilabel_cross_entropy(
     preds: Any,
     target: Any,
@@ -310,6 +314,8 @@ def _reduced(
     one_of(REDUCTIONS, "reduction", reduction)
     require(isinstance(grad, (bool, np.bool_)), "grad", grad, "True or False")
     require(bool(grad) or out is None, "out", out, "None without grad=True: it is where the gradient goes")
+    preds, target = inputs.once(preds, "preds"), inputs.once(target, "target")
+    weight = inputs.once(weight, "weight")
     if not grad:
         return _loss(metric, preds, target, weight, reduction, None)
     if out is None:
