@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 from streamce import atomic, state
+from streamce.core.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.pictured import Pictured
 
@@ -224,6 +225,7 @@ class Additive(Pictured, ABC):
         return f"{type(self).__name__}({', '.join(given)})"
 
 
+@in_default_mode
 def _unpickle(cls: type[Additive], arguments: dict[str, Any], data: bytes) -> Additive:
     new = cls(**arguments)
     new._restore(state.decode(data)[1], data)

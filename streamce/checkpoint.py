@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from streamce import atomic
+from streamce.core.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.restore import from_bytes
 
@@ -65,6 +66,7 @@ class Checkpoint:
     def __repr__(self) -> str:
         return f"Checkpoint({self.path!r})"
 
+    @in_default_mode
     def save(self, metric: Any, positions: Any, *, every: float = 0.0) -> bool:
         """Write the metric's state and the positions, both or neither.
 
@@ -107,6 +109,7 @@ class Checkpoint:
         self._saved = time.monotonic()
         return True
 
+    @in_default_mode
     def load(self, metric: Any = None, positions: Any = None) -> tuple[Any, Any]:
         """What was saved last; the arguments themselves where nothing was.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from streamce import inputs
 from streamce.additive import Additive
+from streamce.core.kernels import DefaultMode
 from streamce.errors import InputError, renamed
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class FromStreams(Additive):
     """Base of what is updated by preds and target."""
 
     __slots__ = ()
+    _in_core = frozenset({"update_from"})  # which has the caller's own code run in the caller's mode
 
     @property
     @abstractmethod
@@ -112,7 +114,8 @@ class FromStreams(Additive):
         self._check_arguments(columns)
         whole = self._empty()
         try:
-            _feed(whole, stream, columns)
+            with DefaultMode() as mode:
+                _feed(whole, stream, columns, mode)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] != "pyarrow":
                 raise
@@ -146,7 +149,7 @@ def _words(argument: str, given: Any) -> list[str]:
     return found
 
 
-def _feed(metric: FromStreams, stream: Any, columns: dict[str, list[str]]) -> None:
+def _feed(metric: FromStreams, stream: Any, columns: dict[str, list[str]], mode: DefaultMode) -> None:
     """Adds all of a stream, or raises when some may have been added."""
     import pyarrow as pa
 
@@ -156,7 +159,7 @@ def _feed(metric: FromStreams, stream: Any, columns: dict[str, list[str]]) -> No
 
     of = metric._of_losses
     tokens = of._task == "sequence" and "target" not in columns
-    table = StreamTable(stream)
+    table = StreamTable(stream, mode.of_caller)
     source = Source("stream", "stream", "", table=lambda _: table)
     if table.schema is None:  # of no batches
         return

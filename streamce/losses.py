@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from streamce import inputs
+from streamce.core.kernels import in_default_mode
 from streamce.core.ledger import State
 from streamce.metrics import BinaryCrossEntropy, MulticlassCrossEntropy, MultilabelCrossEntropy
 from streamce.options import EPS, one_of, require
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 REDUCTIONS = ("none", "mean", "sum")
 
 
+@in_default_mode
 def binary_cross_entropy(
     preds: Any,
     target: Any,
@@ -116,6 +118,7 @@ def binary_cross_entropy(
     return _reduced(metric, preds, target, weight, reduction, grad, out)
 
 
+@in_default_mode
 def cross_entropy(
     preds: Any,
     target: Any,
@@ -212,6 +215,7 @@ def cross_entropy(
     return _reduced(metric, preds, target, weight, reduction, grad, out)
 
 
+@in_default_mode
 def multilabel_cross_entropy(
     preds: Any,
     target: Any,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamce import inputs, threads
+from streamce import inputs, scalars, threads
 
 KINDS = ("probs", "log_probs", "logits")
 EPS = 2.0**-52
@@ -43,9 +43,10 @@ def _name(*names: str) -> Any:
 
 def _real(most: float, expected: str) -> Any:
     def check(name: str, value: Any) -> float:
-        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        require(number and 0 <= value <= most, name, value, expected)
-        return float(value) + 0.0  # -0.0 is 0.0
+        found = scalars.real(value)
+        if found is None or not 0 <= found <= most:
+            raise inputs.fault(name, f"is {inputs.show(value)}", expected, value=value)
+        return found + 0.0  # -0.0 is 0.0
 
     return check
 
@@ -54,16 +55,17 @@ def _whole(least: int, below: int, expected: str, *, none: bool = False) -> Any:
     def check(name: str, value: Any) -> int | None:
         if none and value is None:
             return None
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        require(whole and least <= value < below, name, value, expected)
-        return int(value)
+        found = scalars.integer(value)
+        require(found is not None and least <= found < below, name, value, expected)
+        return found
 
     return check
 
 
 def _switch(name: str, value: Any) -> bool:
-    require(isinstance(value, bool), name, value, "True or False")
-    return bool(value)
+    found = scalars.switch(value)
+    require(found is not None, name, value, "True or False")
+    return bool(found)
 
 
 def _weights(name: str, value: Any, *, one: bool = False) -> float | tuple[float, ...] | None:

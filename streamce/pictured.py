@@ -1,13 +1,55 @@
-"""What a notebook shows as a picture."""
+"""What a notebook shows as a picture, and whose methods compute the same bits in any floating-point mode."""
 
 from __future__ import annotations
 
+from types import FunctionType
+from typing import Any, ClassVar
+
+from streamce.core.kernels import in_default_mode
+
+# Methods with names of their own in Python that compute, read or write numbers.
+COMPUTING = frozenset(
+    [
+        "__add__",
+        "__call__",
+        "__contains__",
+        "__copy__",
+        "__deepcopy__",
+        "__eq__",
+        "__getitem__",
+        "__iadd__",
+        "__init__",
+        "__isub__",
+        "__iter__",
+        "__radd__",
+        "__reduce__",
+        "__repr__",
+        "__str__",
+        "__sub__",
+        "_repr_html_",
+    ]
+)
+
 
 class Pictured:
-    """Base of all that is shown with the drawings of a report."""
+    """Base of all that is shown with the drawings of a report.
+
+    Python's and NumPy's arithmetic is the caller's: it may round otherwise, or flush subnormal numbers to zero. So all
+    public methods of subclasses run in the default mode, but for those that ``_in_core`` names: their first step is
+    compiled code that sets it.
+    """
 
     __slots__ = ()
+    _in_core: ClassVar[frozenset[str]] = frozenset()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, value in list(vars(cls).items()):
+            public = (not name.startswith("_") or name in COMPUTING) and name not in cls._in_core
+            if public and isinstance(value, FunctionType):
+                setattr(cls, name, in_default_mode(value))
+
+    @in_default_mode
     def _repr_html_(self) -> str:
         """A fragment of HTML, which has its own style and no script."""
         from streamce.report import fragment  # here: whoever computes needs no pictures

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from streamce import inputs
+from streamce import inputs, scalars
 from streamce.additive import Additive
+from streamce.core.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.keys import moment_of
 from streamce.metrics.binary import BinaryCrossEntropy
@@ -139,11 +140,12 @@ class Collector:
                     raise inputs.fault("source", found, "metrics by name", value=metric)
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise inputs.fault("name", f"is {inputs.show(name)}", "letters, digits and _", value=name)
-        if not isinstance(max_groups, int) or isinstance(max_groups, bool) or max_groups < 0:
+        groups = scalars.integer(max_groups)
+        if groups is None or groups < 0:
             raise inputs.fault("max_groups", f"is {inputs.show(max_groups)}", "a whole number", value=max_groups)
         BinaryCrossEntropy().summary(level, anytime)  # which judges these
         self._source, self._name = source, name
-        self._level, self._anytime, self._max_groups = level, anytime, max_groups
+        self._level, self._anytime, self._max_groups = level, anytime, groups
         self._said: set[tuple[str, str]] = set()
 
     def describe(self) -> Iterable[Family]:
@@ -230,6 +232,7 @@ class _Scrape:
         labels = {label: _printable(text) for label, text in labels.items()}
         self.families[end].add_sample(f"{self._name}_{end}{suffix}", labels | more, float(value))
 
+    @in_default_mode
     def read(self, labels: Labels, metric: Any, window: bool) -> None:
         """Export a metric that nobody adds to. Everything is read before anything is exported."""
         if window:

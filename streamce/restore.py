@@ -6,6 +6,7 @@ import os
 
 from streamce import state
 from streamce.additive import Additive
+from streamce.core.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.ctc import CTCCrossEntropy
@@ -45,6 +46,7 @@ METRICS: dict[str, type[Additive]] = {
 }
 
 
+@in_default_mode
 def from_bytes(data: bytes | bytearray | memoryview) -> Additive:
     """The metric whose ``to_bytes()`` gave ``data``.
 
@@ -77,6 +79,7 @@ def _made(header: state.Header) -> Additive:
     return METRICS[header["metric"]]._of(header["options"], _made)
 
 
+@in_default_mode
 def load(path: str | os.PathLike[str]) -> Additive:
     """The metric that ``save(path)`` wrote; see :func:`from_bytes`.
 

@@ -91,6 +91,7 @@ def shift_by_one(preds: Any, target: Any) -> tuple[Any, Any]:
     >>> metric.update(*ce.shift_by_one(logits, tokens)).summary().count
     8
     """
+    preds, target = _array(preds, "preds"), _array(target, "target")
     shape, tokens = inputs.plain(preds, "preds")[1], inputs.plain(target, "target")[1]
     if len(shape) not in (2, 3):
         raise inputs.fault("preds", f"has shape {shape}", "shape (B, T, V) or (T, V)", value=shape)
@@ -100,14 +101,18 @@ def shift_by_one(preds: Any, target: Any) -> tuple[Any, Any]:
         raise inputs.fault(
             "target", f"has shape {tokens}", "two tokens or more: the first is not predicted", value=tokens
         )
-    preds, target = (_sliced(source) for source in (preds, target))
     return preds[..., :-1, :], target[..., 1:]
 
 
-def _sliced(source: Any) -> Any:
+def _array(source: Any, name: str) -> Any:
     """What can be cut along its last axes: an array, or a tensor where it lies."""
     torch = sys.modules.get("torch")
-    return source if torch is not None and isinstance(source, torch.Tensor) else np.asarray(source)
+    if torch is not None and isinstance(source, torch.Tensor):
+        return source
+    try:
+        return np.asarray(source)
+    except Exception:  # whatever a stranger's __array__ raises
+        return inputs.read(source, name).values  # or the error that explains
 
 
 def _offsets(name: str, shape: tuple[int, ...], lengths: Any, offsets: Any) -> Array:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamce import foreign, inputs
+from streamce.core.kernels import in_default_mode
 from streamce.core.ledger import State
 from streamce.core.pipeline import Pipeline
 from streamce.errors import InputError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from streamce.inputs import Array
 
 
+@in_default_mode
 def log_loss(
     y_true: Any, y_proba: Any, *, normalize: bool = True, sample_weight: Any = None, labels: Any = None
 ) -> float:

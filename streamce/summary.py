@@ -12,10 +12,9 @@ Where samples were given clusters, it is that of a jackknife over buckets of clu
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from numbers import Real
 from typing import Any
 
-from streamce import intervals
+from streamce import inputs, intervals, scalars
 from streamce.core import kernels
 from streamce.core.ledger import BUCKETS, Ledger, State
 from streamce.errors import InputError
@@ -282,9 +281,10 @@ def mean_of(values: list[float], level: float) -> tuple[float, tuple[float, floa
 
 def level_of(level: Any) -> float:
     """The level, if it is one."""
-    if not (isinstance(level, Real) and 0 < float(level) < 1):
-        raise InputError(f"level is {level!r}: expected a number between 0 and 1", argument="level", value=level)
-    return float(level)
+    found = scalars.real(level)
+    if found is None or not 0 < found < 1:
+        raise inputs.fault("level", f"is {inputs.show(level)}", "a number between 0 and 1", value=level)
+    return found
 
 
 def _stderr(cell: Cell) -> float:
@@ -448,8 +448,10 @@ def summarise_cell(
 ) -> Summary:
     """The summary of the integers of a cell, the ratio of a ``number``; so many ``unit`` are a weight of 1."""
     level = level_of(level)
-    if not isinstance(anytime, bool):
-        raise InputError(f"anytime is {anytime!r}: expected True or False", argument="anytime", value=anytime)
+    looks = scalars.switch(anytime)
+    if looks is None:
+        raise inputs.fault("anytime", f"is {inputs.show(anytime)}", "True or False", value=anytime)
+    anytime = looks
     middle = ratio(found)
     error, units, effective, groups = _uncertainty(found, buckets, number)
     width = math.inf if unsettled(error, effective, anytime) else error

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from streamce import inputs, scalars
 from streamce.core.ledger import BINS_BITS, LEAST, TAIL
 from streamce.errors import InputError
 from streamce.exact import quotient
@@ -129,6 +129,7 @@ def _edge(bin_: int) -> float:
 
 
 def _share(name: str, value: Any) -> Fraction:
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
-        raise InputError(f"{name} is {value!r}: expected a number between 0 and 1", argument=name, value=value)
-    return Fraction(repr(float(value)))  # as it is written
+    found = scalars.real(value)
+    if found is None or not 0 <= found <= 1:
+        raise inputs.fault(name, f"is {inputs.show(value)}", "a number between 0 and 1", value=value)
+    return Fraction(repr(found))  # as it is written

@@ -16,7 +16,7 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from streamce.errors import InputError
+from streamce import inputs, scalars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,14 +30,10 @@ _here = threading.local()  # its `limit`, where a thread has one
 
 def check(n: Any, name: str) -> int:
     """``n`` as a number of threads."""
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
-        raise InputError(
-            f"{name} is {n!r}: expected a whole number of threads, 1 or more",
-            argument=name,
-            value=n,
-            expected="a whole number of threads, 1 or more",
-        )
-    return int(n)
+    found = scalars.integer(n)
+    if found is None or found < 1:
+        raise inputs.fault(name, f"is {inputs.show(n)}", "a whole number of threads, 1 or more", value=n)
+    return found
 
 
 def _available() -> int:

@@ -1,11 +1,12 @@
 """Each loss against its formula in mpmath at 50 digits: N3's bounds, on every path and dtype.
 
 float64: within 8 ulp. Narrower dtypes: within 5e-7, and 1e-8 on the mean of a million varied rows.
-Relative down to 1e-37, absolute below: there a loss may be off by 1e-37.
+Relative down to 1e-307 (float64) or 1e-37 (narrower), absolute below: there a loss may be off by that much.
 """
 
 import functools
 import math
+from pathlib import Path
 
 import numpy as np
 import oracle
@@ -16,6 +17,8 @@ from streams import DTYPES, KINDS, METRICS, cast, make
 import streamce as ce
 
 N = 100
+# Accuracy is relative down to here.
+LEAST = {"float64": 1e-307, "narrower": 1e-37}
 SMOOTHINGS = (0.0, 0.1, 1e-10)
 
 
@@ -26,9 +29,10 @@ def loss(metric, preds, target):
 
 def off(found, truth, dtype):
     """How far off a loss is, in units of what N3 allows."""
-    if abs(truth) < 1e-37:
-        return float(abs(found - truth) / 1e-37)
-    return oracle.ulps(found, truth) / 8 if dtype == "float64" else oracle.relative(found, truth) / 5e-7
+    least = LEAST["float64" if dtype == "float64" else "narrower"]
+    if abs(truth) < least:
+        return float(abs(found - truth) / least)
+    return oracle.ulps(found, truth, least) / 8 if dtype == "float64" else oracle.relative(found, truth) / 5e-7
 
 
 def within(pairs, dtype):
@@ -399,3 +403,27 @@ def test_logits_as_far_apart_as_their_dtype_allows(dtype, classes):
         assert plain == pytest.approx([far], rel=5e-7)
         smooth = ce.cross_entropy(row, target, kind="logits", label_smoothing=0.25, reduction="none")
         assert smooth == pytest.approx([0.75 * far + 0.25 / classes * gap], rel=5e-7)
+
+
+# ---- the floor of the promise ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_losses_keep_their_digits_down_to_the_floor(dtype):
+    """Logits whose losses are e^-x, as far down as the README says."""
+    least = LEAST["float64" if dtype == "float64" else "narrower"]
+    last = -math.log(least)
+    x = cast(np.linspace(last - 20, last, 400), DTYPES[dtype])
+    x = x[x.astype(np.float64) <= last]
+    truths = [oracle.mpmath.log1p(oracle.mpmath.exp(-oracle.mpf(float(each)))) for each in x]
+    one, two = ce.BinaryCrossEntropy(kind="logits"), ce.MulticlassCrossEntropy(kind="logits")
+    zero = np.zeros((), x.dtype)
+    pairs = [(loss(one, each, 1), truth, each) for each, truth in zip(x, truths, strict=True)]
+    pairs += [(loss(two, np.array([each, zero]), 0), truth, each) for each, truth in zip(x, truths, strict=True)]
+    assert all(truth >= least * 0.99 for truth in truths)
+    within(pairs, dtype)
+
+
+def test_the_readme_states_the_floor():
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    assert "down to losses of about 1e-307 (float64 input) and 1e-37 (narrower input)" in text

@@ -6,7 +6,8 @@
  * 2^(64 w - 1074); of a counter one word. All cells of a page are laid out alike, side by side, so
  * that a sample touches one or two cache lines; a page is laid out anew when a term lies beyond its
  * windows or a counter is needed first. The top word of a sum stays within +-2^62, so that one
- * addition never overflows it. */
+ * addition never overflows it. The last word that a window can have is number 254: a sum is at least -2^16318 and less
+ * than 2^16318, in units of 2^-1074, and what would leave that is an error before anything is added. */
 #ifndef STREAMCE_CELLS_H
 #define STREAMCE_CELLS_H
 
@@ -50,7 +51,7 @@ static inline uint64_t *cell_at(const page *p, ptrdiff_t cell)
 /* Lays the page out anew with a column of other words. Returns -1 without memory. */
 static RARELY int page_widen(page *p, int column, int base, int width)
 {
-    if (base + width > UINT8_MAX)  /* sums of doubles have 34 words */
+    if (base + width > UINT8_MAX)  /* out of range: whoever adds has looked before (cell_overflow, cell_bound) */
         return -1;
     page q = *p;
     q.width[column] = (uint8_t)width;
@@ -267,31 +268,69 @@ static inline int page_is_full(const page *p, int column)
     return p->words && p->width[column] && p->base[column] + p->width[column] == UINT8_MAX;
 }
 
-/* The column that cell + sign other takes beyond its range, +-most for a counter, or -1. */
+/* Word w of a sum, as if its window had no ends. */
+static inline uint64_t sum_word(const page *p, ptrdiff_t cell, int column, int w)
+{
+    if (!p->words || !p->width[column] || w < p->base[column])
+        return 0;
+    const uint64_t *words = cell_at(p, cell) + p->at[column];
+    const int end = p->base[column] + p->width[column];
+    return w < end ? words[w - p->base[column]] : sign_of(words[p->width[column] - 1]);
+}
+
+/* Whether sum + sign other leaves +-2^62 in the last word that a window can have. */
+static RARELY int sum_overflow(const page *p, ptrdiff_t cell, const page *from, ptrdiff_t other, int column, int sign)
+{
+    const uint64_t flip = sign < 0 ? ~(uint64_t)0 : 0;
+    uint64_t carry = flip & 1, top = 0;
+    for (int w = 0; w < UINT8_MAX; w++) {
+        const uint64_t add = sum_word(from, other, column, w) ^ flip;
+        const uint64_t sum = sum_word(p, cell, column, w) + add;
+        top = sum + carry;
+        carry = (sum < add) | (top < sum);
+    }
+    return (int)((top ^ (top << 1)) >> 63);
+}
+
+static inline int64_t counter_of(const page *p, ptrdiff_t cell, int column)
+{
+    return p->words && p->width[column] ? (int64_t)cell_at(p, cell)[p->at[column]] : 0;
+}
+
+/* The column that cell + sign other takes out of its range, which is +-most for a counter; or -1. */
 static inline int cell_overflow(
     const page *p, ptrdiff_t cell, const page *from, ptrdiff_t other, int sign, int64_t most)
 {
-    for (int c = 0; c < SUM_COLUMNS; c++) {
-        const int full = page_is_full(p, c), also = page_is_full(from, c);
-        if (!full && !also)
-            continue;
-        const int64_t ours = full ? (int64_t)cell_at(p, cell)[p->at[c] + p->width[c] - 1] : 0;
-        const int64_t theirs = also ? (int64_t)cell_at(from, other)[from->at[c] + from->width[c] - 1] : 0;
-        const int64_t top = ours + sign * theirs, room = (int64_t)1 << 62;  /* and a carry */
-        if (top >= room - 1 || top <= -room)
+    for (int c = 0; c < SUM_COLUMNS; c++)
+        if ((page_is_full(p, c) || page_is_full(from, c)) && sum_overflow(p, cell, from, other, c, sign))
             return c;
-    }
-    if (!p->words || !from->words)
-        return -1;
-    for (int c = SUM_COLUMNS; c < COLUMNS; c++) {
-        if (!p->width[c] || !from->width[c])
+    for (int c = SUM_COLUMNS; from->words && c < COLUMNS; c++) {
+        if (!from->width[c])
             continue;
-        const int64_t ours = (int64_t)cell_at(p, cell)[p->at[c]];
-        const int64_t theirs = sign * (int64_t)cell_at(from, other)[from->at[c]];
+        const int64_t ours = counter_of(p, cell, c), theirs = sign * counter_of(from, other, c);
         if (theirs > 0 ? ours > most - theirs : ours < -most - theirs)
             return c;
     }
     return -1;
+}
+
+/* The largest magnitude of a cell's counters; INT64_MAX where a sum is so large that it may leave its range. Samples
+ * reach word 35 at most: they never take a sum from below half of its range out of it. */
+static inline int64_t cell_bound(const page *p, ptrdiff_t cell)
+{
+    int64_t most = 0;
+    for (int c = 0; c < SUM_COLUMNS; c++) {
+        const int64_t top = page_is_full(p, c) ? (int64_t)sum_word(p, cell, c, UINT8_MAX - 1) : 0;
+        if (top >= (int64_t)1 << 61 || top < -((int64_t)1 << 61))
+            return INT64_MAX;
+    }
+    for (int c = SUM_COLUMNS; c < COLUMNS; c++) {
+        const int64_t count = counter_of(p, cell, c);
+        if (count == INT64_MIN)
+            return INT64_MAX;
+        most = count > most ? count : -count > most ? -count : most;
+    }
+    return most;
 }
 
 /* The words of a column that its value needs, from the first that is not 0 on: how many, and where. */
@@ -410,7 +449,8 @@ static inline size_t cell_write(const page *p, ptrdiff_t cell, uint8_t *out)
     return at;
 }
 
-/* Adds what `in` holds to a cell that is 0. Returns the bytes read, 0 if they make no sense, -1 without memory. */
+/* Adds what `in` holds to a cell that is 0. Returns the bytes read, 0 if they make no sense, -1 without memory, or
+ * -2 if an integer is out of its range. */
 static inline ptrdiff_t cell_read(page *p, ptrdiff_t cell, const uint8_t *in, ptrdiff_t size, int64_t most)
 {
     uint64_t words[UINT8_MAX];
@@ -435,11 +475,14 @@ static inline ptrdiff_t cell_read(page *p, ptrdiff_t cell, const uint8_t *in, pt
         for (int i = 0; i < 8 * width; i++)
             words[i / 8] |= (uint64_t)in[at + i] << 8 * (i % 8);
         at += 8 * width;
+        const uint64_t top = words[width - 1];
         if (c < SUM_COLUMNS) {
+            if (first + width == UINT8_MAX && (top ^ (top << 1)) >> 63)
+                return -2;
             if (sum_add_words(p, cell, c, words, first, width, 1) < 0)
                 return -1;
         } else if ((int64_t)*words > most || (int64_t)*words < -most)
-            return 0;
+            return -2;
         else if (counter_add(p, cell, c, (int64_t)*words) < 0)
             return -1;
     }

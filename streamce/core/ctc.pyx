@@ -71,6 +71,16 @@ cdef class CTC:
 
         ``settled`` has a status for each utterance: 0, or NULL_INPUT. Writes the losses one by one to ``out`` if given.
         """
+        cdef unsigned long long saved = fp_enter()  # also for what inputs are converted by
+        try:
+            return self.add(state, preds, target, input_lengths, target_lengths, weight, cluster, settled, out)
+        finally:
+            fp_leave(saved)
+
+    cdef Samples add(
+        self, State state, preds, target, input_lengths, target_lengths, weight, cluster,
+        const uint8_t[::1] settled, double[::1] out,
+    ):
         cdef Utterances chunk = Utterances.__new__(Utterances)
         cdef const uint8_t[::1] bucket = None
         cdef State found
@@ -532,6 +542,7 @@ cdef class Utterances(Blocks):
         cdef work w
         cdef unsigned long long saved
         self.recorded = None  # they are there already
+        to.bound = self.samples
         if self.make(&w, self.samples, NULL, 0) < 0:
             raise MemoryError
         saved = fp_enter()
@@ -595,7 +606,7 @@ cdef Integers integers(source, str name, Py_ssize_t size):
     cdef Array array = Array.__new__(Array)
     cdef Integers found = Integers.__new__(Integers)
     array.take(source, name)
-    if array.null() is not None:
+    if array.null() is not None and array.null().any():
         raise inputs.null_entry(name, inputs.first(array.null()))
     if array.real and not (array.ndim and array.shape[0] == 0):  # an empty list holds what it may
         raise inputs.not_integers(name, array.once(source))

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t
 
+from streamce.core.blocks cimport Samples
 from streamce.core.keys cimport Table
 from streamce.core.ledger cimport Ledger
 
@@ -9,7 +10,13 @@ cdef class Groups:
     cdef Table table
     cdef Ledger ledger
     cdef Py_ssize_t emptied  # cells that merges made 0, since they were last looked for
+    cdef int64_t bound       # no counter is larger; ALL_FULL where a sum may be about to leave its range
 
+    cpdef bint crowded(self, Samples samples)
+    cdef int add_each(
+        self, Samples samples, const int64_t[::1] integers, const int64_t[::1] code, int64_t[::1] slot_of
+    ) except -1
+    cdef int add_groups(self, Groups theirs, int sign, str argument) except -1
     cdef int fit(self, tuple kinds) except -1
     cdef tuple known(self)
     cpdef Py_ssize_t count(self) except -1

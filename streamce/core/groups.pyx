@@ -15,24 +15,19 @@ from streamce.core.keys cimport (
     PREFETCH, SEED, Table, integer_key, key_end, keys_find, keys_prefetch, keys_slot, mix64, note, slot_at,
 )
 from streamce.core.ledger cimport (
-    MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, page, put_u64,
+    ALL_FULL, MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, joint, page, put_u64,
 )
 from streamce.core.samples cimport add_one, add_some
 
 import numpy as np
 
 from streamce.core.keys import INTEGERS, KINDS, seen
-from streamce.core.ledger import LAST_BIT, NAMES, SUMS
+from streamce.core.ledger import NAMES, beyond, range_of
 from streamce.errors import InputError
 
 # Samples whose groups are looked up together, so that the memory they lie in is on its way.
 cdef enum:
     TOGETHER = 128
-
-
-cdef str bound(int column):
-    """What the integers of a column stay within."""
-    return f"2^{62 if column >= SUMS else LAST_BIT - 1074}"
 
 
 ctypedef struct place:
@@ -79,6 +74,7 @@ cdef class Groups:
         self.table = Table(False)
         self.ledger = Ledger(1, True)
         self.emptied = 0
+        self.bound = 0
 
     # ---- adding ----
 
@@ -88,13 +84,9 @@ cdef class Groups:
         Keys are ``integers``, if that is their only kind and none is null; else ``codes``, places in the
         list of the ``distinct`` ones, as bytes.
         """
-        cdef const int64_t[::1] code
-        cdef int64_t[::1] slot_of
-        cdef Py_ssize_t[TOGETHER] slot
-        cdef uint64_t[TOGETHER] hash
-        cdef Py_ssize_t at, i, cell, k
-        cdef page* p
-        cdef unsigned long long saved
+        cdef const int64_t[::1] code = None
+        cdef int64_t[::1] slot_of = None
+        cdef Groups chunk
         if (len(codes) if integers is None else integers.shape[0]) != samples.samples:
             raise ValueError("as many keys as samples")
         if integers is None:
@@ -102,40 +94,61 @@ cdef class Groups:
             slot_of = np.empty(len(distinct), dtype=np.int64)
         with undisturbed(), cython.critical_section(self):
             self.fit(kinds)
-            for i, key in enumerate(distinct):
-                slot_of[i] = self.table.find(key, True)
-            saved = fp_enter()
-            try:
-                for at in range(0, samples.samples, TOGETHER):
-                    k = min(<Py_ssize_t>TOGETHER, samples.samples - at)
-                    if integers is None:
-                        for i in range(k):
-                            slot[i] = slot_of[code[at + i]]
-                    else:
-                        for i in range(k):
-                            hash[i] = mix64(<uint64_t>integers[at + i] ^ SEED)
-                            keys_prefetch(&self.table.held, hash[i])
-                        for i in range(k):
-                            slot[i] = slot_at(keys_find(
-                                &self.table.held, hash[i], <uint64_t>integers[at + i], NULL, 0, True
-                            ))
-                    if self.table.slots() > self.ledger.size:
-                        self.ledger.grow(self.table.slots())
+            if not self.crowded(samples):
+                self.bound += samples.start(samples.samples)
+                for i, key in enumerate(distinct):
+                    slot_of[i] = self.table.find(key, True)
+                self.add_each(samples, integers, code, slot_of)
+                return
+        chunk = Groups()
+        chunk.add(samples, kinds, integers, codes, distinct)
+        self.add_groups(chunk, 1, None)  # which looks at each integer
+
+    cpdef bint crowded(self, Samples samples):
+        """Whether an integer may leave its range by these samples: adding them may be an error."""
+        return self.bound > MOST - samples.start(samples.samples)
+
+    cdef int add_each(
+        self, Samples samples, const int64_t[::1] integers, const int64_t[::1] code, int64_t[::1] slot_of
+    ) except -1:
+        """Adds each sample to the cell of its key, for which there is room."""
+        cdef Py_ssize_t[TOGETHER] slot
+        cdef uint64_t[TOGETHER] hash
+        cdef Py_ssize_t at, i, cell, k
+        cdef page* p
+        cdef unsigned long long saved = fp_enter()
+        try:
+            for at in range(0, samples.samples, TOGETHER):
+                k = min(<Py_ssize_t>TOGETHER, samples.samples - at)
+                if integers is None:
                     for i in range(k):
-                        cell = slot[i]
-                        p = self.ledger.page_of(&cell)
-                        PREFETCH(p.words + cell * p.stride)
-                        PREFETCH(p.words + cell * p.stride + 8)
-                    if not samples.odd and same(slot, k):  # as where groups are hours, and samples come in order
-                        add_some(samples, at, k, self.ledger, slot[0])
-                    elif samples.odd or samples.d is not NULL:
-                        for i in range(k):
-                            add_one(samples, at + i, self.ledger, slot[i])
-                    else:
-                        for i in range(k):
-                            self.ledger.add_unit_sample(slot[i], samples.n[at + i], 1)
-            finally:
-                fp_leave(saved)
+                        slot[i] = slot_of[code[at + i]]
+                else:
+                    for i in range(k):
+                        hash[i] = mix64(<uint64_t>integers[at + i] ^ SEED)
+                        keys_prefetch(&self.table.held, hash[i])
+                    for i in range(k):
+                        slot[i] = slot_at(keys_find(
+                            &self.table.held, hash[i], <uint64_t>integers[at + i], NULL, 0, True
+                        ))
+                if self.table.slots() > self.ledger.size:
+                    self.ledger.grow(self.table.slots())
+                for i in range(k):
+                    cell = slot[i]
+                    p = self.ledger.page_of(&cell)
+                    PREFETCH(p.words + cell * p.stride)
+                    PREFETCH(p.words + cell * p.stride + 8)
+                if not samples.odd and same(slot, k):  # as where groups are hours, and samples come in order
+                    add_some(samples, at, k, self.ledger, slot[0])
+                elif samples.odd or samples.d is not NULL:
+                    for i in range(k):
+                        add_one(samples, at + i, self.ledger, slot[i])
+                else:
+                    for i in range(k):
+                        self.ledger.add_unit_sample(slot[i], samples.n[at + i], 1)
+        finally:
+            fp_leave(saved)
+        return 0
 
     def check(self, tuple kinds not None) -> None:
         """Raises unless keys of these kinds can be added."""
@@ -184,33 +197,38 @@ cdef class Groups:
 
     cdef void become(self, Groups other) noexcept:
         self.kinds, self.table, self.ledger, self.emptied = other.kinds, other.table, other.ledger, 0
+        self.bound = other.bound
 
     # ---- the group ----
 
     def merge(self, Groups other not None, int sign=1) -> None:
         """Add other groups, or with ``sign=-1`` take them away; or an error and nothing."""
-        cdef Groups theirs = other.copy()
-        cdef Py_ssize_t slot, cell, ours, our_cell
+        self.add_groups(other.copy(), sign, "other")
+
+    cdef int add_groups(self, Groups theirs, int sign, str argument) except -1:
+        """Adds groups that nobody else adds to meanwhile; ``argument`` is the one at fault where that is an error."""
+        cdef Py_ssize_t slot, cell, our_cell
         cdef page* p
         cdef page* q
+        cdef page nothing
         cdef int full
         if theirs.kinds is None or not theirs.count():
-            return
+            return 0
+        memset(&nothing, 0, sizeof(page))
         with undisturbed(), cython.critical_section(self):
             try:
                 self.fit(theirs.kinds)
             except InputError as error:
                 raise InputError(f"other: {error}", argument="other") from None
             for slot in range(theirs.table.slots()):
-                ours = self.table.find_of(theirs.table, slot, False) if theirs.lives(slot) else -1
-                if 0 <= ours < self.ledger.size:
-                    cell, our_cell = slot, ours
-                    p, q = self.ledger.page_of(&our_cell), theirs.ledger.page_of(&cell)
-                    full = cell_overflow(p, our_cell, q, cell, sign, MOST)
-                    if full >= 0:
-                        raise InputError(
-                            f"{NAMES[full]} would be beyond {bound(full)}: it is not counted so far", argument="other"
-                        )
+                if not theirs.lives(slot):
+                    continue
+                cell, our_cell = slot, self.table.find_of(theirs.table, slot, False)
+                q = theirs.ledger.page_of(&cell)
+                p = self.ledger.page_of(&our_cell) if 0 <= our_cell < self.ledger.size else &nothing
+                full = cell_overflow(p, our_cell, q, cell, sign, MOST)
+                if full >= 0:
+                    raise beyond(full, argument)
             self.take_in(theirs, sign)
             # Lets go of groups that are 0, which may come of either sign. Looking for them takes as long as there
             # are slots, so it waits until as many may have become 0 as half of them.
@@ -218,6 +236,7 @@ cdef class Groups:
                 if 2 * self.count() < self.table.slots() - 1:
                     self.become(self.copy())
                 self.emptied = 0
+        return 0
 
     def forget(self, int64_t least) -> None:
         """Lets go of the groups whose key, one integer, is less; there is room for at most as many others then."""
@@ -252,6 +271,9 @@ cdef class Groups:
             if cell_merge(p, ours, q, cell, sign) < 0:
                 raise MemoryError
             self.emptied += cell_is_zero(p, ours)
+        self.bound = joint(self.bound, other.bound)
+        if self.bound == ALL_FULL:
+            self.bound = self.ledger.bound()
         return 0
 
     cdef bint lives(self, Py_ssize_t slot) noexcept:
@@ -321,7 +343,7 @@ cdef class Groups:
                 p, q = self.ledger.page_of(&cell), found.page_of(&at)
                 full = cell_overflow(q, at, p, cell, 1, MOST)
                 if full >= 0:
-                    raise InputError(f"{NAMES[full]} of all groups together is beyond {bound(full)}", argument="by")
+                    raise InputError(f"{NAMES[full]} of all groups together is beyond {range_of(full)}", argument="by")
                 pour(self.ledger, slot, found, 0)
         return found
 
@@ -454,6 +476,7 @@ cdef class Groups:
             last, at = key, end + new.ledger.read_cell(slot, start + end, size - end, size)
         if at != size:
             raise ValueError("its groups end before its bytes do")
+        new.bound = new.ledger.bound()
         return new
 
 

@@ -1,5 +1,6 @@
 """The kernels' table, filled at import for this machine or for ``STREAMCE_SIMD``."""
 
+import functools
 import os
 
 
@@ -59,6 +60,51 @@ def add(const double[::1] x, double[::1] to):
     for i in range(x.shape[0]):
         to[i] += x[i]
     fp_leave(saved)
+
+
+# ---- the floating-point mode of Python and NumPy ----
+
+
+cdef class DefaultMode:
+    """A context in which arithmetic rounds to nearest and keeps subnormal numbers, whatever the caller's mode."""
+
+    cdef unsigned long long saved
+
+    def __enter__(self):
+        self.saved = fp_enter()
+        return self
+
+    def __exit__(self, *error):
+        fp_leave(self.saved)
+
+    def of_caller(self, iterator):
+        """The items of an iterator, each made in the caller's mode: that is the caller's code."""
+        cdef unsigned long long saved
+        while True:
+            saved = fp_enter()
+            fp_leave(self.saved)
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                fp_enter()
+                fp_leave(saved)
+            yield item
+
+
+def in_default_mode(function):
+    """The function, which runs with arithmetic that rounds to nearest and keeps subnormal numbers."""
+
+    @functools.wraps(function)
+    def in_mode(*args, **kwargs):
+        cdef unsigned long long saved = fp_enter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            fp_leave(saved)
+
+    return in_mode
 
 
 use(os.environ.get("STREAMCE_SIMD"))

@@ -15,11 +15,13 @@ cdef extern from "cells.h" nogil:
     int page_copy(page*, const page*) noexcept
     int counter_add(page*, Py_ssize_t, int, int64_t) noexcept
     int sum_add(page*, Py_ssize_t, int, int, int64_t) noexcept
+    int sum_add_words(page*, Py_ssize_t, int, const uint64_t*, int, int, int) noexcept
     int sum_add_double(page*, Py_ssize_t, int, double, int) noexcept
     int cell_add_sample(page*, Py_ssize_t, double, double, int64_t) noexcept
     int cell_merge(page*, Py_ssize_t, const page*, Py_ssize_t, int) noexcept
     bint cell_is_zero(const page*, Py_ssize_t) noexcept
     int cell_overflow(const page*, Py_ssize_t, const page*, Py_ssize_t, int, int64_t) noexcept
+    int64_t cell_bound(const page*, Py_ssize_t) noexcept
     int cell_mean(const page*, Py_ssize_t, double*) noexcept
     int cell_needs(const page*, Py_ssize_t, int, const uint64_t**, int*) noexcept
     size_t cell_write(const page*, Py_ssize_t, uint8_t*) noexcept
@@ -86,6 +88,7 @@ cdef class Ledger:
         return self.add_sample(cell, n, 1.0, 1)
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil
+    cdef int64_t bound(self) noexcept nogil
     cdef bint is_zero(self) noexcept nogil
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil
     cdef object value(self, int column, Py_ssize_t cell)
@@ -99,7 +102,17 @@ cdef class State:
     cdef readonly Ledger buckets
     cdef readonly Ledger tail
     cdef readonly Ledger calibration
+    # No counter of any ledger is larger; ALL_FULL where a sum may be about to leave its range.
+    cdef int64_t bound
 
+    cdef inline bint takes(self, int64_t losses) noexcept:
+        """Whether so many losses more leave every integer in its range, whatever they are. They count as added then."""
+        if self.bound > (<int64_t>1 << 62) - losses:
+            return False
+        self.bound += losses
+        return True
+
+    cdef void measure(self) noexcept
     cdef Ledger tail_of(self)
     cdef Ledger calibration_of(self, Py_ssize_t size)
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=*)
@@ -126,6 +139,13 @@ cpdef enum:
     SPLIT = 33
     SPLIT_CLASSES = 100
 
-cdef int64_t MOST  # of a counter, after a merge
+cdef int64_t MOST, ALL_FULL  # of a counter
+
+
+cdef inline int64_t joint(int64_t one, int64_t other) noexcept nogil:
+    """A bound of the sums of two counters; ALL_FULL where it has to be found anew."""
+    return ALL_FULL if one > MOST or other > MOST - one else one + other
+
+
 cdef uint8_t* put_u64(uint8_t* out, uint64_t value) noexcept nogil
 cdef uint64_t get_u64(const uint8_t* data) noexcept nogil

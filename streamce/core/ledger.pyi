@@ -1,5 +1,7 @@
 from typing import Self
 
+from streamce.errors import InputError
+
 SUM_NAMES: tuple[str, ...]
 COUNTER_NAMES: tuple[str, ...]
 NAMES: tuple[str, ...]
@@ -14,6 +16,9 @@ EXCESS: int
 VARIANCE: int
 SPLIT: int
 SPLIT_CLASSES: int
+
+def range_of(column: int) -> str: ...
+def beyond(column: int, argument: str | None = "other") -> InputError: ...
 
 class Ledger:
     @property

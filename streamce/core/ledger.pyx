@@ -26,11 +26,16 @@ COUNTER_NAMES = (
 NAMES = SUM_NAMES + COUNTER_NAMES
 
 cdef double HUGE = 1.7976931348623157e308
-# Of a counter, after a merge: half its range, so that no chunk can take it out of it.
+# The largest magnitude of a counter: half the range of its word, so that two of them add up within it.
 MOST = 1 << 62
+# A bound of counters that leaves no room for a sample; also where it is a sum that has none left.
+ALL_FULL = 2**63 - 1
 # Of a sum: what a window that ends with word 254 holds.
 LAST_BIT = 64 * 254 + 62
 SUMS = len(SUM_NAMES)
+# Words from the grid to the end of the last window.
+cdef enum:
+    LAST_WORDS = 255
 # Fewer samples than this are added one by one.
 cdef Py_ssize_t FEW = 4
 # Of classes or labels, and of any ledger that is read, whatever its bytes ask for.
@@ -179,16 +184,30 @@ cdef class Ledger:
         cdef Py_ssize_t number, ours, theirs
         cdef page* to
         cdef page* source
+        cdef page nothing
         cdef int found
-        for number in range(min(self.size, other.size)):  # what is beyond either is 0 in one
+        memset(&nothing, 0, sizeof(page))
+        for number in range(other.size):
             ours = theirs = number
-            to, source = self.page_of(&ours), other.page_of(&theirs)
+            source = other.page_of(&theirs)
             if source.stride == 0:  # nothing was ever added to it
                 continue
+            to = self.page_of(&ours) if number < self.size else &nothing
             found = cell_overflow(to, ours, source, theirs, sign, MOST)
             if found >= 0:
                 return found
         return -1
+
+    cdef int64_t bound(self) noexcept nogil:
+        """The largest magnitude of a counter; ALL_FULL where more samples may take a sum out of its range."""
+        cdef Py_ssize_t number, cell
+        cdef int64_t most = 0
+        cdef page* p
+        for number in range(self.size):
+            cell = number
+            p = self.page_of(&cell)
+            most = max(most, cell_bound(p, cell))
+        return most
 
     cdef bint is_zero(self) noexcept nogil:
         cdef Py_ssize_t i, cell
@@ -277,24 +296,29 @@ cdef class Ledger:
         return {name: cells for name in NAMES if (cells := self.column(name))}
 
     def add_integer(self, str column, Py_ssize_t cell, value: int):
-        """Add an integer to a column of a cell; sums in units of 2^-1074."""
+        """Add an integer to a column of a cell; sums in units of 2^-1074. OverflowError beyond the column's range."""
         if not 0 <= cell < self.size:
             raise IndexError(cell)
         cdef int i = NAMES.index(column)
-        if column not in SUM_NAMES:
-            if not -MOST <= value <= MOST:
-                raise OverflowError(f"{column} is {value}")
+        total = self.value(i, cell) + value
+        if not (-MOST <= total <= MOST if i >= SUMS else -(1 << LAST_BIT) <= total < 1 << LAST_BIT):
+            raise OverflowError(f"{column} would be beyond {range_of(i)}")
+        if i >= SUMS:
             self.bump(i, cell, value)
             return
         cdef page* p = self.page_of(&cell)
-        cdef int bit = 0
-        cdef int sign = -1 if value < 0 else 1
-        value = abs(value)
-        while value:
-            if sum_add(p, cell, i, bit, sign * <int64_t>(value & 0xFFFFFFFF)) < 0:
-                raise MemoryError
-            value >>= 32
-            bit += 32
+        cdef uint64_t[LAST_WORDS] words
+        cdef int k
+        cdef int first = 0
+        cdef int width = LAST_WORDS
+        for k in range(LAST_WORDS):
+            words[k] = value >> (64 * k) & 0xFFFFFFFFFFFFFFFF
+        while width > 1 and words[width - 1] == (0 if not words[width - 2] >> 63 else <uint64_t>-1):
+            width -= 1
+        while first < width - 1 and words[first] == 0:
+            first += 1
+        if sum_add_words(p, cell, i, words + first, first, width - first, 1) < 0:
+            raise MemoryError
 
     # ---- bytes ----
 
@@ -346,8 +370,10 @@ cdef class Ledger:
         cdef page* p = self.page_of(&cell)
         cdef Py_ssize_t before = p.cells * p.stride
         cdef Py_ssize_t read = cell_read(p, cell, data, size, MOST)
-        if read < 0:
+        if read == -1:
             raise MemoryError
+        if read == -2:
+            raise ValueError("an integer of a cell is out of its range")
         if read == 0:
             raise ValueError("a cell is cut short or no integers")
         self.held += p.cells * p.stride - before
@@ -371,6 +397,19 @@ cdef uint64_t get_u64(const uint8_t* data) noexcept nogil:
     for i in range(8):
         value |= <uint64_t>data[i] << 8 * i
     return value
+
+
+def range_of(int column) -> str:
+    """What the integers of a column stay within; of a sum in nats."""
+    return f"2^{62 if column >= SUMS else LAST_BIT - 1074}"
+
+
+def beyond(int column, str argument="other") -> InputError:
+    """The error for what would take a column out of its range."""
+    return InputError(
+        f"{NAMES[column]} would be beyond {range_of(column)}, the most that a state holds: nothing was added",
+        argument=argument,
+    )
 
 
 cdef Ledger first_of(Ledger source, Py_ssize_t size):
@@ -400,6 +439,7 @@ cdef class State:
     def __cinit__(self, Ledger total=None):
         self.total = total if total is not None else Ledger(1)
         self.total.step = 1
+        self.bound = 0 if total is None else self.total.bound()
 
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=False):
         """The ledger of cells; made if there is none yet, or one of another size that is 0."""
@@ -487,10 +527,7 @@ cdef class State:
             if full < 0 and calibration is not None:
                 full = calibration.overflow(other.calibration, sign)
             if full >= 0:
-                raise InputError(
-                    f"{NAMES[full]} would be beyond 2^{62 if full >= SUMS else LAST_BIT - 1074}: "
-                    "it is not counted so far", argument="other",
-                )
+                raise beyond(full)
             self.total.merge_from(other.total, sign)
             if cells is not None:
                 cells.merge_from(other.cells, sign)
@@ -500,7 +537,18 @@ cdef class State:
                 tail.merge_from(other.tail, sign)
             if calibration is not None:
                 calibration.merge_from(other.calibration, sign)
+            self.bound = joint(self.bound, other.bound)
+            if self.bound == ALL_FULL:
+                self.measure()
         return 0
+
+    cdef void measure(self) noexcept:
+        """Finds the bound of all counters anew."""
+        cdef Ledger ledger
+        self.bound = 0
+        for ledger in (self.total, self.cells, self.buckets, self.tail, self.calibration):
+            if ledger is not None:
+                self.bound = max(self.bound, ledger.bound())
 
     def merge(self, State other not None, int sign=1) -> None:
         """Add another state, or with ``sign=-1`` take it away."""
@@ -509,7 +557,8 @@ cdef class State:
     def copy(self) -> State:
         cdef State new
         with cython.critical_section(self):
-            new = State(self.total.twin())
+            new = State()
+            new.total, new.bound = self.total.twin(), self.bound
             new.cells = None if self.cells is None else self.cells.twin()
             new.buckets = None if self.buckets is None else self.buckets.twin()
             new.tail = None if self.tail is None else self.tail.twin()
@@ -518,7 +567,8 @@ cdef class State:
 
     def only(self, bint cells, bint tail, bint calibration, Py_ssize_t ratios) -> State:
         """A state of a part of what this one holds, which nobody adds to meanwhile."""
-        cdef State new = State(first_of(self.total, ratios))
+        cdef State new = State()
+        new.total, new.bound = first_of(self.total, ratios), self.bound
         new.cells = self.cells.twin() if cells and self.cells is not None else None
         new.buckets = first_of(self.buckets, BUCKETS * ratios) if self.buckets is not None else None
         new.tail = self.tail.twin() if tail and self.tail is not None else None
@@ -561,4 +611,5 @@ cdef class State:
             or (state.tail is not None and state.tail.size != TAIL)
         ):
             raise ValueError("its ledgers have other sizes")
+        state.measure()
         return state

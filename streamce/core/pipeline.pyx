@@ -132,6 +132,18 @@ cdef class Pipeline:
         Writes the losses one by one to ``out``, the samples to ``samples`` and the gradient of the sum of
         the losses, or of their mean, to ``gradient``, if these are given.
         """
+        cdef unsigned long long saved = fp_enter()  # also for what inputs are converted by
+        try:
+            self.update_in_default_mode(
+                state, preds, target, weight, cluster, settled, out, samples, gradient, mean, offsets, ratios
+            )
+        finally:
+            fp_leave(saved)
+
+    cdef int update_in_default_mode(
+        self, State state, preds, target, weight, cluster, settled, out, Samples samples, gradient, bint mean, offsets,
+        tuple ratios,
+    ) except -1:
         global spare
         cdef Chunk chunk
         # All that may run the caller's code comes before the memory of any argument is taken.
@@ -139,9 +151,10 @@ cdef class Pipeline:
             is_plain(preds) and is_plain(target) and is_plain(weight) and is_plain(gradient)
             and (cluster is None or is_a(cluster, Buckets))
         ):
-            return self.update_converted(
+            self.update_converted(
                 state, preds, target, weight, cluster, settled, out, samples, gradient, mean, offsets, ratios
             )
+            return 0
         with cython.critical_section(spare_lock):
             chunk, spare = spare, None
         if chunk is None:
@@ -155,6 +168,7 @@ cdef class Pipeline:
         chunk.close()
         with cython.critical_section(spare_lock):
             spare = chunk
+        return 0
 
     cdef object update_converted(
         self, State state, preds, target, weight, cluster, settled, out, Samples samples, gradient, bint mean, offsets,
@@ -232,9 +246,10 @@ cdef class Pipeline:
         if together:
             chunk.add_in_parts(state, bucket, ratios, target, weight)
         # A few rows of very many classes are one block, and still worth two threads.
-        elif chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD:
-            chunk.add_at_once(state)
-        else:
+        elif not (
+            chunk.losses <= chunk.at_a_time() and chunk.losses * chunk.preds.v.classes < 2 * WORTH_A_THREAD
+            and chunk.add_at_once(state)
+        ):
             chunk.add_in_parts(state, None, (), target, weight)
         return 0
 
@@ -521,13 +536,16 @@ cdef class Chunk(Blocks):
 
     # ---- running ----
 
-    cdef int add_at_once(self, State state) except -1:
-        """Adds a chunk of one block, or finds an invalid loss and adds nothing."""
+    cdef bint add_at_once(self, State state) except -1:
+        """Adds a chunk of one block, or finds an invalid loss and adds nothing.
+
+        False where the state is so full that each of its integers has to be looked at: nothing was added then.
+        """
         cdef work w
         cdef char[NEAR] near
         cdef unsigned long long saved
         if self.losses == 0:
-            return 0
+            return True
         if self.make(&w, self.losses, near, NEAR) < 0:
             raise MemoryError
         try:
@@ -537,8 +555,10 @@ cdef class Chunk(Blocks):
                 with nogil:
                     self.judge(&w)
             if self.bad >= 0:
-                return 0
+                return True
             with cython.critical_section(state):
+                if not state.takes(self.losses):
+                    return False
                 saved = fp_enter()
                 try:
                     collect(
@@ -551,7 +571,7 @@ cdef class Chunk(Blocks):
                     fp_leave(saved)
         finally:
             free(w.memory)
-        return 0
+        return True
 
     cdef void judge(self, work* w) noexcept nogil:
         """The losses of a chunk of one block, and whether one is invalid."""
@@ -647,6 +667,7 @@ cdef class Chunk(Blocks):
         if self.make(&w, end - at, NULL, 0) < 0:
             raise MemoryError
         w.sample = start
+        found.bound = end - at
         try:
             with nogil:
                 saved = fp_enter()

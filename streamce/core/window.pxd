@@ -14,7 +14,8 @@ cdef struct oddity:
 cdef class Window:
     cdef readonly Py_ssize_t most  # rows that it holds
     cdef readonly Py_ssize_t size  # and those that it has
-    cdef Ledger total              # their sum
+    cdef Ledger total              # their sum, in which
+    cdef int64_t bound             # no counter is larger
     cdef Py_ssize_t room           # of the arrays, a ring once it is `most`
     cdef Py_ssize_t oldest         # place of the oldest row
     cdef uint64_t gone             # rows that have left
@@ -24,6 +25,10 @@ cdef class Window:
     cdef oddity* odd               # of the rows there are, in their order, from `first_odd` on
     cdef Py_ssize_t odd_room, first_odd, end_odd
 
+    cdef Window more(self, Samples samples)
+    cdef int settle(self, str argument) except -1
+    cdef void become(self, Window other) noexcept
+    cdef int put_all(self, Window more) except -1
     cdef int reserve(self, Py_ssize_t rows, Py_ssize_t oddities) except -1
     cdef int take_out(self, Py_ssize_t k) except -1
     cdef int put_in(self, Samples samples, Py_ssize_t first, Py_ssize_t k) except -1

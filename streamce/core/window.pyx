@@ -14,8 +14,10 @@ from libc.string cimport memcpy, memmove
 
 from streamce.core.blocks cimport Samples
 from streamce.core.kernels cimport BLOCK, fp_enter, fp_leave, table
-from streamce.core.ledger cimport COUNT, MOST, Ledger, get_u64, put_u64
+from streamce.core.ledger cimport ALL_FULL, COUNT, MOST, Ledger, get_u64, joint, put_u64
 from streamce.core.samples cimport TALLIES, tally
+
+from streamce.core.ledger import beyond
 
 cdef enum:
     ROW = 24     # bytes of a row
@@ -46,6 +48,10 @@ cdef class Window:
                 for column in range(1, TALLIES):
                     oddities += found[column] != 0
         with cython.critical_section(self):
+            if self.crowded(samples):  # on trial: what leaves may make the room that is needed
+                self.become(self.more(samples))
+                return
+            self.bound += samples.start(samples.samples)
             self.reserve(min(self.most, self.size + samples.samples - at), oddities)
             saved = fp_enter()
             try:
@@ -58,28 +64,76 @@ cdef class Window:
             finally:
                 fp_leave(saved)
 
+    def crowded(self, Samples samples not None) -> bool:
+        """Whether a counter may leave its range by these samples: adding them may be an error."""
+        cdef int64_t most = MOST - samples.start(samples.samples)
+        if self.bound > most:
+            self.bound = self.total.bound()  # rows have left since it was found
+        return self.bound > most
+
+    cdef Window more(self, Samples samples):
+        """A window with these samples as well; or an error, where a counter would leave its range."""
+        cdef Window new = self.copy()
+        new.bound = 0  # of words that have room for twice as much
+        new.add(samples)
+        new.settle(None)
+        return new
+
+    cdef int settle(self, str argument) except -1:
+        """Finds the bound of all counters; an error where it is beyond their range."""
+        cdef int column
+        self.bound = self.total.bound()
+        if self.bound > MOST:
+            for column in range(COUNT, COUNT + TALLIES):
+                if abs(self.total.value(column, 0)) > MOST:
+                    raise beyond(column, argument)
+        return 0
+
+    cdef void become(self, Window other) noexcept:
+        """Takes over what another one holds, which is let go of."""
+        self.most, self.size, self.total, self.bound = other.most, other.size, other.total, other.bound
+        self.room, self.oldest, self.gone = other.room, other.oldest, other.gone
+        self.odd_room, self.first_odd, self.end_odd = other.odd_room, other.first_odd, other.end_odd
+        self.n, other.n = other.n, self.n
+        self.d, other.d = other.d, self.d
+        self.count, other.count = other.count, self.count
+        self.odd, other.odd = other.odd, self.odd
+
     def extend(self, Window other not None):
-        """Adds the rows of another window of the same length, as those that come next."""
+        """Adds the rows of another window of the same length, as those that come next; or an error and none."""
         cdef Window more = other.copy()  # in which the oldest is at place 0
+        cdef Window new
+        with cython.critical_section(self):
+            self.bound = joint(self.bound, more.bound)
+            if self.bound < ALL_FULL:
+                self.put_all(more)
+                return
+            new = self.copy()
+            new.put_all(more)
+            new.settle("other")
+            self.become(new)
+
+    cdef int put_all(self, Window more) except -1:
+        """Adds the rows of a copy of a window."""
         cdef Py_ssize_t i, k, at = 0, odd = 0
         cdef unsigned long long saved
-        with cython.critical_section(self):
-            self.reserve(min(self.most, self.size + more.size), more.end_odd)
-            saved = fp_enter()
-            try:
-                while at < more.size:
-                    k = min(min(<Py_ssize_t>BLOCK, self.most), more.size - at)
-                    if self.size + k > self.most:
-                        self.take_out(self.size + k - self.most)
-                    for i in range(at, at + k):
-                        while odd < more.end_odd and more.odd[odd].row - more.gone == <uint64_t>i:
-                            self.put_odd(more.odd[odd].column, more.odd[odd].many)
-                            odd += 1
-                        self.put(more.n[i], more.d[i], more.count[i])
-                    self.add_rows(self.size - k, k, 1)
-                    at += k
-            finally:
-                fp_leave(saved)
+        self.reserve(min(self.most, self.size + more.size), more.end_odd)
+        saved = fp_enter()
+        try:
+            while at < more.size:
+                k = min(min(<Py_ssize_t>BLOCK, self.most), more.size - at)
+                if self.size + k > self.most:
+                    self.take_out(self.size + k - self.most)
+                for i in range(at, at + k):
+                    while odd < more.end_odd and more.odd[odd].row - more.gone == <uint64_t>i:
+                        self.put_odd(more.odd[odd].column, more.odd[odd].many)
+                        odd += 1
+                    self.put(more.n[i], more.d[i], more.count[i])
+                self.add_rows(self.size - k, k, 1)
+                at += k
+        finally:
+            fp_leave(saved)
+        return 0
 
     cdef int reserve(self, Py_ssize_t rows, Py_ssize_t oddities) except -1:
         """Makes room for as many rows in all, and for as many oddities more."""
@@ -206,7 +260,7 @@ cdef class Window:
             if new.end_odd:
                 memcpy(new.odd, self.odd + self.first_odd, new.end_odd * sizeof(oddity))
             new.size, new.gone = self.size, self.gone
-            new.total = self.total.twin()
+            new.total, new.bound = self.total.twin(), self.bound
         return new
 
     def merge(self, other, int sign=1):
@@ -258,6 +312,7 @@ cdef class Window:
             new.read(at + 8, rows, oddities)
         finally:
             fp_leave(saved)
+        new.bound = new.total.bound()
         return new
 
     cdef int read(self, const uint8_t* at, Py_ssize_t rows, Py_ssize_t oddities) except -1:

@@ -37,6 +37,7 @@ class Metric(FromStreams):
 
     _task: ClassVar[str]
     _units: ClassVar[tuple[str, ...]] = ()  # what the mean can be `per`
+    _in_core = frozenset({"update"})
     _state: State
     __slots__ = ("_options", "_pipeline")
 

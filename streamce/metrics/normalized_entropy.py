@@ -233,6 +233,7 @@ class MulticlassNormalizedEntropy(Metric):
         self._update(preds, target, weight, cluster)
         return self
 
+    @kernels.in_default_mode
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         if cluster is not None:
             raise inputs.fault("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")

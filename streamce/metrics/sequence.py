@@ -9,6 +9,7 @@ import numpy as np
 
 from streamce import inputs, sequences
 from streamce.core.blocks import Samples
+from streamce.core.kernels import in_default_mode
 from streamce.core.ledger import State
 from streamce.core.pipeline import Pipeline
 from streamce.errors import InputError
@@ -214,6 +215,7 @@ class SequenceCrossEntropy(Metric):
         self._feed(self._state, log_probs, None, True, lengths, mask, offsets, weight, n_words, n_bytes, cluster)
         return self
 
+    @in_default_mode
     def _feed(
         self,
         state: State,
@@ -245,6 +247,7 @@ class SequenceCrossEntropy(Metric):
         if not chosen:
             target = inputs.once(target, "target")
         preds, tokens = inputs.plain(preds, name)
+        weight = inputs.once(weight, "weight")
         if chosen:
             target = np.broadcast_to(np.uint8(1), tokens)
         else:

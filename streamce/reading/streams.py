@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +21,9 @@ HOLDS = "an Arrow stream, such as a table, a reader or a data frame, or record b
 class StreamTable(Table):
     """A stream that comes once. Its batches are those of whoever makes them, and nothing of it is copied here."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, of_caller: Callable[[Iterator[Any]], Iterator[Any]] = iter) -> None:
+        """``of_caller`` has an iterator run in the caller's floating-point mode."""
+        self._of_caller = of_caller
         dataset = sys.modules.get("pyarrow.dataset")  # who has one has imported it
         self._dataset = stream if dataset is not None and isinstance(stream, dataset.Dataset) else None
         self._reader: Any = None
@@ -44,15 +46,15 @@ class StreamTable(Table):
             return table.schema, iter(table.to_batches())
         # A reader of Python's own is taken as it is: what its generator raises comes as it was raised.
         if isinstance(stream, pa.RecordBatchReader):
-            return stream.schema, iter(stream)
+            return stream.schema, self._of_caller(iter(stream))
         self._reader = _reader(stream)
-        return self._reader.schema, iter(self._reader)
+        return self._reader.schema, self._of_caller(iter(self._reader))
 
     def _one_after_another(self, streams: Any) -> tuple[Any, Iterator[Any]]:
         """The same of an iterable of record batches, or of anything that is a stream itself."""
         if isinstance(streams, (str, bytes, Mapping)) or not isinstance(streams, Iterable):
             raise inputs.fault("stream", f"is {inputs.show(streams)}", HOLDS)
-        batches = itertools.chain.from_iterable(map(_batches, streams))
+        batches = itertools.chain.from_iterable(map(_batches, self._of_caller(iter(streams))))
         first = next(batches, None)
         if first is None:
             return None, iter(())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from streamce import inputs, keys, periods, summary
+from streamce import inputs, keys, periods, scalars, summary
 from streamce.core.groups import Groups
 from streamce.core.ledger import Ledger
 from streamce.errors import InputError
@@ -261,18 +261,18 @@ class Grouped(Keeper):
         >>> [key for key, _ in users.largest(1)]
         ['ann']
         """
-        _check_number(k)
+        number = _number(k)
         cells, ledger = self._sorted()
         samples = ledger.column("samples")
         order = sorted(cells, key=lambda key: -samples.get(cells[key], 0))
-        return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[: int(k)]]
+        return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
 
     def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Summary]]:
-        _check_number(k)
+        number = _number(k)
         cells, ledger = self._sorted()
         values = summary.means(ledger)
         order = sorted(cells, key=lambda key: (math.isnan(values[cells[key]]), sign * values[cells[key]]))
-        return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[: int(k)]]
+        return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
 
     def to_table(self, level: float = 0.95, anytime: bool = False) -> dict[str, Any]:
         """Columns as arrays, a row per group: what pandas, polars and Arrow make a table of.
@@ -297,9 +297,12 @@ class Grouped(Keeper):
         return columns
 
 
-def _check_number(k: Any) -> None:
-    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 0:
+def _number(k: Any) -> int:
+    """``k`` as a number of groups."""
+    found = scalars.integer(k)
+    if found is None or found < 0:
         raise inputs.fault("k", f"is {inputs.show(k)}", "a whole number of groups", value=k)
+    return found
 
 
 def _array(part: Sequence[Any]) -> Any:

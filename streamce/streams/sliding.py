@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from streamce import inputs, periods
+from streamce import inputs, periods, scalars
 from streamce.core.blocks import Samples
 from streamce.core.groups import Groups
 from streamce.core.keys import EARLIEST, LATEST
@@ -90,14 +90,14 @@ class Sliding(Keeper):
             raise inputs.fault("samples", found, "one of samples=1000 and period='1h', step='1min'")
         self._last = self._period = self._step = None
         if samples is not None:
-            whole = isinstance(samples, (int, np.integer)) and not isinstance(samples, bool)
-            if not (whole and 0 < samples <= MOST):
+            last = scalars.integer(samples)
+            if last is None or not 0 < last <= MOST:
                 raise inputs.fault(
                     "samples", f"is {inputs.show(samples)}", "a whole number from 1 to 2^40", value=samples
                 )
             if step is not None:
                 raise inputs.fault("step", "is given", "none, as a window of samples has no panes")
-            self._last = int(samples)
+            self._last = last
         else:
             self._period = periods.microseconds(period)
             if step is None:
@@ -260,6 +260,10 @@ class Panes:
                 self._settle()
             else:
                 self._newest = newest
+
+    def crowded(self, samples: Samples) -> bool:
+        """Whether an integer may leave its range by these samples: adding them may be an error."""
+        return self._groups.crowded(samples)
 
     def _settle(self) -> None:
         """Let go of panes that have left, and of the clock where nothing is left."""

@@ -310,6 +310,23 @@ def test_flushing_subnormals_to_zero_changes_no_bit(kind, dtype, request):
     assert list(states()) == before
 
 
+def test_flushing_subnormals_to_zero_changes_no_result(request):
+    losses, times = np.array([5e-324, 1e-310, 3e-308, 0.1]), np.array([0.1, 1e5 + 1 / 3, 2e5, 3e5])
+    preds, target = np.array([1e-310, 1e-300, 0.25, 0.75]), [0, 0, 1, 1]
+
+    def results():
+        decayed = ce.Decayed(ce.MeanLoss(), half_life="1d").update(losses, by_time=times)
+        gan = ce.GANCrossEntropy(eps=0).update(real=preds, fake=preds)
+        tiny = ce.MeanLoss().update([5e-324, 1e-323])
+        entropy = ce.NormalizedEntropy(eps=0).update(preds, target)
+        metrics = decayed, gan, tiny, entropy
+        return [(each.to_bytes(), each.compute().hex(), str(each.summary())) for each in metrics]
+
+    before = results()
+    request.getfixturevalue("flushing")
+    assert results() == before
+
+
 def test_the_setting_of_the_caller_is_kept(flushing):
     ce.binary_cross_entropy([0.5], [1])
     assert torch.tensor(1e-310, dtype=torch.float64) * 1 == 0
