@@ -31,7 +31,7 @@ class ByteFile:
         self._seek(start, count, what)
         found = self.file.read_buffer(count)
         if found.size < count:
-            raise self._short(start + found.size, start + count, what)
+            raise _short(start + count, what)
         return found
 
     def read_into(self, memory: Any, start: int, what: str) -> None:
@@ -39,14 +39,15 @@ class ByteFile:
         self._seek(start, memory.nbytes, what)
         count = self.file.readinto(memory)
         if count < memory.nbytes:
-            raise self._short(start + count, start + memory.nbytes, what)
+            raise _short(start + memory.nbytes, what)
 
     def _seek(self, start: int, count: int, what: str) -> None:
         if start < 0 or count < 0:
             raise DataError(f"{what} begins at byte {start:,} and has {count:,} bytes, which is damage")
         if start + count > self.size:
-            raise self._short(self.size, start + count, what)
+            raise _short(start + count, what)
         self.file.seek(start)
 
-    def _short(self, end: int, expected: int, what: str) -> DataError:
-        return DataError(f"it ends at byte {end:,}, where {what} ends at byte {expected:,}: it is damaged, or cut short")
+
+def _short(end: int, what: str) -> DataError:
+    return DataError(f"it ends before byte {end:,}, which {what} ends at: it is damaged, or cut short")

@@ -45,6 +45,8 @@ def naming(name: str) -> Iterator[None]:
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         line = " ".join(reason.split()) or type(error).__name__
+        if isinstance(error, MemoryError):
+            line = f"reading it takes more memory than there is ({line}): it is damaged, or one of its values is huge"
         raise DataError(f"{name}: {line[:400]}") from error
 
 
