@@ -24,9 +24,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, feather, ipc, parquet
 
-from streamce.cli import compare, evaluate, main, watch
-
-assert compare and evaluate and watch  # imported once, and not by each process anew
+import streamce.cli.compare
+import streamce.cli.evaluate
+import streamce.cli.watch  # imported here, and not by each process anew
+from streamce.cli import main
 
 SECONDS, SEED = 60, 14
 MEMORY = 3 << 30  # bytes of addresses that a command may have more than it begins with
@@ -83,13 +84,13 @@ def seeds(folder):
         made.append((name, Path(path).read_bytes(), tasks))
 
     add("a.parquet", TASKS, lambda to: parquet.write_table(found, to, row_group_size=25))
-    add("b.parquet", TASKS, lambda to: parquet.write_table(found, to, compression="zstd", use_dictionary=False,
-                                                           data_page_version="2.0", write_page_checksum=True))  # fmt: skip
+    other = {"compression": "zstd", "use_dictionary": False, "data_page_version": "2.0", "write_page_checksum": True}
+    add("b.parquet", TASKS, lambda to: parquet.write_table(found, to, **other))
     add("a.arrow", TASKS, lambda to: write_ipc(found, to, ipc.new_file))
     add("a.arrows", TASKS, lambda to: write_ipc(found, to, ipc.new_stream))
     add("a.feather", TASKS, lambda to: feather.write_feather(found, to, chunksize=25))
-    add("dictionary.arrow", FEW, lambda to: write_ipc(few.set_column(3, "s", few["s"].dictionary_encode()), to,
-                                                      ipc.new_file))  # fmt: skip
+    encoded = few.set_column(3, "s", few["s"].dictionary_encode())
+    add("dictionary.arrow", FEW, lambda to: write_ipc(encoded, to, ipc.new_file))
     add("a.csv", FEW, lambda to: csv.write_csv(few, to))
     packed = gzip.compress(Path(path).read_bytes(), mtime=0)
     add("a.csv.gz", FEW, lambda to: Path(to).write_bytes(packed))
@@ -190,8 +191,7 @@ def fault(name, arguments, status, out, err):
     if status == 0:
         if arguments[0] == "watch":
             return None
-        found = json.loads(out)
-        count = found["count"] if "count" in found else 0
+        count = json.loads(out).get("count", 0)
         return None if count >= 0 else f"a count of {count}"
     lines = err.splitlines() if arguments[0] == "eval" else err.splitlines()[-1:]
     if len(lines) != 1 or not lines[0].startswith("streamce: error: "):

@@ -73,9 +73,7 @@ def failure(capsys, status, *arguments):
 
 @pytest.mark.parametrize("keep", [0, 1, 3])
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_file_that_is_cut_short_while_it_is_read_is_an_error_that_names_it(
-    tmp_path, monkeypatch, table, name, keep
-):
+def test_a_file_that_is_cut_short_while_it_is_read_is_an_error_that_names_it(tmp_path, monkeypatch, table, name, keep):
     for module in (arrow_blocks, tables):
         monkeypatch.setattr(module, "BATCH_BYTES", 4096)
     monkeypatch.setattr(tables, "TEXT_BLOCK", 4096)
@@ -108,7 +106,7 @@ def test_no_file_is_mapped(tmp_path, table):
     maps = Path("/proc/self/maps")
     for name, write in WRITERS.items():
         write(table, tmp_path / name)
-        for chunk in reading(tmp_path / name).one_by_one():
+        for chunk in reading(tmp_path / name, 1000).one_by_one():
             assert chunk.rows
             assert str(tmp_path) not in maps.read_text()
     uri = f"file://{tmp_path}/a.parquet?use_mmap"
@@ -126,7 +124,7 @@ from streamce.reading import sources, tables
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 whole, signals, refused = open(sys.argv[1], "rb").read(), [], 0
 footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
-for place in range(footer, footer + 64):
+for place in (footer + byte for start in (16, 44, 57) for byte in range(start, start + 4)):
     for bit in range(8):
         data = bytearray(whole)
         data[place] ^= 1 << bit
@@ -145,7 +143,7 @@ for place in range(footer, footer + 64):
         refused += status == 1
         if status < 0:
             signals.append((place - footer, bit, status))
-print(refused > 100, signals)
+print(refused > 30, signals)
 """
 
 
@@ -202,7 +200,7 @@ def large_table():
             "nested": pa.array([[[float(i)] * 2] * int(n) for i, n in enumerate(lengths)]),
             "struct": pa.array([{"a": i, "b": f"{i}"} for i in range(rows)]),
             "map": pa.array([[(str(i), i)] for i in range(rows)], pa.map_(pa.string(), pa.int32())),
-            "decimal": pa.array([i for i in range(rows)], pa.decimal128(9, 2)),
+            "decimal": pa.array(list(range(rows)), pa.decimal128(9, 2)),
         }
     )
 
@@ -286,7 +284,6 @@ def test_bytes_are_searched_once(make, start):
 def test_blocks_do_not_depend_on_pieces():
     rows = [b'a,"x\ny",1\n', b"b,c,2\n", b'"""",,\n', b"\r\n", b'5" pipe,,\n', b'"a"b,"\n",\n', b'6" pipe,,\n']
     text = b"".join(rows * 5)
-    ends = {len(b"".join((rows * 5)[:i])) for i in range(5 * len(rows) + 1)}
     for size in (1, 2, 3, 7, 20, 1000):
         cutter, blocks = records.QuotedRecords(60), []
         for at in range(0, len(text), size):

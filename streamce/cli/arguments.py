@@ -119,8 +119,9 @@ Columns, labels and the exit status are those of streamce eval --help.
 WATCH_HELP = """\
 sources
   A file of JSON lines, which grows; a line counts when its end has come, and columns hold what the
-  first line has them hold. A line of more bytes than --max-record is an error. A folder that receives Parquet files, at any depth, but for names that
-  begin with "_" or "."; a file counts once it has its footer, best by renaming it into the folder.
+  first line has them hold. A line of more bytes than --max-record is an error. A folder that
+  receives Parquet files, at any depth, but for names that begin with "_" or "."; a file counts once
+  it has its footer, best by renaming it into the folder.
   "-" is JSON lines on standard input. What becomes of files that are renamed, shrink, disappear or
   change, and all that is exported, is in docs/MONITORING.md.
 

@@ -178,7 +178,9 @@ class Batch:
             return None
         for column in known:
             if column.length != self.num_rows:
-                raise DataError(f"{self._name} has {self.num_rows:,} rows, and a column of {column.length:,}: it is damaged")
+                raise DataError(
+                    f"{self._name} has {self.num_rows:,} rows, and a column of {column.length:,}: it is damaged"
+                )
         return known
 
     def whole(self) -> Any:

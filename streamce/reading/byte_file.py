@@ -24,9 +24,10 @@ class ByteFile:
         self.size = int(file.size())
 
     def read(self, start: int, count: int, what: str) -> Any:
-        """Return a buffer of ``count`` bytes from ``start`` on; a DataError that says ``what`` they are if there are less.
+        """Return a buffer of ``count`` bytes from ``start`` on.
 
-        What a damaged file asks for is refused before memory is taken for it; a file may still be cut short after that.
+        If the file has less, a DataError says ``what`` they are. What a damaged file asks for is refused before memory
+        is taken for it; a file may still be cut short after that.
         """
         self._seek(start, count, what)
         found = self.file.read_buffer(count)

@@ -1,4 +1,4 @@
-"""The rows of NumPy's arrays in files, in their order, as Arrow arrays. A file is read, never mapped (``byte_file``)."""
+"""The rows of NumPy's arrays in files, in their order, as Arrow arrays. Files are read and never mapped."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Rows(ABC):
 
 
 class RowsAnywhere(Rows):
-    """Rows of an array that lies in a file as it is, from ``start`` on and in at most ``room`` bytes with its header."""
+    """Rows of an array that lies in a file as it is: from ``start`` on, in at most ``room`` bytes with its header."""
 
     def __init__(self, file: ByteFile, start: int = 0, room: int | None = None) -> None:
         self._file, self._done = file, 0
@@ -131,7 +131,8 @@ class RowsInOrder(Rows):
 def place_of(file: ByteFile, member: zipfile.ZipInfo) -> int:
     """Return where the bytes of a member begin that is not packed."""
     lengths = file.read(member.header_offset + LOCAL_HEADER - 4, 4, f"the header of {member.filename}")
-    return member.header_offset + LOCAL_HEADER + sum(struct.unpack("<HH", lengths))
+    name, extra = struct.unpack("<HH", lengths)
+    return member.header_offset + LOCAL_HEADER + int(name) + int(extra)
 
 
 def _rows(start: int, count: int) -> str:

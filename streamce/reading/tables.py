@@ -101,8 +101,8 @@ class ParquetTable(Table):
         # Of the metadata nothing is asked but how many rows there are: that of a column ends the process where it is
         # damaged, as pyarrow lets an exception of C++ out.
         groups = self._file.metadata
-        self._groups = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
-        self._rows = groups.num_rows
+        self._groups: list[int] = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
+        self._rows = int(groups.num_rows)
         if min(self._groups, default=0) < 0 or sum(self._groups) != self._rows:
             raise DataError(f"its footer says that it has {self._rows:,} rows, and other numbers of them in its parts")
 
@@ -211,7 +211,7 @@ class ArrowTable(Table):
             before, done = before + batch.num_rows, fraction or 0.0
 
     def _batches(self, names: list[str], first: int) -> Iterator[tuple[Any, float | None]]:
-        """Batches from the number ``first`` on, large ones unread, and the fractions of the source that end with them."""
+        """Batches from the number ``first`` on, large ones unread, and the fraction of the source at each one's end."""
         if self._file is not None:
             reader = None
             for number in range(first, self._file.num_record_batches):
