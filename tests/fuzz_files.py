@@ -9,6 +9,7 @@ with limits of memory and time. The same seed gives the same files. What fails i
 
 import base64
 import gzip
+import importlib
 import json
 import os
 import random
@@ -24,9 +25,6 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, feather, ipc, parquet
 
-import streamce.cli.compare
-import streamce.cli.evaluate
-import streamce.cli.watch  # imported here, and not by each process anew
 from streamce.cli import main
 
 SECONDS, SEED = 60, 14
@@ -45,6 +43,10 @@ TASKS = (
 )
 FEW = TASKS[:3]  # for formats without lists
 SIZES = (0, 1, 2, 7, 8, 100, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1)
+
+
+for command_module in ("compare", "evaluate", "watch"):  # once, and not by each process anew
+    importlib.import_module(f"streamce.cli.{command_module}")
 
 
 def table():

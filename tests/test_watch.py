@@ -526,7 +526,7 @@ def test_a_line_without_an_end_is_refused_before_memory_is_and_searched_once(fol
 
 
 def test_lines_up_to_the_limit_count_before_one_beyond_it_is_an_error(folder, capsys):
-    Path("a.jsonl").write_bytes(lines_of(rows_of(3)) + b'{"p": 0.5, "y": 1, "s": "%s"}\n' % (b"a" * 40))
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)) + b'{"p": 0.5, "y": 1, "s": "%s"}\n' % (b"a" * 400))
     longest = max(map(len, lines_of(rows_of(3)).splitlines()))
     for size, row in ((str(longest), 3), (str(longest - 1), None)):
         assert main(["watch", "a.jsonl", *BINARY, "--once", "--poll", "0", "--max-record", size]) == 1

@@ -114,7 +114,7 @@ class ParquetTable(Table):
             column = getattr(batch.column(0), "storage", batch.column(0))
             while is_list(column.type):
                 column = column.flatten()
-            return max(1, -(-len(column) // max(1, batch.num_rows)))
+            return max(1, -(-len(column) // max(1, int(batch.num_rows))))
         return 1
 
     def _ends(self) -> list[int]:
