@@ -86,9 +86,11 @@ test-platforms: .venv/.platforms
 test-instructions: .venv/.test
 	$(BIN)/python tests/instructions.py
 
-# Half a minute of bytes that no metric wrote: needs Python 3.11 to 3.13, which atheris has wheels for.
+# Half a minute of bytes that no metric wrote, which needs Python 3.11 to 3.13, as atheris has wheels for these; a minute
+# of damaged files.
 test-fuzz: .venv/.fuzz
 	$(BIN)/python tests/fuzz_state.py
+	$(BIN)/python tests/fuzz_files.py
 
 # After a change that is meant to change a loss, or what an update executes. States are written that are not there
 # yet: those of a release stay.

@@ -501,11 +501,39 @@ def test_a_file_that_is_not_there_yet_or_gone_is_waited_for_and_said_once(folder
     assert len(found.rows) == 3
 
 
-def test_a_line_without_an_end_is_refused_before_memory_is(folder, follower, monkeypatch):
-    monkeypatch.setattr(line_files, "LONGEST", 1 << 21)
-    Path("a.jsonl").write_bytes(b"{" * (1 << 22))
-    with pytest.raises(DataError, match="a line of more than"):
-        follower().read()
+class Searched(bytearray):
+    """A buffer that counts the bytes that are looked at for a line end."""
+
+    count_of_bytes = 0
+
+    def find(self, what, start=0, end=None):
+        Searched.count_of_bytes += len(self) - start
+        return super().find(what, start)
+
+    def rfind(self, what, start=0, end=None):
+        Searched.count_of_bytes += max(0, min(len(self), end) - start)
+        return super().rfind(what, start, end)
+
+
+def test_a_line_without_an_end_is_refused_before_memory_is_and_searched_once(folder):
+    Path("a.jsonl").write_bytes(b"{" * (1 << 24))
+    found = follow("a.jsonl", lambda word: None, 5, False, max_record=(1 << 24) - 1)
+    found._buffer, Searched.count_of_bytes = Searched(), 0
+    with pytest.raises(DataError, match=r"a\.jsonl: row 0: a record of more than 16,777,215 bytes: --max-record"):
+        found.next()
+    found.close()
+    assert Searched.count_of_bytes < 3 * (1 << 24)
+
+
+def test_lines_up_to_the_limit_count_before_one_beyond_it_is_an_error(folder, capsys):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(3)) + b'{"p": 0.5, "y": 1, "s": "%s"}\n' % (b"a" * 400))
+    longest = max(map(len, lines_of(rows_of(3)).splitlines()))
+    for size, row in ((str(longest), 3), (str(longest - 1), None)):
+        assert main(["watch", "a.jsonl", *BINARY, "--once", "--poll", "0", "--max-record", size]) == 1
+        line = capsys.readouterr().err
+        assert f"a record of more than {size} bytes: --max-record" in line
+        assert row is None or f"row {row}: " in line
+    assert main(["watch", "a.jsonl", *BINARY, "--once", "--poll", "0", "--max-record", "1K"]) == 0
 
 
 @pytest.mark.parametrize("command", ["watch", "eval"])

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import csv
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -31,11 +32,14 @@ OF_TASKS = {
     "calibration": ("binary", "multiclass"),
     "divergence": PLAIN,
 }
+MAX_RECORD = 1 << 26  # as streamce.reading.sources has it, which needs pyarrow
+LARGEST_RECORD = 1 << 30  # Arrow's readers of text count bytes in 32 bits
 EVAL_HELP = """\
 files
   Parquet (.parquet .pq), Arrow IPC (.arrow .arrows .feather .ipc), CSV with a header (.csv
   .tsv), JSON lines (.json .jsonl .ndjson), NumPy (.npy .npz); other endings are told by their
-  first bytes. CSV and JSON may end in .gz .bz2 .zst .lz4. A folder stands for all files in it
+  first bytes. CSV and JSON may end in .gz .bz2 .zst .lz4. A row of CSV and a line of JSON may
+  have 64 MiB, unpacked, or what --max-record says: a longer one is an error. A folder stands for all files in it
   with these endings, at any depth, but for names that begin with "_" or ".". Globs work for
   URIs too (quote them). "-" is an Arrow stream or CSV on standard input.
 
@@ -115,8 +119,9 @@ Columns, labels and the exit status are those of streamce eval --help.
 WATCH_HELP = """\
 sources
   A file of JSON lines, which grows; a line counts when its end has come, and columns hold what the
-  first line has them hold. A folder that receives Parquet files, at any depth, but for names that
-  begin with "_" or "."; a file counts once it has its footer, best by renaming it into the folder.
+  first line has them hold. A line of more bytes than --max-record is an error. A folder that
+  receives Parquet files, at any depth, but for names that begin with "_" or "."; a file counts once
+  it has its footer, best by renaming it into the folder.
   "-" is JSON lines on standard input. What becomes of files that are renamed, shrink, disappear or
   change, and all that is exported, is in docs/MONITORING.md.
 
@@ -271,6 +276,8 @@ def _add_rules(add: Callable[..., Any]) -> None:
     add("--label-smoothing", type=float, metavar="A", help="(default: 0)")
     add("--threads", type=_positive, metavar="N", help="threads of the computation")
     add("--chunk-rows", type=_positive, metavar="N", help="rows read at a time; no result changes")
+    add("--max-record", type=_bytes, default=MAX_RECORD, metavar="BYTES",
+        help="bytes of a row of CSV or a line of JSON, such as 500K, 64M or 1G (default: 64M)")  # fmt: skip
     add("--state", metavar="FILE", help="write the state here, to merge or show later")
 
 
@@ -313,6 +320,14 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,12})([KMG]?)B?", text.upper())
+    size = int(found[1]) * 1024 ** " KMG".index(found[2] or " ") if found else 0
+    if not 1 <= size <= LARGEST_RECORD:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes from 1 to 1G, such as 64M")
+    return size
 
 
 def _seconds(text: str) -> float:

@@ -55,7 +55,7 @@ def evaluate(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     chooser = Chooser(options)
     try:
-        sources = find(options.files)
+        sources = find(options.files, options.max_record)
         if options.state and any(same(options.state, source) for source in sources):
             raise SelectionError(f"--state {options.state}: this is one of the files to evaluate")
         if options.resume and (pipes := [source.name for source in sources if source.format == "pipe"]):

@@ -40,7 +40,7 @@ class Pairing:
             raise SelectionError(
                 f"{words[0]}: one file holds both models' predictions where --preds-b names those of B"
             )
-        self.sources = [find([word]) for word in (words[0], words[-1])]
+        self.sources = [find([word], options.max_record) for word in (words[0], words[-1])]
         if pipes := [
             source.name for source in self.sources[0] if source.format == "pipe" and source in self.sources[1]
         ]:

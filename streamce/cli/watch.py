@@ -61,7 +61,7 @@ def watch(options: argparse.Namespace) -> int:
     try:
         lengths = _lengths(options)
         rows, skips = options.chunk_rows or ROWS, options.invalid == "skip"
-        following = follow(options.source, say, rows, skips, functools.partial(_tells, options))
+        following = follow(options.source, say, rows, skips, functools.partial(_tells, options), options.max_record)
         return _Watch(options, following, lengths).run()
     except DataError as error:
         return fail(str(error), 1)

@@ -10,12 +10,17 @@ from pyarrow import fs
 from streamce.monitor.folders import Folder
 from streamce.monitor.following import Following
 from streamce.monitor.line_files import LinesFile, Pipe
-from streamce.reading.sources import DataError, format_of, naming
+from streamce.reading.sources import MAX_RECORD, DataError, format_of, naming, opened
 from streamce.reading.tables import Table
 
 
 def follow(
-    name: str, say: Callable[[str], None], rows: int, skips: bool, tells: Callable[[Table], bool] = lambda table: True
+    name: str,
+    say: Callable[[str], None],
+    rows: int,
+    skips: bool,
+    tells: Callable[[Table], bool] = lambda table: True,
+    max_record: int = MAX_RECORD,
 ) -> Following:
     """What a name stands for: ``-``, a folder, or the path of a file; DataError for anything else.
 
@@ -24,11 +29,11 @@ def follow(
     if name == "-":
         with naming("standard input"):
             os.fstat(0)  # the caller may have closed it
-        return Pipe(say, rows, skips, tells)
+        return Pipe(say, rows, skips, tells, max_record)
     filesystem, path = fs.LocalFileSystem(), name
     if "://" in name:
         with naming(name):
-            filesystem, path = fs.FileSystem.from_uri(name)
+            filesystem, path = opened(name)
             local = isinstance(filesystem, fs.LocalFileSystem)
             if not local and filesystem.get_file_info([path])[0].type != fs.FileType.Directory:
                 raise DataError("no such folder")
@@ -40,4 +45,4 @@ def follow(
         raise DataError(f"{name}: a file that grows is one of JSON lines, or a folder receives Parquet files")
     if not path or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise DataError(f"{name}: no such file, nor a folder for it")
-    return LinesFile(path, say, rows, skips, tells)
+    return LinesFile(path, say, rows, skips, tells, max_record)

@@ -14,11 +14,11 @@ from typing import Any
 from streamce.monitor.following import Following, Piece
 from streamce.monitor.lines import LinesTable, objects
 from streamce.reading.chunks import Position
-from streamce.reading.sources import DataError, Source, naming
+from streamce.reading.records import RecordError, too_long
+from streamce.reading.sources import MAX_RECORD, DataError, Source, naming
 from streamce.reading.tables import Mark, Table
 
 BLOCK = 1 << 20  # bytes of lines taken at a time
-LONGEST = 1 << 26  # bytes of a line
 HEAD = 256  # bytes by which a file is known, beside its number
 
 
@@ -26,11 +26,18 @@ class Lines(Following):
     """Lines of JSON, each of which counts when its end has come."""
 
     def __init__(
-        self, name: str, say: Callable[[str], None], rows: int, skips: bool, tells: Callable[[Table], bool]
+        self,
+        name: str,
+        say: Callable[[str], None],
+        rows: int,
+        skips: bool,
+        tells: Callable[[Table], bool],
+        longest: int = MAX_RECORD,
     ) -> None:
         super().__init__(name, say)
-        self._most, self._skips, self._tells = rows, skips, tells
-        self._buffer = b""  # bytes that are read and not counted
+        self._most, self._skips, self._tells, self._longest = rows, skips, tells, longest
+        self._buffer = bytearray()  # bytes that are read and not counted
+        self._searched = 0  # those of them in which no line ends
         self._block = b""  # those of them that are being counted
         self._looked = 0  # those of them in which no line tells what columns hold
         self._first: bytes | None = None  # the first line that does
@@ -48,8 +55,8 @@ class Lines(Following):
                 if known:
                     return self._piece(block)
                 continue
-            if len(self._buffer) > LONGEST:
-                raise DataError(f"{self.name}: row {self._row}: a line of more than {LONGEST:,} bytes")
+            if len(self._buffer) > self._longest and not block:
+                raise DataError(f"{self.name}: row {self._row}: {RecordError(self._longest)}")
             more = self._more()
             if not more:
                 return self._rest()
@@ -57,12 +64,17 @@ class Lines(Following):
 
     def _cut(self) -> bytes:
         """Whole lines from the buffer, no more than asked for."""
-        end = self._buffer.rfind(b"\n", 0, BLOCK) + 1 or self._buffer.find(b"\n") + 1
+        end = self._buffer.rfind(b"\n", self._searched, BLOCK) + 1 or self._buffer.find(b"\n", self._searched) + 1
+        if end == 0:
+            self._searched = len(self._buffer)
         if self._buffer.count(b"\n", 0, end) > self._most:
             end = 0
             for _ in range(self._most):
                 end = self._buffer.index(b"\n", end) + 1
-        return self._buffer[:end]
+        block = bytes(self._buffer[:end])
+        if (start := too_long(block, self._longest)) == 0:
+            raise DataError(f"{self.name}: row {self._row}: {RecordError(self._longest)}")
+        return block[:start]
 
     def _rest(self) -> Piece | None:
         """What there is to do where nothing is new."""
@@ -82,7 +94,7 @@ class Lines(Following):
             self.finished()
             return False
         end = len(block) if last else max(len(block), self._buffer.rfind(b"\n", 0, BLOCK) + 1)
-        lines = objects(self._buffer[self._looked : end])
+        lines = objects(bytes(self._buffer[self._looked : end]))
         self._first = next((line for line, _, table in lines if self._tells(table)), None)
         self._looked = end
         if self._first is None and (last or len(self._buffer) >= BLOCK):
@@ -121,7 +133,8 @@ class Lines(Following):
                 self.unreadable += self._table.unreadable
                 others = f" (and {self._table.unreadable - 1:,} more)" if self._table.unreadable > 1 else ""
                 self._say(f"{self.name}: a line that cannot be read is skipped{others}: {self._table.why}")
-        self._buffer = self._buffer[len(self._block) :]
+        del self._buffer[: len(self._block)]
+        self._searched = 0
         self._block = b""
 
 
@@ -129,9 +142,15 @@ class LinesFile(Lines):
     """A file that lines are appended to. One that is renamed, and begun anew, is read to its end first."""
 
     def __init__(
-        self, path: str, say: Callable[[str], None], rows: int, skips: bool, tells: Callable[[Table], bool]
+        self,
+        path: str,
+        say: Callable[[str], None],
+        rows: int,
+        skips: bool,
+        tells: Callable[[Table], bool],
+        longest: int = MAX_RECORD,
     ) -> None:
-        super().__init__(path, say, rows, skips, tells)
+        super().__init__(path, say, rows, skips, tells, longest)
         self._path = path
         self._file: int | None = None
         self._inode, self._head, self._offset = 0, b"", 0
@@ -205,8 +224,8 @@ class LinesFile(Lines):
         if not self._quiet:  # whoever has it open may write a little more
             self._quiet = self.turning = True
             return None
-        if self._buffer and self._known(self._buffer, last=True):  # a line that nobody will end
-            return self._piece(self._buffer)
+        if self._buffer and self._known(bytes(self._buffer), last=True):  # a line that nobody will end
+            return self._piece(bytes(self._buffer))
         return self.next() if self._turn() else None
 
     def _turn(self) -> bool:
@@ -293,8 +312,15 @@ class Pipe(Lines):
 
     resumes = False
 
-    def __init__(self, say: Callable[[str], None], rows: int, skips: bool, tells: Callable[[Table], bool]) -> None:
-        super().__init__("standard input", say, rows, skips, tells)
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        rows: int,
+        skips: bool,
+        tells: Callable[[Table], bool],
+        longest: int = MAX_RECORD,
+    ) -> None:
+        super().__init__("standard input", say, rows, skips, tells, longest)
 
     @property
     def position(self) -> dict[str, Any]:
@@ -311,5 +337,5 @@ class Pipe(Lines):
         return more
 
     def _rest(self) -> Piece | None:
-        whole = self.ended and self._buffer and self._known(self._buffer, last=True)
-        return self._piece(self._buffer) if whole else None
+        whole = self.ended and self._buffer and self._known(bytes(self._buffer), last=True)
+        return self._piece(bytes(self._buffer)) if whole else None

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,6 +19,7 @@ ENDINGS = {
     **{".npy": "npy", ".npz": "npz"},
 }
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # after an ending of CSV or JSON
+MAX_RECORD = 1 << 26  # bytes of a row of CSV or a line of JSON, unless the caller says how many
 ARROW_FILE, ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 MAGIC = {
     **{b"PAR1": "parquet", ARROW_FILE: "arrow", ARROW_STREAM: "arrow"},
@@ -44,6 +45,8 @@ def naming(name: str) -> Iterator[None]:
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         line = " ".join(reason.split()) or type(error).__name__
+        if isinstance(error, MemoryError):
+            line = f"reading it takes more memory than there is ({line}): it is damaged, or one of its values is huge"
         raise DataError(f"{name}: {line[:400]}") from error
 
 
@@ -59,6 +62,7 @@ class Source:
     size: int | None = None
     changed: int | None = field(default=None, compare=False)  # when, in nanoseconds, where that is known
     table: Any = field(default=None, compare=False)  # a function that opens it, where its format does not tell
+    max_record: int = field(default=MAX_RECORD, compare=False)  # bytes of a record of text
 
     @property
     def local(self) -> bool:
@@ -98,12 +102,12 @@ def source_of(name: str, filesystem: Any, path: str, size: int, changed: int | N
     return Source(name, kind, path, filesystem, size, changed)
 
 
-def find(names: Sequence[str]) -> list[Source]:
+def find(names: Sequence[str], max_record: int = MAX_RECORD) -> list[Source]:
     """The sources that names stand for: files, folders (in depth), globs, URIs, "-"."""
     found: list[Source] = []
     for name in names:
         with naming(name):
-            sources = list(_sources(name))
+            sources = [replace(source, max_record=max_record) for source in _sources(name)]
             if not sources:
                 raise DataError("no data file is there")
             for source in sources:
@@ -120,7 +124,7 @@ def _sources(name: str) -> Iterator[Source]:
         yield Source("standard input", "pipe", "-")
         return
     scheme, colon, _ = name.partition("://")
-    filesystem, path = fs.FileSystem.from_uri(name) if colon else (fs.LocalFileSystem(), name)
+    filesystem, path = opened(name) if colon else (fs.LocalFileSystem(), name)
     [info] = filesystem.get_file_info([path])
     magic = re.search(r"[*?[]", path)
     if info.type == fs.FileType.Unknown:  # a named pipe, such as the shell's <(command)
@@ -143,6 +147,13 @@ def _sources(name: str) -> Iterator[Source]:
     for info in infos:
         shown = f"{scheme}://{info.path.lstrip('/')}" if colon else info.path
         yield source_of(shown, filesystem, info.path, info.size, info.mtime_ns)
+
+
+def opened(uri: str) -> tuple[Any, str]:
+    """The file system and the path of a URI."""
+    filesystem, path = fs.FileSystem.from_uri(uri)
+    # A URI can ask for memory maps (?use_mmap), and a file that is cut short while it is mapped ends the process.
+    return fs.LocalFileSystem() if isinstance(filesystem, fs.LocalFileSystem) else filesystem, path
 
 
 def listing(filesystem: Any, folder: str, deep: bool) -> list[Any]:

@@ -5,8 +5,8 @@ knows a loss.
 """
 
 import bisect
+import functools
 import itertools
-import mmap
 import os
 import re
 import select
@@ -15,19 +15,25 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv, ipc, json, parquet
+from pyarrow import csv, fs, ipc, json, parquet
 
 from streamce import foreign
+from streamce.reading.arrow import is_list
+from streamce.reading.arrow_blocks import BATCH_BYTES, Batch, Block, blocks_of_file, blocks_of_stream, is_plain
+from streamce.reading.byte_file import ByteFile
+from streamce.reading.numpy_rows import ENCRYPTED, Rows, RowsAnywhere, RowsInOrder, place_of
+from streamce.reading.records import QuotedRecords, RecordError, Records
 from streamce.reading.sources import ARROW_FILE, MAGIC, DataError, Source, naming
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
+FIRST_ROWS = 1 << 10  # rows of lists that are read at a time, as nothing tells how long they are
+JOINED_BYTES = 1 << 22  # bytes of such rows that make a batch
 NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
 DEEPEST = 500  # lists and objects within one another; Arrow's guesses of types have no bound, and overflow the stack
-BATCH_BYTES = 1 << 25  # Arrow batches above this on average are not copied
 
 Array = np.ndarray[Any, Any]
 
@@ -93,60 +99,95 @@ class ParquetTable(Table):
             source.open(), buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True
         )
         self.schema = self._file.schema_arrow
+        # Of the metadata nothing is asked but how many rows there are: that of a column ends the process where it is
+        # damaged, as pyarrow lets an exception of C++ out.
+        groups = self._file.metadata
+        self._groups: list[int] = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
+        self._rows = int(groups.num_rows)
+        if min(self._groups, default=0) < 0 or sum(self._groups) != self._rows:
+            raise DataError(f"its footer says that it has {self._rows:,} rows, and other numbers of them in its parts")
 
     def width(self, name: str) -> int:
-        """On average, in the row group that has the most."""
-        schema, metadata = self._file.schema, self._file.metadata
-        leaves = [i for i in range(len(schema)) if f"{schema.column(i).path}.".startswith(f"{name}.")]
-        most = 1
-        for group in map(metadata.row_group, range(metadata.num_row_groups)):
-            if group.num_rows:
-                most = max([most, *(-(-group.column(i).num_values // group.num_rows) for i in leaves)])
-        return most
+        """On average, in the first rows."""
+        if not is_list(self.type(name)):
+            return 1
+        for batch in self._file.iter_batches(FIRST_ROWS, columns=[name], use_threads=False):
+            column = getattr(batch.column(0), "storage", batch.column(0))
+            while is_list(column.type):
+                column = column.flatten()
+            return max(1, -(-len(column) // max(1, int(batch.num_rows))))
+        return 1
 
     def _ends(self) -> list[int]:
         """The rows before the end of each row group."""
-        groups = self._file.metadata
-        return [*itertools.accumulate(groups.row_group(i).num_rows for i in range(groups.num_row_groups))]
+        return [*itertools.accumulate(self._groups)]
 
     def marks(self) -> list[Mark]:
         return [START, *(Mark(row) for row in sorted({*self._ends()[:-1]} - {0}))]
 
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
-        groups, ends = self._file.metadata, self._ends()
+        ends = self._ends()
         first = bisect.bisect_right(ends, start.row)  # the group with this row: there is no way further in
         done = ends[first - 1] if first else 0
+        try:
+            for batch in self._batches([*range(first, len(ends))], list(types), rows):
+                batch, done = batch.slice(max(0, start.row - done)), done + batch.num_rows
+                if batch.num_rows:
+                    yield batch, done / self._rows, Mark(done)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"from row {done:,} on: {error}") from error
+        if done != self._rows:
+            raise DataError(f"it has {done:,} rows, and {self._rows:,} by its footer: it is damaged")
+
+    def _batches(self, groups: list[int], names: list[str], rows: int) -> Iterator[Any]:
+        """Batches of row groups. Lists may be long from some row on: a few rows are read, and put together."""
+        lists = any(is_list(self.type(name)) for name in names)
         # Arrow's threads would only take the cores that the caller works on.
-        for batch in self._file.iter_batches(rows, [*range(first, len(ends))], list(types), use_threads=False):
-            batch, done = batch.slice(max(0, start.row - done)), done + batch.num_rows
-            if batch.num_rows:
-                yield batch, done / groups.num_rows, Mark(done)
+        found = self._file.iter_batches(min(rows, FIRST_ROWS) if lists else rows, groups, names, use_threads=False)
+        if not lists:
+            yield from found
+            return
+        few: list[Any] = []
+        for batch in found:
+            few.append(batch)
+            many = sum(each.num_rows for each in few)
+            if many + FIRST_ROWS > rows or sum(each.nbytes for each in few) >= JOINED_BYTES:
+                yield _joined(few)
+                few = []
+        if few:
+            yield _joined(few)
+
+
+def _joined(batches: list[Any]) -> Any:
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0] if len(batches) > 1 else batches[0]
 
 
 class ArrowTable(Table):
-    """Arrow IPC, the file format (``_file``) or the stream format."""
+    """Arrow IPC: the file format, or the stream format, of which a file is read batch by batch too."""
 
     def __init__(self, source: Source, pipe: Any = None) -> None:
-        self._size, self._map, self._file = source.size, None, None
-        if pipe is not None:
-            self._input = pipe
-        elif source.local:
-            with open(source.path, "rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._input = pa.BufferReader(pa.py_buffer(self._map))
-        else:
-            self._input = source.open()
-        if pipe is None and self._input.read(6) == ARROW_FILE:
-            self._file = ipc.open_file(self._input)
-            self.schema = self._file.schema
-        else:
-            if pipe is None:
-                self._input.seek(0)
-            self._stream = ipc.open_stream(self._input)
-            self.schema = self._stream.schema
+        self._file: Any = None  # Arrow's reader of the file format
+        self._stream: Any = None  # its reader of a stream, where there is no way but from one batch to the next
+        self._bytes: ByteFile | None = None
+        self._blocks: list[Block] = []  # of the file format, where they can be read here
+        self._size = source.size
+        self._input = pipe or source.open()
+        if pipe is None:
+            self._bytes = ByteFile(self._input)
+            if self._input.read(6) == ARROW_FILE:
+                self._file = ipc.open_file(self._input)
+                self.schema = self._file.schema
+                blocks = blocks_of_file(self._bytes)
+                self._blocks = blocks if len(blocks) == self._file.num_record_batches else []
+                return
+            self._input.seek(0)
+        self._stream = ipc.open_stream(self._input)
+        self.schema = self._stream.schema
+        if self._bytes is not None and is_plain(self._bytes, self.schema):
+            self._stream = None
 
     def marks(self) -> list[Mark]:
-        if self._file is None or self._map is None:
+        if self._file is None:
             return [START]
         found, row = [], 0
         for number, (batch, _) in enumerate(self._batches(self.schema.names[:1], 0)):
@@ -156,28 +197,61 @@ class ArrowTable(Table):
         return found or [START]
 
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
-        before = start.before
-        for number, (batch, fraction) in enumerate(self._batches(list(types), start.piece), start.piece):
-            for part, end in slices(batch.select(list(types)), rows, before, start.row):
+        names, before, done = list(types), start.before, 0.0
+        for number, (batch, fraction) in enumerate(self._batches(names, start.piece), start.piece):
+            parts: Iterator[tuple[Any, int]]
+            if isinstance(batch, Batch):
+                parts = batch.parts(names, rows, before, start.row)
+            else:
+                parts = slices(batch.select(names), rows, before, start.row)
+            for part, end in parts:
                 foreign.checked(part)  # from here on offsets are believed
-                yield part, fraction, Mark(end, number, before)
-                _release(self._map)
-            before += batch.num_rows
+                share = (end - before) / batch.num_rows
+                so_far = None if fraction is None else done + (fraction - done) * share
+                yield part, so_far, Mark(end, number, before)
+            before, done = before + batch.num_rows, fraction or 0.0
 
     def _batches(self, names: list[str], first: int) -> Iterator[tuple[Any, float | None]]:
-        if self._file is None:
-            for batch in itertools.islice(self._stream, first, None):
+        """Batches from the number ``first`` on, large ones unread, and the fraction of the source at each one's end."""
+        if self._file is not None:
+            reader = None
+            for number in range(first, self._file.num_record_batches):
+                batch = self._large(number, self._blocks[number], names) if self._blocks else None
+                if batch is None:
+                    # Arrow reads all columns, unless it is told which.
+                    wanted = [self.schema.get_field_index(name) for name in names]
+                    options = ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
+                    reader = reader or ipc.open_file(self._input, options=options)
+                    batch = _whole(number, functools.partial(reader.get_batch, number))
+                yield batch, (number + 1) / self._file.num_record_batches
+        elif self._stream is not None:
+            for number in itertools.count(first):
+                batch = _whole(number, functools.partial(next, self._stream, None))
+                if batch is None:
+                    return
                 yield batch, self._input.tell() / self._size if self._size else None
-            return
-        count, file = self._file.num_record_batches, self._file
-        # Arrow copies the columns it is asked for, even out of a mapped file, and else unpacks
-        # all columns: the first is cheap for batches of common size, the second for huge ones.
-        if self._map is None or len(self._map) < BATCH_BYTES * count:
-            wanted = [self.schema.get_field_index(name) for name in names]
-            options = ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
-            file = ipc.open_file(self._input, options=options)
-        for i in range(first, count):
-            yield file.get_batch(i), (i + 1) / count
+        elif self._bytes is not None:
+            for number, block in enumerate(blocks_of_stream(self._bytes)):
+                if number >= first:
+                    batch = self._large(number, block, names)
+                    if batch is None:
+                        batch = _whole(number, Batch(self._bytes, block, self.schema, number).whole)
+                    yield batch, (block.start + block.metadata + block.body) / self._bytes.size
+
+    def _large(self, number: int, block: Block, names: list[str]) -> Batch | None:
+        """A batch to be read some rows at a time, None for those that Arrow reads as a whole."""
+        assert self._bytes is not None
+        if block.body <= BATCH_BYTES:
+            return None
+        batch = Batch(self._bytes, block, self.schema, number)
+        return batch if batch.has(names) else None
+
+
+def _whole(number: int, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"record batch {number:,}: {error}") from error
 
 
 class TextTable(Table):
@@ -190,13 +264,14 @@ class TextTable(Table):
         self._source = source
         self._size = None if source.packed else source.size
         self._comma = "\t" if ".tsv" in os.path.basename(source.path.lower()) else ","
-        self._blocks = self._cut(stream or self._unpacked())
-        self._first = next(self._blocks, b"")
+        self._blocks = self._cut(stream or self._unpacked(), 0 if stream is None else None)
+        self._first = self._next(self._blocks, 0)
         self.schema = self._table(self._first, {}, 0).schema
 
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         piece, before = start.piece, start.before
-        for block in self._blocks_from(piece):
+        blocks = self._blocks_from(piece)
+        while block := self._next(blocks, before):
             table = self._table(block, types, before)
             done = before
             fraction = min(1.0, (piece + len(block)) / self._size) if self._size else None
@@ -212,7 +287,7 @@ class TextTable(Table):
 
     def _blocks_from(self, offset: int) -> Iterator[bytes]:
         if offset == 0:
-            return itertools.chain([self._first], self._blocks)
+            return itertools.chain([self._first] if self._first else [], self._blocks)
         if self._source.packed:
             stream, left = self._unpacked(), offset
             while left and (passed := len(stream.read(min(left, TEXT_BLOCK)))):
@@ -220,27 +295,34 @@ class TextTable(Table):
         else:
             stream = self._source.open()
             stream.seek(offset)
-        return self._cut(stream)
+        return self._cut(stream, offset)
 
-    def _cut(self, stream: Any) -> Iterator[bytes]:
-        block = b""
-        while more := stream.read(TEXT_BLOCK):
-            block += more
-            if end := self._end(block):
-                yield block[:end]
-                block = block[end:]
-        if block.strip():
-            yield block
+    def _next(self, blocks: Iterator[bytes], row: int) -> bytes:
+        """The next block, whose first row is ``row``; nothing at the end."""
+        try:
+            return next(blocks, b"")
+        except RecordError as error:
+            raise DataError(f"row {row}: {error}") from error
+
+    def _cut(self, stream: Any, offset: int | None) -> Iterator[bytes]:
+        """Blocks of whole rows of a stream, which begins at ``offset`` of the file, None where it is no file."""
+        records, done = self._records(), offset or 0
+        while piece := stream.read(TEXT_BLOCK):
+            done += len(piece)
+            yield from records.add(piece)
+        if offset is not None and self._size is not None and self._source.local and done < self._size:
+            raise DataError(f"it ends at byte {done:,}, and had {self._size:,} before: it was cut short meanwhile")
+        if (rest := records.rest()).strip():
+            yield rest
+
+    def _records(self) -> Records:
+        return Records(self._source.max_record)
 
     def _table(self, block: bytes, types: Mapping[str, Any], rows: int) -> Any:
         try:
             return self._parse(block, types)
         except pa.ArrowInvalid as error:
             raise DataError(self._explained(str(error), rows, block is self._first)) from error
-
-    @abstractmethod
-    def _end(self, block: bytes) -> int:
-        """Where the last row that is whole ends, 0 if there is none."""
 
     @abstractmethod
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
@@ -254,16 +336,8 @@ class TextTable(Table):
 class CsvTable(TextTable):
     bare = True
 
-    def _end(self, block: bytes) -> int:
-        end = block.rfind(b"\n") + 1
-        quotes = block.count(b'"', 0, end)
-        while quotes % 2 and end:  # this line ends within quotes
-            before = block.rfind(b"\n", 0, end - 1) + 1
-            quotes -= block.count(b'"', before, end)
-            end = before
-        if end == 0 and len(block) >= 16 * TEXT_BLOCK:  # no quote, but some stray character
-            return block.rfind(b"\n") + 1
-        return end
+    def _records(self) -> Records:
+        return QuotedRecords(self._source.max_record, self._comma)
 
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
         names = None if block is self._first else self.schema.names
@@ -287,9 +361,6 @@ class CsvTable(TextTable):
 
 
 class JsonTable(TextTable):
-    def _end(self, block: bytes) -> int:
-        return block.rfind(b"\n") + 1
-
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
         if null := re.match(rb"\s*null", block):  # as a first row it crashes Arrow; elsewhere it is a row of nulls
             block = b"{}" + block[null.end() :]
@@ -351,20 +422,23 @@ class NumpyTable(Table):
     .npz file, its members named without their .npy."""
 
     def __init__(self, source: Source, beside: Sequence[str]) -> None:
-        self._rows: dict[str, _Rows] = {}
+        self._rows: dict[str, Rows] = {}
         if source.format == "npy":
-            self._rows[source.name] = _Rows(source.path, None if source.local else source.open())
+            self._rows[source.name] = RowsAnywhere(ByteFile(source.open()))
             for path in beside:
                 with naming(path):
-                    self._rows[path] = _Rows(path)
+                    os.stat(path)  # whose error is plain where there is none
+                    self._rows[path] = RowsAnywhere(ByteFile(fs.LocalFileSystem().open_input_file(path)))
             return
-        archive = zipfile.ZipFile(source.open())
+        file = source.open()
+        archive = zipfile.ZipFile(file)
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
-            if source.local and member.compress_type == zipfile.ZIP_STORED:
-                self._rows[name] = _Rows(source.path, None, _offset(source.path, member))
+            if member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & ENCRYPTED:
+                place = place_of(ByteFile(file), member)
+                self._rows[name] = RowsAnywhere(ByteFile(file), place, member.file_size)
             else:
-                self._rows[name] = _Rows(source.path, archive.open(member))
+                self._rows[name] = RowsInOrder(archive.open(member), member.file_size)
 
     def names(self) -> list[str]:
         return list(self._rows)
@@ -383,84 +457,6 @@ class NumpyTable(Table):
             end = min(first + rows, total)
             batch = [array.take(end - first) for array in arrays]
             yield pa.RecordBatch.from_arrays(batch, list(types)), end / total, Mark(end)
-            for array in arrays:
-                _release(array.map)
-
-
-def _offset(path: str, member: zipfile.ZipInfo) -> int:
-    """Where the bytes of an unpacked member of a local archive begin."""
-    with open(path, "rb") as file:
-        file.seek(member.header_offset + 26)
-        name, extra = np.frombuffer(file.read(4), "<u2").tolist()
-    return member.header_offset + 30 + int(name) + int(extra)
-
-
-class _Rows:
-    """The rows of one array, in order: of a stream, or memory-mapped from ``offset`` on."""
-
-    def __init__(self, path: str, stream: Any = None, offset: int = 0) -> None:
-        self._stream, self._done, self.map = stream, 0, None
-        if stream is not None:
-            self.shape, self._fortran, self._dtype = _header(stream)
-            return
-        with open(path, "rb") as file:
-            file.seek(offset)
-            self.shape, self._fortran, self._dtype = _header(file)
-            start = file.tell()
-        self._array: Array = np.empty(self.shape, self._dtype) if 0 in self.shape else np.empty(0)
-        if 0 not in self.shape and not self._dtype.hasobject:
-            order: Literal["F", "C"] = "F" if self._fortran else "C"
-            self._array = np.memmap(path, self._dtype, "r", start, self.shape, order)
-            self.map = self._array.base
-
-    def type(self) -> Any:
-        if len(self.shape) not in (1, 2) or self._dtype.hasobject:
-            raise DataError(f"an array of {self._dtype} of shape {self.shape} is no column")
-        return _arrow(np.empty((0, *self.shape[1:]), self._dtype)).type
-
-    def _size(self, count: int) -> int:
-        """Bytes of so many rows of a stream."""
-        if self._fortran and len(self.shape) == 2:
-            raise DataError("an array in Fortran order can be read from an unpacked file only")
-        return count * self._dtype.itemsize * int(np.prod(self.shape[1:]))
-
-    def skip(self, count: int) -> None:
-        self._done += count
-        if self._stream is not None and count:
-            self._stream.seek(self._size(count), os.SEEK_CUR)
-
-    def take(self, count: int) -> Any:
-        start, self._done = self._done, self._done + count
-        if self._stream is None:
-            return _arrow(self._array[start : self._done])
-        size = self._size(count)
-        data = self._stream.read(size)
-        if len(data) < size:
-            raise DataError("the file ends before its array does")
-        return _arrow(np.frombuffer(data, self._dtype).reshape(count, *self.shape[1:]))
-
-
-def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    if np.lib.format.read_magic(file) == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    return np.lib.format.read_array_header_2_0(file)
-
-
-def _arrow(array: Array) -> Any:
-    array = np.require(array, array.dtype.newbyteorder("="), ["C", "ALIGNED"])
-    line = array.reshape(-1).view(np.uint8 if array.dtype == bool else array.dtype)
-    if line.dtype.kind in "fiu":
-        type_ = pa.from_numpy_dtype(line.dtype)
-        values = pa.Array.from_buffers(type_, len(line), [None, pa.py_buffer(line)])
-    else:
-        values = pa.array(line)
-    return values if array.ndim == 1 else pa.FixedSizeListArray.from_arrays(values, array.shape[1])
-
-
-def _release(mapped: Any) -> None:
-    """Give back the pages read so far; they are the file's and return when touched."""
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def open_table(source: Source, beside: Sequence[str], stopped: threading.Event) -> Table:

@@ -1,0 +1,311 @@
+"""The record batches of an Arrow IPC file, some rows at a time, as one batch may be larger than memory.
+
+Arrow's own reader reads whole batches, or maps the file. Here the few numbers that say where the values of a column
+are come from the metadata of a batch (Arrow's columnar format, "Encapsulated message format"), and values are read
+as they are asked for. What is compressed, or of a type without such a layout here, is left to Arrow.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streamce.reading.byte_file import ByteFile
+from streamce.reading.sources import DataError
+
+CONTINUATION = b"\xff\xff\xff\xff"
+END = len(b"ARROW1")  # bytes of the magic at the end of a file, after the length of the footer
+RECORD_BATCH = 3  # of the kinds of messages
+V4 = 3  # of the versions of metadata: since then layouts are what they are
+LITTLE = 0  # of the orders of bytes
+BATCH_BYTES = 1 << 25  # bytes of a batch beyond which it is read some rows at a time
+DAMAGED = "its metadata is damaged"
+PLACES = np.dtype("<i8")
+BLOCKS = np.dtype([("start", "<i8"), ("metadata", "<i4"), ("padding", "<i4"), ("body", "<i8")])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where the message of a record batch is: its metadata from ``start`` on, then its body."""
+
+    start: int
+    metadata: int
+    body: int
+
+
+@dataclass
+class _Column:
+    """A column of a batch, or one within it: its length, its nulls, and where its buffers are in the file."""
+
+    type: Any
+    length: int
+    nulls: int
+    buffers: list[tuple[int, int]]
+    children: list[_Column] = field(default_factory=list)
+
+
+class _Flat:
+    """A table of a flatbuffer. Whatever leads out of it is damage."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self._data, self._at = data, at
+        self._fields = at - self.number("<i", at)
+
+    def number(self, format_: str, at: int) -> int:
+        if not 0 <= at <= len(self._data) - struct.calcsize(format_):
+            raise DataError(DAMAGED)
+        return int(struct.unpack_from(format_, self._data, at)[0])
+
+    def place(self, number: int) -> int:
+        """Where a field is, 0 where it is left out."""
+        size = self.number("<H", self._fields)
+        offset = self.number("<H", self._fields + 4 + 2 * number) if 4 + 2 * number < size else 0
+        return self._at + offset if offset else 0
+
+    def value(self, number: int, format_: str) -> int:
+        at = self.place(number)
+        return self.number(format_, at) if at else 0
+
+    def table(self, number: int) -> _Flat | None:
+        at = self.place(number)
+        return _Flat(self._data, at + self.number("<I", at)) if at else None
+
+    def structs(self, number: int, dtype: np.dtype[Any]) -> Any:
+        """A vector of structs as an array."""
+        at = self.place(number)
+        if not at:
+            return np.empty(0, dtype)
+        at += self.number("<I", at)
+        count, at = self.number("<I", at), at + 4
+        if at + count * dtype.itemsize > len(self._data):
+            raise DataError(DAMAGED)
+        return np.frombuffer(self._data, dtype, count, at)
+
+
+def _root(data: bytes, at: int = 0) -> _Flat:
+    if len(data) < at + 4:
+        raise DataError(DAMAGED)
+    return _Flat(data, at + int(struct.unpack_from("<I", data, at)[0]))
+
+
+def blocks_of_file(file: ByteFile) -> list[Block]:
+    """Return the record batches of a file in the file format; none where Arrow has to read it."""
+    length = _int(file.read(file.size - END - 4, 4, "the length of its footer"))
+    footer = _root(file.read(file.size - END - 4 - length, length, "its footer").to_pybytes())
+    schema = footer.table(1)
+    if footer.value(0, "<h") < V4 or schema is None or schema.value(0, "<h") != LITTLE:
+        return []
+    return [Block(start, metadata, body) for start, metadata, _, body in footer.structs(3, BLOCKS).tolist()]
+
+
+def blocks_of_stream(file: ByteFile) -> Iterator[Block]:
+    """Yield the record batches of a file in the stream format, which one after another are found."""
+    start = 0
+    while start < file.size:
+        head = file.read(start, min(8, file.size - start), "a message").to_pybytes()
+        prefix = 8 if head.startswith(CONTINUATION) else 4
+        if len(head) < prefix:
+            raise DataError(DAMAGED)
+        length = int(struct.unpack_from("<i", head, prefix - 4)[0])
+        if length == 0:
+            return
+        message = _root(file.read(start + prefix, length, f"the message at byte {start:,}").to_pybytes())
+        block = Block(start, prefix + length, message.value(3, "<q"))
+        if block.body < 0:
+            raise DataError(DAMAGED)
+        if message.value(1, "<B") == RECORD_BATCH:
+            yield block
+        start += block.metadata + block.body
+
+
+def is_plain(file: ByteFile, schema: Any) -> bool:
+    """Whether the batches of a file in the stream format mean something one by one: dictionaries come before them."""
+    prefix = 8 if file.read(0, 4, "its schema").to_pybytes() == CONTINUATION else 4
+    length = _int(file.read(prefix - 4, 4, "its schema"))
+    found = _root(file.read(prefix, length, "its schema").to_pybytes()).table(2)
+    little = found is not None and found.value(0, "<h") == LITTLE
+    return little and not any(_has_dictionary(type_) for type_ in schema.types)
+
+
+class Batch:
+    """A record batch, of which columns are read some rows at a time.
+
+    Attributes
+    ----------
+    num_rows : int
+    """
+
+    def __init__(self, file: ByteFile, block: Block, schema: Any, number: int) -> None:
+        self._file, self._block, self._schema = file, block, schema
+        self._name = f"record batch {number:,}"
+        metadata = file.read(block.start, block.metadata, f"the metadata of {self._name}").to_pybytes()
+        message = _root(metadata, 8 if metadata.startswith(CONTINUATION) else 4)
+        header = message.table(2)
+        if header is None or message.value(1, "<B") != RECORD_BATCH:
+            raise DataError(f"at byte {block.start:,} there is no {self._name}, which is damage")
+        self.num_rows = header.value(0, "<q")
+        if self.num_rows < 0:
+            raise DataError(f"{self._name} has {self.num_rows:,} rows, which is damage")
+        self._header, self._plain = header, message.value(0, "<h") >= V4 and not header.place(3)
+
+    def has(self, names: Sequence[str]) -> bool:
+        """Whether some columns can be read here; Arrow has to read others."""
+        return self._columns(names) is not None
+
+    def _columns(self, names: Sequence[str]) -> list[_Column] | None:
+        """Where some columns are, None where only Arrow knows."""
+        if not self._plain:
+            return None
+        nodes = iter(self._header.structs(1, np.dtype((PLACES, 2))).tolist())
+        buffers = iter(self._header.structs(2, np.dtype((PLACES, 2))).tolist())
+        views = iter(self._header.structs(4, PLACES).tolist())
+        found: dict[str, _Column] = {}
+        try:
+            for column in self._schema:
+                found[column.name] = self._column(column.type, nodes, buffers, views)
+        except StopIteration:
+            raise DataError(f"{self._name} has less columns than its file, which is damage") from None
+        except NotImplementedError:  # of a column that hides where those after it are
+            pass
+        wanted = [found.get(name) for name in names]
+        known = [column for column in wanted if column is not None and _known(column.type)]
+        if len(known) < len(names):
+            return None
+        for column in known:
+            if column.length != self.num_rows:
+                raise DataError(
+                    f"{self._name} has {self.num_rows:,} rows, and a column of {column.length:,}: it is damaged"
+                )
+        return known
+
+    def whole(self) -> Any:
+        """All of the batch, by Arrow."""
+        size = self._block.metadata + self._block.body
+        return pa.ipc.read_record_batch(self._file.read(self._block.start, size, self._name), self._schema)
+
+    def parts(self, names: Sequence[str], rows: int, before: int, start: int) -> Iterator[tuple[Any, int]]:
+        """Yield parts of the columns as ``tables.slices`` does, with fewer rows where their values are many bytes."""
+        columns = self._columns(names) or []
+        first = max(0, start - before)
+        while first < self.num_rows:
+            stop = min(first + rows, self.num_rows)
+            while stop - first > 1 and sum(self._bytes(column, first, stop) for column in columns) > BATCH_BYTES:
+                stop = first + (stop - first) // 2
+            arrays = [self._array(column, first, stop) for column in columns]
+            yield pa.RecordBatch.from_arrays(arrays, list(names)), before + stop
+            first = stop
+
+    def _column(self, type_: Any, nodes: Iterator[Any], buffers: Iterator[Any], views: Iterator[Any]) -> _Column:
+        """A column, from its numbers and those of what is within, which come one after another."""
+        type_ = getattr(type_, "storage_type", type_)
+        if pa.types.is_union(type_) or pa.types.is_run_end_encoded(type_) or "_view<" in str(type_):
+            raise NotImplementedError
+        length, nulls = next(nodes)
+        many = 0 if pa.types.is_null(type_) else 1 if _is_nest(type_) else 3 if _has_offsets(type_) else 2
+        if _has_offsets(type_) and type_.num_fields:
+            many = 2  # those of lists
+        if _is_view(type_):
+            many = 2 + next(views)
+        places = []
+        for place, size in (next(buffers) for _ in range(many)):
+            if place < 0 or size < 0 or place + size > self._block.body:
+                raise DataError(f"{self._name} has a column outside of it, which is damage")
+            places.append((self._block.start + self._block.metadata + place, size))
+        within = [] if pa.types.is_dictionary(type_) else [type_.field(i).type for i in range(type_.num_fields)]
+        children = [self._column(each, nodes, buffers, views) for each in within]
+        return _Column(type_, length, nulls, places, children)
+
+    def _bytes(self, column: _Column, start: int, stop: int) -> int:
+        """Bytes of the values in some rows, as far as they differ from row to row."""
+        if _has_offsets(column.type):
+            first, last = (self._offset(column, row) for row in (start, stop))
+            return self._bytes(column.children[0], first, last) if column.children else last - first
+        if pa.types.is_fixed_size_list(column.type):
+            size = column.type.list_size
+            return self._bytes(column.children[0], start * size, stop * size)
+        if column.children:
+            return sum(self._bytes(child, start, stop) for child in column.children)
+        return 0 if pa.types.is_null(column.type) else (stop - start) * column.type.bit_width // 8
+
+    def _offset(self, column: _Column, row: int) -> int:
+        dtype = _offsets(column.type)
+        return int(np.frombuffer(self._buffer(column, 1, row * dtype.itemsize, (row + 1) * dtype.itemsize), dtype)[0])
+
+    def _array(self, column: _Column, start: int, stop: int) -> Any:
+        """Some rows of a column. Bits of a byte come together, so that up to seven rows lie before them."""
+        if not 0 <= start <= stop <= column.length:
+            raise DataError(f"{self._name} has lists outside of their values, which is damage")
+        rows, before = stop - start, start % 8
+        if pa.types.is_null(column.type) or rows == 0:
+            return pa.nulls(rows, column.type)
+        valid = self._buffer(column, 0, start // 8, -(-stop // 8)) if column.nulls else None
+        first = start - before
+        children, buffers = [], [valid]
+        if _has_offsets(column.type):
+            dtype = _offsets(column.type)
+            size = dtype.itemsize
+            offsets = np.frombuffer(self._buffer(column, 1, first * size, (stop + 1) * size), dtype)
+            low, high = int(offsets[0]), int(offsets[-1])
+            buffers.append(pa.py_buffer(offsets - offsets[0]))
+            if column.children:
+                children = [self._array(column.children[0], low, high)]
+            else:
+                buffers.append(self._buffer(column, 2, low, high))
+        elif pa.types.is_fixed_size_list(column.type):
+            size = column.type.list_size
+            children = [self._array(column.children[0], first * size, stop * size)]
+        elif column.children:
+            children = [self._array(child, first, stop) for child in column.children]
+        else:
+            width = column.type.bit_width
+            buffers.append(self._buffer(column, 1, first * width // 8, -(-stop * width // 8)))
+        nulls = -1 if column.nulls else 0
+        return pa.Array.from_buffers(column.type, rows, buffers, nulls, before, children)
+
+    def _buffer(self, column: _Column, number: int, start: int, stop: int) -> Any:
+        """Some bytes of one of a column's buffers."""
+        at, size = column.buffers[number]
+        if not 0 <= start <= stop <= size:
+            raise DataError(f"{self._name} has a column of {size:,} bytes, and values beyond: it is damaged")
+        return self._file.read(at + start, stop - start, self._name)
+
+
+def _int(buffer: Any) -> int:
+    return int(struct.unpack("<i", buffer)[0])
+
+
+def _has_dictionary(type_: Any) -> bool:
+    type_ = getattr(type_, "storage_type", type_)
+    if pa.types.is_dictionary(type_):
+        return True
+    return any(_has_dictionary(type_.field(i).type) for i in range(type_.num_fields))
+
+
+def _is_nest(type_: Any) -> bool:
+    return bool(pa.types.is_struct(type_) or pa.types.is_fixed_size_list(type_))
+
+
+def _is_view(type_: Any) -> bool:
+    return str(type_) in ("string_view", "binary_view")
+
+
+def _has_offsets(type_: Any) -> bool:
+    checks = pa.types.is_string, pa.types.is_binary, pa.types.is_list, pa.types.is_map
+    large = pa.types.is_large_string, pa.types.is_large_binary, pa.types.is_large_list
+    return any(check(type_) for check in (*checks, *large))
+
+
+def _offsets(type_: Any) -> np.dtype[Any]:
+    return np.dtype("<i8" if str(type_).startswith("large_") else "<i4")
+
+
+def _known(type_: Any) -> bool:
+    """Whether some rows of a type can be read here."""
+    if pa.types.is_dictionary(type_) or _is_view(type_) or hasattr(type_, "storage_type"):
+        return False
+    return all(_known(type_.field(i).type) for i in range(type_.num_fields))
