@@ -52,7 +52,7 @@ def refusal(path: str, mark: bytes = state.MAGIC, what: str = "state") -> str | 
     there = os.path.exists(path)
     if not path or (there and not os.path.isfile(path)):  # a folder, or /dev/null
         return "no file can be written there"
-    if not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
+    if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK):
         return "no file can be written there"
     if there and os.path.getsize(path):
         with open(path, "rb") as file:
