@@ -883,7 +883,7 @@ def test_one_watch_at_a_time_keeps_a_state(folder, capsys):
             assert first.poll() is None
         error = failure(capsys, 2, "-", *words[1:])
         first.kill()
-    assert error == "--state S: another watch that runs keeps this state"
+    assert error == "--state S: in use: another run of streamce writes this state"
     assert Path("S.lock").exists()  # and keeps nobody out
     subprocess.run([*COMMAND, *words], input=lines_of(rows[5:]), stdout=subprocess.DEVNULL, check=True)
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import streamce as ce
 from streamce.cli import arguments
+from streamce.cli.lock import InUse
 from streamce.cli.output import fail
 
 # Where the function of a command is; imported when it is asked for: states can be merged and shown without pyarrow.
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the result left; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except InUse as error:
+        return fail(str(error), 2)
     except ce.InputError as error:
         return fail(str(error), 1)
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import Any
 import streamce as ce
 from streamce import threads
 from streamce.additive import Additive
-from streamce.cli import arguments, parts, results, resume
+from streamce.cli import arguments, lock, parts, results, resume
 from streamce.cli.chooser import Chooser
 from streamce.cli.making import metric_of
 from streamce.cli.output import advance, fail, many, progress_bar, refusal, save, show_and_save
@@ -52,6 +52,11 @@ def evaluate(options: argparse.Namespace) -> int:
         return fail("--address goes with --engine dask or spark", 2)
     if status := unready(options):
         return status
+    with lock.locked("--state", options.state):
+        return _evaluated(options, on_cluster)
+
+
+def _evaluated(options: argparse.Namespace, on_cluster: bool) -> int:
     start = time.perf_counter()
     chooser = Chooser(options)
     try:

@@ -9,13 +9,18 @@ from typing import Any
 
 import streamce as ce
 from streamce import atomic
-from streamce.cli import results
+from streamce.cli import lock, results
 from streamce.cli.output import fail, many, refusal, save
 
 
 def merge(options: argparse.Namespace) -> int:
     if why := refusal(options.output):
         return fail(f"--output {options.output}: {why}", 2)
+    with lock.locked("--output", options.output):
+        return _merged(options)
+
+
+def _merged(options: argparse.Namespace) -> int:
     merged: Any = None
     for path in options.states:
         metric = ce.load(path)

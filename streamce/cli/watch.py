@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
-import fcntl
 import functools
 import math
 import os
@@ -20,7 +19,7 @@ import pyarrow as pa
 
 import streamce as ce
 from streamce import atomic, periods
-from streamce.cli import arguments, parts, results
+from streamce.cli import arguments, lock, parts, results
 from streamce.cli.chooser import Chooser
 from streamce.cli.evaluate import unready
 from streamce.cli.making import naming_options, of_task
@@ -144,7 +143,7 @@ class _Watch:
         options = self._options
         with contextlib.ExitStack() as stack:
             if options.state is not None:
-                stack.enter_context(_alone(options.state))
+                stack.enter_context(lock.locked("--state", options.state))
                 self._begin()
             stopped = stack.enter_context(_stopping())
             if options.port is not None:
@@ -354,30 +353,6 @@ def _reference(options: argparse.Namespace) -> Any:
         why = f"its mean has no interval, with {many(found.samples, 'sample')} and the value {found.value}"
         raise SelectionError(f"--reference {options.reference}: {why}")
     return found
-
-
-@contextlib.contextmanager
-def _alone(state: str) -> Iterator[None]:
-    """Keeps other watches from a state, until this one ends or is killed: each would save over the other's rows."""
-    path = f"{state}.lock"
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            raise SelectionError(f"--state {state}: another watch that runs keeps this state") from None
-        except OSError:  # a file system without locks
-            pass
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file), os.stat(path)):
-                break
-        os.close(file)  # the one before has just removed it
-    try:
-        yield
-    finally:
-        os.unlink(path)
-        os.close(file)
 
 
 @contextlib.contextmanager
