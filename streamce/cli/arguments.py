@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import csv
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -205,6 +206,9 @@ def parser() -> argparse.ArgumentParser:
     add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS", help="with --state (default: 3)")
     add("--port", type=_port, metavar="PORT", help="serve /metrics to Prometheus there; 0 is any that is free")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)")
+    add("--allowed-host", type=_host, action="append", default=[], metavar="NAME",
+        help="answer requests for this host name, any port; may be repeated (default: on loopback "
+        "localhost, 127.0.0.0/8 and ::1, elsewhere all)")  # fmt: skip
     add("--alert-above", type=_finite, metavar="NATS", help="alert while a window's mean is above")
     add("--alert-below", type=_finite, metavar="NATS", help="alert while a window's mean is below")
     add("--reference", metavar="STATE", help="alert while a window's interval has nothing in common with this state's")
@@ -336,6 +340,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port, a whole number from 0 to 65535")
     return int(text)
+
+
+def _host(text: str) -> str:
+    name = text.removeprefix("[").removesuffix("]")
+    if not name or re.search(r"[\s/@\[\]]", name) or name.count(":") == 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name or address without a port")
+    return name
 
 
 def _names(text: str) -> list[str]:
