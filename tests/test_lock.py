@@ -45,7 +45,7 @@ def is_locked(path):
 @contextlib.contextmanager
 def holding(arguments):
     """A run that has its lock."""
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen([*COMMAND, *arguments], **pipes) as child:
         try:
             end = time.monotonic() + 60

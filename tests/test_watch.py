@@ -1100,7 +1100,7 @@ def test_what_is_followed_is_no_place_for_a_state(folder, capsys):
 def test_standard_input_that_is_closed_is_one_line(folder):
     script = "import os; os.close(0); from streamce.cli import main; raise SystemExit(main())"
     done = subprocess.run([sys.executable, "-c", script, "watch", "-", *BINARY], capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (1, b"streamce: error: standard input: Bad file descriptor\n")
+    assert (done.returncode, done.stderr) == (1, b"streamce: error: standard input is closed\n")
 
 
 @pytest.mark.parametrize("full", [True, False])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import streamce as ce
+from streamce import printable
 from streamce.metrics.base import Metric
 
 METRICS: dict[str, type[Metric]] = {
@@ -148,7 +149,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"streamce: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"streamce: error: {printable.line(message)} (see {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -350,7 +351,10 @@ def _host(text: str) -> str:
 
 
 def _names(text: str) -> list[str]:
-    names = next(csv.reader([text], skipinitialspace=True))
+    try:
+        names = next(csv.reader([text], skipinitialspace=True))
+    except csv.Error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of names: {error}") from error
     if len({*names}) < len(names) or "" in names:
         raise argparse.ArgumentTypeError("classes need names, each its own")
     return names

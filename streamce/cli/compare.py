@@ -7,7 +7,7 @@ import contextlib
 import time
 
 import streamce as ce
-from streamce import threads
+from streamce import printable, threads
 from streamce.cli import lock, pairing, results
 from streamce.cli.evaluate import same, unready
 from streamce.cli.making import of_task
@@ -63,7 +63,8 @@ def _compared(options: argparse.Namespace) -> int:
                 "state": options.state,
             })  # fmt: skip
         else:
-            print(f"A is {pairs.names[0]}, B is {pairs.names[1]}: {many(rows, 'row')}, {options.task}, "
+            name_a, name_b = map(printable.line, pairs.names)
+            print(f"A is {name_a}, B is {name_b}: {many(rows, 'row')}, {options.task}, "
                   f"kind={options.kind}, {seconds:.2f} s")  # fmt: skip
             results.print_table(metric, options.level, options.anytime)
 

@@ -10,7 +10,6 @@ import functools
 import math
 import os
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,12 +18,12 @@ from typing import Any
 import pyarrow as pa
 
 import streamce as ce
-from streamce import atomic, periods
+from streamce import atomic, periods, printable
 from streamce.cli import arguments, lock, parts, results
 from streamce.cli.chooser import Chooser
 from streamce.cli.evaluate import unready
 from streamce.cli.making import naming_options, of_task
-from streamce.cli.output import fail, many, show_and_save
+from streamce.cli.output import fail, many, note, show_and_save
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.monitor.follow import follow
 from streamce.monitor.following import Following, Piece, is_out_of_descriptors
@@ -47,10 +46,9 @@ SAME = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "n_wo
 
 def say(word: str) -> None:
     """A line on standard error, with the time in UTC."""
-    if sys.stderr is not None:
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        with contextlib.suppress(OSError):  # a log that takes no more stops no watch
-            print(f"{now} streamce watch: {' '.join(word.splitlines())}", file=sys.stderr, flush=True)
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with contextlib.suppress(OSError):  # a log that takes no more stops no watch
+        note(f"{now} streamce watch: {word}")
 
 
 def watch(options: argparse.Namespace) -> int:
@@ -369,7 +367,8 @@ class _Watch:
                 results.print_json(metric, options.level, options.anytime, more)
             else:
                 resumed = f", resumed at row {self._resumed:,}" if self._resumed else ""
-                print(f"{self._following.name}: {many(rows, 'row')}{resumed}, {options.task}, kind={options.kind}\n")
+                name = printable.line(self._following.name)
+                print(f"{name}: {many(rows, 'row')}{resumed}, {options.task}, kind={options.kind}\n")
                 results.print_table(metric, options.level, options.anytime)
 
         return show_and_save(show_it, lambda: 0) or status

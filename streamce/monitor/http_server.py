@@ -214,7 +214,8 @@ class Server:
             connection.request += more
             whole = _HEAD_END.search(connection.request)
             if whole or len(connection.request) > REQUEST_BYTES:
-                connection.answer = memoryview(self._answer(bytes(connection.request[: whole.end() if whole else None])))
+                request = bytes(connection.request[: whole.end() if whole else None])
+                connection.answer = memoryview(self._answer(request))
                 self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
                 self._send(connection)
 
