@@ -82,7 +82,7 @@ resuming
   Options that change the result and the files (names, sizes, times of change) must be the
   same. Parquet files are read on from the row group, other formats from the row; packed text
   is unpacked again up to there. To start at row 0, remove STATE once the run is finished, and
-  STATE.checkpoint before that.
+  STATE.checkpoint before that. One run at a time writes a STATE: a second ends with status 2.
 
 clusters
   --engine dask or spark evaluates on a cluster, whose machines must see the files by the same paths and have
@@ -129,7 +129,13 @@ windows
 state
   --state keeps the total in STATE, as streamce eval writes it, and what goes on from it, windows
   and position, in STATE.checkpoint. The same command again goes on: each row counts once, whatever
-  stopped the one before. Standard input has no position: what it brings is added.
+  stopped the one before. Standard input has no position: what it brings is added. One run at a time
+  writes a STATE: a second ends with status 2.
+
+serving
+  --port serves /metrics, on loopback unless --host says otherwise. There only requests for the host
+  names of loopback are answered, and for those of --allowed-host; elsewhere all are, or only those
+  of --allowed-host. Connections are few and have a time limit.
 
 alerts
   A window is judged whenever rows were added. An alert begins and ends with a line on standard

@@ -42,9 +42,9 @@ def filtered() -> Iterator[None]:
     """Filter what is printed meanwhile. A stream that the caller has closed stays None."""
     with contextlib.ExitStack() as stack:
         if sys.stdout is not None:
-            stack.enter_context(contextlib.redirect_stdout(Filtered(sys.stdout)))  # type: ignore[type-var]
+            stack.enter_context(contextlib.redirect_stdout(Filtered(sys.stdout)))
         if sys.stderr is not None:
-            stack.enter_context(contextlib.redirect_stderr(Filtered(sys.stderr)))  # type: ignore[type-var]
+            stack.enter_context(contextlib.redirect_stderr(Filtered(sys.stderr)))
         yield
 
 

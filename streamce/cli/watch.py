@@ -210,7 +210,9 @@ class _Watch:
     def _say_exhausted(self, error: Exception) -> None:
         """Say, once until it has passed, that no more files can be opened."""
         if not self._exhausted:
-            where = f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else str(error)
+            where = str(error)
+            if isinstance(error, OSError) and error.filename is not None:
+                where = f"{error.filename}: {error.strerror}"
             say(f"{where}: trying again")
         self._exhausted = True
 
