@@ -37,8 +37,8 @@ class Checkpoint:
     ----------
     path : path-like
         The file. The generation before it is kept at ``path + ".previous"``. One process at a time
-        may save there: with two, the later save wins, and either may get an OSError, but no file is
-        ever torn.
+        may save there: with two, the later save wins, and the rows of the other are lost, but no file
+        is ever torn. Both files keep the permissions of the one that is replaced.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class Checkpoint:
             with suppress(FileNotFoundError):
                 os.unlink(self.previous)
         elif _intact(current):
-            atomic.write(self.previous, current)
+            atomic.write(self.previous, current, like=self.path)
         atomic.write(self.path, data)
         self._saved = time.monotonic()
         return True

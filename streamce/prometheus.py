@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from streamce import inputs, scalars
+from streamce import inputs, printable, scalars
 from streamce.additive import Additive
 from streamce.core.kernels import in_default_mode
 from streamce.errors import InputError
@@ -212,7 +212,7 @@ class Collector:
         said = json.dumps(labels, sort_keys=True), why
         if said not in self._said:
             self._said.add(said)
-            _log.warning("not exported: %s", _printable(why))
+            _log.warning("not exported: %s", printable.line(why))
 
 
 def _printable(text: str) -> str:

@@ -179,7 +179,7 @@ def watching(folder, source, *arguments):
             of.seek(os.path.getsize(there))
             more = of.read(os.path.getsize(of.name) // 9 + 1)
             to.write(more)
-        if not more and not turned and progress():  # else nobody knows of the first
+        if not more and not turned and os.path.exists(state + ".checkpoint"):  # else nobody knows of the first
             os.rename(there, before)
         return turned and not more
 

@@ -186,6 +186,73 @@ def test_a_watch_that_was_killed_dozens_of_times_has_the_same_bytes(tmp_path, la
     assert (done.returncode, done.stdout, done.stderr) == (0, "40\n", "")
 
 
+@pytest.mark.parametrize("between", ["renamed", "renamed and removed"])
+def test_a_file_that_turns_before_a_row_of_it_was_counted_is_not_skipped_without_a_word(folder, capsys, between):
+    rows = rows_of(30)
+    data = lines_of(rows[:20])
+    Path("a.jsonl").write_bytes(data[:7])  # no whole line, so nothing can be counted
+    words = ("a.jsonl", *BINARY, "--state", "S")
+    with running(*words) as child:
+        until(lambda: Path("S.checkpoint").exists())
+        child.kill()
+    assert not Path("S").exists()
+    with open("a.jsonl", "ab") as file:
+        file.write(data[7:])
+    os.rename("a.jsonl", "a.jsonl.1")
+    Path("a.jsonl").write_bytes(lines_of(rows[20:]))
+    if between == "renamed":
+        assert watched(capsys, *words)[0]["rows"] == 30
+        assert Path("S").read_bytes() == binary_of(rows).to_bytes()
+    else:
+        os.unlink("a.jsonl.1")
+        assert "that one is no more in its folder: rows at its end may be lost" in failure(capsys, 1, *words)
+
+
+def test_the_first_checkpoint_is_there_before_a_row_is_read(folder):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
+    script = """if True:
+        import os, signal, sys
+        from streamce.cli import main
+        from streamce.monitor import line_files
+        line_files.LinesFile._more = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+        main(sys.argv[1:])
+    """
+    words = ["watch", "a.jsonl", *BINARY, "--state", "S", "--once"]
+    assert subprocess.run([sys.executable, "-c", script, *words], check=False).returncode == -signal.SIGKILL
+    at = ce.Checkpoint("S.checkpoint").load()[1]["at"]
+    assert (at["inode"], at["rows"], at["offset"]) == (os.stat("a.jsonl").st_ino, 0, 0)
+
+
+def test_another_file_with_the_number_of_one_that_was_not_read_yet_is_an_error(folder, follower):
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
+    first = follower()
+    assert (first.of.find(), first.of.find()) == (True, False)
+    position = json.loads(json.dumps(first.of.position))
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10, seed=4)))  # as a new file, whose number was free again
+    second = follower()
+    second.of.restore(position)
+    with pytest.raises(DataError, match="rows at its end may be lost"):
+        second.read()
+
+
+def test_what_is_not_counted_yet_may_be_counted_with_other_options_or_from_another_source(folder, capsys):
+    for name in "ab":
+        Path(f"{name}.jsonl").write_bytes(lines_of(rows_of(5)))
+    words = ("--task", "binary", "--target", "y", "--state", "S")
+    assert "no column 'q'" in failure(capsys, 2, "a.jsonl", "--preds", "q", *words)
+    assert Path("S.checkpoint").exists()
+    found, log = watched(capsys, "b.jsonl", "--preds", "p", "--window", "3", *words)
+    assert (found["rows"], found["rows_resumed"], log) == (5, 0, [])
+
+
+def test_a_state_that_came_beside_a_checkpoint_without_rows_is_kept(folder, capsys):
+    Path("a.jsonl").touch()
+    assert watched(capsys, "a.jsonl", *BINARY, "--state", "S")[0] is None
+    ce.BinaryCrossEntropy().save("S")
+    expected = "S: this state is no watch's, as S.checkpoint has no rows"
+    assert failure(capsys, 1, "a.jsonl", *BINARY, "--state", "S") == expected
+
+
 # ---- lines ----
 
 
@@ -911,7 +978,7 @@ def test_one_watch_at_a_time_keeps_a_state(folder, capsys):
             assert first.poll() is None
         error = failure(capsys, 2, "-", *words[1:])
         first.kill()
-    assert error == "--state S: another watch that runs keeps this state"
+    assert error == "--state S: in use: another run of streamce writes this state"
     assert Path("S.lock").exists()  # and keeps nobody out
     subprocess.run([*COMMAND, *words], input=lines_of(rows[5:]), stdout=subprocess.DEVNULL, check=True)
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
@@ -1061,7 +1128,7 @@ def test_what_is_followed_is_no_place_for_a_state(folder, capsys):
 def test_standard_input_that_is_closed_is_one_line(folder):
     script = "import os; os.close(0); from streamce.cli import main; raise SystemExit(main())"
     done = subprocess.run([sys.executable, "-c", script, "watch", "-", *BINARY], capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (1, b"streamce: error: standard input: Bad file descriptor\n")
+    assert (done.returncode, done.stderr) == (1, b"streamce: error: standard input is closed\n")
 
 
 @pytest.mark.parametrize("full", [True, False])

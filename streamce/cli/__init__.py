@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 import streamce as ce
-from streamce.cli import arguments
+from streamce.cli import arguments, console
+from streamce.cli.lock import InUse
 from streamce.cli.output import fail
 
 # Where the function of a command is; imported when it is asked for: states can be merged and shown without pyarrow.
@@ -25,6 +26,14 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    console.occupy_closed()
+    with console.filtered():
+        if sys.stdout is None:
+            return fail("standard output is closed: send it to /dev/null to do without the result", 2)
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         top = arguments.parser()
         options, unknown = top.parse_known_args(argv)
@@ -39,8 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             return fail("reading files needs pyarrow: pip install 'streamce[cli]'", 2)
         status: int = command(options)
-        if sys.stdout is not None:  # it is None where the caller closed it
-            sys.stdout.flush()
+        sys.stdout.flush()
         return status
     except SystemExit as leave:  # argparse's
         return int(leave.code or 0)
@@ -51,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the result left; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except InUse as error:
+        return fail(str(error), 2)
     except ce.InputError as error:
         return fail(str(error), 1)
     except OSError as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import streamce as ce
+from streamce import printable
 from streamce.metrics.base import Metric
 
 METRICS: dict[str, type[Metric]] = {
@@ -84,7 +85,7 @@ resuming
   Options that change the result and the files (names, sizes, times of change) must be the
   same. Parquet files are read on from the row group, other formats from the row; packed text
   is unpacked again up to there. To start at row 0, remove STATE once the run is finished, and
-  STATE.checkpoint before that.
+  STATE.checkpoint before that. One run at a time writes a STATE: a second ends with status 2.
 
 clusters
   --engine dask or spark evaluates on a cluster, whose machines must see the files by the same paths and have
@@ -132,7 +133,13 @@ windows
 state
   --state keeps the total in STATE, as streamce eval writes it, and what goes on from it, windows
   and position, in STATE.checkpoint. The same command again goes on: each row counts once, whatever
-  stopped the one before. Standard input has no position: what it brings is added.
+  stopped the one before. Standard input has no position: what it brings is added. One run at a time
+  writes a STATE: a second ends with status 2.
+
+serving
+  --port serves /metrics, on loopback unless --host says otherwise. There only requests for the host
+  names of loopback are answered, and for those of --allowed-host; elsewhere all are, or only those
+  of --allowed-host. Connections are few and have a time limit.
 
 alerts
   A window is judged whenever rows were added. An alert begins and ends with a line on standard
@@ -152,7 +159,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"streamce: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"streamce: error: {printable.line(message)} (see {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -210,6 +217,9 @@ def parser() -> argparse.ArgumentParser:
     add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS", help="with --state (default: 3)")
     add("--port", type=_port, metavar="PORT", help="serve /metrics to Prometheus there; 0 is any that is free")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)")
+    add("--allowed-host", type=_host, action="append", default=[], metavar="NAME",
+        help="answer requests for this host name, any port; may be repeated (default: on loopback "
+        "localhost, 127.0.0.0/8 and ::1, elsewhere all)")  # fmt: skip
     add("--alert-above", type=_finite, metavar="NATS", help="alert while a window's mean is above")
     add("--alert-below", type=_finite, metavar="NATS", help="alert while a window's mean is below")
     add("--reference", metavar="STATE", help="alert while a window's interval has nothing in common with this state's")
@@ -353,8 +363,18 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _host(text: str) -> str:
+    name = text.removeprefix("[").removesuffix("]")
+    if not name or re.search(r"[\s/@\[\]]", name) or name.count(":") == 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name or address without a port")
+    return name
+
+
 def _names(text: str) -> list[str]:
-    names = next(csv.reader([text], skipinitialspace=True))
+    try:
+        names = next(csv.reader([text], skipinitialspace=True))
+    except csv.Error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of names: {error}") from error
     if len({*names}) < len(names) or "" in names:
         raise argparse.ArgumentTypeError("classes need names, each its own")
     return names

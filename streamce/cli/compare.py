@@ -7,8 +7,8 @@ import contextlib
 import time
 
 import streamce as ce
-from streamce import threads
-from streamce.cli import pairing, results
+from streamce import printable, threads
+from streamce.cli import lock, pairing, results
 from streamce.cli.evaluate import same, unready
 from streamce.cli.making import of_task
 from streamce.cli.output import advance, fail, many, progress_bar, save, show_and_save
@@ -19,6 +19,11 @@ from streamce.reading.sources import DataError, SelectionError
 def compare(options: argparse.Namespace) -> int:
     if status := unready(options):
         return status
+    with lock.locked("--state", options.state):
+        return _compared(options)
+
+
+def _compared(options: argparse.Namespace) -> int:
     start, rows = time.perf_counter(), 0
     try:
         pairs = pairing.Pairing(options, *AXES[options.task])
@@ -58,7 +63,8 @@ def compare(options: argparse.Namespace) -> int:
                 "state": options.state,
             })  # fmt: skip
         else:
-            print(f"A is {pairs.names[0]}, B is {pairs.names[1]}: {many(rows, 'row')}, {options.task}, "
+            name_a, name_b = map(printable.line, pairs.names)
+            print(f"A is {name_a}, B is {name_b}: {many(rows, 'row')}, {options.task}, "
                   f"kind={options.kind}, {seconds:.2f} s")  # fmt: skip
             results.print_table(metric, options.level, options.anytime)
 

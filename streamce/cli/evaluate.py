@@ -9,9 +9,9 @@ import time
 from typing import Any
 
 import streamce as ce
-from streamce import threads
+from streamce import printable, threads
 from streamce.additive import Additive
-from streamce.cli import arguments, parts, results, resume
+from streamce.cli import arguments, lock, parts, results, resume
 from streamce.cli.chooser import Chooser
 from streamce.cli.making import metric_of
 from streamce.cli.output import advance, fail, many, progress_bar, refusal, save, show_and_save
@@ -52,6 +52,11 @@ def evaluate(options: argparse.Namespace) -> int:
         return fail("--address goes with --engine dask or spark", 2)
     if status := unready(options):
         return status
+    with lock.locked("--state", options.state):
+        return _evaluated(options, on_cluster)
+
+
+def _evaluated(options: argparse.Namespace, on_cluster: bool) -> int:
     start = time.perf_counter()
     chooser = Chooser(options)
     try:
@@ -113,7 +118,7 @@ def evaluate(options: argparse.Namespace) -> int:
             what = sources[0].name if len(sources) == 1 else f"{len(sources):,} files"
             resumed = f", resumed at row {rows_resumed:,}" if rows_resumed else ""
             rows = many(progress.rows, "row") + resumed
-            print(f"{what}: {rows}, {options.task}, kind={options.kind}, {seconds:.2f} s")
+            print(f"{printable.line(what)}: {rows}, {options.task}, kind={options.kind}, {seconds:.2f} s")
             results.print_table(metric, options.level, options.anytime, classes or chosen.preds)
 
     return show_and_save(show_it, lambda: _finish(metric, options.state, progress, run))

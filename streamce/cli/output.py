@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from streamce import state
+from streamce import printable, state
 
 if TYPE_CHECKING:
     from streamce.additive import Additive
@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 
 
 def fail(message: str, status: int) -> int:
-    line = " ".join(message.splitlines())  # names may hold line ends
-    if sys.stderr is not None:  # closed by the caller; print would take stdout instead
-        print(f"streamce: error: {line}", file=sys.stderr)
+    note(f"streamce: error: {message}")
     return status
+
+
+def note(message: str) -> None:
+    """Print one line on standard error, whatever names in it hold."""
+    if sys.stderr is not None:  # closed by the caller; print would take stdout instead
+        print(printable.line(" ".join(message.splitlines())), file=sys.stderr)
 
 
 def show_and_save(show_it: Callable[[], None], save_it: Callable[[], int]) -> int:
     """Prints a result, and then saves its state: a full disk does not take the first away."""
     try:
         show_it()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError:  # whoever read the result left, or there is no room for it: the state is still asked for
         if status := save_it():
             return status
@@ -52,7 +55,7 @@ def refusal(path: str, mark: bytes = state.MAGIC, what: str = "state") -> str | 
     there = os.path.exists(path)
     if not path or (there and not os.path.isfile(path)):  # a folder, or /dev/null
         return "no file can be written there"
-    if not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
+    if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK):
         return "no file can be written there"
     if there and os.path.getsize(path):
         with open(path, "rb") as file:
@@ -82,7 +85,8 @@ def progress_bar(done: int) -> Any:
             from tqdm import tqdm
 
             width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-            return tqdm(initial=done, unit=" rows", unit_scale=True, leave=False, ncols=width)
+            stream = getattr(sys.stderr, "unfiltered", sys.stderr)  # a bar moves the cursor, and has no names in it
+            return tqdm(file=stream, initial=done, unit=" rows", unit_scale=True, leave=False, ncols=width)
     return contextlib.nullcontext()
 
 

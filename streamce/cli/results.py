@@ -57,7 +57,7 @@ def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> No
     """The loss of each label, where they are few enough to be read."""
     summaries = metric.per_label()
     if 1 < len(summaries) <= FEW:
-        names = names if len(names) == len(summaries) else [*map(str, range(len(summaries)))]
+        names = [*map(show_key, names if len(names) == len(summaries) else range(len(summaries)))]
         width = max(14, *(len(name) + 2 for name in names))
         print("\n" + "label".ljust(width) + "nats       losses")
         for name, summary in zip(names, summaries, strict=True):
@@ -108,7 +108,8 @@ def print_json(
     metric: Any, level: float, anytime: bool, more: dict[str, Any] | None = None, read: dict[str, Any] | None = None
 ) -> None:
     """Print the result as one JSON object; ``more`` stands beside it, ``read`` among the options."""
-    print(json.dumps(_finite(_found(metric, level, anytime, more, read)), allow_nan=False))
+    text = json.dumps(_finite(_found(metric, level, anytime, more, read)), allow_nan=False)
+    print(text.replace("\x7f", "\\u007f"))  # the one control character that json leaves as it is
 
 
 def _found(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import reprlib
-import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import Any
 from streamce import atomic
 from streamce.additive import Additive
 from streamce.checkpoint import Checkpoint
+from streamce.cli.output import note
 from streamce.errors import InputError
 from streamce.reading.chunks import Position
 from streamce.reading.sources import Source
@@ -61,8 +61,7 @@ class Run:
             warnings.simplefilter("always")
             saved, said = self._checkpoint.load()
         for warning in caught:
-            if sys.stderr is not None:
-                print(f"streamce: warning: {warning.message}", file=sys.stderr)
+            note(f"streamce: warning: {warning.message}")
         written = self._written()
         if saved is None:
             if written:

@@ -8,14 +8,19 @@ import sys
 from typing import Any
 
 import streamce as ce
-from streamce import atomic
-from streamce.cli import results
+from streamce import atomic, printable
+from streamce.cli import lock, results
 from streamce.cli.output import fail, many, refusal, save
 
 
 def merge(options: argparse.Namespace) -> int:
     if why := refusal(options.output):
         return fail(f"--output {options.output}: {why}", 2)
+    with lock.locked("--output", options.output):
+        return _merged(options)
+
+
+def _merged(options: argparse.Namespace) -> int:
     merged: Any = None
     for path in options.states:
         metric = ce.load(path)
@@ -25,7 +30,8 @@ def merge(options: argparse.Namespace) -> int:
             return fail(f"{path} does not add to {options.states[0]}: {error}", 1)
     if status := save(merged, "--output", options.output):
         return status
-    print(f"{options.output}: {many(len(options.states), 'state')}, {many(results.samples(merged), 'sample')}")
+    name = printable.line(options.output)
+    print(f"{name}: {many(len(options.states), 'state')}, {many(results.samples(merged), 'sample')}")
     return 0
 
 
@@ -34,7 +40,7 @@ def show(options: argparse.Namespace) -> int:
     if options.json:
         results.print_json(metric, options.level, options.anytime)
     else:
-        print(f"{options.state}: {metric!r}")
+        print(printable.line(f"{options.state}: {metric!r}"))
         results.print_table(metric, options.level, options.anytime)
     return 0
 
@@ -55,12 +61,12 @@ def report(options: argparse.Namespace) -> int:
             raise
         return fail(f"--classes: {error}", 2)
     if out:
-        if sys.stdout is not None:
-            sys.stdout.buffer.write(whole)
-            sys.stdout.flush()
+        sys.stdout.buffer.write(whole)
+        sys.stdout.flush()
         return 0
     atomic.write(options.output, whole)
-    print(f"{options.output}: {many(len(metrics), 'state')}, {-(-len(whole) // 1000):,} kB")
+    name = printable.line(options.output)
+    print(f"{name}: {many(len(metrics), 'state')}, {-(-len(whole) // 1000):,} kB")
     return 0
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
-import fcntl
+import errno
 import functools
 import math
 import os
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,15 +18,15 @@ from typing import Any
 import pyarrow as pa
 
 import streamce as ce
-from streamce import atomic, periods
-from streamce.cli import arguments, parts, results
+from streamce import atomic, periods, printable
+from streamce.cli import arguments, lock, parts, results
 from streamce.cli.chooser import Chooser
 from streamce.cli.evaluate import unready
 from streamce.cli.making import naming_options, of_task
-from streamce.cli.output import fail, many, show_and_save
+from streamce.cli.output import fail, many, note, show_and_save
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.monitor.follow import follow
-from streamce.monitor.following import Following, Piece
+from streamce.monitor.following import Following, Piece, is_out_of_descriptors
 from streamce.reading.arrow import inner, is_list
 from streamce.reading.columns import select
 from streamce.reading.sources import DataError, SelectionError
@@ -36,7 +35,9 @@ from streamce.reading.tables import Table
 ROWS = 10_000  # lines taken together, unless the caller says how many
 NAP = 0.2  # seconds after which a signal is noticed at the latest
 LEAST = 0.01  # seconds between two looks
+LAST_SAVE = 10.0  # seconds in which the last save is tried, if no more files can be opened
 ALERTED = 3  # the exit status
+NOTHING_YET = ce.Collection({"nothing yet": ce.MeanLoss()})  # in a checkpoint that holds a position alone
 TOTAL = "total"
 # Options that must stay what they were. Those of the metric and the windows are compared with the state's.
 SAME = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "n_words", "n_bytes", "by_time", "classes",
@@ -45,10 +46,9 @@ SAME = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "n_wo
 
 def say(word: str) -> None:
     """A line on standard error, with the time in UTC."""
-    if sys.stderr is not None:
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        with contextlib.suppress(OSError):  # a log that takes no more stops no watch
-            print(f"{now} streamce watch: {' '.join(word.splitlines())}", file=sys.stderr, flush=True)
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with contextlib.suppress(OSError):  # a log that takes no more stops no watch
+        note(f"{now} streamce watch: {word}")
 
 
 def watch(options: argparse.Namespace) -> int:
@@ -57,6 +57,8 @@ def watch(options: argparse.Namespace) -> int:
         return status
     if options.state is not None and os.path.realpath(options.state) == os.path.realpath(options.source):
         return fail(f"--state {options.state}: this is what is followed", 2)
+    if options.allowed_host and options.port is None:
+        return fail("--allowed-host needs --port", 2)
     following = None
     try:
         lengths = _lengths(options)
@@ -126,6 +128,7 @@ class _Watch:
         self._settled = True  # whether the position is that of what is counted
         self._dirty = False  # whether anything is not saved
         self._shown: Any = None
+        self._exhausted = False  # whether it was said that no more files can be opened
         self._resumed = 0
 
     def _rules(self) -> list[Rule]:
@@ -144,7 +147,7 @@ class _Watch:
         options = self._options
         with contextlib.ExitStack() as stack:
             if options.state is not None:
-                stack.enter_context(_alone(options.state))
+                stack.enter_context(lock.locked("--state", options.state))
                 self._begin()
             stopped = stack.enter_context(_stopping())
             if options.port is not None:
@@ -155,7 +158,8 @@ class _Watch:
                 shown = serving.Shown((*self._lengths,), self._alerts, self._reference, self._saved)
                 self._shown = shown
                 shown.rows, shown.unreadable = self._following.rows, self._following.unreadable
-                server = serving.serving(shown, options.host, options.port, options.level, options.anytime, say)
+                look = options.level, options.anytime
+                server = serving.serving(shown, options.host, options.port, *look, say, options.allowed_host)
                 try:
                     stack.enter_context(server)
                 except (OSError, UnicodeError) as error:  # of a name that is none
@@ -164,7 +168,7 @@ class _Watch:
             try:
                 self._loop(stopped)
             finally:  # an error too ends what was counted before it
-                self._save(now=True)
+                self._save_last()
         if word := self._following.left:
             say(word)
         return self._end()
@@ -173,23 +177,44 @@ class _Watch:
         following, options = self._following, self._options
         last = time.monotonic()
         while not stopped():
-            piece = following.next()
-            if self._shown is not None:  # lines that are no rows come in no piece
-                self._shown.unreadable = following.unreadable
-            if piece is not None:
-                self._count(piece, stopped)
+            try:
+                piece = self._next(stopped)
+            except (OSError, DataError) as error:
+                if not (self._settled and is_out_of_descriptors(error)):
+                    raise
+                self._say_exhausted(error)
+            else:
                 self._save()
-                last = time.monotonic()
-                continue
-            self._save()
-            idle = time.monotonic() - last
-            if following.ended or (options.until_idle is not None and idle >= options.until_idle):
-                return
-            if options.once and not following.turning:
-                return
-            until = time.monotonic() + max(options.poll, LEAST)
-            while (left := until - time.monotonic()) > 0 and not stopped():
-                time.sleep(min(left, NAP))
+                if piece:
+                    last = time.monotonic()
+                    continue
+                idle = time.monotonic() - last
+                if following.ended or (options.until_idle is not None and idle >= options.until_idle):
+                    return
+                if options.once and not following.turning:
+                    return
+            _wait(max(options.poll, LEAST), stopped)
+
+    def _next(self, stopped: Callable[[], bool]) -> bool:
+        """Count what is new; whether there was anything."""
+        if self._following.find() and self._metric is None:
+            self._dirty = True
+            self._save(now=True)
+        piece = self._following.next()
+        if self._shown is not None:  # lines that are no rows come in no piece
+            self._shown.unreadable = self._following.unreadable
+        if piece is not None:
+            self._count(piece, stopped)
+        return piece is not None
+
+    def _say_exhausted(self, error: Exception) -> None:
+        """Say, once until it has passed, that no more files can be opened."""
+        if not self._exhausted:
+            where = str(error)
+            if isinstance(error, OSError) and error.filename is not None:
+                where = f"{error.filename}: {error.strerror}"
+            say(f"{where}: trying again")
+        self._exhausted = True
 
     def _count(self, piece: Piece, stopped: Callable[[], bool]) -> None:
         """Add a piece, and judge the windows after each chunk."""
@@ -264,12 +289,19 @@ class _Watch:
             metric, said = self._checkpoint.load()
         for warning in caught:
             say(f"warning: {warning.message}")
-        if metric is None:
+        begun = metric is not None
+        if not begun or metric == NOTHING_YET:
             if os.path.exists(self._options.state) and os.path.getsize(self._options.state):
-                raise DataError(f"{self._options.state}: this state is no watch's, as there is no {self._name}")
-            return
+                why = f"{self._name} has no rows" if begun else f"there is no {self._name}"
+                raise DataError(f"{self._options.state}: this state is no watch's, as {why}")
+            if not begun:
+                return
         try:
             same, at = said["options"], said["at"]
+            if metric == NOTHING_YET:  # options may change, as nothing is counted
+                if same.get("source") == self._same()["source"]:
+                    self._following.restore(at)
+                return
             self._classes = said["classes"]
             self._alerts.restore(said["alerts"])
             for option, now in self._same().items():
@@ -298,10 +330,26 @@ class _Watch:
             return
         said = {"options": self._same(), "at": self._following.position, "alerts": self._alerts.position,
                 "classes": self._classes}  # fmt: skip
-        every = 0.0 if now else self._options.checkpoint_every
-        if self._checkpoint.save(self._metric, said, every=every):
-            self._metric[TOTAL].save(self._options.state)
-            self._dirty = False
+        metric = self._metric or self._saved or NOTHING_YET
+        try:
+            if self._checkpoint.save(metric, said, every=0.0 if now else self._options.checkpoint_every):
+                if metric is not NOTHING_YET:
+                    metric[TOTAL].save(self._options.state)
+                self._dirty = self._exhausted = False
+        except OSError as error:
+            if not is_out_of_descriptors(error):
+                raise
+            self._say_exhausted(error)
+
+    def _save_last(self) -> None:
+        """Save what is not saved. Where no more files can be opened, for as long as that may pass."""
+        self._save(now=True)
+        end = time.monotonic() + LAST_SAVE
+        while self._exhausted and self._dirty and time.monotonic() < end:
+            time.sleep(NAP)
+            self._save(now=True)
+        if self._exhausted and self._dirty:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), self._name)
 
     # ---- the end ----
 
@@ -321,7 +369,8 @@ class _Watch:
                 results.print_json(metric, options.level, options.anytime, more)
             else:
                 resumed = f", resumed at row {self._resumed:,}" if self._resumed else ""
-                print(f"{self._following.name}: {many(rows, 'row')}{resumed}, {options.task}, kind={options.kind}\n")
+                name = printable.line(self._following.name)
+                print(f"{name}: {many(rows, 'row')}{resumed}, {options.task}, kind={options.kind}\n")
                 results.print_table(metric, options.level, options.anytime)
 
         return show_and_save(show_it, lambda: 0) or status
@@ -356,28 +405,10 @@ def _reference(options: argparse.Namespace) -> Any:
     return found
 
 
-@contextlib.contextmanager
-def _alone(state: str) -> Iterator[None]:
-    """Keeps other watches from a state, until this one ends or is killed: each would save over the other's rows."""
-    path = f"{state}.lock"
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            raise SelectionError(f"--state {state}: another watch that runs keeps this state") from None
-        except OSError:  # a file system without locks
-            pass
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file), os.stat(path)):
-                break
-        os.close(file)  # the one before has just removed it
-    try:
-        yield
-    finally:
-        os.unlink(path)
-        os.close(file)
+def _wait(seconds: float, stopped: Callable[[], bool]) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not stopped():
+        time.sleep(min(left, NAP))
 
 
 @contextlib.contextmanager

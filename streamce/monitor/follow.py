@@ -10,7 +10,7 @@ from pyarrow import fs
 from streamce.monitor.folders import Folder
 from streamce.monitor.following import Following
 from streamce.monitor.line_files import LinesFile, Pipe
-from streamce.reading.sources import MAX_RECORD, DataError, format_of, naming, opened
+from streamce.reading.sources import MAX_RECORD, DataError, check_standard_input, format_of, naming, opened
 from streamce.reading.tables import Table
 
 
@@ -27,8 +27,7 @@ def follow(
     Of lines of JSON the first that ``tells`` finds enough in, as a table of its own, tells what the columns hold.
     """
     if name == "-":
-        with naming("standard input"):
-            os.fstat(0)  # the caller may have closed it
+        check_standard_input()
         return Pipe(say, rows, skips, tells, max_record)
     filesystem, path = fs.LocalFileSystem(), name
     if "://" in name:

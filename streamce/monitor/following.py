@@ -6,6 +6,7 @@ disappear or are replaced.
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,15 @@ from typing import Any
 
 from streamce.reading.chunks import Position
 from streamce.reading.sources import Source
+
+
+def is_out_of_descriptors(error: BaseException | None) -> bool:
+    """Whether no file could be opened because too many are open. That passes, so one tries again."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__
+    return False
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,13 @@ class Following(ABC):
         self.name, self._say, self._said = name, say, ""
         self.rows = 0  # that were counted
         self.unreadable = 0  # lines that were skipped
+
+    def find(self) -> bool:
+        """Find the source, without reading rows. Whether its position is worth a checkpoint now.
+
+        From that position on, the source can be found again if it is renamed before any row is counted.
+        """
+        return False
 
     @abstractmethod
     def next(self) -> Piece | None:

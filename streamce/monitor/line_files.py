@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from streamce.monitor.following import Following, Piece
+from streamce.monitor.following import Following, Piece, is_out_of_descriptors
 from streamce.monitor.lines import LinesTable, objects
 from streamce.reading.chunks import Position
 from streamce.reading.records import RecordError, too_long
@@ -185,9 +185,15 @@ class LinesFile(Lines):
             os.close(self._file)
         self._file = None
 
+    def find(self) -> bool:
+        known = self._inode
+        if self._file is None:
+            self._open()
+        return self._inode != known
+
     def finished(self) -> None:
-        if len(self._head) < HEAD:
-            self._head = (self._head + self._block)[:HEAD]
+        if self._offset < HEAD:
+            self._head = (self._head[: self._offset] + self._block)[:HEAD]
         self._offset += len(self._block)
         super().finished()
 
@@ -231,35 +237,53 @@ class LinesFile(Lines):
     def _turn(self) -> bool:
         """Go on with the file that was begun after this one: that of the name, unless there were more in between."""
         assert self._file is not None
-        mine = os.fstat(self._file)
         try:
             file = self._regular()  # before one looks for others, as it may be renamed meanwhile
         except FileNotFoundError:
             return False
-        name, newest, between = "", os.fstat(file), []
-        with os.scandir(os.path.dirname(os.path.abspath(self._path))) as entries:
-            for entry in entries:
-                if self._former.fullmatch(entry.name) and entry.inode() not in (mine.st_ino, newest.st_ino):
-                    with contextlib.suppress(OSError):
-                        found = entry.stat()
-                        if mine.st_mtime_ns < found.st_mtime_ns <= newest.st_mtime_ns and stat.S_ISREG(found.st_mode):
-                            between.append((found.st_mtime_ns, entry.path))
-        for _, path in sorted(between):
-            with contextlib.suppress(FileNotFoundError):
-                other = os.open(path, os.O_RDONLY)
-                copy = os.fstat(other).st_size == mine.st_size
-                if copy and os.pread(other, HEAD, 0) == os.pread(self._file, HEAD, 0):
-                    os.close(other)
-                    continue
-                os.close(file)
-                file, name = other, f"{path}, which came before it"
-                break
+        name = ""
+        try:
+            for path in self._between(file):
+                with contextlib.suppress(FileNotFoundError):
+                    other = os.open(path, os.O_RDONLY)
+                    if self._is_copy(other):
+                        os.close(other)
+                        continue
+                    os.close(file)
+                    file, name = other, f"{path}, which came before it"
+                    break
+        except BaseException:
+            os.close(file)
+            raise
         self._say(f"{self._path}: another file has taken its name: going on with {name or 'that one'}")
         self.close()
-        self._file, self._inode = file, os.fstat(file).st_ino
+        self._begin(file)
         self._offset = self._row = 0
-        self._head, self._quiet = b"", False
+        self._quiet = False
         return True
+
+    def _between(self, newest: int) -> list[str]:
+        """Files that had the name after this one and before the newest, the oldest first."""
+        assert self._file is not None
+        mine, last, found = os.fstat(self._file), os.fstat(newest), []
+        with os.scandir(os.path.dirname(os.path.abspath(self._path))) as entries:
+            for entry in entries:
+                if self._former.fullmatch(entry.name) and entry.inode() not in (mine.st_ino, last.st_ino):
+                    with contextlib.suppress(OSError):
+                        there = entry.stat()
+                        if mine.st_mtime_ns < there.st_mtime_ns <= last.st_mtime_ns and stat.S_ISREG(there.st_mode):
+                            found.append((there.st_mtime_ns, entry.path))
+        return [path for _, path in sorted(found)]
+
+    def _is_copy(self, other: int) -> bool:
+        """Whether another file looks like a copy of this one."""
+        assert self._file is not None
+        same_size = os.fstat(other).st_size == os.fstat(self._file).st_size
+        return same_size and os.pread(other, HEAD, 0) == os.pread(self._file, HEAD, 0)
+
+    def _begin(self, file: int) -> None:
+        """Take a file of which nothing is read; its first bytes tell it from another with its number."""
+        self._file, self._inode, self._head = file, os.fstat(file).st_ino, os.pread(file, HEAD, 0)
 
     def _open(self) -> bool:
         """Opens the file, or the one of the position wherever it has been moved to."""
@@ -272,7 +296,7 @@ class LinesFile(Lines):
             return False
         inode = os.fstat(file).st_ino
         if not self._inode:  # nothing was read
-            self._file, self._inode = file, inode
+            self._begin(file)
             return True
         if inode == self._inode and os.pread(file, len(self._head), 0) == self._head:
             self._file = file
@@ -298,12 +322,16 @@ class LinesFile(Lines):
         with os.scandir(os.path.dirname(os.path.abspath(self._path))) as entries:
             names = [entry.path for entry in entries if entry.inode() == self._inode]
         for name in names:
-            with contextlib.suppress(OSError):
+            try:
                 file = os.open(name, os.O_RDONLY)
-                if os.pread(file, len(self._head), 0) == self._head:
-                    self._file = file
-                    return True
-                os.close(file)
+            except OSError as error:
+                if is_out_of_descriptors(error):
+                    raise
+                continue
+            if os.pread(file, len(self._head), 0) == self._head:
+                self._file = file
+                return True
+            os.close(file)
         return False
 
 

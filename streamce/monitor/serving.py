@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
         "streamce watch --port needs prometheus-client: pip install 'streamce[watch]'", name=error.name
     ) from None
 
+from streamce.monitor.http_server import Server
 from streamce.prometheus import Collector
 
 if TYPE_CHECKING:
@@ -91,18 +92,23 @@ def _family(name: str, samples: list[tuple[dict[str, str], float]]) -> Any:
 
 @contextlib.contextmanager
 def serving(
-    shown: Shown, host: str, port: int, level: float, anytime: bool, say: Callable[[str], None]
+    shown: Shown,
+    host: str,
+    port: int,
+    level: float,
+    anytime: bool,
+    say: Callable[[str], None],
+    allowed_hosts: Iterable[str] = (),
 ) -> Iterator[None]:
     """Serves ``/metrics`` meanwhile; OSError where nothing can listen there."""
     registry = prometheus_client.CollectorRegistry()
     registry.register(Collector(lambda: shown.metric, level=level, anytime=anytime))
     registry.register(_Watch(shown))
-    server, thread = prometheus_client.start_http_server(port, host, registry)
+    server = Server(host, port, prometheus_client.make_wsgi_app(registry), allowed_hosts, say)
+    server.start()
     try:
         there = f"[{host}]" if ":" in host else host
-        say(f"serving http://{there}:{server.server_port}/metrics")
+        say(f"serving http://{there}:{server.port}/metrics")
         yield
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        server.close()

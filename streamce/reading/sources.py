@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -119,8 +120,15 @@ def find(names: Sequence[str], max_record: int = MAX_RECORD) -> list[Source]:
     return found
 
 
+def check_standard_input() -> None:
+    """Raise where the caller has closed it: another file may have its number."""
+    if sys.stdin is None:
+        raise DataError("standard input is closed")
+
+
 def _sources(name: str) -> Iterator[Source]:
     if name == "-":
+        check_standard_input()
         yield Source("standard input", "pipe", "-")
         return
     scheme, colon, _ = name.partition("://")

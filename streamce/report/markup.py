@@ -14,8 +14,9 @@ LONG = 120  # characters of a name, all its parts together
 UNKNOWN = "–"
 
 
-# What no page may hold: control characters, halves of surrogate pairs, and two that are no characters.
-NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# What no page may hold: control characters, those that turn text around and may do so beyond the name they are in,
+# halves of surrogate pairs, and two that are no characters.
+NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def text(words: object) -> str:

@@ -1,0 +1,297 @@
+"""An HTTP server for one page, on one thread: few connections at a time, each with a time limit.
+
+Requests are parsed by ``http.server`` and answered by a WSGI application, which has to answer at once. This module has
+what both lack: a limit on connections, on the time that each may take and on the size of a request; and a check of the
+Host header. It never waits for a client: all sockets are non-blocking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import ipaddress
+import os
+import re
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import urlsplit
+
+from streamce.monitor.following import is_out_of_descriptors
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+SECONDS = 10.0  # that a connection may take, from its first byte to its last
+LINGER = 1.0  # seconds of these that remain once the answer is sent
+CONNECTIONS = 16
+REQUEST_BYTES = 8192  # of a request line and headers
+BACKLOG = 64  # connections that the kernel holds
+NAP = 0.2  # seconds until a stop is noticed, and until a connection beyond its time is closed
+
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\s\[\]:@/]+))(?::\d*)?")
+
+
+def host_name(host: str) -> str | None:
+    """The name or the address in a Host header, without its port; None where it is neither."""
+    found = _HOST.fullmatch(host.lower())
+    return (found["v6"] or found["name"]).rstrip(".") if found else None
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name is this machine's own, whatever a name server says."""
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return name == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+class _Connection:
+    def __init__(self, client: socket.socket, until: float) -> None:
+        self.socket, self.until = client, until
+        self.request = bytearray()
+        self.answer: memoryview | None = None  # what is not sent of it; None before the request has come
+
+
+class _Request(BaseHTTPRequestHandler):
+    """A request that has come as a whole; what is written goes to memory."""
+
+    default_request_version = "HTTP/1.0"  # 0.9 has no status, in which errors would be lost
+
+    def __init__(self, request: bytes) -> None:
+        self.rfile, self.wfile = io.BytesIO(request), io.BytesIO()
+        self.client_address, self.close_connection = ("", 0), True
+        self.raw_requestline = self.rfile.readline(REQUEST_BYTES + 1)
+        self.parsed = self.parse_request()  # which writes an error otherwise
+
+    def version_string(self) -> str:
+        return "streamce"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing: a scrape is no event."""
+
+    def reply(self, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> None:
+        self.send_response(status)
+        for name, value in (*headers, ("Content-Length", str(len(body))), ("Connection", "close")):
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def refuse(self, status: HTTPStatus, why: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        self.reply(status, f"{why}\n".encode(), [("Content-Type", "text/plain; charset=utf-8"), *headers])
+
+
+class Server:
+    """A server that listens once it is made, and answers between ``start`` and ``close``.
+
+    Parameters
+    ----------
+    host, port
+        Where to listen; OSError or UnicodeError where that cannot be.
+    app : WSGI application
+        It is called with a few variables alone: method, path, query, and what the client accepts.
+    allowed_hosts : strings
+        Names in Host headers that are answered. Bound to loopback, those of loopback always are, and no others: a web
+        page whose name is made to point to this machine (DNS rebinding) must not read from it. Bound elsewhere, all
+        are if this is empty.
+    say : function of str
+        Where a word about a page that cannot be made goes.
+    seconds, connections
+        The time limit of a connection, and how many there may be. A new one takes the place of the oldest.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        app: Callable[..., Iterable[bytes]],
+        allowed_hosts: Iterable[str] = (),
+        say: Callable[[str], None] = lambda word: None,
+        *,
+        seconds: float = SECONDS,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        self._app, self._say, self._seconds = app, say, seconds
+        self._most = connections
+        if resource is not None:  # the rest is for what the process is there for
+            self._most = max(1, min(connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
+        self._allowed = {name.lower().rstrip(".") for name in allowed_hosts}
+        self._open: set[_Connection] = set()
+        self._stop = threading.Event()
+        self._listener = _listening(host, port)
+        self._reserve: int | None = os.open(os.devnull, os.O_RDONLY)
+        self.address, self.port = self._listener.getsockname()[:2]
+        self._local = is_loopback(self.address)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._serve, name="streamce-http", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and close all connections."""
+        self._stop.set()
+        self._thread.join()
+        for connection in list(self._open):
+            self._close(connection)
+        self._selector.close()
+        self._listener.close()
+        if self._reserve is not None:
+            os.close(self._reserve)
+
+    # ---- connections ----
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            ready = self._selector.select(NAP)
+            for key, _ in ready:  # before others are accepted, which may take their place
+                if key.data is not None:
+                    self._go_on(key.data)
+            now = time.monotonic()
+            for connection in [each for each in self._open if each.until <= now]:
+                self._close(connection)
+            if any(key.data is None for key, _ in ready):
+                self._accept()
+
+    def _accept(self) -> None:
+        if self._reserve is None:
+            with contextlib.suppress(OSError):
+                self._reserve = os.open(os.devnull, os.O_RDONLY)
+        try:
+            client, _ = self._listener.accept()
+        except OSError as error:  # often the client has left
+            if is_out_of_descriptors(error):
+                self._turn_away()
+            return
+        client.setblocking(False)
+        if len(self._open) >= self._most:
+            waiting = [each for each in self._open if each.answer is None]
+            self._close(min(waiting or self._open, key=lambda each: each.until))
+        connection = _Connection(client, time.monotonic() + self._seconds)
+        self._open.add(connection)
+        self._selector.register(client, selectors.EVENT_READ, connection)
+        self._go_on(connection)  # most requests come with the connection
+
+    def _turn_away(self) -> None:
+        """Close the connection that waits, by means of the reserved descriptor: else it would be ready for ever."""
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+        with contextlib.suppress(OSError):
+            self._listener.accept()[0].close()
+        with contextlib.suppress(OSError):
+            self._reserve = os.open(os.devnull, os.O_RDONLY)
+        self._stop.wait(NAP / 4)
+
+    def _go_on(self, connection: _Connection) -> None:
+        """Read or write what is possible now."""
+        try:
+            if connection.answer:
+                self._send(connection)
+            else:
+                self._receive(connection)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:  # the client has left
+            self._close(connection)
+
+    def _receive(self, connection: _Connection) -> None:
+        more = connection.socket.recv(REQUEST_BYTES)
+        if not more:
+            self._close(connection)
+        elif connection.answer is None:  # else it is answered, and what comes is let go
+            connection.request += more
+            whole = _HEAD_END.search(connection.request)
+            if whole or len(connection.request) > REQUEST_BYTES:
+                request = bytes(connection.request[: whole.end() if whole else None])
+                connection.answer = memoryview(self._answer(request))
+                self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
+                self._send(connection)
+
+    def _send(self, connection: _Connection) -> None:
+        assert connection.answer
+        connection.answer = connection.answer[connection.socket.send(connection.answer) :]
+        if not connection.answer:  # the client closes: had we not read all it sent, closing would lose the answer
+            connection.socket.shutdown(socket.SHUT_WR)
+            connection.until = min(connection.until, time.monotonic() + LINGER)
+            self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
+
+    def _close(self, connection: _Connection) -> None:
+        if connection in self._open:
+            self._open.remove(connection)
+            self._selector.unregister(connection.socket)
+            connection.socket.close()
+
+    # ---- requests ----
+
+    def _answer(self, data: bytes) -> bytes:
+        request = _Request(data)
+        if request.parsed:
+            try:
+                self._reply(request, len(data))
+            except Exception as error:
+                self._say(f"{request.path}: no answer: {error!r}")
+                request = _Request(data)
+                request.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "this page cannot be made")
+        answer: bytes = request.wfile.getvalue()  # type: ignore[attr-defined]
+        return answer
+
+    def _reply(self, request: _Request, size: int) -> None:
+        try:
+            url = urlsplit(request.path)
+        except ValueError:
+            return request.refuse(HTTPStatus.BAD_REQUEST, "the address is none")
+        hosts = [*request.headers.get_all("Host", []), *filter(None, [url.netloc])]
+        if len(hosts) - bool(url.netloc) != 1 and (hosts or request.request_version != "HTTP/1.0"):
+            return request.refuse(HTTPStatus.BAD_REQUEST, "a request has one Host header")
+        if size > REQUEST_BYTES:
+            return request.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {REQUEST_BYTES} bytes")
+        if not all(map(self._is_allowed, hosts)):
+            why = "this Host is not answered: see --allowed-host of streamce watch"
+            return request.refuse(HTTPStatus.FORBIDDEN, why)
+        if request.command not in ("GET", "HEAD"):
+            return request.refuse(HTTPStatus.METHOD_NOT_ALLOWED, "GET or HEAD", [("Allow", "GET, HEAD")])
+        return request.reply(*self._made(request, url.path, url.query))
+
+    def _made(self, request: _Request, path: str, query: str) -> tuple[int, bytes, list[tuple[str, str]]]:
+        """What the application makes of a request."""
+        found: list[Any] = []
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query}
+        for name in ("Accept", "Accept-Encoding"):
+            if (value := request.headers.get(name)) is not None:
+                environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
+        body = b"".join(self._app(environ, lambda status, headers: found.extend((status, headers))))
+        return int(found[0].split()[0]), body, found[1]
+
+    def _is_allowed(self, host: str) -> bool:
+        name = host_name(host)
+        if self._local:
+            return name is not None and (is_loopback(name) or name in self._allowed)
+        return not self._allowed or name in self._allowed
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.socket(family)
+    try:
+        if os.name == "posix":  # on Windows this would share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
