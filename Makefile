@@ -58,9 +58,7 @@ test-instructions: .venv/.test
 # Bytes that no metric wrote, hostile objects, racing writers: a minute each at most. The first needs Python 3.11 to
 # 3.13, which atheris has wheels for.
 test-fuzz: .venv/.fuzz
-	$(BIN)/python tests/fuzz_state.py
-	$(BIN)/python tests/fuzz_objects.py
-	$(BIN)/python tests/fuzz_races.py
+	@for fuzzer in tests/fuzz_*.py; do echo $$fuzzer; $(BIN)/python $$fuzzer || exit 1; done
 
 # Memory that is not there and what C leaves undefined, watched by gcc's sanitizers in the core. Racing writers too: a
 # read beyond an array seldom crashes. Messages of UndefinedBehaviorSanitizer go to standard error, which pytest must
