@@ -4,7 +4,8 @@ BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
 
 .PHONY: demo show test test-core test-matrix nightly test-peers test-engines test-servers test-gpu test-arm64 test-platforms \
-	test-instructions test-fuzz gallery golden instructions lint bench bench-quick dist wheels check-metadata clean
+	test-instructions test-fuzz test-asan test-tsan test-clang gallery golden instructions lint bench bench-quick dist wheels \
+	check-metadata clean
 
 demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
@@ -86,11 +87,37 @@ test-platforms: .venv/.platforms
 test-instructions: .venv/.test
 	$(BIN)/python tests/instructions.py
 
-# Half a minute of bytes that no metric wrote, which needs Python 3.11 to 3.13, as atheris has wheels for these; a minute
-# of damaged files.
+# Bytes that no metric wrote, damaged files, hostile objects, racing writers: a minute each at most. The first needs
+# Python 3.11 to 3.13, which atheris has wheels for.
 test-fuzz: .venv/.fuzz
-	$(BIN)/python tests/fuzz_state.py
-	$(BIN)/python tests/fuzz_files.py
+	@for fuzzer in tests/fuzz_*.py; do echo $$fuzzer; $(BIN)/python $$fuzzer || exit 1; done
+
+# Memory that is not there and what C leaves undefined, watched by gcc's sanitizers in the core. Racing writers too: a
+# read beyond an array seldom crashes. Messages of UndefinedBehaviorSanitizer go to standard error, which pytest must
+# not capture. First an array that says it is longer than its memory, which has to be found. `make test-asan TESTS=` is the whole suite; tests of how the core was compiled are not for this build.
+TESTS ?= -m core
+test-asan: .venv/.test
+	tools/build_for.sh asan $(BIN)/python
+	! tools/sanitized.sh asan $(BIN)/python tests/beyond_an_array.py > build/asan/planted 2>&1
+	@grep -q 'heap-buffer-overflow' build/asan/planted || (cat build/asan/planted; false)
+	tools/sanitized.sh asan $(BIN)/python tests/fuzz_races.py --seconds 30
+	tools/sanitized.sh asan $(BIN)/python -m pytest -n auto --maxprocesses 4 --capture=sys --ignore=tests/peers \
+		--ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu --ignore=tests/gallery \
+		--ignore=tests/test_build.py $(TESTS)
+
+# Threads that share memory, watched by gcc's ThreadSanitizer. First a race that was planted, which has to be found.
+test-tsan: .venv/.test
+	tools/build_for.sh tsan $(BIN)/python
+	! tools/sanitized.sh tsan $(BIN)/python tests/shared_memory.py --planted > build/tsan/planted 2>&1
+	@grep -q 'softmax_gradient' build/tsan/planted || (cat build/tsan/planted; false)
+	tools/sanitized.sh tsan $(BIN)/python tests/shared_memory.py
+
+# Built by clang, with warnings as errors: vectorised, and the same bits. The kernels by gcc likewise.
+test-clang: .venv/.test
+	tools/build_for.sh clang $(BIN)/python
+	$(BIN)/python tests/machine_code.py build/clang/lib/streamce/core
+	PYTHONPATH=build/clang/lib $(BIN)/python -P tests/golden.py
+	PYTHONPATH=build/clang/lib:tests PYTHONSAFEPATH=1 $(BIN)/python -m pytest tests/test_same_bits.py tests/test_simd.py
 
 # After a change that is meant to change a loss, or what an update executes. States are written that are not there
 # yet: those of a release stay.

@@ -12,6 +12,8 @@ EXACT = (
 )
 # Only the kernels gain from -O3. Debug information would be two thirds of what is installed.
 KERNEL_SPEED, SPEED = (["/O2"], ["/O2"]) if sys.platform == "win32" else (["-O3", "-g0"], ["-O2", "-g0"])
+# What comes last wins: sanitizers, warnings, another level of optimisation.
+LAST = os.environ.get("STREAMCE_CFLAGS", "").split()
 # One job per core: setuptools compiles one extension at a time unless it is told otherwise.
 JOBS = os.cpu_count() or 1
 CORE = "streamce/core"
@@ -37,7 +39,8 @@ if __name__ == "__main__":  # the processes that cythonize starts import this fi
                 Extension(
                     f"streamce.core.{name}",
                     [f"{CORE}/{name}.pyx", *(KERNELS if name == "kernels" else [])],
-                    extra_compile_args=[*EXACT, *(KERNEL_SPEED if name == "kernels" else SPEED)],
+                    extra_compile_args=[*EXACT, *(KERNEL_SPEED if name == "kernels" else SPEED), *LAST],
+                    extra_link_args=LAST,
                     depends=HEADERS if name == "kernels" else [],
                 )
                 for name in MODULES

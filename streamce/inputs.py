@@ -71,6 +71,15 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def reason(error: Exception) -> str:
+    """Return the first sentence of an error, or its type where it has no words or raises when it is asked for them."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""
+    return text.split(". ")[0].rstrip(".") or type(error).__name__
+
+
 # ---- what is given, as an array ----
 
 
@@ -113,8 +122,7 @@ def read(source: Any, name: str) -> Read:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # whatever a stranger's __array__ raises
-        reason = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
-        raise fault(name, f"is no array ({reason})", HOLDS.get(name, "a sequence of numbers")) from error
+        raise fault(name, f"is no array ({reason(error)})", HOLDS.get(name, "a sequence of numbers")) from error
     return judged(Read(found[0], False, found[1]), name)
 
 

@@ -88,7 +88,9 @@ def judged(source: Any, name: str) -> Iterator[Any]:
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        raise inputs.fault(name, f"is a {type(source).__name__} that cannot be read ({error})", HOLDS) from error
+        raise inputs.fault(
+            name, f"is a {type(source).__name__} that cannot be read ({inputs.reason(error)})", HOLDS
+        ) from error
 
 
 def joined(parts: Sequence[Column], name: str = "by") -> Keys:

@@ -12,6 +12,7 @@ from streamce import inputs, scalars, threads
 KINDS = ("probs", "log_probs", "logits")
 EPS = 2.0**-52
 LARGEST = sys.float_info.max
+MOST_WEIGHTS = 1 << 24  # as many classes as a state can have sums of
 
 
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
@@ -76,6 +77,8 @@ def _weights(name: str, value: Any, *, one: bool = False) -> float | tuple[float
     shaped = (found.ndim == 1 and found.size > 0) or (one and found.ndim == 0)
     expected = "a number, or a sequence of numbers" if one else "a sequence of numbers"
     require(shaped and found.dtype.kind in "fiu", name, value, expected)
+    if found.size > MOST_WEIGHTS:
+        raise inputs.fault(name, f"has {found.size} entries", f"{MOST_WEIGHTS} at most")
     listed = tuple(float(weight) + 0.0 for weight in found.flat)
     for i, weight in enumerate(listed):
         if not 0 <= weight <= LARGEST:

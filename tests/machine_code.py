@@ -36,6 +36,8 @@ FAMILIES = {
     "ctc": "ctc_(?:emissions|forward)",
     "ctc of losses near 0": "ctc_(?:shares|leak)",
 }
+# Of both floats and doubles: clang's vectors are of as many floats as doubles, in half a register.
+MIXED = {("avx512", "binary_probs, float32"): re.compile(r"\tvmulps\b.*%[yz]mm")}
 ENOUGH = 8  # of a loop over a polynomial; unvectorised kernels have none, or few by chance
 
 
@@ -56,7 +58,8 @@ def packed(code: str) -> Counter[tuple[str, str]]:
         if start := re.match(r"[0-9a-f]+ <([\w.]+)", line):
             family = next((name for name, form in FAMILIES.items() if re.match(form, start[1])), None)
         elif family and "mul" in line:
-            found.update((simd, family) for simd, form in PACKED.items() if form.search(line))
+            forms = {simd: MIXED.get((simd, family), form) for simd, form in PACKED.items()}
+            found.update((simd, family) for simd, form in forms.items() if form.search(line))
     return found
 
 

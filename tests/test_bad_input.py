@@ -506,6 +506,31 @@ def test_an_object_that_cannot_be_shown_is_explained():
     assert str(error).startswith("eps is a Speechless: expected")
 
 
+class Unkind(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+class Raising:
+    def __array__(self, dtype=None, copy=None):
+        raise Unkind
+
+
+@pytest.mark.parametrize("name", ["preds", "target", "weight", "cluster", "by"])
+def test_an_error_that_cannot_be_shown_is_explained(name):
+    metric = ce.Grouped(BINARY()) if name == "by" else BINARY()
+    given = {"preds": [0.5], "target": [1], **({"by": [0]} if name == "by" else {})}
+    error = refusal(lambda: metric.update(**given | {name: Raising()}))
+    assert error.argument == name
+    assert "(Unkind)" in str(error)
+
+
+@pytest.mark.parametrize("option", ["class_weight", "pos_weight"])
+def test_weights_of_more_classes_than_a_state_can_have_are_not_listed(option):
+    error = refusal(lambda: MULTILABEL(**{option: np.broadcast_to(np.int8(1), 2**33)}))
+    assert str(error) == f"{option} has {2**33} entries: expected {2**24} at most"
+
+
 def test_a_long_value_is_cut():
     error = refusal(lambda: BINARY(kind="x" * 1000))
     assert len(str(error)) < 200

@@ -53,6 +53,11 @@ def test_a_build_with_other_arithmetic_is_refused(kernel, flags, message, tmp_pa
     assert message in errors
 
 
+@pytest.mark.parametrize("kernel", [*built.supported(), "dispatch"])
+def test_kernels_compile_without_a_warning(kernel, tmp_path):
+    assert compiled(kernel, tmp_path / "kernel.o", "-O1", "-Wall", "-Wextra", "-Werror") == (0, "")
+
+
 def test_every_kernel_is_vectorised_and_nothing_is_fused():
     assert machine_code.problems(Path(built.__file__).parent) == []
 

@@ -35,7 +35,10 @@ def use(name: str | None) -> None:
     ``STREAMCE_SIMD`` does this at import. The results are the same bits with each.
     """
     cdef bytes encoded = b"" if name is None else name.encode()
-    if kernels_use(NULL if name is None else <const char*>encoded) < 0:
+    cdef const char* wanted = NULL
+    if name is not None:
+        wanted = encoded
+    if kernels_use(wanted) < 0:
         raise ValueError(
             f"STREAMCE_SIMD={name!r}: expected one of {', '.join(supported())}, which this machine supports"
         )

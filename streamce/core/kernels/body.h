@@ -33,6 +33,13 @@
 #define PREFETCH(at, count) ((void)0)
 #endif
 
+/* Clang takes some loops of both floats and doubles for slower as vectors, which they are not. */
+#if defined(__clang__)
+#define VECTORISED _Pragma("clang loop vectorize(enable)")
+#else
+#define VECTORISED
+#endif
+
 #include "scalar.h"
 
 #define REAL float

@@ -184,7 +184,7 @@ INLINE void ctc_share(double *RESTRICT x, ptrdiff_t n, const int logs, const int
         double p = logs ? scaled_exp_f64(y, least_f64(0.0), start_f64(0.0)) : y;
         p = logits ? p * scale : p;
         const double rest = logs && !logits ? ctc_one_less(y, p) : 1.0 - p;
-        c[j] = logits & (y == 0.0) ? others * scale : rest;
+        c[j] = (logits & (y == 0.0)) ? others * scale : rest;
         x[j] = p;
     }
 }

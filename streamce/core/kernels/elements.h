@@ -45,6 +45,7 @@ INLINE double bounded_neg_log_f32(float p, float c, bounds_f32 b)
 KERNEL void neg_log_f32(const double *RESTRICT p, ptrdiff_t n, double floor, double ceiling, double *RESTRICT out)
 {
     const bounds_f32 bounds = bounds_of(floor, ceiling);
+    VECTORISED
     for (ptrdiff_t i = 0; i < n; i++)
         out[i] = bounded_neg_log_f32((float)p[i], 0.0f, bounds);
 }
@@ -94,10 +95,10 @@ KERNEL void binary_probs_f64(const double *RESTRICT p, const double *RESTRICT y,
     for (ptrdiff_t i = 0; i < n; i++) {
         double q = y[i] != 0.0 ? p[i] : 1.0 - p[i];
         double lost = y[i] != 0.0 ? 0.0 : (1.0 - q) - p[i];
-        out[i] = (q < floor) | (q > ceiling) ? 0.0 : lost * (2.0 - q);
+        out[i] = ((q < floor) | (q > ceiling)) ? 0.0 : lost * (2.0 - q);
         q = q < floor ? floor : q;
         q = q > ceiling ? ceiling : q;
-        u[i] = (p[i] >= 0.0) & (p[i] <= 1.0) ? q : NOT_A_NUMBER;
+        u[i] = ((p[i] >= 0.0) & (p[i] <= 1.0)) ? q : NOT_A_NUMBER;
     }
     if (floor >= SMALLEST64)
         for (ptrdiff_t i = 0; i < n; i++)
@@ -115,8 +116,9 @@ KERNEL void binary_probs_f32(const float *RESTRICT p, const double *RESTRICT y, 
     for (ptrdiff_t i = 0; i < n; i++) {
         float q = y[i] != 0.0 ? p[i] : 1.0f - p[i];
         lost[i] = (y[i] != 0.0 ? 0.0f : (1.0f - q) - p[i]) * (2.0f - q);
-        u[i] = (p[i] >= 0.0f) & (p[i] <= 1.0f) ? q : real_f32(0x7fc00000u);
+        u[i] = ((p[i] >= 0.0f) & (p[i] <= 1.0f)) ? q : real_f32(0x7fc00000u);
     }
+    VECTORISED
     for (ptrdiff_t i = 0; i < n; i++)
         out[i] = bounded_neg_log_f32(u[i], lost[i], bounds);
 }

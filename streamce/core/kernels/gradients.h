@@ -225,8 +225,8 @@ KERNEL void T(binary_probs_gradient)(const REAL *RESTRICT p, const double *RESTR
 {
     for (ptrdiff_t i = 0; i < n; i++) {
         const double one = (double)p[i], zero = 1.0 - one;
-        const double up = (b[i] == 0.0) | (zero < floor) ? 0.0 : b[i] / zero;
-        const double down = (a[i] == 0.0) | (one < floor) ? 0.0 : a[i] / one;
+        const double up = ((b[i] == 0.0) | (zero < floor)) ? 0.0 : b[i] / zero;
+        const double down = ((a[i] == 0.0) | (one < floor)) ? 0.0 : a[i] / one;
         out[i] = (REAL)(up - down);
     }
 }
@@ -247,7 +247,7 @@ KERNEL void binary_log_probs_gradient(const double *RESTRICT x, const double *RE
     for (ptrdiff_t i = 0; i < n; i++) {
         const double e = scaled_exp_f64(x[i] < 0.0 ? x[i] : 0.0, least_f64(0.0), start_f64(0.0));
         const double zero = 0.0 - x[i] < LN2 ? scratch[i] : 1.0 - e;
-        const double up = (b[i] == 0.0) | (zero < floor) ? 0.0 : b[i] * (e / zero);
+        const double up = ((b[i] == 0.0) | (zero < floor)) ? 0.0 : b[i] * (e / zero);
         const double down = 0.0 - x[i] > cap ? 0.0 : a[i];
         out[i] = up - down;
     }
@@ -270,8 +270,8 @@ KERNEL void outcome_shares(const double *RESTRICT y, ptrdiff_t n, double smoothi
     for (ptrdiff_t i = 0; i < n; i++) {
         const double w = weight ? weight[i] : 1.0;
         const double part = w / divisor; /* NaN where the divisor is: what counts nothing stays 0 */
-        a[i] = (a[i] == 0.0) | (w == 0.0) ? 0.0 : a[i] * part;
-        b[i] = (b[i] == 0.0) | (w == 0.0) ? 0.0 : b[i] * part;
+        a[i] = ((a[i] == 0.0) | (w == 0.0)) ? 0.0 : a[i] * part;
+        b[i] = ((b[i] == 0.0) | (w == 0.0)) ? 0.0 : b[i] * part;
     }
 }
 #endif

@@ -246,7 +246,7 @@ INLINE void T(softmax_tile)(const REAL *RESTRICT tile, const REAL *RESTRICT q, p
             gap_out[j] = T(total)(&gap, j);
         if (dots) {
             dot_out[j] = T(total)(&dot, j);
-            total_out[j] = (range.least[j] < 0) | (range.most[j] > 1) ? NOT_A_NUMBER : T(total)(&total, j);
+            total_out[j] = ((range.least[j] < 0) | (range.most[j] > 1)) ? NOT_A_NUMBER : T(total)(&total, j);
         }
     }
 }
@@ -266,7 +266,7 @@ INLINE void T(add_lanes)(const REAL *at, const REAL *q, const int skip, const in
             gap->chain[j] += j < skip ? 0 : m - at[j];
     if (dots)
         for (int j = 0; j < LANES; j++) {
-            dot->chain[j] += (j < skip) | (q[j] == 0) ? 0 : q[j] * (m - at[j]);
+            dot->chain[j] += ((j < skip) | (q[j] == 0)) ? 0 : q[j] * (m - at[j]);
             total->chain[j] += j < skip ? 0 : q[j];
             T(cover)(range, j, q[j]);
         }
