@@ -85,9 +85,7 @@ def test_values_are_by_name():
     assert metrics["loss"].summary().count == 50
 
 
-def test_losses_are_computed_once():
-    """Predictions are looked at once: that they change meanwhile would be seen."""
-
+def test_losses_are_computed_once_for_each_set_of_options_and_predictions_are_read_once():
     class Seen:
         def __init__(self, array):
             self.array, self.times = array, 0
@@ -96,13 +94,15 @@ def test_losses_are_computed_once():
             self.times += 1
             return self.array
 
-    seen = Seen(np.array([0.5, 0.25]))
     metric = ce.BinaryCrossEntropy()
     metrics = {"a": metric, "b": ce.BinaryCrossEntropy(tail=True), "last": ce.Sliding(metric, samples=1)}
-    ce.Collection(metrics).update(seen, [1, 0])
-    assert seen.times == 1
-    ce.Collection({**metrics, "other": ce.BinaryCrossEntropy(eps=0)}).update(seen, [1, 0])
-    assert seen.times == 3
+    more = {**metrics, "other": ce.BinaryCrossEntropy(eps=0)}
+    for each, alike in ((metrics, [["a", "b", "last"]]), (more, [["a", "b", "last"], ["other"]])):
+        seen = Seen(np.array([0.5, 0.25]))
+        collection = ce.Collection(each)
+        collection.update(seen, [1, 0])
+        assert seen.times == 1
+        assert collection._state.alike == alike
 
 
 def test_sequences_and_utterances():
