@@ -20,7 +20,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, like: str | None = None)
     """
     given = os.fsdecode(path)
     path = os.path.realpath(given)
-    folder, prefix = _beside(path)
+    folder, prefix = beside(path)
     temporary = os.path.join(folder, f"{prefix}{os.urandom(8).hex()}.tmp")
     file = -1
     try:
@@ -55,7 +55,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, like: str | None = None)
 
 def sweep(path: str | os.PathLike[str]) -> None:
     """Remove what writers of ``path`` left when they were killed, but nothing of those that are alive."""
-    folder, prefix = _beside(os.path.realpath(os.fsdecode(path)))
+    folder, prefix = beside(os.path.realpath(os.fsdecode(path)))
     with suppress(OSError):  # what cannot be removed does no harm
         for entry in os.listdir(folder):
             if entry.startswith(prefix) and entry.endswith(".tmp"):
@@ -113,8 +113,8 @@ def _make_like(temporary: str, path: str, before: os.stat_result) -> None:
         os.chmod(temporary, kept)
 
 
-def _beside(path: str) -> tuple[str, str]:
-    """The folder, and how temporary names for this path begin: as short for a long name."""
+def beside(path: str) -> tuple[str, str]:
+    """The folder, and how hidden names for this path begin: as short for a long name."""
     from hashlib import sha256  # here: it brings OpenSSL, which takes its time
 
     folder, name = os.path.split(path)

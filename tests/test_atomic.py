@@ -150,7 +150,7 @@ def current_umask():
 HALF = """
 import os, sys
 from streamce import atomic
-folder, prefix = atomic._beside(os.path.realpath("S"))
+folder, prefix = atomic.beside(os.path.realpath("S"))
 atomic._created(os.path.join(folder, prefix + "0.tmp"), 0o666)
 print(flush=True)
 sys.stdin.read()

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 
 import streamce as ce
+from streamce.cli.lock import lock_path
 
 COMMAND = [sys.executable, "-m", "streamce"]
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
 ROWS = 20_000
+LOCK = Path(lock_path("S")).name
 WRITERS = {
     "resume": ["eval", "a.csv", *BINARY, "--state", "S", "--resume"],
     "eval": ["eval", "a.csv", *BINARY, "--state", "S"],
     "compare": ["compare", "a.csv", "a.csv", *BINARY, "--state", "S"],
     "watch": ["watch", "-", *BINARY, "--state", "S"],
-    "merge": ["merge", "source.state", "-o", "S"],
+    "merge": ["merge", "source", "-o", "S"],
 }
 SLOW = {  # each runs until its input ends, or for as long as a checkpoint for each row takes
     "resume": [*WRITERS["resume"], "--chunk-rows", "1", "--checkpoint-every", "0"],
@@ -33,7 +35,7 @@ SLOW = {  # each runs until its input ends, or for as long as a checkpoint for e
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a.csv").write_text("p,y\n" + "0.25,1\n" * ROWS)
-    ce.BinaryCrossEntropy().update([0.5], [1]).save("source.state")
+    ce.BinaryCrossEntropy().update([0.5], [1]).save("source")
     return tmp_path
 
 
@@ -49,7 +51,7 @@ def holding(arguments):
     with subprocess.Popen([*COMMAND, *arguments], **pipes) as child:
         try:
             end = time.monotonic() + 60
-            while not is_locked("S.lock"):
+            while not is_locked(LOCK):
                 assert child.poll() is None
                 assert time.monotonic() < end
                 time.sleep(0.01)
@@ -84,37 +86,36 @@ def test_two_runs_that_resume_one_state_count_each_row_once(folder):
         _, err = first.communicate(timeout=120)
         assert (first.returncode, err) == (0, b"")
     assert ce.load("S") == ce.BinaryCrossEntropy().update([0.25] * ROWS, [1] * ROWS)
-    assert sorted(os.listdir()) == ["S", "S.checkpoint", "S.checkpoint.previous", "a.csv", "source.state"]
+    assert sorted(os.listdir()) == ["S", "S.checkpoint", "S.checkpoint.previous", "a.csv", "source"]
 
 
 def test_a_lock_that_a_killed_run_has_left_keeps_nobody_out(folder):
     with holding(SLOW["resume"]) as child:
         child.kill()
-    assert os.path.exists("S.lock")
+    assert os.path.exists(LOCK)
     assert run(WRITERS["resume"]).returncode == 0
     assert ce.load("S").summary().count == ROWS
-    assert not os.path.exists("S.lock")
+    assert not os.path.exists(LOCK)
 
 
 def test_another_name_of_a_state_is_the_same_state(folder):
     os.symlink("S", "L")
     with holding(SLOW["eval"]):
-        done = run(["merge", "source.state", "-o", "L"])
+        done = run(["merge", "source", "-o", "L"])
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--output L: in use: " in done.stderr
 
 
 def test_states_that_are_not_written_are_not_locked(folder):
     with holding(SLOW["eval"]):
-        assert run(["merge", "source.state", "-o", "T"]).returncode == 0
-        assert run(["show", "source.state"]).returncode == 0
-    assert not os.path.exists("T.lock")
+        assert run(["merge", "source", "-o", "T"]).returncode == 0
+        assert run(["show", "source"]).returncode == 0
+    assert not os.path.exists(lock_path("T"))
 
 
-def test_a_file_that_is_no_lock_is_kept(folder):
-    Path("S.lock").write_text("of somebody else")
-    done = run(WRITERS["eval"])
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "S.lock is needed for its lock, and is no lock" in done.stderr
-    assert Path("S.lock").read_text() == "of somebody else"
-    assert not Path("S").exists()
+def test_a_lock_is_no_data_and_a_long_name_has_one_too(folder):
+    state = "S" * 255
+    with holding(SLOW["eval"]):
+        done = run(["eval", "*.*", *BINARY, "--state", state, "--json"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ce.load(state).summary().count == ROWS

@@ -25,6 +25,7 @@ from pyarrow import parquet
 
 import streamce as ce
 from streamce.cli import main
+from streamce.cli.lock import lock_path
 from streamce.monitor import folders, line_files
 from streamce.monitor.alerts import Alerts, Bound, Reference
 from streamce.monitor.folders import Folder
@@ -213,6 +214,7 @@ def test_the_first_checkpoint_is_there_before_a_row_is_read(folder):
     script = """if True:
         import os, signal, sys
         from streamce.cli import main
+from streamce.cli.lock import lock_path
         from streamce.monitor import line_files
         line_files.LinesFile._more = lambda self: os.kill(os.getpid(), signal.SIGKILL)
         main(sys.argv[1:])
@@ -979,7 +981,7 @@ def test_one_watch_at_a_time_keeps_a_state(folder, capsys):
         error = failure(capsys, 2, "-", *words[1:])
         first.kill()
     assert error == "--state S: in use: another run of streamce writes this state"
-    assert Path("S.lock").exists()  # and keeps nobody out
+    assert Path(lock_path("S")).exists()  # and keeps nobody out
     subprocess.run([*COMMAND, *words], input=lines_of(rows[5:]), stdout=subprocess.DEVNULL, check=True)
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
     assert sorted(os.listdir()) == ["S", "S.checkpoint", "S.checkpoint.previous"]

@@ -6,6 +6,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from streamce import atomic
+
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows: no lock there
@@ -20,13 +22,14 @@ class InUse(Exception):
 def locked(option: str, state: str | None) -> Iterator[None]:
     """Keep others from ``state``, the value of ``option``, until this run ends or is killed; InUse if one has it.
 
-    The lock is on STATE.lock, which is removed at the end. One that a killed run has left keeps nobody out.
+    The lock is on a file beside it, hidden so that no glob of data finds it, which is removed at the end. One that a
+    killed run has left keeps nobody out.
     """
     if state is None or fcntl is None:
         yield
         return
-    path = f"{os.path.realpath(state)}.lock"  # one for all names of a state
-    file = _taken(option, state, path)
+    path = lock_path(state)
+    file = _taken(path, f"{option} {state}: in use: another run of streamce writes this state")
     try:
         yield
     finally:
@@ -35,15 +38,19 @@ def locked(option: str, state: str | None) -> Iterator[None]:
         os.close(file)
 
 
-def _taken(option: str, state: str, path: str) -> int:
+def lock_path(state: str) -> str:
+    """The path of the lock, which is one for all names of a state."""
+    folder, prefix = atomic.beside(os.path.realpath(state))
+    return os.path.join(folder, f"{prefix}lock")
+
+
+def _taken(path: str, in_use: str) -> int:
     """The descriptor that holds the lock."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if os.fstat(file).st_size:
-                raise InUse(f"{option} {state}: {path} is needed for its lock, and is no lock")
             with contextlib.suppress(OSError):  # a file system without locks
-                _lock(file, f"{option} {state}: in use: another run of streamce writes this state")
+                _lock(file, in_use)
             if _is_at(file, path):
                 return file
         except BaseException:
