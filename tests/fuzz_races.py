@@ -23,6 +23,7 @@ import numpy as np
 import streamce as ce
 
 UPDATES = 20
+TURNS = 50
 VALUES = (np.nan, np.inf, -np.inf, -1.0, 1.5, 1e308, 5e-324, 2.0**62, -(2.0**62), 0.0)
 ROWS = 3000  # enough predictions for the interpreter lock to be released
 LARGE = 150_000  # enough for several threads
@@ -62,17 +63,22 @@ def given(name: str, rng: Any, n: int) -> dict[str, Any]:
 
 
 def write(array: Any, rng: Any, done: threading.Event) -> None:
-    """Hostile values, or bits of any kind, and the plain ones again."""
-    plain, flat = array.copy(), array.reshape(-1)
+    """Hostile values, or bits of any kind, and the plain ones in turns, so that two reads of one entry may differ."""
+    flat = array.reshape(-1)
     while not done.is_set():
         part = slice(int(rng.integers(flat.size)), None, int(rng.integers(1, 50)))
+        plain = flat[part].copy()
         if rng.integers(2) or array.dtype.kind not in "fiu":
-            noise = rng.integers(0, 256, flat[part].size * array.dtype.itemsize, np.uint8)
-            flat[part] = noise.view(array.dtype)
+            noise = rng.integers(0, 256, plain.nbytes, np.uint8)
+            hostile = noise.view(array.dtype)
         else:
             with np.errstate(all="ignore"):
-                flat[part] = np.array(VALUES[rng.integers(len(VALUES))]).astype(array.dtype)
-        array[...] = plain
+                hostile = np.array(VALUES[rng.integers(len(VALUES))]).astype(array.dtype)
+        for _ in range(TURNS):
+            flat[part] = hostile
+            flat[part] = plain
+            if done.is_set():
+                return
 
 
 def check(metric: Any, arguments: dict[str, Any], name: str, rng: Any) -> None:
