@@ -137,13 +137,13 @@ def test_npy_files_of_any_byte_order_and_layout(tmp_path, dtype, order):
     np.testing.assert_array_equal(target, np.arange(100))
 
 
-@pytest.mark.parametrize("type_", [pa.float16(), pa.float32(), pa.float64()])
-def test_columns_keep_their_dtype(tmp_path, type_):
-    column = pa.array(np.arange(8, dtype=type_.to_pandas_dtype()) / 8)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_columns_keep_their_dtype(tmp_path, dtype):
+    column = pa.array(np.arange(8, dtype=dtype) / dtype(8))
     found = pa.table({"a": column, "b": column, "target": pa.array([1] * 8, pa.uint8())})
     WRITERS["a.parquet"](found, tmp_path / "a.parquet")
     preds, target, _, _ = arrays(reading(tmp_path / "a.parquet", preds=("a", "b")))
-    assert preds.dtype == type_.to_pandas_dtype()
+    assert preds.dtype == dtype
     assert target.dtype == np.uint8
 
 

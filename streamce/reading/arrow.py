@@ -59,10 +59,19 @@ def flat(array: Any) -> tuple[Array, Array | None]:
     null = ~_bits(array, 0) if array.null_count else None
     if pa.types.is_boolean(array.type):
         return _bits(array, 1), null
-    dtype = np.dtype(array.type.to_pandas_dtype())
+    dtype = _dtype(array.type)
     if not len(array):
         return np.empty(0, dtype), null
     return np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize), null
+
+
+def _dtype(type_: Any) -> np.dtype[Any]:
+    """NumPy's dtype of an Arrow type. Arrow's own answer imports pandas in older versions, so not of numbers."""
+    if pa.types.is_floating(type_):
+        return np.dtype(f"f{type_.bit_width // 8}")
+    if pa.types.is_integer(type_):
+        return np.dtype(f"{'i' if pa.types.is_signed_integer(type_) else 'u'}{type_.bit_width // 8}")
+    return np.dtype(type_.to_pandas_dtype())
 
 
 def _bits(array: Any, buffer: int) -> Array:
