@@ -158,7 +158,7 @@ wheels: .venv/.wheels
 	rm -rf build/empty
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/pip install -q --upgrade 'pip>=25.1'
-	build/empty/bin/pip install -q "$$(ls $(CURDIR)/build/wheels/*-manylinux_2_17_x86_64*.whl)[cli]" --group wheel-test
+	build/empty/bin/pip install -q "$$(ls $(CURDIR)/build/wheels/*manylinux_2_17_x86_64.whl)[cli]" --group wheel-test
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 	cd build/empty && bin/python -P ../../tests/golden.py
 

@@ -41,7 +41,7 @@ PLATFORMS = {
 }
 # Debian keeps it out of the path.
 WHERE = {"wine64": "/usr/lib/wine/wine64"}
-COMPILING, RUNNING = 1800, 300  # seconds at most
+COMPILING, RUNNING = 1800, 900  # seconds at most
 
 
 def compiled(platform: str) -> Path:
