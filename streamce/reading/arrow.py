@@ -71,7 +71,8 @@ def _dtype(type_: Any) -> np.dtype[Any]:
         return np.dtype(f"f{type_.bit_width // 8}")
     if pa.types.is_integer(type_):
         return np.dtype(f"{'i' if pa.types.is_signed_integer(type_) else 'u'}{type_.bit_width // 8}")
-    return np.dtype(type_.to_pandas_dtype())
+    found: np.dtype[Any] = np.dtype(type_.to_pandas_dtype())
+    return found
 
 
 def _bits(array: Any, buffer: int) -> Array:
