@@ -214,7 +214,6 @@ def test_the_first_checkpoint_is_there_before_a_row_is_read(folder):
     script = """if True:
         import os, signal, sys
         from streamce.cli import main
-from streamce.cli.lock import lock_path
         from streamce.monitor import line_files
         line_files.LinesFile._more = lambda self: os.kill(os.getpid(), signal.SIGKILL)
         main(sys.argv[1:])
