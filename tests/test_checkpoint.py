@@ -18,8 +18,6 @@ from streams import streams
 
 import streamce as ce
 
-pytestmark = pytest.mark.core
-
 KILLING = Path(__file__).with_name("killing.py")
 ONE, TWO, THREE = (ce.BinaryCrossEntropy().update([0.25] * n, [1] * n) for n in (1, 2, 3))
 JSON = st.recursive(

@@ -14,8 +14,6 @@ from utterances import Batch
 
 import streamce as ce
 
-pytestmark = pytest.mark.core
-
 
 def alone(metric, stream, **keys):
     args = (stream.preds,) if stream.task == "mean" else (stream.preds, stream.target)

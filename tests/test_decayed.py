@@ -18,8 +18,6 @@ from streams import METRICS, make, streams
 import streamce as ce
 from streamce.core import kernels
 
-pytestmark = pytest.mark.core
-
 HOUR = 3_600_000_000
 INT, DATETIME = 1, 4
 

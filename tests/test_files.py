@@ -291,7 +291,10 @@ def test_flat_columns_at_every_offset(type_):
     rows = [None if i % 3 == 0 else i % 2 for i in range(40)]
     plain = [0 if row is None else row for row in rows]
     for data, nulls in ((rows, True), (plain, False)):
-        whole = pa.array(data, pa.int64()).cast(type_)
+        if type_ == pa.float16():  # which old versions of Arrow do not cast to
+            whole = pa.array([row if row is None else np.float16(row) for row in data], type_)
+        else:
+            whole = pa.array(data, pa.int64()).cast(type_)
         for start in (0, 1, 8, 13):
             values, null = arrow.flat(whole.slice(start, 20))
             if nulls:

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 import streamce as ce
 
-pytestmark = pytest.mark.core
-
 
 def outputs(seed, n):
     rng = np.random.default_rng(seed)

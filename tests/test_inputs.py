@@ -209,7 +209,7 @@ def test_one_row_may_be_a_list():
     assert one == ce.MulticlassCrossEntropy().update([[0.25, 0.75]], [1])
 
 
-@pytest.mark.parametrize("axes", [1, 2, 3, 64])
+@pytest.mark.parametrize("axes", [1, 2, 3, 64 if np.__version__ >= "2" else 32])
 def test_arrays_of_many_axes(axes):
     preds = np.full((3,) + (1,) * (axes - 1), 0.25)
     found = ce.BinaryCrossEntropy().update(preds, np.ones_like(preds, dtype=int))

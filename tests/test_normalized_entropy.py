@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 import streamce as ce
 
-pytestmark = pytest.mark.core
-
 
 def stream(seed, n, weighted=False):
     rng = np.random.default_rng(seed)

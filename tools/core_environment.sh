@@ -13,7 +13,7 @@ $uv venv -q --clear --python "$interpreter" ".venv-$version"
 new=.venv-$version/bin/python
 into=(-q --python "$new")
 # Wheels alone: the newest NumPy has none for some Pythons, and building it from source takes half an hour.
-$uv pip install "${into[@]}" --only-binary :all: --resolution "$resolution" -r pyproject.toml --extra cli --group test-core
+$uv pip install "${into[@]}" --only-binary :all: --resolution "$resolution" -r pyproject.toml --extra watch --group test-core
 if [ "${python%t}" != "$python" ]; then
     $uv pip install "${into[@]}" 'pytest-run-parallel>=0.4'
 fi
