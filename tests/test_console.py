@@ -1,4 +1,4 @@
-"""What is printed or logged has no control characters, whatever names hold; standard streams may be closed."""
+"""Printed and logged text has no control characters, and standard streams may be closed."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""``/metrics`` stays there, and the watch with it, whatever clients send, do not send or do not read."""
+"""``/metrics`` and its watch keep running whatever clients send, do not send or do not read."""
 
 import contextlib
 import os
