@@ -80,7 +80,7 @@ test-arm64: .venv/bin/python
 	tools/test_arm64.sh $(BIN)/python
 
 # Compare the kernels' bits on musl, big-endian machines, WebAssembly and Windows, and check that the kernels compile for
-# macOS. Needs Debian's qemu-user-static and wine64, and Node 20 or newer.
+# macOS. Needs Debian's qemu-user-static and wine64.
 test-platforms: .venv/.platforms
 	$(BIN)/python tools/test_platforms.py
 

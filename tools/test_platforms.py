@@ -3,8 +3,8 @@ compare their output with tests/kernel_bits/bits.txt.
 
     python tools/test_platforms.py [PLATFORM ...]      all of PLATFORMS, or those named
 
-Needs the dependency group platforms, Debian's qemu-user-static and wine64, and Node 20 or newer. macOS programs are
-only compiled and linked, because they cannot run here. All files go to build/platforms/.
+Needs the dependency group platforms, and Debian's qemu-user-static and wine64. macOS programs are only compiled and
+linked, because they cannot run here. All files go to build/platforms/.
 """
 
 import os
@@ -62,9 +62,11 @@ def compiled(platform: str) -> Path:
 def command_of(platform: str, program: Path) -> list[str]:
     runner = PLATFORMS[platform][1] or []
     if runner:
-        found = shutil.which(runner[0]) or WHERE.get(runner[0])
+        # Node of the dependency group comes first, because WASI needs version 20 or newer.
+        folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        found = shutil.which(runner[0], path=folders) or WHERE.get(runner[0])
         if not found or not Path(found).exists():
-            sys.exit(f"{platform}: {runner[0]} is not installed (Debian: qemu-user-static, wine64; Node 20 or newer)")
+            sys.exit(f"{platform}: {runner[0]} is not installed (Debian: qemu-user-static, wine64)")
         runner = [found, *runner[1:]]
     return [*runner, str(program)]
 
