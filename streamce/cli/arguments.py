@@ -138,10 +138,10 @@ state
   at a time can write a STATE: a second one ends with status 2.
 
 serving
-  --port serves /metrics, on loopback unless --host says otherwise. On loopback, only requests for the
-  host names of loopback and of --allowed-host are answered. On other addresses all requests are
-  answered, or only those for --allowed-host if it is given. The number of connections and their
-  time are limited.
+  --port serves /metrics, on loopback unless --host says otherwise. On loopback, only requests for
+  the host names of loopback and of --allowed-host are answered. On other addresses all requests
+  are answered, or only those for --allowed-host if it is given. The number of connections and the
+  time of each are limited.
 
 alerts
   A window is judged whenever rows were added. An alert begins and ends with a line on standard
