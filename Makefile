@@ -26,8 +26,9 @@ test: .venv/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --ignore=tests/peers --ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu \
 		--ignore=tests/gallery
 
-# The tests marked `core`. test-core-3.13t runs them on that Python, fetched if need be, in .venv-3.13t, with the newest
-# packages; test-core-oldest on 3.11 with the oldest that are promised; test-matrix on all, and its last line says which.
+# Run the tests marked `core`. test-core-3.13t runs them on that Python, which it fetches if necessary, in .venv-3.13t and
+# with the newest packages. test-core-oldest uses Python 3.11 and the oldest supported packages. test-matrix runs all of
+# these, and its last line lists the Pythons.
 test-core: .venv/.test
 	$(BIN)/python -m pytest -m core -n 2
 
@@ -37,7 +38,7 @@ test-matrix:
 test-core-%: .venv-%/.core
 	tools/test_core.sh $*
 
-# The whole suite on another Python, which has wheels of all packages: not on a free-threaded one.
+# Run the whole suite on another Python. Not on a free-threaded one, because some packages have no wheels for it.
 test-all-%: .venv-%/.core
 	tools/test_all.sh $*
 
@@ -47,7 +48,7 @@ test-all-%: .venv-%/.core
 	tools/core_environment.sh $*
 	touch $@
 
-# What does not fit into .ci/run.
+# Checks that take too long for .ci/run.
 nightly:
 	tools/nightly.sh
 
@@ -78,8 +79,8 @@ gallery: .venv/.examples
 test-arm64: .venv/bin/python
 	tools/test_arm64.sh $(BIN)/python
 
-# The kernels' bits on musl, big-endian machines, WebAssembly and Windows, and that they compile for macOS: needs Debian's
-# qemu-user-static and wine64, and Node 20.
+# Compare the kernels' bits on musl, big-endian machines, WebAssembly and Windows, and check that the kernels compile for
+# macOS. Needs Debian's qemu-user-static and wine64.
 test-platforms: .venv/.platforms
 	$(BIN)/python tools/test_platforms.py
 
@@ -87,14 +88,15 @@ test-platforms: .venv/.platforms
 test-instructions: .venv/.test
 	$(BIN)/python tests/instructions.py
 
-# Bytes that no metric wrote, damaged files, hostile objects, racing writers: a minute each at most. The first needs
-# Python 3.11 to 3.13, which atheris has wheels for.
+# Fuzz with damaged files, hostile objects, racing writers and bytes of states, for at most a minute each. The fuzzer of
+# states needs atheris, which has wheels for Python 3.11 to 3.13.
 test-fuzz: .venv/.fuzz
 	@for fuzzer in tests/fuzz_*.py; do echo $$fuzzer; $(BIN)/python $$fuzzer || exit 1; done
 
-# Memory that is not there and what C leaves undefined, watched by gcc's sanitizers in the core. Racing writers too: a
-# read beyond an array seldom crashes. Messages of UndefinedBehaviorSanitizer go to standard error, which pytest must
-# not capture. First an array that says it is longer than its memory, which has to be found. `make test-asan TESTS=` is the whole suite; tests of how the core was compiled are not for this build.
+# Run tests with a core that gcc's AddressSanitizer and UndefinedBehaviorSanitizer watch. A planted read beyond an array
+# comes first: the sanitizer has to report it. Racing writers run too, because a read beyond an array seldom crashes by
+# itself. UndefinedBehaviorSanitizer writes to standard error, whose descriptor pytest must not capture. The run leaves
+# out tests/test_build.py, because that checks how the core was compiled. `make test-asan TESTS=` runs the whole suite.
 TESTS ?= -m core
 test-asan: .venv/.test
 	tools/build_for.sh asan $(BIN)/python
@@ -105,14 +107,15 @@ test-asan: .venv/.test
 		--ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu --ignore=tests/gallery \
 		--ignore=tests/test_build.py $(TESTS)
 
-# Threads that share memory, watched by gcc's ThreadSanitizer. First a race that was planted, which has to be found.
+# Run threads that share memory with gcc's ThreadSanitizer. A planted race comes first: the sanitizer has to report it.
 test-tsan: .venv/.test
 	tools/build_for.sh tsan $(BIN)/python
 	! tools/sanitized.sh tsan $(BIN)/python tests/shared_memory.py --planted > build/tsan/planted 2>&1
 	@grep -q 'softmax_gradient' build/tsan/planted || (cat build/tsan/planted; false)
 	tools/sanitized.sh tsan $(BIN)/python tests/shared_memory.py
 
-# Built by clang, with warnings as errors: vectorised, and the same bits. The kernels by gcc likewise.
+# Build with clang and warnings as errors. The kernels have to be vectorised and give the same bits. For gcc,
+# tests/test_build.py checks this.
 test-clang: .venv/.test
 	tools/build_for.sh clang $(BIN)/python
 	$(BIN)/python tests/machine_code.py build/clang/lib/streamce/core
@@ -151,8 +154,8 @@ dist: .venv/.build
 	build/empty/bin/pip install -q "$$(ls dist/*.whl)[cli]"
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 
-# Wheels for any Linux with a glibc of 2012 or musl. The first one runs the demo in an empty environment, and gives the
-# golden bits there.
+# Build wheels for Linux with glibc 2.17 (of 2012) or newer, and with musl. In an empty environment, the manylinux wheel
+# has to run the demo and give the golden bits.
 wheels: .venv/.wheels
 	tools/build_wheels.sh $(BIN)/python
 	rm -rf build/empty
@@ -162,14 +165,14 @@ wheels: .venv/.wheels
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 	cd build/empty && bin/python -P ../../tests/golden.py
 
-# What machines of others read: the workflows, the metadata, the citation, the conda recipe.
+# Check the files that other services read: workflows, metadata, citation and conda recipe.
 check-metadata: .venv/.metadata
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/python tools/check_metadata.py
 
-# One stamp per dependency group. What is compiled is compiled once; a group then brings its packages alone.
+# One stamp per dependency group. The core is compiled once; a group only adds its packages.
 .venv/.test .venv/.peers .venv/.engines .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: .venv/.compiled
 	$(BIN)/pip install -q --group $*
 	touch $@
@@ -178,7 +181,7 @@ check-metadata: .venv/.metadata
 	$(BIN)/pip install -q 'streamce[cli]'
 	touch $@
 
-# These need nothing of streamce.
+# These groups do not need streamce.
 .venv/.platforms .venv/.metadata .venv/.wheels: .venv/.%: pyproject.toml | .venv/bin/python
 	$(BIN)/pip install -q --group $*
 	touch $@
@@ -189,7 +192,7 @@ check-metadata: .venv/.metadata
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --upgrade 'pip>=25.1' # which knows groups
+	$(BIN)/pip install -q --upgrade 'pip>=25.1' # the first with --group
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info streamce/core/*.c streamce/core/*.so

@@ -12,11 +12,11 @@ EXACT = (
     if sys.platform == "win32"
     else ["-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 )
-# Only the kernels and the gradients' loops gain from -O3. Debug information would be two thirds of what is installed.
+# Only the kernels and the gradients' loops gain from -O3. Debug information would be two thirds of the installed size.
 FULL_SPEED, SPEED = (["/O2"], ["/O2"]) if sys.platform == "win32" else (["-O3", "-g0"], ["-O2", "-g0"])
-# What comes last wins: sanitizers, warnings, another level of optimisation.
+# These flags come last and so override others: sanitizers, warnings, another level of optimisation.
 LAST = os.environ.get("STREAMCE_CFLAGS", "").split()
-# One job per core: setuptools compiles one extension at a time unless it is told otherwise.
+# One job per processor, because setuptools compiles one extension at a time by default.
 JOBS = os.cpu_count() or 1
 CORE = "streamce/core"
 # Each imports from those before it.
@@ -26,7 +26,7 @@ MODULES = (
 )  # fmt: skip
 FAST = ("kernels", "gradients")
 KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "avx512", "neon", "generic")]
-# Those that Cython does not see: it adds what a module or what it cimports names.
+# Headers that Cython does not track: it adds only those that a module, or one that it cimports, names.
 HEADERS = [
     f"{CORE}/kernels/{name}.h"
     for name in (
@@ -51,7 +51,7 @@ class ParallelBuild(build_ext):
         super().build_extensions()
 
 
-if __name__ == "__main__":  # the processes that cythonize starts import this file again (Python 3.14: forkserver)
+if __name__ == "__main__":  # processes that cythonize starts import this file again (Python 3.14: forkserver)
     setup(
         cmdclass={"build_ext": ParallelBuild},
         ext_modules=cythonize(

@@ -8,15 +8,15 @@ from contextlib import suppress
 
 try:
     import fcntl
-except ModuleNotFoundError:  # Windows, where a file that is open cannot be removed anyway
+except ModuleNotFoundError:  # Windows, where an open file cannot be removed
     fcntl = None  # type: ignore[assignment]
 
 
 def write(path: str | os.PathLike[str], data: bytes, *, like: str | None = None) -> None:
     """Put ``data`` at ``path``, whole or not at all, and wait until it is on the disk.
 
-    The permissions are those of the file ``like``, or of the one that is replaced; a new file has those of the umask.
-    Through a symbolic link the file that it points to is replaced, not the link.
+    The file gets the permissions of the file ``like``, or of the one that it replaces; a new file gets those of the
+    umask. If ``path`` is a symbolic link, the file that it points to is replaced, not the link.
     """
     given = os.fsdecode(path)
     path = os.path.realpath(given)
@@ -32,7 +32,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, like: str | None = None)
             stream.write(data)
             stream.flush()
             os.fsync(file)
-        if fcntl is None:  # Windows, which renames no file that is open
+        if fcntl is None:  # Windows cannot rename an open file
             file = os.close(file) or -1
         os.replace(temporary, path)
     except BaseException as error:  # an interrupt too, wherever it comes
@@ -44,7 +44,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, like: str | None = None)
         raise
     finally:
         if file >= 0:
-            os.close(file)  # only now, because its lock keeps others from removing it
+            os.close(file)  # not earlier, because its lock prevents others from removing it
     if os.name == "posix":  # the new name has to reach the disk too
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -54,7 +54,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, like: str | None = None)
 
 
 def sweep(path: str | os.PathLike[str]) -> None:
-    """Remove what writers of ``path`` left when they were killed, but nothing of those that are alive."""
+    """Remove temporary files that killed writers of ``path`` left, but not those of running ones."""
     folder, prefix = beside(os.path.realpath(os.fsdecode(path)))
     with suppress(OSError):  # what cannot be removed does no harm
         for entry in os.listdir(folder):
@@ -64,7 +64,7 @@ def sweep(path: str | os.PathLike[str]) -> None:
 
 
 def _remove_if_left(temporary: str) -> None:
-    """Remove a temporary file unless its writer, who holds a lock on it, is alive."""
+    """Remove a temporary file, unless a running writer holds its lock."""
     if fcntl is None:
         os.unlink(temporary)
         return
@@ -77,20 +77,20 @@ def _remove_if_left(temporary: str) -> None:
 
 
 def _created(temporary: str, mode: int) -> int:
-    """Create a file; returns its descriptor, which holds a lock until it is closed."""
+    """Create a file and return its descriptor, which holds a lock until it is closed."""
     while True:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
         if fcntl is None:
             return file
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):  # the file system has no locks
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file).st_nlink:
             return file
-        os.close(file)  # another process swept it before the lock was there
+        os.close(file)  # another process removed it before it was locked
 
 
 def _status(path: str) -> os.stat_result | None:
-    """The status of the file there, None without one."""
+    """Return the status of a file, or None if there is none."""
     try:
         return os.stat(path)
     except FileNotFoundError:
@@ -98,23 +98,23 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _make_like(temporary: str, path: str, before: os.stat_result) -> None:
-    """Give a file the owner, the mode and the access control lists of another, as far as one may."""
+    """Give a file the owner, mode and access control lists of another, as far as the process may."""
     kept = before.st_mode & 0o777
     if hasattr(os, "chown"):
         for owner, group in ((before.st_uid, before.st_gid), (-1, before.st_gid)):
             with suppress(OSError):
                 os.chown(temporary, owner, group)
                 break
-        else:  # its group is another now, and gets no more than everybody
+        else:  # the file has another group, which gets only the permissions of others
             kept &= ~0o070 | (kept & 0o007) << 3
-    with suppress(OSError):  # a file system that keeps none of these
+    with suppress(OSError):  # the file system does not support them
         shutil.copystat(path, temporary)
     with suppress(OSError):
         os.chmod(temporary, kept)
 
 
 def beside(path: str) -> tuple[str, str]:
-    """The folder, and how hidden names for this path begin: as short for a long name."""
+    """Return the folder, and the prefix of hidden names for this path, which is short even if the name is long."""
     from hashlib import sha256  # here: it brings OpenSSL, which takes its time
 
     folder, name = os.path.split(path)

@@ -16,28 +16,28 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 Found = tuple[Array, Array | None]  # values, and where they are null
 CPU = (1, 3, 11)  # DLPack's names for memory of the CPU: plain, and pinned by CUDA or ROCm
-# Types of values that hold no memory of another library.
+# Types whose values hold no memory of another library.
 ATOMS = (bytes, dt.date, float, int, np.generic, str, type(None))
-# What arrays of other libraries can be read by.
+# Protocols by which arrays of other libraries can be read.
 PROTOCOLS = ("__array__", "__arrow_c_array__", "__arrow_c_stream__", "__dlpack__")
 DEVICES = {2: "CUDA", 4: "OpenCL", 7: "Vulkan", 8: "Metal", 10: "ROCm", 13: "CUDA managed", 14: "oneAPI"}
 
 
 def checked(source: Any) -> Any:
-    """Return the source after its memory was checked; ValueError if it describes memory that is not there.
+    """Check the memory of a source and return the source; raise ValueError if it describes memory that does not exist.
 
-    This is the one door of memory from outside: everything behind it believes offsets, indices and sizes. Tensors,
-    what pyarrow holds and what pandas holds in Arrow can be checked, also inside lists. A pointer cannot be: that of
-    ``__array_interface__``, of a DLPack capsule or of Arrow's C structures comes without the size of its memory.
+    All foreign memory passes this check, and all other code trusts offsets, indices and sizes. Tensors, objects of
+    pyarrow and what pandas holds in Arrow can be checked, also inside lists. Pointers cannot, because those of
+    ``__array_interface__``, of DLPack and of Arrow's C structures come without the size of their memory.
     """
     torch, arrow = sys.modules.get("torch"), sys.modules.get("pyarrow")
-    if torch is not None or arrow is not None:  # never imported here: without them there is nothing to check
+    if torch is not None or arrow is not None:  # not imported here: if nobody has, there is nothing to check
         _check(source, torch, arrow)
     return source
 
 
 def holds_memory(value: Any) -> bool:
-    """Whether a value, or one inside it, is a tensor or array of another library, whose ``repr`` reads memory."""
+    """Return whether a value is or contains a foreign tensor or array, whose ``repr`` reads memory."""
     if isinstance(value, (list, tuple, set, frozenset)):
         return any(map(holds_memory, value))
     if isinstance(value, Mapping):
@@ -64,9 +64,9 @@ def _check(source: Any, torch: Any, pa: Any) -> None:
 
 
 def _check_storage(tensor: Any) -> None:
-    """Raises if the storage of a tensor, which can be resized, is smaller than the tensor."""
+    """Raise if the storage of a tensor, which can be resized, is smaller than the tensor needs."""
     if tensor.layout is not sys.modules["torch"].strided or tensor.is_nested or tensor.device.type == "meta":
-        return  # which is an error of its own
+        return  # which is an error elsewhere
     last = tensor.storage_offset()
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         if size == 0:
@@ -78,9 +78,9 @@ def _check_storage(tensor: Any) -> None:
 
 
 def _check_arrow(array: Any, pa: Any) -> None:
-    """Raises unless offsets, indices and views of an Arrow array, or all columns of a table, are within its buffers."""
+    """Raise unless all offsets, indices and views of an Arrow array or table are within its buffers."""
     for part in _parts(array, pa):
-        if part.offset < 0:  # which ``validate`` does not look at
+        if part.offset < 0:  # which ``validate`` does not check
             raise pa.ArrowInvalid(f"an array begins at offset {part.offset}, before its buffers")
     try:
         array.validate(full=True)
@@ -89,7 +89,7 @@ def _check_arrow(array: Any, pa: Any) -> None:
 
 
 def _parts(array: Any, pa: Any) -> Iterator[Any]:
-    """Yield the arrays that one is made of, itself among them."""
+    """Yield the arrays that an array or table consists of, itself included."""
     if isinstance(array, (pa.RecordBatch, pa.Table)):
         inside = array.columns
     elif isinstance(array, pa.ChunkedArray):
@@ -112,7 +112,7 @@ def _children(array: Any, pa: Any) -> list[Any]:
 
 
 def _held_in_arrow(source: Any, pandas: Any) -> Iterator[Any]:
-    """Yield the Arrow arrays that an object of pandas holds; none of an object of another library."""
+    """Yield the Arrow arrays that an object of pandas holds."""
     if isinstance(source, pandas.DataFrame):
         for i in range(source.shape[1]):
             yield from _held_in_arrow(source.iloc[:, i], pandas)
@@ -197,12 +197,12 @@ def _picked(codes: Array, categories: Found) -> Found:
 
 
 def speaks_arrow(source: Any) -> bool:
-    """Whether a source has Arrow's PyCapsule protocol."""
+    """Return whether a source has Arrow's PyCapsule protocol."""
     return hasattr(source, "__arrow_c_array__") or hasattr(source, "__arrow_c_stream__")
 
 
 def imported(source: Any) -> Any:
-    """An array or table of pyarrow, which ``checked`` has seen, as it is; what else speaks Arrow as one, checked."""
+    """Convert a source with the PyCapsule protocol to a checked array of pyarrow. Its own types are checked already."""
     pa, _ = _pyarrow()
     if isinstance(source, (pa.Array, pa.ChunkedArray, pa.RecordBatch, pa.Table)):
         return source

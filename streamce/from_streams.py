@@ -32,7 +32,7 @@ class FromStreams(Additive):
     """Base of what is updated by preds and target."""
 
     __slots__ = ()
-    _in_core = frozenset({"update_from"})  # which has the caller's own code run in the caller's mode
+    _in_core = frozenset({"update_from"})  # it runs the caller's own code in the caller's mode
 
     @property
     @abstractmethod

@@ -30,7 +30,7 @@ HOLDS = {
     "input_lengths": "an array of integers",
     "target_lengths": "an array of integers",
 }
-# Arrays that updates of some metrics take beside the first three.
+# Array arguments of some metrics' updates, beside preds, target and weight.
 BESIDE = ("input_lengths", "lengths", "mask", "n_bytes", "n_words", "offsets", "target_lengths")
 PREDS = {"probs": "a probability in [0, 1]", "log_probs": "a log-probability, 0 or less"}
 
@@ -61,7 +61,7 @@ def place(argument: str, index: Index) -> str:
 
 
 def show(value: Any) -> str:
-    """A value on one line, cut where it is long; the type of what holds memory that ``repr`` would read."""
+    """Return a value on one line, shortened if it is long, or its type if ``repr`` would read foreign memory."""
     try:
         if foreign.holds_memory(value):
             return f"a {type(value).__name__}"
@@ -72,7 +72,7 @@ def show(value: Any) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return the first sentence of an error, or its type where it has no words or raises when it is asked for them."""
+    """Return the first sentence of an error, or its type if it has no message or cannot be printed."""
     try:
         text = " ".join(str(error).split())
     except Exception:
@@ -127,7 +127,7 @@ def read(source: Any, name: str) -> Read:
 
 
 def sound(source: Any, name: str) -> None:
-    """Raise unless the memory that a source describes is there."""
+    """Raise an InputError unless the memory that a source describes exists."""
     try:
         foreign.checked(source)
     except ValueError as error:
@@ -190,10 +190,10 @@ def plain(source: Any, name: str) -> tuple[Any, tuple[int, ...]]:
 
 
 def once(source: Any, name: str) -> Any:
-    """Return what the pipeline can be given several times: a plain array, number or None as it is, else what was read.
+    """Read an argument, so that the pipeline can use it several times. Plain arrays, numbers and None stay as they are.
 
-    Reading may run code of the caller's, which may change other arguments. So each entry converts all of them before
-    it looks at the memory of any. Tensors on another device stay as they are.
+    Reading may run the caller's code, which may change other arguments. So each entry point converts all of them before
+    it reads the memory of any. Tensors on another device stay as they are.
     """
     torch = sys.modules.get("torch")
     on_device = torch is not None and isinstance(source, torch.Tensor) and source.device.type != "cpu"
@@ -206,7 +206,7 @@ def once(source: Any, name: str) -> Any:
 
 
 def all_once(others: dict[str, Any]) -> dict[str, Any]:
-    """Return keyword arguments of an update, of which the arrays beside preds, target and weight are converted."""
+    """Return the keyword arguments of an update with its arrays (BESIDE) converted."""
     return {name: once(value, name) if name in BESIDE else value for name, value in others.items()}
 
 
@@ -255,10 +255,10 @@ def unsupported(found: Any, name: str) -> InputError:
 
 
 def like(source: Any, known: Any, name: str = "preds") -> Any:
-    """An array of the shape, dtype and layout of ``source``, of which ``known`` was read; a tensor for a tensor."""
+    """Return an array like ``source``, which was read as ``known``: a tensor for a tensor."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.Tensor):
-        array(known, name)  # or the error that explains
+        array(known, name)  # raises an InputError that explains
         return torch.empty_like(source, requires_grad=False)
     found = np.asarray(source) if isinstance(source, np.ndarray) else read(known, name).values
     return np.empty_like(found, subok=False)

@@ -51,7 +51,7 @@ class Column(NamedTuple):
 
 
 class Buckets(NamedTuple):
-    """The bucket of each cluster: what an update makes of ``cluster`` before it takes any other memory."""
+    """The bucket of each cluster, which an update computes before it reads any other memory."""
 
     of: Array
 
@@ -82,7 +82,7 @@ def columns(source: Any, name: str = "by") -> list[Column]:
 
 @contextmanager
 def judged(source: Any, name: str) -> Iterator[Any]:
-    """Check the memory behind a column of keys; whatever a stranger's array or key raises is an InputError."""
+    """Check the memory of a column of keys, and convert any exception of its array or keys into an InputError."""
     try:
         yield foreign.checked(source)
     except (InputError, MemoryError):
@@ -135,7 +135,7 @@ def _rows(array: Array) -> Array:
 
 
 def buckets(source: Any) -> Buckets | None:
-    """The bucket of each cluster, the same on every machine; those that are known already, or None, as they are."""
+    """Return the bucket of each cluster, the same on every machine. Buckets and None are returned unchanged."""
     return source if source is None or isinstance(source, Buckets) else Buckets(_buckets(source))
 
 
@@ -181,7 +181,7 @@ def column(source: Any, name: str, cut: bool = False) -> Column:
 
 
 def _array(found: Array, name: str, cut: bool) -> Column:
-    found = np.array(found)  # aligned, and of our own: keys are read several times, and the caller may write to his
+    found = np.array(found)  # an aligned copy, because keys are read several times and the caller may write to them
     if found.ndim == 0:
         return objects([found[()]], name, cut=cut)
     if found.ndim != 1:
@@ -286,7 +286,7 @@ def _numbers(source: Any) -> Array:
 
 def _picked(codes: Array, values: Column, name: str) -> Column:
     """The values at some places; none at -1, where there is none."""
-    codes = np.array(codes, dtype=np.int64)  # of our own: nobody changes it once it was looked at
+    codes = np.array(codes, dtype=np.int64)  # a copy, so that nobody changes it after the check
     if codes.size and codes.max() >= values.size:  # of a file that is damaged or forged: nobody else looks
         index = inputs.first(codes >= values.size)
         found = f"has code {codes[index]} and {values.size} categories"

@@ -12,7 +12,7 @@ from streamce import inputs, scalars, threads
 KINDS = ("probs", "log_probs", "logits")
 EPS = 2.0**-52
 LARGEST = sys.float_info.max
-MOST_WEIGHTS = 1 << 24  # as many classes as a state can have sums of
+MOST_WEIGHTS = 1 << 24  # the most classes that a state can have sums of
 
 
 def require(condition: bool, name: str, value: Any, expected: str) -> None:

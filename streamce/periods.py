@@ -101,7 +101,7 @@ def _seconds(times: Any, name: str) -> Column | None:
         found, null = held
     else:
         try:
-            found = np.array(np.atleast_1d(np.asarray(times)))  # of our own: what is judged is what is used
+            found = np.array(np.atleast_1d(np.asarray(times)))  # a copy, so that the values checked are the values used
         except Exception:  # whatever a stranger's __array__ raises: the column's judge explains
             return None
         null = np.zeros(found.shape, np.bool_)

@@ -1,4 +1,4 @@
-"""What a notebook shows as a picture, and whose methods compute the same bits in any floating-point mode."""
+"""The base of classes that notebooks show as a picture. Their methods give the same bits in any floating-point mode."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from streamce.core.kernels import in_default_mode
 
-# Methods with names of their own in Python that compute, read or write numbers.
+# Special methods of Python that compute, read or write numbers.
 COMPUTING = frozenset(
     [
         "__add__",
@@ -34,9 +34,9 @@ COMPUTING = frozenset(
 class Pictured:
     """Base of all that is shown with the drawings of a report.
 
-    Python's and NumPy's arithmetic is the caller's: it may round otherwise, or flush subnormal numbers to zero. So all
-    public methods of subclasses run in the default mode, but for those that ``_in_core`` names: their first step is
-    compiled code that sets it.
+    The caller's floating-point mode applies to Python's and NumPy's arithmetic: it may round differently, or flush
+    subnormal numbers to zero. So all public methods of subclasses run in the default mode. Those in ``_in_core`` are
+    excepted, because they first call compiled code that sets it.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Single values that options take: Python's, NumPy's and whatever else stands for one, as Python's own."""
+"""Converts single values of options, of Python, NumPy or any other type of number, to Python's own types."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 
 def switch(value: Any) -> bool | None:
-    """True or False; None for anything else."""
+    """Return True or False, or None for anything else."""
     return bool(value) if isinstance(value, (bool, np.bool_)) else None
 
 
 def integer(value: Any) -> int | None:
-    """An integer that is not a bool; None for anything else."""
+    """Return an integer that is not a bool, or None for anything else."""
     if type(value) is int:
         return value
     if switch(value) is not None:
@@ -24,12 +24,12 @@ def integer(value: Any) -> int | None:
         return operator.index(value)
     except (MemoryError, RecursionError):
         raise
-    except Exception:  # whatever a stranger's __index__ raises
+    except Exception:  # any exception of a third-party __index__
         return None
 
 
 def real(value: Any) -> float | None:
-    """A real number that is not a bool, rounded to float64; None for anything else."""
+    """Return a real number that is not a bool, rounded to float64, or None for anything else."""
     if type(value) is float:
         return value
     if not isinstance(value, Real) or isinstance(value, bool):
@@ -38,5 +38,5 @@ def real(value: Any) -> float | None:
         return float(value)
     except (MemoryError, RecursionError):
         raise
-    except Exception:  # such as an integer beyond float64, or whatever a stranger's __float__ raises
+    except Exception:  # an integer beyond float64, or any exception of a third-party __float__
         return None

@@ -111,8 +111,8 @@ def _array(source: Any, name: str) -> Any:
         return source
     try:
         return np.asarray(source)
-    except Exception:  # whatever a stranger's __array__ raises
-        return inputs.read(source, name).values  # or the error that explains
+    except Exception:  # any exception of a third-party __array__
+        return inputs.read(source, name).values  # or raises an InputError that explains
 
 
 def _offsets(name: str, shape: tuple[int, ...], lengths: Any, offsets: Any) -> Array:

@@ -44,7 +44,7 @@ class Elsewhere:
             self.target = self._stand_in(target) if stays and target.device.type != "meta" else target
 
     def _checked(self, source: Any, name: str) -> Any:
-        """A tensor whose storage is as large as it has to be; anything else converted, as it is looked at twice."""
+        """Check the storage of a tensor; convert anything else, because it is read twice."""
         if not isinstance(source, self._torch.Tensor):
             return inputs.once(source, name)
         inputs.sound(source, name)

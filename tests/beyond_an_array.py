@@ -1,4 +1,4 @@
-"""A read beyond an array, for AddressSanitizer to find: `make test-asan` fails where it does not."""
+"""Reads beyond an array. `make test-asan` fails if AddressSanitizer does not report it."""
 
 import numpy as np
 

@@ -7,7 +7,7 @@ from streamce.core import kernels
 
 
 def pytest_ignore_collect(collection_path, config):
-    """With ``-m core``, leave out files without such tests: the packages that they import need not be there."""
+    """With ``-m core``, skip files without such tests, because packages that they import may not be installed."""
     if config.option.markexpr == "core" and collection_path.suffix == ".py":
         return "pytest.mark.core" not in collection_path.read_text(encoding="utf-8") or None
     return None

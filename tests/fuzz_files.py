@@ -1,10 +1,10 @@
-"""No file ends a command with a signal, a traceback or too much memory: each is a result, or one line that names it.
+"""Fuzz commands with damaged files: each gives a result, or an error of one line that names the file.
 
     python tests/fuzz_files.py [seconds] [seed]
 
 Small files of every format are damaged: anywhere, in their metadata, in their numbers, or cut short. Each is given to
-``streamce eval``, ``compare`` or ``watch`` in a process of its own, forked from one that has imported all there is,
-with limits of memory and time. The same seed gives the same files. What fails is shown with the command and the bytes.
+``streamce eval``, ``compare`` or ``watch`` in its own process with limits of memory and time, forked from one that has
+imported everything. The same seed gives the same files. A failure is shown with its command and bytes.
 """
 
 import base64

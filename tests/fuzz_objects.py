@@ -1,10 +1,10 @@
-"""Hostile objects as arguments: each is taken for numbers it stands for, or refused with the state as it was.
+"""Fuzz updates and functions with hostile objects: each is read as the numbers it stands for, or refused.
 
     python tests/fuzz_objects.py [--seconds S] [--seed N] [--cases M]
 
-A case is a public class or function, plain arguments that it takes, and something hostile in the place of one or two
-of these. The law: an InputError (or MemoryError, of what has no room) and a state of the same bytes; or a state equal
-to that of the numbers the object stands for; and in any case a state that can be read. Any other exception fails.
+A case is a public class or function and its plain arguments, one or two of which are replaced by hostile objects. The
+call has to raise InputError (or MemoryError, for huge arrays) and keep the bytes of the state, or give the state of the
+numbers that the object stands for. The state can be read in any case. Any other exception fails.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""One thread writes hostile values into an array while another updates a metric with it.
+"""Fuzz updates while another thread writes hostile values into their arrays.
 
     python tests/fuzz_races.py [--seconds S] [--seed N] [--cases M]
 
-What the update then counts is a matter of luck, so the law asks for less than elsewhere: no crash, no exception but
-an InputError; a refused update leaves the bytes of the state as they were, and an update that was taken has counted
-every row once, in a state that can be read. The number of a case gives its arrays and what is written to them, not
-how the threads meet: a failure may need several tries.
+The values that an update counts depend on timing, so less is required than elsewhere: no crash and no exception but
+InputError. A refused update leaves the bytes of the state unchanged. A successful update has counted every row once,
+and its state can be read. The number of a case determines its arrays and the values written, but not the timing of the
+threads: repeating a failure may need several tries.
 """
 
 from __future__ import annotations

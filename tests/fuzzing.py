@@ -1,4 +1,4 @@
-"""Runs a fuzzer's cases in a process of its own: a crash, a hang or a broken law is reported with its case.
+"""Runs a fuzzer's cases in their own process, and reports a crash, a hang or a failed check with its case.
 
 A fuzzer is a module with a function ``case(seed)`` that returns a `Case`. Cases are numbered: the same number
 gives the same case, on any machine. Its main is one line, ``sys.exit(fuzzing.main(case))``:
@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-HANGS = 60  # seconds after which a case is taken for one that never ends
-ROOM = 8 << 30  # bytes of memory, so that a huge array fails here and not on the whole machine
+HANGS = 60  # seconds after which a case counts as a hang
+ROOM = 8 << 30  # bytes of memory, so that a huge array fails in this process only
 
 
 class Case(NamedTuple):

@@ -1,7 +1,7 @@
-"""Arguments that no reasonable caller gives: arrays in odd shapes, types and layouts, and objects that raise or lie.
+"""Makes hostile arguments: arrays of odd shapes, types and layouts, and objects that raise or lie.
 
-Each maker takes plain numbers and a `random.Random`, and returns a `Hostile`. What an object does besides, to other
-arguments or to the metric itself, it does through `Surroundings`.
+Each maker takes plain numbers and a `random.Random`, and returns a `Hostile`. Objects change other arguments or the
+metric through `Surroundings`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ LIMIT = 120  # seconds
 
 
 def threads():
-    """The number of threads of this process, also of those that Python does not know."""
+    """Return the number of threads of this process, also of those that Python did not start."""
     return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
 
 
@@ -35,7 +35,7 @@ def attempt(job, seconds, by=signal.SIGKILL):
     assert threads() == 1, threads()
     child = os.fork()
     if child == 0:
-        signal.alarm(LIMIT)  # its default action ends the child, wherever it hangs
+        signal.alarm(LIMIT)  # its default action ends the child even if it hangs in C
         try:
             os._exit(job() or 0)
         except KeyboardInterrupt:
@@ -179,7 +179,7 @@ def watching(folder, source, *arguments):
             of.seek(os.path.getsize(there))
             more = of.read(os.path.getsize(of.name) // 9 + 1)
             to.write(more)
-        if not more and not turned and os.path.exists(state + ".checkpoint"):  # else nobody knows of the first
+        if not more and not turned and os.path.exists(state + ".checkpoint"):  # otherwise the first file is unknown
             os.rename(there, before)
         return turned and not more
 

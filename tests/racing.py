@@ -1,7 +1,7 @@
-"""Updates while another thread writes hostile values to the caller's memory.
+"""Update each class while another thread writes hostile values to the caller's memory.
 
-Losses may be wrong then, and an update may raise InputError. No memory that is not the caller's may be touched, and the
-state stays one that can be read: run this in a process of its own, or under a sanitizer.
+Losses may be wrong then, and an update may raise InputError. But it must not access other memory, and the state must
+stay readable. Run this in its own process, or under a sanitizer.
 
     python tests/racing.py [seconds per case] [seed] [name of a case]
 """

@@ -1,10 +1,10 @@
-"""Threads that share arrays and metrics, for ThreadSanitizer to watch: the pool, the kernels, the states.
+"""Run threads that share arrays and metrics under ThreadSanitizer: the pool, the kernels, the states.
 
-    tools/sanitized.sh tsan .venv/bin/python tests/shared_memory.py            nothing is reported
-    tools/sanitized.sh tsan .venv/bin/python tests/shared_memory.py --planted  a race between two kernels is
+    tools/sanitized.sh tsan .venv/bin/python tests/shared_memory.py            reports nothing
+    tools/sanitized.sh tsan .venv/bin/python tests/shared_memory.py --planted  reports a race of two kernels
 
-ThreadSanitizer sees the memory that streamce's own code reads and writes, and the locks of the interpreter. So what
-happens without the interpreter lock is what it can tell about: all that the pool's threads do.
+ThreadSanitizer sees the accesses of streamce's own code to memory, and the locks of the interpreter. So it can judge
+code that runs without the GIL: all code of the pool's threads.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Arrow arrays that describe memory which is not theirs: an InputError at every door, and the state is untouched.
+"""Arrow arrays that describe memory outside of their buffers raise InputError at every argument, and add nothing.
 
-Each of these arrays makes pyarrow itself read beyond its buffers, or stop the process, once it is used.
+Each of these arrays makes pyarrow itself read beyond its buffers, or end the process, once it is used.
 """
 
 import numpy as np

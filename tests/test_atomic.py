@@ -1,4 +1,4 @@
-"""Files that are written whole: their permissions, the links to them, and who may remove what is half written."""
+"""Files are written atomically: their permissions, symbolic links, and who may remove temporary files."""
 
 import os
 import stat

@@ -449,7 +449,8 @@ STRANGE = [
     np.zeros(2, dtype="f8,i4"), np.zeros((2, 0, 3)), np.array(None), np.array([0.5, None], dtype=object),
     np.zeros(2, dtype="m8[s]"), np.zeros(2, dtype=">f8"), memoryview(b"abcd"), memoryview(np.zeros((2, 2))), range(3),
     iter([0.5]), [10**30], 10**30, -(2**70), np.float16(0.5), np.ma.masked,
-    np.ma.array([0.5, 0.5], mask=[0, 1]), np.broadcast_to(0.5, (3, 3)), np.zeros((1,) * (64 if np.__version__ >= "2" else 32)),
+    np.ma.array([0.5, 0.5], mask=[0, 1]), np.broadcast_to(0.5, (3, 3)),
+    np.zeros((1,) * (64 if np.__version__ >= "2" else 32)),
 ]  # fmt: skip
 
 numbers = arrays.arrays(

@@ -1,4 +1,4 @@
-"""What is printed or logged has no control characters, whatever names hold; standard streams may be closed."""
+"""Printed and logged text has no control characters, and standard streams may be closed."""
 
 import io
 import json
@@ -206,7 +206,7 @@ def test_standard_input_that_is_closed_is_one_line(folder, words):
 def test_standard_output_that_is_closed_is_one_line_before_anything_is_done(folder, words):
     command = ["bash", "-c", 'exec "$@" >&-', "-", *COMMAND, *words]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
-    expected = "streamce: error: standard output is closed: send it to /dev/null to do without the result\n"
+    expected = "streamce: error: standard output is closed: redirect it to /dev/null to discard the result\n"
     assert (done.returncode, done.stderr) == (2, expected)
     assert not Path("S").exists()
 

@@ -1,4 +1,4 @@
-"""Whatever the caller's floating-point mode: equal states, numbers, texts and errors, of every class and function."""
+"""States, numbers, texts and errors of all classes and functions are equal in any floating-point mode of the caller."""
 
 import inspect
 import pickle

@@ -1,4 +1,4 @@
-"""Files that are damaged, or cut short while they are read: one line that names the file and where, never a signal."""
+"""Files that are damaged, or truncated while they are read, give one line with the file and place, never a signal."""
 
 import gzip
 import os
@@ -335,7 +335,8 @@ def test_a_row_beyond_the_limit_names_file_row_and_option(tmp_path, capsys, name
 
 @pytest.mark.parametrize("size", ["0", "2G", "-1", "64X", "", "1.5M"])
 def test_a_limit_without_sense_is_a_usage_error(tmp_path, capsys, size):
-    assert "no number of bytes from 1 to 1G" in failure(capsys, 2, "eval", "a.csv", *BINARY, f"--max-record={size}")
+    line = failure(capsys, 2, "eval", "a.csv", *BINARY, f"--max-record={size}")
+    assert "is not a number of bytes from 1 to 1G" in line
 
 
 @pytest.mark.parametrize("start", [b"", b"p,y,s\n0.5,1,a\n", b'p,y,s\n0.5,1,"a\n'])

@@ -1,4 +1,4 @@
-"""Eight threads at one metric of every class: nothing is lost, and every state that is seen holds whole updates."""
+"""Eight threads use one metric of every class: no update is lost, and every state that is read holds whole updates."""
 
 import inspect
 import threading

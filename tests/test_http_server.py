@@ -1,4 +1,4 @@
-"""``/metrics`` stays there, and the watch with it, whatever clients send, do not send or do not read."""
+"""``/metrics`` and its watch keep running whatever clients send, do not send or do not read."""
 
 import contextlib
 import os
@@ -327,7 +327,7 @@ def test_a_watch_answers_the_hosts_it_is_told(folder):
 @pytest.mark.parametrize("host", ["", "a:80", "http://a", "a b", "x@a"])
 def test_a_host_that_is_no_name_is_a_usage_error(folder, capsys, host):
     assert main(["watch", "a.jsonl", *BINARY, "--port", "0", "--allowed-host", host]) == 2
-    assert "is no host name or address without a port" in capsys.readouterr().err
+    assert "is not a host name or address without a port" in capsys.readouterr().err
 
 
 def test_allowed_hosts_without_a_port_are_a_usage_error(folder, capsys):

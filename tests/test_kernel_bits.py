@@ -1,4 +1,4 @@
-"""The digests that other platforms have to print are those of this library's own kernels, and leave none out."""
+"""The digests that other platforms have to print are those of this library's own kernels, of all of them."""
 
 import re
 import subprocess

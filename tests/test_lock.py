@@ -1,4 +1,4 @@
-"""Two runs that would write one state: one of them is refused in one line, and loses nothing of the other's."""
+"""Of two runs that would write one state, one is refused with one line, and the other loses nothing."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Whatever an argument of an update or a function is: it is taken, or one InputError, and then nothing was added."""
+"""Any argument of an update or a function is accepted, or raises one InputError and adds nothing."""
 
 import datetime as dt
 import decimal
@@ -15,7 +15,7 @@ pa = pytest.importorskip("pyarrow")
 
 
 class Raises:
-    """Raises whatever it is asked for."""
+    """Raises on any access."""
 
     def __getattr__(self, name):
         raise RuntimeError(name)

@@ -1,4 +1,4 @@
-"""What would take an integer of a state out of its range is one error, and nothing is added: by any path, of any class.
+"""Adding beyond the range of a state's integers raises one error and adds nothing, on every path of every class.
 
 Counters stay within 2^62, sums within 2^16318 units of 2^-1074. Doubling reaches both.
 """

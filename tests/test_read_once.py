@@ -1,4 +1,4 @@
-"""What comes from outside is read once: an array that is another one the next time is that of its first reading."""
+"""Array-like arguments are read once: an array that changes with each reading counts as it was at the first."""
 
 from contextlib import nullcontext
 

@@ -1,7 +1,6 @@
-"""Arguments whose conversion changes other arguments, memory that does not lie as numbers should, and racing writers.
+"""Arguments whose conversion changes other arguments, misaligned memory, and racing writers.
 
-All arguments are converted before the memory of any is taken, so whatever a conversion does is seen by all that comes
-after it.
+All arguments are converted before the memory of any is taken, so a conversion cannot free memory that is in use.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""NumPy's scalars, and whatever else stands for a number, are taken as options wherever Python's are."""
+"""Options accept NumPy's scalars and other types of numbers wherever they accept Python's."""
 
 from fractions import Fraction
 

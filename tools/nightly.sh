@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks that take too long for .ci/run: run them before an issue is closed. A stage is a Make target.
+# Run the checks that take too long for .ci/run. Each stage is a Make target.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/stages.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command with the library that tools/build_for.sh built for a sanitizer. Any report of the sanitizer, in this
-# process or in one that it starts, fails the run and is shown.
+# Run a command with the library that tools/build_for.sh built for a sanitizer. If the sanitizer reports anything, in
+# this process or in one that it starts, show the report and fail.
 #
 #     tools/sanitized.sh asan|tsan COMMAND...
 set -uo pipefail
@@ -11,17 +11,17 @@ rm -rf "$reports"
 mkdir -p "$reports"
 library() { realpath "$(${CC:-cc} -print-file-name="$1")"; }
 
-# The library of this build comes before the one of .venv and before the working directory, here and in children.
+# Import this build's library, and not that of .venv or of the working directory, here and in children.
 environment=(PYTHONPATH="$home/lib:$root/tests" PYTHONSAFEPATH=1)
 case $check in
 asan)
-    # libstdc++ too: AddressSanitizer looks for what throws C++ exceptions before pyarrow brings it.
+    # libstdc++ too, because AddressSanitizer looks up the function that throws C++ exceptions before pyarrow loads it.
     environment+=(LD_PRELOAD="$(library libasan.so) $(library libstdc++.so.6)")
-    # Objects from malloc each, so that a byte beyond one of them is seen.
+    # Allocate each object with malloc, so that an access one byte beyond it is reported.
     environment+=(PYTHONMALLOC=malloc)
-    # detect_leaks=0: CPython and NumPy keep what they allocated until the process is gone, so that a report of leaks
-    # tells nothing of the core. allocator_may_return_null: without memory there is a MemoryError, which tests expect.
-    # detect_stack_use_after_return stays off: it moves the frames that faulthandler and recursion limits measure.
+    # detect_leaks=0, because CPython and NumPy never free some memory, so a report of leaks says nothing about the core.
+    # allocator_may_return_null=1, because tests expect a MemoryError if memory runs out. detect_stack_use_after_return
+    # stays off, because it moves the frames that faulthandler and recursion limits measure.
     common="log_path=$reports/report"
     environment+=(ASAN_OPTIONS="$common:detect_leaks=0:allocator_may_return_null=1:halt_on_error=1")
     common="log_path=$reports/report"
@@ -29,10 +29,11 @@ asan)
     ;;
 tsan)
     environment+=(LD_PRELOAD="$(library libtsan.so)")
-    # CPython and NumPy are not instrumented: their locks are seen, their memory is not. A test may fork with threads.
+    # CPython and NumPy are not instrumented: the sanitizer sees their locks, but not their accesses to memory.
+    # die_after_fork=0, because a test may fork with threads.
     common="log_path=$reports/report"
     environment+=(TSAN_OPTIONS="$common:ignore_noninstrumented_modules=1:die_after_fork=0:halt_on_error=1")
-    # Its shadow memory wants addresses that randomisation may have given away.
+    # No address randomisation, because it may use addresses that the sanitizer needs for its shadow memory.
     set -- setarch -R "$@"
     ;;
 *) echo "$check: expected asan or tsan" >&2 && exit 2 ;;
@@ -43,7 +44,7 @@ status=$?
 found=$(find "$reports" -type f -size +0)
 if [ -n "$found" ]; then
     cat $found
-    echo "$check: $(wc -w <<< "$found") processes reported something"
+    echo "$check: $(wc -w <<< "$found") report(s)"
     exit 1
 fi
 exit $status

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 into=(-q --python ".venv-$1/bin/python")
-# The group names extras of streamce, which is compiled in place already: this only says that it is there.
+# The group requires extras of streamce, so register this checkout, whose extensions are compiled already.
 .venv/bin/uv pip install "${into[@]}" --no-build-isolation --no-deps -e .
 .venv/bin/uv pip install "${into[@]}" --only-binary :all: --no-binary streamce --group test
 ".venv-$1/bin/python" -m pytest -n 2 --ignore=tests/peers --ignore=tests/engines --ignore=tests/servers \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the tests marked `core` in .venv-VERSION. On a free-threaded Python some run in several threads at once too.
+# Run the tests marked `core` in .venv-VERSION. On a free-threaded Python, also run some in several threads at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/.venv-$1/bin/python
@@ -8,7 +8,7 @@ import platform, sys, numpy, pyarrow
 lock = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else " (free-threaded)"
 print(f"Python {platform.python_version()}{lock}, NumPy {numpy.__version__}, pyarrow {pyarrow.__version__}")')"
 if [[ $1 =~ ^3\.[0-9]+t$ ]]; then
-    export PYTHON_GIL=0  # or a package of the tests could turn the interpreter lock on for all of them
+    export PYTHON_GIL=0  # otherwise a package that the tests import could enable the GIL
     $python -m pytest -m core --parallel-threads 4 tests/test_{losses,updates,ledger,summary}.py
 fi
 $python -m pytest -m core -n 2

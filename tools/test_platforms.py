@@ -1,10 +1,10 @@
-"""The kernels' bits on other platforms: compiles the kernels and tests/kernel_bits/ with zig, runs them here, and
-compares what they print with tests/kernel_bits/bits.txt.
+"""Compare the kernels' bits on other platforms: compile the kernels and tests/kernel_bits/ with zig, run them here, and
+compare their output with tests/kernel_bits/bits.txt.
 
     python tools/test_platforms.py [PLATFORM ...]      all of PLATFORMS, or those named
 
-Needs the dependency group platforms; Debian's qemu-user-static and wine64; Node 20 or newer. A macOS program cannot be
-run here: that it compiles and links is all that is shown. Everything else goes to build/platforms/.
+Needs the dependency group platforms, and Debian's qemu-user-static and wine64. macOS programs are only compiled and
+linked, because they cannot run here. All files go to build/platforms/.
 """
 
 import os
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "platforms"
 HARNESS = ROOT / "tests" / "kernel_bits"
 KERNELS = ROOT / "streamce" / "core" / "kernels"
-# The flags that setup.py gives every compiler but Microsoft's.
+# The flags that setup.py gives to all compilers except Microsoft's.
 EXACT = re.findall(r'"(-[^"]+)"', (ROOT / "setup.py").read_text(encoding="utf-8").split("else [")[1].split("]")[0])
 WASI = """
 import { WASI } from "node:wasi";
@@ -29,7 +29,7 @@ const wasi = new WASI({ version: "preview1" });
 const module = await WebAssembly.compile(readFileSync(process.argv[2]));
 wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
 """
-# By name: zig's target, and what runs its programs (None: nothing here does).
+# By name: zig's target, and the command that runs its programs (None if nothing here can).
 PLATFORMS = {
     "musl": ("x86_64-linux-musl", []),
     "musl-arm64": ("aarch64-linux-musl", ["qemu-aarch64-static"]),
@@ -39,13 +39,13 @@ PLATFORMS = {
     "macos-x86": ("x86_64-macos", None),
     "macos-arm64": ("aarch64-macos", None),
 }
-# Debian keeps it out of the path.
+# Debian does not put it on PATH.
 WHERE = {"wine64": "/usr/lib/wine/wine64"}
 COMPILING, RUNNING = 1800, 900  # seconds at most
 
 
 def compiled(platform: str) -> Path:
-    """The harness as a program for a platform."""
+    """Compile the harness for a platform and return the program."""
     target, _ = PLATFORMS[platform]
     folder = BUILD / platform
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,9 +62,11 @@ def compiled(platform: str) -> Path:
 def command_of(platform: str, program: Path) -> list[str]:
     runner = PLATFORMS[platform][1] or []
     if runner:
-        found = shutil.which(runner[0]) or WHERE.get(runner[0])
+        # Node of the dependency group comes first, because WASI needs version 20 or newer.
+        folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        found = shutil.which(runner[0], path=folders) or WHERE.get(runner[0])
         if not found or not Path(found).exists():
-            sys.exit(f"{platform}: {runner[0]} is not installed (Debian: qemu-user-static, wine64; Node: nodejs)")
+            sys.exit(f"{platform}: {runner[0]} is not installed (Debian: qemu-user-static, wine64)")
         runner = [found, *runner[1:]]
     return [*runner, str(program)]
 
@@ -76,7 +78,7 @@ def printed(command: list[str]) -> list[str]:
 
 
 def differences(lines: list[str]) -> tuple[list[str], list[str]]:
-    """The instruction sets that lines are of, and what differs from bits.txt."""
+    """Return the instruction sets in the lines, and what differs from bits.txt."""
     golden = dict(line.split() for line in (HARNESS / "bits.txt").read_text(encoding="ascii").splitlines())
     found: dict[str, dict[str, str]] = {}
     for line in lines:
@@ -99,7 +101,7 @@ def main(names: list[str]) -> int:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for platform, program in zip(chosen, pool.map(compiled, chosen), strict=True):
             if PLATFORMS[platform][1] is None:
-                print(f"{platform}: compiles and links; nothing here runs it", flush=True)
+                print(f"{platform}: compiles and links; cannot run here", flush=True)
                 continue
             start = time.perf_counter()
             sets, wrong = differences(printed(command_of(platform, program)))

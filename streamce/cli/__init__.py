@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.occupy_closed()
     with console.filtered():
         if sys.stdout is None:
-            return fail("standard output is closed: send it to /dev/null to do without the result", 2)
+            return fail("standard output is closed: redirect it to /dev/null to discard the result", 2)
         return _run(argv)
 
 

@@ -33,16 +33,16 @@ OF_TASKS = {
     "calibration": ("binary", "multiclass"),
     "divergence": PLAIN,
 }
-MAX_RECORD = 1 << 26  # as streamce.reading.sources has it, which needs pyarrow
+MAX_RECORD = 1 << 26  # the same as in streamce.reading.sources, which needs pyarrow
 LARGEST_RECORD = 1 << 30  # Arrow's readers of text count bytes in 32 bits
 EVAL_HELP = """\
 files
   Parquet (.parquet .pq), Arrow IPC (.arrow .arrows .feather .ipc), CSV with a header (.csv
   .tsv), JSON lines (.json .jsonl .ndjson), NumPy (.npy .npz); other endings are told by their
-  first bytes. CSV and JSON may end in .gz .bz2 .zst .lz4. A row of CSV and a line of JSON may
-  have 64 MiB, unpacked, or what --max-record says: a longer one is an error. A folder stands for all files in it
-  with these endings, at any depth, but for names that begin with "_" or ".". Globs work for
-  URIs too (quote them). "-" is an Arrow stream or CSV on standard input.
+  first bytes. CSV and JSON may end in .gz .bz2 .zst .lz4. A row of CSV or a line of JSON that
+  is longer than --max-record, unpacked, is an error. A folder stands for all files in it with
+  these endings, at any depth, but for names that begin with "_" or ".". Globs work for URIs too
+  (quote them). "-" is an Arrow stream or CSV on standard input.
 
 columns
   --preds and --target take a column, a comma list or a glob, and may be repeated; or one
@@ -85,7 +85,8 @@ resuming
   Options that change the result and the files (names, sizes, times of change) must be the
   same. Parquet files are read on from the row group, other formats from the row; packed text
   is unpacked again up to there. To start at row 0, remove STATE once the run is finished, and
-  STATE.checkpoint before that. One run at a time writes a STATE: a second ends with status 2.
+  STATE.checkpoint before that. Only one run at a time can write a STATE: a second one ends with
+  status 2.
 
 clusters
   --engine dask or spark evaluates on a cluster, whose machines must see the files by the same paths and have
@@ -120,7 +121,7 @@ Columns, labels and the exit status are those of streamce eval --help.
 WATCH_HELP = """\
 sources
   A file of JSON lines, which grows; a line counts when its end has come, and columns hold what the
-  first line has them hold. A line of more bytes than --max-record is an error. A folder that
+  first line has them hold. A line that is longer than --max-record is an error. A folder that
   receives Parquet files, at any depth, but for names that begin with "_" or "."; a file counts once
   it has its footer, best by renaming it into the folder.
   "-" is JSON lines on standard input. What becomes of files that are renamed, shrink, disappear or
@@ -133,13 +134,14 @@ windows
 state
   --state keeps the total in STATE, as streamce eval writes it, and what goes on from it, windows
   and position, in STATE.checkpoint. The same command again goes on: each row counts once, whatever
-  stopped the one before. Standard input has no position: what it brings is added. One run at a time
-  writes a STATE: a second ends with status 2.
+  stopped the one before. Standard input has no position: what it brings is added. Only one run
+  at a time can write a STATE: a second one ends with status 2.
 
 serving
-  --port serves /metrics, on loopback unless --host says otherwise. There only requests for the host
-  names of loopback are answered, and for those of --allowed-host; elsewhere all are, or only those
-  of --allowed-host. Connections are few and have a time limit.
+  --port serves /metrics, on loopback unless --host says otherwise. On loopback, only requests for
+  the host names of loopback and of --allowed-host are answered. On other addresses all requests
+  are answered, or only those for --allowed-host if it is given. The number of connections and the
+  time of each are limited.
 
 alerts
   A window is judged whenever rows were added. An alert begins and ends with a line on standard
@@ -218,8 +220,8 @@ def parser() -> argparse.ArgumentParser:
     add("--port", type=_port, metavar="PORT", help="serve /metrics to Prometheus there; 0 is any that is free")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)")
     add("--allowed-host", type=_host, action="append", default=[], metavar="NAME",
-        help="answer requests for this host name, any port; may be repeated (default: on loopback "
-        "localhost, 127.0.0.0/8 and ::1, elsewhere all)")  # fmt: skip
+        help="answer requests for this host name, with any port; may be repeated (default: on loopback "
+        "localhost, 127.0.0.0/8 and ::1; elsewhere all names)")  # fmt: skip
     add("--alert-above", type=_finite, metavar="NATS", help="alert while a window's mean is above")
     add("--alert-below", type=_finite, metavar="NATS", help="alert while a window's mean is below")
     add("--reference", metavar="STATE", help="alert while a window's interval has nothing in common with this state's")
@@ -287,7 +289,7 @@ def _add_rules(add: Callable[..., Any]) -> None:
     add("--threads", type=_positive, metavar="N", help="threads of the computation")
     add("--chunk-rows", type=_positive, metavar="N", help="rows read at a time; no result changes")
     add("--max-record", type=_bytes, default=MAX_RECORD, metavar="BYTES",
-        help="bytes of a row of CSV or a line of JSON, such as 500K, 64M or 1G (default: 64M)")  # fmt: skip
+        help="most bytes of a row of CSV or a line of JSON: 500K, 64M, 1G (default: 64M)")  # fmt: skip
     add("--state", metavar="FILE", help="write the state here, to merge or show later")
 
 
@@ -336,7 +338,7 @@ def _bytes(text: str) -> int:
     found = re.fullmatch(r"(\d{1,12})([KMG]?)B?", text.upper())
     size = int(found[1]) * 1024 ** " KMG".index(found[2] or " ") if found else 0
     if not 1 <= size <= LARGEST_RECORD:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes from 1 to 1G, such as 64M")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes from 1 to 1G, such as 64M")
     return size
 
 
@@ -366,7 +368,7 @@ def _port(text: str) -> int:
 def _host(text: str) -> str:
     name = text.removeprefix("[").removesuffix("]")
     if not name or re.search(r"[\s/@\[\]]", name) or name.count(":") == 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no host name or address without a port")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host name or address without a port")
     return name
 
 
@@ -374,7 +376,7 @@ def _names(text: str) -> list[str]:
     try:
         names = next(csv.reader([text], skipinitialspace=True))
     except csv.Error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of names: {error}") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names: {error}") from error
     if len({*names}) < len(names) or "" in names:
         raise argparse.ArgumentTypeError("classes need names, each its own")
     return names

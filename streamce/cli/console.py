@@ -1,7 +1,7 @@
-"""The one way from the command line to a terminal or a log: what is written to standard output and error.
+"""The filter of standard output and standard error.
 
-It stands in front of everything that goes through ``sys.stdout`` and ``sys.stderr`` while a command runs: tables and
-errors, usage errors of argparse, warnings and log records of libraries, tracebacks.
+While a command runs, everything that is written to ``sys.stdout`` and ``sys.stderr`` passes it: tables and errors,
+usage errors of argparse, warnings and log records of libraries, tracebacks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streamce import printable
 
 
 class Filtered:
-    """A text stream that writes control characters as escapes, and so what its encoding does not have."""
+    """A text stream that escapes control characters, and characters that its encoding does not have."""
 
     def __init__(self, stream: Any) -> None:
         self.unfiltered = stream
@@ -39,7 +39,7 @@ class Filtered:
 
 @contextlib.contextmanager
 def filtered() -> Iterator[None]:
-    """Filter what is printed meanwhile. A stream that the caller has closed stays None."""
+    """Filter what is printed in this context. A stream that the caller has closed stays None."""
     with contextlib.ExitStack() as stack:
         if sys.stdout is not None:
             stack.enter_context(contextlib.redirect_stdout(Filtered(sys.stdout)))
@@ -49,16 +49,16 @@ def filtered() -> Iterator[None]:
 
 
 def occupy_closed() -> None:
-    """Open nothing in place of standard streams that the caller has closed.
+    """Open the null device in place of standard streams that the caller has closed.
 
-    Else a file opened next would have the number of one, and be read or written as if it were that. They are None in
-    ``sys`` from here on, which is what Python makes of those that were closed before it began.
+    Otherwise the next file to be opened would get the descriptor of a standard stream, and be read or written as such.
+    The streams become None in ``sys``, as Python does if they were closed before it started.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            nothing = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, so this one
+            nothing = os.open(os.devnull, os.O_RDWR)  # usually gets this number, because it is the lowest free one
             if nothing != number:
                 os.dup2(nothing, number)
                 os.close(nothing)

@@ -1,4 +1,4 @@
-"""A lock on the state that a command writes: two runs would each overwrite the other's rows."""
+"""A lock on the state that a command writes, because two runs would overwrite each other's rows."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ except ModuleNotFoundError:  # Windows: no lock there
 
 
 class InUse(Exception):
-    """Another process writes this state."""
+    """Raised if another process writes this state."""
 
 
 @contextlib.contextmanager
 def locked(option: str, state: str | None) -> Iterator[None]:
-    """Keep others from ``state``, the value of ``option``, until this run ends or is killed; InUse if one has it.
+    """Lock ``state``, the value of ``option``, until this run ends or is killed; raise InUse if another run holds it.
 
-    The lock is on a file beside it, hidden so that no glob of data finds it, which is removed at the end. One that a
-    killed run has left keeps nobody out.
+    The lock is on a file beside the state. The file is hidden, so that no glob of data finds it, and is removed at the
+    end. A file left by a killed run is not locked, so it does not block others.
     """
     if state is None or fcntl is None:
         yield
@@ -33,30 +33,30 @@ def locked(option: str, state: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        if _is_at(file, path):  # else somebody removed it, and it may be another's now
+        if _is_at(file, path):  # otherwise the path may belong to another run by now
             os.unlink(path)
         os.close(file)
 
 
 def lock_path(state: str) -> str:
-    """The path of the lock, which is one for all names of a state."""
+    """Return the path of the lock, which is the same for all names of a state."""
     folder, prefix = atomic.beside(os.path.realpath(state))
     return os.path.join(folder, f"{prefix}lock")
 
 
 def _taken(path: str, in_use: str) -> int:
-    """The descriptor that holds the lock."""
+    """Open and lock the file, and return its descriptor."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            with contextlib.suppress(OSError):  # a file system without locks
+            with contextlib.suppress(OSError):  # the file system has no locks
                 _lock(file, in_use)
             if _is_at(file, path):
                 return file
         except BaseException:
             os.close(file)
             raise
-        os.close(file)  # the run before has just removed it
+        os.close(file)  # another run has just removed the file
 
 
 def _lock(file: int, in_use: str) -> None:
@@ -67,7 +67,7 @@ def _lock(file: int, in_use: str) -> None:
 
 
 def _is_at(file: int, path: str) -> bool:
-    """Whether a path still names the file that is open."""
+    """Return whether the path still names the open file."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file), os.stat(path))
     return False

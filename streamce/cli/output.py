@@ -24,8 +24,8 @@ def fail(message: str, status: int) -> int:
 
 
 def note(message: str) -> None:
-    """Print one line on standard error, whatever names in it hold."""
-    if sys.stderr is not None:  # closed by the caller; print would take stdout instead
+    """Print one line on standard error, with control characters escaped."""
+    if sys.stderr is not None:  # None if the caller has closed it; print would use stdout instead
         print(printable.line(" ".join(message.splitlines())), file=sys.stderr)
 
 
@@ -85,7 +85,8 @@ def progress_bar(done: int) -> Any:
             from tqdm import tqdm
 
             width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-            stream = getattr(sys.stderr, "unfiltered", sys.stderr)  # a bar moves the cursor, and has no names in it
+            # Unfiltered, because a bar moves the cursor; it shows no names.
+            stream = getattr(sys.stderr, "unfiltered", sys.stderr)
             return tqdm(file=stream, initial=done, unit=" rows", unit_scale=True, leave=False, ncols=width)
     return contextlib.nullcontext()
 

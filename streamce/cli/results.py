@@ -109,7 +109,7 @@ def print_json(
 ) -> None:
     """Print the result as one JSON object; ``more`` stands beside it, ``read`` among the options."""
     text = json.dumps(_finite(_found(metric, level, anytime, more, read)), allow_nan=False)
-    print(text.replace("\x7f", "\\u007f"))  # the one control character that json leaves as it is
+    print(text.replace("\x7f", "\\u007f"))  # the only control character that json does not escape
 
 
 def _found(

@@ -35,9 +35,9 @@ from streamce.reading.tables import Table
 ROWS = 10_000  # lines taken together, unless the caller says how many
 NAP = 0.2  # seconds after which a signal is noticed at the latest
 LEAST = 0.01  # seconds between two looks
-LAST_SAVE = 10.0  # seconds in which the last save is tried, if no more files can be opened
+LAST_SAVE = 10.0  # seconds to retry the last save if no more files can be opened
 ALERTED = 3  # the exit status
-NOTHING_YET = ce.Collection({"nothing yet": ce.MeanLoss()})  # in a checkpoint that holds a position alone
+NOTHING_YET = ce.Collection({"nothing yet": ce.MeanLoss()})  # in a checkpoint that holds only a position
 TOTAL = "total"
 # Options that must stay what they were. Those of the metric and the windows are compared with the state's.
 SAME = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "n_words", "n_bytes", "by_time", "classes",
@@ -47,7 +47,7 @@ SAME = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "n_wo
 def say(word: str) -> None:
     """A line on standard error, with the time in UTC."""
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    with contextlib.suppress(OSError):  # a log that takes no more stops no watch
+    with contextlib.suppress(OSError):  # a log that cannot be written does not stop the watch
         note(f"{now} streamce watch: {word}")
 
 
@@ -128,7 +128,7 @@ class _Watch:
         self._settled = True  # whether the position is that of what is counted
         self._dirty = False  # whether anything is not saved
         self._shown: Any = None
-        self._exhausted = False  # whether it was said that no more files can be opened
+        self._exhausted = False  # whether it was reported that no more files can be opened
         self._resumed = 0
 
     def _rules(self) -> list[Rule]:
@@ -196,19 +196,19 @@ class _Watch:
             _wait(max(options.poll, LEAST), stopped)
 
     def _next(self, stopped: Callable[[], bool]) -> bool:
-        """Count what is new; whether there was anything."""
+        """Count new rows; return whether there were any."""
         if self._following.find() and self._metric is None:
             self._dirty = True
             self._save(now=True)
         piece = self._following.next()
-        if self._shown is not None:  # lines that are no rows come in no piece
+        if self._shown is not None:  # lines that are not rows are in no piece
             self._shown.unreadable = self._following.unreadable
         if piece is not None:
             self._count(piece, stopped)
         return piece is not None
 
     def _say_exhausted(self, error: Exception) -> None:
-        """Say, once until it has passed, that no more files can be opened."""
+        """Report that no more files can be opened, once until a save succeeds."""
         if not self._exhausted:
             where = str(error)
             if isinstance(error, OSError) and error.filename is not None:
@@ -298,7 +298,7 @@ class _Watch:
                 return
         try:
             same, at = said["options"], said["at"]
-            if metric == NOTHING_YET:  # options may change, as nothing is counted
+            if metric == NOTHING_YET:  # options may change, because nothing is counted
                 if same.get("source") == self._same()["source"]:
                     self._following.restore(at)
                 return
@@ -342,7 +342,7 @@ class _Watch:
             self._say_exhausted(error)
 
     def _save_last(self) -> None:
-        """Save what is not saved. Where no more files can be opened, for as long as that may pass."""
+        """Save what is not saved. If no more files can be opened, retry for LAST_SAVE seconds."""
         self._save(now=True)
         end = time.monotonic() + LAST_SAVE
         while self._exhausted and self._dirty and time.monotonic() < end:

@@ -28,7 +28,7 @@ cdef extern from "views.h" nogil:
 cdef class Array:
     cdef Py_buffer buffer
     cdef bint held
-    cdef bint writes  # it is written to, not read
+    cdef bint writes  # the array is written, not read
     cdef object given  # what was read of a source that is no plain array: inputs.Read; else None
     cdef double number
     cdef int64_t whole

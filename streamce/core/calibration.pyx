@@ -219,7 +219,7 @@ cdef int add_calibration(Blocks b, work* w, const double* d, Py_ssize_t k, Ledge
 
 
 cdef inline Py_ssize_t bin_of(double confidence) noexcept nogil:
-    """The bin of any double: of what is 0 or less or NaN the first, of what is 1 or more the last."""
+    """The bin of any double: the first for 0, less or NaN, the last for 1 or more."""
     if not confidence > 0:
         return 0
     if confidence >= 1:

@@ -51,7 +51,7 @@ static inline uint64_t *cell_at(const page *p, ptrdiff_t cell)
 /* Lays the page out anew with a column of other words. Returns -1 without memory. */
 static RARELY int page_widen(page *p, int column, int base, int width)
 {
-    if (base + width > UINT8_MAX)  /* out of range: whoever adds has looked before (cell_overflow, cell_bound) */
+    if (base + width > UINT8_MAX)  /* out of range: callers check before they add (cell_overflow, cell_bound) */
         return -1;
     page q = *p;
     q.width[column] = (uint8_t)width;
@@ -268,7 +268,7 @@ static inline int page_is_full(const page *p, int column)
     return p->words && p->width[column] && p->base[column] + p->width[column] == UINT8_MAX;
 }
 
-/* Word w of a sum, as if its window had no ends. */
+/* Word w of a sum, also outside of its window. */
 static inline uint64_t sum_word(const page *p, ptrdiff_t cell, int column, int w)
 {
     if (!p->words || !p->width[column] || w < p->base[column])
@@ -278,7 +278,7 @@ static inline uint64_t sum_word(const page *p, ptrdiff_t cell, int column, int w
     return w < end ? words[w - p->base[column]] : sign_of(words[p->width[column] - 1]);
 }
 
-/* Whether sum + sign other leaves +-2^62 in the last word that a window can have. */
+/* Whether sum + sign * other is beyond +-2^62 in the last word that a window can have. */
 static RARELY int sum_overflow(const page *p, ptrdiff_t cell, const page *from, ptrdiff_t other, int column, int sign)
 {
     const uint64_t flip = sign < 0 ? ~(uint64_t)0 : 0;
@@ -297,7 +297,7 @@ static inline int64_t counter_of(const page *p, ptrdiff_t cell, int column)
     return p->words && p->width[column] ? (int64_t)cell_at(p, cell)[p->at[column]] : 0;
 }
 
-/* The column that cell + sign other takes out of its range, which is +-most for a counter; or -1. */
+/* The first column that cell + sign * other would take out of its range, or -1. A counter's range is +-most. */
 static inline int cell_overflow(
     const page *p, ptrdiff_t cell, const page *from, ptrdiff_t other, int sign, int64_t most)
 {
@@ -314,8 +314,8 @@ static inline int cell_overflow(
     return -1;
 }
 
-/* The largest magnitude of a cell's counters; INT64_MAX where a sum is so large that it may leave its range. Samples
- * reach word 35 at most: they never take a sum from below half of its range out of it. */
+/* The largest magnitude of a cell's counters, or INT64_MAX if a sum is so large that samples may take it out of its
+ * range. Samples reach word 35 at most, so they never take a sum that is below half of its range out of it. */
 static inline int64_t cell_bound(const page *p, ptrdiff_t cell)
 {
     int64_t most = 0;

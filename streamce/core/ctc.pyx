@@ -71,7 +71,7 @@ cdef class CTC:
 
         ``settled`` has a status for each utterance: 0, or NULL_INPUT. Writes the losses one by one to ``out`` if given.
         """
-        cdef unsigned long long saved = fp_enter()  # also for what inputs are converted by
+        cdef unsigned long long saved = fp_enter()  # also for the conversion of inputs
         try:
             return self.add(state, preds, target, input_lengths, target_lengths, weight, cluster, settled, out)
         finally:
@@ -84,7 +84,7 @@ cdef class CTC:
         cdef Utterances chunk = Utterances.__new__(Utterances)
         cdef const uint8_t[::1] bucket = None
         cdef State found
-        # All that may run the caller's code comes before the memory of any argument is taken.
+        # First convert all arguments, which may run the caller's code, and only then take the memory of any.
         preds, target, weight = [
             inputs.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
         ]

@@ -10,7 +10,7 @@ cdef class Groups:
     cdef Table table
     cdef Ledger ledger
     cdef Py_ssize_t emptied  # cells that merges made 0, since they were last looked for
-    cdef int64_t bound       # no counter is larger; ALL_FULL where a sum may be about to leave its range
+    cdef int64_t bound       # no counter is larger; ALL_FULL if a sum may leave its range
 
     cpdef bint crowded(self, Samples samples)
     cdef int add_each(

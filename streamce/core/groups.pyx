@@ -102,16 +102,16 @@ cdef class Groups:
                 return
         chunk = Groups()
         chunk.add(samples, kinds, integers, codes, distinct)
-        self.add_groups(chunk, 1, None)  # which looks at each integer
+        self.add_groups(chunk, 1, None)  # which checks each integer
 
     cpdef bint crowded(self, Samples samples):
-        """Whether an integer may leave its range by these samples: adding them may be an error."""
+        """Whether these samples may take an integer out of its range, so that adding them may fail."""
         return self.bound > MOST - samples.start(samples.samples)
 
     cdef int add_each(
         self, Samples samples, const int64_t[::1] integers, const int64_t[::1] code, int64_t[::1] slot_of
     ) except -1:
-        """Adds each sample to the cell of its key, for which there is room."""
+        """Adds each sample to the cell of its key, for which memory is reserved."""
         cdef Py_ssize_t[TOGETHER] slot
         cdef uint64_t[TOGETHER] hash
         cdef Py_ssize_t at, i, cell, k
@@ -138,7 +138,7 @@ cdef class Groups:
                     p = self.ledger.page_of(&cell)
                     PREFETCH(p.words + cell * p.stride)
                     PREFETCH(p.words + cell * p.stride + 8)
-                if not samples.odd and same(slot, k):  # as where groups are hours, and samples come in order
+                if not samples.odd and same(slot, k):  # for example if groups are hours and samples come in order
                     add_some(samples, at, k, self.ledger, slot[0])
                 elif samples.odd or samples.d is not NULL:
                     for i in range(k):
@@ -206,7 +206,7 @@ cdef class Groups:
         self.add_groups(other.copy(), sign, "other")
 
     cdef int add_groups(self, Groups theirs, int sign, str argument) except -1:
-        """Adds groups that nobody else adds to meanwhile; ``argument`` is the one at fault where that is an error."""
+        """Adds groups that no other thread changes. If that fails, the error names ``argument``."""
         cdef Py_ssize_t slot, cell, our_cell
         cdef page* p
         cdef page* q

@@ -81,7 +81,7 @@ cdef class DefaultMode:
         fp_leave(self.saved)
 
     def of_caller(self, iterator):
-        """The items of an iterator, each made in the caller's mode: that is the caller's code."""
+        """Yield the items of an iterator, whose code runs in the caller's mode."""
         cdef unsigned long long saved
         while True:
             saved = fp_enter()
@@ -97,7 +97,7 @@ cdef class DefaultMode:
 
 
 def in_default_mode(function):
-    """The function, which runs with arithmetic that rounds to nearest and keeps subnormal numbers."""
+    """Decorate a function to run in the default mode, which rounds to nearest and keeps subnormal numbers."""
 
     @functools.wraps(function)
     def in_mode(*args, **kwargs):

@@ -102,11 +102,11 @@ cdef class State:
     cdef readonly Ledger buckets
     cdef readonly Ledger tail
     cdef readonly Ledger calibration
-    # No counter of any ledger is larger; ALL_FULL where a sum may be about to leave its range.
+    # No counter of any ledger is larger. ALL_FULL if a sum may leave its range.
     cdef int64_t bound
 
     cdef inline bint takes(self, int64_t losses) noexcept:
-        """Whether so many losses more leave every integer in its range, whatever they are. They count as added then."""
+        """Whether this many more losses, of any value, leave every integer in its range. If so, the bound counts them."""
         if self.bound > (<int64_t>1 << 62) - losses:
             return False
         self.bound += losses
@@ -143,7 +143,7 @@ cdef int64_t MOST, ALL_FULL  # of a counter
 
 
 cdef inline int64_t joint(int64_t one, int64_t other) noexcept nogil:
-    """A bound of the sums of two counters; ALL_FULL where it has to be found anew."""
+    """A bound of the sums of two counters, or ALL_FULL if it has to be found again."""
     return ALL_FULL if one > MOST or other > MOST - one else one + other
 
 

@@ -28,7 +28,7 @@ NAMES = SUM_NAMES + COUNTER_NAMES
 cdef double HUGE = 1.7976931348623157e308
 # The largest magnitude of a counter: half the range of its word, so that two of them add up within it.
 MOST = 1 << 62
-# A bound of counters that leaves no room for a sample; also where it is a sum that has none left.
+# A bound that leaves no room for a sample, also if only a sum has no room left.
 ALL_FULL = 2**63 - 1
 # Of a sum: what a window that ends with word 254 holds.
 LAST_BIT = 64 * 254 + 62
@@ -199,7 +199,7 @@ cdef class Ledger:
         return -1
 
     cdef int64_t bound(self) noexcept nogil:
-        """The largest magnitude of a counter; ALL_FULL where more samples may take a sum out of its range."""
+        """The largest magnitude of a counter, or ALL_FULL if more samples may take a sum out of its range."""
         cdef Py_ssize_t number, cell
         cdef int64_t most = 0
         cdef page* p
@@ -400,12 +400,12 @@ cdef uint64_t get_u64(const uint8_t* data) noexcept nogil:
 
 
 def range_of(int column) -> str:
-    """What the integers of a column stay within; of a sum in nats."""
+    """The limit of a column's integers, in words; that of a sum is in nats."""
     return f"2^{62 if column >= SUMS else LAST_BIT - 1074}"
 
 
 def beyond(int column, str argument="other") -> InputError:
-    """The error for what would take a column out of its range."""
+    """The error for an addition that would take a column out of its range."""
     return InputError(
         f"{NAMES[column]} would be beyond {range_of(column)}, the most that a state holds: nothing was added",
         argument=argument,
@@ -543,7 +543,7 @@ cdef class State:
         return 0
 
     cdef void measure(self) noexcept:
-        """Finds the bound of all counters anew."""
+        """Finds the bound of all counters again."""
         cdef Ledger ledger
         self.bound = 0
         for ledger in (self.total, self.cells, self.buckets, self.tail, self.calibration):

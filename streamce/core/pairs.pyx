@@ -167,14 +167,14 @@ cdef inline int cause(uint8_t one, uint8_t other) noexcept nogil:
 
 
 cdef int check_alike(Samples a, Samples b) except -1:
-    """Raises unless two models have the same samples, each of as many losses."""
+    """Raises unless both models have the same samples, each with the same number of losses."""
     cdef Py_ssize_t i
     cdef bint alike = a.samples == b.samples and a.start(a.samples) == b.start(b.samples)
     if alike and (a.offsets is not NULL or b.offsets is not NULL):
         for i in range(a.samples):
             alike &= a.start(i) == b.start(i)
     if not alike:
-        raise InputError("preds_b makes other samples than preds_a: expected arguments that nobody changes meanwhile",
+        raise InputError("preds_b gives other samples than preds_a: expected arguments that are not changed meanwhile",
                          argument="preds_b")
     return 0
 

@@ -132,7 +132,7 @@ cdef class Pipeline:
         Writes the losses one by one to ``out``, the samples to ``samples`` and the gradient of the sum of
         the losses, or of their mean, to ``gradient``, if these are given.
         """
-        cdef unsigned long long saved = fp_enter()  # also for what inputs are converted by
+        cdef unsigned long long saved = fp_enter()  # also for the conversion of inputs
         try:
             self.update_in_default_mode(
                 state, preds, target, weight, cluster, settled, out, samples, gradient, mean, offsets, ratios
@@ -146,7 +146,7 @@ cdef class Pipeline:
     ) except -1:
         global spare
         cdef Chunk chunk
-        # All that may run the caller's code comes before the memory of any argument is taken.
+        # First convert all arguments, which may run the caller's code, and only then take the memory of any.
         if not (
             is_plain(preds) and is_plain(target) and is_plain(weight) and is_plain(gradient)
             and (cluster is None or is_a(cluster, Buckets))
@@ -174,7 +174,7 @@ cdef class Pipeline:
         self, State state, preds, target, weight, cluster, settled, out, Samples samples, gradient, bint mean, offsets,
         tuple ratios,
     ):
-        """As ``update``, of arguments that are not memory which it reads itself."""
+        """``update`` for arguments that have to be converted first."""
         cluster = keys.buckets(cluster)
         try:
             preds = preds if is_plain(preds) else inputs.read(preds, self.name)
@@ -191,8 +191,8 @@ cdef class Pipeline:
     cdef object update_on_device(
         self, State state, preds, target, weight, cluster, settled, out, Samples samples, offsets, tuple ratios
     ):
-        """As ``update``, of a tensor of predictions that is not in memory of the CPU."""
-        if self.calibration:  # what predictions expect of themselves is not worked out there
+        """``update`` for a tensor of predictions on another device than the CPU."""
+        if self.calibration:  # the expected loss of predictions is not computed there
             return self.update(
                 state, *self.elsewhere(preds, target, weight).on_cpu(), cluster, settled, out, samples,
                 offsets=offsets, ratios=ratios,
@@ -334,7 +334,7 @@ cdef class Chunk(Blocks):
             self.out = &losses[0]
             self.written = out
         self.calibrates = p.calibration
-        if p.calibration:  # looks at predictions again: at a copy, which nobody else writes to meanwhile
+        if p.calibration:  # reads predictions again, so it needs a copy that no other thread writes to
             self.preds.v.direct = False
         self.splits = p.calibration and p.r.task == MULTICLASS and self.preds.v.classes <= SPLIT_CLASSES
         self.tolerance = tolerance(self.preds.v.dtype)
@@ -377,7 +377,7 @@ cdef class Chunk(Blocks):
         return 0
 
     cdef object losses_of(self, elsewhere):
-        """The losses that are worked out elsewhere. Closes the chunk, as that may run the caller's code."""
+        """The losses that are worked out elsewhere. Closes the chunk first, because that may run the caller's code."""
         cdef bint hard = self.hard
         cdef double tolerance = self.tolerance, target_tolerance = self.target_tolerance
         cdef Py_ssize_t losses = self.losses
@@ -539,7 +539,7 @@ cdef class Chunk(Blocks):
     cdef bint add_at_once(self, State state) except -1:
         """Adds a chunk of one block, or finds an invalid loss and adds nothing.
 
-        False where the state is so full that each of its integers has to be looked at: nothing was added then.
+        Returns False, with nothing added, if the state is so full that each of its integers has to be checked.
         """
         cdef work w
         cdef char[NEAR] near
@@ -717,7 +717,7 @@ cdef class Chunk(Blocks):
 
 
 cdef inline bint is_plain(source) noexcept:
-    """Whether a source is read without any of the caller's code: a plain array or number, or what was read already."""
+    """Whether reading a source runs none of the caller's code: a plain array or number, or what was read already."""
     return (
         is_a(source, ndarray) or source is None or PyFloat_Check(source) or PyLong_CheckExact(source)
         or PyBool_Check(source) or is_a(source, Read)
@@ -725,7 +725,7 @@ cdef inline bint is_plain(source) noexcept:
 
 
 cdef inline bint is_a(source, type of) noexcept:
-    """Whether this is the very type of a source."""
+    """Whether a source has exactly this type."""
     return Py_TYPE(source) == <PyTypeObject*>of
 
 

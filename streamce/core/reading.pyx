@@ -68,7 +68,7 @@ cdef void settled_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept no
 
 
 cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """A weight for each loss of the block: a copy, which stays as it was checked whatever the caller's threads do."""
+    """A weight for each loss of the block: a copy, so that no other thread changes it after the check."""
     cdef Py_ssize_t i, first, last
     cdef const double* weights
     if not b.has_weight:

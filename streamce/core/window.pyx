@@ -48,7 +48,7 @@ cdef class Window:
                 for column in range(1, TALLIES):
                     oddities += found[column] != 0
         with cython.critical_section(self):
-            if self.crowded(samples):  # on trial: what leaves may make the room that is needed
+            if self.crowded(samples):  # on a copy, because rows that leave may make room
                 self.become(self.more(samples))
                 return
             self.bound += samples.start(samples.samples)
@@ -65,22 +65,22 @@ cdef class Window:
                 fp_leave(saved)
 
     def crowded(self, Samples samples not None) -> bool:
-        """Whether a counter may leave its range by these samples: adding them may be an error."""
+        """Whether these samples may take a counter out of its range, so that adding them may fail."""
         cdef int64_t most = MOST - samples.start(samples.samples)
         if self.bound > most:
-            self.bound = self.total.bound()  # rows have left since it was found
+            self.bound = self.total.bound()  # rows may have left since it was found
         return self.bound > most
 
     cdef Window more(self, Samples samples):
-        """A window with these samples as well; or an error, where a counter would leave its range."""
+        """A copy with these samples added. Raises if a counter would leave its range."""
         cdef Window new = self.copy()
-        new.bound = 0  # of words that have room for twice as much
+        new.bound = 0  # the words have room for twice as much
         new.add(samples)
         new.settle(None)
         return new
 
     cdef int settle(self, str argument) except -1:
-        """Finds the bound of all counters; an error where it is beyond their range."""
+        """Finds the bound of all counters. Raises if one is out of its range."""
         cdef int column
         self.bound = self.total.bound()
         if self.bound > MOST:
@@ -90,7 +90,7 @@ cdef class Window:
         return 0
 
     cdef void become(self, Window other) noexcept:
-        """Takes over what another one holds, which is let go of."""
+        """Takes over the content of another window, which must not be used afterwards."""
         self.most, self.size, self.total, self.bound = other.most, other.size, other.total, other.bound
         self.room, self.oldest, self.gone = other.room, other.oldest, other.gone
         self.odd_room, self.first_odd, self.end_odd = other.odd_room, other.first_odd, other.end_odd
@@ -100,7 +100,7 @@ cdef class Window:
         self.odd, other.odd = other.odd, self.odd
 
     def extend(self, Window other not None):
-        """Adds the rows of another window of the same length, as those that come next; or an error and none."""
+        """Adds the rows of another window of the same length as the next ones. If that fails, none are added."""
         cdef Window more = other.copy()  # in which the oldest is at place 0
         cdef Window new
         with cython.critical_section(self):

@@ -17,7 +17,7 @@ from streamce.reading.sources import Source
 
 
 def is_out_of_descriptors(error: BaseException | None) -> bool:
-    """Whether no file could be opened because too many are open. That passes, so one tries again."""
+    """Return whether an error says that too many files are open. This can pass, so the caller tries again."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return True
@@ -54,9 +54,9 @@ class Following(ABC):
         self.unreadable = 0  # lines that were skipped
 
     def find(self) -> bool:
-        """Find the source, without reading rows. Whether its position is worth a checkpoint now.
+        """Find the source without reading rows, and return whether to write a checkpoint of its position now.
 
-        From that position on, the source can be found again if it is renamed before any row is counted.
+        With that checkpoint, the source is found again even if it is renamed before any row is counted.
         """
         return False
 

@@ -1,8 +1,8 @@
-"""An HTTP server for one page, on one thread: few connections at a time, each with a time limit.
+"""An HTTP server for one page, on one thread, with a limit on connections and on the time of each.
 
-Requests are parsed by ``http.server`` and answered by a WSGI application, which has to answer at once. This module has
-what both lack: a limit on connections, on the time that each may take and on the size of a request; and a check of the
-Host header. It never waits for a client: all sockets are non-blocking.
+``http.server`` parses requests, and a WSGI application answers them without waiting. This module adds what both lack:
+limits on the number of connections, on their time and on the size of a request, and a check of the Host header. It
+never waits for a client, because all sockets are non-blocking.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ try:
 except ModuleNotFoundError:  # Windows
     resource = None  # type: ignore[assignment]
 
-SECONDS = 10.0  # that a connection may take, from its first byte to its last
-LINGER = 1.0  # seconds of these that remain once the answer is sent
+SECONDS = 10.0  # that a connection may last
+LINGER = 1.0  # seconds that remain once the answer is sent
 CONNECTIONS = 16
 REQUEST_BYTES = 8192  # of a request line and headers
-BACKLOG = 64  # connections that the kernel holds
-NAP = 0.2  # seconds until a stop is noticed, and until a connection beyond its time is closed
+BACKLOG = 64  # connections that wait in the kernel
+NAP = 0.2  # seconds until a stop or a connection that is out of time is noticed
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\s\[\]:@/]+))(?::\d*)?")
 
 
 def host_name(host: str) -> str | None:
-    """The name or the address in a Host header, without its port; None where it is neither."""
+    """Return the name or address in a Host header without its port, or None if it is neither."""
     found = _HOST.fullmatch(host.lower())
     return (found["v6"] or found["name"]).rstrip(".") if found else None
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a name is this machine's own, whatever a name server says."""
+    """Return whether a name or address is loopback, without asking a name server."""
     try:
         address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
@@ -59,25 +59,25 @@ class _Connection:
     def __init__(self, client: socket.socket, until: float) -> None:
         self.socket, self.until = client, until
         self.request = bytearray()
-        self.answer: memoryview | None = None  # what is not sent of it; None before the request has come
+        self.answer: memoryview | None = None  # the part that is not sent; None until the request has come
 
 
 class _Request(BaseHTTPRequestHandler):
-    """A request that has come as a whole; what is written goes to memory."""
+    """A request that has been received completely. The answer is written to memory."""
 
-    default_request_version = "HTTP/1.0"  # 0.9 has no status, in which errors would be lost
+    default_request_version = "HTTP/1.0"  # not 0.9, whose answers have no status to report errors
 
     def __init__(self, request: bytes) -> None:
         self.rfile, self.wfile = io.BytesIO(request), io.BytesIO()
         self.client_address, self.close_connection = ("", 0), True
         self.raw_requestline = self.rfile.readline(REQUEST_BYTES + 1)
-        self.parsed = self.parse_request()  # which writes an error otherwise
+        self.parsed = self.parse_request()  # writes an error if it fails
 
     def version_string(self) -> str:
         return "streamce"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: a scrape is no event."""
+        """Log nothing, because a scrape is not an event."""
 
     def reply(self, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> None:
         self.send_response(status)
@@ -92,22 +92,22 @@ class _Request(BaseHTTPRequestHandler):
 
 
 class Server:
-    """A server that listens once it is made, and answers between ``start`` and ``close``.
+    """A server that listens from its creation on, and answers between ``start`` and ``close``.
 
     Parameters
     ----------
     host, port
-        Where to listen; OSError or UnicodeError where that cannot be.
+        Where to listen. Raises OSError or UnicodeError if that is not possible.
     app : WSGI application
-        It is called with a few variables alone: method, path, query, and what the client accepts.
+        It is called with few variables: method, path, query, and what the client accepts.
     allowed_hosts : strings
-        Names in Host headers that are answered. Bound to loopback, those of loopback always are, and no others: a web
-        page whose name is made to point to this machine (DNS rebinding) must not read from it. Bound elsewhere, all
-        are if this is empty.
+        Host names whose requests are answered. Bound to loopback, the names of loopback are answered too, but no
+        others, because a web page whose name resolves to loopback (DNS rebinding) must not read the page. Bound
+        elsewhere, all names are answered if this is empty.
     say : function of str
-        Where a word about a page that cannot be made goes.
+        Called with a message if the application fails.
     seconds, connections
-        The time limit of a connection, and how many there may be. A new one takes the place of the oldest.
+        The time limit of a connection, and the most connections. A new one replaces the oldest.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Server:
     ) -> None:
         self._app, self._say, self._seconds = app, say, seconds
         self._most = connections
-        if resource is not None:  # the rest is for what the process is there for
+        if resource is not None:  # the rest is for the process's own work
             self._most = max(1, min(connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
         self._allowed = {name.lower().rstrip(".") for name in allowed_hosts}
         self._open: set[_Connection] = set()
@@ -155,7 +155,7 @@ class Server:
     def _serve(self) -> None:
         while not self._stop.is_set():
             ready = self._selector.select(NAP)
-            for key, _ in ready:  # before others are accepted, which may take their place
+            for key, _ in ready:  # before accepting others, which may replace them
                 if key.data is not None:
                     self._go_on(key.data)
             now = time.monotonic()
@@ -170,7 +170,7 @@ class Server:
                 self._reserve = os.open(os.devnull, os.O_RDONLY)
         try:
             client, _ = self._listener.accept()
-        except OSError as error:  # often the client has left
+        except OSError as error:  # often because the client has left
             if is_out_of_descriptors(error):
                 self._turn_away()
             return
@@ -184,7 +184,7 @@ class Server:
         self._go_on(connection)  # most requests come with the connection
 
     def _turn_away(self) -> None:
-        """Close the connection that waits, by means of the reserved descriptor: else it would be ready for ever."""
+        """Refuse a waiting connection with the reserved descriptor: otherwise it would stay ready for ever."""
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
@@ -210,7 +210,7 @@ class Server:
         more = connection.socket.recv(REQUEST_BYTES)
         if not more:
             self._close(connection)
-        elif connection.answer is None:  # else it is answered, and what comes is let go
+        elif connection.answer is None:  # once it is answered, ignore what comes
             connection.request += more
             whole = _HEAD_END.search(connection.request)
             if whole or len(connection.request) > REQUEST_BYTES:
@@ -222,7 +222,7 @@ class Server:
     def _send(self, connection: _Connection) -> None:
         assert connection.answer
         connection.answer = connection.answer[connection.socket.send(connection.answer) :]
-        if not connection.answer:  # the client closes: had we not read all it sent, closing would lose the answer
+        if not connection.answer:  # let the client close: closing with unread data would lose the answer
             connection.socket.shutdown(socket.SHUT_WR)
             connection.until = min(connection.until, time.monotonic() + LINGER)
             self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
@@ -243,7 +243,7 @@ class Server:
             except Exception as error:
                 self._say(f"{request.path}: no answer: {error!r}")
                 request = _Request(data)
-                request.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "this page cannot be made")
+                request.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the page could not be made")
         answer: bytes = request.wfile.getvalue()  # type: ignore[attr-defined]
         return answer
 
@@ -251,21 +251,21 @@ class Server:
         try:
             url = urlsplit(request.path)
         except ValueError:
-            return request.refuse(HTTPStatus.BAD_REQUEST, "the address is none")
+            return request.refuse(HTTPStatus.BAD_REQUEST, "the URL is not valid")
         hosts = [*request.headers.get_all("Host", []), *filter(None, [url.netloc])]
         if len(hosts) - bool(url.netloc) != 1 and (hosts or request.request_version != "HTTP/1.0"):
-            return request.refuse(HTTPStatus.BAD_REQUEST, "a request has one Host header")
+            return request.refuse(HTTPStatus.BAD_REQUEST, "expected one Host header")
         if size > REQUEST_BYTES:
-            return request.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {REQUEST_BYTES} bytes")
+            return request.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"expected at most {REQUEST_BYTES} bytes")
         if not all(map(self._is_allowed, hosts)):
-            why = "this Host is not answered: see --allowed-host of streamce watch"
+            why = "this host name is not allowed: see --allowed-host of streamce watch"
             return request.refuse(HTTPStatus.FORBIDDEN, why)
         if request.command not in ("GET", "HEAD"):
-            return request.refuse(HTTPStatus.METHOD_NOT_ALLOWED, "GET or HEAD", [("Allow", "GET, HEAD")])
+            return request.refuse(HTTPStatus.METHOD_NOT_ALLOWED, "expected GET or HEAD", [("Allow", "GET, HEAD")])
         return request.reply(*self._made(request, url.path, url.query))
 
     def _made(self, request: _Request, path: str, query: str) -> tuple[int, bytes, list[tuple[str, str]]]:
-        """What the application makes of a request."""
+        """Return the status, body and headers of the application's answer."""
         found: list[Any] = []
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query}
         for name in ("Accept", "Accept-Encoding"):
@@ -282,11 +282,11 @@ class Server:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there."""
+    """Return a socket that listens there."""
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listener = socket.socket(family)
     try:
-        if os.name == "posix":  # on Windows this would share the port
+        if os.name == "posix":  # on Windows, this option would share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)

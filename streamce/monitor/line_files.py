@@ -36,8 +36,8 @@ class Lines(Following):
     ) -> None:
         super().__init__(name, say)
         self._most, self._skips, self._tells, self._longest = rows, skips, tells, longest
-        self._buffer = bytearray()  # bytes that are read and not counted
-        self._searched = 0  # those of them in which no line ends
+        self._buffer = bytearray()  # bytes that are read but not counted
+        self._searched = 0  # the number of them known to hold no line end
         self._block = b""  # those of them that are being counted
         self._looked = 0  # those of them in which no line tells what columns hold
         self._first: bytes | None = None  # the first line that does
@@ -230,7 +230,7 @@ class LinesFile(Lines):
         if not self._quiet:  # whoever has it open may write a little more
             self._quiet = self.turning = True
             return None
-        if self._buffer and self._known(bytes(self._buffer), last=True):  # a line that nobody will end
+        if self._buffer and self._known(bytes(self._buffer), last=True):  # a last line without an end
             return self._piece(bytes(self._buffer))
         return self.next() if self._turn() else None
 
@@ -263,7 +263,7 @@ class LinesFile(Lines):
         return True
 
     def _between(self, newest: int) -> list[str]:
-        """Files that had the name after this one and before the newest, the oldest first."""
+        """Return the files that had the name between this one and the newest, oldest first."""
         assert self._file is not None
         mine, last, found = os.fstat(self._file), os.fstat(newest), []
         with os.scandir(os.path.dirname(os.path.abspath(self._path))) as entries:
@@ -276,13 +276,13 @@ class LinesFile(Lines):
         return [path for _, path in sorted(found)]
 
     def _is_copy(self, other: int) -> bool:
-        """Whether another file looks like a copy of this one."""
+        """Return whether another file looks like a copy of this one."""
         assert self._file is not None
         same_size = os.fstat(other).st_size == os.fstat(self._file).st_size
         return same_size and os.pread(other, HEAD, 0) == os.pread(self._file, HEAD, 0)
 
     def _begin(self, file: int) -> None:
-        """Take a file of which nothing is read; its first bytes tell it from another with its number."""
+        """Take a file that is not read yet. Its first bytes tell it from another file with the same inode number."""
         self._file, self._inode, self._head = file, os.fstat(file).st_ino, os.pread(file, HEAD, 0)
 
     def _open(self) -> bool:

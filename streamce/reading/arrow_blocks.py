@@ -1,8 +1,8 @@
-"""The record batches of an Arrow IPC file, some rows at a time, as one batch may be larger than memory.
+"""The record batches of an Arrow IPC file, some rows at a time, because one batch may be larger than memory.
 
-Arrow's own reader reads whole batches, or maps the file. Here the few numbers that say where the values of a column
-are come from the metadata of a batch (Arrow's columnar format, "Encapsulated message format"), and values are read
-as they are asked for. What is compressed, or of a type without such a layout here, is left to Arrow.
+Arrow's own reader reads whole batches, or maps the file. This module finds the places of a column's values in the
+metadata of the batch (Arrow's columnar format, "Encapsulated message format"), and reads values when they are needed.
+Arrow reads batches that are compressed, and types that this module does not support.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from streamce.reading.byte_file import ByteFile
 from streamce.reading.sources import DataError
 
 CONTINUATION = b"\xff\xff\xff\xff"
-END = len(b"ARROW1")  # bytes of the magic at the end of a file, after the length of the footer
-RECORD_BATCH = 3  # of the kinds of messages
-V4 = 3  # of the versions of metadata: since then layouts are what they are
-LITTLE = 0  # of the orders of bytes
-BATCH_BYTES = 1 << 25  # bytes of a batch beyond which it is read some rows at a time
+END = len(b"ARROW1")  # bytes of the magic at the end of a file, behind the length of the footer
+RECORD_BATCH = 3  # the kind of message
+V4 = 3  # the oldest version of metadata with today's layouts
+LITTLE = 0  # the byte order
+BATCH_BYTES = 1 << 25  # a batch of more bytes is read some rows at a time
 DAMAGED = "its metadata is damaged"
 PLACES = np.dtype("<i8")
 BLOCKS = np.dtype([("start", "<i8"), ("metadata", "<i4"), ("padding", "<i4"), ("body", "<i8")])
@@ -50,7 +50,7 @@ class _Column:
 
 
 class _Flat:
-    """A table of a flatbuffer. Whatever leads out of it is damage."""
+    """A table of a flatbuffer. A place outside of the buffer is an error, because the file is damaged."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self._data, self._at = data, at
@@ -62,7 +62,7 @@ class _Flat:
         return int(struct.unpack_from(format_, self._data, at)[0])
 
     def place(self, number: int) -> int:
-        """Where a field is, 0 where it is left out."""
+        """Return where a field is, 0 if it is left out."""
         size = self.number("<H", self._fields)
         offset = self.number("<H", self._fields + 4 + 2 * number) if 4 + 2 * number < size else 0
         return self._at + offset if offset else 0
@@ -76,7 +76,7 @@ class _Flat:
         return _Flat(self._data, at + self.number("<I", at)) if at else None
 
     def structs(self, number: int, dtype: np.dtype[Any]) -> Any:
-        """A vector of structs as an array."""
+        """Return a vector of structs as an array."""
         at = self.place(number)
         if not at:
             return np.empty(0, dtype)
@@ -94,7 +94,7 @@ def _root(data: bytes, at: int = 0) -> _Flat:
 
 
 def blocks_of_file(file: ByteFile) -> list[Block]:
-    """Return the record batches of a file in the file format; none where Arrow has to read it."""
+    """Return the record batches of a file in the file format; an empty list if Arrow has to read it."""
     length = _int(file.read(file.size - END - 4, 4, "the length of its footer"))
     footer = _root(file.read(file.size - END - 4 - length, length, "its footer").to_pybytes())
     schema = footer.table(1)
@@ -104,7 +104,7 @@ def blocks_of_file(file: ByteFile) -> list[Block]:
 
 
 def blocks_of_stream(file: ByteFile) -> Iterator[Block]:
-    """Yield the record batches of a file in the stream format, which one after another are found."""
+    """Yield the record batches of a file in the stream format, in their order."""
     start = 0
     while start < file.size:
         head = file.read(start, min(8, file.size - start), "a message").to_pybytes()
@@ -124,7 +124,7 @@ def blocks_of_stream(file: ByteFile) -> Iterator[Block]:
 
 
 def is_plain(file: ByteFile, schema: Any) -> bool:
-    """Whether the batches of a file in the stream format mean something one by one: dictionaries come before them."""
+    """Return whether each batch of a file in the stream format can be read on its own: without dictionaries."""
     prefix = 8 if file.read(0, 4, "its schema").to_pybytes() == CONTINUATION else 4
     length = _int(file.read(prefix - 4, 4, "its schema"))
     found = _root(file.read(prefix, length, "its schema").to_pybytes()).table(2)
@@ -147,18 +147,18 @@ class Batch:
         message = _root(metadata, 8 if metadata.startswith(CONTINUATION) else 4)
         header = message.table(2)
         if header is None or message.value(1, "<B") != RECORD_BATCH:
-            raise DataError(f"at byte {block.start:,} there is no {self._name}, which is damage")
+            raise DataError(f"there is no {self._name} at byte {block.start:,}: it is damaged")
         self.num_rows = header.value(0, "<q")
         if self.num_rows < 0:
-            raise DataError(f"{self._name} has {self.num_rows:,} rows, which is damage")
+            raise DataError(f"{self._name} has {self.num_rows:,} rows: it is damaged")
         self._header, self._plain = header, message.value(0, "<h") >= V4 and not header.place(3)
 
     def has(self, names: Sequence[str]) -> bool:
-        """Whether some columns can be read here; Arrow has to read others."""
+        """Return whether this class can read some columns. Arrow has to read the others."""
         return self._columns(names) is not None
 
     def _columns(self, names: Sequence[str]) -> list[_Column] | None:
-        """Where some columns are, None where only Arrow knows."""
+        """Return where some columns are, or None if only Arrow can read them."""
         if not self._plain:
             return None
         nodes = iter(self._header.structs(1, np.dtype((PLACES, 2))).tolist())
@@ -169,8 +169,8 @@ class Batch:
             for column in self._schema:
                 found[column.name] = self._column(column.type, nodes, buffers, views)
         except StopIteration:
-            raise DataError(f"{self._name} has less columns than its file, which is damage") from None
-        except NotImplementedError:  # of a column that hides where those after it are
+            raise DataError(f"{self._name} has fewer columns than its file: it is damaged") from None
+        except NotImplementedError:  # the places of columns after this one are unknown
             pass
         wanted = [found.get(name) for name in names]
         known = [column for column in wanted if column is not None and _known(column.type)]
@@ -179,12 +179,12 @@ class Batch:
         for column in known:
             if column.length != self.num_rows:
                 raise DataError(
-                    f"{self._name} has {self.num_rows:,} rows, and a column of {column.length:,}: it is damaged"
+                    f"{self._name} has {self.num_rows:,} rows, but a column has {column.length:,}: it is damaged"
                 )
         return known
 
     def whole(self) -> Any:
-        """All of the batch, by Arrow."""
+        """Return the whole batch, read by Arrow."""
         size = self._block.metadata + self._block.body
         return pa.ipc.read_record_batch(self._file.read(self._block.start, size, self._name), self._schema)
 
@@ -201,7 +201,7 @@ class Batch:
             first = stop
 
     def _column(self, type_: Any, nodes: Iterator[Any], buffers: Iterator[Any], views: Iterator[Any]) -> _Column:
-        """A column, from its numbers and those of what is within, which come one after another."""
+        """Return a column and its children, whose numbers follow each other."""
         type_ = getattr(type_, "storage_type", type_)
         if pa.types.is_union(type_) or pa.types.is_run_end_encoded(type_) or "_view<" in str(type_):
             raise NotImplementedError
@@ -214,14 +214,14 @@ class Batch:
         places = []
         for place, size in (next(buffers) for _ in range(many)):
             if place < 0 or size < 0 or place + size > self._block.body:
-                raise DataError(f"{self._name} has a column outside of it, which is damage")
+                raise DataError(f"{self._name} has a column outside of its bytes: it is damaged")
             places.append((self._block.start + self._block.metadata + place, size))
         within = [] if pa.types.is_dictionary(type_) else [type_.field(i).type for i in range(type_.num_fields)]
         children = [self._column(each, nodes, buffers, views) for each in within]
         return _Column(type_, length, nulls, places, children)
 
     def _bytes(self, column: _Column, start: int, stop: int) -> int:
-        """Bytes of the values in some rows, as far as they differ from row to row."""
+        """Return the bytes of the values in some rows, without bits of nulls and offsets."""
         if _has_offsets(column.type):
             first, last = (self._offset(column, row) for row in (start, stop))
             return self._bytes(column.children[0], first, last) if column.children else last - first
@@ -237,9 +237,9 @@ class Batch:
         return int(np.frombuffer(self._buffer(column, 1, row * dtype.itemsize, (row + 1) * dtype.itemsize), dtype)[0])
 
     def _array(self, column: _Column, start: int, stop: int) -> Any:
-        """Some rows of a column. Bits of a byte come together, so that up to seven rows lie before them."""
+        """Return some rows of a column, read from a whole byte of bits on: up to seven rows before them."""
         if not 0 <= start <= stop <= column.length:
-            raise DataError(f"{self._name} has lists outside of their values, which is damage")
+            raise DataError(f"{self._name} has lists outside of their values: it is damaged")
         rows, before = stop - start, start % 8
         if pa.types.is_null(column.type) or rows == 0:
             return pa.nulls(rows, column.type)
@@ -268,10 +268,10 @@ class Batch:
         return pa.Array.from_buffers(column.type, rows, buffers, nulls, before, children)
 
     def _buffer(self, column: _Column, number: int, start: int, stop: int) -> Any:
-        """Some bytes of one of a column's buffers."""
+        """Return some bytes of one of a column's buffers."""
         at, size = column.buffers[number]
         if not 0 <= start <= stop <= size:
-            raise DataError(f"{self._name} has a column of {size:,} bytes, and values beyond: it is damaged")
+            raise DataError(f"{self._name} has a column of {size:,} bytes with values beyond them: it is damaged")
         return self._file.read(at + start, stop - start, self._name)
 
 
@@ -305,7 +305,7 @@ def _offsets(type_: Any) -> np.dtype[Any]:
 
 
 def _known(type_: Any) -> bool:
-    """Whether some rows of a type can be read here."""
+    """Return whether this module can read some rows of a type."""
     if pa.types.is_dictionary(type_) or _is_view(type_) or hasattr(type_, "storage_type"):
         return False
     return all(_known(type_.field(i).type) for i in range(type_.num_fields))

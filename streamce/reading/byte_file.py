@@ -1,6 +1,6 @@
 """The bytes of a file, read by position into memory of our own.
 
-A file is never mapped: a process ends where it touches a map of a file that somebody cuts short meanwhile.
+Files are never mapped, because a process that reads a map is killed if another program truncates the file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class ByteFile:
     def read(self, start: int, count: int, what: str) -> Any:
         """Return a buffer of ``count`` bytes from ``start`` on.
 
-        If the file has less, a DataError says ``what`` they are. What a damaged file asks for is refused before memory
-        is taken for it; a file may still be cut short after that.
+        If the file has fewer, raise a DataError that says ``what`` they are. The size is checked before memory is
+        allocated, because a damaged file may ask for any number of bytes, and again after reading.
         """
         self._seek(start, count, what)
         found = self.file.read_buffer(count)
@@ -36,7 +36,7 @@ class ByteFile:
         return found
 
     def read_into(self, memory: Any, start: int, what: str) -> None:
-        """The same into memory that is there already."""
+        """Read bytes from ``start`` on into given memory."""
         self._seek(start, memory.nbytes, what)
         count = self.file.readinto(memory)
         if count < memory.nbytes:
@@ -44,7 +44,7 @@ class ByteFile:
 
     def _seek(self, start: int, count: int, what: str) -> None:
         if start < 0 or count < 0:
-            raise DataError(f"{what} begins at byte {start:,} and has {count:,} bytes, which is damage")
+            raise DataError(f"{what} begins at byte {start:,} and has {count:,} bytes: it is damaged")
         if start + count > self.size:
             raise _short(start + count, what)
         self.file.seek(start)

@@ -1,4 +1,4 @@
-"""The rows of NumPy's arrays in files, in their order, as Arrow arrays. Files are read and never mapped."""
+"""Reads the rows of NumPy's arrays in files, in order, as Arrow arrays. It never maps files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Rows(ABC):
     """The rows of one array."""
 
     def __init__(self, header: tuple[tuple[int, ...], bool, np.dtype[Any]], room: int) -> None:
-        """``room`` is how many bytes there are for the array."""
+        """``room`` is the number of bytes that the file has for the array."""
         self.shape, fortran, self._dtype = header
         self._fortran = fortran and len(self.shape) == 2
         self._room = room
@@ -43,14 +43,14 @@ class Rows(ABC):
             raise DataError(f"an array of {dtype} of shape {shape} is no column")
         if (size := shape[0] * self.width) > self._room:
             raise DataError(
-                f"an array of {dtype} of shape {shape} has {size:,} bytes, and {self._room:,} are there: "
+                f"an array of {dtype} of shape {shape} needs {size:,} bytes, but the file has {self._room:,}: "
                 "it is damaged, or cut short"
             )
         return _arrow(np.empty((0, *shape[1:]), dtype)).type
 
     @abstractmethod
     def skip(self, count: int) -> None:
-        """Leave out the next rows."""
+        """Skip the next rows."""
 
     @abstractmethod
     def take(self, count: int) -> Any:
@@ -61,7 +61,7 @@ class Rows(ABC):
 
 
 class RowsAnywhere(Rows):
-    """Rows of an array that lies in a file as it is: from ``start`` on, in at most ``room`` bytes with its header."""
+    """Rows of an unpacked array in a file, which takes at most ``room`` bytes from ``start`` on, with its header."""
 
     def __init__(self, file: ByteFile, start: int = 0, room: int | None = None) -> None:
         self._file, self._done = file, 0
@@ -84,7 +84,7 @@ class RowsAnywhere(Rows):
         return self._rows(data, count)
 
     def _columns(self, start: int, count: int) -> Any:
-        """Rows of an array that lies column after column: some more are read at once, as each column is a read."""
+        """Return rows of an array in Fortran order. Read some more rows at once, because each column is a read."""
         if not self._first <= start <= start + count <= self._first + self._tile.shape[1]:
             rows = min(max(count, TILE_BYTES // max(1, self.width)), self.shape[0] - start)
             if self._tile.shape[1] != rows:
@@ -98,7 +98,7 @@ class RowsAnywhere(Rows):
 
 
 class RowsInOrder(Rows):
-    """Rows of an array that comes as a stream, of which ``size`` bytes are said to be there."""
+    """Rows of an array that comes as a stream, which the archive says has ``size`` bytes."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self._stream, self._done = stream, 0
@@ -121,7 +121,7 @@ class RowsInOrder(Rows):
         try:
             data = self._stream.read(size)
         except (EOFError, OSError, ValueError, zlib.error, zipfile.BadZipFile) as error:
-            why = str(error) or "it ends before"
+            why = str(error) or "it ends early"
             raise DataError(f"{_rows(start, count)} cannot be unpacked: {why}") from error
         if len(data) < size:
             raise DataError(f"it ends within {_rows(start, count)}: it is damaged, or cut short")
@@ -129,7 +129,7 @@ class RowsInOrder(Rows):
 
 
 def place_of(file: ByteFile, member: zipfile.ZipInfo) -> int:
-    """Return where the bytes of a member begin that is not packed."""
+    """Return where the bytes of an unpacked member begin."""
     lengths = file.read(member.header_offset + LOCAL_HEADER - 4, 4, f"the header of {member.filename}")
     name, extra = struct.unpack("<HH", lengths)
     return member.header_offset + LOCAL_HEADER + int(name) + int(extra)

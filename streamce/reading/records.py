@@ -1,7 +1,7 @@
-"""Text in pieces of any size to blocks of whole records: rows of CSV, lines of JSON.
+"""Cuts text that comes in pieces of any size into blocks of whole records: rows of CSV, lines of JSON.
 
-Only new bytes are searched for the end of a record, and a record has a limit: text without line ends takes neither
-more memory than that nor more time than a pass. Nothing here knows what a record holds.
+Only new bytes are searched for the end of a record, and a record has a size limit. So text without line ends takes a
+limited amount of memory, and one pass over its bytes. This module does not look at what a record holds.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import numpy as np
 
 from streamce.reading.sources import MAX_RECORD, DataError
 
-MANY_QUOTES = "; a quote that nothing closes makes one record of many lines"
+MANY_QUOTES = "; an unclosed quote joins many lines into one record"
 
 
 class RecordError(DataError):
-    """A record beyond the limit."""
+    """Raised if a record is longer than the limit."""
 
     def __init__(self, longest: int, hint: str = "") -> None:
         super().__init__(f"a record of more than {longest:,} bytes: --max-record allows longer ones{hint}")
 
 
 def too_long(lines: bytes, longest: int) -> int | None:
-    """Return where in whole lines the first begins that has more than ``longest`` bytes, None if none has."""
+    """Return where the first line of more than ``longest`` bytes begins, or None if there is none."""
     start = 0
     while len(lines) - start > longest:
         end = lines.rfind(b"\n", start, start + longest + 1) + 1
@@ -35,23 +35,23 @@ def too_long(lines: bytes, longest: int) -> int | None:
 
 
 class Records:
-    """Blocks of whole lines, from pieces in their order.
+    """Cuts pieces of text into blocks of whole lines.
 
     Parameters
     ----------
     longest : int
-        Bytes of a record, without its line end, beyond which it is a RecordError.
+        The most bytes of a record, without its line end. A longer one raises RecordError.
     """
 
     hint = ""
 
     def __init__(self, longest: int = MAX_RECORD) -> None:
         self._longest = longest
-        self._left: list[bytes] = []  # the pieces of the record that has not ended
-        self._size = 0  # bytes of them
+        self._left: list[bytes] = []  # the pieces of the unfinished record
+        self._size = 0  # their bytes
 
     def add(self, piece: bytes) -> Iterator[bytes]:
-        """Yield the records that end in this piece, one after another in one block."""
+        """Yield the records that end in this piece, in one block."""
         end = self._end(piece)
         if end:
             block = b"".join([*self._left, piece[:end]])
@@ -64,7 +64,7 @@ class Records:
             yield from self._beyond()
 
     def rest(self) -> bytes:
-        """Return what has no end yet, and forget it."""
+        """Return and forget the unfinished record."""
         rest = b"".join(self._left)
         self._keep(b"")
         return rest
@@ -73,7 +73,7 @@ class Records:
         self._left, self._size = [piece], len(piece)
 
     def _checked(self, block: bytes) -> Iterator[bytes]:
-        """Yield a block up to the first record that is too long, which is then an error."""
+        """Yield a block, or the part before the first record that is too long, and then raise."""
         start = self._too_long(block) if len(block) > self._longest else None
         if start is None:
             yield block
@@ -83,11 +83,11 @@ class Records:
         raise RecordError(self._longest, self.hint)
 
     def _beyond(self) -> Iterator[bytes]:
-        """What is left seems to be a record that is too long."""
+        """Handle an unfinished record that seems too long."""
         raise RecordError(self._longest, self.hint)
 
     def _end(self, piece: bytes) -> int:
-        """Return where the last record that ends in a piece does, 0 if none does."""
+        """Return where the last whole record of a piece ends, 0 if there is none."""
         return piece.rfind(b"\n") + 1
 
     def _too_long(self, block: bytes) -> int | None:
@@ -95,17 +95,17 @@ class Records:
 
 
 class QuotedRecords(Records):
-    """The same of CSV, whose line ends within quotes are text.
+    """Cuts CSV, whose line ends within quotes are text, into blocks of whole rows.
 
-    Counting quotes is fast, and wrong where one stands within a cell that has none around it: records are then read
-    cell by cell, once what seems to be one is too long.
+    Counting quotes is fast, but wrong if an unquoted cell holds a quote. So if a record seems too long, it is parsed
+    cell by cell.
     """
 
     hint = MANY_QUOTES
 
     def __init__(self, longest: int = MAX_RECORD, comma: str = ",") -> None:
         super().__init__(longest)
-        self._open = False  # whether what is left ends within quotes
+        self._open = False  # whether the unfinished record ends within quotes
         mark = re.escape(comma.encode())
         cell = rb'(?:"(?:[^"]++|"")*+"[^%b\n]*+|[^"%b\n][^%b\n]*+)?+' % (mark, mark, mark)
         self._record = re.compile(rb"%b(?:%b%b)*+\n" % (cell, mark, cell))
@@ -153,7 +153,7 @@ class QuotedRecords(Records):
 
 
 def _last_outside(piece: bytes, inside: bool) -> int:
-    """Return where the last line ends that does so outside of quotes, 0 if none does."""
+    """Return where the last line that ends outside of quotes ends, 0 if there is none."""
     text = np.frombuffer(piece, np.uint8)
     ends, quotes = np.flatnonzero(text == ord("\n")), np.flatnonzero(text == ord('"'))
     outside = ends[(np.searchsorted(quotes, ends) + inside) % 2 == 0]

@@ -20,7 +20,7 @@ ENDINGS = {
     **{".npy": "npy", ".npz": "npz"},
 }
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # after an ending of CSV or JSON
-MAX_RECORD = 1 << 26  # bytes of a row of CSV or a line of JSON, unless the caller says how many
+MAX_RECORD = 1 << 26  # most bytes of a row of CSV or a line of JSON, by default
 ARROW_FILE, ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 MAGIC = {
     **{b"PAR1": "parquet", ARROW_FILE: "arrow", ARROW_STREAM: "arrow"},
@@ -63,7 +63,7 @@ class Source:
     size: int | None = None
     changed: int | None = field(default=None, compare=False)  # when, in nanoseconds, where that is known
     table: Any = field(default=None, compare=False)  # a function that opens it, where its format does not tell
-    max_record: int = field(default=MAX_RECORD, compare=False)  # bytes of a record of text
+    max_record: int = field(default=MAX_RECORD, compare=False)  # most bytes of a record of text
 
     @property
     def local(self) -> bool:
@@ -121,7 +121,7 @@ def find(names: Sequence[str], max_record: int = MAX_RECORD) -> list[Source]:
 
 
 def check_standard_input() -> None:
-    """Raise where the caller has closed it: another file may have its number."""
+    """Raise if the caller has closed standard input, because another file may have its descriptor."""
     if sys.stdin is None:
         raise DataError("standard input is closed")
 
@@ -158,9 +158,9 @@ def _sources(name: str) -> Iterator[Source]:
 
 
 def opened(uri: str) -> tuple[Any, str]:
-    """The file system and the path of a URI."""
+    """Return the file system and the path of a URI."""
     filesystem, path = fs.FileSystem.from_uri(uri)
-    # A URI can ask for memory maps (?use_mmap), and a file that is cut short while it is mapped ends the process.
+    # A URI can ask for memory maps (?use_mmap), which could kill the process if the file is truncated.
     return fs.LocalFileSystem() if isinstance(filesystem, fs.LocalFileSystem) else filesystem, path
 
 

@@ -22,7 +22,7 @@ class StreamTable(Table):
     """A stream that comes once. Its batches are those of whoever makes them, and nothing of it is copied here."""
 
     def __init__(self, stream: Any, of_caller: Callable[[Iterator[Any]], Iterator[Any]] = iter) -> None:
-        """``of_caller`` has an iterator run in the caller's floating-point mode."""
+        """``of_caller`` makes an iterator run in the caller's floating-point mode."""
         self._of_caller = of_caller
         dataset = sys.modules.get("pyarrow.dataset")  # who has one has imported it
         self._dataset = stream if dataset is not None and isinstance(stream, dataset.Dataset) else None
@@ -135,11 +135,11 @@ def _is_arrow(stream: Any) -> bool:
 
 
 def _table(stream: Any) -> Any:
-    """A table or batch of pyarrow, or what a frame of pandas makes of itself, as a table; None for anything else.
+    """Return a table or batch of pyarrow or a pandas frame as a table, or None for anything else.
 
-    They do not go through the PyCapsule protocol, which loses the sizes of buffers that offsets are checked against.
+    They do not go through the PyCapsule protocol, which loses the buffer sizes that offsets are checked against.
     """
-    pandas = sys.modules.get("pandas")  # who has a frame has imported it
+    pandas = sys.modules.get("pandas")  # a frame cannot exist without it
     if pandas is not None and isinstance(stream, pandas.DataFrame):
         with _understood(stream):
             return pa.Table.from_pandas(stream)
@@ -160,7 +160,7 @@ def _reader(stream: Any) -> Any:
 
 @contextlib.contextmanager
 def _understood(stream: Any) -> Iterator[None]:
-    """Convert what pyarrow raises at something that is not a stream of columns into an InputError."""
+    """Convert the exceptions that pyarrow raises for something that is not a stream of columns into InputError."""
     try:
         yield
     except (ValueError, TypeError, pa.ArrowNotImplementedError) as error:

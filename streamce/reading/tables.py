@@ -30,8 +30,8 @@ from streamce.reading.records import QuotedRecords, RecordError, Records
 from streamce.reading.sources import ARROW_FILE, MAGIC, DataError, Source, naming
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
-FIRST_ROWS = 1 << 10  # rows of lists that are read at a time, as nothing tells how long they are
-JOINED_BYTES = 1 << 22  # bytes of such rows that make a batch
+FIRST_ROWS = 1 << 10  # rows of lists to read at a time, because their lengths are unknown
+JOINED_BYTES = 1 << 22  # bytes of such rows that are joined into a batch
 NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
 DEEPEST = 500  # lists and objects within one another; Arrow's guesses of types have no bound, and overflow the stack
 
@@ -99,16 +99,16 @@ class ParquetTable(Table):
             source.open(), buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True
         )
         self.schema = self._file.schema_arrow
-        # Of the metadata nothing is asked but how many rows there are: that of a column ends the process where it is
-        # damaged, as pyarrow lets an exception of C++ out.
+        # Only row counts are read from the metadata. If a column's metadata are damaged, pyarrow does not catch a C++
+        # exception, which ends the process.
         groups = self._file.metadata
         self._groups: list[int] = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
         self._rows = int(groups.num_rows)
         if min(self._groups, default=0) < 0 or sum(self._groups) != self._rows:
-            raise DataError(f"its footer says that it has {self._rows:,} rows, and other numbers of them in its parts")
+            raise DataError(f"its footer has {self._rows:,} rows for the file, but other numbers for its row groups")
 
     def width(self, name: str) -> int:
-        """On average, in the first rows."""
+        """Return the average number of values in the first rows."""
         if not is_list(self.type(name)):
             return 1
         for batch in self._file.iter_batches(FIRST_ROWS, columns=[name], use_threads=False):
@@ -137,10 +137,10 @@ class ParquetTable(Table):
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"from row {done:,} on: {error}") from error
         if done != self._rows:
-            raise DataError(f"it has {done:,} rows, and {self._rows:,} by its footer: it is damaged")
+            raise DataError(f"it has {done:,} rows, but its footer says {self._rows:,}: it is damaged")
 
     def _batches(self, groups: list[int], names: list[str], rows: int) -> Iterator[Any]:
-        """Batches of row groups. Lists may be long from some row on: a few rows are read, and put together."""
+        """Yield batches of row groups. Few rows of lists are read at a time and joined, because lists may be long."""
         lists = any(is_list(self.type(name)) for name in names)
         # Arrow's threads would only take the cores that the caller works on.
         found = self._file.iter_batches(min(rows, FIRST_ROWS) if lists else rows, groups, names, use_threads=False)
@@ -163,13 +163,13 @@ def _joined(batches: list[Any]) -> Any:
 
 
 class ArrowTable(Table):
-    """Arrow IPC: the file format, or the stream format, of which a file is read batch by batch too."""
+    """Arrow IPC in the file format or the stream format."""
 
     def __init__(self, source: Source, pipe: Any = None) -> None:
         self._file: Any = None  # Arrow's reader of the file format
-        self._stream: Any = None  # its reader of a stream, where there is no way but from one batch to the next
+        self._stream: Any = None  # Arrow's reader of a stream, if it must be read in order
         self._bytes: ByteFile | None = None
-        self._blocks: list[Block] = []  # of the file format, where they can be read here
+        self._blocks: list[Block] = []  # of the file format, if this module can read them
         self._size = source.size
         self._input = pipe or source.open()
         if pipe is None:
@@ -212,13 +212,13 @@ class ArrowTable(Table):
             before, done = before + batch.num_rows, fraction or 0.0
 
     def _batches(self, names: list[str], first: int) -> Iterator[tuple[Any, float | None]]:
-        """Batches from the number ``first`` on, large ones unread, and the fraction of the source at each one's end."""
+        """Yield batches from number ``first`` on, large ones unread, with the fraction of the source at their ends."""
         if self._file is not None:
             reader = None
             for number in range(first, self._file.num_record_batches):
                 batch = self._large(number, self._blocks[number], names) if self._blocks else None
                 if batch is None:
-                    # Arrow reads all columns, unless it is told which.
+                    # Without included_fields, Arrow reads all columns.
                     wanted = [self.schema.get_field_index(name) for name in names]
                     options = ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
                     reader = reader or ipc.open_file(self._input, options=options)
@@ -239,7 +239,7 @@ class ArrowTable(Table):
                     yield batch, (block.start + block.metadata + block.body) / self._bytes.size
 
     def _large(self, number: int, block: Block, names: list[str]) -> Batch | None:
-        """A batch to be read some rows at a time, None for those that Arrow reads as a whole."""
+        """Return a batch to read some rows at a time, or None if Arrow reads it as a whole."""
         assert self._bytes is not None
         if block.body <= BATCH_BYTES:
             return None
@@ -298,20 +298,20 @@ class TextTable(Table):
         return self._cut(stream, offset)
 
     def _next(self, blocks: Iterator[bytes], row: int) -> bytes:
-        """The next block, whose first row is ``row``; nothing at the end."""
+        """Return the next block, whose first row is ``row``, or nothing at the end."""
         try:
             return next(blocks, b"")
         except RecordError as error:
             raise DataError(f"row {row}: {error}") from error
 
     def _cut(self, stream: Any, offset: int | None) -> Iterator[bytes]:
-        """Blocks of whole rows of a stream, which begins at ``offset`` of the file, None where it is no file."""
+        """Yield blocks of whole rows of a stream. It begins at ``offset`` of a file; None if it is not a file."""
         records, done = self._records(), offset or 0
         while piece := stream.read(TEXT_BLOCK):
             done += len(piece)
             yield from records.add(piece)
         if offset is not None and self._size is not None and self._source.local and done < self._size:
-            raise DataError(f"it ends at byte {done:,}, and had {self._size:,} before: it was cut short meanwhile")
+            raise DataError(f"it ends at byte {done:,}, but had {self._size:,} bytes: it was cut short meanwhile")
         if (rest := records.rest()).strip():
             yield rest
 
@@ -427,7 +427,7 @@ class NumpyTable(Table):
             self._rows[source.name] = RowsAnywhere(ByteFile(source.open()))
             for path in beside:
                 with naming(path):
-                    os.stat(path)  # whose error is plain where there is none
+                    os.stat(path)  # raises a plain error if the file does not exist
                     self._rows[path] = RowsAnywhere(ByteFile(fs.LocalFileSystem().open_input_file(path)))
             return
         file = source.open()

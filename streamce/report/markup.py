@@ -14,8 +14,8 @@ LONG = 120  # characters of a name, all its parts together
 UNKNOWN = "–"
 
 
-# What no page may hold: control characters, those that turn text around and may do so beyond the name they are in,
-# halves of surrogate pairs, and two that are no characters.
+# Characters that no page may hold: control characters, those that reorder text, also beyond the name that holds them,
+# halves of surrogate pairs, and two noncharacters.
 NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 

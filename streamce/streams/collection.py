@@ -267,7 +267,7 @@ class Members:
             for name, (plan, found) in samples.items():  # once more: others may have added keys of another kind
                 plan.check(found, self.metrics[name]._state)
             for name, (plan, found) in samples.items():
-                if found.samples and self.metrics[name]._state.crowded(found):  # which may be an error
+                if found.samples and self.metrics[name]._state.crowded(found):  # adding may fail
                     new[name] = self.metrics[name].copy()
                     plan.add(new[name]._state, found)
             for name, (plan, found) in samples.items():

@@ -298,7 +298,7 @@ class Grouped(Keeper):
 
 
 def _number(k: Any) -> int:
-    """``k`` as a number of groups."""
+    """Return ``k`` as a number of groups."""
     found = scalars.integer(k)
     if found is None or found < 0:
         raise inputs.fault("k", f"is {inputs.show(k)}", "a whole number of groups", value=k)

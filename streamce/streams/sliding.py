@@ -262,7 +262,7 @@ class Panes:
                 self._newest = newest
 
     def crowded(self, samples: Samples) -> bool:
-        """Whether an integer may leave its range by these samples: adding them may be an error."""
+        """Return whether these samples may take an integer out of its range, so that adding them may fail."""
         return self._groups.crowded(samples)
 
     def _settle(self) -> None:

@@ -23,8 +23,8 @@ OF_ONE_SUM = ("cluster", "n_words", "n_bytes")
 
 
 class Plan(NamedTuple):
-    """What is to be done with the samples of a chunk, known before these are; once checked, it cannot fail, except in a
-    state that is ``crowded``."""
+    """What is to be done with the samples of a chunk, known before these are. Once checked, it fails only in a state
+    that is ``crowded``."""
 
     argument: str  # which says how many samples there have to be
     size: int | None

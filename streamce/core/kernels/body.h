@@ -33,7 +33,7 @@
 #define PREFETCH(at, count) ((void)0)
 #endif
 
-/* Clang takes some loops of both floats and doubles for slower as vectors, which they are not. */
+/* For loops of both floats and doubles, which clang wrongly estimates to be slower as vectors. */
 #if defined(__clang__)
 #define VECTORISED _Pragma("clang loop vectorize(enable)")
 #else
