@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# Run the checks that take too long for .ci/run. Each stage is a Make target.
+# Run the checks that take too long for .ci/run. Each stage is a Make target. Needs Debian's qemu-user-static and wine64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/stages.sh
 
-for target in test-all-3.12 test-all-3.13 test-all-3.14; do
-    stage $target
+stage test # makes .venv, which fetches Pythons
+for version in 3.12 3.13 3.14; do
+    if [ $version != 3.14 ] || .venv/bin/python tools/fetch_python.py $version; then
+        stage "test-all-$version"
+    fi
 done
+stage test-asan TESTS=
+stage wheels
+stage test-platforms
 report
