@@ -36,7 +36,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, like: str | None = None)
             file = os.close(file) or -1
         os.replace(temporary, path)
     except BaseException as error:  # an interrupt too, wherever it comes
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # the first error is the one that explains
             os.unlink(temporary)
         if isinstance(error, OSError) and error.errno is not None:  # a full disk names no file
             error.filename = given

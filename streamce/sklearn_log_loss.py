@@ -79,8 +79,9 @@ def log_loss(
     proba = _probabilities(y_proba)
     truth = _labels(y_true, "y_true")
     weight = None if sample_weight is None else _weights(sample_weight)
-    _check_lengths(proba, truth, weight)
-    classes, rows, true = _marked(truth) if truth.ndim == 2 and labels is None else _found(truth, labels)
+    given = None if labels is None else _labels(labels, "labels")
+    _check_lengths(proba, truth, weight)  # after all that may run the caller's code, which may change an array
+    classes, rows, true = _marked(truth) if truth.ndim == 2 and given is None else _found(truth, given, labels)
     _check_classes(classes, 2 if proba.ndim == 1 else proba.shape[1], labels)
 
     eps = float(np.finfo(proba.dtype).eps)
@@ -202,13 +203,12 @@ def _marked(truth: Array) -> tuple[Array, Array, Array]:
     return np.arange(truth.shape[1]), rows, true
 
 
-def _found(truth: Array, labels: Any) -> tuple[Array, Array, Array]:
-    """The classes; all samples and the column of each one's label."""
+def _found(truth: Array, given: Array | None, labels: Any) -> tuple[Array, Array, Array]:
+    """The classes; all samples and the column of each one's label. ``given`` was read of ``labels``."""
     rows = np.arange(len(truth))
-    if labels is None:
+    if given is None:
         classes, true = np.unique(truth, return_inverse=True)
         return classes, rows, true
-    given = _labels(labels, "labels")
     if truth.ndim == 2 or given.ndim == 2 or not len(given):
         name, shape = ("y_true", truth.shape) if truth.ndim == 2 else ("labels", given.shape)
         raise inputs.fault(name, f"has shape {shape}", "one label each, where labels are given", value=shape)

@@ -1,6 +1,7 @@
 """Files are written atomically: their permissions, symbolic links, and who may remove temporary files."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -72,6 +73,12 @@ def test_the_generation_before_has_the_mode_of_the_checkpoint(folder):
         os.chmod("S", mode)
         checkpoint.save(METRIC, 2)
         assert (mode_of("S"), mode_of("S.previous")) == (mode, mode)
+
+
+@pytest.mark.parametrize("path", ["a.csv/S", "no/S", ".", "S" * 300])
+def test_an_error_names_the_path_that_was_given(folder, path):
+    with pytest.raises(OSError, match=re.escape(repr(path))):
+        METRIC.save(path)
 
 
 def test_an_empty_file_says_what_mode_a_state_is_to_have(folder):

@@ -37,6 +37,10 @@ def rows():
     return np.full((ROWS, 4), 0.25), np.ones(ROWS, int), np.ones(ROWS)
 
 
+def labelled():
+    return np.full(ROWS, 0.5), np.ones(ROWS, int), np.array([0, 1])
+
+
 def updates(metric):
     return lambda p, y, weight: metric.update(p, y, weight=weight)
 
@@ -55,6 +59,7 @@ def updates(metric):
     (arrays, lambda p, y, weight: ce.binary_cross_entropy(p, y, weight=weight, grad=True)),
     (arrays, lambda p, y, weight: ce.binary_cross_entropy(p, y, weight=weight, reduction="none")),
     (arrays, lambda p, y, weight: ce.log_loss(y, p, sample_weight=weight)),
+    (labelled, lambda p, y, labels: ce.log_loss(y, p, labels=labels)),
     (rows, updates(ce.MulticlassCrossEntropy(per_class=True))),
     (rows, lambda p, y, weight: ce.cross_entropy(p, y, weight=weight, grad=True)),
 ])  # fmt: skip

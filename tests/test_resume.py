@@ -478,6 +478,7 @@ def test_a_checkpoint_where_a_folder_is_is_one_line(folder, capsys):
         (("a.parquet", "--resume", "--state", "S", "--checkpoint-every", "nan"), "'nan' is no number of seconds"),
         (("a.parquet", "--resume", "--state", "S", "--checkpoint-every", "x"), "'x' is no number of seconds"),
         (("a.parquet", "--resume", "--state", "/no/folder/S"), "--state /no/folder/S: no file can be written"),
+        (("a.parquet", "--resume", "--state", "a.parquet/S"), "--state a.parquet/S: no file can be written"),
     ],
     ids=str,
 )

@@ -55,7 +55,8 @@ def refusal(path: str, mark: bytes = state.MAGIC, what: str = "state") -> str | 
     there = os.path.exists(path)
     if not path or (there and not os.path.isfile(path)):  # a folder, or /dev/null
         return "no file can be written there"
-    if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK):
+    folder = os.path.dirname(os.path.realpath(path))
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         return "no file can be written there"
     if there and os.path.getsize(path):
         with open(path, "rb") as file:

@@ -247,7 +247,6 @@ class SequenceCrossEntropy(Metric):
         if not chosen:
             target = inputs.once(target, "target")
         preds, tokens = inputs.plain(preds, name)
-        weight = inputs.once(weight, "weight")
         if chosen:
             target = np.broadcast_to(np.uint8(1), tokens)
         else:

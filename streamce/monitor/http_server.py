@@ -244,6 +244,8 @@ class Server:
                 self._say(f"{request.path}: no answer: {error!r}")
                 request = _Request(data)
                 request.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the page could not be made")
+        elif not request.wfile.tell():  # the parser says nothing about an empty line
+            request.refuse(HTTPStatus.BAD_REQUEST, "a request begins with a request line")
         answer: bytes = request.wfile.getvalue()  # type: ignore[attr-defined]
         return answer
 
