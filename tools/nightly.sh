@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Run the checks that take too long for .ci/run. Each stage is a Make target. Needs Debian's qemu-user-static and wine64.
+# Run the checks that take too long for .ci/run. Each stage is a Make target. Needs Debian's clang, qemu-user-static
+# and wine64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/stages.sh
@@ -11,6 +12,7 @@ for version in 3.12 3.13 3.14; do
     fi
 done
 stage test-asan TESTS=
-stage wheels
-stage test-platforms
+for target in test-tsan test-clang check-metadata wheels test-platforms; do
+    stage $target
+done
 report

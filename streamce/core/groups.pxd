@@ -17,6 +17,7 @@ cdef class Groups:
         self, Samples samples, const int64_t[::1] integers, const int64_t[::1] code, int64_t[::1] slot_of
     ) except -1
     cdef int add_groups(self, Groups theirs, int sign, str argument) except -1
+    cdef Groups copied(self)
     cdef int fit(self, tuple kinds) except -1
     cdef tuple known(self)
     cpdef Py_ssize_t count(self) except -1

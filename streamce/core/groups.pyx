@@ -234,7 +234,7 @@ cdef class Groups:
             # are slots, so it waits until as many may have become 0 as half of them.
             if 2 * self.emptied >= self.table.slots() - 1:
                 if 2 * self.count() < self.table.slots() - 1:
-                    self.become(self.copy())
+                    self.become(self.copied())
                 self.emptied = 0
         return 0
 
@@ -249,7 +249,7 @@ cdef class Groups:
                     p = self.ledger.page_of(&cell)
                     memset(p.words + cell * p.stride, 0, p.stride * sizeof(uint64_t))
             if 2 * self.count() < self.table.slots() - 1:
-                self.become(self.copy())
+                self.become(self.copied())
 
     cdef int64_t number(self, Py_ssize_t slot) noexcept:
         """The key of a slot, where keys are one integer and it is not null."""
@@ -284,12 +284,16 @@ cdef class Groups:
         return not cell_is_zero(p, cell)
 
     def copy(self) -> Groups:
-        cdef Groups new = Groups()
         with undisturbed(), cython.critical_section(self):
-            kinds = self.known()
-            if kinds is not None:
-                new.fit(kinds)
-                new.take_in(self, 1)
+            return self.copied()
+
+    cdef Groups copied(self):
+        """A copy for the thread that holds the lock: to take the same lock again would let others in between."""
+        cdef Groups new = Groups()
+        kinds = self.known()
+        if kinds is not None:
+            new.fit(kinds)
+            new.take_in(self, 1)
         return new
 
     # ---- reading ----

@@ -25,6 +25,7 @@ cdef class Window:
     cdef oddity* odd               # of the rows there are, in their order, from `first_odd` on
     cdef Py_ssize_t odd_room, first_odd, end_odd
 
+    cdef Window copied(self)
     cdef Window more(self, Samples samples)
     cdef int settle(self, str argument) except -1
     cdef void become(self, Window other) noexcept

@@ -73,7 +73,7 @@ cdef class Window:
 
     cdef Window more(self, Samples samples):
         """A copy with these samples added. Raises if a counter would leave its range."""
-        cdef Window new = self.copy()
+        cdef Window new = self.copied()
         new.bound = 0  # the words have room for twice as much
         new.add(samples)
         new.settle(None)
@@ -108,7 +108,7 @@ cdef class Window:
             if self.bound < ALL_FULL:
                 self.put_all(more)
                 return
-            new = self.copy()
+            new = self.copied()
             new.put_all(more)
             new.settle("other")
             self.become(new)
@@ -244,23 +244,27 @@ cdef class Window:
             return self.total.twin()
 
     def copy(self) -> Window:
+        with cython.critical_section(self):
+            return self.copied()
+
+    cdef Window copied(self):
+        """A copy for the thread that holds the lock: to take the same lock again would let others in between."""
         cdef Window new = Window(self.most)
         cdef Py_ssize_t part
-        with cython.critical_section(self):
-            new.reserve(self.size, self.end_odd - self.first_odd)
-            part = min(self.size, self.room - self.oldest)
-            if self.size:
-                memcpy(new.n, self.n + self.oldest, part * sizeof(double))
-                memcpy(new.n + part, self.n, (self.size - part) * sizeof(double))
-                memcpy(new.d, self.d + self.oldest, part * sizeof(double))
-                memcpy(new.d + part, self.d, (self.size - part) * sizeof(double))
-                memcpy(new.count, self.count + self.oldest, part * sizeof(int64_t))
-                memcpy(new.count + part, self.count, (self.size - part) * sizeof(int64_t))
-            new.end_odd = self.end_odd - self.first_odd
-            if new.end_odd:
-                memcpy(new.odd, self.odd + self.first_odd, new.end_odd * sizeof(oddity))
-            new.size, new.gone = self.size, self.gone
-            new.total, new.bound = self.total.twin(), self.bound
+        new.reserve(self.size, self.end_odd - self.first_odd)
+        part = min(self.size, self.room - self.oldest)
+        if self.size:
+            memcpy(new.n, self.n + self.oldest, part * sizeof(double))
+            memcpy(new.n + part, self.n, (self.size - part) * sizeof(double))
+            memcpy(new.d, self.d + self.oldest, part * sizeof(double))
+            memcpy(new.d + part, self.d, (self.size - part) * sizeof(double))
+            memcpy(new.count, self.count + self.oldest, part * sizeof(int64_t))
+            memcpy(new.count + part, self.count, (self.size - part) * sizeof(int64_t))
+        new.end_odd = self.end_odd - self.first_odd
+        if new.end_odd:
+            memcpy(new.odd, self.odd + self.first_odd, new.end_odd * sizeof(oddity))
+        new.size, new.gone = self.size, self.gone
+        new.total, new.bound = self.total.twin(), self.bound
         return new
 
     def merge(self, other, int sign=1):
