@@ -106,7 +106,7 @@ cdef class State:
     cdef int64_t bound
 
     cdef inline bint takes(self, int64_t losses) noexcept:
-        """Whether this many more losses, of any value, leave every integer in its range. If so, the bound counts them."""
+        """Whether this many more losses of any value leave all integers in range. If so, the bound counts them."""
         if self.bound > (<int64_t>1 << 62) - losses:
             return False
         self.bound += losses
