@@ -61,7 +61,10 @@ class Table(ABC):
     schema: Any
 
     def names(self) -> list[str]:
-        return list(self.schema.names)
+        try:
+            return list(self.schema.names)
+        except UnicodeDecodeError as error:
+            raise DataError(f"the name of a column is not UTF-8: {error}") from error
 
     def type(self, name: str) -> Any:
         found = self.schema.field(name).type
@@ -267,6 +270,7 @@ class TextTable(Table):
         self._blocks = self._cut(stream or self._unpacked(), 0 if stream is None else None)
         self._first = self._next(self._blocks, 0)
         self.schema = self._table(self._first, {}, 0).schema
+        self.names()  # raises if one cannot be read
 
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         piece, before = start.piece, start.before
