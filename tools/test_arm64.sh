@@ -31,7 +31,7 @@ emulated=(env PYTHONPATH="$home/lib:$home/packages" qemu-aarch64-static -L "$roo
 # What it imports, as wheels for arm64; and what builds it, for this machine.
 [ -d "$home/packages/numpy" ] || "$python" -m pip install -q --target "$home/packages" \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux2014_aarch64 \
-    --python-version "$version" --only-binary=:all: numpy ml_dtypes pytest hypothesis
+    --python-version "$version" --only-binary=:all: numpy ml_dtypes pytest pytest-timeout hypothesis
 [ -d "$home/build/Cython" ] || "$python" -m pip install -q --target "$home/build" \
     $("$python" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
 
