@@ -6,6 +6,7 @@ from types import FunctionType
 
 import ml_dtypes
 import numpy as np
+import pyarrow as pa
 import pytest
 from control_word import MODES, control, in_mode
 
@@ -236,7 +237,6 @@ def test_functions_do_not_depend_on_the_mode(mode, name):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_streams_do_not_depend_on_the_mode_and_are_made_in_it(mode):
-    pa = pytest.importorskip("pyarrow")
     columns = {"x": LOSSES, "narrow": NARROW, "w": WEIGHT, "t": TIMES, "k": KEYS}
     decimals = pa.array([f"{x:.9f}" for x in PROBS]).cast(pa.decimal128(20, 9))
     table = pa.table({**columns, "d": decimals})

@@ -6,12 +6,11 @@ import fractions
 import inspect
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 import streamce as ce
-
-pd = pytest.importorskip("pandas")
-pa = pytest.importorskip("pyarrow")
 
 
 class Raises:

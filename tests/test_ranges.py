@@ -6,6 +6,7 @@ Counters stay within 2^62, sums within 2^16318 units of 2^-1074. Doubling reache
 import io
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import streamce as ce
@@ -237,7 +238,6 @@ def test_chunks_of_many_parts_are_checked_too():
 
 
 def test_a_stream_is_checked_too():
-    pa = pytest.importorskip("pyarrow")
     full = doubled(ce.MeanLoss().update([0.5]))
     before = full.to_bytes()
     with pytest.raises(ce.InputError, match="stream: samples would be beyond"):

@@ -3,11 +3,11 @@
 from contextlib import nullcontext
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import streamce as ce
 
-pd = pytest.importorskip("pandas")
 P, T, W = np.array([0.2, 0.3]), np.array([0, 1]), np.array([1.0, 2.0])
 ROWS, LABELS = np.full((2, 3, 4), 0.25), np.ones((2, 3), int)
 FRAMES = np.full((3, 2, 4), 0.25)
