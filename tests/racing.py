@@ -9,7 +9,8 @@ stay readable. Run this in its own process, or under a sanitizer.
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ import numpy as np
 import streamce as ce
 
 ROWS = 1 << 15  # chunks as large let go of the interpreter's lock
+LARGE = 1 << 20  # predictions enough for several threads
+REAL_DTYPES = (np.float64, np.float32, np.float16)
 TURNS = 50  # between hostile values and good ones, of one array
 # What is written over numbers and over integers, some of it again and again for a moment each.
 REALS = np.array([0.5, np.nan, -np.nan, np.inf, -np.inf, -1e308, 1e308, -0.0, 5e-324, 2.0, -3.0, 0.25])
@@ -25,34 +28,24 @@ WHOLES = np.array([0, 1, -1, 2, 3, 2**62, -(2**63), 2**31, -100, 255], np.int64)
 Case = tuple[Any, list[np.ndarray], Callable[[Any], Any]]  # a metric, what is written to, and an update
 
 
-def cases(seed: int = 0) -> Iterator[tuple[str, Case]]:
-    """Each kind of memory that an update reads, by name."""
-    rng = np.random.default_rng(seed)
-    for dtype in (np.float64, np.float32, np.float16):
-        yield f"binary, {np.dtype(dtype)}", binary(rng, dtype)
-        yield f"multiclass, {np.dtype(dtype)}", rows(rng, dtype)
-        yield f"multilabel, {np.dtype(dtype)}", labels(rng, dtype)
-    yield "calibration", calibration(rng)
-    yield "calibration of rows", calibration_of_rows(rng)
-    yield "soft targets", soft(rng)
-    yield "gradient", gradient(rng)
-    yield "sequences", sequences(rng)
-    yield "CTC", utterances(rng)
-    yield "keys", keys(rng)
-    yield "text keys", text_keys(rng)
-    yield "moments", moments(rng)
-    yield "moments, decayed", moments(rng, lambda: ce.Decayed(ce.MeanLoss(), half_life="1h"))
-    yield "moments, sliding", moments(rng, lambda: ce.Sliding(ce.MeanLoss(), period="1h", step="1min"))
-    yield "last samples", last(rng)
-    yield "paired", paired(rng)
-    yield "normalized entropy", entropy(rng)
-    yield "collection", collection(rng)
-
-
 def binary(rng: Any, dtype: Any) -> Case:
     p, y, weight = rng.random(ROWS).astype(dtype), rng.integers(0, 2, ROWS), rng.random(ROWS)
     metric = ce.BinaryCrossEntropy(calibration=True, tail=True, invalid="skip", label_smoothing=0.0)
     return metric, [p, y, weight], lambda metric: metric.update(p, y, weight=weight)
+
+
+def raising(rng: Any) -> Case:
+    p, y = rng.random(LARGE, np.float32), rng.integers(0, 2, LARGE)
+
+    def update(metric: Any) -> None:
+        before = metric.to_bytes()
+        try:
+            metric.update(p, y)
+        except ce.InputError:
+            assert metric.to_bytes() == before
+            raise
+
+    return ce.BinaryCrossEntropy(threads=4), [p, y], update
 
 
 def rows(rng: Any, dtype: Any) -> Case:
@@ -174,6 +167,30 @@ def collection(rng: Any) -> Case:
     return metric, [x, y, by], lambda metric: metric.update(x, y, by=by)
 
 
+# Each kind of memory that an update reads.
+CASES: dict[str, Callable[[Any], Case]] = {
+    **{f"binary, {np.dtype(dtype)}": partial(binary, dtype=dtype) for dtype in REAL_DTYPES},
+    **{f"multiclass, {np.dtype(dtype)}": partial(rows, dtype=dtype) for dtype in REAL_DTYPES},
+    **{f"multilabel, {np.dtype(dtype)}": partial(labels, dtype=dtype) for dtype in REAL_DTYPES},
+    "several threads, invalid values raise": raising,
+    "calibration": calibration,
+    "calibration of rows": calibration_of_rows,
+    "soft targets": soft,
+    "gradient": gradient,
+    "sequences": sequences,
+    "CTC": utterances,
+    "keys": keys,
+    "text keys": text_keys,
+    "moments": moments,
+    "moments, decayed": partial(moments, make=lambda: ce.Decayed(ce.MeanLoss(), half_life="1h")),
+    "moments, sliding": partial(moments, make=lambda: ce.Sliding(ce.MeanLoss(), period="1h", step="1min")),
+    "last samples": last,
+    "paired": paired,
+    "normalized entropy": entropy,
+    "collection": collection,
+}
+
+
 def race(case: Case, seconds: float, seed: int = 0) -> tuple[int, int]:
     """Update for so long while another thread writes; how often that was done, and how often an error was raised."""
     metric, written, update = case
@@ -185,14 +202,14 @@ def race(case: Case, seconds: float, seed: int = 0) -> tuple[int, int]:
     end = time.monotonic() + seconds
     try:
         while time.monotonic() < end or not done:
-            empty = None if metric is None else metric.copy()
+            state = None if metric is None else metric.copy()
             try:
-                update(empty)
+                update(state)
             except ce.InputError:
                 errors += 1
             done += 1
-            if empty is not None:
-                check(empty)
+            if state is not None:
+                check(state)
     finally:
         stopped.set()
         writer.join()
@@ -226,9 +243,9 @@ def check(metric: Any) -> None:
 
 
 def main(seconds: float = 1.0, seed: int = 0, only: str = "") -> None:
-    for name, case in cases(seed):
+    for name, make in CASES.items():
         if only in ("", name):
-            done, errors = race(case, seconds, seed)
+            done, errors = race(make(np.random.default_rng(seed)), seconds, seed)
             print(f"{name}: {done} updates, {errors} errors", flush=True)
 
 

@@ -189,7 +189,7 @@ def test_misaligned_memory():
     assert (ce.cross_entropy(preds, tokens, grad=True, out=out)[1] == expected).all()
 
 
-@pytest.mark.parametrize("name", [name for name, _ in racing.cases()])
+@pytest.mark.parametrize("name", racing.CASES)
 def test_racing_writers(name):
     """In a process of its own, which a fault would end."""
     command = [sys.executable, "-X", "faulthandler", str(Path(racing.__file__)), "0.5", "1", name]
