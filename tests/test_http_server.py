@@ -139,6 +139,27 @@ def test_a_page_that_cannot_be_made_is_said_and_ends_nothing():
     assert said == ["/metrics: no answer: ZeroDivisionError('of no use')"] * 2
 
 
+def test_a_log_that_cannot_be_written_ends_one_connection_alone():
+    broken = [True]
+
+    def application(environ, start_response):
+        if broken.pop():
+            raise ZeroDivisionError
+        return page(environ, start_response)
+
+    def closed(text):
+        raise ValueError("I/O operation on closed file")
+
+    server = Server("127.0.0.1", 0, application, say=closed)
+    server.start()
+    try:
+        assert read(connected(server.port, GET)) == b""
+        broken.append(False)
+        assert asked(server.port, GET)[0] == 200
+    finally:
+        server.close()
+
+
 # ---- hosts ----
 
 

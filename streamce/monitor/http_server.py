@@ -205,6 +205,10 @@ class Server:
             pass
         except OSError:  # the client has left
             self._close(connection)
+        except Exception as error:  # a fault here may end one connection, but not the thread that serves all
+            self._close(connection)
+            with contextlib.suppress(Exception):
+                self._say(f"a connection was closed: {error!r}")
 
     def _receive(self, connection: _Connection) -> None:
         more = connection.socket.recv(REQUEST_BYTES)
