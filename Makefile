@@ -98,7 +98,7 @@ test-fuzz: .venv/.fuzz
 # itself. UndefinedBehaviorSanitizer writes to standard error, whose descriptor pytest must not capture. The run leaves
 # out tests/test_build.py, because that checks how the core was compiled, and a test of memory, which
 # AddressSanitizer takes much of. `make test-asan TESTS=` runs the whole suite.
-TESTS ?= -m core
+TESTS ?= -m core --hypothesis-profile short
 test-asan: .venv/.test
 	tools/build_for.sh asan $(BIN)/python
 	! tools/sanitized.sh asan $(BIN)/python tests/beyond_an_array.py > build/asan/planted 2>&1

@@ -19,6 +19,7 @@ settings.register_profile(
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+settings.register_profile("short", settings.get_profile("streamce"), max_examples=10)  # for the many runs of the core
 settings.load_profile("streamce")
 
 

@@ -3,9 +3,8 @@
 import golden
 import pytest
 
-pytestmark = pytest.mark.core
 
-
+@pytest.mark.core
 def test_losses_gradients_and_states_are_the_golden_bits(simd):
     assert golden.compare(golden.digests()) == []
 

@@ -9,6 +9,7 @@ check=$1 home=$PWD/build/$1 root=$PWD reports=$PWD/build/$1/reports
 shift
 rm -rf "$reports"
 mkdir -p "$reports"
+common="log_path=$reports/report"
 library() { realpath "$(${CC:-cc} -print-file-name="$1")"; }
 
 # Import this build's library, and not that of .venv or of the working directory, here and in children.
@@ -22,16 +23,13 @@ asan)
     # detect_leaks=0, because CPython and NumPy never free some memory, so a report of leaks says nothing about the core.
     # allocator_may_return_null=1, because tests expect a MemoryError if memory runs out. detect_stack_use_after_return
     # stays off, because it moves the frames that faulthandler and recursion limits measure.
-    common="log_path=$reports/report"
     environment+=(ASAN_OPTIONS="$common:detect_leaks=0:allocator_may_return_null=1:halt_on_error=1")
-    common="log_path=$reports/report"
     environment+=(UBSAN_OPTIONS="$common:print_stacktrace=1:halt_on_error=1")
     ;;
 tsan)
     environment+=(LD_PRELOAD="$(library libtsan.so)")
     # CPython and NumPy are not instrumented: the sanitizer sees their locks, but not their accesses to memory.
     # die_after_fork=0, because a test may fork with threads.
-    common="log_path=$reports/report"
     environment+=(TSAN_OPTIONS="$common:ignore_noninstrumented_modules=1:die_after_fork=0:halt_on_error=1")
     # No address randomisation, because it may use addresses that the sanitizer needs for its shadow memory.
     set -- setarch -R "$@"

@@ -11,4 +11,4 @@ if [[ $1 =~ ^3\.[0-9]+t$ ]]; then
     export PYTHON_GIL=0  # otherwise a package that the tests import could enable the GIL
     $python -m pytest -m core --parallel-threads 4 tests/test_{losses,updates,ledger,summary}.py
 fi
-$python -m pytest -m core -n 2
+$python -m pytest -m core -n 2 --hypothesis-profile short
