@@ -7,6 +7,7 @@
 0.27977656...
 """
 
+from streamce._support import html_repr
 from streamce.calibration import Calibration
 from streamce.checkpoint import Checkpoint
 from streamce.errors import InputError
@@ -32,6 +33,15 @@ from streamce.summary import Summary
 from streamce.tail import Tail
 from streamce.threads import set_num_threads
 from streamce.torch_distributed import all_reduce
+
+
+def _report() -> html_repr.Renderer:
+    from streamce import report  # here, because a program that only computes needs no drawings
+
+    return report
+
+
+html_repr.plug_in(_report)
 
 __version__ = "0.1.0"
 

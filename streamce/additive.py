@@ -7,16 +7,17 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 from streamce import atomic, state
+from streamce._support.html_repr import HtmlRepr, renderer
+from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.kernels import in_default_mode
 from streamce.errors import InputError
-from streamce.pictured import Pictured
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
 
-class Additive(Pictured, ABC):
+class Additive(HtmlRepr, DefaultModeMethods, ABC):
     """Base of all that defines ``+``.
 
     Two of equal options add up, in any order, to the same bits, and what was added can be taken away
@@ -185,9 +186,7 @@ class Additive(Pictured, ABC):
         >>> "<h1>Monday</h1>" in page
         True
         """
-        from streamce.report import page as made  # here: whoever computes needs no pictures
-
-        found = made(self, title=title, level=level, anytime=anytime, names=names)
+        found = renderer().page(self, title=title, level=level, anytime=anytime, names=names)
         if path is not None:
             atomic.write(path, found.encode())
         return found

@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from streamce import summary
+from streamce._support.html_repr import HtmlRepr
+from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.ledger import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
-from streamce.pictured import Pictured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration(Pictured):
+class Calibration(HtmlRepr, DefaultModeMethods):
     """How far predictions are to be believed; ``print`` shows it as a table.
 
     Confidence is the predicted probability of outcome 1, or of the likeliest class (the first of several); frequency is

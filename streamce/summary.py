@@ -15,11 +15,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from streamce import inputs, intervals, scalars
+from streamce._support.html_repr import HtmlRepr
 from streamce.core import kernels
+from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.ledger import BUCKETS, Ledger, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
-from streamce.pictured import Pictured
 
 GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 FIRST_LOOK = 100  # samples: docs/UNCERTAINTY.md
@@ -32,7 +33,7 @@ NEVER_NEGATIVE = frozenset({"n+inf", "n-inf", *COUNTS})
 
 
 @dataclass(frozen=True, slots=True)
-class Summary(Pictured):
+class Summary(HtmlRepr, DefaultModeMethods):
     """What a metric has seen so far; ``print`` shows it as a table.
 
     Attributes

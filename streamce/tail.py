@@ -12,10 +12,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from streamce import inputs, scalars
+from streamce._support.html_repr import HtmlRepr
+from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.ledger import BINS_BITS, LEAST, TAIL
 from streamce.errors import InputError
 from streamce.exact import quotient
-from streamce.pictured import Pictured
 
 if TYPE_CHECKING:
     from streamce.core.ledger import Ledger
@@ -25,7 +26,7 @@ LEVELS = (0.5, 0.9, 0.99, 0.999)
 
 
 @dataclass(frozen=True, slots=True)
-class Tail(Pictured):
+class Tail(HtmlRepr, DefaultModeMethods):
     """Losses by size; ``print`` shows quantiles.
 
     Attributes

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from streamce import inputs, summary
+from streamce._support.html_repr import HtmlRepr
+from streamce.core.default_mode import DefaultModeMethods
 from streamce.errors import InputError, renamed
 from streamce.metrics.composite import Composite, States
-from streamce.pictured import Pictured
 
 if TYPE_CHECKING:
     from streamce.summary import Summary
@@ -20,7 +21,7 @@ LN2 = summary.LN2
 
 
 @dataclass(frozen=True, slots=True)
-class GANSummary(Pictured):
+class GANSummary(HtmlRepr, DefaultModeMethods):
     """What a :class:`GANCrossEntropy` has seen so far.
 
     Attributes

@@ -8,6 +8,7 @@ from typing import Any
 from streamce import inputs
 from streamce.additive import Additive
 from streamce.calibration import Calibration
+from streamce.core.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.metrics.gan import GANSummary
 from streamce.report import markup, parts, results, series
@@ -151,6 +152,7 @@ def page(
     return f"{MARK}\n<head>{head}</head>\n<body>{main}</body>\n</html>\n"
 
 
+@in_default_mode
 def fragment(shown: Any) -> str:
     """A metric, a summary or a part of one as HTML for a notebook; a state that says nothing says why."""
     made = FRAGMENTS.get(type(shown))

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from streamce import inputs, keys, periods, scalars, summary
+from streamce._support.html_repr import HtmlRepr
+from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.groups import Groups
 from streamce.core.ledger import Ledger
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
-from streamce.pictured import Pictured
 from streamce.streams.wrapper import Keeper, Plan
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ COUNTS = ("seen", "skipped", *summary.COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate(Pictured):
+class Estimate(HtmlRepr, DefaultModeMethods):
     """A mean over groups.
 
     Attributes

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from streamce import inputs, keys, summary
+from streamce._support.html_repr import HtmlRepr
 from streamce.core import pairs
+from streamce.core.default_mode import DefaultModeMethods
 from streamce.errors import InputError, renamed
 from streamce.metrics.composite import States
-from streamce.pictured import Pictured
 from streamce.streams.wrapper import Wrapper
 from streamce.summary import aligned, between, counts_of, kind_of, shown
 
@@ -29,7 +30,7 @@ LEAST = 1e-300  # p-values below are not told apart
 
 
 @dataclass(frozen=True, slots=True)
-class PairedSummary(Pictured):
+class PairedSummary(HtmlRepr, DefaultModeMethods):
     """What a :class:`Paired` has seen so far; ``print`` shows it as a table.
 
     Attributes

@@ -1,4 +1,4 @@
-"""The base of classes that notebooks show as a picture. Their methods give the same bits in any floating-point mode."""
+"""The floating-point mode of the public methods of Python classes."""
 
 from __future__ import annotations
 
@@ -26,17 +26,15 @@ COMPUTING = frozenset(
         "__repr__",
         "__str__",
         "__sub__",
-        "_repr_html_",
     ]
 )
 
 
-class Pictured:
-    """Base of all that is shown with the drawings of a report.
+class DefaultModeMethods:
+    """Base of the classes whose public methods run in the default floating-point mode.
 
-    The caller's floating-point mode applies to Python's and NumPy's arithmetic: it may round differently, or flush
-    subnormal numbers to zero. So all public methods of subclasses run in the default mode. Those in ``_in_core`` are
-    excepted, because they first call compiled code that sets it.
+    The caller's mode applies to Python's and NumPy's arithmetic: it may round differently, or flush subnormal numbers
+    to zero. Methods in ``_in_core`` are excepted, because they first call compiled code that sets the mode.
     """
 
     __slots__ = ()
@@ -48,10 +46,3 @@ class Pictured:
             public = (not name.startswith("_") or name in COMPUTING) and name not in cls._in_core
             if public and isinstance(value, FunctionType):
                 setattr(cls, name, in_default_mode(value))
-
-    @in_default_mode
-    def _repr_html_(self) -> str:
-        """A fragment of HTML, which has its own style and no script."""
-        from streamce.report import fragment  # here: whoever computes needs no pictures
-
-        return fragment(self)

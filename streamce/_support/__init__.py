@@ -1,0 +1,1 @@
+"""What every layer uses. Nothing here knows a loss."""
