@@ -26,7 +26,7 @@ CTC = ("--task", "ctc", "--preds", "p", "--target", "t", "--kind", "logits")
 CUTS = [[], ["--chunk-rows", "1"], ["--chunk-rows", "7", "--threads", "3"]]
 
 
-def ragged(values, lengths):
+def as_lists(values, lengths):
     """Entries one after another as lists of these lengths."""
     ends = np.cumsum(lengths)
     return [values[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)]
@@ -58,8 +58,8 @@ LISTS = {
 def corpus_table(corpus, type_=None, **more):
     """A corpus as a table, a row per sequence."""
     found = {
-        "p": pa.array(ragged(corpus.preds, corpus.lengths), type_ or pa.list_(pa.list_(pa.float64()))),
-        "t": pa.array(ragged(corpus.target, corpus.lengths), pa.list_(pa.int64())),
+        "p": pa.array(as_lists(corpus.preds, corpus.lengths), type_ or pa.list_(pa.list_(pa.float64()))),
+        "t": pa.array(as_lists(corpus.target, corpus.lengths), pa.list_(pa.int64())),
         "w": corpus.weight, "words": corpus.words, "bytes": corpus.bytes, "doc": corpus.document,
     }  # fmt: skip
     return pa.table(found | more)
@@ -114,7 +114,7 @@ def test_every_format_and_cut_has_the_bits_of_the_library(tmp_path, name, cut, t
         expected = corpus.add_to(corpus.metric())
     else:
         log_probs = -np.abs(corpus.preds[:, 0])
-        table, words = pa.table({"lp": ragged(log_probs, corpus.lengths)}), CHOSEN
+        table, words = pa.table({"lp": as_lists(log_probs, corpus.lengths)}), CHOSEN
         expected = ce.SequenceCrossEntropy(kind="log_probs").update_token_log_probs(log_probs, offsets=corpus.offsets)
     WRITERS[name](table, tmp_path / name)
     assert state_of(tmp_path, tmp_path / name, *words, *cut) == expected.to_bytes()
@@ -126,7 +126,7 @@ def test_every_format_and_cut_has_the_bits_of_the_library(tmp_path, name, cut, t
 def test_every_kind_of_list_is_read(tmp_path, lists, name, dtype):
     corpus, batch = Corpus(2, 40, dtype=dtype), Batch(2, 40, dtype=dtype)
     type_ = LISTS[lists](pa.from_numpy_dtype(corpus.preds.dtype), 7)
-    table = corpus_table(corpus, type_, t=pa.array(ragged(corpus.target, corpus.lengths), pa.large_list(pa.int16())))
+    table = corpus_table(corpus, type_, t=pa.array(as_lists(corpus.target, corpus.lengths), pa.large_list(pa.int16())))
     WRITERS[name](table, tmp_path / name)
     for cut in CUTS:
         assert state_of(tmp_path, tmp_path / name, *SEQUENCE, *cut) == corpus.add_to(corpus.metric()).to_bytes()
@@ -233,7 +233,7 @@ def test_groups_of_sequences_and_utterances(tmp_path, capsys):
 def test_groups_of_chosen_tokens(tmp_path):
     corpus = Corpus(8, 40, kind="log_probs", ignored=False)
     chosen = corpus.preds[np.arange(len(corpus.target)), corpus.target]
-    table = corpus_table(corpus, lp=pa.array(ragged(chosen, corpus.lengths)))
+    table = corpus_table(corpus, lp=pa.array(as_lists(chosen, corpus.lengths)))
     WRITERS["a.parquet"](table, tmp_path / "a.parquet")
     of_all = (*SEQUENCE[:-1], "log_probs", "--by", "doc")
     expected = state_of(tmp_path, tmp_path / "a.parquet", *of_all)
@@ -440,7 +440,7 @@ def reading(path, words, rows=None):
 @pytest.mark.parametrize("most", [250, 1000])
 def test_chunks_hold_so_many_values_or_one_row(tmp_path, monkeypatch, name, words, most):
     corpus = Corpus(10, 60, longest=40)
-    table = corpus_table(corpus, lp=pa.array(ragged(-(corpus.preds[:, 0] ** 2), corpus.lengths)))
+    table = corpus_table(corpus, lp=pa.array(as_lists(-(corpus.preds[:, 0] ** 2), corpus.lengths)))
     WRITERS[name](table, tmp_path / name)
     monkeypatch.setattr(chunks, "CHUNK_VALUES", most)
     found = [(chunk.preds.size, chunk.rows, chunk.first_row) for chunk in reading(tmp_path / name, words).chunks()]

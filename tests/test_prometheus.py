@@ -1,4 +1,4 @@
-"""``streamce.prometheus``: what is exported is what the metric holds, of one moment, under the names documented."""
+"""The Prometheus exporter: it exports what the metric holds, of one moment, under the documented names."""
 
 import json
 import math

@@ -134,9 +134,9 @@ class Collection(FromStreams):
         InputError
             If one of the metrics does not take the chunk. Nothing of it is counted then.
         """
-        state = self._state
+        own = self._state
         keys = {"by": self._by_name("by", by), "by_time": self._by_name("by_time", by_time)}
-        plans = {name: self._planned(name, metric, keys) for name, metric in state.metrics.items()}
+        plans = {name: self._planned(name, metric, keys) for name, metric in own.metrics.items()}
         preds, target, weight = (
             inputs.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
         )
@@ -145,22 +145,22 @@ class Collection(FromStreams):
         if cluster is not None:
             others["cluster"] = buckets(cluster)
         for name in OF_ONE_SUM:
-            if others.get(name) is not None and all(isinstance(each, Keeper) for each in state.metrics.values()):
+            if others.get(name) is not None and all(isinstance(each, Keeper) for each in own.metrics.values()):
                 raise inputs.fault(name, "is given", "none, as no metric of the collection takes it")
         chunk: dict[str, FromStreams] = {}
         samples: dict[str, Samples] = {}
-        for names in state.alike:
-            found = state.losses(names, *given, weight=weight, **others)
+        for names in own.alike:
+            found = own.losses(names, *given, weight=weight, **others)
             for name in names:
                 if plan := plans[name]:
-                    plan.check(found[1], state.metrics[name]._state)
+                    plan.check(found[1], own.metrics[name]._state)
                     samples[name] = found[1]
                 else:
                     chunk[name] = found[0][name]
-        for name in state.alone:
-            chunk[name] = state.metrics[name]._empty()
+        for name in own.alone:
+            chunk[name] = own.metrics[name]._empty()
             chunk[name]._update(preds, target, weight, **others)
-        state.add(chunk, {name: (plan, samples[name]) for name, plan in plans.items() if plan})
+        own.add(chunk, {name: (plan, samples[name]) for name, plan in plans.items() if plan})
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, *, null: Any = None, **others: Any) -> None:
