@@ -126,7 +126,7 @@ class StreamTable(Table):
                 raise DataError(f"from row {row} on there is no column '{name}'")
             if schema.field(name).type != self.schema.field(name).type:
                 found, before = schema.field(name).type, self.schema.field(name).type
-                raise DataError(f"column '{name}' holds {found} from row {row} on, and {before} before")
+                raise DataError(f"holds {found} from row {row} on, and {before} before", column=name)
         return [schema.get_field_index(name) for name in names]
 
 
