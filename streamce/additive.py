@@ -65,16 +65,14 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
         """Raises unless one of this name and these options has the same losses."""
         name, ours, theirs = type(self).__name__, self._of_the_loss(), header["options"]
         if header["metric"] != name:
-            raise InputError(
-                f"a {name} and a {header['metric']} do not add up: expected two of one kind", argument="other"
-            )
+            expected = "two of one kind"
+            found = f"a {name} and a {header['metric']} do not add up: expected {expected}"
+            raise InputError("other", found, expected, location="")
         for option in {**ours, **theirs}:  # the kind first: other options hang on it
             one, other = ours.get(option, False), theirs.get(option, False)  # absent where it is switched off
             if one != other:
-                raise InputError(
-                    f"{option} is {one!r} in one metric and {other!r} in the other: their losses do not add up",
-                    argument=option,
-                )
+                found = f"is {one!r} in one metric and {other!r} in the other: their losses do not add up"
+                raise InputError(option, found)
 
     def _merge(self, other: Any, sign: int) -> Self:
         self._fits(other._header() if isinstance(other, Additive) else {"metric": type(other).__name__, "options": {}})
@@ -83,7 +81,7 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
         except InputError:
             raise
         except ValueError as error:
-            raise InputError(str(error), argument="other") from None
+            raise InputError("other", str(error), location="") from None
         return self
 
     def merge(self, *others: Self) -> Self:
@@ -198,12 +196,12 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the state of one with the same options."""
         if not isinstance(state_dict, dict) or "state" not in state_dict:
-            raise InputError("state_dict has no key 'state': expected what state_dict() gave", argument="state_dict")
+            raise InputError("state_dict", "has no key 'state'", "what state_dict() gave")
         header, parts = state.decode(state_dict["state"])
         try:
             self._fits(header)
         except (AttributeError, LookupError, TypeError) as error:  # of a header that no metric writes
-            raise InputError(f"state is intact but not understood: {error}", argument="state") from None
+            raise InputError("state", f"is intact but not understood: {error}") from None
         new = self._empty()
         new._restore(parts, state_dict["state"])
         self._state = new._state

@@ -186,10 +186,8 @@ def read(state: State, *, classes: bool, floor: float) -> Calibration:
 
 def _check(makes_sense: bool, cell: int) -> None:
     if not makes_sense:
-        raise InputError(
-            f"calibration has less than no losses in cell {cell}: more was taken away than had been added",
-            argument="calibration",
-        )
+        found = f"has less than no losses in cell {cell}: more was taken away than had been added"
+        raise InputError("calibration", found)
 
 
 def _of_classes(weights: dict[int, int], sums: dict[int, int]) -> dict[int, list[tuple[int, int]]]:

@@ -143,11 +143,8 @@ class Checkpoint:
         if not _intact(data):
             path, data = self.previous, _read(self.previous)
             if data is None or not _intact(data):
-                raise InputError(
-                    f"{self.path}: the checkpoint is damaged, or none, and there is no generation before it: "
-                    "remove it to begin anew",
-                    argument="path",
-                )
+                found = "is damaged, or none, and there is no generation before it: remove it to begin anew"
+                raise _unusable(found).with_place(self.path)
             message = f"{self.path}: the checkpoint is damaged, and the generation before it is used"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
         try:
@@ -157,7 +154,7 @@ class Checkpoint:
             found = metric.copy()
             found.load_state_dict({"state": state})
         except InputError as error:
-            raise InputError(f"{path}: {error}", argument=error.argument) from None
+            raise error.with_place(path) from None
         return found, saved
 
 
@@ -167,12 +164,10 @@ def encode(positions: Any, state: bytes) -> bytes:
         text = json.dumps(positions, sort_keys=True, separators=(",", ":"), allow_nan=False)
         same = json.loads(text) == positions
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"positions is no JSON value: {error}", argument="positions") from None
+        raise InputError("positions", f"is no JSON value: {error}") from None
     if not same:
-        raise InputError(
-            "positions would not come back equal: expected a JSON value, with lists for tuples and text as keys",
-            argument="positions",
-        )
+        expected = "a JSON value, with lists for tuples and text as keys"
+        raise InputError("positions", "would not come back equal", expected)
     body = b"".join(
         (MAGIC, struct.pack("<HI", VERSION, len(text)), text.encode("ascii"), struct.pack("<Q", len(state)), state)
     )
@@ -182,7 +177,7 @@ def encode(positions: Any, state: bytes) -> bytes:
 def decode(data: bytes) -> tuple[Any, bytes]:
     """The positions and the state's bytes, which are still to be judged; InputError for other bytes."""
     if not _intact(data):
-        raise InputError("the checkpoint is damaged, cut short or none", argument="path")
+        raise _unusable("is damaged, cut short or none")
     try:
         version, length = struct.unpack_from("<HI", data, len(MAGIC))
         if version != VERSION:
@@ -193,8 +188,12 @@ def decode(data: bytes) -> tuple[Any, bytes]:
         if encode(positions, state) != data:
             raise ValueError("it is not in its one canonical form")
     except (struct.error, ValueError, RecursionError) as error:
-        raise InputError(f"the checkpoint is intact but not understood: {error}", argument="path") from None
+        raise _unusable(f"is intact but not understood: {error}") from None
     return positions, state
+
+
+def _unusable(found: str) -> InputError:
+    return InputError("path", found, location="the checkpoint")
 
 
 def _intact(data: bytes) -> bool:

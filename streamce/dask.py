@@ -96,7 +96,7 @@ def module(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("dask", "distributed"):
             raise
-        raise InputError("this needs Dask: pip install 'streamce[dask]'", argument="collection") from None
+        raise InputError("collection", "this needs Dask: pip install 'streamce[dask]'", location="") from None
 
 
 def _partitions(collection: Any, columns: Mapping[str, Any]) -> list[Any]:
@@ -112,7 +112,7 @@ def _partitions(collection: Any, columns: Mapping[str, Any]) -> list[Any]:
         # An index would be one more column in Arrow's stream, and of some partitions alone.
         return list(some.reset_index(drop=True).to_delayed())
     expected = "a Dask data frame, a bag or a list of Delayed"
-    raise inputs.fault("collection", f"is {inputs.show(collection)}", expected)
+    raise InputError("collection", f"is {inputs.show(collection)}", expected)
 
 
 def _state(metric: Any, columns: Mapping[str, Any], number: int, part: Any) -> bytes:
@@ -125,7 +125,7 @@ def _state(metric: Any, columns: Mapping[str, Any], number: int, part: Any) -> b
 def _tables(items: Any, columns: Mapping[str, Any]) -> Iterator[Any]:
     """The items of a bag as tables: records together, tables as they are."""
     if not isinstance(items, Iterable):
-        raise inputs.fault("collection", f"holds {inputs.show(items)}", "tables, frames or records")
+        raise InputError("collection", f"holds {inputs.show(items)}", "tables, frames or records")
     for records, some in itertools.groupby(items, lambda item: isinstance(item, Mapping)):
         if records:
             yield _table(list(some), columns)
@@ -147,9 +147,9 @@ def _table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> 
                 array = array.cast(_real(array.type))
         except KeyError:
             number = next(number for number, record in enumerate(records) if name not in record)
-            raise InputError(f"record {number} has no '{name}': expected one, None for a null") from None
+            raise InputError(None, f"has no '{name}'", "one, None for a null", location=f"record {number}") from None
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            raise InputError(f"column '{name}' of the records: {error}") from None
+            raise InputError(None, f"column '{name}' of the records: {error}", location="") from None
         arrays[name] = array
     return pa.table(arrays)
 
@@ -182,7 +182,7 @@ def _failed(client: Any, names: Sequence[str]) -> str:
     """Which partition failed, as the cluster has it."""
     states = client.sync(client.scheduler.get_task_status, keys=names)
     number = next((number for number, name in enumerate(names) if states.get(name) == "erred"), None)
-    return "" if number is None else f"partition {number}: "
+    return "" if number is None else f"partition {number}"
 
 
 @contextlib.contextmanager
@@ -196,4 +196,5 @@ def clearly(place: Callable[[], str] = str) -> Iterator[None]:
         where = ""
         with contextlib.suppress(Exception):  # of a cluster that is gone
             where = place()
-        raise InputError(where + engines.reason(error), argument="collection") from error
+        found = InputError("collection", engines.reason(error), location="")
+        raise (found.with_place(where) if where else found) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamce import inputs, threads
 from streamce.additive import Additive
-from streamce.errors import InputError
+from streamce.errors import InputError, SelectionError
 from streamce.restore import from_bytes
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ HINTS = {
 def template(metric: Template, *, empty: bool = True) -> Template:
     """The metric, if its states add up and it has none yet."""
     if not isinstance(metric, Additive):
-        raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
+        raise InputError("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
     if empty and metric._state.parts():
-        raise inputs.fault("metric", "has samples already", "an empty one, for its options alone")
+        raise InputError("metric", "has samples already", "an empty one, for its options alone")
     metric._empty()._merge(metric._empty(), 1)  # raises where there is no sum
     return metric
 
@@ -42,7 +42,7 @@ def columns(metric: Any, **given: Any) -> dict[str, Any]:
     template(metric)
     found = {name: value for name, value in given.items() if value is not None}
     if not hasattr(metric, "update_from"):
-        raise inputs.fault("metric", f"is a {type(metric).__name__}", "one with update_from")
+        raise InputError("metric", f"is a {type(metric).__name__}", "one with update_from")
     metric._empty().update_from([], **found)
     return found
 
@@ -50,14 +50,13 @@ def columns(metric: Any, **given: Any) -> dict[str, Any]:
 def wanted(names: Sequence[str], columns: Mapping[str, Any]) -> list[str]:
     """Those names that columns stand for, in the order in which they are."""
     from streamce.reading.columns import select
-    from streamce.reading.sources import SelectionError
 
     found: set[str] = set()
     for argument, words in columns.items():
         try:
             found |= {*select([words] if isinstance(words, str) else words, names)}
         except SelectionError as error:
-            raise InputError(f"{argument}: {error}", argument=argument, value=words) from None
+            raise InputError(argument, error.found, value=words, location="").with_place(argument) from None
     return [name for name in names if name in found]
 
 
@@ -103,9 +102,9 @@ def merged(states: Iterable[bytes], name: str) -> bytes:
         try:
             total = found if total is None else total._merge(found, 1)
         except InputError as error:
-            raise InputError(f"{name} {number}: {error}", argument=error.argument) from None
+            raise error.with_place(f"{name} {number}") from None
     if total is None:
-        raise inputs.fault("states", "are none", "one or more")
+        raise InputError("states", "are none", "one or more")
     return total.to_bytes()
 
 
@@ -131,14 +130,7 @@ def naming(place: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(
-            f"{place}: {error}",
-            argument=error.argument,
-            index=error.index,
-            value=error.value,
-            expected=error.expected,
-            cause=error.cause,
-        ) from None
+        raise error.with_place(place) from None
 
 
 def reason(error: BaseException) -> str:

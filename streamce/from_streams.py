@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from streamce import inputs
 from streamce.additive import Additive
 from streamce.core.kernels import DefaultMode
-from streamce.errors import InputError, renamed
+from streamce.errors import DataError, InputError, SelectionError
 
 if TYPE_CHECKING:
     from streamce.metrics.base import Metric
@@ -119,11 +118,12 @@ class FromStreams(Additive):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] != "pyarrow":
                 raise
-            raise InputError("update_from needs pyarrow: pip install 'streamce[files]'", argument="stream") from error
+            found = "update_from needs pyarrow: pip install 'streamce[files]'"
+            raise InputError("stream", found, location="") from error
         try:
             return self._extend(whole)
         except InputError as error:  # such as keys of another kind than before
-            raise InputError(f"stream: {str(error).removeprefix('other: ')}", argument="stream") from error
+            raise error.enclosed("stream") from error
 
     def _check_arguments(self, columns: dict[str, list[str]]) -> None:
         """Refuses columns of arguments that ``update`` does not take, and options that tell of other arrays."""
@@ -131,13 +131,13 @@ class FromStreams(Additive):
         taken = inspect.signature(self.update).parameters  # type: ignore[attr-defined]
         for argument in filter(columns.__contains__, BESIDE):
             if argument not in taken and (argument not in OF_TEXT or of._task != "sequence"):
-                raise inputs.fault(argument, "is given", f"none, as {name} takes none")
+                raise InputError(argument, "is given", f"none, as {name} takes none")
         if of._task == "mean" and "target" in columns:
-            raise inputs.fault("target", "is given", "none: MeanLoss takes losses")
+            raise InputError("target", "is given", "none: MeanLoss takes losses")
         if of._task not in ("mean", "sequence") and "target" not in columns:
-            raise inputs.fault("target", "is missing", "the column of the labels")
+            raise InputError("target", "is missing", "the column of the labels")
         if (axis := of._options.get("axis", -1)) not in (-1, 1):
-            raise inputs.fault("axis", f"is {axis}", "-1, as each row of a stream is a sample", value=axis)
+            raise InputError("axis", f"is {axis}", "-1, as each row of a stream is a sample", value=axis)
 
 
 def _words(argument: str, given: Any) -> list[str]:
@@ -145,7 +145,7 @@ def _words(argument: str, given: Any) -> list[str]:
     found = [given] if isinstance(given, str) or not isinstance(given, Sequence) else list(given)
     expected = "the name of a column" + ", or several" * (argument in SEVERAL)
     if not found or not all(isinstance(word, str) for word in found) or (len(found) > 1 and argument not in SEVERAL):
-        raise inputs.fault(argument, f"is {inputs.show(given)}", expected, value=given)
+        raise InputError(argument, f"is {inputs.show(given)}", expected, value=given)
     return found
 
 
@@ -154,7 +154,7 @@ def _feed(metric: FromStreams, stream: Any, columns: dict[str, list[str]], mode:
     import pyarrow as pa
 
     from streamce.reading import nested
-    from streamce.reading.sources import DataError, SelectionError, Source
+    from streamce.reading.sources import Source
     from streamce.reading.streams import StreamTable
 
     of = metric._of_losses
@@ -176,9 +176,9 @@ def _feed(metric: FromStreams, stream: Any, columns: dict[str, list[str]], mode:
                 except InputError as error:
                     raise _of_row(chunk, error) from error
         except (DataError, SelectionError) as error:
-            raise _of_column(str(error), columns, table.names()) from error
+            raise _of_column(error, columns, table.names()) from error
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-            raise InputError(f"stream cannot be read: {error}", argument="stream") from error
+            raise InputError("stream", f"cannot be read: {error}") from error
 
 
 def _selection(table: Any, columns: dict[str, list[str]], of: Metric, tokens: bool) -> Selection:
@@ -186,7 +186,6 @@ def _selection(table: Any, columns: dict[str, list[str]], of: Metric, tokens: bo
     from streamce.reading.chunks import AXES, Selection
     from streamce.reading.columns import listed, select
     from streamce.reading.labels import check_order
-    from streamce.reading.sources import SelectionError
 
     names = table.names()
     found: dict[str, Any] = {}
@@ -194,9 +193,9 @@ def _selection(table: Any, columns: dict[str, list[str]], of: Metric, tokens: bo
         try:
             found[argument] = select(words, names)
         except SelectionError as error:
-            raise InputError(f"{argument}: {error}", argument=argument, value=columns[argument]) from error
+            raise _of_argument(argument, str(error), value=words) from error
         if argument not in SEVERAL and len(found[argument]) > 1:
-            raise inputs.fault(argument, f"stands for {listed(found[argument])}", "one column")
+            raise InputError(argument, f"stands for {listed(found[argument])}", "one column")
     preds, target = found.pop("preds"), found.pop("target", ())
     by = found.pop("by", ())
     chosen = Selection(preds, target, by=by, **{argument: one[0] for argument, one in found.items()})
@@ -213,37 +212,26 @@ def _selection(table: Any, columns: dict[str, list[str]], of: Metric, tokens: bo
     return replace(chosen, width=table.lists(preds[0], 2)) if axes == 2 else chosen
 
 
-def _of_column(message: str, columns: dict[str, list[str]], names: list[str]) -> InputError:
+def _of_argument(argument: str, found: str, **parts: Any) -> InputError:
+    """The error for a whole argument, of which another error says what is wrong."""
+    return InputError(argument, found, location="", **parts).with_place(argument)
+
+
+def _of_column(error: DataError | SelectionError, columns: dict[str, list[str]], names: list[str]) -> InputError:
     """An error of reading, of the argument whose column it names."""
     from streamce.reading.columns import select
 
-    match = re.match(r"(?:row (\d+): )?(?:column '(.*?)(?:\[\d+\])*' )?", message)
-    assert match is not None
-    row, column = match.groups()
-    argument = next((each for each in columns if column and column in select(columns[each], names)), "stream")
-    index = None if row is None else (int(row),)
-    return InputError(f"{argument}: {message}", argument=argument, index=index)
+    named = (each for each in columns if error.column is not None and error.column in select(columns[each], names))
+    row = error.row if isinstance(error, DataError) else None
+    return _of_argument(next(named, "stream"), str(error), index=None if row is None else (row,))
 
 
 def _of_row(chunk: Chunk, error: InputError) -> InputError:
     """The error for a row of a stream, where it is one about its columns."""
     from streamce.reading import nested, places
 
-    error = renamed(error, OF_LOSSES)
-    argument = str(error.argument).partition("[")[0]
-    argument = nested.MADE_OF.get(argument, argument)
-    index = places.index(chunk, error)
-    if error.cause == "invalid_null" and index is not None:
-        argument = places.argument_of_null(chunk, index[0] - chunk.first_row) or argument
-    elif argument == "offsets":
-        argument = "target" if chunk.selection.target else "preds"
-    elif not chunk.selection.columns(argument) or str(error).startswith(f"{argument} is given"):
+    error = error.with_argument(OF_LOSSES.get(str(error.argument), error.argument))
+    columns = chunk.selection.columns(nested.argument_of(chunk, error))
+    if error.cause != "invalid_null" and (not columns or error.found == "is given"):
         return error
-    return InputError(
-        places.place(chunk, error, None),
-        argument=argument,
-        index=index,
-        value=error.value,
-        expected=error.expected,
-        cause=error.cause,
-    )
+    return places.relocated(chunk, error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from streamce import foreign
-from streamce.errors import InputError
+from streamce.errors import SWAPPED, USE_LOGITS, InputError, Location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,31 +33,6 @@ HOLDS = {
 # Array arguments of some metrics' updates, beside preds, target and weight.
 BESIDE = ("input_lengths", "lengths", "mask", "n_bytes", "n_words", "offsets", "target_lengths")
 PREDS = {"probs": "a probability in [0, 1]", "log_probs": "a log-probability, 0 or less"}
-
-
-def fault(
-    argument: str,
-    found: str,
-    expected: str,
-    *,
-    hint: str = "",
-    index: Index | None = None,
-    value: Any = None,
-    cause: str | None = None,
-) -> InputError:
-    """The error for an argument, or the entry of it at ``index``."""
-    return InputError(
-        f"{place(argument, index or ())} {found}: expected {expected}{hint}",
-        argument=argument,
-        index=index,
-        value=value,
-        expected=expected,
-        cause=cause,
-    )
-
-
-def place(argument: str, index: Index) -> str:
-    return f"{argument}[{', '.join(map(str, index))}]" if index else argument
 
 
 def show(value: Any) -> str:
@@ -122,7 +97,7 @@ def read(source: Any, name: str) -> Read:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # whatever a stranger's __array__ raises
-        raise fault(name, f"is no array ({reason(error)})", HOLDS.get(name, "a sequence of numbers")) from error
+        raise InputError(name, f"is no array ({reason(error)})", HOLDS.get(name, "a sequence of numbers")) from error
     return judged(Read(found[0], False, found[1]), name)
 
 
@@ -131,7 +106,7 @@ def sound(source: Any, name: str) -> None:
     try:
         foreign.checked(source)
     except ValueError as error:
-        raise fault(name, f"is no array ({error})", HOLDS[name]) from error
+        raise InputError(name, f"is no array ({error})", HOLDS[name]) from error
 
 
 def judged(found: Read, name: str) -> Read:
@@ -168,7 +143,7 @@ def _is_null(value: Any) -> bool:
 
 
 def null_entry(name: str, index: Index) -> InputError:
-    return fault(name, "is null", "a value", index=index, cause="invalid_null")
+    return InputError(name, "is null", "a value", index=index, cause="invalid_null")
 
 
 def unmasked(source: Any, name: str, expected: str) -> None:
@@ -177,7 +152,7 @@ def unmasked(source: Any, name: str, expected: str) -> None:
     if masked is not None and isinstance(source, (list, tuple)) and masked.MaskedArray in set(map(type, source)):
         source = masked.array(source)
     if masked is not None and masked.is_masked(source):
-        raise fault(name, "is masked", expected, index=first(masked.getmaskarray(source)))
+        raise InputError(name, "is masked", expected, index=first(masked.getmaskarray(source)))
 
 
 def plain(source: Any, name: str) -> tuple[Any, tuple[int, ...]]:
@@ -221,8 +196,8 @@ def _tensor(tensor: Any, name: str, torch: Any) -> tuple[Array, bool]:
     if not dense or device == "meta" or (device != "cpu" and name in ("preds", "out")):
         layout = str(tensor.layout).removeprefix("torch.") if dense or not tensor.is_nested else "nested"
         expected = "a dense one on the CPU, as " + ("tensor.cpu() gives" if dense else "tensor.to_dense() gives")
-        error = fault(name, f"is a {layout} tensor on {tensor.device}", expected)
-        raise OnDevice(str(error), argument=name, expected=expected) if dense and device != "meta" else error
+        kind = OnDevice if dense and device != "meta" else InputError
+        raise kind(name, f"is a {layout} tensor on {tensor.device}", expected)
     tensor = tensor.detach().cpu()
     if tensor.dtype is torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(np.uint16), True
@@ -233,22 +208,22 @@ def _objects(found: Array, name: str) -> InputError:
     """The entry that keeps an array of objects from being one of numbers."""
     expected = HOLDS.get(name, "a sequence of numbers")
     if not found.shape:
-        return fault(name, f"is {show(found[()])}", expected, value=found[()])
+        return InputError(name, f"is {show(found[()])}", expected, value=found[()])
     for index in np.ndindex(found.shape):
         value = found[index]
         if isinstance(value, (int, np.integer)) and not -(2**63) <= value < 2**64:
-            return fault(
+            return InputError(
                 name, f"is {show(value)}", "an integer that fits int64", index=index, value=value, cause="invalid_label"
             )
         if not isinstance(value, (int, float, np.integer, np.floating, np.bool_)):
-            return fault(name, f"is {show(value)}, an object", expected, index=index, value=value)
+            return InputError(name, f"is {show(value)}, an object", expected, index=index, value=value)
     return unsupported(found, name)
 
 
 def unsupported(found: Any, name: str) -> InputError:
     dtype = getattr(found, "dtype", type(found).__name__)
     kind = "strings" if getattr(dtype, "kind", "") in "UST" else f"dtype {show(dtype) if dtype is None else dtype}"
-    return fault(name, f"has {kind}", HOLDS.get(name, "a sequence of numbers"))
+    return InputError(name, f"has {kind}", HOLDS.get(name, "a sequence of numbers"))
 
 
 # ---- where a gradient goes ----
@@ -269,14 +244,14 @@ def destination(out: Any, others: Sequence[tuple[str, Any]]) -> Any:
     torch = sys.modules.get("torch")
     tensor = torch is not None and isinstance(out, torch.Tensor)
     if not tensor and not isinstance(out, np.ndarray):
-        raise fault("out", f"is {show(out)}", f"{HOLDS['out']} to write to")
+        raise InputError("out", f"is {show(out)}", f"{HOLDS['out']} to write to")
     found, _ = array(out, "out")
     if tensor and found.size and found.ctypes.data != out.data_ptr():
-        raise fault("out", "is a view of negated numbers", "a tensor to write to")
+        raise InputError("out", "is a view of negated numbers", "a tensor to write to")
     if not found.flags.writeable:
-        raise fault("out", "is read-only", "an array to write to")
+        raise InputError("out", "is read-only", "an array to write to")
     if any(size > 1 and stride == 0 for size, stride in zip(found.shape, found.strides, strict=True)):
-        raise fault("out", "is one number in several places", "an array to write to")
+        raise InputError("out", "is one number in several places", "an array to write to")
     for name, other in others:
         if other is not None and np.may_share_memory(found, read(other, name).values):
             return like(out, out, "out")
@@ -289,7 +264,7 @@ def copy(source: Any, out: Any) -> None:
 
 
 def gradient_shape(out: tuple[int, ...], preds: tuple[int, ...]) -> InputError:
-    return fault("out", f"has shape {out} and preds {preds}", f"the shape of preds, {preds}", value=out)
+    return InputError("out", f"has shape {out} and preds {preds}", f"the shape of preds, {preds}", value=out)
 
 
 # ---- shapes ----
@@ -298,16 +273,16 @@ def gradient_shape(out: tuple[int, ...], preds: tuple[int, ...]) -> InputError:
 def class_axis(axis: int, shape: tuple[int, ...], multiclass: bool) -> int:
     """The class (or label) axis of ``preds`` as a position."""
     one, many = ("class", "classes") if multiclass else ("label", "labels")
-    binary = "; BinaryCrossEntropy takes one number per sample" if multiclass else ""
+    binary = "BinaryCrossEntropy takes one number per sample" if multiclass else ""
     if not shape:
-        raise fault("preds", "is one number", f"an axis of {many}", hint=binary)
+        raise InputError("preds", "is one number", f"an axis of {many}", hint=binary)
     if not -len(shape) <= axis < len(shape):
-        raise fault("axis", f"is {axis}", f"a {one} axis of preds, which has shape {shape}", value=axis)
+        raise InputError("axis", f"is {axis}", f"a {one} axis of preds, which has shape {shape}", value=axis)
     axis %= len(shape)
     if shape[axis] == 0:
-        raise fault("preds", f"has shape {shape}, no {many} along axis {axis}", f"one or more {many}", value=shape)
+        raise InputError("preds", f"has shape {shape}, no {many} along axis {axis}", f"one or more {many}", value=shape)
     if multiclass and shape[axis] == 1:
-        raise fault(
+        raise InputError(
             "preds", f"has shape {shape}, one class along axis {axis}", "two classes or more", hint=binary, value=shape
         )
     return axis
@@ -315,49 +290,55 @@ def class_axis(axis: int, shape: tuple[int, ...], multiclass: bool) -> int:
 
 def shapes(preds: tuple[int, ...], target: tuple[int, ...], labels: tuple[int, ...] | None) -> InputError:
     expected = f"{labels} (labels) or {preds} (soft targets)" if labels is not None else f"{preds}"
-    return fault("target", f"has shape {target} and preds {preds}", f"a target of shape {expected}", value=target)
+    return InputError("target", f"has shape {target} and preds {preds}", f"a target of shape {expected}", value=target)
 
 
 def weight_shape(weight: tuple[int, ...], samples: tuple[int, ...], whole: bool = False) -> InputError:
     each = f"one weight per sample, shape {samples}" + (", or one per loss" if not whole else "")
     expected = each if samples else "one number, as for any single sample"
-    return fault("weight", f"has shape {weight}", expected, value=weight)
+    return InputError("weight", f"has shape {weight}", expected, value=weight)
 
 
 def settled(statuses: Any, losses: int) -> InputError:
     found, _ = array(statuses, "settled")
-    return fault("settled", f"has dtype {found.dtype} and shape {found.shape}", f"{losses} bytes, one per loss")
+    return InputError("settled", f"has dtype {found.dtype} and shape {found.shape}", f"{losses} bytes, one per loss")
 
 
 def class_count(names: str, preds: tuple[int, ...], remembered: int) -> InputError:
-    return fault("preds", f"has shape {preds}", f"{remembered} {names} as before, since each has sums of its own")
+    return InputError("preds", f"has shape {preds}", f"{remembered} {names} as before, since each has sums of its own")
 
 
 def class_weight_length(found: int, expected: int, names: str, option: str = "class_weight") -> InputError:
-    return fault(option, f"has {found} entries and preds {expected} {names}", f"{expected} entries", value=found)
+    return InputError(option, f"has {found} entries and preds {expected} {names}", f"{expected} entries", value=found)
 
 
 def key_length(name: str, found: int, samples: int) -> InputError:
-    return fault(name, f"has length {found} and preds {samples} samples", f"{samples}, one per sample", value=found)
+    return InputError(
+        name, f"has length {found} and preds {samples} samples", f"{samples}, one per sample", value=found
+    )
 
 
 def other_clusters(given: bool) -> InputError:
     if given:
-        return fault("cluster", "is given", "none, as before: samples in clusters and in none have no standard error")
-    return fault("cluster", "is missing", "one per sample, as before: without there is no standard error")
+        return InputError(
+            "cluster", "is given", "none, as before: samples in clusters and in none have no standard error"
+        )
+    return InputError("cluster", "is missing", "one per sample, as before: without there is no standard error")
 
 
 def integer_preds(preds: Any, shape: tuple[int, ...], name: str = "preds") -> InputError:
-    hint = "; are preds and target swapped?" if name == "preds" else ""
-    return fault(name, f"has dtype {read(preds, name).values.dtype}", HOLDS[name], hint=hint)
+    hint = SWAPPED if name == "preds" else ""
+    return InputError(name, f"has dtype {read(preds, name).values.dtype}", HOLDS[name], hint=hint)
 
 
 def soft_per_class() -> InputError:
-    return fault("target", "has the shape of preds", "integer labels, as there are sums by the class")
+    return InputError("target", "has the shape of preds", "integer labels, as there are sums by the class")
 
 
 def soft_calibration() -> InputError:
-    return fault("target", "has the shape of preds", "integer labels, since calibration=True asks which class came")
+    return InputError(
+        "target", "has the shape of preds", "integer labels, since calibration=True asks which class came"
+    )
 
 
 def real_labels(target: Any) -> InputError:
@@ -369,8 +350,8 @@ def real_labels(target: Any) -> InputError:
         if wrong.any():
             index = first(wrong)
             value = found[index].item()
-            return fault("target", f"is {value!r}", expected, index=index, value=value, cause="invalid_label")
-    return fault("target", "holds real numbers", "integer labels, or soft targets of the shape of preds")
+            return InputError("target", f"is {value!r}", expected, index=index, value=value, cause="invalid_label")
+    return InputError("target", "holds real numbers", "integer labels, or soft targets of the shape of preds")
 
 
 # ---- CTC: shapes, lengths and labels ----
@@ -380,52 +361,54 @@ def not_frames(shape: tuple[int, ...], batch_first: bool) -> InputError:
     axes = "utterances, frames and classes" if batch_first else "frames, utterances and classes"
     layout = "BTC" if batch_first else "TBC"
     expected = f"axes of {axes} (layout {layout!r}), or flat frames and classes; the classes are two or more"
-    return fault("preds", f"has shape {shape}", expected, value=shape)
+    return InputError("preds", f"has shape {shape}", expected, value=shape)
 
 
 def no_blank(blank: int, classes: int) -> InputError:
-    return fault("blank", f"is {blank} and preds has {classes} classes", f"one of 0 to {classes - 1}", value=blank)
+    return InputError("blank", f"is {blank} and preds has {classes} classes", f"one of 0 to {classes - 1}", value=blank)
 
 
 def not_integers(name: str, source: Any, expected: str = "integers") -> InputError:
     found = read(source, name)
-    return fault(name, f"has dtype {'bfloat16' if found.halves else found.values.dtype}", expected)
+    return InputError(name, f"has dtype {'bfloat16' if found.halves else found.values.dtype}", expected)
 
 
 def ctc_lengths(name: str, shape: tuple[int, ...], utterances: int) -> InputError:
     wanted = f", shape {(utterances,)}" if utterances >= 0 else ""
-    return fault(name, f"has shape {shape}", f"one length per utterance{wanted}", value=shape)
+    return InputError(name, f"has shape {shape}", f"one length per utterance{wanted}", value=shape)
 
 
 def ctc_length(name: str, i: int, length: int, least: int, most: int) -> InputError:
     what = "the frames of preds" if name == "input_lengths" else "the labels that target has room for"
     if name == "target_lengths" and length == 0:
-        return fault(name, f"is 0, an empty target of sequence {i}", "1 label or more", index=(i,), value=0)
-    return fault(name, f"is {length}, of sequence {i}", f"{least} to {most}, {what}", index=(i,), value=length)
+        context = f" of sequence {i}"
+        return InputError(name, "is 0, an empty target", "1 label or more", index=(i,), value=0, context=context)
+    expected, context = f"{least} to {most}, {what}", f", of sequence {i}"
+    return InputError(name, f"is {length}", expected, index=(i,), value=length, context=context)
 
 
 def ctc_target(shape: tuple[int, ...], utterances: int) -> InputError:
     expected = f"labels padded to shape ({utterances}, S), or all of them one after another"
-    return fault("target", f"has shape {shape} and preds {utterances} utterances", expected, value=shape)
+    return InputError("target", f"has shape {shape} and preds {utterances} utterances", expected, value=shape)
 
 
 def ctc_frames(found: int, expected: int) -> InputError:
-    return fault("preds", f"has {found} frames one after another", f"{expected}, the sum of input_lengths")
+    return InputError("preds", f"has {found} frames one after another", f"{expected}, the sum of input_lengths")
 
 
 def ctc_labels(found: int, expected: int) -> InputError:
-    return fault("target", f"has {found} labels one after another", f"{expected}, the sum of target_lengths")
+    return InputError("target", f"has {found} labels one after another", f"{expected}, the sum of target_lengths")
 
 
 def ctc_label(index: Index, label: int, i: int, classes: int, blank: int, counter: str) -> InputError:
-    what = ", the blank, in sequence" if label == blank else " in sequence"
-    expected = f"a label from 0 to {classes - 1} other than the blank, {blank}"
-    return fault("target", f"is {label}{what} {i}", expected, index=index, value=label, cause=counter)
+    what, comma = (", the blank", ",") if label == blank else ("", "")
+    expected, context = f"a label from 0 to {classes - 1} other than the blank, {blank}", f"{comma} in sequence {i}"
+    return InputError("target", f"is {label}{what}", expected, index=index, value=label, cause=counter, context=context)
 
 
 def ctc_weight(i: int, weight: float, counter: str) -> InputError:
-    found = f"is {weight!r}, of sequence {i}"
-    return fault("weight", found, "a finite number, 0 or more", index=(i,), value=weight, cause=counter)
+    expected, context = "a finite number, 0 or more", f", of sequence {i}"
+    return InputError("weight", f"is {weight!r}", expected, index=(i,), value=weight, cause=counter, context=context)
 
 
 def ctc_row(preds: Any, index: Index, i: int, cause: str, counter: str, kind: str) -> InputError:
@@ -484,9 +467,7 @@ def null_of_loss(loss: int, sample: int, counter: str, arguments: Sequence[tuple
 
 
 def null_row(sample: int, counter: str) -> InputError:
-    return InputError(
-        f"row {sample} holds a null: expected a value", index=(sample,), expected="a value", cause=counter
-    )
+    return InputError(None, "holds a null", "a value", index=(sample,), cause=counter, location=Location(sample))
 
 
 def bad_value(
@@ -511,7 +492,7 @@ def bad_value(
     if cause == "null":
         arguments = (name, preds), ("target", target), ("weight", weight)
         return null_of_loss(loss, sample, counter, arguments, read(preds, name).values.shape, axis, rows, offsets)
-    preds_name, where = name, f" in sequence {sample}" if offsets is not None else ""
+    preds_name, context = name, f" in sequence {sample}" if offsets is not None else ""
     name = "weight" if cause == "weight" else "target" if cause.startswith(("target", "label")) else name
     found, halves, _ = read({"weight": weight, "target": target}.get(name, preds), name)
     shape = found.shape
@@ -519,7 +500,7 @@ def bad_value(
         moved = np.moveaxis(found, axis, -1)
         index = _index(loss, moved.shape[:-1])
         row_of = widened(moved[index], halves).astype(np.float64)
-        return _bad_row(name, cause, counter, row_of, index, axis % len(shape), kind, where)
+        return _bad_row(name, cause, counter, row_of, index, axis % len(shape), kind, context)
     if name == "weight" and not weight_each:
         index = (sample,) if shape else ()
     elif rows or axis is None or shape != read(preds, preds_name).values.shape:
@@ -530,15 +511,15 @@ def bad_value(
         index = (*outer[:axis], label, *outer[axis:])
     value = widened(found[index], halves).item()
     if cause != "label":
-        return _bad_number(name, cause, counter, value, index, kind, where)
+        return _bad_number(name, cause, counter, value, index, kind, context)
     last = read(preds, "preds").values.shape[axis] - 1 if rows and axis is not None else 1
     expected = f"a class from 0 to {last}" if rows else "0 or 1"
     expected += f" (or {ignore}, ignored)" if ignore is not None else ""
-    return fault(name, f"is {value}{where}", expected, index=index, value=value, cause=counter)
+    return InputError(name, f"is {value}", expected, index=index, value=value, cause=counter, context=context)
 
 
 def _bad_row(
-    name: str, cause: str, counter: str, row: Array, index: Index, axis: int, kind: str, where: str = ""
+    name: str, cause: str, counter: str, row: Array, index: Index, axis: int, kind: str, context: str = ""
 ) -> InputError:
     """What is wrong with a row as a whole, or with an entry of it."""
     logarithms = name == "preds" and kind == "log_probs"
@@ -546,19 +527,22 @@ def _bad_row(
         total = float((np.exp(row) if logarithms else row).sum())
         expected = f"{'probabilities' if name == 'preds' else 'shares'} that add up to 1"
         found = f"adds up to {total:.6g} over the classes"
-        return fault(name, found + where, expected, hint=_hint(name), index=index, value=total, cause=counter)
+        return InputError(
+            name, found, expected, hint=_hint(name), index=index, value=total, cause=counter, context=context
+        )
     if name == "preds" and kind == "logits" and cause.endswith("range"):
         infinite = int((row == np.inf).sum())
         found = f"has {infinite} logits of +inf" if infinite else "has no logit above -inf"
         expected = "at most one +inf, and not only -inf"
-        return fault(name, found + where, expected, index=index, value=float(row.max()), cause=counter)
+        value = float(row.max())
+        return InputError(name, found, expected, index=index, value=value, cause=counter, context=context)
     wrong = np.isnan(row) if cause.endswith("nan") else row > 0 if logarithms else (row < 0) | (row > 1)
     at = int(np.argmax(wrong))
-    return _bad_number(name, cause, counter, row[at].item(), (*index[:axis], at, *index[axis:]), kind, where)
+    return _bad_number(name, cause, counter, row[at].item(), (*index[:axis], at, *index[axis:]), kind, context)
 
 
 def _bad_number(
-    name: str, cause: str, counter: str, value: float, index: Index, kind: str, where: str = ""
+    name: str, cause: str, counter: str, value: float, index: Index, kind: str, context: str = ""
 ) -> InputError:
     expected = {
         "weight": "a finite number, 0 or more",
@@ -568,11 +552,13 @@ def _bad_number(
         "log_probs": PREDS["log_probs"],
     }[name]
     hint = _hint(name) if cause.endswith("range") else ""
-    return fault(name, f"is {value!r}{where}", expected, hint=hint, index=index, value=value, cause=counter)
+    return InputError(
+        name, f"is {value!r}", expected, hint=hint, index=index, value=value, cause=counter, context=context
+    )
 
 
 def _hint(name: str) -> str:
-    return '; for logits use kind="logits"' if name == "preds" else ""
+    return USE_LOGITS if name == "preds" else ""
 
 
 def _index(flat: int, shape: tuple[int, ...]) -> Index:

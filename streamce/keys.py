@@ -72,11 +72,14 @@ def columns(source: Any, name: str = "by") -> list[Column]:
         with judged(source, name) as checked:
             return [column(checked, name)]
     if not source:
-        raise inputs.fault(name, "is an empty tuple", HOLDS)
+        raise InputError(name, "is an empty tuple", HOLDS)
     found = []
     for i, part in enumerate(source):
-        with judged(part, f"{name}[{i}]") as checked:
-            found.append(column(checked, f"{name}[{i}]"))
+        try:
+            with judged(part, name) as checked:
+                found.append(column(checked, name))
+        except InputError as error:
+            raise error.changed(part=i) from error.__cause__
     return found
 
 
@@ -88,7 +91,7 @@ def judged(source: Any, name: str) -> Iterator[Any]:
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        raise inputs.fault(
+        raise InputError(
             name, f"is a {type(source).__name__} that cannot be read ({inputs.reason(error)})", HOLDS
         ) from error
 
@@ -99,7 +102,7 @@ def joined(parts: Sequence[Column], name: str = "by") -> Keys:
     for i, part in enumerate(parts):
         if part.size != size:
             found = f"has length {part.size} and the column before it {size}"
-            raise inputs.fault(f"{name}[{i}]", found, "columns of one length", value=part.size)
+            raise InputError(name, found, "columns of one length", value=part.size, part=i)
     if len(parts) == 1 and parts[0].integers is not None:
         return Keys(kinds, size, parts[0].integers, None, [])
     coded = [_coded(part) for part in parts]
@@ -146,7 +149,7 @@ def _buckets(source: Any) -> Array:
     nobody = b"\0" * len(found.kinds)
     if nobody in found.distinct:
         index = (int(np.argmax(found.codes == found.distinct.index(nobody))),)
-        raise inputs.fault("cluster", "is None", "the id of a cluster", index=index)
+        raise InputError("cluster", "is None", "the id of a cluster", index=index)
     integer = len(found.kinds) == 1 and found.kinds[0] in core.INTEGERS
     of = [core.bucket_of(key, integer) for key in found.distinct]
     return np.array(of, dtype=np.uint8)[found.codes]
@@ -185,15 +188,15 @@ def _array(found: Array, name: str, cut: bool) -> Column:
     if found.ndim == 0:
         return objects([found[()]], name, cut=cut)
     if found.ndim != 1:
-        raise inputs.fault(name, f"has shape {found.shape}", "one key per sample", value=found.shape)
+        raise InputError(name, f"has shape {found.shape}", "one key per sample", value=found.shape)
     kind = found.dtype.kind
     if kind == "b":
         return Column("bool", len(found), np.ascontiguousarray(found, dtype=np.int64))
     if kind in "iu":
         if kind == "u" and found.dtype.itemsize == 8 and (found >= TOP).any():
             index = inputs.first(found >= TOP)
-            hint = "; as keys.view('int64') has them"
-            raise inputs.fault(
+            hint = "as keys.view('int64') has them"
+            raise InputError(
                 name, f"is {found[index]}", "integers that fit int64", hint=hint, index=index, value=found[index]
             )
         return Column("int", len(found), np.ascontiguousarray(found, dtype=np.int64))
@@ -206,7 +209,7 @@ def _array(found: Array, name: str, cut: bool) -> Column:
         return _picked(codes, objects(found[first].tolist(), name), name)
     if kind in "OT":
         return objects(found.tolist(), name, cut=cut)
-    raise inputs.fault(name, f"has dtype {found.dtype}", HOLDS)
+    raise InputError(name, f"has dtype {found.dtype}", HOLDS)
 
 
 def _datetimes(found: Array, name: str, cut: bool = False) -> Column:
@@ -214,7 +217,7 @@ def _datetimes(found: Array, name: str, cut: bool = False) -> Column:
     null = np.isnat(found)
     unit = np.datetime_data(found.dtype)[0]
     if unit == "generic":
-        raise inputs.fault(name, f"has dtype {found.dtype}", HOLDS)
+        raise InputError(name, f"has dtype {found.dtype}", HOLDS)
     micro = found.astype("datetime64[us]")
     ticks = micro.view(np.int64)
     # What is too far for microseconds wraps around on the way, and comes back as something else.
@@ -227,7 +230,7 @@ def _datetimes(found: Array, name: str, cut: bool = False) -> Column:
     ):
         if wrong.any():
             index = inputs.first(wrong)
-            raise inputs.fault(name, f"is {found[index]}", expected, index=index, value=found[index])
+            raise InputError(name, f"is {found[index]}", expected, index=index, value=found[index])
     return moments(ticks, null, name)
 
 
@@ -274,7 +277,7 @@ def _arrow(source: Any, name: str, cut: bool) -> Column:
     try:
         coded = source if kind.startswith("dictionary") else source.dictionary_encode()
     except Exception as error:  # of lists and the like
-        raise inputs.fault(name, f"holds {kind}", HOLDS) from error
+        raise InputError(name, f"holds {kind}", HOLDS) from error
     codes = coded.indices.cast("int64").fill_null(-1)
     return _picked(_numbers(codes), objects(coded.dictionary.to_pylist(), name, cut=cut), name)
 
@@ -290,7 +293,7 @@ def _picked(codes: Array, values: Column, name: str) -> Column:
     if codes.size and codes.max() >= values.size:  # of a file that is damaged or forged: nobody else looks
         index = inputs.first(codes >= values.size)
         found = f"has code {codes[index]} and {values.size} categories"
-        raise inputs.fault(name, found, "a code of one of them", index=index, value=codes[index])
+        raise InputError(name, found, "a code of one of them", index=index, value=codes[index])
     if values.codes is None:
         assert values.integers is not None
         listed = values.integers.tolist()
@@ -316,7 +319,7 @@ def objects(values: list[Any], name: str, kind: str | None = None, cut: bool = F
     kinds = sorted(set(found.values()))
     if len(kinds) > 1:
         other = next(i for i, value in enumerate(values) if found.get(type(value), kinds[0]) != kinds[0])
-        raise inputs.fault(
+        raise InputError(
             name, f"is {inputs.show(values[other])}", f"keys of one kind, such as {kinds[0]}", index=(other,)
         )
     one = kinds[0] if kinds else None
@@ -330,7 +333,7 @@ def objects(values: list[Any], name: str, kind: str | None = None, cut: bool = F
             return Column(one, len(values), np.array(values, dtype=np.int64))
         except OverflowError:
             wrong = next(i for i, value in enumerate(values) if not -TOP <= value < TOP)
-            raise inputs.fault(
+            raise InputError(
                 name, f"is {inputs.show(values[wrong])}", "integers that fit int64", index=(wrong,)
             ) from None
     places: dict[Any, int] = {}
@@ -350,7 +353,7 @@ def _kind(type_: type) -> str | None:
 def _only_null(values: list[Any], type_: type, name: str) -> None:
     for i, value in enumerate(values):
         if type(value) is type_ and not _null(value):
-            raise inputs.fault(name, f"is {inputs.show(value)}", HOLDS, index=(i,), value=value)
+            raise InputError(name, f"is {inputs.show(value)}", HOLDS, index=(i,), value=value)
 
 
 def _null(value: Any) -> bool:
@@ -365,20 +368,22 @@ def _null(value: Any) -> bool:
 def _ticks(value: Any, name: str, i: int, cut: bool) -> int:
     """Microseconds since 1970, in UTC where a time zone is given."""
     if isinstance(value, np.datetime64):
-        value = _datetimes(np.array([value]), f"{name}[{i}]", cut).integers
-        assert value is not None
-        return int(value[0])
+        try:
+            ticks = _datetimes(np.array([value]), name, cut).integers
+        except InputError as error:
+            raise error.changed(index=(i,)) from None
+        assert ticks is not None
+        return int(ticks[0])
     if not isinstance(value, dt.datetime):
         value = dt.datetime(value.year, value.month, value.day)
     if getattr(value, "nanosecond", 0) and not cut:  # of pandas
-        raise inputs.fault(name, f"is {value}", "whole microseconds", index=(i,), value=value)
+        raise InputError(name, f"is {value}", "whole microseconds", index=(i,), value=value)
     if value.tzinfo is not None:
         try:
             value = value.astimezone(dt.UTC).replace(tzinfo=None)
         except OverflowError:
-            raise inputs.fault(name, f"is {value}", "years from 1 to 9999 in UTC", index=(i,), value=value) from None
-    ticks: int = (value - EPOCH) // MICROSECOND
-    return ticks
+            raise InputError(name, f"is {value}", "years from 1 to 9999 in UTC", index=(i,), value=value) from None
+    return int((value - EPOCH) // MICROSECOND)
 
 
 # ---- as bytes ----
@@ -394,7 +399,7 @@ def encode(kind: str | None, value: Any, name: str = "by") -> bytes:
         data = str.encode(value) if isinstance(value, str) else memoryview(value).tobytes()  # of derived types too
         return b"\1" + len(data).to_bytes(4, "big") + data
     except (UnicodeEncodeError, OverflowError):
-        raise inputs.fault(name, f"is {inputs.show(value)}", "text that UTF-8 can hold") from None
+        raise InputError(name, f"is {inputs.show(value)}", "text that UTF-8 can hold") from None
 
 
 def decode(kinds: Sequence[str | None], key: bytes) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamce import inputs, scalars, threads
+from streamce.errors import InputError
 
 KINDS = ("probs", "log_probs", "logits")
 EPS = 2.0**-52
@@ -18,7 +19,7 @@ MOST_WEIGHTS = 1 << 24  # the most classes that a state can have sums of
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
     """Raises unless the condition on an option holds."""
     if not condition:
-        raise inputs.fault(name, f"is {inputs.show(value)}", expected, value=value)
+        raise InputError(name, f"is {inputs.show(value)}", expected, value=value)
 
 
 def one_of(names: tuple[str, ...], name: str, value: Any) -> None:
@@ -30,7 +31,7 @@ def plain(options: dict[str, Any]) -> dict[str, Any]:
     found = {name: CHECKS[name](name, value) for name, value in options.items()}
     largest = [np.max(found[name]) for name in ("class_weight", "pos_weight") if found.get(name) is not None]
     if len(largest) == 2 and not largest[0] <= LARGEST / max(1.0, largest[1]):
-        raise inputs.fault("pos_weight", "times class_weight exceeds float64", "smaller weights")
+        raise InputError("pos_weight", "times class_weight exceeds float64", "smaller weights")
     return found
 
 
@@ -46,7 +47,7 @@ def _real(most: float, expected: str) -> Any:
     def check(name: str, value: Any) -> float:
         found = scalars.real(value)
         if found is None or not 0 <= found <= most:
-            raise inputs.fault(name, f"is {inputs.show(value)}", expected, value=value)
+            raise InputError(name, f"is {inputs.show(value)}", expected, value=value)
         return found + 0.0  # -0.0 is 0.0
 
     return check
@@ -78,12 +79,12 @@ def _weights(name: str, value: Any, *, one: bool = False) -> float | tuple[float
     expected = "a number, or a sequence of numbers" if one else "a sequence of numbers"
     require(shaped and found.dtype.kind in "fiu", name, value, expected)
     if found.size > MOST_WEIGHTS:
-        raise inputs.fault(name, f"has {found.size} entries", f"{MOST_WEIGHTS} at most")
+        raise InputError(name, f"has {found.size} entries", f"{MOST_WEIGHTS} at most")
     listed = tuple(float(weight) + 0.0 for weight in found.flat)
     for i, weight in enumerate(listed):
         if not 0 <= weight <= LARGEST:
             index = (i,) if found.ndim else None
-            raise inputs.fault(name, f"is {weight!r}", "a finite number, 0 or more", index=index, value=weight)
+            raise InputError(name, f"is {weight!r}", "a finite number, 0 or more", index=index, value=weight)
     return listed if found.ndim else listed[0]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from streamce import foreign, inputs
 from streamce.core.keys import EARLIEST, LATEST
+from streamce.errors import InputError
 from streamce.keys import MICROSECOND, Column, column, judged, moments, numbers
 
 UNITS = {
@@ -36,7 +37,7 @@ def microseconds(period: Any, name: str = "period") -> int:
     elif isinstance(period, str) and (match := re.fullmatch(r"(\d{0,18})\s*([a-z]+)", period.strip())):
         found = int(match[1] or 1) * UNITS.get(match[2], 0)
     if found is None or not 0 < found <= LATEST:
-        raise inputs.fault(name, f"is {inputs.show(period)}", EXPECTED, value=period)
+        raise InputError(name, f"is {inputs.show(period)}", EXPECTED, value=period)
     return int(found)
 
 
@@ -66,7 +67,7 @@ def ticks(times: Any, name: str = "by_time") -> inputs.Array:
     assert found.codes is not None
     missing = np.array([tick is None for tick in found.distinct], np.bool_)[found.codes]
     if missing.any():
-        raise inputs.fault(name, "is missing", "a moment", index=inputs.first(missing))
+        raise InputError(name, "is missing", "a moment", index=inputs.first(missing))
     return np.array(found.distinct, np.int64)[found.codes]
 
 
@@ -79,7 +80,7 @@ def _moments(times: Any, name: str) -> Column:
         if found is None:
             found = column(checked, name, cut=True)
     if found.kind not in ("datetime", None):
-        raise inputs.fault(name, f"holds keys of kind {found.kind}", "datetimes, or seconds since 1970")
+        raise InputError(name, f"holds keys of kind {found.kind}", "datetimes, or seconds since 1970")
     return found
 
 
@@ -113,7 +114,7 @@ def _seconds(times: Any, name: str) -> Column | None:
     if wrong.any():
         index = inputs.first(wrong)
         expected = "seconds since 1970, in the years 1 to 9999"
-        raise inputs.fault(name, f"is {found[index]}", expected, index=index, value=found[index])
+        raise InputError(name, f"is {found[index]}", expected, index=index, value=found[index])
     ticks[null] = 0
     whole = np.rint(ticks).astype(np.int64) if found.dtype.kind == "f" else found.astype(np.int64) * 1_000_000
     return moments(whole, null, name)

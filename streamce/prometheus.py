@@ -132,17 +132,17 @@ class Collector:
     ) -> None:
         if not (isinstance(source, (Additive, Mapping, str, os.PathLike)) or callable(source)):
             expected = "a metric, metrics by name, a function that returns these, or the path of state files"
-            raise inputs.fault("source", f"is {inputs.show(source)}", expected, value=source)
+            raise InputError("source", f"is {inputs.show(source)}", expected, value=source)
         if isinstance(source, Mapping):
             for key, metric in source.items():
                 if not isinstance(key, str) or not isinstance(metric, Additive):
                     found = f"has {inputs.show(metric)} by the name {inputs.show(key)}"
-                    raise inputs.fault("source", found, "metrics by name", value=metric)
+                    raise InputError("source", found, "metrics by name", value=metric)
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise inputs.fault("name", f"is {inputs.show(name)}", "letters, digits and _", value=name)
+            raise InputError("name", f"is {inputs.show(name)}", "letters, digits and _", value=name)
         groups = scalars.integer(max_groups)
         if groups is None or groups < 0:
-            raise inputs.fault("max_groups", f"is {inputs.show(max_groups)}", "a whole number", value=max_groups)
+            raise InputError("max_groups", f"is {inputs.show(max_groups)}", "a whole number", value=max_groups)
         BinaryCrossEntropy().summary(level, anytime)  # which judges these
         self._source, self._name = source, name
         self._level, self._anytime, self._max_groups = level, anytime, groups

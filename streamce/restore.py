@@ -104,4 +104,4 @@ def load(path: str | os.PathLike[str]) -> Additive:
     try:
         return from_bytes(data)
     except InputError as error:
-        raise InputError(f"{os.fspath(path)}: {error}", argument="path") from None
+        raise error.enclosed("path", os.fspath(path)) from None

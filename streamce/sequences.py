@@ -14,6 +14,7 @@ import numpy as np
 
 from streamce import inputs
 from streamce.core.pipeline import MASKED, PADDING
+from streamce.errors import InputError
 from streamce.inputs import Array
 
 
@@ -34,7 +35,7 @@ def layout(name: str, shape: tuple[int, ...], lengths: Any, mask: Any, offsets: 
     elif len(shape) != 2:
         axes = "sequences and places" + (", and classes" if name == "preds" else "")
         found = f"has {len(shape) + (name == 'preds')} axes"
-        raise inputs.fault(name, found, f"axes of {axes}; or flat tokens and offsets", value=shape)
+        raise InputError(name, found, f"axes of {axes}; or flat tokens and offsets", value=shape)
     else:
         bounds, sequences = None, shape[0]
         if sequences and not shape[1]:
@@ -53,9 +54,7 @@ def counts(name: str, source: Any, sequences: int) -> Array:
     """Words or bytes of each sequence."""
     found = _integers(name, source)
     if found.shape != (sequences,):
-        raise inputs.fault(
-            name, f"has shape {found.shape}", f"one per sequence, shape {(sequences,)}", value=found.shape
-        )
+        raise InputError(name, f"has shape {found.shape}", f"one per sequence, shape {(sequences,)}", value=found.shape)
     if (wrong := found < 0).any():
         raise _of_sequence(name, wrong, found, "0 or more")
     return found.astype(np.float64)
@@ -94,11 +93,11 @@ def shift_by_one(preds: Any, target: Any) -> tuple[Any, Any]:
     preds, target = _array(preds, "preds"), _array(target, "target")
     shape, tokens = inputs.plain(preds, "preds")[1], inputs.plain(target, "target")[1]
     if len(shape) not in (2, 3):
-        raise inputs.fault("preds", f"has shape {shape}", "shape (B, T, V) or (T, V)", value=shape)
+        raise InputError("preds", f"has shape {shape}", "shape (B, T, V) or (T, V)", value=shape)
     if tokens != shape[:-1]:
-        raise inputs.fault("target", f"has shape {tokens} and preds {shape}", f"shape {shape[:-1]}", value=tokens)
+        raise InputError("target", f"has shape {tokens} and preds {shape}", f"shape {shape[:-1]}", value=tokens)
     if tokens[-1] < 2:
-        raise inputs.fault(
+        raise InputError(
             "target", f"has shape {tokens}", "two tokens or more: the first is not predicted", value=tokens
         )
     return preds[..., :-1, :], target[..., 1:]
@@ -117,27 +116,25 @@ def _array(source: Any, name: str) -> Any:
 
 def _offsets(name: str, shape: tuple[int, ...], lengths: Any, offsets: Any) -> Array:
     if lengths is not None:
-        raise inputs.fault("lengths", "are given, and offsets", "one of the two")
+        raise InputError("lengths", "are given, and offsets", "one of the two")
     if len(shape) != 1:
         flat = "(tokens, classes)" if name == "preds" else "(tokens,)"
-        raise inputs.fault(name, "is not flat, and offsets are given", f"shape {flat}", value=shape)
+        raise InputError(name, "is not flat, and offsets are given", f"shape {flat}", value=shape)
     found = _integers("offsets", offsets)
     if found.ndim != 1 or not found.size:
-        raise inputs.fault(
-            "offsets", f"has shape {found.shape}", "one more than there are sequences", value=found.shape
-        )
+        raise InputError("offsets", f"has shape {found.shape}", "one more than there are sequences", value=found.shape)
     if found[0] != 0:
-        raise inputs.fault("offsets", f"is {found[0]}", "0, where the tokens begin", index=(0,), value=int(found[0]))
+        raise InputError("offsets", f"is {found[0]}", "0, where the tokens begin", index=(0,), value=int(found[0]))
     if (wrong := found[1:] < found[:-1]).any():
         i = int(np.argmax(wrong))
         expected = f"{found[i]} or more, where sequence {i} begins"
-        raise inputs.fault("offsets", f"is {found[i + 1]}", expected, index=(i + 1,), value=int(found[i + 1]))
+        raise InputError("offsets", f"is {found[i + 1]}", expected, index=(i + 1,), value=int(found[i + 1]))
     if (wrong := found[1:] == found[:-1]).any():
         raise _empty("offsets", int(np.argmax(wrong)))
     if found[-1] != shape[0]:
         last = found.size - 1
         expected = f"{shape[0]}, where the tokens end"
-        raise inputs.fault("offsets", f"is {found[last]}", expected, index=(last,), value=int(found[last]))
+        raise InputError("offsets", f"is {found[last]}", expected, index=(last,), value=int(found[last]))
     return np.ascontiguousarray(found)
 
 
@@ -145,7 +142,7 @@ def _padding(shape: tuple[int, ...], lengths: Any) -> Array:
     found = _integers("lengths", lengths)
     if found.shape != shape[:1]:
         expected = f"one length per sequence, shape {shape[:1]}"
-        raise inputs.fault("lengths", f"has shape {found.shape}", expected, value=found.shape)
+        raise InputError("lengths", f"has shape {found.shape}", expected, value=found.shape)
     if (wrong := (found < 1) | (found > shape[1])).any():
         i = int(np.argmax(wrong))
         if found[i] == 0:
@@ -158,12 +155,12 @@ def _mask(shape: tuple[int, ...], mask: Any) -> Array:
     """Where a token is left out."""
     found, halves = inputs.array(mask, "mask")
     if found.shape != shape:
-        raise inputs.fault("mask", f"has shape {found.shape}", f"one entry per token, shape {shape}", value=found.shape)
+        raise InputError("mask", f"has shape {found.shape}", f"one entry per token, shape {shape}", value=found.shape)
     if found.dtype.kind == "f" or halves:
         raise inputs.not_integers("mask", mask, "bool, or integers 0 and 1")
     if (wrong := (found != 0) & (found != 1)).any():
         index = inputs.first(wrong)
-        raise inputs.fault(
+        raise InputError(
             "mask", f"is {found[index]}", "1 (a token that counts) or 0", index=index, value=int(found[index])
         )
     return np.equal(found, 0)
@@ -178,14 +175,15 @@ def _integers(name: str, source: Any) -> Array:
     if (wrong := found > np.uint64(2**63 - 1) if found.dtype.kind == "u" else np.zeros(1, dtype=bool)).any():
         index = inputs.first(wrong)
         value = int(found[index])
-        raise inputs.fault(name, f"is {value}", "an integer that fits int64", index=index, value=value)
+        raise InputError(name, f"is {value}", "an integer that fits int64", index=index, value=value)
     return found.astype(np.int64)
 
 
 def _empty(name: str, i: int) -> Exception:
-    return inputs.fault(name, f"makes sequence {i} an empty one", "one token or more", index=(i,), value=0)
+    return InputError(name, f"makes sequence {i} an empty one", "one token or more", index=(i,), value=0)
 
 
 def _of_sequence(name: str, wrong: Array, found: Array, expected: str) -> Exception:
     i = int(np.argmax(wrong))
-    return inputs.fault(name, f"is {found[i]}, of sequence {i}", expected, index=(i,), value=int(found[i]))
+    context = f", of sequence {i}"
+    return InputError(name, f"is {found[i]}", expected, index=(i,), value=int(found[i]), context=context)

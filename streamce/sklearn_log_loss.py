@@ -16,7 +16,7 @@ from streamce import foreign, inputs
 from streamce.core.kernels import in_default_mode
 from streamce.core.ledger import State
 from streamce.core.pipeline import Pipeline
-from streamce.errors import InputError
+from streamce.errors import InputError, qualified_name
 from streamce.metrics import MeanLoss
 from streamce.options import require
 
@@ -116,7 +116,7 @@ def _probabilities(source: Any) -> Array:
         found = inputs.widened(found, halves).astype(np.float64)
     if found.ndim not in (1, 2) or found.size == 0:
         expected = "shape (n_samples, n_classes) or (n_samples,), and one sample or more"
-        raise inputs.fault("y_proba", f"has shape {found.shape}", expected, value=found.shape)
+        raise InputError("y_proba", f"has shape {found.shape}", expected, value=found.shape)
     least, greatest = found.min(), found.max()
     if not (least >= 0 and greatest <= 1):
         raise _no_probability(found, least, greatest)
@@ -134,11 +134,12 @@ def _no_probability(found: Array, least: Any, greatest: Any) -> InputError:
             what = "y_proba contains infinity"
     index = inputs.first(wrong)
     return InputError(
-        f"{what} ({inputs.place('y_proba', index)})",
-        argument="y_proba",
+        "y_proba",
+        f"{what} ({qualified_name('y_proba', index)})",
+        "a probability in [0, 1]",
         index=index,
         value=found[index].item(),
-        expected="a probability in [0, 1]",
+        location="",
     )
 
 
@@ -150,29 +151,29 @@ def _labels(source: Any, name: str) -> Array:
         if found.dtype.kind in "OT" and len({isinstance(value, str) for value in found.flat}) == 1:
             found = np.array(found.tolist())  # objects that are all strings, or all numbers, are as good as those
     except Exception as error:  # whatever a stranger's __array__ raises
-        raise inputs.fault(name, f"is {inputs.show(source)}", expected) from error
+        raise InputError(name, f"is {inputs.show(source)}", expected) from error
     if found.dtype.kind not in "biufU":
-        raise inputs.fault(name, f"has dtype {found.dtype}", expected)
+        raise InputError(name, f"has dtype {found.dtype}", expected)
     if found.ndim not in (1, 2):
-        raise inputs.fault(name, f"has shape {found.shape}", "one label per sample", value=found.shape)
+        raise InputError(name, f"has shape {found.shape}", "one label per sample", value=found.shape)
     if found.dtype.kind == "f" and not (found == np.floor(found)).all():
         index = inputs.first(found != np.floor(found))
         value = found[index].item()
-        raise inputs.fault(name, f"is {value!r}", "a whole number as label", index=index, value=value)
+        raise InputError(name, f"is {value!r}", "a whole number as label", index=index, value=value)
     return found[:, 0] if found.shape[1:] == (1,) else found
 
 
 def _weights(source: Any) -> Array:
     found: Array = inputs.widened(*inputs.array(source, "sample_weight")).astype(np.float64, copy=False)
     if found.ndim != 1:
-        raise inputs.fault("sample_weight", f"has shape {found.shape}", "one number per sample", value=found.shape)
+        raise InputError("sample_weight", f"has shape {found.shape}", "one number per sample", value=found.shape)
     if not np.isfinite(found).all():
         index = inputs.first(~np.isfinite(found))
         value = found[index].item()
-        raise inputs.fault("sample_weight", f"is {value!r}", "a finite number", index=index, value=value)
+        raise InputError("sample_weight", f"is {value!r}", "a finite number", index=index, value=value)
     if not found.any():
         message = "Sample weights must contain at least one non-zero number."
-        raise InputError(message, argument="sample_weight", expected="a number that is not 0")
+        raise InputError("sample_weight", message, "a number that is not 0", location="")
     return found
 
 
@@ -181,7 +182,7 @@ def _check_lengths(proba: Array, truth: Array, weight: Array | None) -> None:
     for name, length in zip(("y_true", "sample_weight"), lengths[1:], strict=False):
         if length != lengths[0]:
             message = f"Found input variables with inconsistent numbers of samples: {lengths}"
-            raise InputError(message, argument=name, value=length, expected=f"{lengths[0]} samples")
+            raise InputError(name, message, f"{lengths[0]} samples", value=length, location="")
 
 
 # ---- classes ----
@@ -192,7 +193,7 @@ def _marked(truth: Array) -> tuple[Array, Array, Array]:
     other = (truth != 0) & (truth != 1) if truth.dtype.kind != "U" else np.ones(truth.shape, dtype=bool)
     if other.any():
         index = inputs.first(other)
-        raise inputs.fault(
+        raise InputError(
             "y_true",
             f"is {inputs.show(truth[index])}",
             "0 or 1 in an indicator matrix",
@@ -211,10 +212,10 @@ def _found(truth: Array, given: Array | None, labels: Any) -> tuple[Array, Array
         return classes, rows, true
     if truth.ndim == 2 or given.ndim == 2 or not len(given):
         name, shape = ("y_true", truth.shape) if truth.ndim == 2 else ("labels", given.shape)
-        raise inputs.fault(name, f"has shape {shape}", "one label each, where labels are given", value=shape)
+        raise InputError(name, f"has shape {shape}", "one label each, where labels are given", value=shape)
     classes = np.unique(given)
     if len(classes) not in (1, len(given)):
-        raise inputs.fault("labels", f"is {inputs.show(labels)}", "each label once", value=labels)
+        raise InputError("labels", f"is {inputs.show(labels)}", "each label once", value=labels)
     if not (classes == given).all():
         message = (
             f"Labels passed were {labels}. But this function assumes labels are ordered lexicographically. "
@@ -227,7 +228,7 @@ def _found(truth: Array, given: Array | None, labels: Any) -> tuple[Array, Array
     if not comparable or not (classes[true] == truth).all():
         undeclared = set(truth.tolist()) - set(given.tolist())
         message = f"y_true contains values {undeclared} not belonging to the passed labels {labels}."
-        raise InputError(message, argument="y_true", value=undeclared, expected=f"one of {labels}")
+        raise InputError("y_true", message, f"one of {labels}", value=undeclared, location="")
     return classes, rows, true
 
 
@@ -250,4 +251,4 @@ def _check_classes(classes: Array, columns: int, labels: Any) -> None:
         message = (
             f"The number of classes in labels is different from that in y_prob. Classes found in labels: {classes}"
         )
-    raise InputError(message, argument="y_true" if labels is None else "labels", value=len(classes))
+    raise InputError("y_true" if labels is None else "labels", message, value=len(classes), location="")

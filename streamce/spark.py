@@ -70,7 +70,7 @@ def evaluate(
     columns = engines.columns(metric, preds=preds, target=target, weight=weight, by=by, by_time=by_time,
                               cluster=cluster, n_words=n_words, n_bytes=n_bytes)  # fmt: skip
     if not (hasattr(dataframe, "mapInArrow") and hasattr(dataframe, "columns")):
-        raise inputs.fault("dataframe", f"is {inputs.show(dataframe)}", "a Spark data frame")
+        raise InputError("dataframe", f"is {inputs.show(dataframe)}", "a Spark data frame")
     with clearly():
         wanted = engines.wanted(dataframe.columns, columns)
         # mapInArrow cannot do with names that hold dots: they come back where the rows are.
@@ -129,5 +129,5 @@ def clearly() -> Iterator[None]:
     except Exception as error:
         # Java's page holds Python's traceback, and that ends with what was raised.
         if found := re.search(r"^streamce\.errors\.InputError: (.*)$", str(error), re.MULTILINE):
-            raise InputError(found[1], argument="dataframe") from None
-        raise InputError(engines.reason(error), argument="dataframe") from None
+            raise InputError("dataframe", found[1], location="") from None
+        raise InputError("dataframe", engines.reason(error), location="") from None

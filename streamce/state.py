@@ -48,14 +48,12 @@ def decode(data: Any) -> tuple[Header, dict[str, bytes]]:
     try:
         raw = bytes(memoryview(data).cast("B"))
     except TypeError:
-        raise InputError(f"state is {type(data).__name__}: expected bytes", argument="state") from None
+        raise InputError("state", f"is {type(data).__name__}", "bytes") from None
     if raw[: len(MAGIC)] != MAGIC:
-        raise InputError(
-            "state does not begin as one of streamce's does: expected what to_bytes() gave", argument="state"
-        )
+        raise InputError("state", "does not begin as one of streamce's does", "what to_bytes() gave")
     body, digest = raw[:-DIGEST], raw[-DIGEST:]
     if len(raw) < len(MAGIC) + 6 + DIGEST or _digest(body) != digest:
-        raise InputError(f"state is damaged or cut short at {len(raw)} bytes: its checksum is wrong", argument="state")
+        raise InputError("state", f"is damaged or cut short at {len(raw)} bytes: its checksum is wrong")
     with understood():
         return _body(body)
 
@@ -70,7 +68,7 @@ class understood:
         if isinstance(error, InputError) and error.argument == "state":
             return
         if isinstance(error, _NOT_UNDERSTOOD):
-            raise InputError(f"state is intact but not understood: {error}", argument="state") from None
+            raise InputError("state", f"is intact but not understood: {error}") from None
 
 
 _NOT_UNDERSTOOD = (struct.error, ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError)

@@ -215,11 +215,9 @@ def check(cell: Cell) -> None:
     """Raises if more was taken away than had been added."""
     for name, number in cell.items():
         if number < 0 and name in NEVER_NEGATIVE:
-            raise InputError(
-                f"{name} is {number}: more was taken away than had been added", argument=name, value=number
-            )
+            raise InputError(name, f"is {number}: more was taken away than had been added", value=number)
     if _weight(cell) < 0:
-        raise InputError("weight is negative: more was taken away than had been added", argument="weight")
+        raise InputError("weight", "is negative: more was taken away than had been added")
 
 
 def _weight(cell: Cell) -> int:
@@ -284,7 +282,7 @@ def level_of(level: Any) -> float:
     """The level, if it is one."""
     found = scalars.real(level)
     if found is None or not 0 < found < 1:
-        raise inputs.fault("level", f"is {inputs.show(level)}", "a number between 0 and 1", value=level)
+        raise InputError("level", f"is {inputs.show(level)}", "a number between 0 and 1", value=level)
     return found
 
 
@@ -325,7 +323,8 @@ def _uncertainty(cell: Cell, buckets: Ledger | None, ratio: int) -> tuple[float,
         return error, effective, effective, 0
     held = columns["samples"]
     if any(number < 0 for number in held.values()):
-        raise InputError("cluster: more was taken away of some than had been added", argument="cluster")
+        found = "more was taken away of some than had been added"
+        raise InputError("cluster", found, location="").with_place("cluster")
     # Samples without a cluster may depend on the others in any way, so that no error is known.
     if sum(held.values()) != k or not columns.keys().isdisjoint(("n+inf", "n-inf", "d+inf", "d-inf")):
         return math.nan, math.nan, math.nan, len(held)
@@ -451,7 +450,7 @@ def summarise_cell(
     level = level_of(level)
     looks = scalars.switch(anytime)
     if looks is None:
-        raise inputs.fault("anytime", f"is {inputs.show(anytime)}", "True or False", value=anytime)
+        raise InputError("anytime", f"is {inputs.show(anytime)}", "True or False", value=anytime)
     anytime = looks
     middle = ratio(found)
     error, units, effective, groups = _uncertainty(found, buckets, number)

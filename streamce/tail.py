@@ -100,13 +100,10 @@ def read(ledger: Ledger | None) -> Tail:
     counts, sums = columns.get("count", {}), columns.get("n", {})
     for bin_, count in counts.items():
         if count < 0:
-            raise InputError(
-                f"tail has {count} losses around {_bounds(bin_)[0]:.4g}: more was taken away than had been added",
-                argument="tail",
-                value=count,
-            )
+            found = f"has {count} losses around {_bounds(bin_)[0]:.4g}: more was taken away than had been added"
+            raise InputError("tail", found, value=count)
     if sums.keys() - counts.keys():
-        raise InputError("tail holds a sum of no losses: more was taken away than had been added", argument="tail")
+        raise InputError("tail", "holds a sum of no losses: more was taken away than had been added")
     held = sorted(counts)
     exact = tuple(sums.get(bin_, 0) for bin_ in held)
     infinite = {bin_ for name in ("n+inf", "n-inf") for bin_ in columns.get(name, {})}
@@ -132,5 +129,5 @@ def _edge(bin_: int) -> float:
 def _share(name: str, value: Any) -> Fraction:
     found = scalars.real(value)
     if found is None or not 0 <= found <= 1:
-        raise inputs.fault(name, f"is {inputs.show(value)}", "a number between 0 and 1", value=value)
+        raise InputError(name, f"is {inputs.show(value)}", "a number between 0 and 1", value=value)
     return Fraction(repr(found))  # as it is written

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from streamce import inputs, scalars
+from streamce.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ def check(n: Any, name: str) -> int:
     """``n`` as a number of threads."""
     found = scalars.integer(n)
     if found is None or found < 1:
-        raise inputs.fault(name, f"is {inputs.show(n)}", "a whole number of threads, 1 or more", value=n)
+        raise InputError(name, f"is {inputs.show(n)}", "a whole number of threads, 1 or more", value=n)
     return found
 
 

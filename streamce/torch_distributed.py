@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from streamce import inputs
 from streamce.engines import finish, merged, template
 from streamce.errors import InputError
 
@@ -56,22 +55,22 @@ def all_reduce(metric: Metric, group: Any = None) -> Metric:
     try:
         from torch import distributed
     except ModuleNotFoundError:
-        raise InputError("all_reduce needs torch: pip install torch", argument="group") from None
+        raise InputError("group", "all_reduce needs torch: pip install torch", location="") from None
 
     if not (distributed.is_available() and distributed.is_initialized()):
         expected = "a process of one: torch.distributed.init_process_group(...) comes first"
-        raise inputs.fault("group", "is of no torch.distributed job", expected)
+        raise InputError("group", "is of no torch.distributed job", expected)
     if distributed.get_rank(group) < 0:
-        raise inputs.fault("group", "is one that this process is not in", "one that it is in, or None")
+        raise InputError("group", "is one that this process is not in", "one that it is in, or None")
     # What goes wrong on one rank is sent as well: one that raised before the exchange would leave the others waiting.
-    mine: bytes | str
+    mine: bytes | InputError
     try:
         mine = template(metric, empty=False).to_bytes()
     except InputError as error:
-        mine = str(error)
+        mine = error
     found: list[Any] = [None] * distributed.get_world_size(group)
     distributed.all_gather_object(found, mine, group)
     for rank, sent in enumerate(found):
-        if isinstance(sent, str):
-            raise InputError(f"rank {rank}: {sent}", argument="metric")
+        if isinstance(sent, InputError):
+            raise sent.changed(argument="metric", location=sent.subject).with_place(f"rank {rank}")
     return finish(merged(found, "rank"), metric)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, feather, fs, ipc, parquet
 
+from streamce.errors import DataError, Location
 from streamce.reading import arrow, chunks, sources, tables
 
 pytestmark = pytest.mark.core
@@ -190,7 +191,7 @@ def test_text_is_cut_between_rows_wherever_blocks_end(tmp_path, monkeypatch, siz
             assert preds.tolist() == probs.tolist()
             assert target.tolist() == labels.tolist()
         (tmp_path / name).write_bytes(ending.join([*rows, bad]).encode())
-        with pytest.raises(sources.DataError, match=f"{name}: .*row 60"):
+        with pytest.raises(DataError, match=f"{name}: .*row 60"):
             arrays(reading(tmp_path / name, preds=("p",), axes=(1, 1)))
 
 
@@ -259,7 +260,7 @@ def test_fixed_size_lists_without_nulls_are_not_copied():
 
 def test_ragged_lists_are_named_by_their_row():
     lists = pa.array([[1.0, 2.0], None, [1.0]])
-    with pytest.raises(sources.DataError, match="row 102: a list of 1 where others have 2"):
+    with pytest.raises(DataError, match="row 102: a list of 1 where others have 2"):
         arrow.matrix(lists, None, 100)
 
 
@@ -271,18 +272,18 @@ def test_lists_that_begin_with_nulls_or_are_empty(tmp_path):
         null = [np.zeros(len(c.preds), bool) if c.null is None else c.null for c in found]
         assert np.concatenate(null).tolist() == [True] * 5 + [False]
     found = reading(tmp_path / "a.parquet", preds=("p",), rows=2, axes=(2, 2))
-    with pytest.raises(sources.DataError, match="row 0: nulls before any list"):
+    with pytest.raises(DataError, match="row 0: nulls before any list"):
         next(found.chunks())
     empty = pa.table({"p": pa.array([[]], pa.list_(pa.float64())), "target": [0]})
     WRITERS["a.parquet"](empty, tmp_path / "a.parquet")
-    with pytest.raises(sources.DataError, match="row 0: column 'p' is a list of 0"):
+    with pytest.raises(DataError, match="row 0: column 'p' is a list of 0"):
         next(reading(tmp_path / "a.parquet", preds=("p",)).chunks())
 
 
 def test_list_columns_must_agree_from_chunk_to_chunk(tmp_path):
     found = pa.table({"p": [[0.5, 0.5]] * 4 + [[0.2, 0.3, 0.5]] * 4, "target": [0] * 8})
     WRITERS["a.parquet"](found, tmp_path / "a.parquet")
-    with pytest.raises(sources.DataError, match=r"a\.parquet: row 4: column 'p' is a list of 3 where others"):
+    with pytest.raises(DataError, match=r"a\.parquet: row 4: column 'p' is a list of 3 where others"):
         arrays(reading(tmp_path / "a.parquet", preds=("p",), rows=2))
 
 
@@ -336,11 +337,11 @@ def test_cells_are_told_by_row_and_column(tmp_path):
     with closing(reading(tmp_path / "a.parquet", preds=("a", "b"), rows=4).chunks()) as parts:
         next(parts)
         chunk = next(parts)
-        assert chunk.cell("preds", (1, 1)) == (5, "b", 0.2)
-        assert chunk.cell("preds", (1,)) == (5, None, None)
-        assert chunk.cell("target", (3,)) == (7, "target", 7)
+        assert chunk.cell("preds", (1, 1)) == (Location(5, "b"), 0.2)
+        assert chunk.cell("preds", (1,)) == (Location(5), None)
+        assert chunk.cell("target", (3,)) == (Location(7, "target"), 7)
     with closing(reading(tmp_path / "a.parquet", preds=("list",), rows=4).chunks()) as parts:
-        assert next(parts).cell("preds", (2, 1)) == (2, "list[1]", 0.4)
+        assert next(parts).cell("preds", (2, 1)) == (Location(2, "list", (1,)), 0.4)
 
 
 # ---- the reader's thread ----
@@ -381,7 +382,7 @@ def test_what_goes_wrong_on_the_thread_is_raised_in_the_loop(tmp_path, table):
     data = bytearray(path.read_bytes())
     data[4:40] = b"\xff" * 36  # the header of the first page
     path.write_bytes(data)
-    with pytest.raises(sources.DataError, match=r"a\.parquet: "):
+    with pytest.raises(DataError, match=r"a\.parquet: "):
         arrays(reading(path, preds=("p_0",), axes=(1, 1)))
 
 
@@ -436,5 +437,5 @@ def test_the_length_of_lists_is_known_when_a_reading_goes_on(tmp_path):
     with closing(reading(tmp_path / "a.parquet", preds=("p",), rows=1).chunks()) as parts:
         ends = [next(parts).end for _ in range(3)]
     for end in ends[1:]:
-        with pytest.raises(sources.DataError, match="row 3: column 'p' is a list of 3 where others have 2"):
+        with pytest.raises(DataError, match="row 3: column 'p' is a list of 3 where others have 2"):
             rows_of(reading(tmp_path / "a.parquet", preds=("p",), rows=1), end)

@@ -9,7 +9,8 @@ import streamce as ce
 from streamce.cli import arguments, main, parts
 from streamce.cli.chooser import Chooser
 from streamce.cli.making import metric_of
-from streamce.reading.sources import DataError, SelectionError, find
+from streamce.errors import DataError, SelectionError
+from streamce.reading.sources import find
 
 ROWS = 400
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")

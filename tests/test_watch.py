@@ -26,13 +26,13 @@ from pyarrow import parquet
 import streamce as ce
 from streamce.cli import main
 from streamce.cli.lock import lock_path
+from streamce.errors import DataError
 from streamce.monitor import folders, line_files
 from streamce.monitor.alerts import Alerts, Bound, Reference
 from streamce.monitor.folders import Folder
 from streamce.monitor.follow import follow
 from streamce.monitor.line_files import LinesFile
 from streamce.reading.chunks import Position
-from streamce.reading.sources import DataError
 from streamce.reading.tables import Mark
 
 KILLING = Path(__file__).with_name("killing.py")

@@ -9,12 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from streamce.errors import SelectionError
 from streamce.reading import nested
 from streamce.reading.arrow import is_list, is_text
 from streamce.reading.chunks import Selection
 from streamce.reading.columns import listed, select
 from streamce.reading.labels import Labels, check_order, in_another_order, readings
-from streamce.reading.sources import SelectionError, Source
+from streamce.reading.sources import Source
 from streamce.reading.tables import Table
 
 CLASSES = "--classes must say which label each column is for"

@@ -23,10 +23,10 @@ from streamce import dask, spark
 from streamce.cli import parts
 from streamce.cli.output import advance, progress_bar
 from streamce.cli.parts import Outcome, Part
-from streamce.errors import InputError
+from streamce.errors import DataError, InputError, SelectionError
 from streamce.reading.chunks import Reading
 from streamce.reading.labels import Labels
-from streamce.reading.sources import DataError, SelectionError, Source
+from streamce.reading.sources import Source
 
 TOGETHER = 8  # states that are added up in one go, on one machine
 WAIT = 10  # seconds for a cluster to answer
@@ -66,7 +66,7 @@ def run(
             metric.load_state_dict({"state": state})
             return sum(outcome.rows for outcome in outcomes)
     except InputError as error:
-        raise DataError(f"--engine {options.engine}: {error}") from error
+        raise DataError(str(error)).with_place(f"--engine {options.engine}") from error
 
 
 Evaluated = Callable[[list[Part], Callable[[Outcome], None]], tuple[list[Outcome], bytes | None]]
@@ -78,7 +78,7 @@ def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
     try:
         distributed = dask.module("distributed")
     except InputError as error:
-        raise SelectionError(f"--engine dask: {error}") from error
+        raise SelectionError(str(error)).with_place("--engine dask") from error
     with contextlib.ExitStack() as stack:
         with dask.clearly():
             if address is None:  # processes of this machine, which listen on loopback alone
@@ -125,7 +125,7 @@ async def _answered(distributed: Any, address: str) -> None:
         async with asyncio.timeout(2 * WAIT):  # of these one for somebody to be there at all
             (await distributed.comm.connect(address, timeout=WAIT, **security)).abort()
     except TimeoutError:
-        raise InputError(f"no scheduler answers at {address}", argument="address") from None
+        raise InputError("address", f"no scheduler answers at {address}", location="") from None
 
 
 @contextlib.contextmanager
@@ -233,4 +233,4 @@ def _reach(address: str) -> None:
         except (OSError, ValueError) as error:
             errors.append(f"{place}: {error}")
     if errors:
-        raise InputError(f"nobody answers at {'; '.join(errors)}", argument="address")
+        raise InputError("address", f"nobody answers at {'; '.join(errors)}", location="")

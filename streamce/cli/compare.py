@@ -12,8 +12,8 @@ from streamce.cli import lock, pairing, results
 from streamce.cli.evaluate import same, unready
 from streamce.cli.making import of_task
 from streamce.cli.output import advance, fail, many, progress_bar, save, show_and_save
+from streamce.errors import DataError, SelectionError
 from streamce.reading.chunks import AXES
-from streamce.reading.sources import DataError, SelectionError
 
 
 def compare(options: argparse.Namespace) -> int:

@@ -15,9 +15,10 @@ from streamce.cli import arguments, lock, parts, results, resume
 from streamce.cli.chooser import Chooser
 from streamce.cli.making import metric_of
 from streamce.cli.output import advance, fail, many, progress_bar, refusal, save, show_and_save
+from streamce.errors import DataError, SelectionError
 from streamce.reading import chunks
 from streamce.reading.labels import Labels
-from streamce.reading.sources import DataError, SelectionError, Source, find
+from streamce.reading.sources import Source, find
 
 
 def unready(options: argparse.Namespace) -> int:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import streamce as ce
 from streamce.cli import arguments
+from streamce.errors import SelectionError
 from streamce.metrics.base import Metric
 from streamce.reading.labels import Labels
-from streamce.reading.sources import SelectionError
 
 
 def metric_of(options: argparse.Namespace, labels: Labels | None) -> Metric | ce.Grouped:
@@ -38,4 +38,4 @@ def naming_options() -> Iterator[None]:
     try:
         yield
     except ce.InputError as error:
-        raise SelectionError(f"--{str(error.argument).replace('_', '-')}: {error}") from error
+        raise SelectionError(str(error)).with_place(f"--{str(error.argument).replace('_', '-')}") from error

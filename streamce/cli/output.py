@@ -9,13 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from streamce import printable, state
+from streamce.errors import USE_LOGITS, DataError, InputError, Location
 
 if TYPE_CHECKING:
     from streamce.additive import Additive
-    from streamce.errors import InputError
     from streamce.reading.chunks import Chunk
     from streamce.reading.labels import Labels
-    from streamce.reading.sources import DataError
 
 
 def fail(message: str, status: int) -> int:
@@ -44,10 +43,15 @@ def show_and_save(show_it: Callable[[], None], save_it: Callable[[], int]) -> in
 def of_row(chunk: Chunk, error: InputError, labels: Labels | None) -> DataError:
     """The error for a row of a file, in the words of the command line."""
     from streamce.reading import places  # here: states are shown without pyarrow
-    from streamce.reading.sources import DataError
 
-    found = places.place(chunk, error, labels).replace('kind="logits"', "--kind logits")
-    return DataError(f"{chunk.source}: {found}")
+    error = places.relocated(chunk, error, labels)
+    if error.hint == USE_LOGITS:
+        error = error.with_hint("for logits use --kind logits")
+    where = error.location
+    if not isinstance(where, Location):  # it is about no column
+        return DataError(str(error)).with_place(chunk.source)
+    name = f"{error.argument} " if where.column is None and error.argument is not None else ""
+    return DataError(name + error.predicate, **where._asdict()).changed(places=(chunk.source, *error.places))
 
 
 def refusal(path: str, mark: bytes = state.MAGIC, what: str = "state") -> str | None:

@@ -11,11 +11,12 @@ import numpy as np
 
 from streamce.cli.chooser import Chooser
 from streamce.cli.output import of_row
-from streamce.errors import InputError, renamed
+from streamce.errors import DataError, InputError, SelectionError
 from streamce.reading import chunks
 from streamce.reading.columns import listed
 from streamce.reading.labels import Labels
-from streamce.reading.sources import DataError, SelectionError, find
+from streamce.reading.nested import first_null
+from streamce.reading.sources import find
 
 Array = np.ndarray[Any, Any]
 
@@ -92,12 +93,13 @@ def _check_rows(a: chunks.Chunk, b: chunks.Chunk) -> None:
     different = _different(a.target, b.target, a.no_target, b.no_target)
     if different.any():
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(different)), different.shape))
-        (row, column, value), (other_row, _, other) = a.cell("target", index), b.cell("target", index)
-        name = "target" if column is None else f"column '{column}'"
+        (here, value), (there, other) = a.cell("target", index), b.cell("target", index)
+        name = "target " if here.column is None else ""
         raise DataError(
-            f"{a.source}: row {row}: {name} is {value!r}, and {other!r} in {b.source}, row {other_row}: "
-            "expected the same rows, in the same order"
-        )
+            f"{name}is {value!r}, and {other!r} in {b.source}, row {there.row}: "
+            "expected the same rows, in the same order",
+            **here._asdict(),
+        ).with_place(a.source)
 
 
 def _different(a: Array, b: Array, no_a: Array | None, no_b: Array | None) -> Array:
@@ -125,6 +127,8 @@ def add(metric: Any, a: chunks.Chunk, b: chunks.Chunk, labels: Labels | None) ->
 def _whose(a: chunks.Chunk, b: chunks.Chunk, error: InputError) -> tuple[chunks.Chunk, InputError]:
     """The chunk that an error is about, and the error as of that alone."""
     if error.cause == "invalid_null" and error.index is not None:
-        return (a if a.null_column(error.index[0]) else b), error
-    of_b = str(error.argument).startswith("preds_b")
-    return (b if of_b else a), renamed(error, {"preds_a": "preds", "preds_b": "preds"})
+        return (a if first_null(a, error.index[0]) else b), error
+    models = {"preds_a": a, "preds_b": b}
+    if error.argument in models:
+        return models[error.argument], error.with_argument("preds")
+    return a, error

@@ -25,11 +25,12 @@ from streamce import engines
 from streamce.cli.chooser import Chooser
 from streamce.cli.making import metric_of
 from streamce.cli.output import of_row
+from streamce.errors import DataError, SelectionError
 from streamce.reading import chunks, nested
 from streamce.reading.arrow import is_list
 from streamce.reading.chunks import Position
 from streamce.reading.labels import Labels
-from streamce.reading.sources import DataError, SelectionError, Source
+from streamce.reading.sources import Source
 from streamce.reading.tables import Mark, open_table
 
 SMALLEST, LARGEST = 1 << 20, 1 << 27  # bytes of files in a part, where files can be cut

@@ -24,12 +24,12 @@ from streamce.cli.chooser import Chooser
 from streamce.cli.evaluate import unready
 from streamce.cli.making import naming_options, of_task
 from streamce.cli.output import fail, many, note, show_and_save
+from streamce.errors import DataError, SelectionError
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.monitor.follow import follow
 from streamce.monitor.following import Following, Piece, is_out_of_descriptors
 from streamce.reading.arrow import inner, is_list
 from streamce.reading.columns import select
-from streamce.reading.sources import DataError, SelectionError
 from streamce.reading.tables import Table
 
 ROWS = 10_000  # lines taken together, unless the caller says how many
@@ -99,7 +99,7 @@ def _lengths(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
             shown = ce.Sliding(ce.MeanLoss(), **made).options
         except ce.InputError as error:
             option = "window" if error.argument == "samples" else error.argument
-            raise SelectionError(f"--{option}: {error}") from error
+            raise SelectionError(str(error)).with_place(f"--{option}") from error
         found[f"last_{shown['samples'] or shown['period']}"] = made
     of_time = any("period" in made for made in found.values())
     if of_time and not options.by_time:
@@ -262,7 +262,7 @@ class _Watch:
             try:
                 self._metric.load_state_dict(self._saved.state_dict())
             except ce.InputError as error:
-                raise DataError(f"{self._name}: {error}: remove it to begin anew") from error
+                raise DataError(f"{error}: remove it to begin anew").with_place(self._name) from error
         if self._shown is not None:
             self._shown.metric = self._metric
 

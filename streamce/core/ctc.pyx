@@ -28,6 +28,7 @@ from functools import partial
 from streamce import inputs, keys
 from streamce.core.ledger import NAMES
 from streamce.core.pipeline import CAUSES, KIND_NAMES, KINDS, tolerance_of
+from streamce.errors import InputError
 from streamce.threads import limit, run
 
 cdef enum:
@@ -288,7 +289,7 @@ cdef class Utterances(Blocks):
     cdef int open_weight(self, weight) except -1:
         found, halves, self.null_weight = inputs.read(weight, "weight")
         if found.shape != (self.samples,):
-            raise inputs.fault(
+            raise InputError(
                 "weight", f"has shape {found.shape}", f"one weight per utterance, shape {(self.samples,)}",
                 value=found.shape,
             )

@@ -406,10 +406,8 @@ def range_of(int column) -> str:
 
 def beyond(int column, str argument="other") -> InputError:
     """The error for an addition that would take a column out of its range."""
-    return InputError(
-        f"{NAMES[column]} would be beyond {range_of(column)}, the most that a state holds: nothing was added",
-        argument=argument,
-    )
+    found = f"would be beyond {range_of(column)}, the most that a state holds: nothing was added"
+    return InputError(argument, found, location=NAMES[column])
 
 
 cdef Ledger first_of(Ledger source, Py_ssize_t size):
@@ -444,10 +442,8 @@ cdef class State:
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=False):
         """The ledger of cells; made if there is none yet, or one of another size that is 0."""
         if size > MOST_CELLS:
-            raise InputError(
-                f"preds has {size} classes, labels or positions: there are sums of each for at most 2^24",
-                argument="preds",
-            )
+            found = f"has {size} classes, labels or positions: there are sums of each for at most 2^24"
+            raise InputError("preds", found)
         # Made before it is looked whether there is one: making it may let another thread in.
         cdef Ledger new = None
         if self.cells is None or (self.cells.size != size and not growing):
@@ -457,9 +453,8 @@ cdef class State:
         elif growing:
             self.cells.grow(max(size, self.cells.size))
         elif self.cells.size != size:
-            raise InputError(
-                f"a state of {self.cells.size} cells and one of {size} do not add up", argument="other"
-            )
+            found = f"a state of {self.cells.size} cells and one of {size} do not add up"
+            raise InputError("other", found, location="")
         return self.cells
 
     cdef Ledger buckets_of(self, Py_ssize_t size):
@@ -502,10 +497,11 @@ cdef class State:
                 (self.buckets is not None or other.buckets is not None) and other.total.value(SAMPLES, 0) != 0
                 and self.mixes(other.buckets is not None and not other.buckets.is_zero())
             ):
-                raise InputError(
+                found = (
                     "the samples of one metric come in clusters and those of the other do not: "
-                    "together they have no standard error", argument="cluster",
+                    "together they have no standard error"
                 )
+                raise InputError("cluster", found, location="")
             # Room for what is added.
             if other.cells is not None and not other.cells.is_zero():
                 cells = self.cells_of(other.cells.size, other.cells.step != 0)

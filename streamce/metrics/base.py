@@ -14,7 +14,7 @@ from streamce.core.ledger import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
 from streamce.core.pipeline import NULL_INPUT, Pipeline
 from streamce.errors import InputError
 from streamce.from_streams import FromStreams
-from streamce.inputs import fault, show
+from streamce.inputs import show
 from streamce.options import one_of, plain
 from streamce.torch_losses import Elsewhere
 
@@ -46,11 +46,11 @@ class Metric(FromStreams):
             one_of(self._units, "per", options["per"])
         options = plain({name: value for name, value in options.items() if name not in ("self", "__class__")})
         if options.get("divergence") and options["label_smoothing"]:
-            raise fault("divergence", "is True, and labels are smoothed", "targets as they are: label_smoothing=0")
+            raise InputError("divergence", "is True, and labels are smoothed", "targets as they are: label_smoothing=0")
         if options.get("calibration"):
             for name, plain_one in (("label_smoothing", 0.0), ("class_weight", None), ("pos_weight", None)):
                 if options.get(name, plain_one) != plain_one:
-                    raise fault(
+                    raise InputError(
                         "calibration",
                         f"is True, and {name} is {show(options[name])}",
                         f"the loss that predictions speak of: {name}={plain_one}",
@@ -146,7 +146,7 @@ class Metric(FromStreams):
     ) -> Samples:
         """Add a chunk to a state; the samples of the chunk one by one."""
         if self._task == "mean" and target is not None:
-            raise fault("target", "is given", "none: MeanLoss takes losses")
+            raise InputError("target", "is given", "none: MeanLoss takes losses")
         samples = Samples()
         self._pipeline.update(state, preds, target, weight, cluster, settled(null), samples=samples)
         return samples
@@ -228,14 +228,12 @@ class Metric(FromStreams):
             If the metric was not made with ``tail=True``, or more was taken away than had been added.
         """
         if not self._options.get("tail"):
-            raise InputError("tail is False: expected a metric made with tail=True", argument="tail")
+            raise InputError("tail", "is False", "a metric made with tail=True")
         return tail.read(self._state.copy().tail)
 
     def _calibration(self) -> Calibration:
         if not self._options["calibration"]:
-            raise InputError(
-                "calibration is False: expected a metric made with calibration=True", argument="calibration"
-            )
+            raise InputError("calibration", "is False", "a metric made with calibration=True")
         floor = 0.0 if self._options["kind"] == "logits" else self._options["eps"]
         return calibration.read(self._state.copy(), classes=self._task == "multiclass", floor=floor)
 

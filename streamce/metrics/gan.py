@@ -11,7 +11,7 @@ import numpy as np
 from streamce import inputs, summary
 from streamce._support.html_repr import HtmlRepr
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.errors import InputError, renamed
+from streamce.errors import InputError
 from streamce.metrics.composite import Composite, States
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class GANCrossEntropy(Composite):
             For input without meaning; nothing was added then.
         """
         if real is None and fake is None:
-            raise inputs.fault("real", "and fake are missing", "one of them at least")
+            raise InputError("real", "and fake are missing", "one of them at least")
         chunk = States(self._names)
         for given, preds, weight, targets in (
             ("real", real, real_weight, {"real": 1}),
@@ -165,7 +165,8 @@ class GANCrossEntropy(Composite):
                         same = np.broadcast_to(np.int8(target), shape)
                         self._metric._pipeline.update(chunk[name], source, same, weight)
                 except InputError as error:
-                    raise renamed(error, {"preds": given, "weight": f"{given}_weight"}) from None
+                    names = {"preds": given, "weight": f"{given}_weight"}
+                    raise error.with_argument(names.get(str(error.argument), error.argument)) from None
         self._state.merge(chunk)
         return self
 

@@ -160,5 +160,5 @@ class MulticlassCrossEntropy(Metric):
         [0.3466, 1.3863]
         """
         if not self._options["per_class"]:
-            raise InputError("per_class is False: expected a metric made with per_class=True", argument="per_class")
+            raise InputError("per_class", "is False", "a metric made with per_class=True")
         return self._summaries(level, anytime)

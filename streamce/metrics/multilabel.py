@@ -127,5 +127,5 @@ class MultilabelCrossEntropy(Metric):
         [0.6931, 0.837]
         """
         if not self._options["per_label"]:
-            raise InputError("per_label is False: expected a metric made with per_label=True", argument="per_label")
+            raise InputError("per_label", "is False", "a metric made with per_label=True")
         return self._summaries(level, anytime)

@@ -11,6 +11,7 @@ import numpy as np
 from streamce import inputs, summary
 from streamce.core import kernels
 from streamce.core.ledger import State
+from streamce.errors import InputError
 from streamce.from_streams import FromStreams
 from streamce.keys import buckets
 from streamce.metrics.base import Metric, settled
@@ -236,10 +237,10 @@ class MulticlassNormalizedEntropy(Metric):
     @kernels.in_default_mode
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         if cluster is not None:
-            raise inputs.fault("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")
+            raise InputError("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")
         preds, shape = inputs.plain(preds, "preds")
         if len(shape) > 2:
-            raise inputs.fault("preds", f"has shape {shape}", "(N, C): one loss per sample")
+            raise InputError("preds", f"has shape {shape}", "(N, C): one loss per sample")
         super()._update(preds, target, weight, null=null)
 
     def _take(self, parts: dict[str, bytes]) -> None:

@@ -239,9 +239,7 @@ class SequenceCrossEntropy(Metric):
         for option in ("label_smoothing", "class_weight"):
             if chosen and self._options[option]:
                 given = self.options[option]
-                raise inputs.fault(
-                    option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given
-                )
+                raise InputError(option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given)
         path, name = (self._token_pipeline, "log_probs") if chosen else (self._pipeline, "preds")
         weight = inputs.once(weight, "weight")
         if not chosen:
@@ -277,7 +275,7 @@ class SequenceCrossEntropy(Metric):
         found = inputs.widened(given.values, given.halves)
         if found.shape != (many,):
             expected = f"one per sequence, shape {(many,)}, where words or bytes are given"
-            raise inputs.fault("weight", f"has shape {found.shape}", expected, value=found.shape)
+            raise InputError("weight", f"has shape {found.shape}", expected, value=found.shape)
         return found.astype(np.float64)
 
     def _update(
@@ -362,9 +360,7 @@ class SequenceCrossEntropy(Metric):
         [2.5, 1.0]
         """
         if not self._options["per_position"]:
-            raise InputError(
-                "per_position is False: expected a metric made with per_position=True", argument="per_position"
-            )
+            raise InputError("per_position", "is False", "a metric made with per_position=True")
         return self._summaries(level, anytime)
 
     def _cells_of(self, cells: Any, held: dict[str, dict[int, int]]) -> int:

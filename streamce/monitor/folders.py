@@ -9,9 +9,10 @@ from typing import Any
 
 from pyarrow import fs
 
+from streamce.errors import DataError
 from streamce.monitor.following import Following, Piece
 from streamce.reading.chunks import Position
-from streamce.reading.sources import DataError, Source, format_of, listing, naming
+from streamce.reading.sources import Source, format_of, listing, naming
 from streamce.reading.tables import Mark
 
 PATIENCE = 30.0  # seconds that a file without a footer rests before a word about it is due

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from pyarrow import fs
 
+from streamce.errors import DataError
 from streamce.monitor.folders import Folder
 from streamce.monitor.following import Following
 from streamce.monitor.line_files import LinesFile, Pipe
-from streamce.reading.sources import MAX_RECORD, DataError, check_standard_input, format_of, naming, opened
+from streamce.reading.sources import MAX_RECORD, check_standard_input, format_of, naming, opened
 from streamce.reading.tables import Table
 
 

@@ -11,11 +11,12 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from streamce.errors import DataError
 from streamce.monitor.following import Following, Piece, is_out_of_descriptors
 from streamce.monitor.lines import LinesTable, objects
 from streamce.reading.chunks import Position
 from streamce.reading.records import RecordError, too_long
-from streamce.reading.sources import MAX_RECORD, DataError, Source, naming
+from streamce.reading.sources import MAX_RECORD, Source, naming
 from streamce.reading.tables import Mark, Table
 
 BLOCK = 1 << 20  # bytes of lines taken at a time

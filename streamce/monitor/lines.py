@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamce.reading.sources import DataError, Source
+from streamce.errors import DataError
+from streamce.reading.sources import Source
 from streamce.reading.tables import START, Batches, JsonTable, Mark
 
 # A line that is neither an object nor empty, as far as its ends tell. Arrow would go on with an object in the next.
@@ -58,11 +59,11 @@ class LinesTable(JsonTable):
             if len(lines) > 1:
                 half = len(lines) // 2
                 return self._read(lines[:half], types, row) + self._read(lines[half:], types, row + half)
-            why = f"row {row}: {_plain(str(error))}: {_shown(lines[0])}"
+            why = DataError(f"{_plain(str(error))}: {_shown(lines[0])}", row=row)
             if not self._skips:
-                raise DataError(why) from error
+                raise why from error
             self.unreadable += 1
-            self.why = self.why or why
+            self.why = self.why or str(why)
             return []
 
 

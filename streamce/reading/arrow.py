@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from streamce.reading.sources import DataError
+from streamce.errors import DataError
 
 Array = np.ndarray[Any, Any]
 
@@ -100,8 +100,8 @@ class RaggedError(DataError):
     """A list of another length than those before, number ``index`` of its column."""
 
     def __init__(self, row: int, index: int, found: str) -> None:
-        super().__init__(f"row {row + index}: {found}")
-        self.index, self.found = index, found
+        super().__init__(found, row=row + index)
+        self.index = index
 
 
 def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None]:

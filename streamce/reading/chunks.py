@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from streamce.errors import DataError, Location, SelectionError
 from streamce.reading.arrow import RaggedError, flat, inner, is_list, is_text, matrix
 from streamce.reading.columns import listed
 from streamce.reading.labels import in_another_order
-from streamce.reading.sources import DataError, SelectionError, Source
+from streamce.reading.sources import Source
 from streamce.reading.tables import START, Array, Mark, Table, open_table
 
 CHUNK_ROWS = 1 << 17
@@ -82,7 +83,7 @@ class Selection:
     def check(self, task: str, table: Table) -> None:
         """Refuses columns that do not make the arrays of a task."""
         if twice := {*self.preds} & {*self.target} | {*self.columns("weight")} & {*self.preds, *self.target}:
-            raise SelectionError(f"column '{min(twice)}' is asked for in two parts")
+            raise SelectionError(f"column '{min(twice)}' is asked for in two parts", column=min(twice))
         for part, names in ("predictions", self.preds), ("targets", self.target):
             if task not in AXES:
                 if len(names) > 1:
@@ -90,8 +91,8 @@ class Selection:
                 continue
             lists = [name for name in names if is_list(table.type(name))]
             if lists and len(names) > 1:
-                raise SelectionError(f"column '{lists[0]}' holds lists: {part} are one "
-                                           "such column, or several of numbers")  # fmt: skip
+                found = f"column '{lists[0]}' holds lists: {part} are one such column, or several of numbers"
+                raise SelectionError(found, column=lists[0])
             if AXES[task][0] == 1 and (lists or len(names) > 1):
                 raise SelectionError(f"for {task} {part} are one column of numbers, not {listed(names)}")
         if self.target and task in AXES and in_another_order(self.preds, self.target):
@@ -160,26 +161,17 @@ class Chunk:
                 return column.cast(pa.int64())
         return column
 
-    def cell(self, argument: str, index: Sequence[int]) -> tuple[int, str | None, object]:
-        """Row in the source, column (None where it takes several) and what stands there."""
+    def cell(self, argument: str, index: Sequence[int]) -> tuple[Location, object]:
+        """Where in the source an entry is (without a column where it takes several), and what stands there."""
         names = self.selection.columns(argument)
         row, *inner = index
         if len(names) > 1 and not inner:
-            return self.first_row + row, None, None
+            return Location(self.first_row + row), None
         name = names[inner[0]] if len(names) > 1 else names[0]
         value = self.batch.column(name)[row].as_py()
         if len(names) == 1 and inner and isinstance(value, list) and not self.selection.encode:
-            name, value = f"{name}[{inner[0]}]", value[inner[0]]
-        return self.first_row + row, name, value
-
-    def null_column(self, row: int) -> str | None:
-        """The first column with a null in this row of the chunk."""
-        names = [n for part in ("preds", "target", "weight") for n in self.selection.columns(part)]
-        for name in names:
-            value = self.batch.column(name)[row].as_py()
-            if value is None or (isinstance(value, list) and None in value):
-                return name
-        return None
+            return Location(self.first_row + row, name, (inner[0],)), value[inner[0]]
+        return Location(self.first_row + row, name), value
 
 
 class Reading:
@@ -291,8 +283,8 @@ class Reading:
         for name in chosen.preds:
             if pa.types.is_integer(inner(types[name])) and wide is None:
                 written = "" if table.typed else ", such as 1.0 where it says 1"
-                raise DataError(f"column '{name}' holds {types[name]}, expected predictions, "
-                                f"which are floating-point numbers{written}")  # fmt: skip
+                found = f"holds {types[name]}, expected predictions, which are floating-point numbers{written}"
+                raise DataError(found, column=name)
             types[name] = _numeric(name, types[name], wide)
         one_label = self._preds_axes > self._losses_axes and len(chosen.target) == 1
         for name in chosen.target:
@@ -346,11 +338,11 @@ class Reading:
             try:
                 values, null = matrix(columns[0], self._width, row)
             except RaggedError as error:
-                raise DataError(f"row {row + error.index}: column '{names[0]}' is {error.found}") from None
+                raise DataError(f"is {error.found}", row=error.row, column=names[0]) from None
             if columns[0].null_count < len(columns[0]):
                 self._width = values.shape[1]
             elif self._width is None and self._losses_axes == 2:
-                raise DataError(f"row {row}: nulls before any list: nothing tells how many labels there are")
+                raise DataError("nulls before any list: nothing tells how many labels there are", row=row)
             return values, null
         if axes == 1 and len(names) == 1:
             return flat(columns[0])
@@ -362,7 +354,7 @@ def number(table: Table, name: str, wide: Any) -> Any:
     """The type to read a column with one number per row as: its own, or where that is a guess ``wide``."""
     found = table.type(name)
     if is_list(found):
-        raise DataError(f"column '{name}' holds {found}, expected one number per row")
+        raise DataError(f"holds {found}, expected one number per row", column=name)
     return _numeric(name, found, None if table.typed else wide)
 
 
@@ -373,5 +365,5 @@ def _numeric(name: str, type_: Any, wide: Any) -> Any:
         return pa.list_(wide) if is_list(type_) else wide
     checks = pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null
     if not any(check(entry) for check in (*checks, pa.types.is_boolean)):
-        raise DataError(f"column '{name}' holds {type_}, expected numbers")
+        raise DataError(f"holds {type_}, expected numbers", column=name)
     return type_

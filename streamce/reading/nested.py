@@ -6,17 +6,15 @@ tokens as its other list has, or of one; an utterance with any null is null as a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from streamce import inputs
-from streamce.errors import InputError, renamed
+from streamce.errors import DataError, InputError, Location
 from streamce.reading import arrow, chunks
-from streamce.reading.sources import DataError, Source
+from streamce.reading.sources import Source
 from streamce.reading.tables import Array, Mark, Table
 
 if TYPE_CHECKING:
@@ -123,12 +121,12 @@ class Reading(chunks.Reading):
             self._width = next(self._widths(), None)
             if self._width is None:
                 what = "no frames, and nothing tells how many classes there are"
-                raise DataError(f"row {row + int(np.argmax(empty))}: column '{name}' holds {what}")
+                raise DataError(f"holds {what}", row=row + int(np.argmax(empty)), column=name)
         try:
             values, null = arrow.matrix(inside, self._width if known else self._width or self._classes, 0)
         except arrow.RaggedError as error:
             i, place = _place(lengths, error.index)
-            raise DataError(f"row {row + i}: column '{name}[{place}]' is {error.found}") from None
+            raise DataError(f"is {error.found}", row=row + i, column=name, entry=(place,)) from None
         if known:
             self._width = values.shape[1]
         return Lists(values, lengths, missing, None if null is None else np.any(null, axis=1))
@@ -143,7 +141,7 @@ class Reading(chunks.Reading):
                 i = int(np.argmax(odd))
                 names = f"'{self.selection.preds[0]}' and '{self.selection.target[0]}'"
                 many = f"{preds.lengths[i]} and {target.lengths[i]} tokens"
-                raise DataError(f"row {row + i}: columns {names} hold {many}, expected as many")
+                raise DataError(f"columns {names} hold {many}, expected as many", row=row + i)
             lengths, parts = np.where(preds.missing, target.lengths, lengths), [preds, target]
         missing = np.any([part.missing for part in parts], axis=0)
         lengths = np.where(missing & (lengths == 0), 1, lengths)
@@ -210,7 +208,7 @@ def _type(table: Table, name: str, depth: int, wide: Any) -> Any:
     if levels != depth or not any(kind(leaf) for kind in kinds):
         what = "lists of " * depth + ("integers" if whole else "floating-point numbers")
         where = "" if levels else ", as Parquet, Arrow and JSON lines have them"
-        raise DataError(f"column '{name}' holds {found}, expected {what}{where}")
+        raise DataError(f"holds {found}, expected {what}{where}", column=name)
     return found if table.typed else _nested(wide, depth)
 
 
@@ -245,38 +243,36 @@ def _place(lengths: Array, index: int) -> tuple[int, int]:
     return row, index - int(ends[row] - lengths[row])
 
 
-def place(chunk: Chunk, error: InputError) -> str:
-    """What was wrong, told by row and column of the file instead of the arrays' indices."""
-    argument = _argument(chunk, error)
+def relocated(chunk: Chunk, error: InputError) -> InputError:
+    """Return an error about row and column of the source, in place of an array and its index."""
+    argument = argument_of(chunk, error)
     names = chunk.selection.columns(argument)
+    column = names[0] if names else None
     if error.index is None:
-        found = str(renamed(error, MADE_OF))
-        return f"column '{names[0]}'{found.removeprefix(argument)}" if names else found
-    row, *inside = index(chunk, error)
-    name = "".join(names)
-    if error.cause == "invalid_null":
-        return f"row {row}: column '{_null_column(chunk, row - chunk.first_row)}' holds a null"
-    if error.argument in ("offsets", "target_lengths"):
-        return f"row {row}: column '{name}' holds an empty list: expected {error.expected}"
-    found = str(error).removeprefix(inputs.place(str(error.argument), error.index))
-    found = re.sub(r",? (in|of) sequence \d+", "", found, count=1)  # which is that row
-    name += "".join(f"[{i}]" for i in inside)
-    return f"row {row}: column '{name}'{found}"
-
-
-def index(chunk: Chunk, error: InputError) -> tuple[int, ...]:
-    """Where an error that has an index is: the row, and what is known of the place in its list."""
-    assert error.index is not None
+        named = error.with_argument(argument)
+        return named.relocated(Location(column=column)) if names and error.location is None else named
     row, *inside = error.index
-    argument = _argument(chunk, error)
-    flat = error.cause != "invalid_null" and error.argument not in ("offsets", "target_lengths")
-    if flat and argument in ("preds", "target"):
+    if error.cause == "invalid_null":
+        return of_null(chunk, row, error)
+    if error.argument in ("offsets", "target_lengths"):
+        location, found = Location(chunk.first_row + row, column), "holds an empty list"
+        return error.relocated(location, argument=argument, index=(chunk.first_row + row,), found=found)
+    if argument in ("preds", "target"):
         row, at = _place(_lengths(chunk, argument), row)
         inside = [at, *inside]
-    return chunk.first_row + row, *inside
+    row += chunk.first_row
+    return error.relocated(Location(row, column, tuple(inside)), argument=argument, index=(row, *inside))
 
 
-def _argument(chunk: Chunk, error: InputError) -> str:
+def of_null(chunk: Chunk, row: int, error: InputError, *, whole: bool = False) -> InputError:
+    """Return the error for a row of the chunk with a null; ``whole`` names the column alone, and no entry of it."""
+    argument, column, entry = first_null(chunk, row) or (error.argument, None, ())
+    location = Location(chunk.first_row + row, column, () if whole else entry)
+    index = (location.row, *error.index[1:]) if error.index else None
+    return error.relocated(location, argument=argument, index=index, found="holds a null", expected=None)
+
+
+def argument_of(chunk: Chunk, error: InputError) -> str:
     """The argument that an error's is made of."""
     argument = MADE_OF.get(str(error.argument), str(error.argument))
     if argument == "offsets":
@@ -292,22 +288,22 @@ def _lengths(chunk: Chunk, argument: str) -> Array:
     return found
 
 
-def _null_column(chunk: Chunk, row: int) -> str | None:
-    """The first column with a null in this row of the chunk, and where in its lists."""
+def first_null(chunk: Chunk, row: int) -> tuple[str, str, tuple[int, ...]] | None:
+    """The first argument with a null in this row of the chunk, the column, and where in its lists; None if none has."""
     for argument in ("preds", "target", "weight", "n_words", "n_bytes"):
         for name in chunk.selection.columns(argument):
-            path = null_in(chunk.batch.column(name)[row].as_py())
-            if path is not None:
-                return name + path
+            entry = _null_in(chunk.batch.column(name)[row].as_py())
+            if entry is not None:
+                return argument, name, entry
     return None
 
 
-def null_in(value: Any) -> str | None:
+def _null_in(value: Any) -> tuple[int, ...] | None:
     """Where in nested lists the first null is, None if there is none."""
     if value is None:
-        return ""
+        return ()
     for i, inner in enumerate(value if isinstance(value, list) else ()):
-        path = null_in(inner)
-        if path is not None:
-            return f"[{i}]{path}"
+        entry = _null_in(inner)
+        if entry is not None:
+            return i, *entry
     return None

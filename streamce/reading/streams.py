@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from streamce import foreign, inputs
+from streamce.errors import DataError, InputError
 from streamce.reading import arrow
-from streamce.reading.sources import DataError
 from streamce.reading.tables import START, Batches, Mark, Table, slices
 
 HOLDS = "an Arrow stream, such as a table, a reader or a data frame, or record batches one after another"
@@ -53,7 +53,7 @@ class StreamTable(Table):
     def _one_after_another(self, streams: Any) -> tuple[Any, Iterator[Any]]:
         """The same of an iterable of record batches, or of anything that is a stream itself."""
         if isinstance(streams, (str, bytes, Mapping)) or not isinstance(streams, Iterable):
-            raise inputs.fault("stream", f"is {inputs.show(streams)}", HOLDS)
+            raise InputError("stream", f"is {inputs.show(streams)}", HOLDS)
         batches = itertools.chain.from_iterable(map(_batches, self._of_caller(iter(streams))))
         first = next(batches, None)
         if first is None:
@@ -126,7 +126,7 @@ class StreamTable(Table):
                 raise DataError(f"from row {row} on there is no column '{name}'")
             if schema.field(name).type != self.schema.field(name).type:
                 found, before = schema.field(name).type, self.schema.field(name).type
-                raise DataError(f"column '{name}' holds {found} from row {row} on, and {before} before")
+                raise DataError(f"holds {found} from row {row} on, and {before} before", column=name)
         return [schema.get_field_index(name) for name in names]
 
 
@@ -165,7 +165,7 @@ def _understood(stream: Any) -> Iterator[None]:
         yield
     except (ValueError, TypeError, pa.ArrowNotImplementedError) as error:
         reason = " ".join(map(str, error.args)) or type(error).__name__
-        raise inputs.fault(
+        raise InputError(
             "stream", f"is a {type(stream).__name__} that is no stream of columns ({reason})", HOLDS
         ) from error
 
@@ -177,4 +177,4 @@ def _batches(stream: Any) -> Iterator[Any]:
     elif _is_arrow(stream):
         yield from _reader(stream)
     else:
-        raise inputs.fault("stream", f"gives {inputs.show(stream)}", HOLDS)
+        raise InputError("stream", f"gives {inputs.show(stream)}", HOLDS)

@@ -123,7 +123,7 @@ def page(
     """
     named = metrics if isinstance(metrics, Mapping) else {"": metrics}
     if not named or not all(isinstance(metric, Additive) for metric in named.values()):
-        raise inputs.fault("metrics", f"is {inputs.show(metrics)}", "a metric, or metrics by name")
+        raise InputError("metrics", f"is {inputs.show(metrics)}", "a metric, or metrics by name")
     look = Look(level_of(level), anytime, series.checked_names(named.values(), names))
     several = len(named) > 1
     shown = title or (f"{len(named)} states" if several else parts.title_of(next(iter(named.values()))))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce import inputs, summary
+from streamce.errors import InputError
 from streamce.metrics import SequenceCrossEntropy
 from streamce.metrics.base import Metric
 from streamce.periods import show
@@ -41,13 +42,13 @@ def checked_names(metrics: Iterable[Additive], given: Iterable[str]) -> tuple[st
     """The names of classes; InputError where none of the metrics has as many classes or labels."""
     names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else None
     if names is None or not all(isinstance(name, str) for name in names):
-        raise inputs.fault("names", f"is {inputs.show(given)}", "a sequence of strings")
+        raise InputError("names", f"is {inputs.show(given)}", "a sequence of strings")
     sizes = {size for metric in metrics for size in _sizes(metric)}
     if names and not sizes:
-        raise inputs.fault("names", "is given", "none, as there are no sums by class or label")
+        raise InputError("names", "is given", "none, as there are no sums by class or label")
     if names and len(names) not in sizes:
         found = " or ".join(map(str, sorted(sizes)))
-        raise inputs.fault("names", f"has length {len(names)}", f"one per class or label, {found}", value=len(names))
+        raise InputError("names", f"has length {len(names)}", f"one per class or label, {found}", value=len(names))
     return names
 
 

@@ -62,15 +62,15 @@ class Collection(FromStreams):
 
     def __init__(self, metrics: Mapping[str, FromStreams]) -> None:
         if not isinstance(metrics, Mapping) or not metrics:
-            raise inputs.fault("metrics", f"is {inputs.show(metrics)}", "metrics by name, such as {'loss': MeanLoss()}")
+            raise InputError("metrics", f"is {inputs.show(metrics)}", "metrics by name, such as {'loss': MeanLoss()}")
         for name, metric in metrics.items():
             if not isinstance(name, str):
-                raise inputs.fault("metrics", f"has the name {inputs.show(name)}", "names that are strings")
+                raise InputError("metrics", f"has the name {inputs.show(name)}", "names that are strings")
             if not isinstance(metric, KINDS):
                 expected = "a metric that is updated by preds and target"
-                raise inputs.fault(f"metrics[{name!r}]", f"is {inputs.show(metric)}", expected)
+                raise InputError("metrics", f"is {inputs.show(metric)}", expected, part=name)
             if metric._state.parts():
-                raise inputs.fault(f"metrics[{name!r}]", "has samples already", "an empty one")
+                raise InputError("metrics", "has samples already", "an empty one", part=name)
         self._state = Members({name: metric._empty() for name, metric in metrics.items()})
 
     @property
@@ -92,11 +92,9 @@ class Collection(FromStreams):
         if header["metric"] == type(self).__name__:
             theirs = header["options"]["metrics"]
             if theirs.keys() != self._state.metrics.keys():
-                raise InputError(
-                    f"the metrics of one collection are {sorted(self._state.metrics)} and those of the other "
-                    f"{sorted(theirs)}: they do not add up",
-                    argument="metrics",
-                )
+                ours, others = sorted(self._state.metrics), sorted(theirs)
+                found = f"the metrics of one collection are {ours} and those of the other {others}: they do not add up"
+                raise InputError("metrics", found, location="")
             for name, metric in self._state.metrics.items():
                 metric._fits(theirs[name])  # names the option that differs
         super()._fits(header)
@@ -146,7 +144,7 @@ class Collection(FromStreams):
             others["cluster"] = buckets(cluster)
         for name in OF_ONE_SUM:
             if others.get(name) is not None and all(isinstance(each, Keeper) for each in own.metrics.values()):
-                raise inputs.fault(name, "is given", "none, as no metric of the collection takes it")
+                raise InputError(name, "is given", "none, as no metric of the collection takes it")
         chunk: dict[str, FromStreams] = {}
         samples: dict[str, Samples] = {}
         for names in own.alike:
@@ -175,18 +173,18 @@ class Collection(FromStreams):
         found = [metric._of_losses for metric in self._state.metrics.values()]
         if len({each._task for each in found}) > 1:
             tasks = sorted({type(each).__name__ for each in found})
-            raise inputs.fault("metrics", f"are {', '.join(tasks)}", "metrics of the same columns, for update_from")
+            raise InputError("metrics", f"are {', '.join(tasks)}", "metrics of the same columns, for update_from")
         return next(iter(found))
 
     def _by_name(self, argument: str, given: Any) -> Any:
         metrics = self._state.metrics
         if isinstance(given, dict) and (unknown := given.keys() - metrics.keys()):
-            raise inputs.fault(argument, f"names {sorted(map(str, unknown))}", f"names of {sorted(metrics)}")
+            raise InputError(argument, f"names {sorted(map(str, unknown))}", f"names of {sorted(metrics)}")
         keyed = {name for name, each in metrics.items() if isinstance(each, Keeper) and argument in each._keyed_by()}
         if isinstance(given, dict) and (unkeyed := given.keys() - keyed):
-            raise inputs.fault(argument, f"is given for {sorted(unkeyed)}", f"those that take it: {sorted(keyed)}")
+            raise InputError(argument, f"is given for {sorted(unkeyed)}", f"those that take it: {sorted(keyed)}")
         if given is not None and not keyed:
-            raise inputs.fault(argument, "is given", "none, as no metric of the collection takes it")
+            raise InputError(argument, "is given", "none, as no metric of the collection takes it")
         return given
 
     def _planned(self, name: str, metric: FromStreams, keys: dict[str, Any]) -> Plan | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from streamce import inputs, periods, summary
+from streamce import periods, summary
 from streamce.core.decay import decay
 from streamce.core.groups import Groups
 from streamce.core.keys import EARLIEST, LATEST
+from streamce.errors import InputError
 from streamce.metrics.base import Metric
 from streamce.streams.wrapper import Keeper, Plan
 from streamce.summary import GRID, SUMS
@@ -118,7 +119,7 @@ class Decayed(Keeper):
 
     def _plan(self, by_time: Any = None) -> Plan:  # type: ignore[override]
         if by_time is None:
-            raise inputs.fault("by_time", "is missing", "the moment of each sample")
+            raise InputError("by_time", "is missing", "the moment of each sample")
         ticks = periods.ticks(by_time)
 
         def add(state: Groups, samples: Samples) -> None:

@@ -161,10 +161,10 @@ class Grouped(Keeper):
         parts = keys.columns(by) if by is not None else []
         if by_time is not None:
             if self._period is None:
-                raise inputs.fault("by_time", "is given", "Grouped(metric, period=...), such as period='1h'")
+                raise InputError("by_time", "is given", "Grouped(metric, period=...), such as period='1h'")
             parts.append(periods.starts(by_time, self._period))
         if not parts:
-            raise inputs.fault("by", "is missing", "a key for each sample" + " or by_time" * bool(self._period))
+            raise InputError("by", "is missing", "a key for each sample" + " or by_time" * bool(self._period))
         return keys.joined(parts)
 
     # ---- reading ----
@@ -302,7 +302,7 @@ def _number(k: Any) -> int:
     """Return ``k`` as a number of groups."""
     found = scalars.integer(k)
     if found is None or found < 0:
-        raise inputs.fault("k", f"is {inputs.show(k)}", "a whole number of groups", value=k)
+        raise InputError("k", f"is {inputs.show(k)}", "a whole number of groups", value=k)
     return found
 
 

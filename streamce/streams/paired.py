@@ -13,7 +13,7 @@ from streamce import inputs, keys, summary
 from streamce._support.html_repr import HtmlRepr
 from streamce.core import pairs
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.errors import InputError, renamed
+from streamce.errors import InputError
 from streamce.metrics.composite import States
 from streamce.streams.wrapper import Wrapper
 from streamce.summary import aligned, between, counts_of, kind_of, shown
@@ -244,19 +244,18 @@ class Paired(Wrapper):
         """The states of a chunk."""
         of_losses = self._metric._task == "mean"
         if of_losses and target is not None:
-            raise inputs.fault("target", "is given", "none: MeanLoss takes losses, of A and of B")
+            raise InputError("target", "is given", "none: MeanLoss takes losses, of A and of B")
         buckets = keys.buckets(cluster)
         argument = "losses" if of_losses else "preds"
         sources = {"a": preds_a, "b": preds_b}
         shapes, found = {}, {}
-        names = {name: {argument: f"{argument}_{name}"} for name in sources}
         for name, source in sources.items():
             try:
                 sources[name], shapes[name] = inputs.plain(source, argument)
             except InputError as error:
-                raise renamed(error, names[name]) from None
+                raise _of_model(error, argument, name) from None
         if shapes["a"] != shapes["b"]:
-            raise inputs.fault(
+            raise InputError(
                 f"{argument}_b", f"has shape {shapes['b']}", f"{shapes['a']}, as {argument}_a has", value=shapes["b"]
             )
         target, weight = inputs.once(target, "target"), inputs.once(weight, "weight")
@@ -265,7 +264,7 @@ class Paired(Wrapper):
             try:
                 found[name] = self._metric._samples(source, target, weight=weight, **others)
             except InputError as error:
-                raise renamed(error, names[name]) from None
+                raise _of_model(error, argument, name) from None
         a, b = found["a"], found["b"]
         if buckets is not None and buckets.of.size != a.samples:
             raise inputs.key_length("cluster", buckets.of.size, a.samples)
@@ -348,6 +347,11 @@ class Paired(Wrapper):
             b_better_interval=b_interval,
             ties=summary.rest(state["a_better"].total, state["b_better"].total),
         )
+
+
+def _of_model(error: InputError, argument: str, name: str) -> InputError:
+    """The error of one model's metric, about the argument that has its predictions if they are at fault."""
+    return error.with_argument(f"{argument}_{name}") if error.argument == argument else error
 
 
 def _better(difference: Summary) -> Literal["A", "B"] | None:

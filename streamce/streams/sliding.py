@@ -14,6 +14,7 @@ from streamce.core.groups import Groups
 from streamce.core.keys import EARLIEST, LATEST
 from streamce.core.ledger import Ledger
 from streamce.core.window import Window
+from streamce.errors import InputError
 from streamce.keys import EPOCH, MICROSECOND, TOP, encode
 from streamce.metrics.base import Metric
 from streamce.streams.wrapper import Keeper, Plan
@@ -87,25 +88,25 @@ class Sliding(Keeper):
         super().__init__(metric)
         if (samples is None) == (period is None):
             found = "is missing, and so is period" if samples is None else "is given, and so is period"
-            raise inputs.fault("samples", found, "one of samples=1000 and period='1h', step='1min'")
+            raise InputError("samples", found, "one of samples=1000 and period='1h', step='1min'")
         self._last = self._period = self._step = None
         if samples is not None:
             last = scalars.integer(samples)
             if last is None or not 0 < last <= MOST:
-                raise inputs.fault(
+                raise InputError(
                     "samples", f"is {inputs.show(samples)}", "a whole number from 1 to 2^40", value=samples
                 )
             if step is not None:
-                raise inputs.fault("step", "is given", "none, as a window of samples has no panes")
+                raise InputError("step", "is given", "none, as a window of samples has no panes")
             self._last = last
         else:
             self._period = periods.microseconds(period)
             if step is None:
-                raise inputs.fault("step", "is missing", "one that divides the period, such as step='1min'")
+                raise InputError("step", "is missing", "one that divides the period, such as step='1min'")
             self._step = periods.microseconds(step, "step")
             if self._period % self._step:
                 expected = f"one that divides the period, {periods.show(self._period)}"
-                raise inputs.fault("step", f"is {periods.show(self._step)}", expected, value=step)
+                raise InputError("step", f"is {periods.show(self._step)}", expected, value=step)
         self._state = self._nothing()
 
     def _nothing(self) -> Window | Panes:
@@ -167,10 +168,10 @@ class Sliding(Keeper):
         state = self._state
         if isinstance(state, Window):
             if by_time is not None:
-                raise inputs.fault("by_time", "is given", "none: the window is of the last samples, whenever they were")
+                raise InputError("by_time", "is given", "none: the window is of the last samples, whenever they were")
             return Plan("samples", None, Window.add)
         if by_time is None:
-            raise inputs.fault("by_time", "is missing", "the moment of each sample")
+            raise InputError("by_time", "is missing", "the moment of each sample")
         starts = state.starts(by_time, "by_time")
         return Plan("by_time", len(starts), lambda state, samples: state.add(samples, starts))
 
@@ -207,13 +208,13 @@ class Sliding(Keeper):
         state = self._state
         if isinstance(state, Window):
             if now is not None:
-                raise inputs.fault("now", "is given", "none: the window is of the last samples, whenever they were")
+                raise InputError("now", "is given", "none: the window is of the last samples, whenever they were")
             return self._filled(state.sum())
         if now is None:
             return self._filled(state.sum(None))
         found = state.starts(now, "now")
         if len(found) != 1:
-            raise inputs.fault("now", f"has length {len(found)}", "one moment", value=len(found))
+            raise InputError("now", f"has length {len(found)}", "one moment", value=len(found))
         return self._filled(state.sum(int(found[0])))
 
     def compute(self, now: Any = None) -> float:
@@ -302,7 +303,7 @@ class Panes:
             elif now < newest:
                 value, clock = (EPOCH + tick * MICROSECOND for tick in (now, newest))
                 expected = f"a moment from {clock} on, to which the window has moved"
-                raise inputs.fault("now", f"is in the pane from {value}", expected, value=value)
+                raise InputError("now", f"is in the pane from {value}", expected, value=value)
             return self._groups.total(now - self._period + 1)
 
     # ---- bytes ----

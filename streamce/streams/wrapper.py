@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from streamce import inputs
 from streamce.additive import Additive
 from streamce.core.ledger import Ledger, State
+from streamce.errors import InputError
 from streamce.from_streams import FromStreams
 from streamce.metrics.base import SUMS, Metric
 
@@ -47,14 +48,14 @@ class Wrapper(Additive):
 
     def __init__(self, metric: Metric) -> None:
         if not isinstance(metric, Metric):
-            raise inputs.fault("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
+            raise InputError("metric", f"is {inputs.show(metric)}", "a metric such as BinaryCrossEntropy()")
         for option in SUMS:
             if metric.options.get(option):
-                raise inputs.fault("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
+                raise InputError("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
         if metric._pipeline.per_cell:
-            raise inputs.fault("metric", f"is a {type(metric).__name__}, with sums by the class", "a metric of one sum")
+            raise InputError("metric", f"is a {type(metric).__name__}, with sums by the class", "a metric of one sum")
         if metric._state.parts():
-            raise inputs.fault("metric", "has samples already", "an empty one, for its options alone")
+            raise InputError("metric", "has samples already", "an empty one, for its options alone")
         self._metric = metric._empty()
 
     @property
@@ -87,7 +88,7 @@ class Keeper(Wrapper, FromStreams):
     def _follow(self, plan: Plan, *given: Any, **others: Any) -> Self:
         for name in OF_ONE_SUM:
             if others.get(name) is not None:
-                raise inputs.fault(name, "is given", f"none: {type(self).__name__} keeps one sum for each place")
+                raise InputError(name, "is given", f"none: {type(self).__name__} keeps one sum for each place")
         samples = self._metric._samples(*given, **others)
         plan.check(samples, self._state)
         if samples.samples:
