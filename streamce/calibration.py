@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from streamce import summary
-from streamce.core.ledger import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE, State
+from streamce.core.ledger.ledger import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
 from streamce.pictured import Pictured
@@ -15,7 +15,7 @@ from streamce.pictured import Pictured
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamce.core.ledger import Ledger
+    from streamce.core.ledger.ledger import Ledger
 
 GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 

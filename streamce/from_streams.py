@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from streamce import inputs
 from streamce.additive import Additive
-from streamce.core.kernels import DefaultMode
+from streamce.core.kernels.kernels import DefaultMode
 from streamce.errors import InputError, renamed
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from streamce import inputs, intervals, scalars
-from streamce.core import kernels
-from streamce.core.ledger import BUCKETS, Ledger, State
+from streamce.core.kernels import kernels
+from streamce.core.ledger.ledger import BUCKETS, Ledger, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
 from streamce.pictured import Pictured

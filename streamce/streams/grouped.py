@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from streamce import inputs, keys, periods, scalars, summary
-from streamce.core.groups import Groups
-from streamce.core.ledger import Ledger
+from streamce.core.grouping.groups import Groups
+from streamce.core.ledger.ledger import Ledger
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
 from streamce.pictured import Pictured

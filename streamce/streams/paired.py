@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from streamce import inputs, keys, summary
-from streamce.core import pairs
+from streamce.core.samples import pairs
 from streamce.errors import InputError, renamed
 from streamce.metrics.composite import States
 from streamce.pictured import Pictured
