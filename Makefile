@@ -1,7 +1,7 @@
 # Everything happens in .venv; a new machine needs Python 3.11 or newer, a C compiler and make.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*.p[yx]* streamce/core/*.h streamce/core/kernels/*)
+SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*/*.p[yx]* streamce/core/*/*.[ch])
 
 .PHONY: demo show test test-core test-matrix nightly test-peers test-engines test-servers test-gpu test-arm64 test-platforms \
 	test-instructions test-fuzz test-asan test-tsan test-clang gallery golden instructions lint bench bench-quick dist wheels \
@@ -150,7 +150,7 @@ dist: .venv/.build
 	rm -rf dist build/empty
 	mkdir -p build
 	$(BIN)/python -m build --outdir dist . > build/log || (cat build/log; false)
-	@! tar tzf dist/*.tar.gz | grep -E '/streamce/core/[a-z]+\.c$$|\.so$$' # no build products
+	@! tar tzf dist/*.tar.gz | grep -E '/build/|\.so$$' # no build products
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/pip install -q "$$(ls dist/*.whl)[cli]"
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
@@ -196,4 +196,4 @@ check-metadata: .venv/.metadata
 	$(BIN)/pip install -q --upgrade 'pip>=25.1' # the first with --group
 
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info streamce/core/*.c streamce/core/*.so
+	rm -rf .venv .venv-* build dist *.egg-info streamce/core/*/*.so

@@ -1,6 +1,7 @@
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -18,22 +19,11 @@ FULL_SPEED, SPEED = (["/O2"], ["/O2"]) if sys.platform == "win32" else (["-O3", 
 LAST = os.environ.get("STREAMCE_CFLAGS", "").split()
 # One job per processor, because setuptools compiles one extension at a time by default.
 JOBS = os.cpu_count() or 1
-CORE = "streamce/core"
-# Each imports from those before it.
-MODULES = (
-    "kernels", "ledger", "arrays", "blocks", "reading", "elements", "rows", "gradients", "calibration", "losses",
-    "samples", "window", "decay", "keys", "groups", "pairs", "pipeline", "ctc",
-)  # fmt: skip
+CORE = Path("streamce/core")
+KERNELS = CORE / "kernels"
+# Cython writes its C files here, so that all C files under streamce/ are sources.
+GENERATED = "build/cython"
 FAST = ("kernels", "gradients")
-KERNELS = [f"{CORE}/kernels/{name}.c" for name in ("dispatch", "sse2", "avx2", "avx512", "neon", "generic")]
-# Headers that Cython does not track: it adds only those that a module, or one that it cimports, names.
-HEADERS = [
-    f"{CORE}/kernels/{name}.h"
-    for name in (
-        "kernels", "control", "body", "scalar", "rows", "gradients", "elements", "ctc", "exact", "convert",
-        "polynomials",
-    )
-]  # fmt: skip
 
 
 class ParallelBuild(build_ext):
@@ -51,20 +41,33 @@ class ParallelBuild(build_ext):
         super().build_extensions()
 
 
+def extension(source, more=(), depends=()):
+    """Return the extension of a Cython file, whose name is that of its module."""
+    return Extension(
+        ".".join(source.with_suffix("").parts),
+        [source.as_posix(), *more],
+        extra_compile_args=[*EXACT, *(FULL_SPEED if source.stem in FAST else SPEED), *LAST],
+        extra_link_args=LAST,
+        depends=list(depends),
+    )
+
+
+def extensions():
+    """Return all extensions. The kernels come first, because they take longest to compile."""
+    found = sorted(CORE.glob("*/*.pyx"))
+    kernels = found.pop(found.index(KERNELS / "kernels.pyx"))
+    sources = [(KERNELS / f"{name}.c").as_posix() for name in ("dispatch", "sse2", "avx2", "avx512", "neon", "generic")]
+    # Cython tracks only headers that a module, or one that it cimports, names.
+    headers = sorted(path.as_posix() for path in KERNELS.glob("*.h"))
+    return [extension(kernels, sources, headers), *map(extension, found)]
+
+
 if __name__ == "__main__":  # processes that cythonize starts import this file again (Python 3.14: forkserver)
     setup(
         cmdclass={"build_ext": ParallelBuild},
         ext_modules=cythonize(
-            [
-                Extension(
-                    f"streamce.core.{name}",
-                    [f"{CORE}/{name}.pyx", *(KERNELS if name == "kernels" else [])],
-                    extra_compile_args=[*EXACT, *(FULL_SPEED if name in FAST else SPEED), *LAST],
-                    extra_link_args=LAST,
-                    depends=HEADERS if name == "kernels" else [],
-                )
-                for name in MODULES
-            ],
+            extensions(),
+            build_dir=GENERATED,
             nthreads=JOBS,
             compiler_directives={
                 "language_level": 3,

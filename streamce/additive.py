@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from streamce import atomic, state
 from streamce._support.html_repr import HtmlRepr, renderer
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.core.kernels import in_default_mode
+from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 
 if TYPE_CHECKING:

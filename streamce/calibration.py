@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from streamce import summary
 from streamce._support.html_repr import HtmlRepr
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.core.ledger import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE, State
+from streamce.core.ledger.ledger import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamce.core.ledger import Ledger
+    from streamce.core.ledger.ledger import Ledger
 
 GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from streamce import atomic
-from streamce.core.kernels import in_default_mode
+from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.restore import from_bytes
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from streamce import inputs
 from streamce.additive import Additive
-from streamce.core.kernels import DefaultMode
+from streamce.core.kernels.kernels import DefaultMode
 from streamce.errors import DataError, InputError, SelectionError
 
 if TYPE_CHECKING:

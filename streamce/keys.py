@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamce import foreign, inputs
-from streamce.core import keys as core
+from streamce.core.grouping import key_index as core
 from streamce.errors import InputError
 from streamce.inputs import Array
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamce import foreign, inputs
-from streamce.core.keys import EARLIEST, LATEST
+from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.errors import InputError
 from streamce.keys import MICROSECOND, Column, column, judged, moments, numbers
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamce import inputs, printable, scalars
 from streamce.additive import Additive
-from streamce.core.kernels import in_default_mode
+from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.keys import moment_of
 from streamce.metrics.binary import BinaryCrossEntropy

@@ -6,7 +6,7 @@ import os
 
 from streamce import state
 from streamce.additive import Additive
-from streamce.core.kernels import in_default_mode
+from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.ctc import CTCCrossEntropy

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamce import inputs
-from streamce.core.pipeline import MASKED, PADDING
+from streamce.core.pipeline.pipeline import MASKED, PADDING
 from streamce.errors import InputError
 from streamce.inputs import Array
 

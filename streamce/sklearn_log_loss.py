@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamce import foreign, inputs
-from streamce.core.kernels import in_default_mode
-from streamce.core.ledger import State
-from streamce.core.pipeline import Pipeline
+from streamce.core.kernels.kernels import in_default_mode
+from streamce.core.ledger.ledger import State
+from streamce.core.pipeline.pipeline import Pipeline
 from streamce.errors import InputError, qualified_name
 from streamce.metrics import MeanLoss
 from streamce.options import require

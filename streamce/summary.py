@@ -16,9 +16,9 @@ from typing import Any
 
 from streamce import inputs, intervals, scalars
 from streamce._support.html_repr import HtmlRepr
-from streamce.core import kernels
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.core.ledger import BUCKETS, Ledger, State
+from streamce.core.kernels import kernels
+from streamce.core.ledger.ledger import BUCKETS, Ledger, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
 

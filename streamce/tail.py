@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from streamce import inputs, scalars
 from streamce._support.html_repr import HtmlRepr
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.core.ledger import BINS_BITS, LEAST, TAIL
+from streamce.core.ledger.ledger import BINS_BITS, LEAST, TAIL
 from streamce.errors import InputError
 from streamce.exact import quotient
 
 if TYPE_CHECKING:
-    from streamce.core.ledger import Ledger
+    from streamce.core.ledger.ledger import Ledger
 
 GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 LEVELS = (0.5, 0.9, 0.99, 0.999)

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-from streamce.core import kernels
+from streamce.core.kernels import kernels
 
 
 def pytest_ignore_collect(collection_path, config):

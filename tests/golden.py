@@ -20,9 +20,9 @@ import ml_dtypes
 import numpy as np
 
 import streamce as ce
-from streamce.core import kernels
-from streamce.core.ctc import CTC
-from streamce.core.ledger import State
+from streamce.core.kernels import kernels
+from streamce.core.ledger.ledger import State
+from streamce.core.pipeline.ctc_pipeline import CTC
 from streamce.losses import _losses
 
 FILE = Path(__file__).with_name("golden.json")

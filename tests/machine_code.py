@@ -1,6 +1,6 @@
 """What the built extensions are made of: vectors, and no instruction that multiplies and adds at once.
 
-    python tests/machine_code.py FOLDER [OBJDUMP]     checks the extensions in a folder
+    python tests/machine_code.py FOLDER [OBJDUMP]     checks the extensions in a folder and in those below it
 
 A fused multiply-add rounds once where a product and a sum round twice: other bits.
 """
@@ -66,7 +66,7 @@ def packed(code: str) -> Counter[tuple[str, str]]:
 def problems(folder: Path, objdump: str = "objdump") -> list[str]:
     """What is wrong with the extensions in a folder."""
     found = []
-    paths = sorted(folder.glob("*.so"))
+    paths = sorted(folder.rglob("*.so"))
     for path in paths:
         code = disassembled(path, objdump)
         found += [f"{path.name} multiplies and adds at once: {line}" for line in fused(code)[:3]]

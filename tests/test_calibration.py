@@ -16,7 +16,7 @@ from utterances import from_logits
 
 import streamce as ce
 from streamce import state
-from streamce.core.ledger import Ledger
+from streamce.core.ledger.ledger import Ledger
 
 METRICS = {"binary": ce.BinaryCrossEntropy, "multiclass": ce.MulticlassCrossEntropy}
 TASKS = pytest.mark.parametrize("task", METRICS)

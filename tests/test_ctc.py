@@ -17,7 +17,7 @@ from test_simd import MODES, control
 from utterances import Batch, from_logits, losses
 
 import streamce as ce
-from streamce.core import kernels
+from streamce.core.kernels import kernels
 
 mpf = mpmath.mpf
 ULP = 2.0**-52

@@ -16,7 +16,7 @@ from state_writer import body, groups, key, record, sealed
 from streams import METRICS, make, streams
 
 import streamce as ce
-from streamce.core import kernels
+from streamce.core.kernels import kernels
 
 HOUR = 3_600_000_000
 INT, DATETIME = 1, 4

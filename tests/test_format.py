@@ -35,7 +35,7 @@ def test_the_columns_of_the_page_are_those_of_the_reader_and_of_the_core():
         for names in re.findall(r"^\| [\d, ]+ \| (`[^|]*`) \|", PAGE, re.MULTILINE)
         for name in re.findall(r"`(.*?)`", names)
     ]
-    assert tuple(found) == state_reader.COLUMNS == ce.core.ledger.NAMES
+    assert tuple(found) == state_reader.COLUMNS == ce.core.ledger.ledger.NAMES
 
 
 def test_the_buckets_of_the_page():

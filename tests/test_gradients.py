@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from streams import DTYPES, KINDS, make
 
 import streamce as ce
-from streamce.core import kernels
+from streamce.core.kernels import kernels
 
 FUNCTIONS = {
     "binary": ce.binary_cross_entropy,

@@ -15,8 +15,8 @@ from scipy import stats
 
 import streamce as ce
 from streamce import intervals
-from streamce.core import kernels
-from streamce.core.ledger import Ledger
+from streamce.core.kernels import kernels
+from streamce.core.ledger.ledger import Ledger
 from streamce.summary import GRID, summarise
 
 LEVELS = [0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.999999]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamce.core import kernels
+from streamce.core.kernels import kernels
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "tests" / "kernel_bits"

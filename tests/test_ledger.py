@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streams import make
 
 import streamce as ce
-from streamce.core.ledger import Ledger
+from streamce.core.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.core
 

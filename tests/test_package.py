@@ -35,7 +35,9 @@ def test_importing_does_not_turn_on_the_interpreter_lock():
     environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
     script = (
         "import sys\nlocked = getattr(sys, '_is_gil_enabled', lambda: True)\nbefore = locked()\nimport numpy\n"
-        "from streamce.core import kernels, ledger, groups, window, decay, pairs, pipeline, ctc\nimport streamce\n"
+        "import importlib, pkgutil, streamce.core\n"
+        "for module in pkgutil.walk_packages(streamce.core.__path__, 'streamce.core.'):\n"
+        "    importlib.import_module(module.name)\n"
         "print(before == locked())"
     )
     command = [sys.executable, "-W", "error", "-c", script]

@@ -11,7 +11,7 @@ import pytest
 
 import streamce as ce
 from streamce import state
-from streamce.core.ledger import Ledger
+from streamce.core.ledger.ledger import Ledger
 
 NAN = float("nan")
 MOST = 2**62

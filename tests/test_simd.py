@@ -10,7 +10,7 @@ from control_word import MODES, control, in_mode
 from streams import DTYPES, KINDS, make
 
 import streamce as ce
-from streamce.core import kernels
+from streamce.core.kernels import kernels
 
 CLASSES = [*range(2, 71), 127, 128, 129, 130, 511, 512, 513, 1000]
 
@@ -198,7 +198,7 @@ def run(code, **environment):
     )
 
 
-CURRENT = "from streamce.core import kernels; print(kernels.current())"
+CURRENT = "from streamce.core.kernels import kernels; print(kernels.current())"
 
 
 def test_the_environment_chooses(simd):

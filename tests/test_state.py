@@ -16,7 +16,7 @@ from state_writer import body, groups, key, ledger, record, sealed, u
 from streams import make, streams
 
 import streamce as ce
-from streamce.core.ledger import Ledger
+from streamce.core.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.core
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streams import make
 
 import streamce as ce
-from streamce.core import kernels
+from streamce.core.kernels import kernels
 from streamce.intervals import student
 
 pytestmark = pytest.mark.core

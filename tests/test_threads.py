@@ -17,7 +17,7 @@ from together import together
 
 import streamce as ce
 from streamce import threads
-from streamce.core.ledger import State
+from streamce.core.ledger.ledger import State
 
 pytestmark = pytest.mark.core
 
@@ -231,7 +231,7 @@ def test_an_interrupted_update_leaves_the_losses_to_the_threads_that_still_write
         parts.extend(tasks)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("streamce.core.pipeline.run", interrupted)
+    monkeypatch.setattr("streamce.core.pipeline.pipeline.run", interrupted)
     stream, out = make("binary", LARGE, dtype="float32", threads=2, seed=8), np.empty(LARGE)
     with pytest.raises(KeyboardInterrupt):
         stream.metric()._pipeline.update(State(), stream.preds, stream.target, out=out)

@@ -4,8 +4,8 @@ import numpy as np
 from streams import DTYPES
 
 import streamce as ce
-from streamce.core.ctc import CTC
-from streamce.core.ledger import State
+from streamce.core.ledger.ledger import State
+from streamce.core.pipeline.ctc_pipeline import CTC
 
 
 def losses(preds, target, input_lengths, target_lengths, *, kind="probs", blank=0, layout="TBC", threads=1, skips=True):

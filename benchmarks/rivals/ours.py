@@ -12,7 +12,7 @@ import numpy as np
 import streamce as ce
 from benchmarks.cases import BATCHES, SCALARS, Array, Case, wide
 from benchmarks.rivals import Chunk, Rival, Run
-from streamce.core import kernels
+from streamce.core.kernels import kernels
 from streamce.metrics.base import Metric
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any, ClassVar
 
-from streamce.core.kernels import in_default_mode
+from streamce.core.kernels.kernels import in_default_mode
 
 # Special methods of Python that compute, read or write numbers.
 COMPUTING = frozenset(

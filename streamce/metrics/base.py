@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from streamce import calibration, summary, tail
-from streamce.core.blocks import Samples
-from streamce.core.ledger import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
-from streamce.core.pipeline import NULL_INPUT, Pipeline
+from streamce.core.ledger.ledger import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
+from streamce.core.losses.workspace import Samples
+from streamce.core.pipeline.pipeline import NULL_INPUT, Pipeline
 from streamce.errors import InputError
 from streamce.from_streams import FromStreams
 from streamce.inputs import show

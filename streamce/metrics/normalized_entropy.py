@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from streamce import inputs, summary
-from streamce.core import kernels
-from streamce.core.ledger import State
+from streamce.core.kernels import kernels
+from streamce.core.ledger.ledger import State
 from streamce.errors import InputError
 from streamce.from_streams import FromStreams
 from streamce.keys import buckets

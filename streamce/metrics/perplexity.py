@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from streamce.core import kernels
+from streamce.core.kernels import kernels
 from streamce.metrics.sequence import SequenceCrossEntropy
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 
 from streamce import inputs, sequences
-from streamce.core.blocks import Samples
-from streamce.core.kernels import in_default_mode
-from streamce.core.ledger import State
-from streamce.core.pipeline import Pipeline
+from streamce.core.kernels.kernels import in_default_mode
+from streamce.core.ledger.ledger import State
+from streamce.core.losses.workspace import Samples
+from streamce.core.pipeline.pipeline import Pipeline
 from streamce.errors import InputError
 from streamce.metrics.base import Metric, settled
 from streamce.options import EPS

@@ -8,7 +8,7 @@ from typing import Any
 from streamce import inputs
 from streamce.additive import Additive
 from streamce.calibration import Calibration
-from streamce.core.kernels import in_default_mode
+from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.metrics.gan import GANSummary
 from streamce.report import markup, parts, results, series

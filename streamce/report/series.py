@@ -19,7 +19,7 @@ from streamce.summary import kind_of
 
 if TYPE_CHECKING:
     from streamce.additive import Additive
-    from streamce.core.ledger import Ledger
+    from streamce.core.ledger.ledger import Ledger
     from streamce.summary import Cell, Summary
 
 WORST, BEST = 12, 5  # rows of a ranking, where there are more than both

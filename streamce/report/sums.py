@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce import summary
-from streamce.core.ledger import NAMES
+from streamce.core.ledger.ledger import NAMES
 from streamce.keys import EPOCH, MICROSECOND
 from streamce.periods import MONDAY, UNITS
 from streamce.report.drawings import Scale
 
 if TYPE_CHECKING:
-    from streamce.core.ledger import Ledger
+    from streamce.core.ledger.ledger import Ledger
     from streamce.summary import Cell, Summary
 
 POINTS = 200  # of a line: more could not be told apart on a screen

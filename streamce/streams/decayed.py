@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from streamce import periods, summary
-from streamce.core.decay import decay
-from streamce.core.groups import Groups
-from streamce.core.keys import EARLIEST, LATEST
+from streamce.core.grouping.groups import Groups
+from streamce.core.grouping.key_index import EARLIEST, LATEST
+from streamce.core.samples.decay import decay
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
 from streamce.streams.wrapper import Keeper, Plan
 from streamce.summary import GRID, SUMS
 
 if TYPE_CHECKING:
-    from streamce.core.blocks import Samples
+    from streamce.core.losses.workspace import Samples
     from streamce.state import Header
     from streamce.summary import Cell, Summary
 

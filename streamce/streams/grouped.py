@@ -13,8 +13,8 @@ import numpy as np
 from streamce import inputs, keys, periods, scalars, summary
 from streamce._support.html_repr import HtmlRepr
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.core.groups import Groups
-from streamce.core.ledger import Ledger
+from streamce.core.grouping.groups import Groups
+from streamce.core.ledger.ledger import Ledger
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
 from streamce.streams.wrapper import Keeper, Plan

@@ -11,8 +11,8 @@ import numpy as np
 
 from streamce import inputs, keys, summary
 from streamce._support.html_repr import HtmlRepr
-from streamce.core import pairs
 from streamce.core.default_mode import DefaultModeMethods
+from streamce.core.samples import pairs
 from streamce.errors import InputError
 from streamce.metrics.composite import States
 from streamce.streams.wrapper import Wrapper

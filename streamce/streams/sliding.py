@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from streamce import inputs, periods, scalars
-from streamce.core.blocks import Samples
-from streamce.core.groups import Groups
-from streamce.core.keys import EARLIEST, LATEST
-from streamce.core.ledger import Ledger
-from streamce.core.window import Window
+from streamce.core.grouping.groups import Groups
+from streamce.core.grouping.key_index import EARLIEST, LATEST
+from streamce.core.ledger.ledger import Ledger
+from streamce.core.losses.workspace import Samples
+from streamce.core.samples.window import Window
 from streamce.errors import InputError
 from streamce.keys import EPOCH, MICROSECOND, TOP, encode
 from streamce.metrics.base import Metric

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from streamce import inputs
 from streamce.additive import Additive
-from streamce.core.ledger import Ledger, State
+from streamce.core.ledger.ledger import Ledger, State
 from streamce.errors import InputError
 from streamce.from_streams import FromStreams
 from streamce.metrics.base import SUMS, Metric
@@ -15,7 +15,7 @@ from streamce.metrics.base import SUMS, Metric
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamce.core.blocks import Samples
+    from streamce.core.losses.workspace import Samples
     from streamce.state import Header
 
 

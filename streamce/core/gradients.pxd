@@ -1,6 +1,0 @@
-from streamce.core.blocks cimport Blocks, work
-from streamce.core.ledger cimport Ledger
-
-
-cdef void gradients(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-cdef int add_divisors(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total) except -1 nogil

@@ -1,5 +1,0 @@
-from streamce.core.blocks cimport Blocks, Samples, work
-
-
-cdef void fill(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-cdef void recall(work* w, Samples found, Py_ssize_t at, Py_ssize_t k) noexcept nogil

@@ -1,0 +1,256 @@
+"""What predictions expect of themselves: the loss each of them foretells, if outcomes come as often as it says.
+
+With cost_c what class c would cost, as the metric has it (floored, and so on), y the class that came and p the
+probabilities, scaled to add up to 1 where they do not,
+
+    expected = sum of p_c cost_c,    excess = cost_y - expected,    variance = sum of p_c (cost_c - expected)^2
+
+binary the same of two outcomes. They are made of what costs differ by, which logits say exactly: where all outcomes
+cost nearly the same, the excess and its variance are as exact as elsewhere, and 0 together. Everything is worked out in
+doubles, whatever the dtype of the predictions, and depends on its own row alone. Confidence is the probability of
+outcome 1, or of the likeliest class (the first of several).
+"""
+
+from libc.math cimport INFINITY
+from libc.string cimport memcpy, memset
+
+from streamce.core.losses.workspace cimport COUNTED, LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, product, work
+from streamce.core.losses.elementwise cimport ONES, ZEROS
+from streamce.core.kernels.kernels cimport kernel_table, table
+from streamce.core.ledger.ledger cimport CONFIDENCE_BINS, D, EXCESS, EXPECTED, HITS, N, SAMPLES, SPLIT, VARIANCE, Ledger
+
+
+cdef Py_ssize_t calibration_cells(Blocks b) noexcept nogil:
+    """How many cells a chunk needs."""
+    cdef Py_ssize_t pairs = 0 if b.r.task == MULTICLASS else 1
+    if b.splits:
+        pairs = b.preds.v.classes * b.preds.v.classes
+    return SPLIT + CONFIDENCE_BINS * pairs
+
+
+cdef void expect(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+    """What k losses, whose predictions are at ``w.x``, are expected to be; those that do not count get anything."""
+    if b.r.task == MULTICLASS:
+        of_rows(b, w, k)
+    else:
+        of_elements(b, w, k)
+
+
+# ---- elements ----
+
+
+cdef void of_elements(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+    cdef const kernel_table* K = table()
+    cdef Py_ssize_t i
+    cdef double p, q, gap
+    cdef double* one = w.m  # the costs in them have been used
+    cdef double* zero = w.u
+    cdef double* rest = w.rest
+    cdef const double* x = <const double*>w.x
+    memcpy(w.outcome, w.soft, k * sizeof(double))
+    if b.single:
+        K.float32_to_float64(<const float*>w.x, k, w.spread)
+        x = w.spread
+    if b.r.kind == PROBS:
+        K.binary_probs_f64(x, ONES, k, b.r.floor, b.r.ceiling, w.gap, one)
+        K.binary_probs_f64(x, ZEROS, k, b.r.floor, b.r.ceiling, w.gap, zero)
+    elif b.r.kind == LOG_PROBS:
+        K.binary_log_probs(x, ONES, k, INFINITY, w.gap, one)
+        K.binary_log_probs(x, ZEROS, k, INFINITY, w.gap, zero)
+        for i in range(k):  # 1 - p would lose the digits of a small one
+            rest[i] = 0.0 - zero[i]
+        K.exp(rest, k, rest)
+        K.exp(x, k, w.confidence)
+    else:
+        K.binary_logits_f64(x, ONES, k, w.gap, one)
+        K.binary_logits_f64(x, ZEROS, k, w.gap, zero)
+        for i in range(k):
+            rest[i] = x[i] if x[i] < 0 else 0.0 - x[i]
+        K.exp(rest, k, rest)
+    for i in range(k):
+        if b.r.kind == PROBS:
+            p, q = x[i], 1 - x[i]
+        elif b.r.kind == LOG_PROBS:
+            p, q = w.confidence[i], rest[i]
+            one[i], zero[i] = min(one[i], b.r.cap), min(zero[i], b.r.cap)
+        else:
+            p, q = 1 / (1 + rest[i]), rest[i] / (1 + rest[i])
+            if x[i] < 0:
+                p, q = q, p
+        gap = one[i] - zero[i] if b.r.kind != LOGITS else 0.0 - x[i]
+        w.confidence[i], w.rest[i] = p, q
+        w.expected[i] = product(one[i], p) + product(zero[i], q)
+        w.excess[i] = product(gap, q if w.outcome[i] == 1 else w.outcome[i] - p)
+        w.variance[i] = product(gap * gap, p * q)
+
+
+# ---- rows ----
+
+
+cdef void of_rows(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+    cdef const kernel_table* K = table()
+    cdef Py_ssize_t i, c
+    cdef Py_ssize_t classes = b.preds.v.classes
+    cdef double* others = w.others
+    cdef double* total = w.dot
+    cdef double* cost
+    cdef double* p
+    cdef double least
+    for i in range(k):
+        lay_row(b, w, i)
+    if b.r.kind == PROBS:
+        K.neg_log_f64(w.costs, k * classes, b.r.floor, b.r.ceiling, w.costs)
+    else:
+        K.exp(w.chances, k * classes, w.chances)
+    for i in range(k):  # the likeliest class is left out: what is left is small where predictions are sure
+        p = w.chances + i * classes
+        w.confidence[i] = p[w.top[i]]
+        p[w.top[i]] = 0
+    K.sum_rows_f64(w.chances, classes, k, classes, others)
+    for i in range(k):
+        w.chances[i * classes + w.top[i]] = w.confidence[i]
+        total[i] = w.confidence[i] + others[i]
+    if b.r.kind == LOGITS:
+        K.softmax_costs_f64(ZEROS, others, ZEROS, k, w.gap)  # others become their log1p
+    for i in range(k):
+        cost = w.costs + i * classes
+        least = cost[w.top[i]]
+        if b.r.kind == LOGITS:
+            w.confidence[i] = 1 / total[i]
+            least = others[i]
+        else:
+            for c in range(classes):
+                cost[c] -= least
+        moments(w, i, classes, total[i], least)
+
+
+cdef void moments(work* w, Py_ssize_t i, Py_ssize_t classes, double total, double least) noexcept nogil:
+    """Of row i, whose probabilities add up to a total; costs are what they exceed the least by."""
+    cdef Py_ssize_t c
+    cdef const double* cost = w.costs + i * classes
+    cdef double* p = w.chances + i * classes
+    cdef double mean = 0, square = 0, off
+    for c in range(classes):
+        mean += cost[c] * p[c] if p[c] > 0 else 0.0
+    mean /= total
+    for c in range(classes):
+        off = cost[c] - mean
+        square += p[c] * (off * off) if p[c] > 0 else 0.0
+    w.expected[i] = least + mean
+    w.excess[i] = cost[w.label[i]] - mean
+    w.variance[i] = square / total
+    for c in range(w.kept):
+        p[c] /= total
+
+
+cdef void lay_row(Blocks b, work* w, Py_ssize_t i) noexcept nogil:
+    """Finds the likeliest class of row i, and lays out what costs and probabilities are made of."""
+    cdef Py_ssize_t c, top = 0
+    cdef Py_ssize_t classes = b.preds.v.classes
+    cdef double* x = w.costs + i * classes
+    cdef double* p = w.chances + i * classes
+    cdef double most
+    if b.single:
+        table().float32_to_float64(<const float*>w.x + i * w.x_stride, classes, x)
+    else:
+        memcpy(x, <const double*>w.x + i * w.x_stride, classes * sizeof(double))
+    most = x[0]
+    for c in range(1, classes):
+        if x[c] > most:
+            top, most = c, x[c]
+    w.top[i] = top
+    w.outcome[i] = w.label[i] == top
+    if b.r.kind == LOGITS:
+        for c in range(classes):
+            x[c] = x[c] - most if most < INFINITY else 0.0 if x[c] == INFINITY else -INFINITY
+    memcpy(p, x, classes * sizeof(double))
+    if b.r.kind != PROBS:
+        for c in range(classes):
+            x[c] = 0.0 - x[c] if b.r.kind == LOGITS else min(0.0 - x[c], b.r.cap)
+
+
+# ---- to the ledger ----
+
+
+cdef int add_calibration(Blocks b, work* w, const double* d, Py_ssize_t k, Ledger to) except -1 nogil:
+    """Adds what k losses of weights d (NULL: 1) were expected to be, and each to its bin; of weight 0 it is none."""
+    cdef Py_ssize_t i, bin, many
+    cdef Py_ssize_t* order = w.offset  # the gathering is done with it
+    cdef Py_ssize_t[CONFIDENCE_BINS + 1] first
+    cdef double weight
+    memset(first, 0, sizeof(first))
+    for i in range(k):
+        weight = d[i] if d is not NULL else 1.0
+        if w.status[i] != COUNTED or weight == 0:
+            w.expected[i] = w.excess[i] = w.variance[i] = 0
+            continue
+        bin = bin_of(w.confidence[i])
+        first[bin + 1] += 1
+        w.expected[i] = weight * w.expected[i]
+        w.excess[i] = weight * w.excess[i]
+        w.variance[i] = weight * w.variance[i] * weight
+        if b.splits:
+            add_classes(to, bin, w.top[i], w.label[i], w.chances + i * w.kept, w.kept, weight)
+    add_all(to, EXPECTED, w.expected, k)
+    add_all(to, EXCESS, w.excess, k)
+    add_all(to, VARIANCE, w.variance, k)
+    for bin in range(CONFIDENCE_BINS):
+        first[bin + 1] += first[bin]
+    for i in range(k):
+        if w.status[i] == COUNTED and (d is NULL or d[i] != 0):
+            bin = bin_of(w.confidence[i])
+            order[first[bin]] = i
+            first[bin] += 1
+    for bin in range(CONFIDENCE_BINS):  # each begins where the one before it ended
+        many = first[bin] - (first[bin - 1] if bin else 0)
+        if many:
+            to.bump(SAMPLES, bin, many)
+            add_some(to, bin, w.confidence, d, order, many, w.sample_n)
+            add_some(to, HITS + bin, w.outcome, d, order, many, w.sample_n)
+            if b.r.task != MULTICLASS:
+                add_some(to, SPLIT + bin, w.rest, d, order, many, w.sample_n)
+            if d is not NULL:
+                for i in range(many):
+                    w.sample_n[i] = d[order[i]]
+                to.add_terms(D, bin, w.sample_n, many, table().largest_exponent(w.sample_n, many), False, 1)
+                to.add_term(D, bin, <double>many, -1)
+        order += many
+    return 0
+
+
+cdef inline Py_ssize_t bin_of(double confidence) noexcept nogil:
+    """The bin of any double: the first for 0, less or NaN, the last for 1 or more."""
+    if not confidence > 0:
+        return 0
+    if confidence >= 1:
+        return CONFIDENCE_BINS - 1
+    return min(<Py_ssize_t>(confidence * CONFIDENCE_BINS), <Py_ssize_t>CONFIDENCE_BINS - 1)
+
+
+cdef int add_all(Ledger to, Py_ssize_t cell, const double* v, Py_ssize_t k) except -1 nogil:
+    return to.add_terms(N, cell, v, k, table().largest_exponent(v, k), False, 1)
+
+
+cdef int add_some(
+    Ledger to, Py_ssize_t cell, const double* v, const double* d, const Py_ssize_t* order, Py_ssize_t k, double* term
+) except -1 nogil:
+    """Adds d v of the losses in `order`."""
+    cdef Py_ssize_t i
+    for i in range(k):
+        term[i] = v[order[i]] if d is NULL else d[order[i]] * v[order[i]]
+    return add_all(to, cell, term, k)
+
+
+cdef int add_classes(
+    Ledger to, Py_ssize_t bin, Py_ssize_t top, Py_ssize_t label, const double* p, Py_ssize_t classes, double weight
+) except -1 nogil:
+    """Adds the probabilities of all classes to the cells of the likeliest one and the bin, and the class that came."""
+    cdef Py_ssize_t c, cell
+    for c in range(classes):
+        # Pairs of the first few classes have the first few numbers, however many classes there are.
+        cell = SPLIT + CONFIDENCE_BINS * (top * top + c if c <= top else c * c + c + 1 + top) + bin
+        if c == label:
+            to.add_pair(cell, weight * p[c], weight)
+        elif p[c] != 0:
+            to.add_term(N, cell, weight * p[c], 1)
+    return 0

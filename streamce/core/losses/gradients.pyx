@@ -1,0 +1,345 @@
+"""The gradient of the losses of a block with respect to its predictions, and what it is divided by.
+
+A loss is n = sum of s_c * cost_c over the outcomes or classes, where s_c = weight * factor * share, so with
+p the probability that a prediction stands for
+
+    logits       dn/dx_c = p_c * sum of s - s_c          binary: s_0 p - s_1 (1 - p)
+    probs        dn/dp_c = -s_c / p_c                    binary: s_0 / (1 - p) - s_1 / p
+    log_probs    dn/dx_c = -s_c                          binary: s_0 p / (1 - p) - s_1
+
+and each term is 0 whose probability is floored, as a clamp has it. All of it is divided by the sum of d
+where the mean is asked for. That sum depends on targets and weights alone, and is known beforehand
+(``add_divisors``): each entry is written once, and rounded once to the dtype of the gradient.
+"""
+
+from libc.float cimport DBL_MAX
+from libc.math cimport INFINITY, NAN
+from libc.stdint cimport uint16_t
+from libc.string cimport memcpy, memset
+
+from streamce.core.losses.array_view cimport BF16, F16, F32, F64, view_scatter, view_step
+from streamce.core.losses.workspace cimport (
+    COUNTED, LEFT_OUT, LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, below_floor, product, work, work_from,
+)
+from streamce.core.losses.elementwise cimport lay_factors, outcomes, shares
+from streamce.core.kernels.kernels cimport kernel_table, table
+from streamce.core.ledger.ledger cimport N, Ledger
+from streamce.core.losses.load_block cimport check_weights, settled_of, rows_of, weights_of
+from streamce.core.losses.rowwise cimport at_row, labels_of, own_shares
+
+# Between these, a row's factor times anything between 1e-7 and 1 is a normal float.
+cdef double LEAST_SINGLE = 2.0**-100
+cdef double MOST_SINGLE = 2.0**100
+
+
+cdef void gradients(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """Those of the losses at ... at + k - 1, whose costs are just worked out; none if one is invalid."""
+    cdef Py_ssize_t i
+    cdef Py_ssize_t classes = b.preds.v.classes
+    cdef Py_ssize_t size = 4 if b.single else 8
+    cdef Py_ssize_t stride = classes
+    cdef bint here = b.gradient.v.direct and b.gradient.v.dtype == (F32 if b.single else F64)
+    cdef char* out = w.slopes
+    if w.odd and not b.r.skips:
+        for i in range(k):
+            if w.status[i] > LEFT_OUT:
+                return
+    if here:
+        stride = view_step(&b.gradient.v) // size
+        out = <char*>b.gradient.v.data + at * view_step(&b.gradient.v)
+    if b.r.task != MULTICLASS:
+        of_elements(b, w, k, out)
+    elif b.r.kind == LOGITS:
+        of_logits(b, w, k, out, stride)
+    else:
+        of_probabilities(b, w, k, out, stride)
+    if w.odd:
+        for i in range(k):
+            if w.status[i]:
+                memset(out + i * stride * size, 0, classes * size)
+    if not here:
+        put(b, w, at, k, out)
+
+
+# ---- elements ----
+
+
+cdef void of_elements(Blocks b, work* w, Py_ssize_t k, void* out) noexcept nogil:
+    cdef const kernel_table* K = table()
+    cdef double* one = w.m  # the costs in them have been used
+    cdef double* zero = w.u
+    K.outcome_shares(
+        w.soft, k, b.r.smoothing, NULL if b.plain else w.factor, NULL if b.plain else w.factor + w.room,
+        w.weights if b.has_weight else NULL, b.divisor, one, zero,
+    )
+    if b.r.kind == PROBS:
+        if b.single:
+            K.binary_probs_gradient_f32(<const float*>w.x, one, zero, k, b.r.floor, <float*>out)
+        else:
+            K.binary_probs_gradient_f64(<const double*>w.x, one, zero, k, b.r.floor, <double*>out)
+    elif b.r.kind == LOG_PROBS:
+        K.binary_log_probs_gradient(<const double*>w.x, one, zero, k, b.r.floor, b.r.cap, w.gap, <double*>out)
+    elif b.single:
+        K.binary_logits_gradient_f32(<const float*>w.x, w.gap, one, zero, k, <float*>out)
+    else:
+        K.binary_logits_gradient_f64(<const double*>w.x, w.gap, one, zero, k, <double*>out)
+
+
+# ---- rows ----
+
+
+cdef void of_logits(Blocks b, work* w, Py_ssize_t k, void* out, Py_ssize_t stride) noexcept nogil:
+    cdef const kernel_table* K = table()
+    cdef Py_ssize_t i
+    cdef Py_ssize_t classes = b.preds.v.classes
+    cdef double a = b.r.smoothing
+    cdef double* whole = w.u  # what was in these has been used
+    cdef double* share = w.gap
+    cdef double* base = w.dot
+    cdef double* own = whole
+    cdef bint mixed = a > 0 or not b.hard
+    cdef bint odd
+    cdef const void* q = NULL
+    cdef Py_ssize_t q_stride = 0
+    if b.plain:
+        odd = not (within(b, 1 / b.divisor) and table().all_within(w.others, k, 0.0, DBL_MAX))
+        for i in range(k):
+            whole[i] = 1 / b.divisor
+            share[i] = base[i] = 0
+    else:
+        odd = factors_of(b, w, k, whole, share, base)
+    if b.evenly and not b.hard:
+        q, q_stride = w.q, w.q_stride
+    elif b.base is not None:
+        q = b.base.at if b.hard else w.share
+        q_stride = 0 if b.hard else classes
+        if b.single:
+            K.float64_to_float32(<const double*>q, classes if b.hard else k * classes, <float*>w.shares)
+            q = w.shares
+    if b.single:
+        K.softmax_gradient_f32(
+            <const float*>w.x, w.x_stride, <const float*>q, q_stride, k, classes, w.m, w.others, whole, share, base,
+            mixed, <float*>out, stride,
+        )
+    else:
+        K.softmax_gradient_f64(
+            <const double*>w.x, w.x_stride, <const double*>q, q_stride, k, classes, w.m, w.others, whole, share, base,
+            mixed, <double*>out, stride,
+        )
+    if b.hard:
+        if not b.plain:
+            own = w.spread
+            for i in range(k):
+                own[i] = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
+                own[i] = product(own[i] * (1 - a), part_of(b, w, i))
+                if b.base is not None:
+                    base[i] = b.base.at[w.label[i]] * share[i]
+                base[i] = (whole[i] - own[i]) - base[i]
+        if b.single:
+            K.label_gradient_f32(w.label, k, w.soft, w.m, w.others, whole, own, base, <float*>out, stride)
+        else:
+            K.label_gradient_f64(w.label, k, w.soft, w.m, w.others, whole, own, base, <double*>out, stride)
+    if odd:
+        for i in range(k):
+            if w.status[i] == COUNTED and not (w.others[i] < INFINITY and within(b, whole[i])):
+                settle_logits(b, w, i, whole[i], out, stride)
+
+
+cdef bint factors_of(Blocks b, work* w, Py_ssize_t k, double* whole, double* share, double* base) noexcept nogil:
+    """What the softmax, the soft targets and smoothing count; whether there is a row the kernels cannot do."""
+    cdef Py_ssize_t i
+    cdef double a = b.r.smoothing
+    cdef double part, total
+    cdef bint odd = False
+    for i in range(k):
+        part = part_of(b, w, i)
+        share[i] = base[i] = 0
+        if b.hard:
+            total = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
+            total = total * (1 - a) + (b.base_sum if b.base is not None else a)
+        elif b.evenly:
+            total = w.soft[i] * (1 - a) + a
+        else:
+            total = w.soft[i]
+        if b.evenly:
+            share[i] = part * (1 - a)
+            base[i] = part * (a / b.preds.v.classes)
+        else:
+            share[i] = part
+        whole[i] = product(total, part)
+        odd |= not (w.others[i] < INFINITY and within(b, whole[i]))
+    return odd
+
+
+cdef void settle_logits(Blocks b, work* w, Py_ssize_t i, double whole, void* out, Py_ssize_t stride) noexcept nogil:
+    """A row with an infinite logit, or whose factors are beyond floats, in doubles throughout."""
+    cdef Py_ssize_t c
+    cdef double x, p, g, others
+    cdef double part = part_of(b, w, i)
+    others = w.others[i] if w.m[i] < INFINITY else 0.0
+    for c in range(b.preds.v.classes):
+        x = at_row(w.x, b.single, w.x_stride, i, c)
+        p = (0.0 if x == w.m[i] else -INFINITY) if w.m[i] == INFINITY else x - w.m[i]
+        table().exp(&p, 1, &p)
+        p /= 1 + others
+        if x == w.m[i] and others < 1:
+            g = (whole - product(share_of(b, w, i, c), part)) - product(whole, others / (1 + others))
+        else:
+            g = product(whole, p) - product(share_of(b, w, i, c), part)
+        write(out, b.single, i * stride + c, g + 0.0 if g == g else NAN)
+
+
+cdef inline bint within(Blocks b, double whole) noexcept nogil:
+    """Whether the kernels can do rows whose shares add up to that."""
+    return whole == 0 or (LEAST_SINGLE < whole < MOST_SINGLE if b.single else whole < INFINITY)
+
+
+cdef double share_of(Blocks b, work* w, Py_ssize_t i, Py_ssize_t c) noexcept nogil:
+    """What class c counts in row i, before the row's weight."""
+    cdef double share = 0
+    cdef double a = b.r.smoothing
+    if b.hard:
+        if c == w.label[i]:
+            share = (b.class_weight.at[c] if b.class_weight is not None else 1.0) * (1 - a)
+        if b.base is not None:
+            return share + b.base.at[c]
+    elif b.evenly:
+        share = at_row(w.q, b.single, w.q_stride, i, c) * (1 - a)
+    else:
+        return w.share[i * b.preds.v.classes + c]
+    return share + a / b.preds.v.classes
+
+
+cdef void of_probabilities(Blocks b, work* w, Py_ssize_t k, void* out, Py_ssize_t stride) noexcept nogil:
+    """Of probabilities or their logarithms: only classes that count have any."""
+    cdef const kernel_table* K = table()
+    cdef Py_ssize_t i
+    cdef Py_ssize_t classes = b.preds.v.classes
+    cdef Py_ssize_t size = 4 if b.single else 8
+    cdef bint logs = b.r.kind == LOG_PROBS
+    cdef double bound = b.r.cap if logs else b.r.floor
+    cdef double* part = w.gap
+    cdef double own
+    for i in range(k):
+        part[i] = part_of(b, w, i)
+    if b.base is None:
+        for i in range(k):
+            memset(<char*>out + i * stride * size, 0, classes * size)
+    elif b.single:
+        K.share_gradient_f32(
+            <const float*>w.x, w.x_stride, b.base.at if b.hard else w.share, 0 if b.hard else classes, part, k,
+            classes, bound, logs, <float*>out, stride,
+        )
+    else:
+        K.share_gradient_f64(
+            <const double*>w.x, w.x_stride, b.base.at if b.hard else w.share, 0 if b.hard else classes, part, k,
+            classes, bound, logs, <double*>out, stride,
+        )
+    if b.hard:
+        for i in range(k):
+            own = product(share_of(b, w, i, w.label[i]), part[i])
+            if own != 0 and below_floor(b, w.soft[i]):
+                own = 0
+            if own != 0 and not logs:
+                own /= w.soft[i]
+            write(out, b.single, i * stride + w.label[i], 0.0 - own)
+
+
+cdef inline double part_of(Blocks b, work* w, Py_ssize_t i) noexcept nogil:
+    """A row's weight, divided."""
+    if not b.has_weight:
+        return 1 / b.divisor
+    return 0.0 if w.weights[i] == 0 else w.weights[i] / b.divisor
+
+
+cdef inline void write(void* out, bint single, Py_ssize_t at, double g) noexcept nogil:
+    if single:
+        (<float*>out)[at] = <float>g
+    else:
+        (<double*>out)[at] = g
+
+
+# ---- to the caller's memory ----
+
+
+cdef void put(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, void* slopes) noexcept nogil:
+    """Slopes next to each other to where the gradient is, in its dtype."""
+    cdef const kernel_table* K = table()
+    cdef Py_ssize_t n = k * b.preds.v.classes
+    cdef int dtype = b.gradient.v.dtype
+    cdef Py_ssize_t step = view_step(&b.gradient.v)
+    cdef bint straight = b.gradient.v.direct and step == b.preds.v.classes * b.gradient.v.itemsize
+    cdef void* packed = <char*>b.gradient.v.data + at * step if straight else w.packed
+    if dtype == F64 and b.single:
+        K.float32_to_float64(<const float*>slopes, n, <double*>packed)
+    elif dtype == F32 and not b.single:
+        K.float64_to_float32(<const double*>slopes, n, <float*>packed)
+    elif dtype == F16 or dtype == BF16:
+        if not b.single:
+            K.float64_to_float32(<const double*>slopes, n, <float*>w.narrowed)
+            slopes = w.narrowed
+        if dtype == F16:
+            K.float32_to_float16(<const float*>slopes, n, <uint16_t*>packed)
+        else:
+            K.float32_to_bfloat16(<const float*>slopes, n, <uint16_t*>packed)
+    elif straight:
+        memcpy(packed, slopes, n * b.gradient.v.itemsize)
+    else:
+        packed = slopes
+    if not straight:
+        view_scatter(&b.gradient.v, at, k, w.offset, packed)
+
+
+# ---- what a mean is divided by ----
+
+
+cdef int add_divisors(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total) except -1 nogil:
+    """Adds d of the losses at ... at + k - 1, as ``fill`` works it out, to the sum of n; reads no predictions."""
+    cdef Py_ssize_t i, many
+    cdef Py_ssize_t first = 0
+    cdef work few
+    w.odd = False
+    memset(w.status, COUNTED, k)
+    if b.has_settled:
+        settled_of(b, w, at, k)
+    weights_of(b, w, at, k)
+    if b.r.task != MULTICLASS:
+        lay_factors(b, w, at)
+    while first < k:
+        many = min(w.step, k - first)
+        few = work_from(w, first)
+        if b.r.task == MULTICLASS:
+            of_rows(b, &few, at + first, many)
+        else:
+            if b.hard:
+                outcomes(b, &few, at + first, many)
+            else:
+                shares(b, &few, at + first, many)
+            check_weights(b, &few, many)
+            for i in range(many):
+                few.d[i] = 1
+                if not b.plain:
+                    few.d[i] = few.factor[i + 2 * w.room] * few.soft[i] + few.factor[i + 3 * w.room] * (1 - few.soft[i])
+        w.odd |= few.odd
+        first += many
+    for i in range(k):
+        w.d[i] = 0 if w.status[i] else w.d[i] * w.weights[i] if b.has_weight else w.d[i]
+    return total.add_terms(N, 0, w.d, k, table().largest_exponent(w.d, k), False, 1)
+
+
+cdef void of_rows(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef Py_ssize_t classes = b.preds.v.classes
+    if b.hard:
+        labels_of(b, w, at, k)
+        for i in range(k):
+            w.d[i] = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
+    else:
+        w.q = rows_of(b, w, &b.target.v, at, k, &w.targets, &w.q_stride)
+        if not b.evenly:
+            own_shares(b, w, k)
+        elif b.single:
+            table().soft_totals_f32(<const float*>w.q, w.q_stride, k, classes, w.d)
+        else:
+            table().soft_totals_f64(<const double*>w.q, w.q_stride, k, classes, w.d)
+    check_weights(b, w, k)

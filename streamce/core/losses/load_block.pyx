@@ -1,0 +1,121 @@
+"""Reading: a block of an array as the kernels want it, in place where it lies so already."""
+
+from libc.float cimport DBL_MAX
+from libc.math cimport INFINITY
+from libc.stdint cimport uint8_t, uint16_t
+from libc.string cimport memcpy
+
+from streamce.core.losses.array_view cimport (
+    BF16, F16, F64, integers_to_doubles, view, view_gather, view_prefetch, view_step,
+)
+from streamce.core.losses.workspace cimport BAD_WEIGHT, COUNTED, IS_NULL, Blocks, in_place, rows_scratch, work
+from streamce.core.kernels.kernels cimport table
+
+
+cdef const void* elements_of(work* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """A block's elements next to each other, in place where they are so already."""
+    if v.direct:
+        return v.data + at * v.itemsize
+    view_gather(v, at, k, w.offset, w.raw)
+    return w.raw
+
+
+cdef const double* doubles_of(work* w, view* v, Py_ssize_t at, Py_ssize_t k, double* out) noexcept nogil:
+    """A block's elements as doubles, whatever their dtype."""
+    cdef const void* source = elements_of(w, v, at, k)
+    if v.dtype == F64:
+        return <const double*>source
+    if v.dtype > F64:
+        integers_to_doubles(v.dtype, source, k, out)
+    else:
+        table().float32_to_float64(singles(v.dtype, source, k, w.floats), k, out)
+    return out
+
+
+cdef const void* rows_of(
+    Blocks b, work* w, view* v, Py_ssize_t at, Py_ssize_t k, rows_scratch* scratch, Py_ssize_t* stride
+) noexcept nogil:
+    """Some rows as floats or doubles (``single`` says which), in place where they lie so."""
+    cdef const void* source = scratch.raw
+    cdef Py_ssize_t n = k * v.classes
+    if v.direct:
+        stride[0] = view_step(v) // v.itemsize
+        source = v.data + at * view_step(v)
+        if in_place(v, b.single):
+            return source
+        view_prefetch(v, at + k, k)
+    if not v.direct or stride[0] != v.classes:
+        view_gather(v, at, k, w.offset, scratch.raw)
+        source = scratch.raw
+    stride[0] = v.classes
+    if v.dtype == F64:
+        return source
+    if v.dtype > F64:
+        integers_to_doubles(v.dtype, source, n, scratch.doubles)
+    else:
+        source = singles(v.dtype, source, n, scratch.floats)
+        if b.single:
+            return source
+        table().float32_to_float64(<const float*>source, n, scratch.doubles)
+    return scratch.doubles
+
+
+cdef void settled_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """The statuses of losses that are settled before they are looked at: padding, what is masked, nulls."""
+    memcpy(w.status, elements_of(w, &b.settled.v, at, k), k)
+    cdef Py_ssize_t i
+    for i in range(k):
+        w.status[i] = min(w.status[i], <uint8_t>IS_NULL)  # the last that a loss can be settled as
+        w.odd |= w.status[i] != COUNTED
+
+
+cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """A weight for each loss of the block: a copy, so that no other thread changes it after the check."""
+    cdef Py_ssize_t i, first, last
+    cdef const double* weights
+    if not b.has_weight:
+        return
+    w.weights = w.weight
+    if b.weight_each or b.group == 1:
+        weights = doubles_of(w, &b.weights.v, at, k, w.weight)
+        if weights != w.weight:
+            memcpy(w.weight, weights, k * sizeof(double))
+    else:
+        first = last = w.sample if b.offsets is not NULL else at // b.group
+        if b.offsets is not NULL:
+            while b.offsets[last + 1] < at + k:
+                last += 1
+        else:
+            last = (at + k - 1) // b.group
+        weights = doubles_of(w, &b.weights.v, first, last - first + 1, w.weight)
+        if weights != w.weight:
+            memcpy(w.weight, weights, (last - first + 1) * sizeof(double))
+        for i in range(k - 1, -1, -1):  # backwards: a weight is read before its place is written
+            if b.offsets is not NULL:
+                while b.offsets[last] > at + i:
+                    last -= 1
+            else:
+                last = (at + i) // b.group
+            w.weight[i] = w.weight[last - first]
+
+
+cdef void check_weights(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+    """Negative and non-finite weights get a status."""
+    cdef Py_ssize_t i
+    if not b.has_weight or table().all_within(w.weights, k, 0.0, DBL_MAX):
+        return
+    for i in range(k):
+        if not 0 <= w.weights[i] < INFINITY and not w.status[i]:
+            w.status[i] = BAD_WEIGHT
+            w.odd = True
+
+
+cdef const float* singles(int dtype, const void* source, Py_ssize_t n, char* out) noexcept nogil:
+    """Floats, or halves made floats."""
+    if dtype == F16:
+        table().float16_to_float32(<const uint16_t*>source, n, <float*>out)
+    elif dtype == BF16:
+        table().bfloat16_to_float32(<const uint16_t*>source, n, <float*>out)
+    else:
+        return <const float*>source
+    return <const float*>out

@@ -1,0 +1,9 @@
+"""The path of a batch: arrays to losses, losses to samples, samples to a state.
+
+The arguments of an update come in. All of the batch is added to a state, or an error is raised and nothing is added.
+
+    pipeline.pyx      ``Pipeline``: the options of a metric, and its updates
+    ctc_pipeline.pyx  ``CTC``: the same for utterances, each of which is one loss of many frames
+
+This stage imports all others but ``grouping``.
+"""

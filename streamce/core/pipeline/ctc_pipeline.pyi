@@ -1,0 +1,26 @@
+from typing import Any
+
+import numpy as np
+
+from streamce.core.ledger.ledger import State
+from streamce.core.losses.workspace import Samples
+
+class CTC:
+    @property
+    def per_cell(self) -> bool: ...
+    def __new__(cls, *args: Any) -> CTC: ...
+    def __init__(
+        self, kind: str, blank: int, layout: str, per: str, skips: bool, threads: int | None, tail: bool = False
+    ) -> None: ...
+    def update(
+        self,
+        state: State,
+        preds: Any,
+        target: Any,
+        input_lengths: Any,
+        target_lengths: Any,
+        weight: Any = None,
+        cluster: Any = None,
+        settled: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
+        out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+    ) -> Samples: ...
