@@ -21,7 +21,7 @@ import pytest
 from pyarrow import csv, ipc, parquet
 
 import streamce as ce
-from streamce.cli import main
+from streamce.cli.main import main
 from streamce.reading import tables
 
 ROWS = 900
@@ -742,7 +742,7 @@ def test_later_files_must_have_the_columns_of_the_first(tmp_path, capsys, table)
 
 def test_missing_pyarrow_says_what_to_install(tmp_path):
     ce.BinaryCrossEntropy().update(0.5, 1).save(tmp_path / "state")
-    code = "import sys; sys.modules['pyarrow'] = None; from streamce.cli import main; exit(main())"
+    code = "import sys; sys.modules['pyarrow'] = None; from streamce.cli.main import main; exit(main())"
     command = [sys.executable, "-c", code]
     done = subprocess.run([*command, "eval", "a.parquet", *BINARY], capture_output=True, check=False, text=True)
     expected = "streamce: error: reading files needs pyarrow: pip install 'streamce[cli]'\n"

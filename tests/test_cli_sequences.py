@@ -15,10 +15,10 @@ from pyarrow import csv, ipc, parquet
 from utterances import Batch
 
 import streamce as ce
-from streamce.cli import main
 from streamce.cli.arguments import parser
-from streamce.cli.chooser import Chooser
-from streamce.reading import chunks, nested, sources, tables
+from streamce.cli.column_resolver import Chooser
+from streamce.cli.main import main
+from streamce.reading import ragged, reader, sources, tables
 
 SEQUENCE = ("--task", "sequence", "--preds", "p", "--target", "t", "--kind", "logits")
 CHOSEN = ("--task", "sequence", "--token-log-probs", "lp")
@@ -432,7 +432,7 @@ def reading(path, words, rows=None):
     options = parser().parse_args(["eval", str(path), *words])
     chooser, chosen = Chooser(options), bool(options.token_log_probs)
     options.preds = options.preds or options.token_log_probs
-    return nested.Reading(sources.find([str(path)]), chooser, rows, (), options.task, chosen, 2)
+    return ragged.Reading(sources.find([str(path)]), chooser, rows, (), options.task, chosen, 2)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -442,7 +442,7 @@ def test_chunks_hold_so_many_values_or_one_row(tmp_path, monkeypatch, name, word
     corpus = Corpus(10, 60, longest=40)
     table = corpus_table(corpus, lp=pa.array(as_lists(-(corpus.preds[:, 0] ** 2), corpus.lengths)))
     WRITERS[name](table, tmp_path / name)
-    monkeypatch.setattr(chunks, "CHUNK_VALUES", most)
+    monkeypatch.setattr(reader, "CHUNK_VALUES", most)
     found = [(chunk.preds.size, chunk.rows, chunk.first_row) for chunk in reading(tmp_path / name, words).chunks()]
     assert sum(values for values, _, _ in found) == corpus.preds.size // (7 if words is CHOSEN else 1)
     assert [first for _, _, first in found] == [0, *np.cumsum([rows for _, rows, _ in found])][:-1]
@@ -454,7 +454,7 @@ def test_chunks_hold_so_many_values_or_one_row(tmp_path, monkeypatch, name, word
 def test_a_reading_goes_on_from_the_end_of_any_chunk(tmp_path, monkeypatch, name):
     corpus = Corpus(11, 40)
     WRITERS[name](corpus_table(corpus), tmp_path / name)
-    monkeypatch.setattr(chunks, "CHUNK_VALUES", 100)
+    monkeypatch.setattr(reader, "CHUNK_VALUES", 100)
     whole = [
         (chunk.first_row, chunk.target.tolist(), chunk.end) for chunk in reading(tmp_path / name, SEQUENCE).chunks()
     ]
@@ -504,7 +504,7 @@ def test_sequences_come_through_a_pipe(tmp_path):
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch, name, capsys):
     corpus = Corpus(13, 60)
     WRITERS[name](corpus_table(corpus), tmp_path / name)
-    monkeypatch.setattr(chunks, "CHUNK_VALUES", 150)
+    monkeypatch.setattr(reader, "CHUNK_VALUES", 150)
     words = [tmp_path / name, *SEQUENCE, "--n-bytes", "bytes", "--resume", "--checkpoint-every", "0"]
     expected = ce.SequenceCrossEntropy(kind="logits").update(
         corpus.preds, corpus.target, offsets=corpus.offsets, n_bytes=corpus.bytes

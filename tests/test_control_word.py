@@ -12,7 +12,7 @@ from control_word import MODES, control, in_mode
 
 import streamce as ce
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.prometheus import Collector
+from streamce.integrations.prometheus import Collector
 
 N = 60
 RNG = np.random.default_rng(11)

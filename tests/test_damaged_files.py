@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, feather, fs, ipc, parquet
 
-from streamce.cli import main
+from streamce.cli.main import main
 from streamce.errors import DataError
-from streamce.reading import arrow_blocks, chunks, records, sources, tables
+from streamce.reading import arrow_blocks, reader, records, sources, tables
 
 ROWS = 5000
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
@@ -56,8 +56,8 @@ WRITERS = {
 
 def reading(path, rows=100, beside=(), axes=(1, 1), preds="p", target="y"):
     found = sources.source_of(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
-    chosen = chunks.Selection((preds,), (target,))
-    return chunks.Reading([found], lambda *_: chosen, *axes, rows, beside)
+    chosen = reader.Selection((preds,), (target,))
+    return reader.Reading([found], lambda *_: chosen, *axes, rows, beside)
 
 
 def failure(capsys, status, *arguments):
@@ -349,7 +349,7 @@ def test_text_without_a_line_end_takes_little_memory(tmp_path, name, start):
     (tmp_path / "a.gz").write_bytes(gzip.compress(start) + gzip.compress(b"a" * (1 << 23)) * 50)
     # VmHWM, because ru_maxrss counts what this process had before it started the other program.
     script = (
-        "import sys; from streamce.cli import main; status = main(sys.argv[1:]); "
+        "import sys; from streamce.cli.main import main; status = main(sys.argv[1:]); "
         "print(status, next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     if name != "-":

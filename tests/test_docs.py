@@ -8,7 +8,7 @@ import pytest
 
 import streamce
 
-ENGINES = ("streamce.dask", "streamce.spark")  # whose examples tests/engines runs
+ENGINES = ("streamce.integrations.dask", "streamce.integrations.spark")  # whose examples tests/engines runs
 MODULES = ["streamce"] + [
     info.name
     for info in pkgutil.walk_packages(streamce.__path__, "streamce.")

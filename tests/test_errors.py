@@ -15,11 +15,12 @@ import pytest
 from pyarrow import csv, parquet
 
 import streamce as ce
-from streamce import errors, inputs
-from streamce.cli import parts
-from streamce.cli.making import naming_options
+from streamce import errors
+from streamce.cli import partitions
+from streamce.cli.metric_factory import naming_options
 from streamce.errors import DataError, InputError, Location, SelectionError, StreamceError
-from streamce.reading import arrow, chunks, nested, records, sources
+from streamce.inputs import arrays, arrow
+from streamce.reading import ragged, reader, records, sources
 from streamce.reading.columns import select
 
 PACKAGE = Path(ce.__file__).parent
@@ -116,7 +117,7 @@ FULL = {
 }  # fmt: skip
 ERRORS = [
     InputError(**FULL), InputError(**FULL).with_place("a").with_place("b"), InputError(None, "is odd"),
-    inputs.OnDevice(**FULL), DataError("is odd", row=1, column="c", entry=(2,)).with_place("a.csv"),
+    arrays.OnDevice(**FULL), DataError("is odd", row=1, column="c", entry=(2,)).with_place("a.csv"),
     SelectionError("no column 'c'", column="c"), arrow.RaggedError(10, 3, "a list of 1"), records.RecordError(9, "; x"),
 ]  # fmt: skip
 COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "changed": lambda error: error.changed()}
@@ -337,13 +338,13 @@ def test_parts_of_a_column_of_a_stream(metric, columns, argument, index):
 def evaluated(path, metric, task, choice, axes=(1, 1)):
     """What the command line does with a file's rows."""
     source = sources.find([str(path)])
-    if task in chunks.AXES:
-        reading = chunks.Reading(source, lambda *_: choice, *axes)
+    if task in reader.AXES:
+        reading = reader.Reading(source, lambda *_: choice, *axes)
     else:
-        reading = nested.reading(task, source, lambda *_: choice)
+        reading = ragged.reading(task, source, lambda *_: choice)
     with closing(reading.chunks()) as found:
         for chunk in found:
-            parts.add(metric, chunk, None)
+            partitions.add(metric, chunk, None)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +361,7 @@ def evaluated(path, metric, task, choice, axes=(1, 1)):
 def test_parts_of_an_error_of_a_file(tmp_path, metric, task, given, row, column, entry):
     path = tmp_path / "a.parquet"
     parquet.write_table(TABLE, path)
-    error = raised(evaluated, path, metric.copy(), task, chunks.Selection(**given), kind=DataError)
+    error = raised(evaluated, path, metric.copy(), task, reader.Selection(**given), kind=DataError)
     assert (error.row, error.column, error.entry, error.places) == (row, column, entry, (str(path),))
     assert column is None or str(error).startswith(f"{path}: {Location(row, column, entry)}")
 
@@ -375,7 +376,7 @@ def test_parts_of_an_error_of_a_file(tmp_path, metric, task, given, row, column,
 )
 def test_parts_of_an_error_of_text(tmp_path, name, text, row, column, words):
     (tmp_path / name).write_text(text)
-    choice = chunks.Selection(("p",), ("y",))
+    choice = reader.Selection(("p",), ("y",))
     error = raised(evaluated, tmp_path / name, BINARY.copy(), "binary", choice, kind=DataError)
     assert (error.row, error.column, error.places) == (row, column, (str(tmp_path / name),))
     assert words in str(error)
@@ -383,7 +384,7 @@ def test_parts_of_an_error_of_text(tmp_path, name, text, row, column, words):
 
 def test_a_long_message_of_another_library_is_cut(tmp_path):
     (tmp_path / "a.csv").write_text(f"p,y\n0.5,1\n{'x' * 10_000},1\n")
-    choice = chunks.Selection(("p",), ("y",))
+    choice = reader.Selection(("p",), ("y",))
     error = raised(evaluated, tmp_path / "a.csv", BINARY.copy(), "binary", choice, kind=DataError)
     assert len(error.found) < 500
     assert (error.row, error.column) == (1, "p")
@@ -392,7 +393,7 @@ def test_a_long_message_of_another_library_is_cut(tmp_path):
 def test_logits_have_the_hint_of_who_reads_it(tmp_path):
     assert raised(BINARY.copy().update_from, TABLE, preds="p", target="y").hint == errors.USE_LOGITS
     csv.write_csv(TABLE.select(["p", "y"]), tmp_path / "a.csv")
-    choice = chunks.Selection(("p",), ("y",))
+    choice = reader.Selection(("p",), ("y",))
     error = raised(evaluated, tmp_path / "a.csv", BINARY.copy(), "binary", choice, kind=DataError)
     assert str(error).endswith("; for logits use --kind logits")
 

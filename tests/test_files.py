@@ -12,7 +12,8 @@ import pytest
 from pyarrow import csv, feather, fs, ipc, parquet
 
 from streamce.errors import DataError, Location
-from streamce.reading import arrow, chunks, sources, tables
+from streamce.inputs import arrow
+from streamce.reading import reader, sources, tables
 
 pytestmark = pytest.mark.core
 
@@ -69,8 +70,8 @@ def source(path):
 
 
 def reading(*paths, preds, target=("target",), weight=None, axes=(2, 1), rows=None, **selection):
-    chosen = chunks.Selection(preds, target, weight, **selection)
-    return chunks.Reading([source(path) for path in paths], lambda *_: chosen, *axes, rows)
+    chosen = reader.Selection(preds, target, weight, **selection)
+    return reader.Reading([source(path) for path in paths], lambda *_: chosen, *axes, rows)
 
 
 def arrays(found):
@@ -131,8 +132,8 @@ def test_npy_files_of_any_byte_order_and_layout(tmp_path, dtype, order):
     np.save(tmp_path / "p.npy", probs)
     np.save(tmp_path / "t.npy", np.arange(100, dtype=">i2"))
     path, target = str(tmp_path / "p.npy"), str(tmp_path / "t.npy")
-    chosen = chunks.Selection((path,), (target,))
-    found = chunks.Reading([source(tmp_path / "p.npy")], lambda *_: chosen, 2, 1, 33, [target])
+    chosen = reader.Selection((path,), (target,))
+    found = reader.Reading([source(tmp_path / "p.npy")], lambda *_: chosen, 2, 1, 33, [target])
     preds, target, _, _ = arrays(found)
     np.testing.assert_array_equal(preds, probs)
     np.testing.assert_array_equal(target, np.arange(100))
@@ -362,9 +363,9 @@ def test_leaving_ends_the_thread_though_a_pipe_says_nothing(tmp_path):
     block = b"0.5,1\n" * (2 * tables.TEXT_BLOCK // 6 + 1)
     writer = threading.Thread(target=lambda: os.write(holder, b"p,target\n" + block))
     writer.start()
-    chosen = chunks.Selection(("p",), ("target",))
+    chosen = reader.Selection(("p",), ("target",))
     pipe = sources.Source("pipe", "pipe", str(path))
-    with closing(chunks.Reading([pipe], lambda *_: chosen, 1, 1).chunks()) as parts:
+    with closing(reader.Reading([pipe], lambda *_: chosen, 1, 1).chunks()) as parts:
         assert next(parts).preds[0] == 0.5
     assert not [t for t in threading.enumerate() if t.name == "streamce-reader"]
     os.set_blocking(holder, False)
@@ -426,9 +427,9 @@ def test_a_npy_file_goes_on_with_those_beside_it(tmp_path, table):
     for name in ("p_0", "target", "weight"):
         np.save(tmp_path / f"{name}.npy", table[name].to_numpy())
     preds, *beside = (str(tmp_path / f"{name}.npy") for name in ("p_0", "target", "weight"))
-    chosen = chunks.Selection((preds,), (beside[0],), beside[1])
+    chosen = reader.Selection((preds,), (beside[0],), beside[1])
     found = source(tmp_path / "p_0.npy")
-    check_every_end(lambda rows: chunks.Reading([found], lambda *_: chosen, 1, 1, rows, beside))
+    check_every_end(lambda rows: reader.Reading([found], lambda *_: chosen, 1, 1, rows, beside))
 
 
 def test_the_length_of_lists_is_known_when_a_reading_goes_on(tmp_path):

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from streamce import atomic
-from streamce.additive import Additive
-from streamce.checkpoint import Checkpoint
-from streamce.cli.output import note
+from streamce._support import atomic_file
+from streamce.cli.console import note
 from streamce.errors import InputError
-from streamce.reading.chunks import Position
+from streamce.metrics.mergeable import Additive
+from streamce.persistence.checkpoint import Checkpoint
+from streamce.reading.reader import Position
 from streamce.reading.sources import Source
 from streamce.reading.tables import Mark
 
@@ -56,7 +56,7 @@ class Run:
 
     def begin(self, metric: Additive) -> Progress:
         """Where to begin; ``metric`` takes over what was counted until there."""
-        atomic.sweep(self._state)
+        atomic_file.sweep(self._state)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             saved, said = self._checkpoint.load()

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from streamce import calibration, summary, tail
 from streamce.core.ledger.ledger import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
 from streamce.core.losses.workspace import Samples
 from streamce.core.pipeline.pipeline import NULL_INPUT, Pipeline
 from streamce.errors import InputError
-from streamce.from_streams import FromStreams
-from streamce.inputs import show
-from streamce.options import one_of, plain
-from streamce.torch_losses import Elsewhere
+from streamce.inputs.arrays import show
+from streamce.metrics.options import one_of, plain
+from streamce.metrics.torch_device import Elsewhere
+from streamce.metrics.update_from import FromStreams
+from streamce.stats import calibration, summary, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamce.calibration import Calibration
-    from streamce.state import Header
-    from streamce.summary import Summary
-    from streamce.tail import Tail
+    from streamce._support.state_format import Header
+    from streamce.stats.calibration import Calibration
+    from streamce.stats.summary import Summary
+    from streamce.stats.tail import Tail
 
 # Options that ask for sums beside the first.
 SUMS = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from streamce import inputs, summary
 from streamce._support.html_repr import HtmlRepr
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.errors import InputError
+from streamce.inputs import arrays
 from streamce.metrics.composite import Composite, States
+from streamce.stats import summary
 
 if TYPE_CHECKING:
-    from streamce.summary import Summary
+    from streamce.stats.summary import Summary
 
 LN2 = summary.LN2
 
@@ -159,8 +160,8 @@ class GANCrossEntropy(Composite):
         ):
             if preds is not None:
                 try:
-                    source, shape = inputs.plain(preds, "preds")
-                    weight = inputs.once(weight, "weight")
+                    source, shape = arrays.plain(preds, "preds")
+                    weight = arrays.once(weight, "weight")
                     for name, target in targets.items():
                         same = np.broadcast_to(np.int8(target), shape)
                         self._metric._pipeline.update(chunk[name], source, same, weight)

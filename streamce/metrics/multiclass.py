@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
-from streamce.options import EPS
+from streamce.metrics.options import EPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from streamce.calibration import Calibration
+    from streamce.stats.calibration import Calibration
 
 
 class MulticlassCrossEntropy(Metric):

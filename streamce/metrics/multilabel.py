@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from streamce.errors import InputError
 from streamce.metrics.base import Metric
-from streamce.options import EPS
+from streamce.metrics.options import EPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

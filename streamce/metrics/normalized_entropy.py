@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from streamce import inputs, summary
 from streamce.core.kernels import kernels
 from streamce.core.ledger.ledger import State
 from streamce.errors import InputError
-from streamce.from_streams import FromStreams
-from streamce.keys import buckets
+from streamce.inputs import arrays
+from streamce.keys.key_columns import buckets
 from streamce.metrics.base import Metric, settled
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
 from streamce.metrics.mean_loss import MeanLoss
-from streamce.options import EPS
+from streamce.metrics.options import EPS
+from streamce.metrics.update_from import FromStreams
+from streamce.stats import summary
 
 if TYPE_CHECKING:
-    from streamce.summary import Summary
+    from streamce.stats.summary import Summary
 
 
 class NormalizedEntropy(Composite, FromStreams):
@@ -89,15 +90,15 @@ class NormalizedEntropy(Composite, FromStreams):
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
-        target, weight, cluster = inputs.once(target, "target"), inputs.once(weight, "weight"), buckets(cluster)
-        preds, shape = inputs.plain(preds, "preds")
+        target, weight, cluster = arrays.once(target, "target"), arrays.once(weight, "weight"), buckets(cluster)
+        preds, shape = arrays.plain(preds, "preds")
         losses = np.empty(shape)
         chunk, pipeline, null = States(self._names), self._metric._pipeline, settled(null)
         pipeline.update(chunk["loss"], preds, target, weight, cluster, null, losses.reshape(-1))
         if weight is not None:  # those losses have it in them
             pipeline.update(State(), preds, target, None, None, null, losses.reshape(-1))
-        target = inputs.read(target, "target")
-        outcomes = inputs.widened(target.values, target.halves).astype(np.float64, order="C")
+        target = arrays.read(target, "target")
+        outcomes = arrays.widened(target.values, target.halves).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # what is invalid was judged above
         mean.update(chunk["outcome"], outcomes, None, weight, cluster)
@@ -238,7 +239,7 @@ class MulticlassNormalizedEntropy(Metric):
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         if cluster is not None:
             raise InputError("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")
-        preds, shape = inputs.plain(preds, "preds")
+        preds, shape = arrays.plain(preds, "preds")
         if len(shape) > 2:
             raise InputError("preds", f"has shape {shape}", "(N, C): one loss per sample")
         super()._update(preds, target, weight, null=null)

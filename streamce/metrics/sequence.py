@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from streamce import inputs, sequences
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.ledger import State
 from streamce.core.losses.workspace import Samples
 from streamce.core.pipeline.pipeline import Pipeline
 from streamce.errors import InputError
+from streamce.inputs import arrays
+from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, settled
-from streamce.options import EPS
-from streamce.torch_losses import Elsewhere
+from streamce.metrics.options import EPS
+from streamce.metrics.torch_device import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamce.summary import Summary
+    from streamce.stats.summary import Summary
 
 # The ratios that a state holds beside the first: losses over words, and over bytes.
 WORDS, BYTES = 1, 2
@@ -241,19 +242,19 @@ class SequenceCrossEntropy(Metric):
                 given = self.options[option]
                 raise InputError(option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given)
         path, name = (self._token_pipeline, "log_probs") if chosen else (self._pipeline, "preds")
-        weight = inputs.once(weight, "weight")
+        weight = arrays.once(weight, "weight")
         if not chosen:
-            target = inputs.once(target, "target")
-        preds, tokens = inputs.plain(preds, name)
+            target = arrays.once(target, "target")
+        preds, tokens = arrays.plain(preds, name)
         if chosen:
             target = np.broadcast_to(np.uint8(1), tokens)
         else:
             tokens = tokens[:-1]
-        found = sequences.layout(name, tokens, lengths, mask, offsets)
+        found = sequence_layout.layout(name, tokens, lengths, mask, offsets)
         ratios = []
         for ratio, argument, source in ((WORDS, "n_words", n_words), (BYTES, "n_bytes", n_bytes)):
             if source is not None:
-                counts = sequences.counts(argument, source, found.sequences)
+                counts = sequence_layout.counts(argument, source, found.sequences)
                 ratios.append((ratio, counts, self._weights(weight, found.sequences)))
         path.update(
             state,
@@ -271,8 +272,8 @@ class SequenceCrossEntropy(Metric):
         """The weight of each sequence, by which its words and bytes count; None for 1."""
         if weight is None:
             return None
-        given = inputs.read(weight, "weight")
-        found = inputs.widened(given.values, given.halves)
+        given = arrays.read(weight, "weight")
+        found = arrays.widened(given.values, given.halves)
         if found.shape != (many,):
             expected = f"one per sequence, shape {(many,)}, where words or bytes are given"
             raise InputError("weight", f"has shape {found.shape}", expected, value=found.shape)

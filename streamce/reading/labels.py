@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamce.errors import SelectionError
-from streamce.reading.arrow import flat
+from streamce.inputs.arrow import flat
 from streamce.reading.columns import listed, numbers_of
 
 Array = np.ndarray[Any, Any]

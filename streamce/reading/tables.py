@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, fs, ipc, json, parquet
 
-from streamce import foreign
 from streamce.errors import DataError
-from streamce.reading.arrow import is_list
+from streamce.inputs import interop
+from streamce.inputs.arrow import is_list
 from streamce.reading.arrow_blocks import BATCH_BYTES, Batch, Block, blocks_of_file, blocks_of_stream, is_plain
 from streamce.reading.byte_file import ByteFile
 from streamce.reading.numpy_rows import ENCRYPTED, Rows, RowsAnywhere, RowsInOrder, place_of
@@ -209,7 +209,7 @@ class ArrowTable(Table):
             else:
                 parts = slices(batch.select(names), rows, before, start.row)
             for part, end in parts:
-                foreign.checked(part)  # from here on offsets are believed
+                interop.checked(part)  # from here on offsets are believed
                 share = (end - before) / batch.num_rows
                 so_far = None if fraction is None else done + (fraction - done) * share
                 yield part, so_far, Mark(end, number, before)

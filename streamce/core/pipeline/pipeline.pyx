@@ -33,10 +33,11 @@ from functools import partial
 
 import numpy as np
 
-from streamce import inputs, keys
+from streamce.inputs import arrays
+from streamce.keys import key_columns
 from streamce.core.ledger.ledger import NAMES
-from streamce.exact import quotient
-from streamce.threads import limit, run
+from streamce._support.rational import quotient
+from streamce._support.threads import limit, run
 
 TASKS = {"binary": BINARY, "multiclass": MULTICLASS, "multilabel": MULTILABEL, "mean": MEAN}
 KINDS = {"probs": PROBS, "log_probs": LOG_PROBS, "logits": LOGITS}
@@ -55,8 +56,8 @@ CAUSES = {
 }
 
 cdef type ndarray = np.ndarray
-cdef type Read = inputs.Read
-cdef type Buckets = keys.Buckets
+cdef type Read = arrays.Read
+cdef type Buckets = key_columns.Buckets
 cdef int DIVERGENCE = 1
 # What a loss may be settled as before it is looked at.
 PADDING, MASKED, NULL_INPUT = NOT_THERE, LEFT_OUT, IS_NULL
@@ -175,17 +176,17 @@ cdef class Pipeline:
         tuple ratios,
     ):
         """``update`` for arguments that have to be converted first."""
-        cluster = keys.buckets(cluster)
+        cluster = key_columns.buckets(cluster)
         try:
-            preds = preds if is_plain(preds) else inputs.read(preds, self.name)
-        except inputs.OnDevice:
+            preds = preds if is_plain(preds) else arrays.read(preds, self.name)
+        except arrays.OnDevice:
             if self.elsewhere is None or gradient is not None:
                 raise
             return self.update_on_device(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
         return self.update(
-            state, preds, target if is_plain(target) else inputs.read(target, "target"),
-            weight if is_plain(weight) else inputs.read(weight, "weight"), cluster, settled, out, samples,
-            gradient if is_plain(gradient) else inputs.read(gradient, "out"), mean, offsets, ratios,
+            state, preds, target if is_plain(target) else arrays.read(target, "target"),
+            weight if is_plain(weight) else arrays.read(weight, "weight"), cluster, settled, out, samples,
+            gradient if is_plain(gradient) else arrays.read(gradient, "out"), mean, offsets, ratios,
         )
 
     cdef object update_on_device(
@@ -206,9 +207,9 @@ cdef class Pipeline:
         """As ``update``, of a tensor of predictions on any device, with losses that are worked out there."""
         cdef Chunk chunk = Chunk.__new__(Chunk)
         found = self.elsewhere(preds, target, weight)
-        cluster = keys.buckets(cluster)
-        some, labels = inputs.once(found.preds, self.name), inputs.once(found.target, "target")
-        weights = inputs.once(found.weight, "weight")
+        cluster = key_columns.buckets(cluster)
+        some, labels = arrays.once(found.preds, self.name), arrays.once(found.target, "target")
+        weights = arrays.once(found.weight, "weight")
         chunk.open(self, some, labels, weights, settled, out, offsets)
         computed = chunk.losses_of(found)
         chunk.open(self, some, labels, weights, settled, out, offsets)
@@ -231,7 +232,7 @@ cdef class Pipeline:
             state.cells is not None and not self.by_position and state.cells.size != chunk.cells()
             and not state.cells.is_zero()
         ):
-            raise inputs.class_count(
+            raise arrays.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
         chunk.recorded = samples if samples is not None or not together else Samples.__new__(Samples)
@@ -240,9 +241,9 @@ cdef class Pipeline:
                 chunk.samples, chunk.losses, chunk.group, chunk.offsets, chunk.unit and not self.whole
             )
         if cluster is not None and bucket.shape[0] != chunk.samples:
-            raise inputs.key_length("cluster", bucket.shape[0], chunk.samples)
+            raise arrays.key_length("cluster", bucket.shape[0], chunk.samples)
         if (cluster is not None or state.buckets is not None) and chunk.losses and state.mixes(cluster is not None):
-            raise inputs.other_clusters(cluster is not None)
+            raise arrays.other_clusters(cluster is not None)
         if together:
             chunk.add_in_parts(state, bucket, ratios, target, weight)
         # A few rows of very many classes are one block, and still worth two threads.
@@ -284,11 +285,11 @@ cdef class Chunk(Blocks):
         self.computed = None
         self.preds.take(preds, p.name)
         if not self.preds.real:
-            raise inputs.integer_preds(self.preds.once(preds), self.preds.shape_tuple(), p.name)
+            raise arrays.integer_preds(self.preds.once(preds), self.preds.shape_tuple(), p.name)
         if p.r.task == MULTICLASS or p.r.task == MULTILABEL:
             axis = p.axis if p.axis >= 0 else p.axis + self.preds.ndim
             if not 0 <= axis < self.preds.ndim or self.preds.shape[axis] < 1 + (p.r.task == MULTICLASS):
-                raise inputs.class_axis(p.axis, self.preds.shape_tuple(), p.r.task == MULTICLASS)
+                raise arrays.class_axis(p.axis, self.preds.shape_tuple(), p.r.task == MULTICLASS)
         self.preds.axes(axis)
         if p.r.task != MEAN:
             self.open_target(target, axis)
@@ -324,7 +325,7 @@ cdef class Chunk(Blocks):
         if self.has_settled:
             self.settled.take(settled, "settled")
             if self.settled.v.itemsize != 1 or entries(self.settled) != self.losses:
-                raise inputs.settled(settled, self.losses)
+                raise arrays.settled(settled, self.losses)
             self.settled.axes(-1)
         self.out = NULL
         if out is not None and self.losses:
@@ -361,7 +362,7 @@ cdef class Chunk(Blocks):
         nulls = self.preds.null(), self.target.null(), self.weights.null()
         if all([null is None for null in nulls]):
             return settled
-        return inputs.settle(settled, nulls, IS_NULL, *self.place(axis))
+        return arrays.settle(settled, nulls, IS_NULL, *self.place(axis))
 
     cdef tuple place(self, int axis):
         """Where losses are, for ``inputs``."""
@@ -427,20 +428,20 @@ cdef class Chunk(Blocks):
         self.hard = not self.target.real
         if rows and same_shape(self.target, self.preds, axis):
             if self.target.real and entries(self.target):
-                raise inputs.real_labels(self.target.once(target))
+                raise arrays.real_labels(self.target.once(target))
             self.hard = True
             self.target.axes(-1)
             return 0
         if not same_shape(self.target, self.preds, -1):
             shape = self.preds.shape_tuple()
-            raise inputs.shapes(shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None)
+            raise arrays.shapes(shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None)
         self.target.axes(axis)
         if rows:
             self.hard = False
             if self.p.per_cell and not self.by_position:
-                raise inputs.soft_per_class()
+                raise arrays.soft_per_class()
             if self.p.calibration:
-                raise inputs.soft_calibration()
+                raise arrays.soft_calibration()
         elif self.r.task == MULTILABEL:
             self.target.join_classes()
         return 0
@@ -465,7 +466,7 @@ cdef class Chunk(Blocks):
         elif self.weights.ndim == 0:
             self.weights.axes(-1)
             return 0
-        raise inputs.weight_shape(
+        raise arrays.weight_shape(
             self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else (), self.whole
         )
 
@@ -478,9 +479,9 @@ cdef class Chunk(Blocks):
         found.writes = True
         found.take(gradient, "out")
         if not found.real:
-            raise inputs.unsupported(inputs.array(gradient, "out")[0], "out")
+            raise arrays.unsupported(arrays.array(gradient, "out")[0], "out")
         if not same_shape(found, self.preds, -1):
-            raise inputs.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
+            raise arrays.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
         found.axes(axis)
         if self.r.task == MULTILABEL:
             found.join_classes()
@@ -509,7 +510,7 @@ cdef class Chunk(Blocks):
         names = "classes" if p.r.task == MULTICLASS else "labels"
         for name, values in (("class_weight", p.class_weight), ("pos_weight", p.pos_weight)):
             if isinstance(values, tuple) and not binary and len(values) != many:
-                raise inputs.class_weight_length(len(values), many, names, name)
+                raise arrays.class_weight_length(len(values), many, names, name)
         if p.r.task == MULTICLASS:
             if p.class_weight is not None:
                 self.class_weight = vector(p.class_weight, many)
@@ -704,7 +705,7 @@ cdef class Chunk(Blocks):
 
     cdef object error(self, preds, target, weight):
         preds, target, weight = self.preds.once(preds), self.target.once(target), self.weights.once(weight)
-        return inputs.bad_value(
+        return arrays.bad_value(
             CAUSES[self.status], NAMES[COUNTER_OF[self.status]], self.bad, preds, target, weight,
             axis=self.p.axis if self.r.task in (MULTICLASS, MULTILABEL) else None,
             rows=self.r.task == MULTICLASS, soft=self.r.task != MEAN and not self.hard,
