@@ -10,7 +10,7 @@
 from streamce._support import html_repr
 from streamce._support.threads import set_num_threads
 from streamce.errors import InputError
-from streamce.functional.losses import binary_cross_entropy, cross_entropy, multilabel_cross_entropy
+from streamce.functional.loss_functions import binary_cross_entropy, cross_entropy, multilabel_cross_entropy
 from streamce.functional.sklearn_log_loss import log_loss
 from streamce.integrations.torch_distributed import all_reduce
 from streamce.metrics import (

@@ -23,7 +23,7 @@ import streamce as ce
 from streamce.core.kernels import kernels
 from streamce.core.ledger.ledger import State
 from streamce.core.pipeline.ctc_pipeline import CTC
-from streamce.functional.losses import _losses
+from streamce.functional.loss_functions import _losses
 
 FILE = Path(__file__).with_name("golden.json")
 # A dtype, the bits of its mantissa, and the exponent of its smallest normal number.

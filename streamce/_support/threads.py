@@ -17,8 +17,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from streamce._support import scalars
+from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.inputs import arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ def check(n: Any, name: str) -> int:
     """``n`` as a number of threads."""
     found = scalars.integer(n)
     if found is None or found < 1:
-        raise InputError(name, f"is {arrays.show(n)}", "a whole number of threads, 1 or more", value=n)
+        raise InputError(name, f"is {short_repr(n)}", "a whole number of threads, 1 or more", value=n)
     return found
 
 

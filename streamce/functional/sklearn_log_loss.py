@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.ledger import State
 from streamce.core.pipeline.pipeline import Pipeline
@@ -151,7 +152,7 @@ def _labels(source: Any, name: str) -> Array:
         if found.dtype.kind in "OT" and len({isinstance(value, str) for value in found.flat}) == 1:
             found = np.array(found.tolist())  # objects that are all strings, or all numbers, are as good as those
     except Exception as error:  # whatever a stranger's __array__ raises
-        raise InputError(name, f"is {arrays.show(source)}", expected) from error
+        raise InputError(name, f"is {short_repr(source)}", expected) from error
     if found.dtype.kind not in "biufU":
         raise InputError(name, f"has dtype {found.dtype}", expected)
     if found.ndim not in (1, 2):
@@ -195,7 +196,7 @@ def _marked(truth: Array) -> tuple[Array, Array, Array]:
         index = arrays.first(other)
         raise InputError(
             "y_true",
-            f"is {arrays.show(truth[index])}",
+            f"is {short_repr(truth[index])}",
             "0 or 1 in an indicator matrix",
             index=index,
             value=truth[index].item(),
@@ -215,7 +216,7 @@ def _found(truth: Array, given: Array | None, labels: Any) -> tuple[Array, Array
         raise InputError(name, f"has shape {shape}", "one label each, where labels are given", value=shape)
     classes = np.unique(given)
     if len(classes) not in (1, len(given)):
-        raise InputError("labels", f"is {arrays.show(labels)}", "each label once", value=labels)
+        raise InputError("labels", f"is {short_repr(labels)}", "each label once", value=labels)
     if not (classes == given).all():
         message = (
             f"Labels passed were {labels}. But this function assumes labels are ordered lexicographically. "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from streamce._support.short_repr import reason, short_repr
 from streamce.errors import SWAPPED, USE_LOGITS, InputError, Location
 from streamce.inputs import interop
 
@@ -33,26 +34,6 @@ HOLDS = {
 # Array arguments of some metrics' updates, beside preds, target and weight.
 BESIDE = ("input_lengths", "lengths", "mask", "n_bytes", "n_words", "offsets", "target_lengths")
 PREDS = {"probs": "a probability in [0, 1]", "log_probs": "a log-probability, 0 or less"}
-
-
-def show(value: Any) -> str:
-    """Return a value on one line, shortened if it is long, or its type if ``repr`` would read foreign memory."""
-    try:
-        if interop.holds_memory(value):
-            return f"a {type(value).__name__}"
-        text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
-    except Exception:  # whatever a stranger's repr raises
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def reason(error: Exception) -> str:
-    """Return the first sentence of an error, or its type if it has no message or cannot be printed."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:
-        text = ""
-    return text.split(". ")[0].rstrip(".") or type(error).__name__
 
 
 # ---- what is given, as an array ----
@@ -208,21 +189,28 @@ def _objects(found: Array, name: str) -> InputError:
     """The entry that keeps an array of objects from being one of numbers."""
     expected = HOLDS.get(name, "a sequence of numbers")
     if not found.shape:
-        return InputError(name, f"is {show(found[()])}", expected, value=found[()])
+        return InputError(name, f"is {short_repr(found[()])}", expected, value=found[()])
     for index in np.ndindex(found.shape):
         value = found[index]
         if isinstance(value, (int, np.integer)) and not -(2**63) <= value < 2**64:
             return InputError(
-                name, f"is {show(value)}", "an integer that fits int64", index=index, value=value, cause="invalid_label"
+                name,
+                f"is {short_repr(value)}",
+                "an integer that fits int64",
+                index=index,
+                value=value,
+                cause="invalid_label",
             )
         if not isinstance(value, (int, float, np.integer, np.floating, np.bool_)):
-            return InputError(name, f"is {show(value)}, an object", expected, index=index, value=value)
+            return InputError(name, f"is {short_repr(value)}, an object", expected, index=index, value=value)
     return unsupported(found, name)
 
 
 def unsupported(found: Any, name: str) -> InputError:
     dtype = getattr(found, "dtype", type(found).__name__)
-    kind = "strings" if getattr(dtype, "kind", "") in "UST" else f"dtype {show(dtype) if dtype is None else dtype}"
+    kind = (
+        "strings" if getattr(dtype, "kind", "") in "UST" else f"dtype {short_repr(dtype) if dtype is None else dtype}"
+    )
     return InputError(name, f"has {kind}", HOLDS.get(name, "a sequence of numbers"))
 
 
@@ -244,7 +232,7 @@ def destination(out: Any, others: Sequence[tuple[str, Any]]) -> Any:
     torch = sys.modules.get("torch")
     tensor = torch is not None and isinstance(out, torch.Tensor)
     if not tensor and not isinstance(out, np.ndarray):
-        raise InputError("out", f"is {show(out)}", f"{HOLDS['out']} to write to")
+        raise InputError("out", f"is {short_repr(out)}", f"{HOLDS['out']} to write to")
     found, _ = array(out, "out")
     if tensor and found.size and found.ctypes.data != out.data_ptr():
         raise InputError("out", "is a view of negated numbers", "a tensor to write to")

@@ -6,20 +6,17 @@ NumPy reads by itself (buffers, ``__array__``, ``__array_interface__``, sequence
 
 from __future__ import annotations
 
-import datetime as dt
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from streamce._support.short_repr import ATOMS
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Found = tuple[Array, Array | None]  # values, and where they are null
 CPU = (1, 3, 11)  # DLPack's names for memory of the CPU: plain, and pinned by CUDA or ROCm
-# Types whose values hold no memory of another library.
-ATOMS = (bytes, dt.date, float, int, np.generic, str, type(None))
-# Protocols by which arrays of other libraries can be read.
-PROTOCOLS = ("__array__", "__arrow_c_array__", "__arrow_c_stream__", "__dlpack__")
 DEVICES = {2: "CUDA", 4: "OpenCL", 7: "Vulkan", 8: "Metal", 10: "ROCm", 13: "CUDA managed", 14: "oneAPI"}
 
 
@@ -34,18 +31,6 @@ def checked(source: Any) -> Any:
     if torch is not None or arrow is not None:  # not imported here: if nobody has, there is nothing to check
         _check(source, torch, arrow)
     return source
-
-
-def holds_memory(value: Any) -> bool:
-    """Return whether a value is or contains a foreign tensor or array, whose ``repr`` reads memory."""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return any(map(holds_memory, value))
-    if isinstance(value, Mapping):
-        return any(map(holds_memory, value.values()))
-    if isinstance(value, (*ATOMS, np.ndarray)):
-        return False
-    library = type(value).__module__.partition(".")[0]
-    return library in ("pyarrow", "torch") or any(hasattr(type(value), name) for name in PROTOCOLS)
 
 
 def _check(source: Any, torch: Any, pa: Any) -> None:

@@ -13,8 +13,8 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.inputs import arrays
 from streamce.integrations import engines
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _partitions(collection: Any, columns: Mapping[str, Any]) -> list[Any]:
         # An index would be one more column in Arrow's stream, and of some partitions alone.
         return list(some.reset_index(drop=True).to_delayed())
     expected = "a Dask data frame, a bag or a list of Delayed"
-    raise InputError("collection", f"is {arrays.show(collection)}", expected)
+    raise InputError("collection", f"is {short_repr(collection)}", expected)
 
 
 def _state(metric: Any, columns: Mapping[str, Any], number: int, part: Any) -> bytes:
@@ -126,7 +126,7 @@ def _state(metric: Any, columns: Mapping[str, Any], number: int, part: Any) -> b
 def _tables(items: Any, columns: Mapping[str, Any]) -> Iterator[Any]:
     """The items of a bag as tables: records together, tables as they are."""
     if not isinstance(items, Iterable):
-        raise InputError("collection", f"holds {arrays.show(items)}", "tables, frames or records")
+        raise InputError("collection", f"holds {short_repr(items)}", "tables, frames or records")
     for records, some in itertools.groupby(items, lambda item: isinstance(item, Mapping)):
         if records:
             yield _table(list(some), columns)

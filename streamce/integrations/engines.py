@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamce._support import threads
+from streamce._support.short_repr import short_repr
 from streamce.errors import InputError, SelectionError
-from streamce.inputs import arrays
 from streamce.metrics.mergeable import Additive
 from streamce.persistence.restore import from_bytes
 
@@ -31,7 +31,7 @@ HINTS = {
 def template(metric: Template, *, empty: bool = True) -> Template:
     """The metric, if its states add up and it has none yet."""
     if not isinstance(metric, Additive):
-        raise InputError("metric", f"is {arrays.show(metric)}", "a metric such as BinaryCrossEntropy()")
+        raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
     if empty and metric._state.parts():
         raise InputError("metric", "has samples already", "an empty one, for its options alone")
     metric._empty()._merge(metric._empty(), 1)  # raises where there is no sum

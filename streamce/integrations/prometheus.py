@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamce._support import printable, scalars
+from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
-from streamce.inputs import arrays
 from streamce.keys.key_columns import moment_of
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.gan import GANCrossEntropy
@@ -133,17 +133,17 @@ class Collector:
     ) -> None:
         if not (isinstance(source, (Additive, Mapping, str, os.PathLike)) or callable(source)):
             expected = "a metric, metrics by name, a function that returns these, or the path of state files"
-            raise InputError("source", f"is {arrays.show(source)}", expected, value=source)
+            raise InputError("source", f"is {short_repr(source)}", expected, value=source)
         if isinstance(source, Mapping):
             for key, metric in source.items():
                 if not isinstance(key, str) or not isinstance(metric, Additive):
-                    found = f"has {arrays.show(metric)} by the name {arrays.show(key)}"
+                    found = f"has {short_repr(metric)} by the name {short_repr(key)}"
                     raise InputError("source", found, "metrics by name", value=metric)
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise InputError("name", f"is {arrays.show(name)}", "letters, digits and _", value=name)
+            raise InputError("name", f"is {short_repr(name)}", "letters, digits and _", value=name)
         groups = scalars.integer(max_groups)
         if groups is None or groups < 0:
-            raise InputError("max_groups", f"is {arrays.show(max_groups)}", "a whole number", value=max_groups)
+            raise InputError("max_groups", f"is {short_repr(max_groups)}", "a whole number", value=max_groups)
         BinaryCrossEntropy().summary(level, anytime)  # which judges these
         self._source, self._name = source, name
         self._level, self._anytime, self._max_groups = level, anytime, groups
@@ -184,11 +184,11 @@ class Collector:
                 if isinstance(name, str) and isinstance(metric, Additive):
                     yield from _named(name, metric)
                 else:
-                    self._unreadable(scrape, {"metric": str(name)}, f"{name!r} is {arrays.show(metric)}, no metric")
+                    self._unreadable(scrape, {"metric": str(name)}, f"{name!r} is {short_repr(metric)}, no metric")
         elif isinstance(source, Additive):
             yield from _named("", source)
         elif source is not None:
-            self._unreadable(scrape, {"metric": "source"}, f"source gave {arrays.show(source)}, no metric")
+            self._unreadable(scrape, {"metric": "source"}, f"source gave {short_repr(source)}, no metric")
 
     def _sum(self, scrape: _Scrape, path: str) -> Additive | None:
         """The sum of the state files there, None without any."""

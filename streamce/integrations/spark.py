@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.inputs import arrays
 from streamce.integrations import engines
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def evaluate(
     columns = engines.columns(metric, preds=preds, target=target, weight=weight, by=by, by_time=by_time,
                               cluster=cluster, n_words=n_words, n_bytes=n_bytes)  # fmt: skip
     if not (hasattr(dataframe, "mapInArrow") and hasattr(dataframe, "columns")):
-        raise InputError("dataframe", f"is {arrays.show(dataframe)}", "a Spark data frame")
+        raise InputError("dataframe", f"is {short_repr(dataframe)}", "a Spark data frame")
     with clearly():
         wanted = engines.wanted(dataframe.columns, columns)
         # mapInArrow cannot do with names that hold dots: they come back where the rows are.

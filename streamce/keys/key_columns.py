@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from streamce._support.short_repr import reason, short_repr
 from streamce.core.grouping import key_index as core
 from streamce.errors import InputError
 from streamce.inputs import arrays, interop
@@ -91,9 +92,7 @@ def judged(source: Any, name: str) -> Iterator[Any]:
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        raise InputError(
-            name, f"is a {type(source).__name__} that cannot be read ({arrays.reason(error)})", HOLDS
-        ) from error
+        raise InputError(name, f"is a {type(source).__name__} that cannot be read ({reason(error)})", HOLDS) from error
 
 
 def joined(parts: Sequence[Column], name: str = "by") -> Keys:
@@ -320,7 +319,7 @@ def objects(values: list[Any], name: str, kind: str | None = None, cut: bool = F
     if len(kinds) > 1:
         other = next(i for i, value in enumerate(values) if found.get(type(value), kinds[0]) != kinds[0])
         raise InputError(
-            name, f"is {arrays.show(values[other])}", f"keys of one kind, such as {kinds[0]}", index=(other,)
+            name, f"is {short_repr(values[other])}", f"keys of one kind, such as {kinds[0]}", index=(other,)
         )
     one = kinds[0] if kinds else None
     if one == "datetime" and kind is None:
@@ -334,7 +333,7 @@ def objects(values: list[Any], name: str, kind: str | None = None, cut: bool = F
         except OverflowError:
             wrong = next(i for i, value in enumerate(values) if not -TOP <= value < TOP)
             raise InputError(
-                name, f"is {arrays.show(values[wrong])}", "integers that fit int64", index=(wrong,)
+                name, f"is {short_repr(values[wrong])}", "integers that fit int64", index=(wrong,)
             ) from None
     places: dict[Any, int] = {}
     codes = np.array([places.setdefault(value, len(places)) for value in values], dtype=np.int64)
@@ -353,7 +352,7 @@ def _kind(type_: type) -> str | None:
 def _only_null(values: list[Any], type_: type, name: str) -> None:
     for i, value in enumerate(values):
         if type(value) is type_ and not _null(value):
-            raise InputError(name, f"is {arrays.show(value)}", HOLDS, index=(i,), value=value)
+            raise InputError(name, f"is {short_repr(value)}", HOLDS, index=(i,), value=value)
 
 
 def _null(value: Any) -> bool:
@@ -399,7 +398,7 @@ def encode(kind: str | None, value: Any, name: str = "by") -> bytes:
         data = str.encode(value) if isinstance(value, str) else memoryview(value).tobytes()  # of derived types too
         return b"\1" + len(data).to_bytes(4, "big") + data
     except (UnicodeEncodeError, OverflowError):
-        raise InputError(name, f"is {arrays.show(value)}", "text that UTF-8 can hold") from None
+        raise InputError(name, f"is {short_repr(value)}", "text that UTF-8 can hold") from None
 
 
 def decode(kinds: Sequence[str | None], key: bytes) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from streamce._support.short_repr import short_repr
 from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.errors import InputError
 from streamce.inputs import arrays, interop
@@ -37,7 +38,7 @@ def microseconds(period: Any, name: str = "period") -> int:
     elif isinstance(period, str) and (match := re.fullmatch(r"(\d{0,18})\s*([a-z]+)", period.strip())):
         found = int(match[1] or 1) * UNITS.get(match[2], 0)
     if found is None or not 0 < found <= LATEST:
-        raise InputError(name, f"is {arrays.show(period)}", EXPECTED, value=period)
+        raise InputError(name, f"is {short_repr(period)}", EXPECTED, value=period)
     return int(found)
 
 

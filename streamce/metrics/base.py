@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from streamce._support.short_repr import short_repr
 from streamce.core.ledger.ledger import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
 from streamce.core.losses.workspace import Samples
 from streamce.core.pipeline.pipeline import NULL_INPUT, Pipeline
 from streamce.errors import InputError
-from streamce.inputs.arrays import show
 from streamce.metrics.options import one_of, plain
 from streamce.metrics.torch_device import Elsewhere
 from streamce.metrics.update_from import FromStreams
@@ -52,7 +52,7 @@ class Metric(FromStreams):
                 if options.get(name, plain_one) != plain_one:
                     raise InputError(
                         "calibration",
-                        f"is True, and {name} is {show(options[name])}",
+                        f"is True, and {name} is {short_repr(options[name])}",
                         f"the loss that predictions speak of: {name}={plain_one}",
                     )
         self._options = options

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamce._support import scalars, threads
+from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
 from streamce.inputs import arrays
 
@@ -20,7 +21,7 @@ MOST_WEIGHTS = 1 << 24  # the most classes that a state can have sums of
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
     """Raises unless the condition on an option holds."""
     if not condition:
-        raise InputError(name, f"is {arrays.show(value)}", expected, value=value)
+        raise InputError(name, f"is {short_repr(value)}", expected, value=value)
 
 
 def one_of(names: tuple[str, ...], name: str, value: Any) -> None:
@@ -48,7 +49,7 @@ def _real(most: float, expected: str) -> Any:
     def check(name: str, value: Any) -> float:
         found = scalars.real(value)
         if found is None or not 0 <= found <= most:
-            raise InputError(name, f"is {arrays.show(value)}", expected, value=value)
+            raise InputError(name, f"is {short_repr(value)}", expected, value=value)
         return found + 0.0  # -0.0 is 0.0
 
     return check

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import DefaultMode
 from streamce.errors import DataError, InputError, SelectionError
-from streamce.inputs import arrays
 from streamce.metrics.mergeable import Additive
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _words(argument: str, given: Any) -> list[str]:
     found = [given] if isinstance(given, str) or not isinstance(given, Sequence) else list(given)
     expected = "the name of a column" + ", or several" * (argument in SEVERAL)
     if not found or not all(isinstance(word, str) for word in found) or (len(found) > 1 and argument not in SEVERAL):
-        raise InputError(argument, f"is {arrays.show(given)}", expected, value=given)
+        raise InputError(argument, f"is {short_repr(given)}", expected, value=given)
     return found
 
 

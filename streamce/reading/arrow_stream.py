@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from streamce._support.short_repr import short_repr
 from streamce.errors import DataError, InputError
-from streamce.inputs import arrays, arrow, interop
+from streamce.inputs import arrow, interop
 from streamce.reading.tables import START, Batches, Mark, Table, slices
 
 HOLDS = "an Arrow stream, such as a table, a reader or a data frame, or record batches one after another"
@@ -52,7 +53,7 @@ class StreamTable(Table):
     def _one_after_another(self, streams: Any) -> tuple[Any, Iterator[Any]]:
         """The same of an iterable of record batches, or of anything that is a stream itself."""
         if isinstance(streams, (str, bytes, Mapping)) or not isinstance(streams, Iterable):
-            raise InputError("stream", f"is {arrays.show(streams)}", HOLDS)
+            raise InputError("stream", f"is {short_repr(streams)}", HOLDS)
         batches = itertools.chain.from_iterable(map(_batches, self._of_caller(iter(streams))))
         first = next(batches, None)
         if first is None:
@@ -176,4 +177,4 @@ def _batches(stream: Any) -> Iterator[Any]:
     elif _is_arrow(stream):
         yield from _reader(stream)
     else:
-        raise InputError("stream", f"gives {arrays.show(stream)}", HOLDS)
+        raise InputError("stream", f"gives {short_repr(stream)}", HOLDS)

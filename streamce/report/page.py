@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
-from streamce.inputs import arrays
 from streamce.metrics.gan import GANSummary
 from streamce.metrics.mergeable import Additive
 from streamce.report import html, sections, series_section, summary_section
@@ -123,7 +123,7 @@ def page(
     """
     named = metrics if isinstance(metrics, Mapping) else {"": metrics}
     if not named or not all(isinstance(metric, Additive) for metric in named.values()):
-        raise InputError("metrics", f"is {arrays.show(metrics)}", "a metric, or metrics by name")
+        raise InputError("metrics", f"is {short_repr(metrics)}", "a metric, or metrics by name")
     look = Look(level_of(level), anytime, series_section.checked_names(named.values(), names))
     several = len(named) > 1
     shown = title or (f"{len(named)} states" if several else sections.title_of(next(iter(named.values()))))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.inputs import arrays
 from streamce.keys.periods import show
 from streamce.metrics import SequenceCrossEntropy
 from streamce.metrics.base import Metric
@@ -43,7 +43,7 @@ def checked_names(metrics: Iterable[Additive], given: Iterable[str]) -> tuple[st
     """The names of classes; InputError where none of the metrics has as many classes or labels."""
     names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else None
     if names is None or not all(isinstance(name, str) for name in names):
-        raise InputError("names", f"is {arrays.show(given)}", "a sequence of strings")
+        raise InputError("names", f"is {short_repr(given)}", "a sequence of strings")
     sizes = {size for metric in metrics for size in _sizes(metric)}
     if names and not sizes:
         raise InputError("names", "is given", "none, as there are no sums by class or label")

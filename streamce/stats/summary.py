@@ -17,11 +17,11 @@ from typing import Any
 from streamce._support import scalars
 from streamce._support.html_repr import HtmlRepr
 from streamce._support.rational import quotient, root
+from streamce._support.short_repr import short_repr
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.kernels import kernels
 from streamce.core.ledger.ledger import BUCKETS, Ledger, State
 from streamce.errors import InputError
-from streamce.inputs import arrays
 from streamce.stats import intervals
 
 GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
@@ -284,7 +284,7 @@ def level_of(level: Any) -> float:
     """The level, if it is one."""
     found = scalars.real(level)
     if found is None or not 0 < found < 1:
-        raise InputError("level", f"is {arrays.show(level)}", "a number between 0 and 1", value=level)
+        raise InputError("level", f"is {short_repr(level)}", "a number between 0 and 1", value=level)
     return found
 
 
@@ -452,7 +452,7 @@ def summarise_cell(
     level = level_of(level)
     looks = scalars.switch(anytime)
     if looks is None:
-        raise InputError("anytime", f"is {arrays.show(anytime)}", "True or False", value=anytime)
+        raise InputError("anytime", f"is {short_repr(anytime)}", "True or False", value=anytime)
     anytime = looks
     middle = ratio(found)
     error, units, effective, groups = _uncertainty(found, buckets, number)

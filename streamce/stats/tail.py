@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from streamce._support import scalars
 from streamce._support.html_repr import HtmlRepr
 from streamce._support.rational import quotient
+from streamce._support.short_repr import short_repr
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.ledger.ledger import BINS_BITS, LEAST, TAIL
 from streamce.errors import InputError
-from streamce.inputs import arrays
 
 if TYPE_CHECKING:
     from streamce.core.ledger.ledger import Ledger
@@ -130,5 +130,5 @@ def _edge(bin_: int) -> float:
 def _share(name: str, value: Any) -> Fraction:
     found = scalars.real(value)
     if found is None or not 0 <= found <= 1:
-        raise InputError(name, f"is {arrays.show(value)}", "a number between 0 and 1", value=value)
+        raise InputError(name, f"is {short_repr(value)}", "a number between 0 and 1", value=value)
     return Fraction(repr(found))  # as it is written

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from streamce._support.short_repr import short_repr
 from streamce.core.ledger.ledger import Ledger, State
 from streamce.errors import InputError
 from streamce.inputs import arrays
@@ -48,7 +49,7 @@ class Wrapper(Additive):
 
     def __init__(self, metric: Metric) -> None:
         if not isinstance(metric, Metric):
-            raise InputError("metric", f"is {arrays.show(metric)}", "a metric such as BinaryCrossEntropy()")
+            raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
         for option in SUMS:
             if metric.options.get(option):
                 raise InputError("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from streamce._support import state_format
+from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys.key_columns import buckets
@@ -63,13 +64,13 @@ class Collection(FromStreams):
 
     def __init__(self, metrics: Mapping[str, FromStreams]) -> None:
         if not isinstance(metrics, Mapping) or not metrics:
-            raise InputError("metrics", f"is {arrays.show(metrics)}", "metrics by name, such as {'loss': MeanLoss()}")
+            raise InputError("metrics", f"is {short_repr(metrics)}", "metrics by name, such as {'loss': MeanLoss()}")
         for name, metric in metrics.items():
             if not isinstance(name, str):
-                raise InputError("metrics", f"has the name {arrays.show(name)}", "names that are strings")
+                raise InputError("metrics", f"has the name {short_repr(name)}", "names that are strings")
             if not isinstance(metric, KINDS):
                 expected = "a metric that is updated by preds and target"
-                raise InputError("metrics", f"is {arrays.show(metric)}", expected, part=name)
+                raise InputError("metrics", f"is {short_repr(metric)}", expected, part=name)
             if metric._state.parts():
                 raise InputError("metrics", "has samples already", "an empty one", part=name)
         self._state = Members({name: metric._empty() for name, metric in metrics.items()})

@@ -12,11 +12,11 @@ import numpy as np
 
 from streamce._support import scalars
 from streamce._support.html_repr import HtmlRepr
+from streamce._support.short_repr import short_repr
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.grouping.groups import Groups
 from streamce.core.ledger.ledger import Ledger
 from streamce.errors import InputError
-from streamce.inputs import arrays
 from streamce.keys import key_columns, periods
 from streamce.metrics.base import Metric
 from streamce.stats import summary
@@ -305,7 +305,7 @@ def _number(k: Any) -> int:
     """Return ``k`` as a number of groups."""
     found = scalars.integer(k)
     if found is None or found < 0:
-        raise InputError("k", f"is {arrays.show(k)}", "a whole number of groups", value=k)
+        raise InputError("k", f"is {short_repr(k)}", "a whole number of groups", value=k)
     return found
 
 

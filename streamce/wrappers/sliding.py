@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from streamce._support import scalars
+from streamce._support.short_repr import short_repr
 from streamce.core.grouping.groups import Groups
 from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.core.ledger.ledger import Ledger
@@ -95,9 +96,7 @@ class Sliding(Keeper):
         if samples is not None:
             last = scalars.integer(samples)
             if last is None or not 0 < last <= MOST:
-                raise InputError(
-                    "samples", f"is {arrays.show(samples)}", "a whole number from 1 to 2^40", value=samples
-                )
+                raise InputError("samples", f"is {short_repr(samples)}", "a whole number from 1 to 2^40", value=samples)
             if step is not None:
                 raise InputError("step", "is given", "none, as a window of samples has no panes")
             self._last = last
