@@ -410,6 +410,16 @@ def beyond(int column, str argument="other") -> InputError:
     return InputError(argument, found, location=NAMES[column])
 
 
+def mixed_clusters() -> InputError:
+    """The error for adding samples in clusters to samples in none, or the other way round."""
+    return InputError(
+        "cluster",
+        "the samples of one metric come in clusters and those of the other do not: "
+        "together they have no standard error",
+        location="",
+    )
+
+
 cdef Ledger first_of(Ledger source, Py_ssize_t size):
     """A ledger of the first cells of another."""
     cdef Ledger new = Ledger(min(size, source.size), False, source.step)
@@ -499,10 +509,7 @@ cdef class State:
                 (self.buckets is not None or other.buckets is not None) and other.total.value(SAMPLES, 0) != 0
                 and self.mixes(other.buckets is not None and not other.buckets.is_zero())
             ):
-                raise InputError(
-                    "cluster", "the samples of one metric come in clusters and those of the other do not: "
-                    "together they have no standard error", location="",
-                )
+                raise mixed_clusters()
             # Room for what is added.
             if other.cells is not None and not other.cells.is_zero():
                 cells = self.cells_of(other.cells.size, other.cells.step != 0)
