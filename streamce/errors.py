@@ -57,7 +57,7 @@ class StreamceError(ValueError):
         self.places: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return " ".join(": ".join([*self.places, self._sentence()]).split())  # one line, whatever a value looks like
+        return ": ".join([*self.places, self._sentence()])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -147,6 +147,9 @@ class InputError(StreamceError):
         self.part = part
         self.context = context
         self.location = location
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())  # one line, whatever a value looks like
 
     @property
     def subject(self) -> str:

@@ -106,7 +106,6 @@ def test_an_error_of_a_file_says_where_in_it(given, text):
 
 def test_a_message_is_one_line_whatever_a_value_looks_like():
     assert str(InputError("p", "is a\nb", "a  c").with_place("x\r\ny")) == "x y: p is a b: expected a c"
-    assert str(DataError("is\n\nodd", row=1, column="a\nb")) == "row 1: column 'a b' is odd"
 
 
 # ---- copies ----

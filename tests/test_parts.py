@@ -160,8 +160,8 @@ def test_states_without_a_sum_are_an_error_even_if_no_part_is():
 
 def test_the_order_of_the_parts_says_which_error_it_is():
     outcomes = [
-        partitions.Outcome(2, error=(1, "late")),
-        partitions.Outcome(1, error=(2, "early")),
+        partitions.Outcome(2, error=DataError("late")),
+        partitions.Outcome(1, error=SelectionError("early")),
         partitions.Outcome(0, 3),
     ]
     with pytest.raises(SelectionError, match="early"):
@@ -182,9 +182,9 @@ def test_a_file_that_changed_since_the_run_began_is_not_read(tmp_path, table, ch
     outcome, state = partitions.evaluate(part)
     what = {"gone": "no such file where it is to be evaluated", "other": "this file has changed since the run began"}
     assert state is None
-    assert outcome.error is not None
-    assert outcome.error[0] == 1
-    assert outcome.error[1].startswith(f"{path}: {what[change]}")
+    assert isinstance(outcome.error, DataError)
+    assert outcome.error.places == (str(path),)
+    assert outcome.error.found.startswith(what[change])
 
 
 @pytest.mark.parametrize(

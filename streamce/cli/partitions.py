@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import itertools
 import os
 import sys
@@ -54,12 +55,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a part: its rows, the kinds of the keys of its groups, or an exit status and why."""
+    """What came of a part: its rows and the kinds of the keys of its groups, or the error."""
 
     number: int
     rows: int = 0
     kinds: tuple[str | None, ...] | None = None
-    error: tuple[int, str] | None = None
+    error: DataError | SelectionError | None = None
 
 
 def opened(
@@ -167,10 +168,9 @@ def evaluate(part: Part, before: bytes | None = None) -> tuple[Outcome, bytes | 
             for chunk in found:
                 add(metric, chunk, chooser.labels)
                 rows += chunk.rows
-    except DataError as error:
-        return Outcome(part.number, error=(1, str(error))), None
-    except SelectionError as error:
-        return Outcome(part.number, error=(2, str(error))), None
+    except (DataError, SelectionError) as error:
+        # A copy has no traceback, which would keep the chunk.
+        return Outcome(part.number, error=copy.copy(error)), None
     kinds = metric._state.kinds if isinstance(metric, ce.Grouped) else None
     return Outcome(part.number, rows, kinds), metric.to_bytes()
 
@@ -205,7 +205,7 @@ def join(found: Iterable[tuple[Outcome | None, bytes | None]]) -> tuple[list[Out
     except ce.InputError as error:  # which the parts' own come before
         for _ in given:  # the outcomes of the others
             pass
-        return [*outcomes, Outcome(LAST, error=(1, str(error)))], None
+        return [*outcomes, Outcome(LAST, error=DataError(str(error)))], None
 
 
 def join_all(found: Iterable[tuple[list[Outcome], bytes | None]]) -> tuple[list[Outcome], bytes | None]:
@@ -231,8 +231,7 @@ def check(parts: Sequence[Part], outcomes: Iterable[Outcome]) -> None:
             _, before = evaluate(parts[other.number])
             outcome, _ = evaluate(parts[outcome.number], before)
         if outcome.error is not None:
-            status, message = outcome.error
-            raise DataError(message) if status == 1 else SelectionError(message)
+            raise outcome.error
 
 
 def _agree(one: tuple[str | None, ...] | None, other: tuple[str | None, ...] | None) -> bool:

@@ -223,7 +223,7 @@ class Far:
         self._tensor, self.shape, self.dtype = tensor, tensor.shape, tensor.dtype
 
     def __array__(self, dtype=None, copy=None):
-        raise arrays.OnDevice("preds is elsewhere", argument="preds")
+        raise arrays.OnDevice("preds", "is elsewhere")
 
     def detach(self):
         return self._tensor

@@ -345,8 +345,9 @@ cdef class Groups:
                 p, q = self.ledger.page_of(&cell), found.page_of(&at)
                 full = cell_overflow(q, at, p, cell, 1, MOST)
                 if full >= 0:
-                    what = f"{NAMES[full]} of all groups together is beyond {range_of(full)}"
-                    raise InputError("by", what, location="")
+                    raise InputError(
+                        "by", f"{NAMES[full]} of all groups together is beyond {range_of(full)}", location=""
+                    )
                 pour(self.ledger, slot, found, 0)
         return found
 

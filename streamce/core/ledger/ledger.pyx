@@ -410,6 +410,16 @@ def beyond(int column, str argument="other") -> InputError:
     return InputError(argument, found, location=NAMES[column])
 
 
+def mixed_clusters() -> InputError:
+    """The error for adding samples in clusters to samples in none, or the other way round."""
+    return InputError(
+        "cluster",
+        "the samples of one metric come in clusters and those of the other do not: "
+        "together they have no standard error",
+        location="",
+    )
+
+
 cdef Ledger first_of(Ledger source, Py_ssize_t size):
     """A ledger of the first cells of another."""
     cdef Ledger new = Ledger(min(size, source.size), False, source.step)
@@ -442,8 +452,9 @@ cdef class State:
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=False):
         """The ledger of cells; made if there is none yet, or one of another size that is 0."""
         if size > MOST_CELLS:
-            found = f"has {size} classes, labels or positions: there are sums of each for at most 2^24"
-            raise InputError("preds", found)
+            raise InputError(
+                "preds", f"has {size} classes, labels or positions: there are sums of each for at most 2^24"
+            )
         # Made before it is looked whether there is one: making it may let another thread in.
         cdef Ledger new = None
         if self.cells is None or (self.cells.size != size and not growing):
@@ -453,8 +464,9 @@ cdef class State:
         elif growing:
             self.cells.grow(max(size, self.cells.size))
         elif self.cells.size != size:
-            found = f"a state of {self.cells.size} cells and one of {size} do not add up"
-            raise InputError("other", found, location="")
+            raise InputError(
+                "other", f"a state of {self.cells.size} cells and one of {size} do not add up", location=""
+            )
         return self.cells
 
     cdef Ledger buckets_of(self, Py_ssize_t size):
@@ -497,11 +509,7 @@ cdef class State:
                 (self.buckets is not None or other.buckets is not None) and other.total.value(SAMPLES, 0) != 0
                 and self.mixes(other.buckets is not None and not other.buckets.is_zero())
             ):
-                found = (
-                    "the samples of one metric come in clusters and those of the other do not: "
-                    "together they have no standard error"
-                )
-                raise InputError("cluster", found, location="")
+                raise mixed_clusters()
             # Room for what is added.
             if other.cells is not None and not other.cells.is_zero():
                 cells = self.cells_of(other.cells.size, other.cells.step != 0)

@@ -174,8 +174,7 @@ cdef int check_alike(Samples a, Samples b) except -1:
         for i in range(a.samples):
             alike &= a.start(i) == b.start(i)
     if not alike:
-        expected = "arguments that are not changed meanwhile"
-        raise InputError("preds_b", "gives other samples than preds_a", expected)
+        raise InputError("preds_b", "gives other samples than preds_a", "arguments that are not changed meanwhile")
     return 0
 
 
