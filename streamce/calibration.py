@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from streamce import summary
-from streamce.core.ledger.ledger import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE, State
+from streamce.core.ledger.state import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
 from streamce.pictured import Pictured

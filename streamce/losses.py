@@ -8,7 +8,7 @@ import numpy as np
 
 from streamce import inputs
 from streamce.core.kernels.kernels import in_default_mode
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.metrics import BinaryCrossEntropy, MulticlassCrossEntropy, MultilabelCrossEntropy
 from streamce.options import EPS, one_of, require
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from streamce import foreign, inputs
 from streamce.core.kernels.kernels import in_default_mode
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.core.pipeline.pipeline import Pipeline
 from streamce.errors import InputError
 from streamce.metrics import MeanLoss

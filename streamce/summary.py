@@ -16,7 +16,8 @@ from typing import Any
 
 from streamce import inputs, intervals, scalars
 from streamce.core.kernels import kernels
-from streamce.core.ledger.ledger import BUCKETS, Ledger, State
+from streamce.core.ledger.ledger import Ledger
+from streamce.core.ledger.state import BUCKETS, State
 from streamce.errors import InputError
 from streamce.exact import quotient, root
 from streamce.pictured import Pictured

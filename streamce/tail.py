@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from streamce import inputs, scalars
-from streamce.core.ledger.ledger import BINS_BITS, LEAST, TAIL
+from streamce.core.ledger.state import BINS_BITS, LEAST, TAIL
 from streamce.errors import InputError
 from streamce.exact import quotient
 from streamce.pictured import Pictured

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.additive import Additive
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.options import EPS
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamce import inputs, summary
 from streamce.core.kernels import kernels
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.from_streams import FromStreams
 from streamce.keys import buckets
 from streamce.metrics.base import Metric, settled

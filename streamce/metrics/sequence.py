@@ -9,9 +9,9 @@ import numpy as np
 
 from streamce import inputs, sequences
 from streamce.core.kernels.kernels import in_default_mode
-from streamce.core.ledger.ledger import State
-from streamce.core.losses.workspace import Samples
+from streamce.core.ledger.state import State
 from streamce.core.pipeline.pipeline import Pipeline
+from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
 from streamce.metrics.base import Metric, settled
 from streamce.options import EPS

@@ -15,7 +15,7 @@ from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, Nor
 from streamce.streams.wrapper import OF_ONE_SUM, Keeper
 
 if TYPE_CHECKING:
-    from streamce.core.losses.workspace import Samples
+    from streamce.core.samples.samples import Samples
     from streamce.state import Header
     from streamce.streams.wrapper import Plan
 

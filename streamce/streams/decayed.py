@@ -14,7 +14,7 @@ from streamce.streams.wrapper import Keeper, Plan
 from streamce.summary import GRID, SUMS
 
 if TYPE_CHECKING:
-    from streamce.core.losses.workspace import Samples
+    from streamce.core.samples.samples import Samples
     from streamce.state import Header
     from streamce.summary import Cell, Summary
 

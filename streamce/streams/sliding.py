@@ -12,7 +12,7 @@ from streamce import inputs, periods, scalars
 from streamce.core.grouping.groups import Groups
 from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.core.ledger.ledger import Ledger
-from streamce.core.losses.workspace import Samples
+from streamce.core.samples.samples import Samples
 from streamce.core.samples.window import Window
 from streamce.keys import EPOCH, MICROSECOND, TOP, encode
 from streamce.metrics.base import Metric

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from streamce import inputs
 from streamce.additive import Additive
-from streamce.core.ledger.ledger import Ledger, State
+from streamce.core.ledger.ledger import Ledger
+from streamce.core.ledger.state import State
 from streamce.from_streams import FromStreams
 from streamce.metrics.base import SUMS, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamce.core.losses.workspace import Samples
+    from streamce.core.samples.samples import Samples
     from streamce.state import Header
 
 

@@ -15,9 +15,9 @@ from streams import KINDS, make, streams
 
 import streamce as ce
 from streamce import inputs, torch_losses
-from streamce.core.ledger.ledger import State
-from streamce.core.losses.workspace import Samples
+from streamce.core.ledger.state import State
 from streamce.core.pipeline.pipeline import PADDING
+from streamce.core.samples.samples import Samples
 from streamce.summary import COUNTS
 
 TASKS = ("binary", "multiclass", "multilabel")
