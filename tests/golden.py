@@ -21,7 +21,7 @@ import numpy as np
 
 import streamce as ce
 from streamce.core.kernels import kernels
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.core.pipeline.ctc_pipeline import CTC
 from streamce.functional.loss_functions import _losses
 

@@ -218,7 +218,7 @@ def test_offsets_outlive_an_update_that_was_interrupted():
     code = """
 import signal, weakref
 import numpy as np, streamce as ce
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 
 def stop(*_):
     raise KeyboardInterrupt

@@ -17,7 +17,7 @@ from together import together
 
 import streamce as ce
 from streamce._support import threads
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 
 pytestmark = pytest.mark.core
 

@@ -4,7 +4,7 @@ import numpy as np
 from streams import DTYPES
 
 import streamce as ce
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.core.pipeline.ctc_pipeline import CTC
 
 

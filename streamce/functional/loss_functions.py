@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from streamce.core.kernels.kernels import in_default_mode
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.inputs import arrays
 from streamce.metrics import BinaryCrossEntropy, MulticlassCrossEntropy, MultilabelCrossEntropy
 from streamce.metrics.options import EPS, one_of, require

@@ -14,7 +14,7 @@ import numpy as np
 
 from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import in_default_mode
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.core.pipeline.pipeline import Pipeline
 from streamce.errors import InputError, qualified_name
 from streamce.inputs import arrays, interop

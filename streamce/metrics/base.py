@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from streamce._support.short_repr import short_repr
-from streamce.core.ledger.ledger import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
-from streamce.core.losses.workspace import Samples
+from streamce.core.ledger.state import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
 from streamce.core.pipeline.pipeline import NULL_INPUT, Pipeline
+from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
 from streamce.metrics.options import one_of, plain
 from streamce.metrics.torch_device import Elsewhere

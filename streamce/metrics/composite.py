@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.mergeable import Additive
 from streamce.metrics.options import EPS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.core.pipeline.ctc_pipeline import CTC
 from streamce.metrics.base import Metric, settled
 
 if TYPE_CHECKING:
-    from streamce.core.losses.workspace import Samples
+    from streamce.core.samples.samples import Samples
 
 
 class CTCCrossEntropy(Metric):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from streamce.core.kernels import kernels
-from streamce.core.ledger.ledger import State
+from streamce.core.ledger.state import State
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys.key_columns import buckets

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 
 from streamce.core.kernels.kernels import in_default_mode
-from streamce.core.ledger.ledger import State
-from streamce.core.losses.workspace import Samples
+from streamce.core.ledger.state import State
 from streamce.core.pipeline.pipeline import Pipeline
+from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.metrics import sequence_layout

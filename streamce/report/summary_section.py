@@ -7,7 +7,7 @@ import math
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from streamce.core.ledger.ledger import BINS_BITS
+from streamce.core.ledger.state import BINS_BITS
 from streamce.report import html, svg
 from streamce.report.html import between, number, percent, tag, text
 from streamce.stats.summary import LN2, counts_of, kind_of

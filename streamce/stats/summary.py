@@ -20,7 +20,8 @@ from streamce._support.rational import quotient, root
 from streamce._support.short_repr import short_repr
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.kernels import kernels
-from streamce.core.ledger.ledger import BUCKETS, Ledger, State
+from streamce.core.ledger.ledger import Ledger
+from streamce.core.ledger.state import BUCKETS, State
 from streamce.errors import InputError
 from streamce.stats import intervals
 

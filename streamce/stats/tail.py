@@ -16,7 +16,7 @@ from streamce._support.html_repr import HtmlRepr
 from streamce._support.rational import quotient
 from streamce._support.short_repr import short_repr
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.core.ledger.ledger import BINS_BITS, LEAST, TAIL
+from streamce.core.ledger.state import BINS_BITS, LEAST, TAIL
 from streamce.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from streamce._support.short_repr import short_repr
-from streamce.core.ledger.ledger import Ledger, State
+from streamce.core.ledger.ledger import Ledger
+from streamce.core.ledger.state import State
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.metrics.base import SUMS, Metric
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamce._support.state_format import Header
-    from streamce.core.losses.workspace import Samples
+    from streamce.core.samples.samples import Samples
 
 
 # What a metric that keeps its samples together takes alone.

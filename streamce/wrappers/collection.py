@@ -18,7 +18,7 @@ from streamce.wrappers.base import OF_ONE_SUM, Keeper
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
-    from streamce.core.losses.workspace import Samples
+    from streamce.core.samples.samples import Samples
     from streamce.wrappers.base import Plan
 
 # What a collection can hold: what is updated by ``preds`` and ``target``.

@@ -17,7 +17,7 @@ from streamce.wrappers.base import Keeper, Plan
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
-    from streamce.core.losses.workspace import Samples
+    from streamce.core.samples.samples import Samples
     from streamce.stats.summary import Cell, Summary
 
 # Half-lives before the newest of which nothing is left: a sum in float64's range, halved so often, is

@@ -13,7 +13,7 @@ from streamce._support.short_repr import short_repr
 from streamce.core.grouping.groups import Groups
 from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.core.ledger.ledger import Ledger
-from streamce.core.losses.workspace import Samples
+from streamce.core.samples.samples import Samples
 from streamce.core.samples.window import Window
 from streamce.errors import InputError
 from streamce.inputs import arrays

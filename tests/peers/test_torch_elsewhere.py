@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from streams import KINDS, make, streams
 
 import streamce as ce
-from streamce.core.ledger.ledger import State
-from streamce.core.losses.workspace import Samples
+from streamce.core.ledger.state import State
 from streamce.core.pipeline.pipeline import PADDING
+from streamce.core.samples.samples import Samples
 from streamce.inputs import arrays
 from streamce.metrics import torch_device
 from streamce.stats.summary import COUNTS

@@ -1,8 +1,8 @@
 from libc.stdint cimport int64_t
 
-from streamce.core.losses.workspace cimport Samples
 from streamce.core.grouping.key_index cimport Table
 from streamce.core.ledger.ledger cimport Ledger
+from streamce.core.samples.samples cimport Samples
 
 
 cdef class Groups:

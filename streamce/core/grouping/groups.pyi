@@ -4,7 +4,7 @@ from typing import Any, Self
 import numpy as np
 
 from streamce.core.ledger.ledger import Ledger
-from streamce.core.losses.workspace import Samples
+from streamce.core.samples.samples import Samples
 
 _Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -9,15 +9,14 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy, memset
 
-from streamce.core.losses.workspace cimport Samples
-from streamce.core.kernels.kernels cimport fp_enter, fp_leave
 from streamce.core.grouping.key_index cimport (
     PREFETCH, SEED, Table, integer_key, key_end, keys_find, keys_prefetch, keys_slot, mix64, note, slot_at,
 )
+from streamce.core.kernels.kernels cimport fp_enter, fp_leave
 from streamce.core.ledger.ledger cimport (
     ALL_FULL, MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, joint, page, put_u64,
 )
-from streamce.core.samples.samples cimport add_one, add_some
+from streamce.core.samples.samples cimport Samples, add_one, add_some
 
 import numpy as np
 

@@ -1,5 +1,5 @@
-from streamce.core.losses.workspace cimport Blocks, work
 from streamce.core.ledger.ledger cimport Ledger
+from streamce.core.losses.workspace cimport Blocks, work
 
 
 cdef void expect(Blocks b, work* w, Py_ssize_t k) noexcept nogil

@@ -14,10 +14,12 @@ outcome 1, or of the likeliest class (the first of several).
 from libc.math cimport INFINITY
 from libc.string cimport memcpy, memset
 
-from streamce.core.losses.workspace cimport COUNTED, LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, product, work
-from streamce.core.losses.elementwise cimport ONES, ZEROS
 from streamce.core.kernels.kernels cimport kernel_table, table
-from streamce.core.ledger.ledger cimport CONFIDENCE_BINS, D, EXCESS, EXPECTED, HITS, N, SAMPLES, SPLIT, VARIANCE, Ledger
+from streamce.core.ledger.ledger cimport D, N, SAMPLES, Ledger
+from streamce.core.ledger.state cimport CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE
+from streamce.core.losses.elementwise cimport ONES, ZEROS
+from streamce.core.losses.workspace cimport LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, product, work
+from streamce.core.samples.status cimport COUNTED
 
 
 cdef Py_ssize_t calibration_cells(Blocks b) noexcept nogil:

@@ -1,5 +1,5 @@
-from streamce.core.losses.workspace cimport Blocks, work
 from streamce.core.kernels.kernels cimport BLOCK
+from streamce.core.losses.workspace cimport Blocks, work
 
 cdef double[BLOCK] ZEROS
 cdef double[BLOCK] ONES

@@ -3,13 +3,13 @@
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
-from streamce.core.losses.array_view cimport F64, I8, I64, U8, integers_to_labels, view_prefetch
-from streamce.core.losses.workspace cimport (
-    BAD_LABEL, IS_FLOORED, LEFT_OUT, LOG_PROBS, LOGITS, PREDS_NAN, PREDS_RANGE, PROBS, TARGET_NAN, TARGET_RANGE,
-    Blocks, below_floor, flag, product, work,
-)
 from streamce.core.kernels.kernels cimport BLOCK, NOT_FINITE, table
+from streamce.core.losses.array_view cimport F64, I8, I64, U8, integers_to_labels, view_prefetch
 from streamce.core.losses.load_block cimport check_weights, doubles_of, elements_of, singles
+from streamce.core.losses.workspace cimport LOG_PROBS, LOGITS, PROBS, Blocks, below_floor, flag, product, work
+from streamce.core.samples.status cimport (
+    BAD_LABEL, IS_FLOORED, LEFT_OUT, PREDS_NAN, PREDS_RANGE, TARGET_NAN, TARGET_RANGE,
+)
 
 for _i in range(BLOCK):
     ZEROS[_i] = 0.0

@@ -1,4 +1,5 @@
-from streamce.core.losses.workspace cimport Blocks, Samples, work
+from streamce.core.losses.workspace cimport Blocks, work
+from streamce.core.samples.samples cimport Samples
 
 
 cdef void fill(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil

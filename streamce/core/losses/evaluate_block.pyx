@@ -4,17 +4,16 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
+from streamce.core.kernels.kernels cimport NOT_FINITE, table
 from streamce.core.losses.array_view cimport view_prefetch
-from streamce.core.losses.workspace cimport (
-    BINARY, COUNTED, IS_INFINITE, MEAN, MULTICLASS, MULTILABEL, PREDS_NAN, Blocks, Samples, flag, product, work,
-    work_from,
-)
 from streamce.core.losses.calibration_terms cimport expect
 from streamce.core.losses.elementwise cimport elements, lay_factors, outcomes
 from streamce.core.losses.gradients cimport gradients
-from streamce.core.kernels.kernels cimport NOT_FINITE, table
 from streamce.core.losses.load_block cimport check_weights, doubles_of, settled_of, weights_of
 from streamce.core.losses.rowwise cimport labels_of, rows
+from streamce.core.losses.workspace cimport BINARY, MEAN, MULTICLASS, MULTILABEL, Blocks, flag, product, work, work_from
+from streamce.core.samples.samples cimport Samples
+from streamce.core.samples.status cimport COUNTED, IS_INFINITE, PREDS_NAN
 
 # An exponent beyond all others.
 cdef int UNKNOWN = NOT_FINITE + 1

@@ -17,15 +17,16 @@ from libc.math cimport INFINITY, NAN
 from libc.stdint cimport uint16_t
 from libc.string cimport memcpy, memset
 
-from streamce.core.losses.array_view cimport BF16, F16, F32, F64, view_scatter, view_step
-from streamce.core.losses.workspace cimport (
-    COUNTED, LEFT_OUT, LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, below_floor, product, work, work_from,
-)
-from streamce.core.losses.elementwise cimport lay_factors, outcomes, shares
 from streamce.core.kernels.kernels cimport kernel_table, table
 from streamce.core.ledger.ledger cimport N, Ledger
+from streamce.core.losses.array_view cimport BF16, F16, F32, F64, view_scatter, view_step
+from streamce.core.losses.elementwise cimport lay_factors, outcomes, shares
 from streamce.core.losses.load_block cimport check_weights, settled_of, rows_of, weights_of
 from streamce.core.losses.rowwise cimport at_row, labels_of, own_shares
+from streamce.core.losses.workspace cimport (
+    LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, below_floor, product, work, work_from,
+)
+from streamce.core.samples.status cimport COUNTED, LEFT_OUT
 
 # Between these, a row's factor times anything between 1e-7 and 1 is a normal float.
 cdef double LEAST_SINGLE = 2.0**-100

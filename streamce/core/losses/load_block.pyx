@@ -5,11 +5,12 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memcpy
 
+from streamce.core.kernels.kernels cimport table
 from streamce.core.losses.array_view cimport (
     BF16, F16, F64, integers_to_doubles, view, view_gather, view_prefetch, view_step,
 )
-from streamce.core.losses.workspace cimport BAD_WEIGHT, COUNTED, IS_NULL, Blocks, in_place, rows_scratch, work
-from streamce.core.kernels.kernels cimport table
+from streamce.core.losses.workspace cimport Blocks, in_place, rows_scratch, work
+from streamce.core.samples.status cimport BAD_WEIGHT, COUNTED, IS_NULL
 
 
 cdef const void* elements_of(work* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil:

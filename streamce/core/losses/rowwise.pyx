@@ -5,13 +5,14 @@ from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from streamce.core.losses.array_view cimport I64, integers_to_labels
-from streamce.core.losses.workspace cimport (
-    BAD_LABEL, IS_FLOORED, IS_UNNORMALISED, LEFT_OUT, LOG_PROBS, LOGITS, PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS,
-    TARGET_NAN, TARGET_RANGE, TARGET_SUM, Blocks, below_floor, flag, product, work,
-)
 from streamce.core.kernels.kernels cimport LEAST_FLOOR_F32, NOT_FINITE, kernel_table, table
+from streamce.core.losses.array_view cimport I64, integers_to_labels
 from streamce.core.losses.load_block cimport check_weights, elements_of, rows_of
+from streamce.core.losses.workspace cimport LOG_PROBS, LOGITS, PROBS, Blocks, below_floor, flag, product, work
+from streamce.core.samples.status cimport (
+    BAD_LABEL, IS_FLOORED, IS_UNNORMALISED, LEFT_OUT, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE,
+    TARGET_SUM,
+)
 
 
 cdef void rows(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:

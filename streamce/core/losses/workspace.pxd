@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from streamce.core.losses.array_view cimport F32, F64, Array, view
+from streamce.core.samples.samples cimport Samples
 
 
 cdef enum:
@@ -8,25 +9,6 @@ cdef enum:
     PROBS = 0
     LOG_PROBS
     LOGITS
-    # Why a loss does not count. In this order: the first that applies is reported.
-    COUNTED = 0
-    NOT_THERE  # padding
-    LEFT_OUT
-    IS_NULL
-    BAD_LABEL
-    TARGET_NAN
-    TARGET_RANGE
-    TARGET_SUM
-    BAD_WEIGHT
-    PREDS_NAN
-    PREDS_RANGE
-    PREDS_SUM
-    NO_PATH  # CTC: no alignment of the target has a probability
-    STATUSES
-    # What is odd about a loss that counts.
-    IS_FLOORED = 1
-    IS_INFINITE = 2
-    IS_UNNORMALISED = 4
 
 
 cdef struct rules:
@@ -45,30 +27,6 @@ cdef struct rules:
 cdef class Vector:
     cdef double* at
     cdef Py_ssize_t size
-
-
-cdef class Samples:
-    # The samples of a chunk one by one, for whoever adds them to cells of their own.
-    cdef double* n
-    cdef double* d             # NULL: all are 1
-    cdef uint8_t* what         # of each loss: its status, and its flags above that
-    cdef bint odd              # some of it is not 0
-    cdef readonly Py_ssize_t samples
-    cdef Py_ssize_t group      # losses of each, or
-    cdef int64_t* offsets      # where those of each begin, and the last ones end
-
-    cdef int open(
-        self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t* offsets, bint unit
-    ) except -1
-    cdef bytearray left_out(self)
-
-    cdef inline Py_ssize_t start(self, Py_ssize_t i) noexcept nogil:
-        """The first loss of sample i; behind the last sample, the number of losses."""
-        return self.offsets[i] if self.offsets is not NULL else i * self.group
-
-    cdef inline bint single(self) noexcept nogil:
-        """Whether each sample is one loss, whatever the data."""
-        return self.offsets is NULL and self.group == 1
 
 
 cdef struct rows_scratch:

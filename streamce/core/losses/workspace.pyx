@@ -1,25 +1,8 @@
-"""A block of losses: what it is read from, and the scratch memory it is worked on in.
-
-A *loss* is one cost: an entry of a binary or multilabel array (an element), or a row of a
-multiclass one. A *sample* is an entry of the first axis and holds one loss or several. Each step
-of a block's way is a file, and imports only from those before it:
-
-    reading     arrays as the kernels want them; weights, of which the invalid get a status
-    elements    binary and multilabel: targets (outcomes or shares; what is ignored or unknown gets
-                a status), and costs: the kernels; what is odd is looked at once more (settle_*)
-    rows        multiclass: the same with labels or soft targets
-    gradients   of either, while a few losses are in the cache; and what a mean of them is divided by
-    calibration what predictions expect of a loss, while a few are in the cache; and its bins of confidence
-    losses      leads a block through these: n = weight * factor * cost, d = weight * factor; or takes costs that
-                were worked out elsewhere
-    samples     losses to samples, samples to the ledger, oddities to its counters
-
-Nothing in them depends on where a block begins, so neither does any result.
-"""
+"""The views and factors of a batch, and the scratch memory that its blocks are worked on in."""
 
 from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 from streamce.core.kernels.kernels cimport BLOCK, TILE
 
@@ -47,59 +30,6 @@ cdef class Vector:
 
     def __dealloc__(self):
         free(self.at)
-
-
-cdef class Samples:
-    def __dealloc__(self):
-        free(self.n)
-        free(self.d)
-        free(self.what)
-        free(self.offsets)
-
-    cdef int open(
-        self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t* offsets, bint unit
-    ) except -1:
-        """Makes room for a chunk; of samples of various lengths ``offsets`` are copied, as they outlive it."""
-        free(self.n)
-        free(self.d)
-        free(self.what)
-        free(self.offsets)
-        self.offsets = NULL
-        self.samples, self.group = samples, group
-        if offsets is not NULL:
-            self.offsets = <int64_t*>malloc((samples + 1) * sizeof(int64_t))
-            if self.offsets is NULL:
-                raise MemoryError
-            memcpy(self.offsets, offsets, (samples + 1) * sizeof(int64_t))
-        self.n = <double*>malloc(max(1, samples) * sizeof(double))
-        self.d = NULL if unit and group == 1 else <double*>malloc(max(1, samples) * sizeof(double))
-        self.what = <uint8_t*>calloc(max(1, losses), 1)  # no page of it is touched unless one is odd
-        if self.n is NULL or self.what is NULL or (self.d is NULL and not (unit and group == 1)):
-            raise MemoryError
-        return 0
-
-    def copy(self) -> Samples:
-        """Samples of their own, for who changes them."""
-        cdef Samples new = Samples.__new__(Samples)
-        cdef Py_ssize_t losses = self.start(self.samples)
-        new.open(self.samples, losses, self.group, self.offsets, self.d is NULL)
-        memcpy(new.n, self.n, self.samples * sizeof(double))
-        if self.d is not NULL:
-            memcpy(new.d, self.d, self.samples * sizeof(double))
-        if self.odd:
-            memcpy(new.what, self.what, losses)
-        new.odd = self.odd
-        return new
-
-    cdef bytearray left_out(self):
-        """A status for each loss, where some do not count: what another pass over the same losses leaves out too."""
-        cdef Py_ssize_t j, losses = self.start(self.samples)
-        cdef bytearray found = None
-        if self.odd:
-            found = bytearray(losses)
-            for j in range(losses):
-                found[j] = LEFT_OUT if self.what[j] & 15 else COUNTED
-        return found
 
 
 cdef class Blocks:

@@ -2,6 +2,7 @@
 
 The arguments of an update come in. All of the batch is added to a state, or an error is raised and nothing is added.
 
+    accumulate.pyx    the losses of a block to samples, and these to ledgers
     pipeline.pyx      ``Pipeline``: the options of a metric, and its updates
     ctc_pipeline.pyx  ``CTC``: the same for utterances, each of which is one loss of many frames
 

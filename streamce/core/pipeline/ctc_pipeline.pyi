@@ -2,8 +2,8 @@ from typing import Any
 
 import numpy as np
 
-from streamce.core.ledger.ledger import State
-from streamce.core.losses.workspace import Samples
+from streamce.core.ledger.state import State
+from streamce.core.samples.samples import Samples
 
 class CTC:
     @property

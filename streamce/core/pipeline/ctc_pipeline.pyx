@@ -12,16 +12,19 @@ from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from streamce.core.losses.array_view cimport F64, Array, integers_to_labels, view, view_gather, view_settle
-from streamce.core.losses.workspace cimport (
-    BAD_LABEL, BAD_WEIGHT, COUNTED, IS_INFINITE, IS_NULL, IS_UNNORMALISED, LOG_PROBS, LOGITS, MULTICLASS, NO_PATH,
-    PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, Blocks, Samples, Vector, product, work,
-)
 from streamce.core.kernels.kernels cimport BLOCK, CTC_FRONT, CTC_LINES, fp_enter, fp_leave, kernel_table, table
-from streamce.core.ledger.ledger cimport BUCKETS, Ledger, State
+from streamce.core.ledger.ledger cimport Ledger
+from streamce.core.ledger.state cimport BUCKETS, State
+from streamce.core.losses.array_view cimport F64, Array, integers_to_labels, view, view_gather, view_settle
 from streamce.core.losses.evaluate_block cimport recall
 from streamce.core.losses.load_block cimport rows_of
-from streamce.core.samples.samples cimport COUNTER_OF, add_to_buckets, collect
+from streamce.core.losses.workspace cimport LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, Vector, product, work
+from streamce.core.pipeline.accumulate cimport collect
+from streamce.core.samples.clusters cimport add_to_buckets
+from streamce.core.samples.samples cimport COUNTER_OF, Samples
+from streamce.core.samples.status cimport (
+    BAD_LABEL, BAD_WEIGHT, COUNTED, IS_INFINITE, IS_NULL, IS_UNNORMALISED, NO_PATH, PREDS_NAN, PREDS_RANGE, PREDS_SUM,
+)
 
 from functools import partial
 

@@ -3,8 +3,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from streamce.core.ledger.ledger import State
-from streamce.core.losses.workspace import Samples
+from streamce.core.ledger.state import State
+from streamce.core.samples.samples import Samples
 
 _Doubles = np.ndarray[Any, np.dtype[np.float64]]
 

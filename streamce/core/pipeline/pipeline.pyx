@@ -16,18 +16,24 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
-from streamce.core.losses.array_view cimport BF16, F16, F32, F64, Array
-from streamce.core.losses.workspace cimport (
-    BAD_LABEL, BAD_WEIGHT, BINARY, IS_FLOORED, IS_NULL, IS_UNNORMALISED, LEFT_OUT, LOG_PROBS, LOGITS, MEAN,
-    MULTICLASS, MULTILABEL, NOT_THERE, PREDS_NAN, PREDS_RANGE, PREDS_SUM, PROBS, TARGET_NAN, TARGET_RANGE, TARGET_SUM,
-    Blocks, Samples, Vector, rules, work,
-)
-from streamce.core.losses.calibration_terms cimport calibration_cells
-from streamce.core.losses.gradients cimport add_divisors
 from streamce.core.kernels.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
-from streamce.core.ledger.ledger cimport BUCKETS, SPLIT_CLASSES, Ledger, State
+from streamce.core.ledger.ledger cimport Ledger
+from streamce.core.ledger.state cimport BUCKETS, SPLIT_CLASSES, State
+from streamce.core.losses.array_view cimport BF16, F16, F32, F64, Array
+from streamce.core.losses.calibration_terms cimport calibration_cells
 from streamce.core.losses.evaluate_block cimport fill
-from streamce.core.samples.samples cimport COUNTER_OF, add_ratio, add_to_buckets, collect
+from streamce.core.losses.gradients cimport add_divisors
+from streamce.core.losses.workspace cimport (
+    BINARY, LOG_PROBS, LOGITS, MEAN, MULTICLASS, MULTILABEL, PROBS, Blocks, Vector, rules, work,
+)
+from streamce.core.pipeline.accumulate cimport collect
+from streamce.core.samples.clusters cimport add_to_buckets
+from streamce.core.samples.ratios cimport add_ratio
+from streamce.core.samples.samples cimport COUNTER_OF, Samples
+from streamce.core.samples.status cimport (
+    BAD_LABEL, BAD_WEIGHT, IS_FLOORED, IS_NULL, IS_UNNORMALISED, LEFT_OUT, NOT_THERE, PREDS_NAN, PREDS_RANGE, PREDS_SUM,
+    TARGET_NAN, TARGET_RANGE, TARGET_SUM,
+)
 
 from functools import partial
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 
-from streamce.core.losses.workspace import Samples
+from streamce.core.samples.samples import Samples
 
 _Ticks = np.ndarray[Any, np.dtype[np.int64]]
 

@@ -8,8 +8,8 @@ then multiplied by powers of two, which rounds nothing.
 from libc.stdint cimport int64_t
 from libc.stdlib cimport malloc
 
-from streamce.core.losses.workspace cimport Samples
 from streamce.core.kernels.kernels cimport BLOCK, fp_enter, fp_leave, table
+from streamce.core.samples.samples cimport Samples
 
 import numpy as np
 

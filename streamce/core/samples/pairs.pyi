@@ -1,7 +1,7 @@
 from typing import Any
 
-from streamce.core.ledger.ledger import State
-from streamce.core.losses.workspace import Samples
+from streamce.core.ledger.state import State
+from streamce.core.samples.samples import Samples
 
 NAMES: tuple[str, ...]
 

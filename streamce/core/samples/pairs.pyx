@@ -5,10 +5,11 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from streamce.core.losses.workspace cimport NOT_THERE, Samples
 from streamce.core.kernels.kernels cimport BLOCK, fp_enter, fp_leave, table
-from streamce.core.ledger.ledger cimport BUCKETS, COUNT, N, Ledger, State, cell_merge, page
-from streamce.core.samples.samples cimport COUNTER_OF, count_flags
+from streamce.core.ledger.ledger cimport COUNT, N, Ledger, cell_merge, page
+from streamce.core.ledger.state cimport BUCKETS, State
+from streamce.core.samples.samples cimport COUNTER_OF, Samples, count_flags
+from streamce.core.samples.status cimport NOT_THERE
 
 from streamce.errors import InputError
 

@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from streamce.core.losses.workspace cimport Samples
 from streamce.core.ledger.ledger cimport Ledger
+from streamce.core.samples.samples cimport Samples
 
 
 cdef struct oddity:

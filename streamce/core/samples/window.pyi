@@ -1,7 +1,7 @@
 from typing import Self
 
 from streamce.core.ledger.ledger import Ledger
-from streamce.core.losses.workspace import Samples
+from streamce.core.samples.samples import Samples
 
 class Window:
     @property

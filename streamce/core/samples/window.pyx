@@ -12,10 +12,9 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
-from streamce.core.losses.workspace cimport Samples
 from streamce.core.kernels.kernels cimport BLOCK, fp_enter, fp_leave, table
 from streamce.core.ledger.ledger cimport ALL_FULL, COUNT, MOST, Ledger, get_u64, joint, put_u64
-from streamce.core.samples.samples cimport TALLIES, tally
+from streamce.core.samples.samples cimport TALLIES, Samples, tally
 
 from streamce.core.ledger.ledger import beyond
 

@@ -1,0 +1,207 @@
+"""What a metric holds: the ledgers of one stream, which add up together or not at all."""
+
+cimport cython
+
+from streamce.core.ledger.ledger cimport ALL_FULL, MOST_CELLS, SAMPLES, Ledger, cell_merge, joint, page
+
+from streamce.core.ledger.ledger import beyond, mixed_clusters
+from streamce.errors import InputError
+
+
+cdef class State:
+    """What a metric holds: a ledger of its ratios Σn / Σd, of which the first is the mean loss and others
+    divide the same samples by something else; where it sums by class, label or position, a ledger with a
+    cell of each; where samples come in clusters, one with a cell for each bucket of clusters; where
+    the tail is kept, one with a cell for each bin of losses; and where calibration is, one with cells of
+    what predictions expect, and of how often they were right.
+
+    Reading takes a copy first, so that what is read belongs together while others add.
+    """
+
+    def __cinit__(self, Ledger total=None):
+        self.total = total if total is not None else Ledger(1)
+        self.total.step = 1
+        self.bound = 0 if total is None else self.total.bound()
+
+    cdef Ledger cells_of(self, Py_ssize_t size, bint growing=False):
+        """The ledger of cells; made if there is none yet, or one of another size that is 0."""
+        if size > MOST_CELLS:
+            raise InputError(
+                "preds", f"has {size} classes, labels or positions: there are sums of each for at most 2^24"
+            )
+        # Made before it is looked whether there is one: making it may let another thread in.
+        cdef Ledger new = None
+        if self.cells is None or (self.cells.size != size and not growing):
+            new = Ledger(size, False, growing)
+        if self.cells is None or (self.cells.size != size and not growing and self.cells.is_zero()):
+            self.cells = new
+        elif growing:
+            self.cells.grow(max(size, self.cells.size))
+        elif self.cells.size != size:
+            raise InputError(
+                "other", f"a state of {self.cells.size} cells and one of {size} do not add up", location=""
+            )
+        return self.cells
+
+    cdef Ledger buckets_of(self, Py_ssize_t size):
+        cdef Ledger new = Ledger(size, False, BUCKETS) if self.buckets is None else None
+        if self.buckets is None:
+            self.buckets = new
+        if self.buckets.size < size:
+            self.buckets.grow(size)
+        return self.buckets
+
+    cdef Ledger tail_of(self):
+        cdef Ledger new = Ledger(TAIL) if self.tail is None else None
+        if self.tail is None:
+            self.tail = new
+        return self.tail
+
+    cdef Ledger calibration_of(self, Py_ssize_t size):
+        cdef Ledger new = Ledger(size, False, 1) if self.calibration is None else None
+        if self.calibration is None:
+            self.calibration = new
+        if self.calibration.size < size:
+            self.calibration.grow(size)
+        return self.calibration
+
+    cdef bint mixes(self, bint clusters) noexcept:
+        """Whether samples in clusters, or in none, would come to samples of which the contrary holds:
+        together they have no standard error."""
+        cdef bint ours = self.buckets is not None and not self.buckets.is_zero()
+        return ours != clusters and self.total.value(SAMPLES, 0) != 0
+
+    cdef int add(self, State other, int sign) except -1:
+        """self += sign * other, which nobody else adds to meanwhile; or an error and nothing."""
+        cdef Ledger cells = None
+        cdef Ledger buckets = None
+        cdef Ledger tail = None
+        cdef Ledger calibration = None
+        cdef int full
+        with cython.critical_section(self):
+            if (
+                (self.buckets is not None or other.buckets is not None) and other.total.value(SAMPLES, 0) != 0
+                and self.mixes(other.buckets is not None and not other.buckets.is_zero())
+            ):
+                raise mixed_clusters()
+            # Room for what is added.
+            if other.cells is not None and not other.cells.is_zero():
+                cells = self.cells_of(other.cells.size, other.cells.step != 0)
+            if other.buckets is not None:
+                buckets = self.buckets_of(other.buckets.size)
+            if other.tail is not None:
+                tail = self.tail_of()
+            if other.calibration is not None:
+                calibration = self.calibration_of(other.calibration.size)
+            if self.total.size < other.total.size:
+                self.total.grow(other.total.size)
+            full = self.total.overflow(other.total, sign)
+            if full < 0 and cells is not None:
+                full = cells.overflow(other.cells, sign)
+            if full < 0 and buckets is not None:
+                full = buckets.overflow(other.buckets, sign)
+            if full < 0 and tail is not None:
+                full = tail.overflow(other.tail, sign)
+            if full < 0 and calibration is not None:
+                full = calibration.overflow(other.calibration, sign)
+            if full >= 0:
+                raise beyond(full)
+            self.total.merge_from(other.total, sign)
+            if cells is not None:
+                cells.merge_from(other.cells, sign)
+            if buckets is not None:
+                buckets.merge_from(other.buckets, sign)
+            if tail is not None:
+                tail.merge_from(other.tail, sign)
+            if calibration is not None:
+                calibration.merge_from(other.calibration, sign)
+            self.bound = joint(self.bound, other.bound)
+            if self.bound == ALL_FULL:
+                self.measure()
+        return 0
+
+    cdef void measure(self) noexcept:
+        """Finds the bound of all counters again."""
+        cdef Ledger ledger
+        self.bound = 0
+        for ledger in (self.total, self.cells, self.buckets, self.tail, self.calibration):
+            if ledger is not None:
+                self.bound = max(self.bound, ledger.bound())
+
+    def merge(self, State other not None, int sign=1) -> None:
+        """Add another state, or with ``sign=-1`` take it away."""
+        self.add(other.copy(), 1 if sign > 0 else -1)
+
+    def copy(self) -> State:
+        cdef State new
+        with cython.critical_section(self):
+            new = State()
+            new.total, new.bound = self.total.twin(), self.bound
+            new.cells = None if self.cells is None else self.cells.twin()
+            new.buckets = None if self.buckets is None else self.buckets.twin()
+            new.tail = None if self.tail is None else self.tail.twin()
+            new.calibration = None if self.calibration is None else self.calibration.twin()
+        return new
+
+    def only(self, bint cells, bint tail, bint calibration, Py_ssize_t ratios) -> State:
+        """A state of a part of what this one holds, which nobody adds to meanwhile."""
+        cdef State new = State()
+        new.total, new.bound = first_of(self.total, ratios), self.bound
+        new.cells = self.cells.twin() if cells and self.cells is not None else None
+        new.buckets = first_of(self.buckets, BUCKETS * ratios) if self.buckets is not None else None
+        new.tail = self.tail.twin() if tail and self.tail is not None else None
+        new.calibration = self.calibration.twin() if calibration and self.calibration is not None else None
+        return new
+
+    # ---- bytes ----
+
+    def parts(self) -> dict[str, bytes]:
+        """The bytes of the ledgers that are not 0, by name."""
+        cdef State copy = self.copy()
+        ledgers = {
+            "buckets": copy.buckets, "calibration": copy.calibration, "cells": copy.cells, "tail": copy.tail,
+            "total": copy.total,
+        }
+        return {
+            name: (<Ledger>ledger).to_bytes()
+            for name, ledger in ledgers.items() if ledger is not None and not (<Ledger>ledger).is_zero()
+        }
+
+    @staticmethod
+    def from_parts(dict parts, Py_ssize_t ratios=1, bint growing=False) -> State:
+        """The state whose ``parts()`` these are; ValueError if they make no sense."""
+        cdef State state = State()
+        for name, part in parts.items():
+            if name == "total":
+                state.total = Ledger.from_bytes(part, 1)
+            elif name == "cells":
+                state.cells = Ledger.from_bytes(part, growing)
+            elif name == "buckets":
+                state.buckets = Ledger.from_bytes(part, BUCKETS)
+            elif name == "tail":
+                state.tail = Ledger.from_bytes(part)
+            elif name == "calibration":
+                state.calibration = Ledger.from_bytes(part, 1)
+            else:
+                raise ValueError(f"it has a part {name!r}")
+        if (
+            state.total.size > ratios or (state.buckets is not None and state.buckets.size > BUCKETS * ratios)
+            or (state.tail is not None and state.tail.size != TAIL)
+        ):
+            raise ValueError("its ledgers have other sizes")
+        state.measure()
+        return state
+
+
+cdef Ledger first_of(Ledger source, Py_ssize_t size):
+    """A ledger of the first cells of another."""
+    cdef Ledger new = Ledger(min(size, source.size), False, source.step)
+    cdef Py_ssize_t number, ours, theirs
+    cdef page* to
+    cdef page* from_
+    for number in range(new.size):
+        ours = theirs = number
+        to, from_ = new.page_of(&ours), source.page_of(&theirs)
+        if cell_merge(to, ours, from_, theirs, 1) < 0:
+            raise MemoryError
+    return new
