@@ -19,7 +19,7 @@ import streamce
 from streamce.cli import arguments
 
 ROOT = Path(__file__).parent.parent
-ENGINES = ("streamce.dask", "streamce.spark")  # whose examples tests/engines runs
+ENGINES = ("streamce.integrations.dask", "streamce.integrations.spark")  # whose examples tests/engines runs
 MODULES = ["streamce"] + [
     info.name
     for info in pkgutil.walk_packages(streamce.__path__, "streamce.")
