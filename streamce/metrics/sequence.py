@@ -13,6 +13,7 @@ from streamce.core.ledger.state import State
 from streamce.core.pipeline.pipeline import Pipeline
 from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
+from streamce.keys import bucket_of
 from streamce.metrics.base import Metric, settled
 from streamce.options import EPS
 from streamce.torch_losses import Elsewhere
@@ -262,7 +263,7 @@ class SequenceCrossEntropy(Metric):
             preds,
             target,
             weight,
-            cluster,
+            bucket_of(cluster),
             found.settled if null is None else settled(null),
             samples=samples,
             offsets=found.offsets,
