@@ -16,6 +16,7 @@ import numpy as np
 
 from streamce._support.short_repr import reason, short_repr
 from streamce.core.grouping import key_index as core
+from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.inputs import arrays, interop
 from streamce.inputs.arrays import Array
@@ -139,6 +140,13 @@ def _rows(array: Array) -> Array:
 def buckets(source: Any) -> Buckets | None:
     """Return the bucket of each cluster, the same on every machine. Buckets and None are returned unchanged."""
     return source if source is None or isinstance(source, Buckets) else Buckets(_buckets(source))
+
+
+@in_default_mode
+def bucket_of(cluster: Any) -> Array | None:
+    """Return the bucket of each cluster as an array, which is all that the core knows of clusters; None for None."""
+    found = buckets(cluster)
+    return None if found is None else found.of
 
 
 def _buckets(source: Any) -> Array:

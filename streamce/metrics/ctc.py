@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.core.ledger.state import State
 from streamce.core.pipeline.ctc_pipeline import CTC
+from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric, settled
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class CTCCrossEntropy(Metric):
         >>> metric.update(logits, [1, 2, 2], input_lengths=[5, 4], target_lengths=[1, 2]).summary().weight
         3.0
         """
-        self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, cluster)
+        self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster))
         return self
 
     def _update(
@@ -163,6 +164,6 @@ class CTCCrossEntropy(Metric):
         null: Any = None,
     ) -> Samples:
         samples: Samples = self._pipeline.update(
-            state, preds, target, input_lengths, target_lengths, weight, cluster, settled(null)
+            state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster), settled(null)
         )
         return samples

@@ -12,7 +12,7 @@ from streamce.core.kernels import kernels
 from streamce.core.ledger.state import State
 from streamce.errors import InputError
 from streamce.inputs import arrays
-from streamce.keys.key_columns import buckets
+from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric, settled
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
@@ -90,20 +90,20 @@ class NormalizedEntropy(Composite, FromStreams):
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
-        target, weight, cluster = arrays.once(target, "target"), arrays.once(weight, "weight"), buckets(cluster)
+        target, weight, bucket = arrays.once(target, "target"), arrays.once(weight, "weight"), bucket_of(cluster)
         preds, shape = arrays.plain(preds, "preds")
         losses = np.empty(shape)
         chunk, pipeline, null = States(self._names), self._metric._pipeline, settled(null)
-        pipeline.update(chunk["loss"], preds, target, weight, cluster, null, losses.reshape(-1))
+        pipeline.update(chunk["loss"], preds, target, weight, bucket, null, losses.reshape(-1))
         if weight is not None:  # those losses have it in them
             pipeline.update(State(), preds, target, None, None, null, losses.reshape(-1))
         target = arrays.read(target, "target")
         outcomes = arrays.widened(target.values, target.halves).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # what is invalid was judged above
-        mean.update(chunk["outcome"], outcomes, None, weight, cluster)
+        mean.update(chunk["outcome"], outcomes, None, weight, bucket)
         kernels.add(outcomes.reshape(-1), losses.reshape(-1))
-        mean.update(chunk["both"], losses, None, weight, cluster)
+        mean.update(chunk["both"], losses, None, weight, bucket)
         self._state.merge(chunk)
 
     @property

@@ -13,6 +13,7 @@ from streamce.core.pipeline.pipeline import Pipeline
 from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
 from streamce.inputs import arrays
+from streamce.keys.key_columns import bucket_of
 from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, settled
 from streamce.metrics.options import EPS
@@ -261,7 +262,7 @@ class SequenceCrossEntropy(Metric):
             preds,
             target,
             weight,
-            cluster,
+            bucket_of(cluster),
             found.settled if null is None else settled(null),
             samples=samples,
             offsets=found.offsets,

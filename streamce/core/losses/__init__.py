@@ -11,6 +11,7 @@ element), or a row of a multiclass array.
     rowwise.pyx            costs of rows: multiclass
     gradients.pyx          gradients, while a few losses are in the cache
     calibration_terms.pyx  what predictions expect of a loss, while a few are in the cache
+    precomputed.pyx        losses that were computed before, instead of costs
     evaluate_block.pyx     leads a block through these
 
 Nothing here depends on where a block begins, so neither does any result. This stage imports the kernels, ledgers and

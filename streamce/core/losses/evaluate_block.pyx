@@ -1,18 +1,17 @@
 """The losses of a block: costs, by elements or by rows, and weights."""
 
 from libc.math cimport INFINITY
-from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from streamce.core.kernels.kernels cimport NOT_FINITE, table
 from streamce.core.losses.array_view cimport view_prefetch
 from streamce.core.losses.calibration_terms cimport expect
-from streamce.core.losses.elementwise cimport elements, lay_factors, outcomes
+from streamce.core.losses.elementwise cimport elements, lay_factors
 from streamce.core.losses.gradients cimport gradients
 from streamce.core.losses.load_block cimport check_weights, doubles_of, settled_of, weights_of
-from streamce.core.losses.rowwise cimport labels_of, rows
+from streamce.core.losses.precomputed cimport computed
+from streamce.core.losses.rowwise cimport rows
 from streamce.core.losses.workspace cimport BINARY, MEAN, MULTICLASS, MULTILABEL, Blocks, flag, product, work, work_from
-from streamce.core.samples.samples cimport Samples
 from streamce.core.samples.status cimport COUNTED, IS_INFINITE, PREDS_NAN
 
 # An exponent beyond all others.
@@ -89,36 +88,6 @@ cdef void given(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
         if w.n[i] != w.n[i]:
             w.status[i] = PREDS_NAN
             w.odd = True
-
-
-cdef void computed(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Losses that were worked out elsewhere; integer targets and weights are judged here."""
-    cdef Py_ssize_t i
-    if b.hard and b.r.task == MULTICLASS:
-        labels_of(b, w, at, k)
-    elif b.hard:
-        outcomes(b, w, at, k)
-    check_weights(b, w, k)
-    if not b.unit:
-        for i in range(k):
-            w.d[i] = 1
-    recall(w, b.computed, at, k)
-
-
-cdef void recall(work* w, Samples found, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Losses that are there already, and what is odd about them; of two statuses the first counts."""
-    cdef Py_ssize_t i
-    cdef int status
-    memcpy(w.n, found.n + at, k * sizeof(double))
-    if found.d is not NULL:
-        memcpy(w.d, found.d + at, k * sizeof(double))
-    for i in range(k):
-        status = found.what[at + i] & 15
-        if status and (not w.status[i] or status < w.status[i]):
-            w.status[i] = <uint8_t>status
-            w.odd = True
-        elif found.what[at + i]:
-            flag(w, i, found.what[at + i] >> 4)
 
 
 cdef void weigh(Blocks b, work* w, Py_ssize_t k) noexcept nogil:

@@ -20,7 +20,7 @@ class CTC:
         input_lengths: Any,
         target_lengths: Any,
         weight: Any = None,
-        cluster: Any = None,
+        bucket: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
         settled: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
         out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
     ) -> Samples: ...

@@ -16,8 +16,8 @@ from streamce.core.kernels.kernels cimport BLOCK, CTC_FRONT, CTC_LINES, fp_enter
 from streamce.core.ledger.ledger cimport Ledger
 from streamce.core.ledger.state cimport BUCKETS, State
 from streamce.core.losses.array_view cimport F64, Array, integers_to_labels, view, view_gather, view_settle
-from streamce.core.losses.evaluate_block cimport recall
 from streamce.core.losses.load_block cimport rows_of
+from streamce.core.losses.precomputed cimport recall
 from streamce.core.losses.workspace cimport LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, Vector, product, work
 from streamce.core.pipeline.accumulate cimport collect
 from streamce.core.samples.clusters cimport add_to_buckets
@@ -29,7 +29,6 @@ from streamce.core.samples.status cimport (
 from functools import partial
 
 from streamce.inputs import arrays
-from streamce.keys import key_columns
 from streamce.core.ledger.ledger import NAMES
 from streamce.core.pipeline.pipeline import CAUSES, KIND_NAMES, KINDS, tolerance_of
 from streamce.errors import InputError
@@ -69,25 +68,26 @@ cdef class CTC:
         self.tail = tail
 
     def update(
-        self, State state not None, preds, target, input_lengths, target_lengths, weight=None, cluster=None,
-        const uint8_t[::1] settled=None, double[::1] out=None,
+        self, State state not None, preds, target, input_lengths, target_lengths, weight=None,
+        const uint8_t[::1] bucket=None, const uint8_t[::1] settled=None, double[::1] out=None,
     ) -> Samples:
         """Adds a chunk to ``state``, and returns its samples.
 
+        ``bucket`` is that of each utterance's cluster, if they come in clusters.
         ``settled`` has a status for each utterance: 0, or NULL_INPUT. Writes the losses one by one to ``out`` if given.
         """
         cdef unsigned long long saved = fp_enter()  # also for the conversion of inputs
         try:
-            return self.add(state, preds, target, input_lengths, target_lengths, weight, cluster, settled, out)
+            return self.add(state, preds, target, input_lengths, target_lengths, weight, bucket, settled, out)
         finally:
             fp_leave(saved)
 
     cdef Samples add(
-        self, State state, preds, target, input_lengths, target_lengths, weight, cluster,
-        const uint8_t[::1] settled, double[::1] out,
+        self, State state, preds, target, input_lengths, target_lengths, weight,
+        const uint8_t[::1] bucket, const uint8_t[::1] settled, double[::1] out,
     ):
         cdef Utterances chunk = Utterances.__new__(Utterances)
-        cdef const uint8_t[::1] bucket = None
+        cdef bint clusters = bucket is not None
         cdef State found
         # First convert all arguments, which may run the caller's code, and only then take the memory of any.
         preds, target, weight = [
@@ -95,17 +95,14 @@ cdef class CTC:
         ]
         input_lengths = arrays.once(input_lengths, "input_lengths")
         target_lengths = arrays.once(target_lengths, "target_lengths")
-        if cluster is not None:
-            bucket = key_columns.buckets(cluster).of
         chunk.open(self, preds, target, input_lengths, target_lengths, weight, settled)
-        if cluster is not None:
-            if bucket.shape[0] != chunk.samples:
-                raise arrays.key_length("cluster", bucket.shape[0], chunk.samples)
-        if (cluster is not None or state.buckets is not None) and chunk.samples and state.mixes(cluster is not None):
-            raise arrays.other_clusters(cluster is not None)
+        if clusters and bucket.shape[0] != chunk.samples:
+            raise arrays.key_length("cluster", bucket.shape[0], chunk.samples)
+        if (clusters or state.buckets is not None) and chunk.samples and state.mixes(clusters):
+            raise arrays.other_clusters(clusters)
         chunk.compute(preds)
         found = chunk.added_up()
-        if cluster is not None:
+        if clusters:
             found.buckets = Ledger(BUCKETS)
             add_to_buckets(chunk.recorded, bucket, found.buckets)
         state.add(found, 1)

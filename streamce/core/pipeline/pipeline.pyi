@@ -46,7 +46,7 @@ class Pipeline:
         preds: Any,
         target: Any,
         weight: Any = None,
-        cluster: Any = None,
+        bucket: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
         settled: Any = None,
         out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
         samples: Samples | None = None,
@@ -61,7 +61,7 @@ class Pipeline:
         preds: Any,
         target: Any,
         weight: Any = None,
-        cluster: Any = None,
+        bucket: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
         out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
         samples: Samples | None = None,
     ) -> None: ...

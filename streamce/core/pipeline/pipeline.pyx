@@ -40,7 +40,6 @@ from functools import partial
 import numpy as np
 
 from streamce.inputs import arrays
-from streamce.keys import key_columns
 from streamce.core.ledger.ledger import NAMES
 from streamce._support.rational import quotient
 from streamce._support.threads import limit, run
@@ -63,7 +62,6 @@ CAUSES = {
 
 cdef type ndarray = np.ndarray
 cdef type Read = arrays.Read
-cdef type Buckets = key_columns.Buckets
 cdef int DIVERGENCE = 1
 # What a loss may be settled as before it is looked at.
 PADDING, MASKED, NULL_INPUT = NOT_THERE, LEFT_OUT, IS_NULL
@@ -127,11 +125,12 @@ cdef class Pipeline:
         self.elsewhere = elsewhere  # makes an Elsewhere of a chunk whose predictions the core cannot read
 
     def update(
-        self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
+        self, State state not None, preds, target, weight=None, bucket=None, settled=None, out=None,
         Samples samples=None, gradient=None, bint mean=False, offsets=None, tuple ratios=(),
     ):
         """Adds a chunk to ``state``.
 
+        ``bucket`` is that of each sample's cluster, if samples come in clusters.
         ``settled`` has a status for each loss: 0, or PADDING, MASKED or NULL_INPUT. ``offsets`` say where the losses of
         each sample begin, the last of them where all end; without, the samples are the entries of the first axis.
         ``ratios`` are a number each, and what it divides by: counts and weights (None: 1), one for each sample.
@@ -142,24 +141,21 @@ cdef class Pipeline:
         cdef unsigned long long saved = fp_enter()  # also for the conversion of inputs
         try:
             self.update_in_default_mode(
-                state, preds, target, weight, cluster, settled, out, samples, gradient, mean, offsets, ratios
+                state, preds, target, weight, bucket, settled, out, samples, gradient, mean, offsets, ratios
             )
         finally:
             fp_leave(saved)
 
     cdef int update_in_default_mode(
-        self, State state, preds, target, weight, cluster, settled, out, Samples samples, gradient, bint mean, offsets,
+        self, State state, preds, target, weight, bucket, settled, out, Samples samples, gradient, bint mean, offsets,
         tuple ratios,
     ) except -1:
         global spare
         cdef Chunk chunk
         # First convert all arguments, which may run the caller's code, and only then take the memory of any.
-        if not (
-            is_plain(preds) and is_plain(target) and is_plain(weight) and is_plain(gradient)
-            and (cluster is None or is_a(cluster, Buckets))
-        ):
+        if not (is_plain(preds) and is_plain(target) and is_plain(weight) and is_plain(gradient)):
             self.update_converted(
-                state, preds, target, weight, cluster, settled, out, samples, gradient, mean, offsets, ratios
+                state, preds, target, weight, bucket, settled, out, samples, gradient, mean, offsets, ratios
             )
             return 0
         with cython.critical_section(spare_lock):
@@ -169,7 +165,7 @@ cdef class Pipeline:
         chunk.open(self, preds, target, weight, settled, out, offsets)
         if gradient is not None:
             chunk.open_gradient(gradient, mean)
-        self.add(state, chunk, cluster, samples, ratios, target, weight)
+        self.add(state, chunk, bucket, samples, ratios, target, weight)
         if chunk.bad >= 0:
             raise chunk.error(preds, target, weight)
         chunk.close()
@@ -178,62 +174,58 @@ cdef class Pipeline:
         return 0
 
     cdef object update_converted(
-        self, State state, preds, target, weight, cluster, settled, out, Samples samples, gradient, bint mean, offsets,
+        self, State state, preds, target, weight, bucket, settled, out, Samples samples, gradient, bint mean, offsets,
         tuple ratios,
     ):
         """``update`` for arguments that have to be converted first."""
-        cluster = key_columns.buckets(cluster)
         try:
             preds = preds if is_plain(preds) else arrays.read(preds, self.name)
         except arrays.OnDevice:
             if self.elsewhere is None or gradient is not None:
                 raise
-            return self.update_on_device(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
+            return self.update_on_device(state, preds, target, weight, bucket, settled, out, samples, offsets, ratios)
         return self.update(
             state, preds, target if is_plain(target) else arrays.read(target, "target"),
-            weight if is_plain(weight) else arrays.read(weight, "weight"), cluster, settled, out, samples,
+            weight if is_plain(weight) else arrays.read(weight, "weight"), bucket, settled, out, samples,
             gradient if is_plain(gradient) else arrays.read(gradient, "out"), mean, offsets, ratios,
         )
 
     cdef object update_on_device(
-        self, State state, preds, target, weight, cluster, settled, out, Samples samples, offsets, tuple ratios
+        self, State state, preds, target, weight, bucket, settled, out, Samples samples, offsets, tuple ratios
     ):
         """``update`` for a tensor of predictions on another device than the CPU."""
         if self.calibration:  # the expected loss of predictions is not computed there
             return self.update(
-                state, *self.elsewhere(preds, target, weight).on_cpu(), cluster, settled, out, samples,
+                state, *self.elsewhere(preds, target, weight).on_cpu(), bucket, settled, out, samples,
                 offsets=offsets, ratios=ratios,
             )
-        return self.update_elsewhere(state, preds, target, weight, cluster, settled, out, samples, offsets, ratios)
+        return self.update_elsewhere(state, preds, target, weight, bucket, settled, out, samples, offsets, ratios)
 
     def update_elsewhere(
-        self, State state not None, preds, target, weight=None, cluster=None, settled=None, out=None,
+        self, State state not None, preds, target, weight=None, bucket=None, settled=None, out=None,
         Samples samples=None, offsets=None, tuple ratios=(),
     ):
         """As ``update``, of a tensor of predictions on any device, with losses that are worked out there."""
         cdef Chunk chunk = Chunk.__new__(Chunk)
         found = self.elsewhere(preds, target, weight)
-        cluster = key_columns.buckets(cluster)
         some, labels = arrays.once(found.preds, self.name), arrays.once(found.target, "target")
         weights = arrays.once(found.weight, "weight")
         chunk.open(self, some, labels, weights, settled, out, offsets)
         computed = chunk.losses_of(found)
         chunk.open(self, some, labels, weights, settled, out, offsets)
         chunk.compute(computed)
-        self.add(state, chunk, cluster, samples, ratios, target, weight)
+        self.add(state, chunk, bucket, samples, ratios, target, weight)
         if chunk.bad >= 0:  # found again where it can be named; what is valid there is added
             self.update(
-                state, *found.on_cpu(), cluster, settled, out, samples, offsets=offsets, ratios=ratios,
+                state, *found.on_cpu(), bucket, settled, out, samples, offsets=offsets, ratios=ratios,
             )
 
     cdef int add(
-        self, State state, Chunk chunk, cluster, Samples samples, tuple ratios, target, weight
+        self, State state, Chunk chunk, const uint8_t[::1] bucket, Samples samples, tuple ratios, target, weight
     ) except -1:
         """Adds a chunk that is open, or finds an invalid loss and adds nothing."""
-        cdef const uint8_t[::1] bucket = None
-        cdef bint together = cluster is not None or ratios or self.entropy is not None  # samples after all losses
-        if cluster is not None:
-            bucket = cluster.of
+        cdef bint clusters = bucket is not None
+        cdef bint together = clusters or ratios or self.entropy is not None  # samples after all losses
         if (
             state.cells is not None and not self.by_position and state.cells.size != chunk.cells()
             and not state.cells.is_zero()
@@ -246,10 +238,10 @@ cdef class Pipeline:
             chunk.recorded.open(
                 chunk.samples, chunk.losses, chunk.group, chunk.offsets, chunk.unit and not self.whole
             )
-        if cluster is not None and bucket.shape[0] != chunk.samples:
+        if clusters and bucket.shape[0] != chunk.samples:
             raise arrays.key_length("cluster", bucket.shape[0], chunk.samples)
-        if (cluster is not None or state.buckets is not None) and chunk.losses and state.mixes(cluster is not None):
-            raise arrays.other_clusters(cluster is not None)
+        if (clusters or state.buckets is not None) and chunk.losses and state.mixes(clusters):
+            raise arrays.other_clusters(clusters)
         if together:
             chunk.add_in_parts(state, bucket, ratios, target, weight)
         # A few rows of very many classes are one block, and still worth two threads.
