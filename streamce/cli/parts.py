@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import itertools
 import os
 import sys
@@ -168,7 +169,8 @@ def evaluate(part: Part, before: bytes | None = None) -> tuple[Outcome, bytes | 
                 add(metric, chunk, chooser.labels)
                 rows += chunk.rows
     except (DataError, SelectionError) as error:
-        return Outcome(part.number, error=error), None
+        # A copy has no traceback, which would keep the chunk.
+        return Outcome(part.number, error=copy.copy(error)), None
     kinds = metric._state.kinds if isinstance(metric, ce.Grouped) else None
     return Outcome(part.number, rows, kinds), metric.to_bytes()
 
