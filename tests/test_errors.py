@@ -368,7 +368,7 @@ def test_parts_of_an_error_of_a_file(tmp_path, metric, task, given, row, column,
 def test_an_error_with_words_of_its_own_keeps_them(tmp_path):
     path = tmp_path / "a.parquet"
     parquet.write_table(TABLE, path)
-    choice = chunks.Selection(("p",), ("y",))
+    choice = reader.Selection(("p",), ("y",))
     error = raised(evaluated, path, GROUPED, "binary", choice, kind=DataError)
     assert str(error) == f"{path}: by is missing: expected a key for each sample"
     metric = ce.BinaryCrossEntropy().update([0.5], [1])
