@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from streamce import inputs
-from streamce.core.pipeline.pipeline import WHAT
+from streamce.core.losses.precomputed import WHAT
 
 # Predictions that are worked on at a time: 32 MB as float64, of which there are a few.
 SOME = 1 << 22

@@ -11,6 +11,7 @@ import numpy as np
 from streamce import inputs, summary
 from streamce.core.kernels import kernels
 from streamce.core.ledger.state import State
+from streamce.core.losses.batch import Batch, Outputs
 from streamce.from_streams import FromStreams
 from streamce.keys import bucket_of
 from streamce.metrics.base import Metric, settled
@@ -91,10 +92,11 @@ class NormalizedEntropy(Composite, FromStreams):
         target, weight, bucket = inputs.once(target, "target"), inputs.once(weight, "weight"), bucket_of(cluster)
         preds, shape = inputs.plain(preds, "preds")
         losses = np.empty(shape)
-        chunk, pipeline, null = States(self._names), self._metric._pipeline, settled(null)
-        pipeline.update(chunk["loss"], preds, target, weight, bucket, null, losses.reshape(-1))
+        chunk, pipeline, status = States(self._names), self._metric._pipeline, settled(null)
+        outputs = Outputs(losses=losses.reshape(-1))
+        pipeline.update_batch(chunk["loss"], Batch(preds, target, weight, status=status), outputs, bucket)
         if weight is not None:  # those losses have it in them
-            pipeline.update(State(), preds, target, None, None, null, losses.reshape(-1))
+            pipeline.update_batch(State(), Batch(preds, target, status=status), outputs)
         target = inputs.read(target, "target")
         outcomes = inputs.widened(target.values, target.halves).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
@@ -287,7 +289,8 @@ class MulticlassNormalizedEntropy(Metric):
         least = [min(pair) for pair in shares.values()]
         rarer = [int(share <= others) for share, others in shares.values()]
         costs = np.empty(len(shares))
-        BinaryCrossEntropy(eps=0.0)._pipeline.update(State(), np.array(least), np.array(rarer, int), out=costs)
+        batch, outputs = Batch(np.array(least), np.array(rarer, int)), Outputs(losses=costs)
+        BinaryCrossEntropy(eps=0.0)._pipeline.update_batch(State(), batch, outputs)
         base = math.fsum(share * cost for (share, _), cost in zip(shares.values(), costs.tolist(), strict=True))
         return _ratio(summary.mean(state.total), base), base, dict(zip(shares, costs.tolist(), strict=True))
 

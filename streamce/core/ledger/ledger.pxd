@@ -64,7 +64,7 @@ cdef class Ledger:
         return &self.pages[number >> self.bits]
 
     cdef int grow(self, Py_ssize_t size) except -1
-    cdef int bump(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil
+    cdef int increment(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil
     cdef int add_term(self, int column, Py_ssize_t cell, double v, int sign) except -1 nogil
     cdef int add_terms(
         self, int column, Py_ssize_t cell, const double* v, Py_ssize_t k, int exponent, bint squares, int sign
@@ -84,7 +84,7 @@ cdef class Ledger:
             if cell_add_sample(p, at, n, square, losses) < 0:
                 raise MemoryError
             return 0
-        self.bump(COUNT, cell, losses)
+        self.increment(COUNT, cell, losses)
         return self.add_sample(cell, n, 1.0, 1)
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil

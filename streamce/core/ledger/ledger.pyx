@@ -82,7 +82,7 @@ cdef class Ledger:
 
     # ---- adding ----
 
-    cdef int bump(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil:
+    cdef int increment(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil:
         cdef page* p = self.page_of(&cell)
         if counter_add(p, cell, column, by) < 0:
             with gil:
@@ -92,10 +92,10 @@ cdef class Ledger:
     cdef int add_term(self, int column, Py_ssize_t cell, double v, int sign) except -1 nogil:
         cdef page* p
         if v != v:  # what +inf and -inf within one sample add up to
-            self.bump(INFINITE_TERMS + 2 * column, cell, sign)
-            return self.bump(INFINITE_TERMS + 2 * column + 1, cell, sign)
+            self.increment(INFINITE_TERMS + 2 * column, cell, sign)
+            return self.increment(INFINITE_TERMS + 2 * column + 1, cell, sign)
         if v > HUGE or v < -HUGE:
-            return self.bump(INFINITE_TERMS + 2 * column + (v < 0), cell, sign)
+            return self.increment(INFINITE_TERMS + 2 * column + (v < 0), cell, sign)
         p = self.page_of(&cell)
         if sum_add_double(p, cell, column, v, sign) < 0:
             with gil:
@@ -136,7 +136,7 @@ cdef class Ledger:
             for i in range(k):
                 self.add_sample(cell, n[i], d[i] if d is not NULL else 1.0, sign)
             return 0
-        self.bump(SAMPLES, cell, sign * k)
+        self.increment(SAMPLES, cell, sign * k)
         self.add_terms(N, cell, n, k, exponent, False, sign)
         self.add_terms(NN, cell, n, k, exponent, True, sign)
         if d is NULL or table().all_within(d, k, 1.0, 1.0):
@@ -157,7 +157,7 @@ cdef class Ledger:
 
     cdef int add_sample(self, Py_ssize_t cell, double n, double d, int sign) except -1 nogil:
         """Adds one sample to a cell, or with sign -1 takes it away."""
-        self.bump(SAMPLES, cell, sign)
+        self.increment(SAMPLES, cell, sign)
         self.add_term(N, cell, n, sign)
         self.add_term(NN, cell, n * n, sign)
         if d != 1:
@@ -171,7 +171,7 @@ cdef class Ledger:
 
     cdef int add_pair(self, Py_ssize_t cell, double n, double d) except -1 nogil:
         """Adds one sample's n and d to a cell, which is all that a mean needs."""
-        self.bump(SAMPLES, cell, 1)
+        self.increment(SAMPLES, cell, 1)
         self.add_term(N, cell, n, 1)
         if d != 1:
             self.add_term(D, cell, d, 1)
@@ -303,7 +303,7 @@ cdef class Ledger:
         if not (-MOST <= total <= MOST if i >= SUMS else -(1 << LAST_BIT) <= total < 1 << LAST_BIT):
             raise OverflowError(f"{column} would be beyond {range_of(i)}")
         if i >= SUMS:
-            self.bump(i, cell, value)
+            self.increment(i, cell, value)
             return
         cdef page* p = self.page_of(&cell)
         cdef uint64_t[LAST_WORDS] words

@@ -7,70 +7,72 @@ from libc.string cimport memcpy
 
 from streamce.core.kernels.kernels cimport LEAST_FLOOR_F32, NOT_FINITE, kernel_table, table
 from streamce.core.losses.array_view cimport I64, integers_to_labels
+from streamce.core.losses.batch cimport Batch, below_floor, product
 from streamce.core.losses.load_block cimport check_weights, elements_of, rows_of
-from streamce.core.losses.workspace cimport LOG_PROBS, LOGITS, PROBS, Blocks, below_floor, flag, product, work
+from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, PROBS
+from streamce.core.losses.workspace cimport flag, Workspace
 from streamce.core.samples.status cimport (
-    BAD_LABEL, IS_FLOORED, IS_UNNORMALISED, LEFT_OUT, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE,
+    INVALID_LABEL, IS_FLOORED, IS_UNNORMALISED, IGNORED, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE,
     TARGET_SUM,
 )
 
 
-cdef void rows(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void rows(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t i, stride
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef const kernel_table* K = table()
-    if b.hard:
+    if b.has_integer_targets:
         labels_of(b, w, at, k)
     check_weights(b, w, k)
     cdef const void* x = rows_of(b, w, &b.preds.v, at, k, &w.preds, &stride)
-    if not b.hard:
+    if not b.has_integer_targets:
         w.q = rows_of(b, w, &b.target.v, at, k, &w.targets, &w.q_stride)
     w.x, w.x_stride = x, stride
-    if b.r.kind != PROBS:
+    if b.spec.kind != PROBS:
         softmax(b, w, x, stride, k)
         if b.gradient is not None:
             memcpy(w.others, w.u, k * sizeof(double))
-    elif b.single:
+    elif b.is_float32:
         K.sum_rows_f32(<const float*>x, stride, k, classes, w.u)
     else:
         K.sum_rows_f64(<const double*>x, stride, k, classes, w.u)
-    if not b.hard:
+    if not b.has_integer_targets:
         soft_rows(b, w, k)
-    elif b.single:
+    elif b.is_float32:
         K.pick_f32(<const float*>x, stride, w.label, k, w.soft)
     else:
         K.pick_f64(<const double*>x, stride, w.label, k, w.soft)
-    if b.r.kind == PROBS:
-        if b.hard and b.single and b.r.floor >= LEAST_FLOOR_F32:
-            K.neg_log_f32(w.soft, k, b.r.floor, b.r.ceiling, w.cost)
-        elif b.hard:
-            K.neg_log_f64(w.soft, k, b.r.floor, b.r.ceiling, w.cost)
-    elif b.r.kind == LOGITS:
-        if b.single:
-            K.softmax_costs_f32(w.m, w.u, w.soft if b.hard else w.m, k, w.cost)
+    if b.spec.kind == PROBS:
+        if b.has_integer_targets and b.is_float32 and b.spec.floor >= LEAST_FLOOR_F32:
+            K.neg_log_f32(w.soft, k, b.spec.floor, b.spec.ceiling, w.cost)
+        elif b.has_integer_targets:
+            K.neg_log_f64(w.soft, k, b.spec.floor, b.spec.ceiling, w.cost)
+    elif b.spec.kind == LOGITS:
+        if b.is_float32:
+            K.softmax_costs_f32(w.m, w.u, w.soft if b.has_integer_targets else w.m, k, w.cost)
         else:
-            K.softmax_costs_f64(w.m, w.u, w.soft if b.hard else w.m, k, w.cost)
+            K.softmax_costs_f64(w.m, w.u, w.soft if b.has_integer_targets else w.m, k, w.cost)
     else:  # the sum of the row's probabilities
         K.exp(w.m, k, w.cost)
         for i in range(k):
             w.u[i] = w.cost[i] * (1 + w.u[i])
-            w.cost[i] = min(0.0 - w.soft[i], b.r.cap)
-    if b.evenly:
+            w.cost[i] = min(0.0 - w.soft[i], b.spec.cap)
+    if b.uniform_class_weight:
         settle_sums(b, w, x, stride, k)
     settle_rows(b, w, x, stride, k)
-    if b.evenly:
+    if b.uniform_class_weight:
         mix_rows(b, w, k)
-    elif not b.hard:
+    elif not b.has_integer_targets:
         softened(b, w, x, stride, k)
-    elif b.r.smoothing > 0:
+    elif b.spec.smoothing > 0:
         smoothed(b, w, x, stride, k)
-    elif not b.plain:
+    elif not b.cost_only:
         for i in range(k):
             w.d[i] = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
             w.n[i] = product(w.cost[i], w.d[i])
 
 
-cdef void labels_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void labels_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Integer targets of rows: a class each."""
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
@@ -80,28 +82,28 @@ cdef void labels_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nog
         integers_to_labels(b.target.v.dtype, source, k, <int64_t*>w.offset)  # the gathering is done with it
         source = w.offset
     if table().labels_i64(<const int64_t*>source, k, classes, w.label) == 0 and not (
-        b.r.ignores and 0 <= b.r.ignore < classes
+        b.spec.ignores and 0 <= b.spec.ignore_index < classes
     ):
         return
     for i in range(k):
-        left_out = b.r.ignores and w.label[i] == b.r.ignore
+        left_out = b.spec.ignores and w.label[i] == b.spec.ignore_index
         if 0 <= w.label[i] < classes and not left_out:
             continue
         if not w.status[i]:
-            w.status[i] = LEFT_OUT if left_out else BAD_LABEL
+            w.status[i] = IGNORED if left_out else INVALID_LABEL
             w.odd = True
         w.label[i] = 0
 
 
-cdef void softmax(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void softmax(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """m and u of rows, and what smoothing and soft targets need beside them."""
     cdef const kernel_table* K = table()
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef const float* f = <const float*>x
     cdef const double* d = <const double*>x
-    cdef double* gap = w.gap if b.evenly and b.r.smoothing > 0 else NULL
-    if not b.hard and b.evenly:
-        if b.single:
+    cdef double* gap = w.gap if b.uniform_class_weight and b.spec.smoothing > 0 else NULL
+    if not b.has_integer_targets and b.uniform_class_weight:
+        if b.is_float32:
             K.softmax_soft_f32(
                 f, stride, <const float*>w.q, w.q_stride, k, classes, w.m, w.u, gap, w.dot, w.soft
             )
@@ -109,18 +111,18 @@ cdef void softmax(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_
             K.softmax_soft_f64(
                 d, stride, <const double*>w.q, w.q_stride, k, classes, w.m, w.u, gap, w.dot, w.soft
             )
-    elif b.single:
+    elif b.is_float32:
         K.softmax_rows_f32(f, stride, k, classes, w.m, w.u, gap)
     else:
         K.softmax_rows_f64(d, stride, k, classes, w.m, w.u, gap)
 
 
-cdef void soft_rows(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void soft_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     """Soft targets of rows, in [0, 1] and adding up to 1; the kernels may know the sums already."""
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.target.v.classes
-    if not b.evenly:
-        if b.single:
+    if not b.uniform_class_weight:
+        if b.is_float32:
             table().sum_rows_f32(<const float*>w.q, w.q_stride, k, classes, w.soft)
         else:
             table().sum_rows_f64(<const double*>w.q, w.q_stride, k, classes, w.soft)
@@ -131,12 +133,12 @@ cdef void soft_rows(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
             settle_soft_row(b, w, i)
 
 
-cdef void settle_soft_row(Blocks b, work* w, Py_ssize_t i) noexcept nogil:
+cdef void settle_soft_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
     """What is odd about the soft targets of row i."""
     cdef Py_ssize_t c
     cdef double y
     for c in range(b.target.v.classes):
-        y = at_row(w.q, b.single, w.q_stride, i, c)
+        y = at_row(w.q, b.is_float32, w.q_stride, i, c)
         if y != y or (not 0 <= y <= 1 and not w.status[i]):
             w.status[i] = TARGET_NAN if y != y else TARGET_RANGE
     if not w.status[i] and off_by(w.soft[i]) > max(0.01, b.target_tolerance):
@@ -147,27 +149,27 @@ cdef void settle_soft_row(Blocks b, work* w, Py_ssize_t i) noexcept nogil:
         flag(w, i, IS_UNNORMALISED)
 
 
-cdef void settle_rows(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void settle_rows(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Rows that the kernels could not settle: NaN, infinite logits, sums that are not 1."""
     cdef Py_ssize_t i
-    cdef bint floors = b.hard and b.r.floor > 0
-    cdef double least = b.r.floor if b.r.kind == PROBS else 0.0 - b.r.cap
-    if b.r.kind == LOGITS:
+    cdef bint floors = b.has_integer_targets and b.spec.floor > 0
+    cdef double least = b.spec.floor if b.spec.kind == PROBS else 0.0 - b.spec.cap
+    if b.spec.kind == LOGITS:
         if table().largest_exponent(w.u, k) < NOT_FINITE:
             return
     elif (
         all_near_1(w.u, k, b.tolerance) and (not floors or table().all_within(w.soft, k, least, INFINITY))
-        and (b.r.kind == PROBS or table().all_within(w.m, k, -INFINITY, 0.0))
+        and (b.spec.kind == PROBS or table().all_within(w.m, k, -INFINITY, 0.0))
     ):
         return
     for i in range(k):
         if w.status[i]:
             continue
-        if b.r.kind == LOGITS:
+        if b.spec.kind == LOGITS:
             if w.u[i] != w.u[i]:
                 settle_row(b, w, x, stride, i)
             continue
-        if not off_by(w.u[i]) <= max(0.01, b.tolerance) or (b.r.kind == LOG_PROBS and not w.m[i] <= 0):
+        if not off_by(w.u[i]) <= max(0.01, b.tolerance) or (b.spec.kind == LOG_PROBS and not w.m[i] <= 0):
             settle_row(b, w, x, stride, i)
             continue
         if off_by(w.u[i]) > b.tolerance:
@@ -176,27 +178,27 @@ cdef void settle_rows(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ss
             flag(w, i, IS_FLOORED)
 
 
-cdef void settle_sums(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void settle_sums(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Sums of m - x that are too large for floats, as doubles."""
     cdef Py_ssize_t i, c
     cdef double away
-    cdef bint gaps = b.r.smoothing > 0
+    cdef bint gaps = b.spec.smoothing > 0
     if (not gaps or table().all_within(w.gap, k, 0.0, DBL_MAX)) and (
-        b.hard or table().all_within(w.dot, k, 0.0, DBL_MAX)
+        b.has_integer_targets or table().all_within(w.dot, k, 0.0, DBL_MAX)
     ):
         return
     for i in range(k):
-        if (not gaps or w.gap[i] < INFINITY) and (b.hard or w.dot[i] < INFINITY):
+        if (not gaps or w.gap[i] < INFINITY) and (b.has_integer_targets or w.dot[i] < INFINITY):
             continue
         w.gap[i] = w.dot[i] = 0
         for c in range(b.preds.v.classes):
-            away = w.m[i] - at_row(x, b.single, stride, i, c)
+            away = w.m[i] - at_row(x, b.is_float32, stride, i, c)
             w.gap[i] += away
-            if not b.hard:
-                w.dot[i] += product(away, at_row(w.q, b.single, w.q_stride, i, c))
+            if not b.has_integer_targets:
+                w.dot[i] += product(away, at_row(w.q, b.is_float32, w.q_stride, i, c))
 
 
-cdef void settle_row(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil:
+cdef void settle_row(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil:
     """What is wrong with row i; or its cost, when one logit is +inf."""
     cdef Py_ssize_t c
     cdef Py_ssize_t infinite = 0
@@ -205,25 +207,25 @@ cdef void settle_row(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssi
     cdef bint nan = False
     cdef bint outside = False
     for c in range(b.preds.v.classes):
-        p = at_row(x, b.single, stride, i, c)
+        p = at_row(x, b.is_float32, stride, i, c)
         nan |= p != p
         infinite += p == INFINITY
         finite += p > -INFINITY
-        if b.r.kind == PROBS:
+        if b.spec.kind == PROBS:
             outside |= not 0 <= p <= 1
-        elif b.r.kind == LOG_PROBS:
+        elif b.spec.kind == LOG_PROBS:
             outside |= p > 0
-    if b.r.kind == LOGITS:
+    if b.spec.kind == LOGITS:
         outside = infinite > 1 or finite == 0
         if not nan and not outside:  # all the mass is where the one +inf is
             w.u[i] = 0
-            if b.hard:
+            if b.has_integer_targets:
                 w.cost[i] = 0 if w.soft[i] == INFINITY else INFINITY
             w.gap[i] = INFINITY
             w.dot[i] = 0
-            for c in range(0 if b.hard else b.preds.v.classes):
-                p = at_row(w.q, b.single, w.q_stride, i, c)
-                if p > 0 and at_row(x, b.single, stride, i, c) < INFINITY:
+            for c in range(0 if b.has_integer_targets else b.preds.v.classes):
+                p = at_row(w.q, b.is_float32, w.q_stride, i, c)
+                if p > 0 and at_row(x, b.is_float32, stride, i, c) < INFINITY:
                     w.dot[i] = INFINITY
             return
     w.status[i] = PREDS_NAN if nan else PREDS_RANGE if outside else PREDS_SUM
@@ -231,33 +233,33 @@ cdef void settle_row(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssi
     w.u[i] = w.cost[i] = NAN
 
 
-cdef void mix_rows(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void mix_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     """Smoothing and soft targets, from what the kernels added up."""
     cdef Py_ssize_t i
     cdef double classes = <double>b.preds.v.classes
-    cdef double all_share = b.r.smoothing / classes
+    cdef double all_share = b.spec.smoothing / classes
     for i in range(k):
-        w.d[i] = 1 if b.hard else w.soft[i]
-        w.n[i] = product(w.cost[i] if b.hard else w.dot[i] + w.d[i] * w.u[i], 1 - b.r.smoothing)
+        w.d[i] = 1 if b.has_integer_targets else w.soft[i]
+        w.n[i] = product(w.cost[i] if b.has_integer_targets else w.dot[i] + w.d[i] * w.u[i], 1 - b.spec.smoothing)
         if all_share > 0:
             w.n[i] += all_share * (w.gap[i] + classes * w.u[i])
 
 
-cdef void smoothed(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void smoothed(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Smoothed labels: the true class's part, and the same share of every class."""
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
     spread_costs(b, w, x, stride, k)
     table().dot_rows(w.spread, classes, b.base.at, 0, k, classes, w.n)
     for i in range(k):
-        if b.r.kind == LOGITS:
+        if b.spec.kind == LOGITS:
             w.n[i] += b.base_sum * w.u[i]
         w.d[i] = b.class_weight.at[w.label[i]]
-        w.n[i] += product(w.cost[i], w.d[i] * (1 - b.r.smoothing))
+        w.n[i] += product(w.cost[i], w.d[i] * (1 - b.spec.smoothing))
     flag_floored(b, w, x, stride, k)
 
 
-cdef void softened(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void softened(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Soft targets: n = sum of weight * share * cost over all the classes of a row."""
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
@@ -270,15 +272,15 @@ cdef void softened(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize
     for i in range(k):
         share = w.share + i * classes
         for c in range(classes):
-            share[c] = weight[c] * share[c] * (1 - b.r.smoothing) + b.base.at[c]
+            share[c] = weight[c] * share[c] * (1 - b.spec.smoothing) + b.base.at[c]
     K.dot_rows(w.spread, classes, w.share, classes, k, classes, w.n)
-    if b.r.kind == LOGITS:
+    if b.spec.kind == LOGITS:
         K.dot_rows(w.share, classes, b.ones.at, 0, k, classes, w.soft)
         for i in range(k):
             w.n[i] += w.soft[i] * w.u[i]
 
 
-cdef void own_shares(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void own_shares(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     """Soft targets as doubles, and d."""
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.target.v.classes
@@ -287,12 +289,12 @@ cdef void own_shares(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
     for i in range(k):
         share = w.share + i * classes
         for c in range(classes):
-            y = at_row(w.q, b.single, w.q_stride, i, c)
+            y = at_row(w.q, b.is_float32, w.q_stride, i, c)
             share[c] = y if 0 <= y <= 1 else 0.0
     table().dot_rows(w.share, classes, b.class_weight.at, 0, k, classes, w.d)
 
 
-cdef void spread_costs(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void spread_costs(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """The cost of every class of every row; of logits, less log1p of the others."""
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
@@ -301,28 +303,28 @@ cdef void spread_costs(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_s
     for i in range(k):
         cost = w.spread + i * classes
         for c in range(classes):
-            p = at_row(x, b.single, stride, i, c)
-            if b.r.kind == LOG_PROBS:
-                p = min(0.0 - p, b.r.cap)
-            elif b.r.kind == LOGITS:
+            p = at_row(x, b.is_float32, stride, i, c)
+            if b.spec.kind == LOG_PROBS:
+                p = min(0.0 - p, b.spec.cap)
+            elif b.spec.kind == LOGITS:
                 p = w.m[i] - p if w.m[i] < INFINITY else 0.0 if p == INFINITY else INFINITY
             cost[c] = p
-    if b.r.kind == PROBS:
-        table().neg_log_f64(w.spread, k * classes, b.r.floor, b.r.ceiling, w.spread)
+    if b.spec.kind == PROBS:
+        table().neg_log_f64(w.spread, k * classes, b.spec.floor, b.spec.ceiling, w.spread)
 
 
-cdef void flag_floored(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void flag_floored(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Flags rows in which any class that counts was floored."""
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
-    if b.r.kind == LOGITS or b.r.floor == 0:
+    if b.spec.kind == LOGITS or b.spec.floor == 0:
         return
     for i in range(k):
         if w.status[i]:
             continue
         for c in range(classes):
-            if below_floor(b, at_row(x, b.single, stride, i, c)) and (
-                b.base.at[c] > 0 or (not b.hard and w.share[i * classes + c] > 0)
+            if below_floor(b, at_row(x, b.is_float32, stride, i, c)) and (
+                b.base.at[c] > 0 or (not b.has_integer_targets and w.share[i * classes + c] > 0)
             ):
                 flag(w, i, IS_FLOORED)
                 break

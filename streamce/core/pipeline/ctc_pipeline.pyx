@@ -13,24 +13,27 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from streamce.core.kernels.kernels cimport BLOCK, CTC_FRONT, CTC_LINES, fp_enter, fp_leave, kernel_table, table
-from streamce.core.ledger.ledger cimport Ledger
-from streamce.core.ledger.state cimport BUCKETS, State
-from streamce.core.losses.array_view cimport F64, Array, integers_to_labels, view, view_gather, view_settle
+from streamce.core.ledger.state cimport State
+from streamce.core.losses.array_view cimport F64, ArrayView, integers_to_labels, view, view_gather, view_settle
+from streamce.core.losses.batch cimport Batch, Vector, product, tolerance
 from streamce.core.losses.load_block cimport rows_of
-from streamce.core.losses.precomputed cimport recall
-from streamce.core.losses.workspace cimport LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, Vector, product, work
-from streamce.core.pipeline.accumulate cimport collect
-from streamce.core.samples.clusters cimport add_to_buckets
+from streamce.core.losses.loss_spec cimport LOG_PROBS, LOGITS, PROBS, Breakdowns, LossSpec
+from streamce.core.losses.precomputed cimport restore_losses
+from streamce.core.losses.workspace cimport Workspace, allocate
+from streamce.core.pipeline.accumulate cimport accumulate_block, reserve
+from streamce.core.samples.clusters cimport add_clusters, check_clusters
 from streamce.core.samples.samples cimport COUNTER_OF, Samples
 from streamce.core.samples.status cimport (
-    BAD_LABEL, BAD_WEIGHT, COUNTED, IS_INFINITE, IS_NULL, IS_UNNORMALISED, NO_PATH, PREDS_NAN, PREDS_RANGE, PREDS_SUM,
+    COUNTED, INFEASIBLE, INVALID_LABEL, INVALID_WEIGHT, IS_INFINITE, IS_UNNORMALISED, NULL_INPUT, PREDS_NAN,
+    PREDS_RANGE, PREDS_SUM,
 )
 
 from functools import partial
 
 from streamce import inputs
 from streamce.core.ledger.ledger import NAMES
-from streamce.core.pipeline.pipeline import CAUSES, KIND_NAMES, KINDS, tolerance_of
+from streamce.core.losses.batch import CAUSES
+from streamce.core.losses.loss_spec import KIND_NAMES
 from streamce.threads import limit, run
 
 cdef enum:
@@ -38,75 +41,58 @@ cdef enum:
 UNITS = {"label": PER_LABEL, "frame": PER_FRAME, "utterance": PER_UTTERANCE}
 # Lanes that a line of the lattice is a multiple of, and probabilities that are worked on at a time.
 cdef Py_ssize_t LANES = 8
-cdef Py_ssize_t SOME = 2048
-# What a state of the lattice costs, in classes of a row; and below how many of these a chunk is not worth a thread.
+cdef Py_ssize_t PROBS_PER_TILE = 2048
+# What a state of the lattice costs, in classes of a row; and the minimum of these per thread.
 cdef Py_ssize_t STATE_COSTS = 4
-cdef Py_ssize_t WORTH_A_THREAD = 1 << 18
+cdef Py_ssize_t MIN_PREDS_PER_THREAD = 1 << 18
 # Beyond, the bytes that they take are no Py_ssize_t.
-cdef Py_ssize_t MOST_INTEGERS = <Py_ssize_t>1 << 57
+cdef Py_ssize_t MAX_INTEGERS = <Py_ssize_t>1 << 57
 # Where a loss is that near to 0, it is computed as such.
 cdef double SMALL = 0.0625
 
 
 cdef class CTC:
-    """The options of a metric, and what turns its inputs into what a ledger adds."""
+    """The options of a metric, and its updates."""
 
-    cdef int kind, per
+    cdef LossSpec spec
+    cdef Breakdowns breakdowns
+    cdef int per
     cdef int64_t blank
-    cdef bint skips, batch_first, tail
-    cdef object limit
+    cdef bint skips, batch_first
+    cdef object threads
     cdef readonly bint per_cell
 
     def __init__(self, str kind, int64_t blank, str layout, str per, bint skips, threads, bint tail=False):
-        self.kind = KINDS[kind]
+        self.spec = LossSpec("multiclass", kind)
+        self.breakdowns = Breakdowns(tail=tail)
         self.blank = blank
         self.batch_first = layout == "BTC"
         self.per = UNITS[per]
         self.skips = skips
-        self.limit = threads
-        self.tail = tail
+        self.threads = threads
 
     def update(
-        self, State state not None, preds, target, input_lengths, target_lengths, weight=None,
-        const uint8_t[::1] bucket=None, const uint8_t[::1] settled=None, double[::1] out=None,
+        self, State state not None, Utterances batch not None, const uint8_t[::1] bucket=None, double[::1] losses=None
     ) -> Samples:
-        """Adds a chunk to ``state``, and returns its samples.
+        """Adds a batch to ``state``, and returns its samples. Writes the losses one by one to ``losses`` if given.
 
         ``bucket`` is that of each utterance's cluster, if they come in clusters.
-        ``settled`` has a status for each utterance: 0, or NULL_INPUT. Writes the losses one by one to ``out`` if given.
         """
         cdef unsigned long long saved = fp_enter()  # also for the conversion of inputs
+        cdef State found
         try:
-            return self.add(state, preds, target, input_lengths, target_lengths, weight, bucket, settled, out)
+            batch.convert()
+            batch.open_utterances(self)
+            if bucket is not None or state.buckets is not None:
+                check_clusters(state, batch.samples, batch.samples, bucket)
+            batch.compute()
+            found = batch.added_up()
+            add_clusters(found, batch.recorded, bucket)
+            state.add(found, 1)
+            batch.write(losses)
+            return batch.recorded
         finally:
             fp_leave(saved)
-
-    cdef Samples add(
-        self, State state, preds, target, input_lengths, target_lengths, weight,
-        const uint8_t[::1] bucket, const uint8_t[::1] settled, double[::1] out,
-    ):
-        cdef Utterances chunk = Utterances.__new__(Utterances)
-        cdef bint clusters = bucket is not None
-        cdef State found
-        # First convert all arguments, which may run the caller's code, and only then take the memory of any.
-        preds, target, weight = [
-            inputs.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
-        ]
-        input_lengths = inputs.once(input_lengths, "input_lengths")
-        target_lengths = inputs.once(target_lengths, "target_lengths")
-        chunk.open(self, preds, target, input_lengths, target_lengths, weight, settled)
-        if clusters and bucket.shape[0] != chunk.samples:
-            raise inputs.key_length("cluster", bucket.shape[0], chunk.samples)
-        if (clusters or state.buckets is not None) and chunk.samples and state.mixes(clusters):
-            raise inputs.other_clusters(clusters)
-        chunk.compute(preds)
-        found = chunk.added_up()
-        if clusters:
-            found.buckets = Ledger(BUCKETS)
-            add_to_buckets(chunk.recorded, bucket, found.buckets)
-        state.add(found, 1)
-        chunk.write(out)
-        return chunk.recorded
 
 
 cdef class Integers:
@@ -118,7 +104,7 @@ cdef class Integers:
     def __dealloc__(self):
         free(self.at)
 
-    cdef int take(self, Array source) except -1:
+    cdef int take(self, ArrayView source) except -1:
         """Copies an array's, of any width, in its order."""
         cdef Py_ssize_t* offset
         cdef int k
@@ -126,7 +112,7 @@ cdef class Integers:
         for k in range(source.ndim):
             self.size *= source.shape[k]
         source.axes(-1)
-        if self.size > MOST_INTEGERS:
+        if self.size > MAX_INTEGERS:
             raise MemoryError
         # The integers, the same in their own dtype, and where they are.
         self.at = <int64_t*>malloc(max(1, 3 * self.size) * sizeof(int64_t))
@@ -142,6 +128,8 @@ cdef class Integers:
 
 cdef struct scratch:
     # Of one thread: one piece, cut up.
+    Py_ssize_t utterance  # the one at hand
+    bint rough         # a row of it adds up to 1 only roughly
     int64_t* label     # of the utterance at hand, and the blank in the lanes that are left
     double* lattice
     double* m          # of some frames' labels
@@ -149,9 +137,10 @@ cdef struct scratch:
     Py_ssize_t some    # as many
 
 
-cdef class Utterances(Blocks):
-    """One chunk under way."""
+cdef class Utterances(Batch):
+    """The arguments of one update. ``status`` has a status for each utterance: COUNTED or NULL_INPUT."""
 
+    cdef object given_input_lengths, given_target_lengths
     cdef CTC p
     cdef Integers labels_of, frames, many, first  # `many` labels of each utterance, from `first` on
     cdef Integers begin  # the first frame of each utterance, where the frames are flat; else None
@@ -162,29 +151,39 @@ cdef class Utterances(Blocks):
     cdef Integers bad_frame
 
     def __cinit__(self):
-        self.preds = Array.__new__(Array)
-        self.target = Array.__new__(Array)
         self.recorded = Samples.__new__(Samples)
+
+    def __init__(self, preds, target, input_lengths, target_lengths, weight=None, *, status=None):
+        Batch.__init__(self, preds, target, weight, status=status)
+        self.given_input_lengths, self.given_target_lengths = input_lengths, target_lengths
 
     # ---- opening: shapes and lengths ----
 
-    cdef int open(
-        self, CTC p, preds, target, input_lengths, target_lengths, weight, const uint8_t[::1] settled
-    ) except -1:
+    cdef int convert(self) except -1:
+        """Converts all arguments, which may run the caller's code, before the memory of any is taken."""
+        self.given_preds = inputs.once(self.given_preds, "preds")
+        self.given_target = inputs.once(self.given_target, "target")
+        self.given_weight = inputs.once(self.given_weight, "weight")
+        self.given_input_lengths = inputs.once(self.given_input_lengths, "input_lengths")
+        self.given_target_lengths = inputs.once(self.given_target_lengths, "target_lengths")
+        return 0
+
+    cdef int open_utterances(self, CTC p) except -1:
         cdef int batch = 0 if p.batch_first else 1
         cdef int time = 1 - batch
         cdef int classes = 2
         cdef Py_ssize_t i
         cdef view* v = &self.preds.v
+        cdef const uint8_t[::1] status = self.given_status
         self.p = p
-        self.r.task = MULTICLASS
-        self.r.kind = p.kind
-        self.r.skips = p.skips
-        self.hard = self.plain = True
+        self.spec = p.spec
+        self.breakdowns = p.breakdowns
+        self.skips = p.skips
+        self.has_integer_targets = self.cost_only = True
         self.group = self.labels = 1
-        self.preds.take(preds, "preds")
-        if not self.preds.real:
-            raise inputs.integer_preds(self.preds.once(preds), self.preds.shape_tuple())
+        self.preds.take(self.given_preds, "preds")
+        if not self.preds.is_real:
+            raise inputs.integer_preds(self.preds.once(self.given_preds), self.preds.shape_tuple())
         if self.preds.ndim == 2:
             batch = time = 0
             classes = 1
@@ -202,27 +201,27 @@ cdef class Utterances(Blocks):
         v.class_stride = self.preds.strides[classes]
         view_settle(v)
         v.direct &= self.stride % v.itemsize == 0
-        self.single = v.dtype < F64 and p.kind != LOGITS
-        self.tolerance = tolerance_of(v.dtype)
-        self.frames = integers(input_lengths, "input_lengths", -1 if self.preds.ndim == 2 else self.samples)
+        self.is_float32 = v.dtype < F64 and p.spec.kind != LOGITS
+        self.tolerance = tolerance(v.dtype)
+        self.frames = integers(self.given_input_lengths, "input_lengths", -1 if self.preds.ndim == 2 else self.samples)
         self.samples = self.losses = self.frames.size
-        self.many = integers(target_lengths, "target_lengths", self.samples)
+        self.many = integers(self.given_target_lengths, "target_lengths", self.samples)
         self.open_frames(self.preds.shape[time])
-        self.open_target(target)
-        self.has_weight = weight is not None
-        self.unit = not self.has_weight and p.per == PER_UTTERANCE
+        self.take_labels()
+        self.has_weight = self.given_weight is not None
+        self.unit_weight = not self.has_weight and p.per == PER_UTTERANCE
         if self.has_weight:
-            self.open_weight(weight)
-        self.recorded.open(self.samples, self.samples, 1, NULL, self.unit)
-        if settled is not None:
-            if settled.shape[0] != self.samples:
-                raise inputs.settled(settled, self.samples)
+            self.take_weight()
+        self.recorded.open(self.samples, self.samples, 1, NULL, self.unit_weight)
+        if status is not None:
+            if status.shape[0] != self.samples:
+                raise inputs.settled(status, self.samples)
             for i in range(self.samples):
-                self.recorded.what[i] = settled[i]
+                self.recorded.what[i] = status[i]
         if self.preds.null() is not None or self.target.null() is not None or self.null_weight is not None:
             for i in range(self.samples):
                 if self.null_of(i) is not None:
-                    self.recorded.what[i] = IS_NULL
+                    self.recorded.what[i] = NULL_INPUT
         self.bad_frame = Integers.__new__(Integers)
         self.bad_frame.at = <int64_t*>malloc(max(1, self.samples) * sizeof(int64_t))
         if self.bad_frame.at is NULL:
@@ -251,15 +250,15 @@ cdef class Utterances(Blocks):
             raise inputs.ctc_frames(frames, sum([self.frames.at[i] for i in range(self.samples)]))
         return 0
 
-    cdef int open_target(self, target) except -1:
+    cdef int take_labels(self) except -1:
         """Labels side by side, and where those of each utterance begin."""
         cdef Py_ssize_t i
         cdef Py_ssize_t total = 0
         cdef Py_ssize_t most
         cdef bint padded
-        self.target.take(target, "target")
-        if self.target.real and self.samples:
-            raise inputs.not_integers("target", self.target.once(target))
+        self.target.take(self.given_target, "target")
+        if self.target.is_real and self.samples:
+            raise inputs.not_integers("target", self.target.once(self.given_target))
         padded = self.target.ndim == 2
         if self.samples == 0:
             return 0
@@ -286,8 +285,8 @@ cdef class Utterances(Blocks):
         self.labels_of.take(self.target)
         return 0
 
-    cdef int open_weight(self, weight) except -1:
-        found, halves, self.null_weight = inputs.read(weight, "weight")
+    cdef int take_weight(self) except -1:
+        found, halves, self.null_weight = inputs.read(self.given_weight, "weight")
         if found.shape != (self.samples,):
             raise inputs.fault(
                 "weight", f"has shape {found.shape}", f"one weight per utterance, shape {(self.samples,)}",
@@ -321,7 +320,7 @@ cdef class Utterances(Blocks):
 
     # ---- the losses ----
 
-    cdef int compute(self, preds) except -1:
+    cdef int compute(self) except -1:
         """The losses of all utterances, or an error for the first invalid one."""
         cdef Py_ssize_t i
         cdef Py_ssize_t cost = 0
@@ -331,8 +330,8 @@ cdef class Utterances(Blocks):
             return 0
         for i in range(self.samples):
             cost += self.cost(i)
-        if cost >= 2 * WORTH_A_THREAD:
-            parts = min(limit(self.p.limit), cost // WORTH_A_THREAD, self.samples)
+        if cost >= 2 * MIN_PREDS_PER_THREAD:
+            parts = min(limit(self.p.threads), cost // MIN_PREDS_PER_THREAD, self.samples)
         if parts == 1:
             found = [self.part(0, self.samples)]
         else:
@@ -345,7 +344,7 @@ cdef class Utterances(Blocks):
             found = run([partial(self.part, a, b) for a, b in zip(bounds, bounds[1:])])
         bad = [each for each in found if each is not None]
         if bad:
-            raise self.error(min(bad), self.preds.once(preds))
+            raise self.utterance_error(min(bad), self.preds.once(self.given_preds))
         return 0
 
     cdef Py_ssize_t cost(self, Py_ssize_t i) noexcept nogil:
@@ -358,15 +357,15 @@ cdef class Utterances(Blocks):
         cdef Py_ssize_t bad = -1
         cdef Py_ssize_t most = 1
         cdef Py_ssize_t lanes = lanes_of(self.longest)
-        cdef work w
+        cdef Workspace w
         cdef scratch s
         cdef char* memory
         cdef unsigned long long saved
         for i in range(start, stop):
             most = max(most, self.frames.at[i])
-        if self.make(&w, most, NULL, 0) < 0:
+        if allocate(&w, self, most, NULL, 0) < 0:
             raise MemoryError
-        s.some = max(<Py_ssize_t>1, SOME // lanes)
+        s.some = max(<Py_ssize_t>1, PROBS_PER_TILE // lanes)
         memory = <char*>malloc(64 + sizeof(double) * (lanes + CTC_LINES * (lanes + CTC_FRONT) + 2 * s.some * lanes))
         if memory is NULL:
             free(w.memory)
@@ -379,7 +378,7 @@ cdef class Utterances(Blocks):
             saved = fp_enter()
             for i in range(start, stop):
                 self.utterance(&w, &s, i)
-                if COUNTED < self.recorded.what[i] < NO_PATH and not self.r.skips:
+                if COUNTED < self.recorded.what[i] < INFEASIBLE and not self.skips:
                     bad = i
                     break
             fp_leave(saved)
@@ -387,7 +386,7 @@ cdef class Utterances(Blocks):
         free(w.memory)
         return bad if bad >= 0 else None
 
-    cdef void utterance(self, work* w, scratch* s, Py_ssize_t i) noexcept nogil:
+    cdef void utterance(self, Workspace* w, scratch* s, Py_ssize_t i) noexcept nogil:
         """n and d of an utterance, or what is wrong with it."""
         cdef Py_ssize_t j
         cdef Py_ssize_t many = self.many.at[i]
@@ -397,19 +396,19 @@ cdef class Utterances(Blocks):
         cdef double weight = self.weight.at[i] if self.has_weight else 1.0
         cdef double d = 1.0
         cdef double loss
-        cdef bint rough = False
         cdef int status = self.recorded.what[i]
+        s.utterance, s.rough = i, False
         if self.p.per != PER_UTTERANCE:
             d = <double>(many if self.p.per == PER_LABEL else self.frames.at[i])
         for j in range(lanes):
             s.label[j] = label[j] if j < many else self.p.blank
             if j < many and (not 0 <= label[j] < self.preds.v.classes or label[j] == self.p.blank) and not status:
-                status = BAD_LABEL
+                status = INVALID_LABEL
         if not status and not 0 <= weight <= DBL_MAX:
-            status = BAD_WEIGHT
+            status = INVALID_WEIGHT
         if not status:
             K.ctc_begin(s.label, lanes, many, False, s.lattice)
-            status = self.pass_over(w, s, i, lanes, many, True, &rough)
+            status = self.pass_over(w, s, lanes, many, True)
         if status:
             self.recorded.what[i] = <uint8_t>status
             self.recorded.odd = True
@@ -417,97 +416,100 @@ cdef class Utterances(Blocks):
         loss = K.ctc_loss(s.lattice, lanes, many)
         if -SMALL < loss < SMALL:
             K.ctc_begin(s.label, lanes, many, True, s.lattice)
-            self.pass_over(w, s, i, lanes, many, False, &rough)
+            self.pass_over(w, s, lanes, many, False)
             loss = K.ctc_small_loss(s.lattice, lanes, many)
         if loss == INFINITY:
-            self.recorded.what[i] = NO_PATH
+            self.recorded.what[i] = INFEASIBLE
             self.recorded.odd = True
             return
         self.recorded.n[i] = product(loss, weight)
-        if not self.unit:
+        if not self.unit_weight:
             self.recorded.d[i] = d * weight
-        status = (IS_UNNORMALISED if rough else 0) | (IS_INFINITE if self.recorded.n[i] in (INFINITY, -INFINITY) else 0)
+        status = IS_UNNORMALISED if s.rough else 0
+        if self.recorded.n[i] in (INFINITY, -INFINITY):
+            status |= IS_INFINITE
         if status:
             self.recorded.what[i] = <uint8_t>(status << 4)
             self.recorded.odd = True
 
     cdef int pass_over(
-        self, work* w, scratch* s, Py_ssize_t i, Py_ssize_t lanes, Py_ssize_t many, bint forward, bint* rough
+        self, Workspace* w, scratch* s, Py_ssize_t lanes, Py_ssize_t many, bint forward
     ) noexcept nogil:
         """Leads the lattice through all frames; with ``forward`` judges them, and returns what is wrong with one."""
         cdef const kernel_table* K = table()
         cdef view v = self.preds.v
+        cdef Py_ssize_t i = s.utterance
         cdef Py_ssize_t frames = self.frames.at[i]
         cdef Py_ssize_t at = 0
-        cdef Py_ssize_t k, few, first, stride
+        cdef Py_ssize_t k, tile, first, stride
         cdef const void* x
         cdef const double* most = NULL
         cdef const double* scale = NULL
-        cdef bint logs = self.r.kind != PROBS
+        cdef bint logs = self.spec.kind != PROBS
         cdef int status
         v.data += (i if self.begin is None else self.begin.at[i]) * self.stride
         while at < frames:
             k = min(w.step, frames - at)
-            x = rows_of(self, w, &v, at, k, &w.preds, &stride)
-            status = self.judge(w, x, stride, at, k, i, forward, rough)
+            x = w.x = rows_of(self, w, &v, at, k, &w.preds, &stride)
+            w.x_stride = stride
+            status = self.judge(w, s, at, k, forward)
             if status:
                 return status
             first = 0
             while first < k:
-                few = min(s.some, k - first)
-                if self.single:
-                    K.gather_f32(<const float*>x + first * stride, stride, few, s.label, lanes, s.m)
+                tile = min(s.some, k - first)
+                if self.is_float32:
+                    K.gather_f32(<const float*>x + first * stride, stride, tile, s.label, lanes, s.m)
                 else:
-                    K.gather_f64(<const double*>x + first * stride, stride, few, s.label, lanes, s.m)
-                if self.r.kind == LOGITS:
+                    K.gather_f64(<const double*>x + first * stride, stride, tile, s.label, lanes, s.m)
+                if self.spec.kind == LOGITS:
                     most, scale = w.m + first, w.gap + first
                 if forward:
-                    K.ctc_emissions(s.m, few, lanes, logs, most, scale, s.e)
-                    K.ctc_forward(s.m, s.e, few, lanes, many, s.lattice)
+                    K.ctc_emissions(s.m, tile, lanes, logs, most, scale, s.e)
+                    K.ctc_forward(s.m, s.e, tile, lanes, many, s.lattice)
                 else:
-                    K.ctc_shares(s.m, few, lanes, logs, most, w.u + first, scale, s.e)
-                    K.ctc_leak(s.m, s.e, few, lanes, many, self.r.kind == LOGITS, s.lattice)
-                first += few
+                    K.ctc_shares(s.m, tile, lanes, logs, most, w.u + first, scale, s.e)
+                    K.ctc_leak(s.m, s.e, tile, lanes, many, self.spec.kind == LOGITS, s.lattice)
+                first += tile
             at += k
         return COUNTED
 
-    cdef int judge(
-        self, work* w, const void* x, Py_ssize_t stride, Py_ssize_t at, Py_ssize_t k, Py_ssize_t i, bint forward,
-        bint* rough
-    ) noexcept nogil:
+    cdef int judge(self, Workspace* w, scratch* s, Py_ssize_t at, Py_ssize_t k, bint forward) noexcept nogil:
         """What is wrong with the first of some frames that is invalid; of logits, what makes them probabilities."""
         cdef const kernel_table* K = table()
         cdef Py_ssize_t classes = self.preds.v.classes
+        cdef Py_ssize_t stride = w.x_stride
+        cdef const void* x = w.x
         cdef Py_ssize_t t
         cdef double off
         cdef int status
-        if self.r.kind == LOGITS:
+        if self.spec.kind == LOGITS:
             K.softmax_rows_f64(<const double*>x, stride, k, classes, w.m, w.u, NULL)
         elif not forward:
             return COUNTED
-        elif self.r.kind == LOG_PROBS:
-            if self.single:
+        elif self.spec.kind == LOG_PROBS:
+            if self.is_float32:
                 K.sum_exps_f32(<const float*>x, stride, k, classes, w.u)
             else:
                 K.sum_exps_f64(<const double*>x, stride, k, classes, w.u)
-        elif self.single:
+        elif self.is_float32:
             K.sum_rows_f32(<const float*>x, stride, k, classes, w.u)
         else:
             K.sum_rows_f64(<const double*>x, stride, k, classes, w.u)
         for t in range(k):
             status = COUNTED
-            if self.r.kind == LOGITS:
+            if self.spec.kind == LOGITS:
                 if w.u[t] != w.u[t]:
                     status = self.fault(x, stride, t)
                     w.u[t] = 0  # unless there is a fault, all the mass is where the one +inf is
                 w.gap[t] = 1 / (1 + w.u[t])
             else:
                 off = w.u[t] - 1 if w.u[t] > 1 else 1 - w.u[t]
-                rough[0] |= off > self.tolerance
+                s.rough |= off > self.tolerance
                 if not off <= max(0.01, self.tolerance):
                     status = self.fault(x, stride, t)
             if status:
-                self.bad_frame.at[i] = at + t
+                self.bad_frame.at[s.utterance] = at + t
                 return status
         return COUNTED
 
@@ -520,31 +522,31 @@ cdef class Utterances(Blocks):
         cdef bint outside = False
         cdef double p
         for c in range(self.preds.v.classes):
-            p = (<const float*>x)[t * stride + c] if self.single else (<const double*>x)[t * stride + c]
+            p = (<const float*>x)[t * stride + c] if self.is_float32 else (<const double*>x)[t * stride + c]
             nan |= p != p
             infinite += p == INFINITY
             finite += p > -INFINITY
-            outside |= p > 0 if self.r.kind == LOG_PROBS else self.r.kind == PROBS and not 0 <= p <= 1
+            outside |= p > 0 if self.spec.kind == LOG_PROBS else self.spec.kind == PROBS and not 0 <= p <= 1
         if nan:
             return PREDS_NAN
-        if self.r.kind == LOGITS:
+        if self.spec.kind == LOGITS:
             return PREDS_RANGE if infinite > 1 or finite == 0 else COUNTED
         return PREDS_RANGE if outside else PREDS_SUM
 
     # ---- what they come to ----
 
     cdef State added_up(self):
-        """The samples of a chunk as a state."""
+        """The samples of a batch as a state."""
         cdef State to = State()
-        cdef Ledger tail = to.tail_of() if self.p.tail else None
         cdef Samples found = self.recorded
         cdef Py_ssize_t at = 0
         cdef Py_ssize_t k
-        cdef work w
+        cdef Workspace w
         cdef unsigned long long saved
         self.recorded = None  # they are there already
         to.bound = self.samples
-        if self.make(&w, self.samples, NULL, 0) < 0:
+        reserve(self, to)
+        if allocate(&w, self, self.samples, NULL, 0) < 0:
             raise MemoryError
         saved = fp_enter()
         try:
@@ -553,9 +555,9 @@ cdef class Utterances(Blocks):
                 w.odd = w.flagged = False
                 memset(w.status, COUNTED, k)
                 memset(w.flags, 0, k)
-                recall(&w, found, at, k)
+                restore_losses(&w, found, at, k)
                 w.exponent = table().largest_exponent(w.n, k)
-                collect(self, &w, at, k, to.total, None, tail, None)
+                accumulate_block(self, &w, at, k, to)
                 at += k
         finally:
             fp_leave(saved)
@@ -571,30 +573,30 @@ cdef class Utterances(Blocks):
             return 0
         for i in range(self.samples):
             status = self.recorded.what[i] & 15
-            out[i] = self.recorded.n[i] if not status else INFINITY if status == NO_PATH else NAN
+            out[i] = self.recorded.n[i] if not status else INFINITY if status == INFEASIBLE else NAN
         return 0
 
-    cdef object error(self, Py_ssize_t i, preds):
+    cdef object utterance_error(self, Py_ssize_t i, preds):
         """The error for invalid utterance i."""
         cdef int status = self.recorded.what[i]
         cdef const int64_t* label = self.labels_of.at + self.first.at[i]
         cdef Py_ssize_t j = 0
         counter = NAMES[COUNTER_OF[status]]
-        if status == IS_NULL:
+        if status == NULL_INPUT:
             null = self.null_of(i)
             return inputs.null_row(i, counter) if null is None else inputs.null_entry(*null)
-        if status == BAD_LABEL:
+        if status == INVALID_LABEL:
             while 0 <= label[j] < self.preds.v.classes and label[j] != self.p.blank:
                 j += 1
             index = [i, j] if self.padded else [self.first.at[i] + j]
             return inputs.ctc_label(tuple(index), label[j], i, self.preds.v.classes, self.p.blank, counter)
-        if status == BAD_WEIGHT:
+        if status == INVALID_WEIGHT:
             return inputs.ctc_weight(i, self.weight.at[i], counter)
         if self.begin is not None:
             index = [self.begin.at[i] + self.bad_frame.at[i]]
         else:
             index = [i, self.bad_frame.at[i]] if self.p.batch_first else [self.bad_frame.at[i], i]
-        return inputs.ctc_row(preds, tuple(index), i, CAUSES[status], counter, KIND_NAMES[self.r.kind])
+        return inputs.ctc_row(preds, tuple(index), i, CAUSES[status], counter, KIND_NAMES[self.spec.kind])
 
 
 cdef Py_ssize_t lanes_of(Py_ssize_t labels) noexcept nogil:
@@ -604,12 +606,12 @@ cdef Py_ssize_t lanes_of(Py_ssize_t labels) noexcept nogil:
 
 cdef Integers integers(source, str name, Py_ssize_t size):
     """Lengths, one per utterance; ``size`` of them, or -1 for any number."""
-    cdef Array array = Array.__new__(Array)
+    cdef ArrayView array = ArrayView.__new__(ArrayView)
     cdef Integers found = Integers.__new__(Integers)
     array.take(source, name)
     if array.null() is not None and array.null().any():
         raise inputs.null_entry(name, inputs.first(array.null()))
-    if array.real and not (array.ndim and array.shape[0] == 0):  # an empty list holds what it may
+    if array.is_real and not (array.ndim and array.shape[0] == 0):  # an empty list holds what it may
         raise inputs.not_integers(name, array.once(source))
     if array.ndim != 1 or (array.shape[0] != size and size >= 0):
         raise inputs.ctc_lengths(name, array.shape_tuple(), size)

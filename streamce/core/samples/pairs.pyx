@@ -9,7 +9,7 @@ from streamce.core.kernels.kernels cimport BLOCK, fp_enter, fp_leave, table
 from streamce.core.ledger.ledger cimport COUNT, N, Ledger, cell_merge, page
 from streamce.core.ledger.state cimport BUCKETS, State
 from streamce.core.samples.samples cimport COUNTER_OF, Samples, count_flags
-from streamce.core.samples.status cimport NOT_THERE
+from streamce.core.samples.status cimport PADDING
 
 from streamce.errors import InputError
 
@@ -79,7 +79,7 @@ cdef int add_some(
     for i in range(WEIGHTS):
         d[i] = scratch + (SUMS + i) * k
     for i in range(at, at + k):
-        some = tally(a, b, i, held) if odd else a.start(i + 1) - a.start(i)
+        some = count_losses(a, b, i, held) if odd else a.start(i + 1) - a.start(i)
         if some == 0:
             continue
         count += some
@@ -92,7 +92,7 @@ cdef int add_some(
     weigh(n, d, kept)
     for i in range(SUMS):
         weight = d[min(i, <Py_ssize_t>DIFFERENCE)]
-        held.bump(COUNT, i, count)
+        held.increment(COUNT, i, count)
         held.add_samples(i, n[i], weight, kept, table().largest_exponent(n[i], kept), 1)
         if i == DIFFERENCE:
             add_lost(n, kept, held)
@@ -136,7 +136,7 @@ cdef void where_less(const double* a, const double* b, const double* weight, Py_
         out[i] = w if x < y else 0.0
 
 
-cdef Py_ssize_t tally(Samples a, Samples b, Py_ssize_t i, Ledger held) except -1 nogil:
+cdef Py_ssize_t count_losses(Samples a, Samples b, Py_ssize_t i, Ledger held) except -1 nogil:
     """How many losses of a pair count; what is odd about any is counted here."""
     cdef Py_ssize_t j, k
     cdef Py_ssize_t counted = 0
@@ -145,11 +145,11 @@ cdef Py_ssize_t tally(Samples a, Samples b, Py_ssize_t i, Ledger held) except -1
     for j in range(a.start(i), a.start(i + 1)):
         one, other = a.what[j], b.what[j]
         why = cause(one, other)
-        if why == NOT_THERE:
+        if why == PADDING:
             continue
         if why:
             for k in range(SUMS):
-                held.bump(COUNTER_OF[why], k, 1)
+                held.increment(COUNTER_OF[why], k, 1)
             continue
         counted += 1
         if one | other:
@@ -201,7 +201,7 @@ def left_out(Samples a not None, Samples b not None) -> bytearray | None:
     check_alike(a, b)
     cdef Py_ssize_t losses = a.start(a.samples)
     cdef bint differ = False
-    if a.single() or not (a.odd or b.odd):
+    if a.has_one_loss_each() or not (a.odd or b.odd):
         return None
     found = bytearray(losses)
     cdef uint8_t[::1] mask = found

@@ -14,7 +14,7 @@ from libc.string cimport memcpy, memmove
 
 from streamce.core.kernels.kernels cimport BLOCK, fp_enter, fp_leave, table
 from streamce.core.ledger.ledger cimport ALL_FULL, COUNT, MOST, Ledger, get_u64, joint, put_u64
-from streamce.core.samples.samples cimport TALLIES, Samples, tally
+from streamce.core.samples.samples cimport N_COUNTERS, Samples, count_losses
 
 from streamce.core.ledger.ledger import beyond
 
@@ -36,15 +36,15 @@ cdef class Window:
 
     def add(self, Samples samples not None):
         """Adds the rows of a chunk, each of which drives out the oldest where there is no room."""
-        cdef int64_t[TALLIES] found
+        cdef int64_t[N_COUNTERS] found
         cdef Py_ssize_t at = max(<Py_ssize_t>0, samples.samples - self.most)  # those before leave at once
         cdef Py_ssize_t i, k, oddities = 0
         cdef int column
         cdef unsigned long long saved
         if samples.odd:
             for i in range(at, samples.samples):
-                tally(samples, i, found)
-                for column in range(1, TALLIES):
+                count_losses(samples, i, found)
+                for column in range(1, N_COUNTERS):
                     oddities += found[column] != 0
         with cython.critical_section(self):
             if self.crowded(samples):  # on a copy, because rows that leave may make room
@@ -83,7 +83,7 @@ cdef class Window:
         cdef int column
         self.bound = self.total.bound()
         if self.bound > MOST:
-            for column in range(COUNT, COUNT + TALLIES):
+            for column in range(COUNT, COUNT + N_COUNTERS):
                 if abs(self.total.value(column, 0)) > MOST:
                     raise beyond(column, argument)
         return 0
@@ -170,14 +170,14 @@ cdef class Window:
 
     cdef int put_in(self, Samples samples, Py_ssize_t first, Py_ssize_t k) except -1:
         """Adds k <= BLOCK rows, for which there is room."""
-        cdef int64_t[TALLIES] found
+        cdef int64_t[N_COUNTERS] found
         cdef Py_ssize_t i
         cdef int64_t counted
         cdef int column
         for i in range(first, first + k):
-            counted = tally(samples, i, found)
+            counted = count_losses(samples, i, found)
             if samples.odd:
-                for column in range(1, TALLIES):
+                for column in range(1, N_COUNTERS):
                     if found[column]:
                         self.put_odd(COUNT + column, found[column])
             if counted:
@@ -190,7 +190,7 @@ cdef class Window:
         """Notes what is odd about the row that is put next."""
         self.odd[self.end_odd] = oddity(self.gone + <uint64_t>self.size, column, many)
         self.end_odd += 1
-        self.total.bump(<int>column, 0, many)
+        self.total.increment(<int>column, 0, many)
         return 0
 
     cdef int put(self, double n, double d, int64_t count) except -1:
@@ -211,7 +211,7 @@ cdef class Window:
         self.gone += k
         while self.first_odd < self.end_odd and self.odd[self.first_odd].row < self.gone:
             odd = &self.odd[self.first_odd]
-            self.total.bump(<int>odd.column, 0, -odd.many)
+            self.total.increment(<int>odd.column, 0, -odd.many)
             self.first_odd += 1
         self.oldest = (self.oldest + k) % self.room
         self.size -= k
@@ -231,7 +231,7 @@ cdef class Window:
             losses += self.count[at]
             at = at + 1 if at + 1 < self.room else 0
         if kept:
-            self.total.bump(COUNT, 0, sign * losses)
+            self.total.increment(COUNT, 0, sign * losses)
             self.total.add_samples(0, n, d, kept, table().largest_exponent(n, kept), sign)
         return 0
 
@@ -325,7 +325,7 @@ cdef class Window:
         cdef int column
         cdef double n, d
         cdef int64_t left = MOST
-        cdef int64_t[TALLIES] room
+        cdef int64_t[N_COUNTERS] room
         for _ in range(rows):
             n, d, count = double_of(get_u64(at)), double_of(get_u64(at + 8)), get_u64(at + 16)
             if not d >= 0 or count > <uint64_t>left or (count == 0 and not n == d == 0):
@@ -333,13 +333,13 @@ cdef class Window:
             self.put(n, d, count)
             left -= count
             at += ROW
-        for i in range(TALLIES):
+        for i in range(N_COUNTERS):
             room[i] = MOST
         at += 8
         for i in range(oddities):
             row, column, many = get_u64(at), at[8], get_u64(at + 9)
             if not (
-                row < <uint64_t>rows and COUNT < column < COUNT + TALLIES
+                row < <uint64_t>rows and COUNT < column < COUNT + N_COUNTERS
                 and 0 < many <= <uint64_t>room[column - COUNT]
             ):
                 raise ValueError("it has an oddity of no row, or of no kind")
@@ -347,7 +347,7 @@ cdef class Window:
                 raise ValueError("its oddities are not in order, each once")
             self.odd[i] = oddity(row, column, many)
             self.end_odd += 1
-            self.total.bump(column, 0, many)
+            self.total.increment(column, 0, many)
             room[column - COUNT] -= many
             at += ODDITY
         while at_row < rows:
