@@ -20,7 +20,7 @@ from streamce.core.ledger.state cimport CONFIDENCE_BINS, EXCESS, EXPECTED, HITS,
 from streamce.core.losses.batch cimport Batch, product
 from streamce.core.losses.elementwise cimport ONES, ZEROS
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, MULTICLASS, PROBS
-from streamce.core.losses.workspace cimport Workspace
+from streamce.core.losses.workspace cimport ElementTile, RowTile, Workspace
 from streamce.core.samples.status cimport COUNTED
 
 
@@ -44,30 +44,31 @@ cdef void compute_calibration_terms(Batch b, Workspace* w, Py_ssize_t k) noexcep
 
 
 cdef void of_elements(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
+    cdef ElementTile* e = &w.elements
     cdef const kernel_table* K = table()
     cdef Py_ssize_t i
     cdef double p, q, gap
-    cdef double* one = w.m  # the costs in them have been used
-    cdef double* zero = w.u
+    cdef double* one = e.cost_1
+    cdef double* zero = e.cost_0
     cdef double* rest = w.rest
     cdef const double* x = <const double*>w.x
-    memcpy(w.outcome, w.soft, k * sizeof(double))
+    memcpy(w.outcome, e.outcome, k * sizeof(double))
     if b.is_float32:
-        K.float32_to_float64(<const float*>w.x, k, w.spread)
-        x = w.spread
+        K.float32_to_float64(<const float*>w.x, k, e.x)
+        x = e.x
     if b.spec.kind == PROBS:
-        K.binary_probs_f64(x, ONES, k, b.spec.floor, b.spec.ceiling, w.gap, one)
-        K.binary_probs_f64(x, ZEROS, k, b.spec.floor, b.spec.ceiling, w.gap, zero)
+        K.binary_probs_f64(x, ONES, k, b.spec.floor, b.spec.ceiling, e.kernel, one)
+        K.binary_probs_f64(x, ZEROS, k, b.spec.floor, b.spec.ceiling, e.kernel, zero)
     elif b.spec.kind == LOG_PROBS:
-        K.binary_log_probs(x, ONES, k, INFINITY, w.gap, one)
-        K.binary_log_probs(x, ZEROS, k, INFINITY, w.gap, zero)
+        K.binary_log_probs(x, ONES, k, INFINITY, e.kernel, one)
+        K.binary_log_probs(x, ZEROS, k, INFINITY, e.kernel, zero)
         for i in range(k):  # 1 - p would lose the digits of a small one
             rest[i] = 0.0 - zero[i]
         K.exp(rest, k, rest)
         K.exp(x, k, w.confidence)
     else:
-        K.binary_logits_f64(x, ONES, k, w.gap, one)
-        K.binary_logits_f64(x, ZEROS, k, w.gap, zero)
+        K.binary_logits_f64(x, ONES, k, e.kernel, one)
+        K.binary_logits_f64(x, ZEROS, k, e.kernel, zero)
         for i in range(k):
             rest[i] = x[i] if x[i] < 0 else 0.0 - x[i]
         K.exp(rest, k, rest)
@@ -92,11 +93,12 @@ cdef void of_elements(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
 
 
 cdef void of_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
+    cdef RowTile* r = &w.rows
     cdef const kernel_table* K = table()
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
-    cdef double* others = w.others
-    cdef double* total = w.dot
+    cdef double* others = r.other_probs
+    cdef double* total = r.prob_total
     cdef double* cost
     cdef double* p
     cdef double least
@@ -115,7 +117,7 @@ cdef void of_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
         w.chances[i * classes + w.top[i]] = w.confidence[i]
         total[i] = w.confidence[i] + others[i]
     if b.spec.kind == LOGITS:
-        K.softmax_costs_f64(ZEROS, others, ZEROS, k, w.gap)  # others become their log1p
+        K.softmax_costs_f64(ZEROS, others, ZEROS, k, r.kernel)  # others become their log1p
     for i in range(k):
         cost = w.costs + i * classes
         least = cost[w.top[i]]

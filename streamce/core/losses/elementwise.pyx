@@ -8,7 +8,7 @@ from streamce.core.losses.array_view cimport F64, I8, I64, U8, integers_to_label
 from streamce.core.losses.batch cimport Batch, below_floor, product
 from streamce.core.losses.load_block cimport check_weights, doubles_of, elements_of, singles
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, PROBS
-from streamce.core.losses.workspace cimport flag, Workspace
+from streamce.core.losses.workspace cimport ElementTile, Workspace, flag
 from streamce.core.samples.status cimport (
     INVALID_LABEL, IS_FLOORED, IGNORED, PREDS_NAN, PREDS_RANGE, TARGET_NAN, TARGET_RANGE,
 )
@@ -19,6 +19,7 @@ for _i in range(BLOCK):
 
 
 cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    cdef ElementTile* e = &w.elements
     cdef Py_ssize_t i
     cdef const double* factor = w.factor
     cdef Py_ssize_t capacity = w.capacity
@@ -32,27 +33,27 @@ cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept 
     if b.preds.v.dtype != F64:
         x = singles(b.preds.v.dtype, x, k, w.floats)
         if not b.is_float32:
-            table().float32_to_float64(<const float*>x, k, w.spread)
-            x = w.spread
+            table().float32_to_float64(<const float*>x, k, e.x)
+            x = e.x
     w.x = x
     view_prefetch(&b.preds.v, at + k, k)
     # Each loss is the cost of one outcome: a float that holds 0s and 1s is as good as an integer.
-    w.targets_are_binary = b.spec.smoothing == 0 and (b.has_integer_targets or table().are_outcomes(w.soft, k))
+    w.targets_are_binary = b.spec.smoothing == 0 and (b.has_integer_targets or table().are_outcomes(e.outcome, k))
     if not w.targets_are_binary:
-        outcome_costs(b, w, x, ONES, k, w.m)
-        outcome_costs(b, w, x, ZEROS, k, w.u)
+        outcome_costs(b, w, x, ONES, k, e.cost_1)
+        outcome_costs(b, w, x, ZEROS, k, e.cost_0)
         table().mix_outcomes(
-            w.m, w.u, w.soft, k, b.spec.smoothing, factor, factor + capacity, factor + 2 * capacity,
+            e.cost_1, e.cost_0, e.outcome, k, b.spec.smoothing, factor, factor + capacity, factor + 2 * capacity,
             factor + 3 * capacity, w.n, w.d,
         )
     elif b.has_class_factors:
-        outcome_costs(b, w, x, w.soft, k, w.cost)
+        outcome_costs(b, w, x, e.outcome, k, w.cost)
         for i in range(k):
-            w.n[i] = product(w.cost[i], factor[i] if w.soft[i] != 0 else factor[i + capacity])
-            w.d[i] = factor[i + 2 * capacity] if w.soft[i] != 0 else factor[i + 3 * capacity]
+            w.n[i] = product(w.cost[i], factor[i] if e.outcome[i] != 0 else factor[i + capacity])
+            w.d[i] = factor[i + 2 * capacity] if e.outcome[i] != 0 else factor[i + 3 * capacity]
     else:
         w.cost = w.n
-        outcome_costs(b, w, x, w.soft, k, w.n)
+        outcome_costs(b, w, x, e.outcome, k, w.n)
         if not b.unit_weight:
             memcpy(w.d, ONES, k * sizeof(double))
     settle_elements(b, w, x, k)
@@ -60,17 +61,18 @@ cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept 
 
 cdef void outcomes(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Integer targets of elements: 1 or 0."""
+    cdef ElementTile* e = &w.elements
     cdef const void* source = elements_of(w, &b.target.v, at, k)
     cdef Py_ssize_t i
     cdef int dtype = b.target.v.dtype
     if not b.spec.ignores and not b.has_status:
-        if dtype == I64 and table().outcomes_i64(<const int64_t*>source, k, w.soft) == 0:
+        if dtype == I64 and table().outcomes_i64(<const int64_t*>source, k, e.outcome) == 0:
             return
-        if (dtype == U8 or dtype == I8) and table().outcomes_u8(<const uint8_t*>source, k, w.soft) == 0:
+        if (dtype == U8 or dtype == I8) and table().outcomes_u8(<const uint8_t*>source, k, e.outcome) == 0:
             return
     integers_to_labels(dtype, source, k, w.label)
     for i in range(k):
-        w.soft[i] = <double>(w.label[i] & 1)
+        e.outcome[i] = <double>(w.label[i] & 1)
         if w.status[i]:
             continue
         if b.spec.ignores and w.label[i] == b.spec.ignore_index:
@@ -83,21 +85,22 @@ cdef void outcomes(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept 
 
 cdef void shares(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Soft targets of elements."""
-    cdef const double* y = doubles_of(w, &b.target.v, at, k, w.soft)
+    cdef ElementTile* e = &w.elements
+    cdef const double* y = doubles_of(w, &b.target.v, at, k, e.outcome)
     cdef Py_ssize_t i
     cdef bint left_out
-    if y != w.soft:
-        memcpy(w.soft, y, k * sizeof(double))
-    if not b.spec.ignores and table().all_within(w.soft, k, 0.0, 1.0):
+    if y != e.outcome:
+        memcpy(e.outcome, y, k * sizeof(double))
+    if not b.spec.ignores and table().all_within(e.outcome, k, 0.0, 1.0):
         return
     for i in range(k):
-        left_out = b.spec.ignores and w.soft[i] == b.spec.ignore_index
-        if 0 <= w.soft[i] <= 1 and not left_out:
+        left_out = b.spec.ignores and e.outcome[i] == b.spec.ignore_index
+        if 0 <= e.outcome[i] <= 1 and not left_out:
             continue
         if not w.status[i]:
-            w.status[i] = IGNORED if left_out else TARGET_NAN if w.soft[i] != w.soft[i] else TARGET_RANGE
+            w.status[i] = IGNORED if left_out else TARGET_NAN if e.outcome[i] != e.outcome[i] else TARGET_RANGE
             w.odd = True
-        w.soft[i] = 0
+        e.outcome[i] = 0
 
 
 cdef void lay_factors(Batch b, Workspace* w, Py_ssize_t at) noexcept nogil:
@@ -120,21 +123,23 @@ cdef void lay_factors(Batch b, Workspace* w, Py_ssize_t at) noexcept nogil:
 cdef void outcome_costs(
     Batch b, Workspace* w, const void* x, const double* y, Py_ssize_t k, double* out
 ) noexcept nogil:
+    cdef ElementTile* e = &w.elements
     if b.spec.kind == PROBS:
         if b.is_float32:
-            table().binary_probs_f32(<const float*>x, y, k, b.spec.floor, b.spec.ceiling, w.gap, out)
+            table().binary_probs_f32(<const float*>x, y, k, b.spec.floor, b.spec.ceiling, e.kernel, out)
         else:
-            table().binary_probs_f64(<const double*>x, y, k, b.spec.floor, b.spec.ceiling, w.gap, out)
+            table().binary_probs_f64(<const double*>x, y, k, b.spec.floor, b.spec.ceiling, e.kernel, out)
     elif b.spec.kind == LOG_PROBS:
-        table().binary_log_probs(<const double*>x, y, k, b.spec.cap, w.gap, out)
+        table().binary_log_probs(<const double*>x, y, k, b.spec.cap, e.kernel, out)
     elif b.is_float32:
-        table().binary_logits_f32(<const float*>x, y, k, w.gap, out)
+        table().binary_logits_f32(<const float*>x, y, k, e.kernel, out)
     else:
-        table().binary_logits_f64(<const double*>x, y, k, w.gap, out)
+        table().binary_logits_f64(<const double*>x, y, k, e.kernel, out)
 
 
 cdef void settle_elements(Batch b, Workspace* w, const void* x, Py_ssize_t k) noexcept nogil:
     """Looks once more at a block with something odd: NaN is invalid, the rest is counted."""
+    cdef ElementTile* e = &w.elements
     cdef Py_ssize_t i
     cdef double p, y
     cdef bint floors = b.spec.floor > 0 and b.spec.kind != LOGITS
@@ -157,11 +162,11 @@ cdef void settle_elements(Batch b, Workspace* w, const void* x, Py_ssize_t k) no
             w.odd = True
             continue
         if floors:
-            y = 0.5 if b.spec.smoothing > 0 else w.soft[i]
+            y = 0.5 if b.spec.smoothing > 0 else e.outcome[i]
             if y > 0 and below_floor(b, p):
                 flag(w, i, IS_FLOORED)
             elif y < 1 and (
-                1 - p < b.spec.floor if b.spec.kind == PROBS else (w.cost if binary else w.u)[i] >= b.spec.cap
+                1 - p < b.spec.floor if b.spec.kind == PROBS else (w.cost if binary else e.cost_0)[i] >= b.spec.cap
             ):
                 flag(w, i, IS_FLOORED)
 

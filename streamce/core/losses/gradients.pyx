@@ -25,7 +25,7 @@ from streamce.core.losses.elementwise cimport lay_factors, outcomes, shares
 from streamce.core.losses.load_block cimport check_weights, status_of, rows_of, weights_of
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, MULTICLASS, PROBS
 from streamce.core.losses.rowwise cimport at_row, labels_of, own_shares
-from streamce.core.losses.workspace cimport Workspace, tile_of
+from streamce.core.losses.workspace cimport ElementTile, RowTile, Workspace, tile_of
 from streamce.core.samples.status cimport COUNTED, IGNORED
 
 # Between these, a row's factor times anything between 1e-7 and 1 is a normal float.
@@ -66,12 +66,13 @@ cdef void gradients(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept
 
 
 cdef void of_elements(Batch b, Workspace* w, Py_ssize_t k, void* out) noexcept nogil:
+    cdef ElementTile* e = &w.elements
     cdef const kernel_table* K = table()
-    cdef double* one = w.m  # the costs in them have been used
-    cdef double* zero = w.u
+    cdef double* one = e.share_1
+    cdef double* zero = e.share_0
     K.outcome_shares(
-        w.soft, k, b.spec.smoothing, NULL if b.cost_only else w.factor, NULL if b.cost_only else w.factor + w.capacity,
-        w.weights if b.has_weight else NULL, b.divisor, one, zero,
+        e.outcome, k, b.spec.smoothing, NULL if b.cost_only else w.factor,
+        NULL if b.cost_only else w.factor + w.capacity, w.weights if b.has_weight else NULL, b.divisor, one, zero,
     )
     if b.spec.kind == PROBS:
         if b.is_float32:
@@ -79,31 +80,32 @@ cdef void of_elements(Batch b, Workspace* w, Py_ssize_t k, void* out) noexcept n
         else:
             K.binary_probs_gradient_f64(<const double*>w.x, one, zero, k, b.spec.floor, <double*>out)
     elif b.spec.kind == LOG_PROBS:
-        K.binary_log_probs_gradient(<const double*>w.x, one, zero, k, b.spec.floor, b.spec.cap, w.gap, <double*>out)
+        K.binary_log_probs_gradient(<const double*>w.x, one, zero, k, b.spec.floor, b.spec.cap, e.kernel, <double*>out)
     elif b.is_float32:
-        K.binary_logits_gradient_f32(<const float*>w.x, w.gap, one, zero, k, <float*>out)
+        K.binary_logits_gradient_f32(<const float*>w.x, e.kernel, one, zero, k, <float*>out)
     else:
-        K.binary_logits_gradient_f64(<const double*>w.x, w.gap, one, zero, k, <double*>out)
+        K.binary_logits_gradient_f64(<const double*>w.x, e.kernel, one, zero, k, <double*>out)
 
 
 # ---- rows ----
 
 
 cdef void of_logits(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t stride) noexcept nogil:
+    cdef RowTile* r = &w.rows
     cdef const kernel_table* K = table()
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef double a = b.spec.smoothing
-    cdef double* whole = w.u  # what was in these has been used
-    cdef double* share = w.gap
-    cdef double* base = w.dot
+    cdef double* whole = r.row_factor
+    cdef double* share = r.share_factor
+    cdef double* base = r.base_factor
     cdef double* own = whole
     cdef bint mixed = a > 0 or not b.has_integer_targets
     cdef bint odd
     cdef const void* q = NULL
     cdef Py_ssize_t q_stride = 0
     if b.cost_only:
-        odd = not (within(b, 1 / b.divisor) and table().all_within(w.others, k, 0.0, DBL_MAX))
+        odd = not (within(b, 1 / b.divisor) and table().all_within(r.plain_rest, k, 0.0, DBL_MAX))
         for i in range(k):
             whole[i] = 1 / b.divisor
             share[i] = base[i] = 0
@@ -112,24 +114,24 @@ cdef void of_logits(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t s
     if b.uniform_class_weight and not b.has_integer_targets:
         q, q_stride = w.q, w.q_stride
     elif b.base is not None:
-        q = b.base.at if b.has_integer_targets else w.share
+        q = b.base.at if b.has_integer_targets else r.class_share
         q_stride = 0 if b.has_integer_targets else classes
         if b.is_float32:
             K.float64_to_float32(<const double*>q, classes if b.has_integer_targets else k * classes, <float*>w.shares)
             q = w.shares
     if b.is_float32:
         K.softmax_gradient_f32(
-            <const float*>w.x, w.x_stride, <const float*>q, q_stride, k, classes, w.m, w.others, whole, share, base,
-            mixed, <float*>out, stride,
+            <const float*>w.x, w.x_stride, <const float*>q, q_stride, k, classes, r.largest, r.plain_rest,
+            whole, share, base, mixed, <float*>out, stride,
         )
     else:
         K.softmax_gradient_f64(
-            <const double*>w.x, w.x_stride, <const double*>q, q_stride, k, classes, w.m, w.others, whole, share, base,
-            mixed, <double*>out, stride,
+            <const double*>w.x, w.x_stride, <const double*>q, q_stride, k, classes, r.largest, r.plain_rest,
+            whole, share, base, mixed, <double*>out, stride,
         )
     if b.has_integer_targets:
         if not b.cost_only:
-            own = w.spread
+            own = r.label_factor
             for i in range(k):
                 own[i] = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
                 own[i] = product(own[i] * (1 - a), part_of(b, w, i))
@@ -137,17 +139,18 @@ cdef void of_logits(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t s
                     base[i] = b.base.at[w.label[i]] * share[i]
                 base[i] = (whole[i] - own[i]) - base[i]
         if b.is_float32:
-            K.label_gradient_f32(w.label, k, w.soft, w.m, w.others, whole, own, base, <float*>out, stride)
+            K.label_gradient_f32(w.label, k, r.label_x, r.largest, r.plain_rest, whole, own, base, <float*>out, stride)
         else:
-            K.label_gradient_f64(w.label, k, w.soft, w.m, w.others, whole, own, base, <double*>out, stride)
+            K.label_gradient_f64(w.label, k, r.label_x, r.largest, r.plain_rest, whole, own, base, <double*>out, stride)
     if odd:
         for i in range(k):
-            if w.status[i] == COUNTED and not (w.others[i] < INFINITY and within(b, whole[i])):
+            if w.status[i] == COUNTED and not (r.plain_rest[i] < INFINITY and within(b, whole[i])):
                 settle_logits(b, w, i, whole[i], out, stride)
 
 
 cdef bint factors_of(Batch b, Workspace* w, Py_ssize_t k, double* whole, double* share, double* base) noexcept nogil:
     """What the softmax, the soft targets and smoothing count; whether there is a row the kernels cannot do."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
     cdef double a = b.spec.smoothing
     cdef double part, total
@@ -159,31 +162,32 @@ cdef bint factors_of(Batch b, Workspace* w, Py_ssize_t k, double* whole, double*
             total = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
             total = total * (1 - a) + (b.base_sum if b.base is not None else a)
         elif b.uniform_class_weight:
-            total = w.soft[i] * (1 - a) + a
+            total = r.target_total[i] * (1 - a) + a
         else:
-            total = w.soft[i]
+            total = r.share_total[i]
         if b.uniform_class_weight:
             share[i] = part * (1 - a)
             base[i] = part * (a / b.preds.v.classes)
         else:
             share[i] = part
         whole[i] = product(total, part)
-        odd |= not (w.others[i] < INFINITY and within(b, whole[i]))
+        odd |= not (r.plain_rest[i] < INFINITY and within(b, whole[i]))
     return odd
 
 
 cdef void settle_logits(Batch b, Workspace* w, Py_ssize_t i, double whole, void* out, Py_ssize_t stride) noexcept nogil:
     """A row with an infinite logit, or whose factors are beyond floats, in doubles throughout."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t c
     cdef double x, p, g, others
     cdef double part = part_of(b, w, i)
-    others = w.others[i] if w.m[i] < INFINITY else 0.0
+    others = r.plain_rest[i] if r.largest[i] < INFINITY else 0.0
     for c in range(b.preds.v.classes):
         x = at_row(w.x, b.is_float32, w.x_stride, i, c)
-        p = (0.0 if x == w.m[i] else -INFINITY) if w.m[i] == INFINITY else x - w.m[i]
+        p = (0.0 if x == r.largest[i] else -INFINITY) if r.largest[i] == INFINITY else x - r.largest[i]
         table().exp(&p, 1, &p)
         p /= 1 + others
-        if x == w.m[i] and others < 1:
+        if x == r.largest[i] and others < 1:
             g = (whole - product(share_of(b, w, i, c), part)) - product(whole, others / (1 + others))
         else:
             g = product(whole, p) - product(share_of(b, w, i, c), part)
@@ -197,6 +201,7 @@ cdef inline bint within(Batch b, double whole) noexcept nogil:
 
 cdef double share_of(Batch b, Workspace* w, Py_ssize_t i, Py_ssize_t c) noexcept nogil:
     """What class c counts in row i, before the row's weight."""
+    cdef RowTile* r = &w.rows
     cdef double share = 0
     cdef double a = b.spec.smoothing
     if b.has_integer_targets:
@@ -207,20 +212,21 @@ cdef double share_of(Batch b, Workspace* w, Py_ssize_t i, Py_ssize_t c) noexcept
     elif b.uniform_class_weight:
         share = at_row(w.q, b.is_float32, w.q_stride, i, c) * (1 - a)
     else:
-        return w.share[i * b.preds.v.classes + c]
+        return r.class_share[i * b.preds.v.classes + c]
     return share + a / b.preds.v.classes
 
 
 cdef void of_probabilities(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t stride) noexcept nogil:
     """Of probabilities or their logarithms: only classes that count have any."""
+    cdef RowTile* r = &w.rows
     cdef const kernel_table* K = table()
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef Py_ssize_t size = 4 if b.is_float32 else 8
     cdef bint logs = b.spec.kind == LOG_PROBS
     cdef double bound = b.spec.cap if logs else b.spec.floor
-    cdef double* part = w.gap
-    cdef const double* each_share = w.share
+    cdef double* part = r.share_factor
+    cdef const double* each_share = r.class_share
     cdef Py_ssize_t share_stride = classes
     cdef double own
     for i in range(k):
@@ -243,10 +249,10 @@ cdef void of_probabilities(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ss
     if b.has_integer_targets:
         for i in range(k):
             own = product(share_of(b, w, i, w.label[i]), part[i])
-            if own != 0 and below_floor(b, w.soft[i]):
+            if own != 0 and below_floor(b, r.label_x[i]):
                 own = 0
             if own != 0 and not logs:
-                own /= w.soft[i]
+                own /= r.label_x[i]
             write(out, b.is_float32, i * stride + w.label[i], 0.0 - own)
 
 
@@ -325,8 +331,8 @@ cdef int add_divisors(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, Ledger
                 tile.d[i] = 1
                 if not b.cost_only:
                     tile.d[i] = (
-                        tile.factor[i + 2 * w.capacity] * tile.soft[i]
-                        + tile.factor[i + 3 * w.capacity] * (1 - tile.soft[i])
+                        tile.factor[i + 2 * w.capacity] * tile.elements.outcome[i]
+                        + tile.factor[i + 3 * w.capacity] * (1 - tile.elements.outcome[i])
                     )
         w.odd |= tile.odd
         first += many

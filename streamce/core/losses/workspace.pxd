@@ -11,17 +11,49 @@ cdef struct rows_scratch:
     double* doubles
 
 
+# Scratch memory of a tile, the few losses that are worked on while they are in the cache. They are either elements or
+# rows, and both lie in the same memory, as do fields of different steps: ``lay_tile`` says which share it.
+cdef struct ElementTile:
+    double* outcome        # 1, 0 or a soft target
+    double* cost_1         # of outcome 1
+    double* cost_0         # of outcome 0
+    double* x              # predictions as doubles
+    double* kernel         # scratch memory of the kernels
+    # For a gradient, once costs have been used.
+    double* share_1        # what outcome 1 counts
+    double* share_0
+
+
+cdef struct RowTile:
+    double* largest        # logits: the largest, m
+    double* rest           # logits: the sum of exp(x - m) of the other classes, and then its log1p
+    double* plain_rest     # the same sum, kept for a gradient
+    double* total          # probabilities: their sum
+    double* label_x        # x of the true class
+    double* target_total   # soft targets: their sum
+    double* share_total    # the sum of what classes count
+    double* gaps           # the sum of m - x
+    double* target_gaps    # the same with soft targets as factors
+    double* class_cost     # of all classes, row by row
+    double* class_share    # what each of them counts
+    double* scale          # CTC: what makes exp(x - m) a probability
+    # For a gradient, once costs have been used.
+    double* row_factor     # what a row's softmax counts,
+    double* share_factor   # its soft targets,
+    double* base_factor    # smoothing
+    double* label_factor   # and its label
+    # For calibration, once costs have been used.
+    double* other_probs    # the sum of all but the likeliest class
+    double* prob_total     # and of all
+    double* kernel         # scratch memory of the kernels
+
+
 cdef struct Workspace:
-    # Scratch memory: one piece, cut up. `capacity` losses each.
+    # Scratch memory of a block: one piece, cut up. `capacity` losses each.
     char* memory           # what was allocated for it, or NULL
     double* n
     double* d
     double* cost           # of the true class, or of the true outcome
-    double* m              # rows: the largest logit; elements: the cost of outcome 1
-    double* u              # rows: log1p of the others, or the row sum; elements: of outcome 0
-    double* soft           # elements: outcomes or soft targets; rows: x of the true class, or the sum of soft targets
-    double* gap            # rows: the sum of m - x; elements: scratch memory of the kernels
-    double* dot            # rows: the sum of m - x with soft targets as factors
     double* weight
     const double* weights  # of this block's losses: `weight`, from the first loss at hand on
     double* sample_n
@@ -34,8 +66,8 @@ cdef struct Workspace:
     char* raw              # gathered elements, in their own dtype
     char* floats           # halves as floats
     rows_scratch preds, targets
-    double* spread         # costs of all classes of some rows
-    double* share          # what each of them counts
+    ElementTile elements   # of some losses: one of these is in use
+    RowTile rows
     Py_ssize_t capacity
     Py_ssize_t step        # rows of scratch memory, and
     const void* q          # where their soft targets are, as floats or doubles
@@ -43,7 +75,6 @@ cdef struct Workspace:
     const void* x          # and where their predictions
     Py_ssize_t x_stride
     # For a gradient alone.
-    double* others         # rows: u before it became its log1p
     char* slopes           # of some losses, where they cannot be written in place, as floats or doubles
     char* shares           # what each class counts, as floats
     char* narrowed         # slopes as floats, and in the dtype of the gradient

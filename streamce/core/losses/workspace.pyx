@@ -78,11 +78,7 @@ cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, 
     w.n = <double*>arena_take(&at, line)
     w.d = <double*>arena_take(&at, line)
     w.cost = <double*>arena_take(&at, short_line) if not b.cost_only else w.n
-    w.m = <double*>arena_take(&at, short_line)
-    w.u = <double*>arena_take(&at, short_line)
-    w.soft = <double*>arena_take(&at, short_line)
-    w.gap = <double*>arena_take(&at, short_line)
-    w.dot = <double*>arena_take(&at, short_line)
+    at = lay_tile(w, at, short_line, spread, soft * spread)
     w.weight = <double*>arena_take(&at, line)
     w.sample_n = <double*>arena_take(&at, line)
     w.sample_d = <double*>arena_take(&at, line)
@@ -95,9 +91,6 @@ cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, 
     w.floats = arena_take(&at, line)
     w.preds = arena_take_rows(&at, copied)
     w.targets = arena_take_rows(&at, copied_target)
-    w.spread = <double*>arena_take(&at, spread)
-    w.share = <double*>arena_take(&at, soft * spread)
-    w.others = <double*>arena_take(&at, short_line)
     w.slopes = arena_take(&at, slopes)
     w.shares = arena_take(&at, slopes)
     w.narrowed = arena_take(&at, slopes)
@@ -113,6 +106,23 @@ cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, 
         w.costs = <double*>arena_take(&at, costs)
         w.chances = <double*>arena_take(&at, chances)
     return 0
+
+
+cdef char* lay_tile(
+    Workspace* w, char* at, Py_ssize_t line, Py_ssize_t classes, Py_ssize_t soft_classes
+) noexcept nogil:
+    """Lays out the scratch memory of a tile. Fields in one line of code share their memory."""
+    cdef ElementTile* e = &w.elements
+    cdef RowTile* r = &w.rows
+    e.cost_1 = e.share_1 = r.largest = <double*>arena_take(&at, line)
+    e.cost_0 = e.share_0 = r.rest = r.total = r.row_factor = <double*>arena_take(&at, line)
+    e.outcome = r.label_x = r.target_total = r.share_total = <double*>arena_take(&at, line)
+    e.kernel = r.gaps = r.scale = r.share_factor = r.kernel = <double*>arena_take(&at, line)
+    r.target_gaps = r.base_factor = r.prob_total = <double*>arena_take(&at, line)
+    r.plain_rest = r.other_probs = <double*>arena_take(&at, line)
+    e.x = r.class_cost = r.label_factor = <double*>arena_take(&at, classes)
+    r.class_share = <double*>arena_take(&at, soft_classes)
+    return at
 
 
 cdef Workspace tile_of(const Workspace* w, Py_ssize_t first) noexcept nogil:

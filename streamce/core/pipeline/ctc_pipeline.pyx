@@ -19,7 +19,7 @@ from streamce.core.losses.batch cimport Batch, Vector, product, tolerance
 from streamce.core.losses.load_block cimport rows_of
 from streamce.core.losses.loss_spec cimport LOG_PROBS, LOGITS, PROBS, Breakdowns, LossSpec
 from streamce.core.losses.precomputed cimport restore_losses
-from streamce.core.losses.workspace cimport Workspace, allocate
+from streamce.core.losses.workspace cimport RowTile, Workspace, allocate
 from streamce.core.pipeline.accumulate cimport accumulate_block, reserve
 from streamce.core.samples.clusters cimport add_clusters, check_clusters
 from streamce.core.samples.samples cimport COUNTER_OF, Samples
@@ -436,6 +436,7 @@ cdef class Utterances(Batch):
         self, Workspace* w, scratch* s, Py_ssize_t lanes, Py_ssize_t many, bint forward
     ) noexcept nogil:
         """Leads the lattice through all frames; with ``forward`` judges them, and returns what is wrong with one."""
+        cdef RowTile* r = &w.rows
         cdef const kernel_table* K = table()
         cdef view v = self.preds.v
         cdef Py_ssize_t i = s.utterance
@@ -463,12 +464,12 @@ cdef class Utterances(Batch):
                 else:
                     K.gather_f64(<const double*>x + first * stride, stride, tile, s.label, lanes, s.m)
                 if self.spec.kind == LOGITS:
-                    most, scale = w.m + first, w.gap + first
+                    most, scale = r.largest + first, r.scale + first
                 if forward:
                     K.ctc_emissions(s.m, tile, lanes, logs, most, scale, s.e)
                     K.ctc_forward(s.m, s.e, tile, lanes, many, s.lattice)
                 else:
-                    K.ctc_shares(s.m, tile, lanes, logs, most, w.u + first, scale, s.e)
+                    K.ctc_shares(s.m, tile, lanes, logs, most, r.rest + first, scale, s.e)
                     K.ctc_leak(s.m, s.e, tile, lanes, many, self.spec.kind == LOGITS, s.lattice)
                 first += tile
             at += k
@@ -476,6 +477,7 @@ cdef class Utterances(Batch):
 
     cdef int judge(self, Workspace* w, scratch* s, Py_ssize_t at, Py_ssize_t k, bint forward) noexcept nogil:
         """What is wrong with the first of some frames that is invalid; of logits, what makes them probabilities."""
+        cdef RowTile* r = &w.rows
         cdef const kernel_table* K = table()
         cdef Py_ssize_t classes = self.preds.v.classes
         cdef Py_ssize_t stride = w.x_stride
@@ -484,27 +486,27 @@ cdef class Utterances(Batch):
         cdef double off
         cdef int status
         if self.spec.kind == LOGITS:
-            K.softmax_rows_f64(<const double*>x, stride, k, classes, w.m, w.u, NULL)
+            K.softmax_rows_f64(<const double*>x, stride, k, classes, r.largest, r.rest, NULL)
         elif not forward:
             return COUNTED
         elif self.spec.kind == LOG_PROBS:
             if self.is_float32:
-                K.sum_exps_f32(<const float*>x, stride, k, classes, w.u)
+                K.sum_exps_f32(<const float*>x, stride, k, classes, r.total)
             else:
-                K.sum_exps_f64(<const double*>x, stride, k, classes, w.u)
+                K.sum_exps_f64(<const double*>x, stride, k, classes, r.total)
         elif self.is_float32:
-            K.sum_rows_f32(<const float*>x, stride, k, classes, w.u)
+            K.sum_rows_f32(<const float*>x, stride, k, classes, r.total)
         else:
-            K.sum_rows_f64(<const double*>x, stride, k, classes, w.u)
+            K.sum_rows_f64(<const double*>x, stride, k, classes, r.total)
         for t in range(k):
             status = COUNTED
             if self.spec.kind == LOGITS:
-                if w.u[t] != w.u[t]:
+                if r.rest[t] != r.rest[t]:
                     status = self.fault(x, stride, t)
-                    w.u[t] = 0  # unless there is a fault, all the mass is where the one +inf is
-                w.gap[t] = 1 / (1 + w.u[t])
+                    r.rest[t] = 0  # unless there is a fault, all the mass is where the one +inf is
+                r.scale[t] = 1 / (1 + r.rest[t])
             else:
-                off = w.u[t] - 1 if w.u[t] > 1 else 1 - w.u[t]
+                off = r.total[t] - 1 if r.total[t] > 1 else 1 - r.total[t]
                 s.rough |= off > self.tolerance
                 if not off <= max(0.01, self.tolerance):
                     status = self.fault(x, stride, t)
