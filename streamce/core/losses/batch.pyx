@@ -88,7 +88,7 @@ cdef class Batch:
         """Takes the memory of the arrays, and finds how many losses there are and what the options make of them."""
         cdef int axis
         if self.is_open:
-            raise ValueError("a batch whose update failed cannot be used again")
+            raise ValueError("a batch whose update was interrupted cannot be used again")
         self.is_open = True
         self.spec = spec
         self.breakdowns = breakdowns

@@ -4,13 +4,13 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
 from streamce.core.kernels.kernels cimport BLOCK, NOT_FINITE, table
-from streamce.core.losses.array_view cimport F64, I8, I64, U8, integers_to_labels, view_prefetch
+from streamce.core.losses.array_view cimport F64, I64, I8, U8, integers_to_labels, view_prefetch
 from streamce.core.losses.batch cimport Batch, below_floor, product
 from streamce.core.losses.load_block cimport check_weights, doubles_of, elements_of, singles
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, PROBS
 from streamce.core.losses.workspace cimport ElementTile, Workspace, flag
 from streamce.core.samples.status cimport (
-    INVALID_LABEL, IS_FLOORED, IGNORED, PREDS_NAN, PREDS_RANGE, TARGET_NAN, TARGET_RANGE,
+    IGNORED, INVALID_LABEL, IS_FLOORED, PREDS_NAN, PREDS_RANGE, TARGET_NAN, TARGET_RANGE,
 )
 
 for _i in range(BLOCK):

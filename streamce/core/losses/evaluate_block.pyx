@@ -13,7 +13,7 @@ from streamce.core.losses.load_block cimport check_weights, doubles_of, status_o
 from streamce.core.losses.loss_spec cimport BINARY, MEAN, MULTICLASS, MULTILABEL
 from streamce.core.losses.precomputed cimport apply_precomputed
 from streamce.core.losses.rowwise cimport rows
-from streamce.core.losses.workspace cimport flag, Workspace, tile_of
+from streamce.core.losses.workspace cimport Workspace, flag, tile_of
 from streamce.core.samples.status cimport COUNTED, IS_INFINITE, PREDS_NAN
 
 # An exponent beyond all others.

@@ -22,7 +22,7 @@ from streamce.core.ledger.ledger cimport N, Ledger
 from streamce.core.losses.array_view cimport BF16, F16, F32, F64, view_scatter, view_step
 from streamce.core.losses.batch cimport Batch, below_floor, product
 from streamce.core.losses.elementwise cimport lay_factors, outcomes, shares
-from streamce.core.losses.load_block cimport check_weights, status_of, rows_of, weights_of
+from streamce.core.losses.load_block cimport check_weights, rows_of, status_of, weights_of
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, MULTICLASS, PROBS
 from streamce.core.losses.rowwise cimport at_row, labels_of, own_shares
 from streamce.core.losses.workspace cimport ElementTile, RowTile, Workspace, tile_of

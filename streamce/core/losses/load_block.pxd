@@ -1,6 +1,6 @@
 from streamce.core.losses.array_view cimport view
 from streamce.core.losses.batch cimport Batch
-from streamce.core.losses.workspace cimport rows_scratch, Workspace
+from streamce.core.losses.workspace cimport Workspace, rows_scratch
 
 
 cdef const void* elements_of(Workspace* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil

@@ -10,8 +10,8 @@ from streamce.core.losses.array_view cimport (
     BF16, F16, F64, integers_to_doubles, view, view_gather, view_prefetch, view_step,
 )
 from streamce.core.losses.batch cimport Batch
-from streamce.core.losses.workspace cimport in_place, rows_scratch, Workspace
-from streamce.core.samples.status cimport INVALID_WEIGHT, COUNTED, NULL_INPUT
+from streamce.core.losses.workspace cimport Workspace, in_place, rows_scratch
+from streamce.core.samples.status cimport COUNTED, INVALID_WEIGHT, NULL_INPUT
 
 
 cdef const void* elements_of(Workspace* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil:

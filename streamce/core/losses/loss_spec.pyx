@@ -10,7 +10,7 @@ KIND_NAMES = {kind: name for name, kind in KINDS.items()}
 cdef class LossSpec:
     """The options that change a loss, and the axis of ``preds`` that holds its classes or labels."""
 
-    def __init__(
+    def __cinit__(
         self, str task, str kind="probs", *, double smoothing=0.0, ignore_index=None, class_weight=None,
         pos_weight=None, double floor=0.0, double ceiling=1.0, int axis=-1,
     ):
@@ -32,7 +32,7 @@ cdef class LossSpec:
 cdef class Breakdowns:
     """What a state keeps beside the mean loss."""
 
-    def __init__(
+    def __cinit__(
         self, *, bint per_cell=False, bint by_position=False, bint sequence_mean=False, bint tail=False,
         bint calibration=False,
     ):

@@ -8,7 +8,7 @@ from streamce.core.losses.elementwise cimport outcomes
 from streamce.core.losses.load_block cimport check_weights
 from streamce.core.losses.loss_spec cimport MULTICLASS
 from streamce.core.losses.rowwise cimport labels_of
-from streamce.core.losses.workspace cimport flag, Workspace
+from streamce.core.losses.workspace cimport Workspace, flag
 from streamce.core.samples.samples cimport Samples
 from streamce.core.samples.status cimport IGNORED, IS_FLOORED, IS_UNNORMALISED
 

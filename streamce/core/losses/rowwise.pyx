@@ -12,7 +12,7 @@ from streamce.core.losses.load_block cimport check_weights, elements_of, rows_of
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, PROBS
 from streamce.core.losses.workspace cimport RowTile, Workspace, flag
 from streamce.core.samples.status cimport (
-    INVALID_LABEL, IS_FLOORED, IS_UNNORMALISED, IGNORED, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE,
+    IGNORED, INVALID_LABEL, IS_FLOORED, IS_UNNORMALISED, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE,
     TARGET_SUM,
 )
 

@@ -17,7 +17,7 @@ from streamce.core.ledger.state cimport State
 from streamce.core.losses.array_view cimport F64, ArrayView, integers_to_labels, view, view_gather, view_settle
 from streamce.core.losses.batch cimport Batch, Vector, product, tolerance
 from streamce.core.losses.load_block cimport rows_of
-from streamce.core.losses.loss_spec cimport LOG_PROBS, LOGITS, PROBS, Breakdowns, LossSpec
+from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, PROBS, Breakdowns, LossSpec
 from streamce.core.losses.precomputed cimport restore_losses
 from streamce.core.losses.workspace cimport RowTile, Workspace, allocate
 from streamce.core.pipeline.accumulate cimport accumulate_block, reserve
@@ -79,6 +79,7 @@ cdef class CTC:
         ``bucket`` is that of each utterance's cluster, if they come in clusters.
         """
         cdef unsigned long long saved = fp_enter()  # also for the conversion of inputs
+        cdef Samples samples
         cdef State found
         try:
             batch.convert()
@@ -87,10 +88,15 @@ cdef class CTC:
                 check_clusters(state, batch.samples, batch.samples, bucket)
             batch.compute()
             found = batch.added_up()
-            add_clusters(found, batch.recorded, bucket)
+            samples = batch.recorded
+            add_clusters(found, samples, bucket)
             state.add(found, 1)
             batch.write(losses)
-            return batch.recorded
+            batch.close()
+            return samples
+        except Exception:  # not KeyboardInterrupt, after which threads may still read the batch
+            batch.close()
+            raise
         finally:
             fp_leave(saved)
 
@@ -149,9 +155,6 @@ cdef class Utterances(Batch):
     cdef Vector weight
     cdef object null_weight  # where weights are null; None where none is
     cdef Integers bad_frame
-
-    def __cinit__(self):
-        self.recorded = Samples.__new__(Samples)
 
     def __init__(self, preds, target, input_lengths, target_lengths, weight=None, *, status=None):
         Batch.__init__(self, preds, target, weight, status=status)
@@ -212,6 +215,7 @@ cdef class Utterances(Batch):
         self.unit_weight = not self.has_weight and p.per == PER_UTTERANCE
         if self.has_weight:
             self.take_weight()
+        self.recorded = Samples.__new__(Samples)
         self.recorded.open(self.samples, self.samples, 1, NULL, self.unit_weight)
         if status is not None:
             if status.shape[0] != self.samples:

@@ -42,7 +42,7 @@ cdef class Pipeline:
     cdef Pipeline entropy  # of targets: their cross-entropy with themselves
     cdef object device_losses
 
-    def __init__(
+    def __cinit__(
         self, LossSpec spec not None, Breakdowns breakdowns=None, *, bint skips=False, threads=None, str name="preds",
         Pipeline entropy=None, device_losses=None,
     ):
@@ -85,6 +85,9 @@ cdef class Pipeline:
         cdef unsigned long long saved = fp_enter()
         try:
             self.convert_and_add(state, batch, outputs, bucket)
+        except Exception:  # not KeyboardInterrupt, after which threads may still read the batch
+            batch.close()
+            raise
         finally:
             fp_leave(saved)
 

@@ -14,7 +14,7 @@ cdef int check_clusters(State state, Py_ssize_t samples, Py_ssize_t losses, buck
     cdef bint clusters = bucket is not None
     if clusters and len(bucket) != samples:
         raise inputs.key_length("cluster", len(bucket), samples)
-    if losses and state.mixes(clusters):
+    if losses and state.mixes_clustering(clusters):
         raise inputs.other_clusters(clusters)
     return 0
 
