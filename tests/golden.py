@@ -22,7 +22,8 @@ import numpy as np
 import streamce as ce
 from streamce.core.kernels import kernels
 from streamce.core.ledger.state import State
-from streamce.core.pipeline.ctc_pipeline import CTC, Utterances
+from streamce.core.losses.utterances import Utterances
+from streamce.core.pipeline.ctc_pipeline import CTC
 from streamce.losses import _losses
 
 FILE = Path(__file__).with_name("golden.json")

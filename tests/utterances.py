@@ -5,7 +5,8 @@ from streams import DTYPES
 
 import streamce as ce
 from streamce.core.ledger.state import State
-from streamce.core.pipeline.ctc_pipeline import CTC, Utterances
+from streamce.core.losses.utterances import Utterances
+from streamce.core.pipeline.ctc_pipeline import CTC
 
 
 def losses(preds, target, input_lengths, target_lengths, *, kind="probs", blank=0, layout="TBC", threads=1, skips=True):

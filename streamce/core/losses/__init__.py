@@ -13,6 +13,7 @@ scratch memory that is used again for the next block.
     precomputed.pyx        losses that were computed before, instead of costs
     gradients.pyx          gradients, while a few losses are in the cache
     calibration_terms.pyx  what predictions expect of a loss, while a few losses are in the cache
+    utterances.pyx         ``Utterances``: a batch of them, and their losses: CTC
     evaluate_block.pyx     leads a block through these: n = weight * factor * cost, d = weight * factor
 
 Nothing here depends on where a block begins, so neither does any result. This stage imports the kernels, ledgers and

@@ -3,7 +3,7 @@ from typing import Any, Self
 import numpy as np
 
 from streamce.core.ledger.state import State
-from streamce.core.losses.batch import Batch
+from streamce.core.losses.utterances import Utterances
 from streamce.core.samples.samples import Samples
 
 class CTC:
@@ -20,15 +20,3 @@ class CTC:
         bucket: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
         losses: np.ndarray[Any, np.dtype[np.float64]] | None = None,
     ) -> Samples: ...
-
-class Utterances(Batch):
-    def __init__(
-        self,
-        preds: Any,
-        target: Any,
-        input_lengths: Any,
-        target_lengths: Any,
-        weight: Any = None,
-        *,
-        status: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
-    ) -> None: ...
