@@ -22,6 +22,7 @@ import numpy as np
 import streamce as ce
 from streamce.core.kernels import kernels
 from streamce.core.ledger.state import State
+from streamce.core.losses.utterances import Utterances
 from streamce.core.pipeline.ctc_pipeline import CTC
 from streamce.functional.loss_functions import _losses
 
@@ -353,7 +354,8 @@ def ctc(kind: str, dtype: str) -> tuple[bytes, bytes]:
         many[::4] = 1
         lengths = 1 + below(seed + " frames", (n,), frames), many
         out = np.empty(n)
-        CTC(kind, 1, "TBC", "label", True, None).update(State(), preds, target, *lengths, out=out)
+        batch = Utterances(preds, target, *lengths)
+        CTC(kind, 1, "TBC", "label", True, None).update(State(), batch, losses=out)
         losses.append(out.tobytes())
         metric.update(preds, target, input_lengths=lengths[0], target_lengths=lengths[1], weight=weights(n))
     return b"".join(losses), metric.to_bytes()

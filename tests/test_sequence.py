@@ -219,6 +219,7 @@ def test_offsets_outlive_an_update_that_was_interrupted():
 import signal, weakref
 import numpy as np, streamce as ce
 from streamce.core.ledger.state import State
+from streamce.core.losses.batch import Batch
 
 def stop(*_):
     raise KeyboardInterrupt
@@ -233,7 +234,7 @@ for seconds in (0.05, 0.02, 0.01, 0.005):
     target = np.broadcast_to(np.uint8(1), log_probs.shape)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        path.update(State(), log_probs, target, offsets=offsets.pop())
+        path.update_batch(State(), Batch(log_probs, target, offsets=offsets.pop()))
     except KeyboardInterrupt:
         print(alive() is not None)
         break

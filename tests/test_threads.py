@@ -18,6 +18,7 @@ from together import together
 import streamce as ce
 from streamce._support import threads
 from streamce.core.ledger.state import State
+from streamce.core.losses.batch import Batch, Outputs
 
 pytestmark = pytest.mark.core
 
@@ -231,10 +232,10 @@ def test_an_interrupted_update_leaves_the_losses_to_the_threads_that_still_write
         parts.extend(tasks)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("streamce.core.pipeline.pipeline.run", interrupted)
+    monkeypatch.setattr("streamce.core.pipeline.runner.run", interrupted)
     stream, out = make("binary", LARGE, dtype="float32", threads=2, seed=8), np.empty(LARGE)
     with pytest.raises(KeyboardInterrupt):
-        stream.metric()._pipeline.update(State(), stream.preds, stream.target, out=out)
+        stream.metric()._pipeline.update_batch(State(), Batch(stream.preds, stream.target), Outputs(losses=out))
     losses = weakref.ref(out)
     del out
     assert losses() is not None

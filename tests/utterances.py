@@ -5,6 +5,7 @@ from streams import DTYPES
 
 import streamce as ce
 from streamce.core.ledger.state import State
+from streamce.core.losses.utterances import Utterances
 from streamce.core.pipeline.ctc_pipeline import CTC
 
 
@@ -12,7 +13,7 @@ def losses(preds, target, input_lengths, target_lengths, *, kind="probs", blank=
     """The loss of each utterance: inf where it is infeasible, nan where it is invalid."""
     out = np.empty(len(input_lengths))
     path = CTC(kind, blank, layout, "label", skips, threads)
-    path.update(State(), preds, target, input_lengths, target_lengths, out=out)
+    path.update(State(), Utterances(preds, target, input_lengths, target_lengths), losses=out)
     return out
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.state import State
+from streamce.core.losses.batch import Batch, Outputs
 from streamce.inputs import arrays
 from streamce.metrics import BinaryCrossEntropy, MulticlassCrossEntropy, MultilabelCrossEntropy
 from streamce.metrics.options import EPS, one_of, require
@@ -333,7 +334,8 @@ def _reduced(
 def _loss(metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, gradient: Any) -> float | Array:
     if reduction == "none":
         return _losses(metric, preds, target, weight, gradient)
-    metric._pipeline.update(metric._state, preds, target, weight, gradient=gradient, mean=reduction == "mean")
+    outputs = Outputs(gradient=gradient, reduction=reduction)
+    metric._pipeline.update_batch(metric._state, Batch(preds, target, weight), outputs)
     return metric.compute() if reduction == "mean" else metric.summary().total
 
 
@@ -347,5 +349,6 @@ def _losses(metric: Metric, preds: Any, target: Any, weight: Any, gradient: Any 
         # The pipeline writes losses in order, those of a row's labels next to each other.
         losses = shape[:axis] + shape[axis + 1 :] + (() if rows else (shape[axis],))
     out = np.empty(losses)
-    metric._pipeline.update(State(), preds, target, weight, out=out.reshape(-1), gradient=gradient)
+    outputs = Outputs(losses=out.reshape(-1), gradient=gradient)
+    metric._pipeline.update_batch(State(), Batch(preds, target, weight), outputs)
     return np.moveaxis(out, -1, axis) if isinstance(metric, MultilabelCrossEntropy) else out

@@ -15,6 +15,8 @@ import numpy as np
 from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.state import State
+from streamce.core.losses.batch import Batch, Outputs
+from streamce.core.losses.loss_spec import LossSpec
 from streamce.core.pipeline.pipeline import Pipeline
 from streamce.errors import InputError, qualified_name
 from streamce.inputs import arrays, interop
@@ -91,8 +93,8 @@ def log_loss(
         warnings.warn(message, UserWarning, stacklevel=2)
     picked = proba[rows, true] if proba.ndim == 2 else np.where(true == 1, proba[rows], 1 - proba[rows])
     losses = np.empty(len(picked))
-    clipped = Pipeline("binary", floor=eps, ceiling=1 - eps)
-    clipped.update(State(), picked, np.ones(len(picked), dtype=bool), out=losses)
+    clipped = Pipeline(LossSpec("binary", floor=eps, ceiling=1 - eps))
+    clipped.update_batch(State(), Batch(picked, np.ones(len(picked), dtype=bool)), Outputs(losses=losses))
 
     total = _sum(losses if weight is None else losses * weight[rows])
     if not normalize:

@@ -10,8 +10,11 @@ import numpy as np
 
 from streamce._support.short_repr import short_repr
 from streamce.core.ledger.state import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
-from streamce.core.pipeline.pipeline import NULL_INPUT, Pipeline
+from streamce.core.losses.batch import Batch, Outputs
+from streamce.core.losses.loss_spec import Breakdowns, LossSpec
+from streamce.core.pipeline.pipeline import Pipeline
 from streamce.core.samples.samples import Samples
+from streamce.core.samples.status import NULL_INPUT
 from streamce.errors import InputError
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics.options import one_of, plain
@@ -62,7 +65,7 @@ class Metric(FromStreams):
 
     def _path(self, options: dict[str, Any], per_cell: bool) -> Any:
         """What leads chunks to the state."""
-        return Pipeline(
+        spec = LossSpec(
             self._task,
             options.get("kind", "probs"),
             smoothing=options.get("label_smoothing", 0.0),
@@ -70,28 +73,31 @@ class Metric(FromStreams):
             class_weight=options.get("class_weight"),
             pos_weight=options.get("pos_weight"),
             floor=options.get("eps", 0.0),
-            skips=options["invalid"] == "skip",
             axis=options.get("axis", -1),
+        )
+        breakdowns = Breakdowns(
+            per_cell=per_cell, tail=options.get("tail", False), calibration=options.get("calibration", False)
+        )
+        return Pipeline(
+            spec,
+            breakdowns,
+            skips=options["invalid"] == "skip",
             threads=options["threads"],
-            per_cell=per_cell,
-            tail=options.get("tail", False),
-            calibration=options.get("calibration", False),
             name="losses" if self._task == "mean" else "preds",
             entropy=self._entropy(options) if options.get("divergence") else None,
-            elsewhere=partial(Elsewhere, self._task, options),
+            device_losses=partial(Elsewhere, self._task, options),
         )
 
     def _entropy(self, options: dict[str, Any]) -> Pipeline:
         """What the entropy of targets is added up by: their cross-entropy with themselves."""
         of_targets = options | {"kind": "probs", "eps": 0.0, "ignore_index": None}
-        return Pipeline(
+        spec = LossSpec(
             self._task,
             class_weight=options["class_weight"],
             pos_weight=options.get("pos_weight"),
             axis=options.get("axis", -1),
-            threads=options["threads"],
-            elsewhere=partial(Elsewhere, self._task, of_targets),
         )
+        return Pipeline(spec, threads=options["threads"], device_losses=partial(Elsewhere, self._task, of_targets))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -124,7 +130,8 @@ class Metric(FromStreams):
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
-        self._pipeline.update(self._state, preds, target, weight, bucket_of(cluster), settled(null))
+        batch = Batch(preds, target, weight, status=settled(null))
+        self._pipeline.update_batch(self._state, batch, bucket=bucket_of(cluster))
 
     @property
     def _of_losses(self) -> Metric:
@@ -149,7 +156,8 @@ class Metric(FromStreams):
         if self._task == "mean" and target is not None:
             raise InputError("target", "is given", "none: MeanLoss takes losses")
         samples = Samples()
-        self._pipeline.update(state, preds, target, weight, bucket_of(cluster), settled(null), samples=samples)
+        batch = Batch(preds, target, weight, status=settled(null))
+        self._pipeline.update_batch(state, batch, Outputs(samples=samples), bucket_of(cluster))
         return samples
 
     def _samples(self, *given: Any, **named: Any) -> Samples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.core.ledger.state import State
+from streamce.core.losses.utterances import Utterances
 from streamce.core.pipeline.ctc_pipeline import CTC
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric, settled
@@ -142,7 +143,8 @@ class CTCCrossEntropy(Metric):
         >>> metric.update(logits, [1, 2, 2], input_lengths=[5, 4], target_lengths=[1, 2]).summary().weight
         3.0
         """
-        self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster))
+        batch = Utterances(preds, target, input_lengths, target_lengths, weight)
+        self._pipeline.update(self._state, batch, bucket_of(cluster))
         return self
 
     def _update(
@@ -163,7 +165,6 @@ class CTCCrossEntropy(Metric):
         cluster: Any = None,
         null: Any = None,
     ) -> Samples:
-        samples: Samples = self._pipeline.update(
-            state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster), settled(null)
-        )
+        batch = Utterances(preds, target, input_lengths, target_lengths, weight, status=settled(null))
+        samples: Samples = self._pipeline.update(state, batch, bucket_of(cluster))
         return samples

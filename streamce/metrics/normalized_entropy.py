@@ -10,6 +10,7 @@ import numpy as np
 
 from streamce.core.kernels import kernels
 from streamce.core.ledger.state import State
+from streamce.core.losses.batch import Batch, Outputs
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys.key_columns import bucket_of
@@ -93,10 +94,11 @@ class NormalizedEntropy(Composite, FromStreams):
         target, weight, bucket = arrays.once(target, "target"), arrays.once(weight, "weight"), bucket_of(cluster)
         preds, shape = arrays.plain(preds, "preds")
         losses = np.empty(shape)
-        chunk, pipeline, null = States(self._names), self._metric._pipeline, settled(null)
-        pipeline.update(chunk["loss"], preds, target, weight, bucket, null, losses.reshape(-1))
+        chunk, pipeline, status = States(self._names), self._metric._pipeline, settled(null)
+        outputs = Outputs(losses=losses.reshape(-1))
+        pipeline.update_batch(chunk["loss"], Batch(preds, target, weight, status=status), outputs, bucket)
         if weight is not None:  # those losses have it in them
-            pipeline.update(State(), preds, target, None, None, null, losses.reshape(-1))
+            pipeline.update_batch(State(), Batch(preds, target, status=status), outputs)
         target = arrays.read(target, "target")
         outcomes = arrays.widened(target.values, target.halves).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
@@ -289,7 +291,8 @@ class MulticlassNormalizedEntropy(Metric):
         least = [min(pair) for pair in shares.values()]
         rarer = [int(share <= others) for share, others in shares.values()]
         costs = np.empty(len(shares))
-        BinaryCrossEntropy(eps=0.0)._pipeline.update(State(), np.array(least), np.array(rarer, int), out=costs)
+        batch, outputs = Batch(np.array(least), np.array(rarer, int)), Outputs(losses=costs)
+        BinaryCrossEntropy(eps=0.0)._pipeline.update_batch(State(), batch, outputs)
         base = math.fsum(share * cost for (share, _), cost in zip(shares.values(), costs.tolist(), strict=True))
         return _ratio(summary.mean(state.total), base), base, dict(zip(shares, costs.tolist(), strict=True))
 

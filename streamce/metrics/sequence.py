@@ -9,6 +9,8 @@ import numpy as np
 
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.state import State
+from streamce.core.losses.batch import Batch, Outputs
+from streamce.core.losses.loss_spec import Breakdowns, LossSpec
 from streamce.core.pipeline.pipeline import Pipeline
 from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
@@ -107,26 +109,27 @@ class SequenceCrossEntropy(Metric):
         )
 
     def _path(self, options: dict[str, Any], per_cell: bool) -> Pipeline:
-        shared = {
-            "floor": 0.0 if options["kind"] == "logits" else options["eps"],
-            "skips": options["invalid"] == "skip",
-            "per_cell": per_cell,
-            "by_position": per_cell,
-            "whole": options["per"] == "sequence",
-            "tail": options["tail"],
-            "threads": options["threads"],
-        }
-        # The log-probability of a token is that of an outcome which came true.
-        self._token_pipeline = Pipeline("binary", "log_probs", name="log_probs", **shared)
-        return Pipeline(
+        floor = 0.0 if options["kind"] == "logits" else options["eps"]
+        spec = LossSpec(
             "multiclass",
             options["kind"],
             smoothing=options["label_smoothing"],
             ignore_index=options["ignore_index"],
             class_weight=options["class_weight"],
-            elsewhere=partial(Elsewhere, "multiclass", options),
-            **shared,
+            floor=floor,
         )
+        breakdowns = Breakdowns(
+            per_cell=per_cell,
+            by_position=per_cell,
+            sequence_mean=options["per"] == "sequence",
+            tail=options["tail"],
+        )
+        skips, threads = options["invalid"] == "skip", options["threads"]
+        # The log-probability of a token is that of an outcome which came true.
+        of_token = LossSpec("binary", "log_probs", floor=floor)
+        self._token_pipeline = Pipeline(of_token, breakdowns, skips=skips, threads=threads, name="log_probs")
+        device_losses = partial(Elsewhere, "multiclass", options)
+        return Pipeline(spec, breakdowns, skips=skips, threads=threads, device_losses=device_losses)
 
     # ---- adding ----
 
@@ -256,23 +259,21 @@ class SequenceCrossEntropy(Metric):
         for ratio, argument, source in ((WORDS, "n_words", n_words), (BYTES, "n_bytes", n_bytes)):
             if source is not None:
                 counts = sequence_layout.counts(argument, source, found.sequences)
-                ratios.append((ratio, counts, self._weights(weight, found.sequences)))
-        path.update(
-            state,
+                ratios.append((ratio, counts * self._weights(weight, found.sequences)))
+        batch = Batch(
             preds,
             target,
             weight,
-            bucket_of(cluster),
-            found.settled if null is None else settled(null),
-            samples=samples,
+            status=found.settled if null is None else settled(null),
             offsets=found.offsets,
             ratios=tuple(ratios),
         )
+        path.update_batch(state, batch, Outputs(samples=samples), bucket_of(cluster))
 
     def _weights(self, weight: Any, many: int) -> Any:
-        """The weight of each sequence, by which its words and bytes count; None for 1."""
+        """The weight of each sequence, by which its words and bytes count."""
         if weight is None:
-            return None
+            return 1.0
         given = arrays.read(weight, "weight")
         found = arrays.widened(given.values, given.halves)
         if found.shape != (many,):

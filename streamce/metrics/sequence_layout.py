@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamce.core.pipeline.pipeline import MASKED, PADDING
+from streamce.core.samples.status import IGNORED, PADDING
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.inputs.arrays import Array
@@ -46,7 +46,7 @@ def layout(name: str, shape: tuple[int, ...], lengths: Any, mask: Any, offsets: 
         left_out = _mask(shape, mask)
         if settled is None:
             settled = np.zeros(shape, dtype=np.uint8)
-        settled[left_out & (settled == 0)] = MASKED
+        settled[left_out & (settled == 0)] = IGNORED
     return Layout(sequences, settled, bounds)
 
 

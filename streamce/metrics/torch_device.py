@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from streamce.core.pipeline.pipeline import WHAT
+from streamce.core.losses.precomputed import WHAT
 from streamce.inputs import arrays
 
 # Predictions that are worked on at a time: 32 MB as float64, of which there are a few.

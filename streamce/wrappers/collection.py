@@ -257,7 +257,7 @@ class Members:
         for name, metric in plain.items():
             found[name] = metric._empty()
             tail, calibration = (bool(metric._options.get(option)) for option in ("tail", "calibration"))
-            found[name]._state = whole._state.only(metric._pipeline.per_cell, tail, calibration, metric._ratios)
+            found[name]._state = whole._state.select(metric._pipeline.per_cell, tail, calibration, metric._ratios)
         return found, samples
 
     def add(self, chunk: dict[str, FromStreams], samples: dict[str, tuple[Plan, Samples]]) -> None:

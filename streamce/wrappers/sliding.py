@@ -272,7 +272,7 @@ class Panes:
         newest = self._groups.newest()
         if newest is not None:
             newest = newest if self._newest is None else max(newest, self._newest)
-            self._groups.forget(newest - self._period + 1)
+            self._groups.drop_before(newest - self._period + 1)
         panes = self._groups.count()
         if not panes:
             self._groups, newest = Groups(), None

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import streamce as ce
+from streamce.core.losses.batch import Batch
 from streamce.inputs import arrays
 
 ROWS = [[0.25, 0.5, 0.25], [0.5, 0.25, 0.25], [0.0, 1.0, 0.0], [0.125, 0.25, 0.625]]
@@ -44,13 +45,14 @@ def test_nulls_beside_a_tensor_whose_losses_are_worked_out_elsewhere():
     target, weight = [1, None, 1, 2], [1.0, 1.0, None, 1.0]
     expected = ce.MulticlassCrossEntropy(invalid="skip").update(ROWS, target, weight=weight).summary()
     metric = ce.MulticlassCrossEntropy(invalid="skip")
-    metric._pipeline.update_elsewhere(metric._state, torch.tensor(ROWS), pa.array(target), pa.array(weight))
+    batch = Batch(torch.tensor(ROWS), pa.array(target), pa.array(weight))
+    metric._pipeline.update_on_device(metric._state, batch)
     found = metric.summary()
     assert (found.count, found.invalid_null) == (expected.count, expected.invalid_null) == (2, 2)
     assert found.mean == pytest.approx(expected.mean, rel=1e-6)
     strict = ce.MulticlassCrossEntropy()
     with pytest.raises(ce.InputError, match=r"^target\[1\] is null"):
-        strict._pipeline.update_elsewhere(strict._state, torch.tensor(ROWS), pa.array(target))
+        strict._pipeline.update_on_device(strict._state, Batch(torch.tensor(ROWS), pa.array(target)))
 
 
 class Pack:

@@ -15,8 +15,9 @@ from streams import KINDS, make, streams
 
 import streamce as ce
 from streamce.core.ledger.state import State
-from streamce.core.pipeline.pipeline import PADDING
+from streamce.core.losses.batch import Batch, Outputs
 from streamce.core.samples.samples import Samples
+from streamce.core.samples.status import PADDING
 from streamce.inputs import arrays
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics import torch_device
@@ -34,9 +35,9 @@ def tensor(array):
     return torch.from_numpy(array)
 
 
-def elsewhere(metric, preds, target, weight=None, **more):
+def elsewhere(metric, preds, target, weight=None, bucket=None, **layout):
     """Feeds a metric as if its predictions were on another device."""
-    metric._pipeline.update_elsewhere(metric._state, preds, target, weight, **more)
+    metric._pipeline.update_on_device(metric._state, Batch(preds, target, weight, **layout), bucket=bucket)
     return metric
 
 
@@ -58,11 +59,12 @@ def losses_of(stream, update):
 
 
 def here(state, stream, out):
-    stream.metric()._pipeline.update(state, stream.preds, stream.target, stream.weight, out=out)
+    batch = Batch(stream.preds, stream.target, stream.weight)
+    stream.metric()._pipeline.update_batch(state, batch, Outputs(losses=out))
 
 
 def there(state, stream, out):
-    stream.metric()._pipeline.update_elsewhere(state, *map(tensor, stream.arrays), out=out)
+    stream.metric()._pipeline.update_on_device(state, Batch(*map(tensor, stream.arrays)), Outputs(losses=out))
 
 
 def same(found, expected, close):
@@ -259,7 +261,7 @@ def test_metrics_and_functions_take_it():
 
 def test_samples_one_by_one_are_those_of_the_core():
     found, samples, by = ce.Grouped(ce.MulticlassCrossEntropy()), Samples(), (LABELS * 7).tolist()
-    found.metric._pipeline.update_elsewhere(State(), ROWS, LABELS, samples=samples)
+    found.metric._pipeline.update_on_device(State(), Batch(ROWS, LABELS), Outputs(samples=samples))
     assert samples.samples == 60
     expected = ce.Grouped(ce.MulticlassCrossEntropy()).update(ROWS, LABELS, by=by)
     far = ce.Grouped(ce.MulticlassCrossEntropy()).update(Far(ROWS), LABELS, by=by)
@@ -281,11 +283,11 @@ def test_sequences_are_the_same_elsewhere(kind):
     metric = corpus.metric(ce.Perplexity, per_position=True, tail=True)
     padding = np.zeros(len(corpus.target), dtype=np.uint8)
     padding[::7] = PADDING
-    ratios = ((1, corpus.words.astype(float), None),)
-    given = {"offsets": corpus.offsets, "settled": padding, "ratios": ratios, "bucket": bucket_of(corpus.document)}
+    ratios, bucket = ((1, corpus.words.astype(float)),), bucket_of(corpus.document)
+    layout = {"offsets": corpus.offsets, "status": padding, "ratios": ratios}
     here = metric.copy()
-    here._pipeline.update(here._state, corpus.preds, corpus.target, **given)
-    there = elsewhere(metric, tensor(corpus.preds), tensor(corpus.target), **given)
+    here._pipeline.update_batch(here._state, Batch(corpus.preds, corpus.target, **layout), bucket=bucket)
+    there = elsewhere(metric, tensor(corpus.preds), tensor(corpus.target), bucket=bucket, **layout)
     assert_close(there.summary(), here.summary())
     assert_close(there.per_word(), here.per_word())
     for one, other in zip(there.per_position(), here.per_position(), strict=True):

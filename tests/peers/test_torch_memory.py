@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import streamce as ce
+from streamce.core.losses.batch import Batch
 
 ROWS = 8
 
@@ -110,11 +111,11 @@ def test_losses_that_torch_computes(argument, make):
     rows = [[0.5, 0.5]] * ROWS
     given = {"preds": torch.tensor(rows), "target": torch.tensor(rows), "weight": torch.tensor(ONES)}
     metric = ce.MulticlassCrossEntropy()
-    metric._pipeline.update_elsewhere(metric._state, **given)
+    metric._pipeline.update_on_device(metric._state, Batch(**given))
     before = metric.to_bytes()
     given[argument] = make(given[argument])
     with pytest.raises(ce.InputError):
-        metric._pipeline.update_elsewhere(metric._state, **given)
+        metric._pipeline.update_on_device(metric._state, Batch(**given))
     assert metric.to_bytes() == before
 
 

@@ -9,7 +9,7 @@ cdef class Groups:
     cdef readonly tuple kinds  # of the parts of a key; None where all keys are null so far
     cdef Table table
     cdef Ledger ledger
-    cdef Py_ssize_t emptied  # cells that merges made 0, since they were last looked for
+    cdef Py_ssize_t n_vacated  # cells that merges made 0, since they were last looked for
     cdef int64_t bound       # no counter is larger; ALL_FULL if a sum may leave its range
 
     cpdef bint crowded(self, Samples samples)
@@ -18,10 +18,10 @@ cdef class Groups:
     ) except -1
     cdef int add_groups(self, Groups theirs, int sign, str argument) except -1
     cdef Groups copied(self)
-    cdef int fit(self, tuple kinds) except -1
+    cdef int ensure_kinds(self, tuple kinds) except -1
     cdef tuple known(self)
     cpdef Py_ssize_t count(self) except -1
     cdef int64_t number(self, Py_ssize_t slot) noexcept
-    cdef bint lives(self, Py_ssize_t slot) noexcept
-    cdef void become(self, Groups other) noexcept
-    cdef int take_in(self, Groups other, int sign) except -1
+    cdef bint is_occupied(self, Py_ssize_t slot) noexcept
+    cdef void replace_with(self, Groups other) noexcept
+    cdef int merge_from(self, Groups other, int sign) except -1

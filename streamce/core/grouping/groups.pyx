@@ -14,7 +14,7 @@ from streamce.core.grouping.key_index cimport (
 )
 from streamce.core.kernels.kernels cimport fp_enter, fp_leave
 from streamce.core.ledger.ledger cimport (
-    ALL_FULL, MOST, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, joint, page, put_u64,
+    ALL_FULL, MAX_COUNT, Ledger, cell_is_zero, cell_merge, cell_overflow, cell_write, get_u64, joint, page, put_u64,
 )
 from streamce.core.samples.samples cimport Samples, add_one, add_some
 
@@ -45,7 +45,7 @@ cdef extern from "Python.h":
     int PyGC_Enable() noexcept
 
 
-cdef class undisturbed:
+cdef class gc_paused:
     """Keeps the garbage collector, which may run any Python, and with it other threads, from starting."""
 
     cdef bint collects
@@ -59,7 +59,9 @@ cdef class undisturbed:
 
 
 cdef class Groups:
-    """Cells by key. All is done undisturbed, with the interpreter's lock held, or within a critical section.
+    """Cells by key.
+
+    All is done with garbage collection paused, and with the interpreter's lock held or within a critical section.
 
     No Python may run meanwhile, nor NumPy, many of whose functions let go of the lock: another thread could let go
     of groups, and of the slot that was just looked up.
@@ -72,7 +74,7 @@ cdef class Groups:
         self.kinds = None
         self.table = Table(False)
         self.ledger = Ledger(1, True)
-        self.emptied = 0
+        self.n_vacated = 0
         self.bound = 0
 
     # ---- adding ----
@@ -91,8 +93,8 @@ cdef class Groups:
         if integers is None:
             code = codes
             slot_of = np.empty(len(distinct), dtype=np.int64)
-        with undisturbed(), cython.critical_section(self):
-            self.fit(kinds)
+        with gc_paused(), cython.critical_section(self):
+            self.ensure_kinds(kinds)
             if not self.crowded(samples):
                 self.bound += samples.start(samples.samples)
                 for i, key in enumerate(distinct):
@@ -105,7 +107,7 @@ cdef class Groups:
 
     cpdef bint crowded(self, Samples samples):
         """Whether these samples may take an integer out of its range, so that adding them may fail."""
-        return self.bound > MOST - samples.start(samples.samples)
+        return self.bound > MAX_COUNT - samples.start(samples.samples)
 
     cdef int add_each(
         self, Samples samples, const int64_t[::1] integers, const int64_t[::1] code, int64_t[::1] slot_of
@@ -152,9 +154,9 @@ cdef class Groups:
     def check(self, tuple kinds not None) -> None:
         """Raises unless keys of these kinds can be added."""
         with cython.critical_section(self):
-            self.fit(kinds)
+            self.ensure_kinds(kinds)
 
-    cdef int fit(self, tuple kinds) except -1:
+    cdef int ensure_kinds(self, tuple kinds) except -1:
         """Makes this a table of keys of these kinds; an error if it holds keys of others."""
         cdef Groups new
         cdef tuple had = self.kinds
@@ -174,9 +176,9 @@ cdef class Groups:
             if of is not None and by is not None and of != by:
                 raise InputError("by", f"has keys of kind {of}", f"{by}, as before", value=of)
         new = Groups()
-        new.fit(tuple(of or by for of, by in zip(kinds, had)))
-        new.take_in(self, 1)
-        self.become(new)
+        new.ensure_kinds(tuple(of or by for of, by in zip(kinds, had)))
+        new.merge_from(self, 1)
+        self.replace_with(new)
         return 0
 
     cdef tuple known(self):
@@ -184,7 +186,7 @@ cdef class Groups:
         cdef Py_ssize_t slot
         found = None
         for slot in range(self.table.slots()):
-            if self.lives(slot):
+            if self.is_occupied(slot):
                 if found is None:
                     found = [None] * len(self.kinds)
                 note(found, self.kinds, self.table.key(slot))
@@ -192,8 +194,8 @@ cdef class Groups:
                     break
         return None if found is None else tuple(found)
 
-    cdef void become(self, Groups other) noexcept:
-        self.kinds, self.table, self.ledger, self.emptied = other.kinds, other.table, other.ledger, 0
+    cdef void replace_with(self, Groups other) noexcept:
+        self.kinds, self.table, self.ledger, self.n_vacated = other.kinds, other.table, other.ledger, 0
         self.bound = other.bound
 
     # ---- the group ----
@@ -212,52 +214,52 @@ cdef class Groups:
         if theirs.kinds is None or not theirs.count():
             return 0
         memset(&nothing, 0, sizeof(page))
-        with undisturbed(), cython.critical_section(self):
+        with gc_paused(), cython.critical_section(self):
             try:
-                self.fit(theirs.kinds)
+                self.ensure_kinds(theirs.kinds)
             except InputError as error:
                 raise error.enclosed("other") from None
             for slot in range(theirs.table.slots()):
-                if not theirs.lives(slot):
+                if not theirs.is_occupied(slot):
                     continue
                 cell, our_cell = slot, self.table.find_of(theirs.table, slot, False)
                 q = theirs.ledger.page_of(&cell)
                 p = self.ledger.page_of(&our_cell) if 0 <= our_cell < self.ledger.size else &nothing
-                full = cell_overflow(p, our_cell, q, cell, sign, MOST)
+                full = cell_overflow(p, our_cell, q, cell, sign, MAX_COUNT)
                 if full >= 0:
                     raise beyond(full, argument)
-            self.take_in(theirs, sign)
+            self.merge_from(theirs, sign)
             # Lets go of groups that are 0, which may come of either sign. Looking for them takes as long as there
             # are slots, so it waits until as many may have become 0 as half of them.
-            if 2 * self.emptied >= self.table.slots() - 1:
+            if 2 * self.n_vacated >= self.table.slots() - 1:
                 if 2 * self.count() < self.table.slots() - 1:
-                    self.become(self.copied())
-                self.emptied = 0
+                    self.replace_with(self.copied())
+                self.n_vacated = 0
         return 0
 
-    def forget(self, int64_t least) -> None:
+    def drop_before(self, int64_t least) -> None:
         """Lets go of the groups whose key, one integer, is less; there is room for at most as many others then."""
         cdef Py_ssize_t slot, cell
         cdef page* p
-        with undisturbed(), cython.critical_section(self):
+        with gc_paused(), cython.critical_section(self):
             for slot in range(1, self.table.slots()):
-                if self.lives(slot) and self.number(slot) < least:
+                if self.is_occupied(slot) and self.number(slot) < least:
                     cell = slot
                     p = self.ledger.page_of(&cell)
                     memset(p.words + cell * p.stride, 0, p.stride * sizeof(uint64_t))
             if 2 * self.count() < self.table.slots() - 1:
-                self.become(self.copied())
+                self.replace_with(self.copied())
 
     cdef int64_t number(self, Py_ssize_t slot) noexcept:
         """The key of a slot, where keys are one integer and it is not null."""
         return <int64_t>keys_slot(&self.table.held, slot - 1)[0]
 
-    cdef int take_in(self, Groups other, int sign) except -1:
+    cdef int merge_from(self, Groups other, int sign) except -1:
         cdef Py_ssize_t slot, cell, ours
         cdef page* p
         cdef page* q
         for slot in range(other.table.slots()):
-            if not other.lives(slot):
+            if not other.is_occupied(slot):
                 continue
             ours = self.table.find_of(other.table, slot, True)
             if ours >= self.ledger.size:
@@ -267,13 +269,13 @@ cdef class Groups:
             q = other.ledger.page_of(&cell)
             if cell_merge(p, ours, q, cell, sign) < 0:
                 raise MemoryError
-            self.emptied += cell_is_zero(p, ours)
+            self.n_vacated += cell_is_zero(p, ours)
         self.bound = joint(self.bound, other.bound)
         if self.bound == ALL_FULL:
             self.bound = self.ledger.bound()
         return 0
 
-    cdef bint lives(self, Py_ssize_t slot) noexcept:
+    cdef bint is_occupied(self, Py_ssize_t slot) noexcept:
         cdef Py_ssize_t cell = slot
         if slot >= self.ledger.size:
             return False
@@ -281,7 +283,7 @@ cdef class Groups:
         return not cell_is_zero(p, cell)
 
     def copy(self) -> Groups:
-        with undisturbed(), cython.critical_section(self):
+        with gc_paused(), cython.critical_section(self):
             return self.copied()
 
     cdef Groups copied(self):
@@ -289,8 +291,8 @@ cdef class Groups:
         cdef Groups new = Groups()
         kinds = self.known()
         if kinds is not None:
-            new.fit(kinds)
-            new.take_in(self, 1)
+            new.ensure_kinds(kinds)
+            new.merge_from(self, 1)
         return new
 
     # ---- reading ----
@@ -303,7 +305,7 @@ cdef class Groups:
         """How many groups there are."""
         cdef Py_ssize_t slot, count = 0
         for slot in range(self.table.slots()):
-            count += self.lives(slot)
+            count += self.is_occupied(slot)
         return count
 
     def newest(self) -> int | None:
@@ -311,20 +313,20 @@ cdef class Groups:
         cdef Py_ssize_t slot
         cdef int64_t most = 0
         cdef bint any = False
-        with undisturbed(), cython.critical_section(self):
+        with gc_paused(), cython.critical_section(self):
             for slot in range(1, self.table.slots()):
-                if self.lives(slot) and (not any or self.number(slot) > most):
+                if self.is_occupied(slot) and (not any or self.number(slot) > most):
                     most, any = self.number(slot), True
         return most if any else None
 
     def cell(self, bytes key not None) -> Ledger | None:
         """A ledger of one cell, that of a key given as its bytes; None if there is no such group."""
         cdef Ledger found = Ledger(1)
-        with undisturbed(), cython.critical_section(self):
+        with gc_paused(), cython.critical_section(self):
             slot = self.table.find(key, False)
-            if slot < 0 or not self.lives(slot):
+            if slot < 0 or not self.is_occupied(slot):
                 return None
-            pour(self.ledger, slot, found, 0)
+            add_cell(self.ledger, slot, found, 0)
         return found
 
     def total(self, least=None) -> Ledger:
@@ -336,29 +338,29 @@ cdef class Groups:
         cdef int full
         cdef page* p
         cdef page* q
-        with undisturbed(), cython.critical_section(self):
+        with gc_paused(), cython.critical_section(self):
             for slot in range(self.table.slots()):
-                if not self.lives(slot) or not (all or self.number(slot) >= first):
+                if not self.is_occupied(slot) or not (all or self.number(slot) >= first):
                     continue
                 cell, at = slot, 0
                 p, q = self.ledger.page_of(&cell), found.page_of(&at)
-                full = cell_overflow(q, at, p, cell, 1, MOST)
+                full = cell_overflow(q, at, p, cell, 1, MAX_COUNT)
                 if full >= 0:
                     raise InputError(
                         "by", f"{NAMES[full]} of all groups together is beyond {range_of(full)}", location=""
                     )
-                pour(self.ledger, slot, found, 0)
+                add_cell(self.ledger, slot, found, 0)
         return found
 
     def cells(self) -> Ledger:
         """A ledger of the cells of all groups, in no order."""
         cdef Ledger found = Ledger(0, True)
         cdef Py_ssize_t slot, number = 0
-        with undisturbed(), cython.critical_section(self):
+        with gc_paused(), cython.critical_section(self):
             found.grow(self.count())
             for slot in range(self.table.slots()):
-                if self.lives(slot):
-                    pour(self.ledger, slot, found, number)
+                if self.is_occupied(slot):
+                    add_cell(self.ledger, slot, found, number)
                     number += 1
         return found
 
@@ -376,7 +378,7 @@ cdef class Groups:
         cdef bint null = False
         cdef place* places = NULL
         try:
-            with undisturbed(), cython.critical_section(self):
+            with gc_paused(), cython.critical_section(self):
                 kinds, table, held = self.kinds, self.table, self.ledger
                 size = self.count()
                 found.grow(size)
@@ -385,7 +387,7 @@ cdef class Groups:
                     raise MemoryError
                 i = 0
                 for slot in range(table.slots()):
-                    if self.lives(slot):
+                    if self.is_occupied(slot):
                         places[i].slot = slot
                         places[i].key = self.number(slot) if table.integers and slot else 0
                         i += 1
@@ -396,12 +398,12 @@ cdef class Groups:
                     unsorted = [table.key(places[i].slot) for i in range(size)]
                     keys = []
                     for i, slot in enumerate(sorted(range(size), key=unsorted.__getitem__)):
-                        keys.append(unsorted[slot])
+                        key_columns.append(unsorted[slot])
                         places[i].key = places[slot].slot
                     for i in range(size):
                         places[i].slot = places[i].key
                 for i in range(size):
-                    pour(held, places[i].slot, found, i)
+                    add_cell(held, places[i].slot, found, i)
             if table.integers:
                 keys = np.empty(size - null, dtype=np.int64)
                 integer = keys
@@ -466,7 +468,7 @@ cdef class Groups:
         if max(codes) >= len(KINDS):
             raise ValueError("its keys have parts of kinds that this release does not know")
         kinds = tuple(KINDS[code] for code in codes)
-        new.fit(kinds)
+        new.ensure_kinds(kinds)
         for _ in range(<Py_ssize_t>min(get_u64(start + at - 8), <uint64_t>size)):
             end = key_end(start, at, size, kinds)
             key = data[at:end]
@@ -492,7 +494,7 @@ cdef bint same(const Py_ssize_t* slot, Py_ssize_t k) noexcept:
     return True
 
 
-cdef int pour(Ledger source, Py_ssize_t slot, Ledger ledger, Py_ssize_t cell) except -1:
+cdef int add_cell(Ledger source, Py_ssize_t slot, Ledger ledger, Py_ssize_t cell) except -1:
     """Adds a cell of a ledger to one of another."""
     cdef page* p = source.page_of(&slot)
     cdef page* q = ledger.page_of(&cell)

@@ -54,8 +54,8 @@ cdef class Ledger:
     cdef page* pages
     cdef Py_ssize_t many  # pages
     cdef int bits         # a page has 2^bits cells
-    cdef Py_ssize_t held  # words, as far as bytes were read
-    cdef Py_ssize_t step  # its bytes give its size as that of what is not 0, in whole steps; 0: as it is
+    cdef Py_ssize_t allocated_words  # of all pages, as far as bytes were read
+    cdef Py_ssize_t size_quantum  # its bytes give its size as that of what is not 0, in whole steps; 0: as it is
 
     cdef inline page* page_of(self, Py_ssize_t* cell) noexcept nogil:
         """The page of a cell, whose number becomes that within the page."""
@@ -64,7 +64,7 @@ cdef class Ledger:
         return &self.pages[number >> self.bits]
 
     cdef int grow(self, Py_ssize_t size) except -1
-    cdef int bump(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil
+    cdef int increment(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil
     cdef int add_term(self, int column, Py_ssize_t cell, double v, int sign) except -1 nogil
     cdef int add_terms(
         self, int column, Py_ssize_t cell, const double* v, Py_ssize_t k, int exponent, bint squares, int sign
@@ -84,7 +84,7 @@ cdef class Ledger:
             if cell_add_sample(p, at, n, square, losses) < 0:
                 raise MemoryError
             return 0
-        self.bump(COUNT, cell, losses)
+        self.increment(COUNT, cell, losses)
         return self.add_sample(cell, n, 1.0, 1)
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil
@@ -93,16 +93,16 @@ cdef class Ledger:
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil
     cdef object value(self, int column, Py_ssize_t cell)
     cdef Py_ssize_t read_cell(self, Py_ssize_t cell, const uint8_t* data, Py_ssize_t size, Py_ssize_t all) except -1
-    cdef Ledger twin(self)
+    cdef Ledger copy(self)
 
 
-cdef int64_t MOST, ALL_FULL  # of a counter
-cdef Py_ssize_t MOST_CELLS
+cdef int64_t MAX_COUNT, ALL_FULL  # of a counter
+cdef Py_ssize_t MAX_CELLS
 
 
 cdef inline int64_t joint(int64_t one, int64_t other) noexcept nogil:
     """A bound of the sums of two counters, or ALL_FULL if it has to be found again."""
-    return ALL_FULL if one > MOST or other > MOST - one else one + other
+    return ALL_FULL if one > MAX_COUNT or other > MAX_COUNT - one else one + other
 
 
 cdef uint8_t* put_u64(uint8_t* out, uint64_t value) noexcept nogil

@@ -26,19 +26,19 @@ NAMES = SUM_NAMES + COUNTER_NAMES
 
 cdef double HUGE = 1.7976931348623157e308
 # The largest magnitude of a counter: half the range of its word, so that two of them add up within it.
-MOST = 1 << 62
+MAX_COUNT = 1 << 62
 # A bound that leaves no room for a sample, also if only a sum has no room left.
 ALL_FULL = 2**63 - 1
 # Of a sum: what a window that ends with word 254 holds.
 LAST_BIT = 64 * 254 + 62
-SUMS = len(SUM_NAMES)
+N_SUMS = len(SUM_NAMES)
 # Words from the grid to the end of the last window.
 cdef enum:
     LAST_WORDS = 255
 # Fewer samples than this are added one by one.
-cdef Py_ssize_t FEW = 4
+cdef Py_ssize_t MIN_EXACT_BLOCK = 4
 # Of classes or labels, and of any ledger that is read, whatever its bytes ask for.
-MOST_CELLS = 1 << 24
+MAX_CELLS = 1 << 24
 # Pages of 1024 cells: a ledger of millions of groups grows by one at a time. Of 64 where the cells are classes:
 # one of a million classes of which few were seen takes little; what read_cell() allows rests on it.
 cdef int GROWING_BITS = 10
@@ -46,8 +46,8 @@ cdef int PAGE_BITS = 6
 
 
 cdef class Ledger:
-    def __cinit__(self, Py_ssize_t size=1, bint growing=False, Py_ssize_t step=0):
-        self.step = step
+    def __cinit__(self, Py_ssize_t size=1, bint growing=False, Py_ssize_t size_quantum=0):
+        self.size_quantum = size_quantum
         self.bits = GROWING_BITS if growing else 0
         while self.bits < PAGE_BITS and <Py_ssize_t>1 << self.bits < size:
             self.bits += 1
@@ -75,14 +75,14 @@ cdef class Ledger:
                 pages[self.many].cells = <Py_ssize_t>1 << self.bits
                 if self.many and page_like(&pages[self.many], &pages[self.many - 1]) < 0:
                     raise MemoryError
-                self.held += pages[self.many].cells * pages[self.many].stride
+                self.allocated_words += pages[self.many].cells * pages[self.many].stride
                 self.many += 1
         self.size = size
         return 0
 
     # ---- adding ----
 
-    cdef int bump(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil:
+    cdef int increment(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil:
         cdef page* p = self.page_of(&cell)
         if counter_add(p, cell, column, by) < 0:
             with gil:
@@ -92,10 +92,10 @@ cdef class Ledger:
     cdef int add_term(self, int column, Py_ssize_t cell, double v, int sign) except -1 nogil:
         cdef page* p
         if v != v:  # what +inf and -inf within one sample add up to
-            self.bump(INFINITE_TERMS + 2 * column, cell, sign)
-            return self.bump(INFINITE_TERMS + 2 * column + 1, cell, sign)
+            self.increment(INFINITE_TERMS + 2 * column, cell, sign)
+            return self.increment(INFINITE_TERMS + 2 * column + 1, cell, sign)
         if v > HUGE or v < -HUGE:
-            return self.bump(INFINITE_TERMS + 2 * column + (v < 0), cell, sign)
+            return self.increment(INFINITE_TERMS + 2 * column + (v < 0), cell, sign)
         p = self.page_of(&cell)
         if sum_add_double(p, cell, column, v, sign) < 0:
             with gil:
@@ -132,11 +132,11 @@ cdef class Ledger:
         cdef double[BLOCK] product
         cdef Py_ssize_t i
         cdef int d_exponent
-        if k < FEW:
+        if k < MIN_EXACT_BLOCK:
             for i in range(k):
                 self.add_sample(cell, n[i], d[i] if d is not NULL else 1.0, sign)
             return 0
-        self.bump(SAMPLES, cell, sign * k)
+        self.increment(SAMPLES, cell, sign * k)
         self.add_terms(N, cell, n, k, exponent, False, sign)
         self.add_terms(NN, cell, n, k, exponent, True, sign)
         if d is NULL or table().all_within(d, k, 1.0, 1.0):
@@ -157,7 +157,7 @@ cdef class Ledger:
 
     cdef int add_sample(self, Py_ssize_t cell, double n, double d, int sign) except -1 nogil:
         """Adds one sample to a cell, or with sign -1 takes it away."""
-        self.bump(SAMPLES, cell, sign)
+        self.increment(SAMPLES, cell, sign)
         self.add_term(N, cell, n, sign)
         self.add_term(NN, cell, n * n, sign)
         if d != 1:
@@ -171,7 +171,7 @@ cdef class Ledger:
 
     cdef int add_pair(self, Py_ssize_t cell, double n, double d) except -1 nogil:
         """Adds one sample's n and d to a cell, which is all that a mean needs."""
-        self.bump(SAMPLES, cell, 1)
+        self.increment(SAMPLES, cell, 1)
         self.add_term(N, cell, n, 1)
         if d != 1:
             self.add_term(D, cell, d, 1)
@@ -192,7 +192,7 @@ cdef class Ledger:
             if source.stride == 0:  # nothing was ever added to it
                 continue
             to = self.page_of(&ours) if number < self.size else &nothing
-            found = cell_overflow(to, ours, source, theirs, sign, MOST)
+            found = cell_overflow(to, ours, source, theirs, sign, MAX_COUNT)
             if found >= 0:
                 return found
         return -1
@@ -231,8 +231,8 @@ cdef class Ledger:
                     raise MemoryError
         return 0
 
-    cdef Ledger twin(self):
-        cdef Ledger new = Ledger.__new__(Ledger, 0, False, self.step)
+    cdef Ledger copy(self):
+        cdef Ledger new = Ledger.__new__(Ledger, 0, False, self.size_quantum)
         cdef Py_ssize_t i
         new.bits = self.bits
         new.grow(self.size)
@@ -300,10 +300,10 @@ cdef class Ledger:
             raise IndexError(cell)
         cdef int i = NAMES.index(column)
         total = self.value(i, cell) + value
-        if not (-MOST <= total <= MOST if i >= SUMS else -(1 << LAST_BIT) <= total < 1 << LAST_BIT):
+        if not (-MAX_COUNT <= total <= MAX_COUNT if i >= N_SUMS else -(1 << LAST_BIT) <= total < 1 << LAST_BIT):
             raise OverflowError(f"{column} would be beyond {range_of(i)}")
-        if i >= SUMS:
-            self.bump(i, cell, value)
+        if i >= N_SUMS:
+            self.increment(i, cell, value)
             return
         cdef page* p = self.page_of(&cell)
         cdef uint64_t[LAST_WORDS] words
@@ -334,7 +334,11 @@ cdef class Ledger:
                 last = number
         cdef bytes found = PyBytes_FromStringAndSize(NULL, 16 + size)
         cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(found)
-        out = put_u64(put_u64(out, (last // self.step + 1) * self.step if self.step else self.size), count)
+        if self.size_quantum:
+            out = put_u64(out, (last // self.size_quantum + 1) * self.size_quantum)
+        else:
+            out = put_u64(out, self.size)
+        out = put_u64(out, count)
         for number in range(self.size):
             cell = number
             p = self.page_of(&cell)
@@ -344,16 +348,16 @@ cdef class Ledger:
         return found
 
     @staticmethod
-    def from_bytes(const uint8_t[::1] data, Py_ssize_t step=0):
+    def from_bytes(const uint8_t[::1] data, Py_ssize_t size_quantum=0):
         """The ledger that ``to_bytes()`` gave; ValueError if that makes no sense."""
         cdef Py_ssize_t size, count, number, at = 16
         cdef Py_ssize_t room = data.shape[0]
         if room < at:
             raise ValueError("a ledger is cut short")
         size, count = get_u64(&data[0]), get_u64(&data[8])
-        if not (0 < size <= MOST_CELLS and 0 <= count <= size):
+        if not (0 < size <= MAX_CELLS and 0 <= count <= size):
             raise ValueError(f"a ledger of {size} cells, of which {count} are not 0")
-        cdef Ledger ledger = Ledger(size, False, step)
+        cdef Ledger ledger = Ledger(size, False, size_quantum)
         for _ in range(count):
             number = get_u64(&data[at]) if room - at > 8 else -1
             if not 0 <= number < size:
@@ -368,17 +372,17 @@ cdef class Ledger:
         """Adds what bytes hold to a cell; returns how many they are, of `all` bytes that are read in all."""
         cdef page* p = self.page_of(&cell)
         cdef Py_ssize_t before = p.cells * p.stride
-        cdef Py_ssize_t read = cell_read(p, cell, data, size, MOST)
+        cdef Py_ssize_t read = cell_read(p, cell, data, size, MAX_COUNT)
         if read == -1:
             raise MemoryError
         if read == -2:
             raise ValueError("an integer of a cell is out of its range")
         if read == 0:
             raise ValueError("a cell is cut short or no integers")
-        self.held += p.cells * p.stride - before
+        self.allocated_words += p.cells * p.stride - before
         # An outlier widens a page for all of its cells, but crafted bytes get no more than a few times that.
         # A page of one cell asks for less than 13 words per byte.
-        if self.held > (1 << 21) + 16 * all:
+        if self.allocated_words > (1 << 21) + 16 * all:
             raise ValueError("it asks for far more memory than it has bytes")
         return read
 
@@ -400,7 +404,7 @@ cdef uint64_t get_u64(const uint8_t* data) noexcept nogil:
 
 def range_of(int column) -> str:
     """The limit of a column's integers, in words; that of a sum is in nats."""
-    return f"2^{62 if column >= SUMS else LAST_BIT - 1074}"
+    return f"2^{62 if column >= N_SUMS else LAST_BIT - 1074}"
 
 
 def beyond(int column, str argument="other") -> InputError:

@@ -24,7 +24,7 @@ cdef class State:
     cdef Ledger calibration_of(self, Py_ssize_t size)
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=*)
     cdef Ledger buckets_of(self, Py_ssize_t size)
-    cdef bint mixes(self, bint clusters) noexcept
+    cdef bint mixes_clustering(self, bint clusters) noexcept
     cdef int add(self, State other, int sign) except -1
 
 

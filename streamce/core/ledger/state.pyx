@@ -2,7 +2,7 @@
 
 cimport cython
 
-from streamce.core.ledger.ledger cimport ALL_FULL, MOST_CELLS, SAMPLES, Ledger, cell_merge, joint, page
+from streamce.core.ledger.ledger cimport ALL_FULL, MAX_CELLS, SAMPLES, Ledger, cell_merge, joint, page
 
 from streamce.core.ledger.ledger import beyond, mixed_clusters
 from streamce.errors import InputError
@@ -20,12 +20,12 @@ cdef class State:
 
     def __cinit__(self, Ledger total=None):
         self.total = total if total is not None else Ledger(1)
-        self.total.step = 1
+        self.total.size_quantum = 1
         self.bound = 0 if total is None else self.total.bound()
 
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=False):
         """The ledger of cells; made if there is none yet, or one of another size that is 0."""
-        if size > MOST_CELLS:
+        if size > MAX_CELLS:
             raise InputError(
                 "preds", f"has {size} classes, labels or positions: there are sums of each for at most 2^24"
             )
@@ -65,7 +65,7 @@ cdef class State:
             self.calibration.grow(size)
         return self.calibration
 
-    cdef bint mixes(self, bint clusters) noexcept:
+    cdef bint mixes_clustering(self, bint clusters) noexcept:
         """Whether samples in clusters, or in none, would come to samples of which the contrary holds:
         together they have no standard error."""
         cdef bint ours = self.buckets is not None and not self.buckets.is_zero()
@@ -81,12 +81,12 @@ cdef class State:
         with cython.critical_section(self):
             if (
                 (self.buckets is not None or other.buckets is not None) and other.total.value(SAMPLES, 0) != 0
-                and self.mixes(other.buckets is not None and not other.buckets.is_zero())
+                and self.mixes_clustering(other.buckets is not None and not other.buckets.is_zero())
             ):
                 raise mixed_clusters()
             # Room for what is added.
             if other.cells is not None and not other.cells.is_zero():
-                cells = self.cells_of(other.cells.size, other.cells.step != 0)
+                cells = self.cells_of(other.cells.size, other.cells.size_quantum != 0)
             if other.buckets is not None:
                 buckets = self.buckets_of(other.buckets.size)
             if other.tail is not None:
@@ -136,21 +136,21 @@ cdef class State:
         cdef State new
         with cython.critical_section(self):
             new = State()
-            new.total, new.bound = self.total.twin(), self.bound
-            new.cells = None if self.cells is None else self.cells.twin()
-            new.buckets = None if self.buckets is None else self.buckets.twin()
-            new.tail = None if self.tail is None else self.tail.twin()
-            new.calibration = None if self.calibration is None else self.calibration.twin()
+            new.total, new.bound = self.total.copy(), self.bound
+            new.cells = None if self.cells is None else self.cells.copy()
+            new.buckets = None if self.buckets is None else self.buckets.copy()
+            new.tail = None if self.tail is None else self.tail.copy()
+            new.calibration = None if self.calibration is None else self.calibration.copy()
         return new
 
-    def only(self, bint cells, bint tail, bint calibration, Py_ssize_t ratios) -> State:
+    def select(self, bint cells, bint tail, bint calibration, Py_ssize_t ratios) -> State:
         """A state of a part of what this one holds, which nobody adds to meanwhile."""
         cdef State new = State()
         new.total, new.bound = first_of(self.total, ratios), self.bound
-        new.cells = self.cells.twin() if cells and self.cells is not None else None
+        new.cells = self.cells.copy() if cells and self.cells is not None else None
         new.buckets = first_of(self.buckets, BUCKETS * ratios) if self.buckets is not None else None
-        new.tail = self.tail.twin() if tail and self.tail is not None else None
-        new.calibration = self.calibration.twin() if calibration and self.calibration is not None else None
+        new.tail = self.tail.copy() if tail and self.tail is not None else None
+        new.calibration = self.calibration.copy() if calibration and self.calibration is not None else None
         return new
 
     # ---- bytes ----
@@ -195,7 +195,7 @@ cdef class State:
 
 cdef Ledger first_of(Ledger source, Py_ssize_t size):
     """A ledger of the first cells of another."""
-    cdef Ledger new = Ledger(min(size, source.size), False, source.step)
+    cdef Ledger new = Ledger(min(size, source.size), False, source.size_quantum)
     cdef Py_ssize_t number, ours, theirs
     cdef page* to
     cdef page* from_

@@ -25,15 +25,15 @@ cdef extern from "array_view.h" nogil:
     void integers_to_doubles(int, const void*, Py_ssize_t, double*) noexcept
 
 
-cdef class Array:
+cdef class ArrayView:
     cdef Py_buffer buffer
     cdef bint held
     cdef bint writes  # the array is written, not read
-    cdef object given  # what was read of a source that is no plain array: inputs.Read; else None
+    cdef object given  # what was read of a source that is no plain array: arrays.Read; else None
     cdef double number
-    cdef int64_t whole
+    cdef int64_t integer
     cdef view v
-    cdef bint real
+    cdef bint is_real
     cdef int ndim
     cdef Py_ssize_t* shape
     cdef Py_ssize_t* strides

@@ -6,13 +6,13 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_Check
 
 import numpy as np
 
-from streamce.inputs import arrays
+from streamce.inputs.arrays import arrays
 
 cdef type ndarray = np.ndarray
 cdef char FOREIGN = b">" if np.little_endian else b"<"
 
 
-cdef class Array:
+cdef class ArrayView:
     """Holds the buffer of an array, or a number itself, while a chunk is under way."""
 
     def __dealloc__(self):
@@ -30,19 +30,19 @@ cdef class Array:
         """Takes an array or a number; whatever is neither goes through ``inputs`` first."""
         cdef int overflow = 0
         self.ndim = 0
-        self.real = False
+        self.is_real = False
         self.v.swapped = False
         self.v.itemsize = 8
         if PyFloat_Check(source):
             self.number = PyFloat_AS_DOUBLE(source)
             self.v.data = <const char*>&self.number
             self.v.dtype = F64
-            self.real = True
+            self.is_real = True
             return 0
         if PyLong_Check(source):
-            self.whole = PyLong_AsLongLongAndOverflow(source, &overflow)
+            self.integer = PyLong_AsLongLongAndOverflow(source, &overflow)
             if not overflow:
-                self.v.data = <const char*>&self.whole
+                self.v.data = <const char*>&self.integer
                 self.v.dtype = I64
                 return 0
         if type(source) is not ndarray or not self.hold(source):
@@ -57,7 +57,7 @@ cdef class Array:
         self.ndim = self.buffer.ndim
         self.shape = self.buffer.shape
         self.strides = self.buffer.strides
-        self.real = self.v.dtype <= F64
+        self.is_real = self.v.dtype <= F64
         return 0
 
     cdef bint hold(self, object source) except -1:

@@ -1,7 +1,8 @@
 from streamce.core.ledger.ledger cimport Ledger
-from streamce.core.losses.workspace cimport Blocks, work
+from streamce.core.losses.batch cimport Batch
+from streamce.core.losses.workspace cimport Workspace
 
 
-cdef void expect(Blocks b, work* w, Py_ssize_t k) noexcept nogil
-cdef int add_calibration(Blocks b, work* w, const double* d, Py_ssize_t k, Ledger to) except -1 nogil
-cdef Py_ssize_t calibration_cells(Blocks b) noexcept nogil
+cdef void compute_calibration_terms(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil
+cdef int add_calibration(Batch b, Workspace* w, const double* d, Py_ssize_t k, Ledger to) except -1 nogil
+cdef Py_ssize_t calibration_cells(Batch b) noexcept nogil

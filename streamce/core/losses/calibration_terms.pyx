@@ -17,22 +17,24 @@ from libc.string cimport memcpy, memset
 from streamce.core.kernels.kernels cimport kernel_table, table
 from streamce.core.ledger.ledger cimport D, N, SAMPLES, Ledger
 from streamce.core.ledger.state cimport CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE
+from streamce.core.losses.batch cimport Batch, product
 from streamce.core.losses.elementwise cimport ONES, ZEROS
-from streamce.core.losses.workspace cimport LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, product, work
+from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, MULTICLASS, PROBS
+from streamce.core.losses.workspace cimport ElementTile, RowTile, Workspace
 from streamce.core.samples.status cimport COUNTED
 
 
-cdef Py_ssize_t calibration_cells(Blocks b) noexcept nogil:
+cdef Py_ssize_t calibration_cells(Batch b) noexcept nogil:
     """How many cells a chunk needs."""
-    cdef Py_ssize_t pairs = 0 if b.r.task == MULTICLASS else 1
-    if b.splits:
+    cdef Py_ssize_t pairs = 0 if b.spec.task == MULTICLASS else 1
+    if b.tracks_class_probs:
         pairs = b.preds.v.classes * b.preds.v.classes
     return SPLIT + CONFIDENCE_BINS * pairs
 
 
-cdef void expect(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void compute_calibration_terms(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     """What k losses, whose predictions are at ``w.x``, are expected to be; those that do not count get anything."""
-    if b.r.task == MULTICLASS:
+    if b.spec.task == MULTICLASS:
         of_rows(b, w, k)
     else:
         of_elements(b, w, k)
@@ -41,45 +43,46 @@ cdef void expect(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
 # ---- elements ----
 
 
-cdef void of_elements(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void of_elements(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
+    cdef ElementTile* e = &w.elements
     cdef const kernel_table* K = table()
     cdef Py_ssize_t i
     cdef double p, q, gap
-    cdef double* one = w.m  # the costs in them have been used
-    cdef double* zero = w.u
+    cdef double* one = e.cost_1
+    cdef double* zero = e.cost_0
     cdef double* rest = w.rest
     cdef const double* x = <const double*>w.x
-    memcpy(w.outcome, w.soft, k * sizeof(double))
-    if b.single:
-        K.float32_to_float64(<const float*>w.x, k, w.spread)
-        x = w.spread
-    if b.r.kind == PROBS:
-        K.binary_probs_f64(x, ONES, k, b.r.floor, b.r.ceiling, w.gap, one)
-        K.binary_probs_f64(x, ZEROS, k, b.r.floor, b.r.ceiling, w.gap, zero)
-    elif b.r.kind == LOG_PROBS:
-        K.binary_log_probs(x, ONES, k, INFINITY, w.gap, one)
-        K.binary_log_probs(x, ZEROS, k, INFINITY, w.gap, zero)
+    memcpy(w.outcome, e.outcome, k * sizeof(double))
+    if b.is_float32:
+        K.float32_to_float64(<const float*>w.x, k, e.x)
+        x = e.x
+    if b.spec.kind == PROBS:
+        K.binary_probs_f64(x, ONES, k, b.spec.floor, b.spec.ceiling, e.kernel, one)
+        K.binary_probs_f64(x, ZEROS, k, b.spec.floor, b.spec.ceiling, e.kernel, zero)
+    elif b.spec.kind == LOG_PROBS:
+        K.binary_log_probs(x, ONES, k, INFINITY, e.kernel, one)
+        K.binary_log_probs(x, ZEROS, k, INFINITY, e.kernel, zero)
         for i in range(k):  # 1 - p would lose the digits of a small one
             rest[i] = 0.0 - zero[i]
         K.exp(rest, k, rest)
         K.exp(x, k, w.confidence)
     else:
-        K.binary_logits_f64(x, ONES, k, w.gap, one)
-        K.binary_logits_f64(x, ZEROS, k, w.gap, zero)
+        K.binary_logits_f64(x, ONES, k, e.kernel, one)
+        K.binary_logits_f64(x, ZEROS, k, e.kernel, zero)
         for i in range(k):
             rest[i] = x[i] if x[i] < 0 else 0.0 - x[i]
         K.exp(rest, k, rest)
     for i in range(k):
-        if b.r.kind == PROBS:
+        if b.spec.kind == PROBS:
             p, q = x[i], 1 - x[i]
-        elif b.r.kind == LOG_PROBS:
+        elif b.spec.kind == LOG_PROBS:
             p, q = w.confidence[i], rest[i]
-            one[i], zero[i] = min(one[i], b.r.cap), min(zero[i], b.r.cap)
+            one[i], zero[i] = min(one[i], b.spec.cap), min(zero[i], b.spec.cap)
         else:
             p, q = 1 / (1 + rest[i]), rest[i] / (1 + rest[i])
             if x[i] < 0:
                 p, q = q, p
-        gap = one[i] - zero[i] if b.r.kind != LOGITS else 0.0 - x[i]
+        gap = one[i] - zero[i] if b.spec.kind != LOGITS else 0.0 - x[i]
         w.confidence[i], w.rest[i] = p, q
         w.expected[i] = product(one[i], p) + product(zero[i], q)
         w.excess[i] = product(gap, q if w.outcome[i] == 1 else w.outcome[i] - p)
@@ -89,19 +92,20 @@ cdef void of_elements(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
 # ---- rows ----
 
 
-cdef void of_rows(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void of_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
+    cdef RowTile* r = &w.rows
     cdef const kernel_table* K = table()
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
-    cdef double* others = w.others
-    cdef double* total = w.dot
+    cdef double* others = r.other_probs
+    cdef double* total = r.prob_total
     cdef double* cost
     cdef double* p
     cdef double least
     for i in range(k):
         lay_row(b, w, i)
-    if b.r.kind == PROBS:
-        K.neg_log_f64(w.costs, k * classes, b.r.floor, b.r.ceiling, w.costs)
+    if b.spec.kind == PROBS:
+        K.neg_log_f64(w.costs, k * classes, b.spec.floor, b.spec.ceiling, w.costs)
     else:
         K.exp(w.chances, k * classes, w.chances)
     for i in range(k):  # the likeliest class is left out: what is left is small where predictions are sure
@@ -112,12 +116,12 @@ cdef void of_rows(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
     for i in range(k):
         w.chances[i * classes + w.top[i]] = w.confidence[i]
         total[i] = w.confidence[i] + others[i]
-    if b.r.kind == LOGITS:
-        K.softmax_costs_f64(ZEROS, others, ZEROS, k, w.gap)  # others become their log1p
+    if b.spec.kind == LOGITS:
+        K.softmax_costs_f64(ZEROS, others, ZEROS, k, r.kernel)  # others become their log1p
     for i in range(k):
         cost = w.costs + i * classes
         least = cost[w.top[i]]
-        if b.r.kind == LOGITS:
+        if b.spec.kind == LOGITS:
             w.confidence[i] = 1 / total[i]
             least = others[i]
         else:
@@ -126,7 +130,7 @@ cdef void of_rows(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
         moments(w, i, classes, total[i], least)
 
 
-cdef void moments(work* w, Py_ssize_t i, Py_ssize_t classes, double total, double least) noexcept nogil:
+cdef void moments(Workspace* w, Py_ssize_t i, Py_ssize_t classes, double total, double least) noexcept nogil:
     """Of row i, whose probabilities add up to a total; costs are what they exceed the least by."""
     cdef Py_ssize_t c
     cdef const double* cost = w.costs + i * classes
@@ -145,14 +149,14 @@ cdef void moments(work* w, Py_ssize_t i, Py_ssize_t classes, double total, doubl
         p[c] /= total
 
 
-cdef void lay_row(Blocks b, work* w, Py_ssize_t i) noexcept nogil:
+cdef void lay_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
     """Finds the likeliest class of row i, and lays out what costs and probabilities are made of."""
     cdef Py_ssize_t c, top = 0
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef double* x = w.costs + i * classes
     cdef double* p = w.chances + i * classes
     cdef double most
-    if b.single:
+    if b.is_float32:
         table().float32_to_float64(<const float*>w.x + i * w.x_stride, classes, x)
     else:
         memcpy(x, <const double*>w.x + i * w.x_stride, classes * sizeof(double))
@@ -162,19 +166,19 @@ cdef void lay_row(Blocks b, work* w, Py_ssize_t i) noexcept nogil:
             top, most = c, x[c]
     w.top[i] = top
     w.outcome[i] = w.label[i] == top
-    if b.r.kind == LOGITS:
+    if b.spec.kind == LOGITS:
         for c in range(classes):
             x[c] = x[c] - most if most < INFINITY else 0.0 if x[c] == INFINITY else -INFINITY
     memcpy(p, x, classes * sizeof(double))
-    if b.r.kind != PROBS:
+    if b.spec.kind != PROBS:
         for c in range(classes):
-            x[c] = 0.0 - x[c] if b.r.kind == LOGITS else min(0.0 - x[c], b.r.cap)
+            x[c] = 0.0 - x[c] if b.spec.kind == LOGITS else min(0.0 - x[c], b.spec.cap)
 
 
 # ---- to the ledger ----
 
 
-cdef int add_calibration(Blocks b, work* w, const double* d, Py_ssize_t k, Ledger to) except -1 nogil:
+cdef int add_calibration(Batch b, Workspace* w, const double* d, Py_ssize_t k, Ledger to) except -1 nogil:
     """Adds what k losses of weights d (NULL: 1) were expected to be, and each to its bin; of weight 0 it is none."""
     cdef Py_ssize_t i, bin, many
     cdef Py_ssize_t* order = w.offset  # the gathering is done with it
@@ -191,7 +195,7 @@ cdef int add_calibration(Blocks b, work* w, const double* d, Py_ssize_t k, Ledge
         w.expected[i] = weight * w.expected[i]
         w.excess[i] = weight * w.excess[i]
         w.variance[i] = weight * w.variance[i] * weight
-        if b.splits:
+        if b.tracks_class_probs:
             add_classes(to, bin, w.top[i], w.label[i], w.chances + i * w.kept, w.kept, weight)
     add_all(to, EXPECTED, w.expected, k)
     add_all(to, EXCESS, w.excess, k)
@@ -206,10 +210,10 @@ cdef int add_calibration(Blocks b, work* w, const double* d, Py_ssize_t k, Ledge
     for bin in range(CONFIDENCE_BINS):  # each begins where the one before it ended
         many = first[bin] - (first[bin - 1] if bin else 0)
         if many:
-            to.bump(SAMPLES, bin, many)
+            to.increment(SAMPLES, bin, many)
             add_some(to, bin, w.confidence, d, order, many, w.sample_n)
             add_some(to, HITS + bin, w.outcome, d, order, many, w.sample_n)
-            if b.r.task != MULTICLASS:
+            if b.spec.task != MULTICLASS:
                 add_some(to, SPLIT + bin, w.rest, d, order, many, w.sample_n)
             if d is not NULL:
                 for i in range(many):

@@ -4,11 +4,13 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
 from streamce.core.kernels.kernels cimport BLOCK, NOT_FINITE, table
-from streamce.core.losses.array_view cimport F64, I8, I64, U8, integers_to_labels, view_prefetch
+from streamce.core.losses.array_view cimport F64, I64, I8, U8, integers_to_labels, view_prefetch
+from streamce.core.losses.batch cimport Batch, below_floor, product
 from streamce.core.losses.load_block cimport check_weights, doubles_of, elements_of, singles
-from streamce.core.losses.workspace cimport LOG_PROBS, LOGITS, PROBS, Blocks, below_floor, flag, product, work
+from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, PROBS
+from streamce.core.losses.workspace cimport ElementTile, Workspace, flag
 from streamce.core.samples.status cimport (
-    BAD_LABEL, IS_FLOORED, LEFT_OUT, PREDS_NAN, PREDS_RANGE, TARGET_NAN, TARGET_RANGE,
+    IGNORED, INVALID_LABEL, IS_FLOORED, PREDS_NAN, PREDS_RANGE, TARGET_NAN, TARGET_RANGE,
 )
 
 for _i in range(BLOCK):
@@ -16,11 +18,12 @@ for _i in range(BLOCK):
     ONES[_i] = 1.0
 
 
-cdef void elements(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    cdef ElementTile* e = &w.elements
     cdef Py_ssize_t i
     cdef const double* factor = w.factor
-    cdef Py_ssize_t room = w.room
-    if b.hard:
+    cdef Py_ssize_t capacity = w.capacity
+    if b.has_integer_targets:
         outcomes(b, w, at, k)
     else:
         shares(b, w, at, k)
@@ -29,135 +32,141 @@ cdef void elements(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogi
     cdef const void* x = elements_of(w, &b.preds.v, at, k)
     if b.preds.v.dtype != F64:
         x = singles(b.preds.v.dtype, x, k, w.floats)
-        if not b.single:
-            table().float32_to_float64(<const float*>x, k, w.spread)
-            x = w.spread
+        if not b.is_float32:
+            table().float32_to_float64(<const float*>x, k, e.x)
+            x = e.x
     w.x = x
     view_prefetch(&b.preds.v, at + k, k)
     # Each loss is the cost of one outcome: a float that holds 0s and 1s is as good as an integer.
-    w.certain = b.r.smoothing == 0 and (b.hard or table().are_outcomes(w.soft, k))
-    if not w.certain:
-        outcome_costs(b, w, x, ONES, k, w.m)
-        outcome_costs(b, w, x, ZEROS, k, w.u)
+    w.targets_are_binary = b.spec.smoothing == 0 and (b.has_integer_targets or table().are_outcomes(e.outcome, k))
+    if not w.targets_are_binary:
+        outcome_costs(b, w, x, ONES, k, e.cost_1)
+        outcome_costs(b, w, x, ZEROS, k, e.cost_0)
         table().mix_outcomes(
-            w.m, w.u, w.soft, k, b.r.smoothing, factor, factor + room, factor + 2 * room,
-            factor + 3 * room, w.n, w.d,
+            e.cost_1, e.cost_0, e.outcome, k, b.spec.smoothing, factor, factor + capacity, factor + 2 * capacity,
+            factor + 3 * capacity, w.n, w.d,
         )
-    elif b.factored:
-        outcome_costs(b, w, x, w.soft, k, w.cost)
+    elif b.has_class_factors:
+        outcome_costs(b, w, x, e.outcome, k, w.cost)
         for i in range(k):
-            w.n[i] = product(w.cost[i], factor[i] if w.soft[i] != 0 else factor[i + room])
-            w.d[i] = factor[i + 2 * room] if w.soft[i] != 0 else factor[i + 3 * room]
+            w.n[i] = product(w.cost[i], factor[i] if e.outcome[i] != 0 else factor[i + capacity])
+            w.d[i] = factor[i + 2 * capacity] if e.outcome[i] != 0 else factor[i + 3 * capacity]
     else:
         w.cost = w.n
-        outcome_costs(b, w, x, w.soft, k, w.n)
-        if not b.unit:
+        outcome_costs(b, w, x, e.outcome, k, w.n)
+        if not b.unit_weight:
             memcpy(w.d, ONES, k * sizeof(double))
     settle_elements(b, w, x, k)
 
 
-cdef void outcomes(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void outcomes(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Integer targets of elements: 1 or 0."""
+    cdef ElementTile* e = &w.elements
     cdef const void* source = elements_of(w, &b.target.v, at, k)
     cdef Py_ssize_t i
     cdef int dtype = b.target.v.dtype
-    if not b.r.ignores and not b.has_settled:
-        if dtype == I64 and table().outcomes_i64(<const int64_t*>source, k, w.soft) == 0:
+    if not b.spec.ignores and not b.has_status:
+        if dtype == I64 and table().outcomes_i64(<const int64_t*>source, k, e.outcome) == 0:
             return
-        if (dtype == U8 or dtype == I8) and table().outcomes_u8(<const uint8_t*>source, k, w.soft) == 0:
+        if (dtype == U8 or dtype == I8) and table().outcomes_u8(<const uint8_t*>source, k, e.outcome) == 0:
             return
     integers_to_labels(dtype, source, k, w.label)
     for i in range(k):
-        w.soft[i] = <double>(w.label[i] & 1)
+        e.outcome[i] = <double>(w.label[i] & 1)
         if w.status[i]:
             continue
-        if b.r.ignores and w.label[i] == b.r.ignore:
-            w.status[i] = LEFT_OUT
+        if b.spec.ignores and w.label[i] == b.spec.ignore_index:
+            w.status[i] = IGNORED
             w.odd = True
         elif w.label[i] != 0 and w.label[i] != 1:
-            w.status[i] = BAD_LABEL
+            w.status[i] = INVALID_LABEL
             w.odd = True
 
 
-cdef void shares(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void shares(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Soft targets of elements."""
-    cdef const double* y = doubles_of(w, &b.target.v, at, k, w.soft)
+    cdef ElementTile* e = &w.elements
+    cdef const double* y = doubles_of(w, &b.target.v, at, k, e.outcome)
     cdef Py_ssize_t i
     cdef bint left_out
-    if y != w.soft:
-        memcpy(w.soft, y, k * sizeof(double))
-    if not b.r.ignores and table().all_within(w.soft, k, 0.0, 1.0):
+    if y != e.outcome:
+        memcpy(e.outcome, y, k * sizeof(double))
+    if not b.spec.ignores and table().all_within(e.outcome, k, 0.0, 1.0):
         return
     for i in range(k):
-        left_out = b.r.ignores and w.soft[i] == b.r.ignore
-        if 0 <= w.soft[i] <= 1 and not left_out:
+        left_out = b.spec.ignores and e.outcome[i] == b.spec.ignore_index
+        if 0 <= e.outcome[i] <= 1 and not left_out:
             continue
         if not w.status[i]:
-            w.status[i] = LEFT_OUT if left_out else TARGET_NAN if w.soft[i] != w.soft[i] else TARGET_RANGE
+            w.status[i] = IGNORED if left_out else TARGET_NAN if e.outcome[i] != e.outcome[i] else TARGET_RANGE
             w.odd = True
-        w.soft[i] = 0
+        e.outcome[i] = 0
 
 
-cdef void lay_factors(Blocks b, work* w, Py_ssize_t at) noexcept nogil:
+cdef void lay_factors(Batch b, Workspace* w, Py_ssize_t at) noexcept nogil:
     """Lays the factors of the labels out loss by loss; blocks of one phase share them."""
     cdef Py_ssize_t i
     cdef Py_ssize_t label = at % b.labels
-    if b.plain or label == w.phase:
+    if b.cost_only or label == w.phase:
         return
     w.phase = label
-    for i in range(w.room):
+    for i in range(w.capacity):
         w.factor[i] = b.positive.at[label]
-        w.factor[i + w.room] = b.negative.at[label]
-        w.factor[i + 2 * w.room] = b.positive_d.at[label]
-        w.factor[i + 3 * w.room] = b.negative_d.at[label]
+        w.factor[i + w.capacity] = b.negative.at[label]
+        w.factor[i + 2 * w.capacity] = b.positive_d.at[label]
+        w.factor[i + 3 * w.capacity] = b.negative_d.at[label]
         label += 1
         if label == b.labels:
             label = 0
 
 
-cdef void outcome_costs(Blocks b, work* w, const void* x, const double* y, Py_ssize_t k, double* out) noexcept nogil:
-    if b.r.kind == PROBS:
-        if b.single:
-            table().binary_probs_f32(<const float*>x, y, k, b.r.floor, b.r.ceiling, w.gap, out)
+cdef void outcome_costs(
+    Batch b, Workspace* w, const void* x, const double* y, Py_ssize_t k, double* out
+) noexcept nogil:
+    cdef ElementTile* e = &w.elements
+    if b.spec.kind == PROBS:
+        if b.is_float32:
+            table().binary_probs_f32(<const float*>x, y, k, b.spec.floor, b.spec.ceiling, e.kernel, out)
         else:
-            table().binary_probs_f64(<const double*>x, y, k, b.r.floor, b.r.ceiling, w.gap, out)
-    elif b.r.kind == LOG_PROBS:
-        table().binary_log_probs(<const double*>x, y, k, b.r.cap, w.gap, out)
-    elif b.single:
-        table().binary_logits_f32(<const float*>x, y, k, w.gap, out)
+            table().binary_probs_f64(<const double*>x, y, k, b.spec.floor, b.spec.ceiling, e.kernel, out)
+    elif b.spec.kind == LOG_PROBS:
+        table().binary_log_probs(<const double*>x, y, k, b.spec.cap, e.kernel, out)
+    elif b.is_float32:
+        table().binary_logits_f32(<const float*>x, y, k, e.kernel, out)
     else:
-        table().binary_logits_f64(<const double*>x, y, k, w.gap, out)
+        table().binary_logits_f64(<const double*>x, y, k, e.kernel, out)
 
 
-cdef void settle_elements(Blocks b, work* w, const void* x, Py_ssize_t k) noexcept nogil:
+cdef void settle_elements(Batch b, Workspace* w, const void* x, Py_ssize_t k) noexcept nogil:
     """Looks once more at a block with something odd: NaN is invalid, the rest is counted."""
+    cdef ElementTile* e = &w.elements
     cdef Py_ssize_t i
     cdef double p, y
-    cdef bint floors = b.r.floor > 0 and b.r.kind != LOGITS
-    cdef bint certain = w.certain
-    cdef int most = table().largest_exponent(w.cost if certain else w.n, k)
+    cdef bint floors = b.spec.floor > 0 and b.spec.kind != LOGITS
+    cdef bint binary = w.targets_are_binary
+    cdef int most = table().largest_exponent(w.cost if binary else w.n, k)
     # The cost of one outcome tells whether a probability can have been floored.
-    if most < NOT_FINITE and not (floors and (not certain or most >= exponent_of(b.r.cap))):
-        if not certain or w.cost == w.n:
+    if most < NOT_FINITE and not (floors and (not binary or most >= exponent_of(b.spec.cap))):
+        if not binary or w.cost == w.n:
             w.exponent = most
         return
     for i in range(k):
         if w.status[i]:
             continue
-        if b.single:
+        if b.is_float32:
             p = (<const float*>x)[i]
         else:
             p = (<const double*>x)[i]
-        if w.n[i] != w.n[i] or (certain and w.cost[i] != w.cost[i]):
+        if w.n[i] != w.n[i] or (binary and w.cost[i] != w.cost[i]):
             w.status[i] = PREDS_NAN if p != p else PREDS_RANGE
             w.odd = True
             continue
         if floors:
-            y = 0.5 if b.r.smoothing > 0 else w.soft[i]
+            y = 0.5 if b.spec.smoothing > 0 else e.outcome[i]
             if y > 0 and below_floor(b, p):
                 flag(w, i, IS_FLOORED)
             elif y < 1 and (
-                1 - p < b.r.floor if b.r.kind == PROBS else (w.cost if certain else w.u)[i] >= b.r.cap
+                1 - p < b.spec.floor if b.spec.kind == PROBS else (w.cost if binary else e.cost_0)[i] >= b.spec.cap
             ):
                 flag(w, i, IS_FLOORED)
 

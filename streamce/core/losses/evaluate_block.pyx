@@ -5,47 +5,49 @@ from libc.string cimport memcpy, memset
 
 from streamce.core.kernels.kernels cimport NOT_FINITE, table
 from streamce.core.losses.array_view cimport view_prefetch
-from streamce.core.losses.calibration_terms cimport expect
+from streamce.core.losses.batch cimport Batch, product
+from streamce.core.losses.calibration_terms cimport compute_calibration_terms
 from streamce.core.losses.elementwise cimport elements, lay_factors
 from streamce.core.losses.gradients cimport gradients
-from streamce.core.losses.load_block cimport check_weights, doubles_of, settled_of, weights_of
-from streamce.core.losses.precomputed cimport computed
+from streamce.core.losses.load_block cimport check_weights, doubles_of, status_of, weights_of
+from streamce.core.losses.loss_spec cimport BINARY, MEAN, MULTICLASS, MULTILABEL
+from streamce.core.losses.precomputed cimport apply_precomputed
 from streamce.core.losses.rowwise cimport rows
-from streamce.core.losses.workspace cimport BINARY, MEAN, MULTICLASS, MULTILABEL, Blocks, flag, product, work, work_from
+from streamce.core.losses.workspace cimport Workspace, flag, tile_of
 from streamce.core.samples.status cimport COUNTED, IS_INFINITE, PREDS_NAN
 
 # An exponent beyond all others.
 cdef int UNKNOWN = NOT_FINITE + 1
 
 
-cdef void fill(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void evaluate_block(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Costs and weights of losses at ... at + k - 1."""
     cdef Py_ssize_t i
     cdef Py_ssize_t first = 0
     cdef Py_ssize_t many
-    cdef work few
+    cdef Workspace tile
     w.odd = False
     memset(w.status, COUNTED, k)
     memset(w.flags, 0, k)
     w.flagged = False
     w.exponent = 0
-    if b.has_settled:
-        settled_of(b, w, at, k)
+    if b.has_status:
+        status_of(b, w, at, k)
     weights_of(b, w, at, k)
-    if b.r.task == BINARY or b.r.task == MULTILABEL:
+    if b.spec.task == BINARY or b.spec.task == MULTILABEL:
         lay_factors(b, w, at)
     if k <= w.step:
-        some(b, w, at, k)
+        evaluate_tile(b, w, at, k)
     else:
         while first < k:  # a few at a time, so that they stay in the cache
             many = min(w.step, k - first)
-            few = work_from(w, first)
-            some(b, &few, at + first, many)
-            w.odd |= few.odd
-            w.flagged |= few.flagged
-            w.exponent = max(w.exponent, few.exponent)
+            tile = tile_of(w, first)
+            evaluate_tile(b, &tile, at + first, many)
+            w.odd |= tile.odd
+            w.flagged |= tile.flagged
+            w.exponent = max(w.exponent, tile.exponent)
             first += many
-    weigh(b, w, k)
+    apply_weights(b, w, k)
     if w.exponent == UNKNOWN or b.has_weight:
         w.exponent = table().largest_exponent(w.n, k)
     if w.exponent == NOT_FINITE:
@@ -54,23 +56,23 @@ cdef void fill(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
                 flag(w, i, IS_INFINITE)
 
 
-cdef void some(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void evaluate_tile(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     w.exponent = UNKNOWN
-    if b.computed is not None:
-        computed(b, w, at, k)
-    elif b.r.task == MEAN:
-        given(b, w, at, k)
-    elif b.r.task == MULTICLASS:
+    if b.precomputed is not None:
+        apply_precomputed(b, w, at, k)
+    elif b.spec.task == MEAN:
+        copy_losses(b, w, at, k)
+    elif b.spec.task == MULTICLASS:
         rows(b, w, at, k)
     else:
         elements(b, w, at, k)
     if b.gradient is not None:
         gradients(b, w, at, k)
-    if b.calibrates:
-        expect(b, w, k)
+    if b.breakdowns.calibration:
+        compute_calibration_terms(b, w, k)
 
 
-cdef void given(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void copy_losses(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Losses that need no costs: they are given."""
     cdef Py_ssize_t i
     check_weights(b, w, k)
@@ -79,7 +81,7 @@ cdef void given(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     if losses != w.n:  # a copy: another thread may write to the caller's memory
         memcpy(w.n, losses, k * sizeof(double))
     w.exponent = table().largest_exponent(w.n, k)
-    if b.plain and w.exponent < NOT_FINITE:
+    if b.cost_only and w.exponent < NOT_FINITE:
         return
     for i in range(k):
         w.d[i] = 1
@@ -90,7 +92,7 @@ cdef void given(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
             w.odd = True
 
 
-cdef void weigh(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void apply_weights(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t i
     if b.has_weight:
         for i in range(k):

@@ -20,37 +20,37 @@ from libc.string cimport memcpy, memset
 from streamce.core.kernels.kernels cimport kernel_table, table
 from streamce.core.ledger.ledger cimport N, Ledger
 from streamce.core.losses.array_view cimport BF16, F16, F32, F64, view_scatter, view_step
+from streamce.core.losses.batch cimport Batch, below_floor, product
 from streamce.core.losses.elementwise cimport lay_factors, outcomes, shares
-from streamce.core.losses.load_block cimport check_weights, settled_of, rows_of, weights_of
+from streamce.core.losses.load_block cimport check_weights, rows_of, status_of, weights_of
+from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, MULTICLASS, PROBS
 from streamce.core.losses.rowwise cimport at_row, labels_of, own_shares
-from streamce.core.losses.workspace cimport (
-    LOG_PROBS, LOGITS, MULTICLASS, PROBS, Blocks, below_floor, product, work, work_from,
-)
-from streamce.core.samples.status cimport COUNTED, LEFT_OUT
+from streamce.core.losses.workspace cimport ElementTile, RowTile, Workspace, tile_of
+from streamce.core.samples.status cimport COUNTED, IGNORED
 
 # Between these, a row's factor times anything between 1e-7 and 1 is a normal float.
 cdef double LEAST_SINGLE = 2.0**-100
 cdef double MOST_SINGLE = 2.0**100
 
 
-cdef void gradients(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void gradients(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Those of the losses at ... at + k - 1, whose costs are just worked out; none if one is invalid."""
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
-    cdef Py_ssize_t size = 4 if b.single else 8
+    cdef Py_ssize_t size = 4 if b.is_float32 else 8
     cdef Py_ssize_t stride = classes
-    cdef bint here = b.gradient.v.direct and b.gradient.v.dtype == (F32 if b.single else F64)
+    cdef bint here = b.gradient.v.direct and b.gradient.v.dtype == (F32 if b.is_float32 else F64)
     cdef char* out = w.slopes
-    if w.odd and not b.r.skips:
+    if w.odd and not b.skips:
         for i in range(k):
-            if w.status[i] > LEFT_OUT:
+            if w.status[i] > IGNORED:
                 return
     if here:
         stride = view_step(&b.gradient.v) // size
         out = <char*>b.gradient.v.data + at * view_step(&b.gradient.v)
-    if b.r.task != MULTICLASS:
+    if b.spec.task != MULTICLASS:
         of_elements(b, w, k, out)
-    elif b.r.kind == LOGITS:
+    elif b.spec.kind == LOGITS:
         of_logits(b, w, k, out, stride)
     else:
         of_probabilities(b, w, k, out, stride)
@@ -65,196 +65,206 @@ cdef void gradients(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nog
 # ---- elements ----
 
 
-cdef void of_elements(Blocks b, work* w, Py_ssize_t k, void* out) noexcept nogil:
+cdef void of_elements(Batch b, Workspace* w, Py_ssize_t k, void* out) noexcept nogil:
+    cdef ElementTile* e = &w.elements
     cdef const kernel_table* K = table()
-    cdef double* one = w.m  # the costs in them have been used
-    cdef double* zero = w.u
+    cdef double* one = e.share_1
+    cdef double* zero = e.share_0
     K.outcome_shares(
-        w.soft, k, b.r.smoothing, NULL if b.plain else w.factor, NULL if b.plain else w.factor + w.room,
-        w.weights if b.has_weight else NULL, b.divisor, one, zero,
+        e.outcome, k, b.spec.smoothing, NULL if b.cost_only else w.factor,
+        NULL if b.cost_only else w.factor + w.capacity, w.weights if b.has_weight else NULL, b.divisor, one, zero,
     )
-    if b.r.kind == PROBS:
-        if b.single:
-            K.binary_probs_gradient_f32(<const float*>w.x, one, zero, k, b.r.floor, <float*>out)
+    if b.spec.kind == PROBS:
+        if b.is_float32:
+            K.binary_probs_gradient_f32(<const float*>w.x, one, zero, k, b.spec.floor, <float*>out)
         else:
-            K.binary_probs_gradient_f64(<const double*>w.x, one, zero, k, b.r.floor, <double*>out)
-    elif b.r.kind == LOG_PROBS:
-        K.binary_log_probs_gradient(<const double*>w.x, one, zero, k, b.r.floor, b.r.cap, w.gap, <double*>out)
-    elif b.single:
-        K.binary_logits_gradient_f32(<const float*>w.x, w.gap, one, zero, k, <float*>out)
+            K.binary_probs_gradient_f64(<const double*>w.x, one, zero, k, b.spec.floor, <double*>out)
+    elif b.spec.kind == LOG_PROBS:
+        K.binary_log_probs_gradient(<const double*>w.x, one, zero, k, b.spec.floor, b.spec.cap, e.kernel, <double*>out)
+    elif b.is_float32:
+        K.binary_logits_gradient_f32(<const float*>w.x, e.kernel, one, zero, k, <float*>out)
     else:
-        K.binary_logits_gradient_f64(<const double*>w.x, w.gap, one, zero, k, <double*>out)
+        K.binary_logits_gradient_f64(<const double*>w.x, e.kernel, one, zero, k, <double*>out)
 
 
 # ---- rows ----
 
 
-cdef void of_logits(Blocks b, work* w, Py_ssize_t k, void* out, Py_ssize_t stride) noexcept nogil:
+cdef void of_logits(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t stride) noexcept nogil:
+    cdef RowTile* r = &w.rows
     cdef const kernel_table* K = table()
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
-    cdef double a = b.r.smoothing
-    cdef double* whole = w.u  # what was in these has been used
-    cdef double* share = w.gap
-    cdef double* base = w.dot
+    cdef double a = b.spec.smoothing
+    cdef double* whole = r.row_factor
+    cdef double* share = r.share_factor
+    cdef double* base = r.base_factor
     cdef double* own = whole
-    cdef bint mixed = a > 0 or not b.hard
+    cdef bint mixed = a > 0 or not b.has_integer_targets
     cdef bint odd
     cdef const void* q = NULL
     cdef Py_ssize_t q_stride = 0
-    if b.plain:
-        odd = not (within(b, 1 / b.divisor) and table().all_within(w.others, k, 0.0, DBL_MAX))
+    if b.cost_only:
+        odd = not (within(b, 1 / b.divisor) and table().all_within(r.plain_rest, k, 0.0, DBL_MAX))
         for i in range(k):
             whole[i] = 1 / b.divisor
             share[i] = base[i] = 0
     else:
         odd = factors_of(b, w, k, whole, share, base)
-    if b.evenly and not b.hard:
+    if b.uniform_class_weight and not b.has_integer_targets:
         q, q_stride = w.q, w.q_stride
     elif b.base is not None:
-        q = b.base.at if b.hard else w.share
-        q_stride = 0 if b.hard else classes
-        if b.single:
-            K.float64_to_float32(<const double*>q, classes if b.hard else k * classes, <float*>w.shares)
+        q = b.base.at if b.has_integer_targets else r.class_share
+        q_stride = 0 if b.has_integer_targets else classes
+        if b.is_float32:
+            K.float64_to_float32(<const double*>q, classes if b.has_integer_targets else k * classes, <float*>w.shares)
             q = w.shares
-    if b.single:
+    if b.is_float32:
         K.softmax_gradient_f32(
-            <const float*>w.x, w.x_stride, <const float*>q, q_stride, k, classes, w.m, w.others, whole, share, base,
-            mixed, <float*>out, stride,
+            <const float*>w.x, w.x_stride, <const float*>q, q_stride, k, classes, r.largest, r.plain_rest,
+            whole, share, base, mixed, <float*>out, stride,
         )
     else:
         K.softmax_gradient_f64(
-            <const double*>w.x, w.x_stride, <const double*>q, q_stride, k, classes, w.m, w.others, whole, share, base,
-            mixed, <double*>out, stride,
+            <const double*>w.x, w.x_stride, <const double*>q, q_stride, k, classes, r.largest, r.plain_rest,
+            whole, share, base, mixed, <double*>out, stride,
         )
-    if b.hard:
-        if not b.plain:
-            own = w.spread
+    if b.has_integer_targets:
+        if not b.cost_only:
+            own = r.label_factor
             for i in range(k):
                 own[i] = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
                 own[i] = product(own[i] * (1 - a), part_of(b, w, i))
                 if b.base is not None:
                     base[i] = b.base.at[w.label[i]] * share[i]
                 base[i] = (whole[i] - own[i]) - base[i]
-        if b.single:
-            K.label_gradient_f32(w.label, k, w.soft, w.m, w.others, whole, own, base, <float*>out, stride)
+        if b.is_float32:
+            K.label_gradient_f32(w.label, k, r.label_x, r.largest, r.plain_rest, whole, own, base, <float*>out, stride)
         else:
-            K.label_gradient_f64(w.label, k, w.soft, w.m, w.others, whole, own, base, <double*>out, stride)
+            K.label_gradient_f64(w.label, k, r.label_x, r.largest, r.plain_rest, whole, own, base, <double*>out, stride)
     if odd:
         for i in range(k):
-            if w.status[i] == COUNTED and not (w.others[i] < INFINITY and within(b, whole[i])):
+            if w.status[i] == COUNTED and not (r.plain_rest[i] < INFINITY and within(b, whole[i])):
                 settle_logits(b, w, i, whole[i], out, stride)
 
 
-cdef bint factors_of(Blocks b, work* w, Py_ssize_t k, double* whole, double* share, double* base) noexcept nogil:
+cdef bint factors_of(Batch b, Workspace* w, Py_ssize_t k, double* whole, double* share, double* base) noexcept nogil:
     """What the softmax, the soft targets and smoothing count; whether there is a row the kernels cannot do."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
-    cdef double a = b.r.smoothing
+    cdef double a = b.spec.smoothing
     cdef double part, total
     cdef bint odd = False
     for i in range(k):
         part = part_of(b, w, i)
         share[i] = base[i] = 0
-        if b.hard:
+        if b.has_integer_targets:
             total = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
             total = total * (1 - a) + (b.base_sum if b.base is not None else a)
-        elif b.evenly:
-            total = w.soft[i] * (1 - a) + a
+        elif b.uniform_class_weight:
+            total = r.target_total[i] * (1 - a) + a
         else:
-            total = w.soft[i]
-        if b.evenly:
+            total = r.share_total[i]
+        if b.uniform_class_weight:
             share[i] = part * (1 - a)
             base[i] = part * (a / b.preds.v.classes)
         else:
             share[i] = part
         whole[i] = product(total, part)
-        odd |= not (w.others[i] < INFINITY and within(b, whole[i]))
+        odd |= not (r.plain_rest[i] < INFINITY and within(b, whole[i]))
     return odd
 
 
-cdef void settle_logits(Blocks b, work* w, Py_ssize_t i, double whole, void* out, Py_ssize_t stride) noexcept nogil:
+cdef void settle_logits(Batch b, Workspace* w, Py_ssize_t i, double whole, void* out, Py_ssize_t stride) noexcept nogil:
     """A row with an infinite logit, or whose factors are beyond floats, in doubles throughout."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t c
     cdef double x, p, g, others
     cdef double part = part_of(b, w, i)
-    others = w.others[i] if w.m[i] < INFINITY else 0.0
+    others = r.plain_rest[i] if r.largest[i] < INFINITY else 0.0
     for c in range(b.preds.v.classes):
-        x = at_row(w.x, b.single, w.x_stride, i, c)
-        p = (0.0 if x == w.m[i] else -INFINITY) if w.m[i] == INFINITY else x - w.m[i]
+        x = at_row(w.x, b.is_float32, w.x_stride, i, c)
+        p = (0.0 if x == r.largest[i] else -INFINITY) if r.largest[i] == INFINITY else x - r.largest[i]
         table().exp(&p, 1, &p)
         p /= 1 + others
-        if x == w.m[i] and others < 1:
+        if x == r.largest[i] and others < 1:
             g = (whole - product(share_of(b, w, i, c), part)) - product(whole, others / (1 + others))
         else:
             g = product(whole, p) - product(share_of(b, w, i, c), part)
-        write(out, b.single, i * stride + c, g + 0.0 if g == g else NAN)
+        write(out, b.is_float32, i * stride + c, g + 0.0 if g == g else NAN)
 
 
-cdef inline bint within(Blocks b, double whole) noexcept nogil:
+cdef inline bint within(Batch b, double whole) noexcept nogil:
     """Whether the kernels can do rows whose shares add up to that."""
-    return whole == 0 or (LEAST_SINGLE < whole < MOST_SINGLE if b.single else whole < INFINITY)
+    return whole == 0 or (LEAST_SINGLE < whole < MOST_SINGLE if b.is_float32 else whole < INFINITY)
 
 
-cdef double share_of(Blocks b, work* w, Py_ssize_t i, Py_ssize_t c) noexcept nogil:
+cdef double share_of(Batch b, Workspace* w, Py_ssize_t i, Py_ssize_t c) noexcept nogil:
     """What class c counts in row i, before the row's weight."""
+    cdef RowTile* r = &w.rows
     cdef double share = 0
-    cdef double a = b.r.smoothing
-    if b.hard:
+    cdef double a = b.spec.smoothing
+    if b.has_integer_targets:
         if c == w.label[i]:
             share = (b.class_weight.at[c] if b.class_weight is not None else 1.0) * (1 - a)
         if b.base is not None:
             return share + b.base.at[c]
-    elif b.evenly:
-        share = at_row(w.q, b.single, w.q_stride, i, c) * (1 - a)
+    elif b.uniform_class_weight:
+        share = at_row(w.q, b.is_float32, w.q_stride, i, c) * (1 - a)
     else:
-        return w.share[i * b.preds.v.classes + c]
+        return r.class_share[i * b.preds.v.classes + c]
     return share + a / b.preds.v.classes
 
 
-cdef void of_probabilities(Blocks b, work* w, Py_ssize_t k, void* out, Py_ssize_t stride) noexcept nogil:
+cdef void of_probabilities(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t stride) noexcept nogil:
     """Of probabilities or their logarithms: only classes that count have any."""
+    cdef RowTile* r = &w.rows
     cdef const kernel_table* K = table()
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
-    cdef Py_ssize_t size = 4 if b.single else 8
-    cdef bint logs = b.r.kind == LOG_PROBS
-    cdef double bound = b.r.cap if logs else b.r.floor
-    cdef double* part = w.gap
+    cdef Py_ssize_t size = 4 if b.is_float32 else 8
+    cdef bint logs = b.spec.kind == LOG_PROBS
+    cdef double bound = b.spec.cap if logs else b.spec.floor
+    cdef double* part = r.share_factor
+    cdef const double* each_share = r.class_share
+    cdef Py_ssize_t share_stride = classes
     cdef double own
     for i in range(k):
         part[i] = part_of(b, w, i)
+    if b.base is not None and b.has_integer_targets:
+        each_share, share_stride = b.base.at, 0
     if b.base is None:
         for i in range(k):
             memset(<char*>out + i * stride * size, 0, classes * size)
-    elif b.single:
+    elif b.is_float32:
         K.share_gradient_f32(
-            <const float*>w.x, w.x_stride, b.base.at if b.hard else w.share, 0 if b.hard else classes, part, k,
-            classes, bound, logs, <float*>out, stride,
+            <const float*>w.x, w.x_stride, each_share, share_stride, part, k, classes, bound, logs, <float*>out,
+            stride,
         )
     else:
         K.share_gradient_f64(
-            <const double*>w.x, w.x_stride, b.base.at if b.hard else w.share, 0 if b.hard else classes, part, k,
-            classes, bound, logs, <double*>out, stride,
+            <const double*>w.x, w.x_stride, each_share, share_stride, part, k, classes, bound, logs, <double*>out,
+            stride,
         )
-    if b.hard:
+    if b.has_integer_targets:
         for i in range(k):
             own = product(share_of(b, w, i, w.label[i]), part[i])
-            if own != 0 and below_floor(b, w.soft[i]):
+            if own != 0 and below_floor(b, r.label_x[i]):
                 own = 0
             if own != 0 and not logs:
-                own /= w.soft[i]
-            write(out, b.single, i * stride + w.label[i], 0.0 - own)
+                own /= r.label_x[i]
+            write(out, b.is_float32, i * stride + w.label[i], 0.0 - own)
 
 
-cdef inline double part_of(Blocks b, work* w, Py_ssize_t i) noexcept nogil:
+cdef inline double part_of(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
     """A row's weight, divided."""
     if not b.has_weight:
         return 1 / b.divisor
     return 0.0 if w.weights[i] == 0 else w.weights[i] / b.divisor
 
 
-cdef inline void write(void* out, bint single, Py_ssize_t at, double g) noexcept nogil:
-    if single:
+cdef inline void write(void* out, bint is_float32, Py_ssize_t at, double g) noexcept nogil:
+    if is_float32:
         (<float*>out)[at] = <float>g
     else:
         (<double*>out)[at] = g
@@ -263,7 +273,7 @@ cdef inline void write(void* out, bint single, Py_ssize_t at, double g) noexcept
 # ---- to the caller's memory ----
 
 
-cdef void put(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, void* slopes) noexcept nogil:
+cdef void put(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, void* slopes) noexcept nogil:
     """Slopes next to each other to where the gradient is, in its dtype."""
     cdef const kernel_table* K = table()
     cdef Py_ssize_t n = k * b.preds.v.classes
@@ -271,12 +281,12 @@ cdef void put(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, void* slopes) noex
     cdef Py_ssize_t step = view_step(&b.gradient.v)
     cdef bint straight = b.gradient.v.direct and step == b.preds.v.classes * b.gradient.v.itemsize
     cdef void* packed = <char*>b.gradient.v.data + at * step if straight else w.packed
-    if dtype == F64 and b.single:
+    if dtype == F64 and b.is_float32:
         K.float32_to_float64(<const float*>slopes, n, <double*>packed)
-    elif dtype == F32 and not b.single:
+    elif dtype == F32 and not b.is_float32:
         K.float64_to_float32(<const double*>slopes, n, <float*>packed)
     elif dtype == F16 or dtype == BF16:
-        if not b.single:
+        if not b.is_float32:
             K.float64_to_float32(<const double*>slopes, n, <float*>w.narrowed)
             slopes = w.narrowed
         if dtype == F16:
@@ -294,52 +304,55 @@ cdef void put(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, void* slopes) noex
 # ---- what a mean is divided by ----
 
 
-cdef int add_divisors(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total) except -1 nogil:
-    """Adds d of the losses at ... at + k - 1, as ``fill`` works it out, to the sum of n; reads no predictions."""
+cdef int add_divisors(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, Ledger total) except -1 nogil:
+    """Adds d of the losses at ... at + k - 1, as ``evaluate_block`` has it, to the sum of n; reads no predictions."""
     cdef Py_ssize_t i, many
     cdef Py_ssize_t first = 0
-    cdef work few
+    cdef Workspace tile
     w.odd = False
     memset(w.status, COUNTED, k)
-    if b.has_settled:
-        settled_of(b, w, at, k)
+    if b.has_status:
+        status_of(b, w, at, k)
     weights_of(b, w, at, k)
-    if b.r.task != MULTICLASS:
+    if b.spec.task != MULTICLASS:
         lay_factors(b, w, at)
     while first < k:
         many = min(w.step, k - first)
-        few = work_from(w, first)
-        if b.r.task == MULTICLASS:
-            of_rows(b, &few, at + first, many)
+        tile = tile_of(w, first)
+        if b.spec.task == MULTICLASS:
+            of_rows(b, &tile, at + first, many)
         else:
-            if b.hard:
-                outcomes(b, &few, at + first, many)
+            if b.has_integer_targets:
+                outcomes(b, &tile, at + first, many)
             else:
-                shares(b, &few, at + first, many)
-            check_weights(b, &few, many)
+                shares(b, &tile, at + first, many)
+            check_weights(b, &tile, many)
             for i in range(many):
-                few.d[i] = 1
-                if not b.plain:
-                    few.d[i] = few.factor[i + 2 * w.room] * few.soft[i] + few.factor[i + 3 * w.room] * (1 - few.soft[i])
-        w.odd |= few.odd
+                tile.d[i] = 1
+                if not b.cost_only:
+                    tile.d[i] = (
+                        tile.factor[i + 2 * w.capacity] * tile.elements.outcome[i]
+                        + tile.factor[i + 3 * w.capacity] * (1 - tile.elements.outcome[i])
+                    )
+        w.odd |= tile.odd
         first += many
     for i in range(k):
         w.d[i] = 0 if w.status[i] else w.d[i] * w.weights[i] if b.has_weight else w.d[i]
     return total.add_terms(N, 0, w.d, k, table().largest_exponent(w.d, k), False, 1)
 
 
-cdef void of_rows(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void of_rows(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
-    if b.hard:
+    if b.has_integer_targets:
         labels_of(b, w, at, k)
         for i in range(k):
             w.d[i] = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
     else:
         w.q = rows_of(b, w, &b.target.v, at, k, &w.targets, &w.q_stride)
-        if not b.evenly:
+        if not b.uniform_class_weight:
             own_shares(b, w, k)
-        elif b.single:
+        elif b.is_float32:
             table().soft_totals_f32(<const float*>w.q, w.q_stride, k, classes, w.d)
         else:
             table().soft_totals_f64(<const double*>w.q, w.q_stride, k, classes, w.d)

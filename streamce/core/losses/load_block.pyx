@@ -9,11 +9,12 @@ from streamce.core.kernels.kernels cimport table
 from streamce.core.losses.array_view cimport (
     BF16, F16, F64, integers_to_doubles, view, view_gather, view_prefetch, view_step,
 )
-from streamce.core.losses.workspace cimport Blocks, in_place, rows_scratch, work
-from streamce.core.samples.status cimport BAD_WEIGHT, COUNTED, IS_NULL
+from streamce.core.losses.batch cimport Batch
+from streamce.core.losses.workspace cimport Workspace, in_place, rows_scratch
+from streamce.core.samples.status cimport COUNTED, INVALID_WEIGHT, NULL_INPUT
 
 
-cdef const void* elements_of(work* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef const void* elements_of(Workspace* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """A block's elements next to each other, in place where they are so already."""
     if v.direct:
         return v.data + at * v.itemsize
@@ -21,7 +22,7 @@ cdef const void* elements_of(work* w, view* v, Py_ssize_t at, Py_ssize_t k) noex
     return w.raw
 
 
-cdef const double* doubles_of(work* w, view* v, Py_ssize_t at, Py_ssize_t k, double* out) noexcept nogil:
+cdef const double* doubles_of(Workspace* w, view* v, Py_ssize_t at, Py_ssize_t k, double* out) noexcept nogil:
     """A block's elements as doubles, whatever their dtype."""
     cdef const void* source = elements_of(w, v, at, k)
     if v.dtype == F64:
@@ -34,15 +35,15 @@ cdef const double* doubles_of(work* w, view* v, Py_ssize_t at, Py_ssize_t k, dou
 
 
 cdef const void* rows_of(
-    Blocks b, work* w, view* v, Py_ssize_t at, Py_ssize_t k, rows_scratch* scratch, Py_ssize_t* stride
+    Batch b, Workspace* w, view* v, Py_ssize_t at, Py_ssize_t k, rows_scratch* scratch, Py_ssize_t* stride
 ) noexcept nogil:
-    """Some rows as floats or doubles (``single`` says which), in place where they lie so."""
+    """Some rows as floats or doubles (``is_float32`` says which), in place where they lie so."""
     cdef const void* source = scratch.raw
     cdef Py_ssize_t n = k * v.classes
     if v.direct:
         stride[0] = view_step(v) // v.itemsize
         source = v.data + at * view_step(v)
-        if in_place(v, b.single):
+        if in_place(v, b.is_float32):
             return source
         view_prefetch(v, at + k, k)
     if not v.direct or stride[0] != v.classes:
@@ -55,22 +56,22 @@ cdef const void* rows_of(
         integers_to_doubles(v.dtype, source, n, scratch.doubles)
     else:
         source = singles(v.dtype, source, n, scratch.floats)
-        if b.single:
+        if b.is_float32:
             return source
         table().float32_to_float64(<const float*>source, n, scratch.doubles)
     return scratch.doubles
 
 
-cdef void settled_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void status_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """The statuses of losses that are settled before they are looked at: padding, what is masked, nulls."""
-    memcpy(w.status, elements_of(w, &b.settled.v, at, k), k)
+    memcpy(w.status, elements_of(w, &b.status.v, at, k), k)
     cdef Py_ssize_t i
     for i in range(k):
-        w.status[i] = min(w.status[i], <uint8_t>IS_NULL)  # the last that a loss can be settled as
+        w.status[i] = min(w.status[i], <uint8_t>NULL_INPUT)  # the last that a loss can be settled as
         w.odd |= w.status[i] != COUNTED
 
 
-cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void weights_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """A weight for each loss of the block: a copy, so that no other thread changes it after the check."""
     cdef Py_ssize_t i, first, last
     cdef const double* weights
@@ -100,14 +101,14 @@ cdef void weights_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept no
             w.weight[i] = w.weight[last - first]
 
 
-cdef void check_weights(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void check_weights(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     """Negative and non-finite weights get a status."""
     cdef Py_ssize_t i
     if not b.has_weight or table().all_within(w.weights, k, 0.0, DBL_MAX):
         return
     for i in range(k):
         if not 0 <= w.weights[i] < INFINITY and not w.status[i]:
-            w.status[i] = BAD_WEIGHT
+            w.status[i] = INVALID_WEIGHT
             w.odd = True
 
 

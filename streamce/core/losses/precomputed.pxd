@@ -1,6 +1,7 @@
-from streamce.core.losses.workspace cimport Blocks, work
+from streamce.core.losses.batch cimport Batch
+from streamce.core.losses.workspace cimport Workspace
 from streamce.core.samples.samples cimport Samples
 
 
-cdef void computed(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-cdef void recall(work* w, Samples found, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+cdef void apply_precomputed(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+cdef void restore_losses(Workspace* w, Samples found, Py_ssize_t at, Py_ssize_t k) noexcept nogil

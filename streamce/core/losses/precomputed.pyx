@@ -3,28 +3,38 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
+from streamce.core.losses.batch cimport Batch
 from streamce.core.losses.elementwise cimport outcomes
 from streamce.core.losses.load_block cimport check_weights
+from streamce.core.losses.loss_spec cimport MULTICLASS
 from streamce.core.losses.rowwise cimport labels_of
-from streamce.core.losses.workspace cimport MULTICLASS, Blocks, flag, work
+from streamce.core.losses.workspace cimport Workspace, flag
 from streamce.core.samples.samples cimport Samples
+from streamce.core.samples.status cimport IGNORED, IS_FLOORED, IS_UNNORMALISED
+
+from streamce.core.losses.batch import CAUSES
+
+# What precomputed losses say of themselves: a status, or flags.
+WHAT = {name: status for status, name in CAUSES.items()} | {
+    "left_out": IGNORED, "floored": IS_FLOORED << 4, "unnormalised": IS_UNNORMALISED << 4,
+}
 
 
-cdef void computed(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Losses that were worked out elsewhere; integer targets and weights are judged here."""
+cdef void apply_precomputed(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """Losses that were computed on a device; integer targets and weights are judged here."""
     cdef Py_ssize_t i
-    if b.hard and b.r.task == MULTICLASS:
+    if b.has_integer_targets and b.spec.task == MULTICLASS:
         labels_of(b, w, at, k)
-    elif b.hard:
+    elif b.has_integer_targets:
         outcomes(b, w, at, k)
     check_weights(b, w, k)
-    if not b.unit:
+    if not b.unit_weight:
         for i in range(k):
             w.d[i] = 1
-    recall(w, b.computed, at, k)
+    restore_losses(w, b.precomputed, at, k)
 
 
-cdef void recall(work* w, Samples found, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void restore_losses(Workspace* w, Samples found, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Losses that are there already, and what is odd about them; of two statuses the first counts."""
     cdef Py_ssize_t i
     cdef int status

@@ -7,70 +7,73 @@ from libc.string cimport memcpy
 
 from streamce.core.kernels.kernels cimport LEAST_FLOOR_F32, NOT_FINITE, kernel_table, table
 from streamce.core.losses.array_view cimport I64, integers_to_labels
+from streamce.core.losses.batch cimport Batch, below_floor, product
 from streamce.core.losses.load_block cimport check_weights, elements_of, rows_of
-from streamce.core.losses.workspace cimport LOG_PROBS, LOGITS, PROBS, Blocks, below_floor, flag, product, work
+from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, PROBS
+from streamce.core.losses.workspace cimport RowTile, Workspace, flag
 from streamce.core.samples.status cimport (
-    BAD_LABEL, IS_FLOORED, IS_UNNORMALISED, LEFT_OUT, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE,
+    IGNORED, INVALID_LABEL, IS_FLOORED, IS_UNNORMALISED, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE,
     TARGET_SUM,
 )
 
 
-cdef void rows(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void rows(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, stride
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef const kernel_table* K = table()
-    if b.hard:
+    if b.has_integer_targets:
         labels_of(b, w, at, k)
     check_weights(b, w, k)
     cdef const void* x = rows_of(b, w, &b.preds.v, at, k, &w.preds, &stride)
-    if not b.hard:
+    if not b.has_integer_targets:
         w.q = rows_of(b, w, &b.target.v, at, k, &w.targets, &w.q_stride)
     w.x, w.x_stride = x, stride
-    if b.r.kind != PROBS:
+    if b.spec.kind != PROBS:
         softmax(b, w, x, stride, k)
         if b.gradient is not None:
-            memcpy(w.others, w.u, k * sizeof(double))
-    elif b.single:
-        K.sum_rows_f32(<const float*>x, stride, k, classes, w.u)
+            memcpy(r.plain_rest, r.rest, k * sizeof(double))
+    elif b.is_float32:
+        K.sum_rows_f32(<const float*>x, stride, k, classes, r.total)
     else:
-        K.sum_rows_f64(<const double*>x, stride, k, classes, w.u)
-    if not b.hard:
+        K.sum_rows_f64(<const double*>x, stride, k, classes, r.total)
+    if not b.has_integer_targets:
         soft_rows(b, w, k)
-    elif b.single:
-        K.pick_f32(<const float*>x, stride, w.label, k, w.soft)
+    elif b.is_float32:
+        K.pick_f32(<const float*>x, stride, w.label, k, r.label_x)
     else:
-        K.pick_f64(<const double*>x, stride, w.label, k, w.soft)
-    if b.r.kind == PROBS:
-        if b.hard and b.single and b.r.floor >= LEAST_FLOOR_F32:
-            K.neg_log_f32(w.soft, k, b.r.floor, b.r.ceiling, w.cost)
-        elif b.hard:
-            K.neg_log_f64(w.soft, k, b.r.floor, b.r.ceiling, w.cost)
-    elif b.r.kind == LOGITS:
-        if b.single:
-            K.softmax_costs_f32(w.m, w.u, w.soft if b.hard else w.m, k, w.cost)
+        K.pick_f64(<const double*>x, stride, w.label, k, r.label_x)
+    if b.spec.kind == PROBS:
+        if b.has_integer_targets and b.is_float32 and b.spec.floor >= LEAST_FLOOR_F32:
+            K.neg_log_f32(r.label_x, k, b.spec.floor, b.spec.ceiling, w.cost)
+        elif b.has_integer_targets:
+            K.neg_log_f64(r.label_x, k, b.spec.floor, b.spec.ceiling, w.cost)
+    elif b.spec.kind == LOGITS:
+        if b.is_float32:
+            K.softmax_costs_f32(r.largest, r.rest, r.label_x if b.has_integer_targets else r.largest, k, w.cost)
         else:
-            K.softmax_costs_f64(w.m, w.u, w.soft if b.hard else w.m, k, w.cost)
+            K.softmax_costs_f64(r.largest, r.rest, r.label_x if b.has_integer_targets else r.largest, k, w.cost)
     else:  # the sum of the row's probabilities
-        K.exp(w.m, k, w.cost)
+        K.exp(r.largest, k, w.cost)
         for i in range(k):
-            w.u[i] = w.cost[i] * (1 + w.u[i])
-            w.cost[i] = min(0.0 - w.soft[i], b.r.cap)
-    if b.evenly:
+            r.total[i] = w.cost[i] * (1 + r.rest[i])
+            w.cost[i] = min(0.0 - r.label_x[i], b.spec.cap)
+    if b.uniform_class_weight:
         settle_sums(b, w, x, stride, k)
     settle_rows(b, w, x, stride, k)
-    if b.evenly:
+    if b.uniform_class_weight:
         mix_rows(b, w, k)
-    elif not b.hard:
+    elif not b.has_integer_targets:
         softened(b, w, x, stride, k)
-    elif b.r.smoothing > 0:
+    elif b.spec.smoothing > 0:
         smoothed(b, w, x, stride, k)
-    elif not b.plain:
+    elif not b.cost_only:
         for i in range(k):
             w.d[i] = b.class_weight.at[w.label[i]] if b.class_weight is not None else 1.0
             w.n[i] = product(w.cost[i], w.d[i])
 
 
-cdef void labels_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void labels_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Integer targets of rows: a class each."""
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
@@ -80,66 +83,71 @@ cdef void labels_of(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nog
         integers_to_labels(b.target.v.dtype, source, k, <int64_t*>w.offset)  # the gathering is done with it
         source = w.offset
     if table().labels_i64(<const int64_t*>source, k, classes, w.label) == 0 and not (
-        b.r.ignores and 0 <= b.r.ignore < classes
+        b.spec.ignores and 0 <= b.spec.ignore_index < classes
     ):
         return
     for i in range(k):
-        left_out = b.r.ignores and w.label[i] == b.r.ignore
+        left_out = b.spec.ignores and w.label[i] == b.spec.ignore_index
         if 0 <= w.label[i] < classes and not left_out:
             continue
         if not w.status[i]:
-            w.status[i] = LEFT_OUT if left_out else BAD_LABEL
+            w.status[i] = IGNORED if left_out else INVALID_LABEL
             w.odd = True
         w.label[i] = 0
 
 
-cdef void softmax(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void softmax(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """m and u of rows, and what smoothing and soft targets need beside them."""
+    cdef RowTile* r = &w.rows
     cdef const kernel_table* K = table()
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef const float* f = <const float*>x
     cdef const double* d = <const double*>x
-    cdef double* gap = w.gap if b.evenly and b.r.smoothing > 0 else NULL
-    if not b.hard and b.evenly:
-        if b.single:
+    cdef double* gap = r.gaps if b.uniform_class_weight and b.spec.smoothing > 0 else NULL
+    if not b.has_integer_targets and b.uniform_class_weight:
+        if b.is_float32:
             K.softmax_soft_f32(
-                f, stride, <const float*>w.q, w.q_stride, k, classes, w.m, w.u, gap, w.dot, w.soft
+                f, stride, <const float*>w.q, w.q_stride, k, classes, r.largest, r.rest, gap,
+                r.target_gaps, r.target_total,
             )
         else:
             K.softmax_soft_f64(
-                d, stride, <const double*>w.q, w.q_stride, k, classes, w.m, w.u, gap, w.dot, w.soft
+                d, stride, <const double*>w.q, w.q_stride, k, classes, r.largest, r.rest, gap,
+                r.target_gaps, r.target_total,
             )
-    elif b.single:
-        K.softmax_rows_f32(f, stride, k, classes, w.m, w.u, gap)
+    elif b.is_float32:
+        K.softmax_rows_f32(f, stride, k, classes, r.largest, r.rest, gap)
     else:
-        K.softmax_rows_f64(d, stride, k, classes, w.m, w.u, gap)
+        K.softmax_rows_f64(d, stride, k, classes, r.largest, r.rest, gap)
 
 
-cdef void soft_rows(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void soft_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     """Soft targets of rows, in [0, 1] and adding up to 1; the kernels may know the sums already."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.target.v.classes
-    if not b.evenly:
-        if b.single:
-            table().sum_rows_f32(<const float*>w.q, w.q_stride, k, classes, w.soft)
+    if not b.uniform_class_weight:
+        if b.is_float32:
+            table().sum_rows_f32(<const float*>w.q, w.q_stride, k, classes, r.target_total)
         else:
-            table().sum_rows_f64(<const double*>w.q, w.q_stride, k, classes, w.soft)
-    if all_near_1(w.soft, k, b.target_tolerance):
+            table().sum_rows_f64(<const double*>w.q, w.q_stride, k, classes, r.target_total)
+    if all_near_1(r.target_total, k, b.target_tolerance):
         return
     for i in range(k):
-        if not off_by(w.soft[i]) <= b.target_tolerance and not w.status[i]:
+        if not off_by(r.target_total[i]) <= b.target_tolerance and not w.status[i]:
             settle_soft_row(b, w, i)
 
 
-cdef void settle_soft_row(Blocks b, work* w, Py_ssize_t i) noexcept nogil:
+cdef void settle_soft_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
     """What is odd about the soft targets of row i."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t c
     cdef double y
     for c in range(b.target.v.classes):
-        y = at_row(w.q, b.single, w.q_stride, i, c)
+        y = at_row(w.q, b.is_float32, w.q_stride, i, c)
         if y != y or (not 0 <= y <= 1 and not w.status[i]):
             w.status[i] = TARGET_NAN if y != y else TARGET_RANGE
-    if not w.status[i] and off_by(w.soft[i]) > max(0.01, b.target_tolerance):
+    if not w.status[i] and off_by(r.target_total[i]) > max(0.01, b.target_tolerance):
         w.status[i] = TARGET_SUM
     if w.status[i]:
         w.odd = True
@@ -147,57 +155,60 @@ cdef void settle_soft_row(Blocks b, work* w, Py_ssize_t i) noexcept nogil:
         flag(w, i, IS_UNNORMALISED)
 
 
-cdef void settle_rows(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void settle_rows(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Rows that the kernels could not settle: NaN, infinite logits, sums that are not 1."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
-    cdef bint floors = b.hard and b.r.floor > 0
-    cdef double least = b.r.floor if b.r.kind == PROBS else 0.0 - b.r.cap
-    if b.r.kind == LOGITS:
-        if table().largest_exponent(w.u, k) < NOT_FINITE:
+    cdef bint floors = b.has_integer_targets and b.spec.floor > 0
+    cdef double least = b.spec.floor if b.spec.kind == PROBS else 0.0 - b.spec.cap
+    if b.spec.kind == LOGITS:
+        if table().largest_exponent(r.rest, k) < NOT_FINITE:
             return
     elif (
-        all_near_1(w.u, k, b.tolerance) and (not floors or table().all_within(w.soft, k, least, INFINITY))
-        and (b.r.kind == PROBS or table().all_within(w.m, k, -INFINITY, 0.0))
+        all_near_1(r.total, k, b.tolerance) and (not floors or table().all_within(r.label_x, k, least, INFINITY))
+        and (b.spec.kind == PROBS or table().all_within(r.largest, k, -INFINITY, 0.0))
     ):
         return
     for i in range(k):
         if w.status[i]:
             continue
-        if b.r.kind == LOGITS:
-            if w.u[i] != w.u[i]:
+        if b.spec.kind == LOGITS:
+            if r.rest[i] != r.rest[i]:
                 settle_row(b, w, x, stride, i)
             continue
-        if not off_by(w.u[i]) <= max(0.01, b.tolerance) or (b.r.kind == LOG_PROBS and not w.m[i] <= 0):
+        if not off_by(r.total[i]) <= max(0.01, b.tolerance) or (b.spec.kind == LOG_PROBS and not r.largest[i] <= 0):
             settle_row(b, w, x, stride, i)
             continue
-        if off_by(w.u[i]) > b.tolerance:
+        if off_by(r.total[i]) > b.tolerance:
             flag(w, i, IS_UNNORMALISED)
-        if floors and below_floor(b, w.soft[i]):
+        if floors and below_floor(b, r.label_x[i]):
             flag(w, i, IS_FLOORED)
 
 
-cdef void settle_sums(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void settle_sums(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Sums of m - x that are too large for floats, as doubles."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
     cdef double away
-    cdef bint gaps = b.r.smoothing > 0
-    if (not gaps or table().all_within(w.gap, k, 0.0, DBL_MAX)) and (
-        b.hard or table().all_within(w.dot, k, 0.0, DBL_MAX)
+    cdef bint gaps = b.spec.smoothing > 0
+    if (not gaps or table().all_within(r.gaps, k, 0.0, DBL_MAX)) and (
+        b.has_integer_targets or table().all_within(r.target_gaps, k, 0.0, DBL_MAX)
     ):
         return
     for i in range(k):
-        if (not gaps or w.gap[i] < INFINITY) and (b.hard or w.dot[i] < INFINITY):
+        if (not gaps or r.gaps[i] < INFINITY) and (b.has_integer_targets or r.target_gaps[i] < INFINITY):
             continue
-        w.gap[i] = w.dot[i] = 0
+        r.gaps[i] = r.target_gaps[i] = 0
         for c in range(b.preds.v.classes):
-            away = w.m[i] - at_row(x, b.single, stride, i, c)
-            w.gap[i] += away
-            if not b.hard:
-                w.dot[i] += product(away, at_row(w.q, b.single, w.q_stride, i, c))
+            away = r.largest[i] - at_row(x, b.is_float32, stride, i, c)
+            r.gaps[i] += away
+            if not b.has_integer_targets:
+                r.target_gaps[i] += product(away, at_row(w.q, b.is_float32, w.q_stride, i, c))
 
 
-cdef void settle_row(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil:
+cdef void settle_row(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil:
     """What is wrong with row i; or its cost, when one logit is +inf."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t c
     cdef Py_ssize_t infinite = 0
     cdef Py_ssize_t finite = 0
@@ -205,60 +216,65 @@ cdef void settle_row(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssi
     cdef bint nan = False
     cdef bint outside = False
     for c in range(b.preds.v.classes):
-        p = at_row(x, b.single, stride, i, c)
+        p = at_row(x, b.is_float32, stride, i, c)
         nan |= p != p
         infinite += p == INFINITY
         finite += p > -INFINITY
-        if b.r.kind == PROBS:
+        if b.spec.kind == PROBS:
             outside |= not 0 <= p <= 1
-        elif b.r.kind == LOG_PROBS:
+        elif b.spec.kind == LOG_PROBS:
             outside |= p > 0
-    if b.r.kind == LOGITS:
+    if b.spec.kind == LOGITS:
         outside = infinite > 1 or finite == 0
         if not nan and not outside:  # all the mass is where the one +inf is
-            w.u[i] = 0
-            if b.hard:
-                w.cost[i] = 0 if w.soft[i] == INFINITY else INFINITY
-            w.gap[i] = INFINITY
-            w.dot[i] = 0
-            for c in range(0 if b.hard else b.preds.v.classes):
-                p = at_row(w.q, b.single, w.q_stride, i, c)
-                if p > 0 and at_row(x, b.single, stride, i, c) < INFINITY:
-                    w.dot[i] = INFINITY
+            r.rest[i] = 0
+            if b.has_integer_targets:
+                w.cost[i] = 0 if r.label_x[i] == INFINITY else INFINITY
+            r.gaps[i] = INFINITY
+            r.target_gaps[i] = 0
+            for c in range(0 if b.has_integer_targets else b.preds.v.classes):
+                p = at_row(w.q, b.is_float32, w.q_stride, i, c)
+                if p > 0 and at_row(x, b.is_float32, stride, i, c) < INFINITY:
+                    r.target_gaps[i] = INFINITY
             return
     w.status[i] = PREDS_NAN if nan else PREDS_RANGE if outside else PREDS_SUM
     w.odd = True
-    w.u[i] = w.cost[i] = NAN
+    r.rest[i] = w.cost[i] = NAN
 
 
-cdef void mix_rows(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void mix_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     """Smoothing and soft targets, from what the kernels added up."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
     cdef double classes = <double>b.preds.v.classes
-    cdef double all_share = b.r.smoothing / classes
+    cdef double all_share = b.spec.smoothing / classes
+    cdef double cost
     for i in range(k):
-        w.d[i] = 1 if b.hard else w.soft[i]
-        w.n[i] = product(w.cost[i] if b.hard else w.dot[i] + w.d[i] * w.u[i], 1 - b.r.smoothing)
+        w.d[i] = 1 if b.has_integer_targets else r.target_total[i]
+        cost = w.cost[i] if b.has_integer_targets else r.target_gaps[i] + w.d[i] * r.rest[i]
+        w.n[i] = product(cost, 1 - b.spec.smoothing)
         if all_share > 0:
-            w.n[i] += all_share * (w.gap[i] + classes * w.u[i])
+            w.n[i] += all_share * (r.gaps[i] + classes * r.rest[i])
 
 
-cdef void smoothed(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void smoothed(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Smoothed labels: the true class's part, and the same share of every class."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
     spread_costs(b, w, x, stride, k)
-    table().dot_rows(w.spread, classes, b.base.at, 0, k, classes, w.n)
+    table().dot_rows(r.class_cost, classes, b.base.at, 0, k, classes, w.n)
     for i in range(k):
-        if b.r.kind == LOGITS:
-            w.n[i] += b.base_sum * w.u[i]
+        if b.spec.kind == LOGITS:
+            w.n[i] += b.base_sum * r.rest[i]
         w.d[i] = b.class_weight.at[w.label[i]]
-        w.n[i] += product(w.cost[i], w.d[i] * (1 - b.r.smoothing))
+        w.n[i] += product(w.cost[i], w.d[i] * (1 - b.spec.smoothing))
     flag_floored(b, w, x, stride, k)
 
 
-cdef void softened(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void softened(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Soft targets: n = sum of weight * share * cost over all the classes of a row."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef const kernel_table* K = table()
@@ -268,61 +284,64 @@ cdef void softened(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize
     spread_costs(b, w, x, stride, k)
     flag_floored(b, w, x, stride, k)
     for i in range(k):
-        share = w.share + i * classes
+        share = r.class_share + i * classes
         for c in range(classes):
-            share[c] = weight[c] * share[c] * (1 - b.r.smoothing) + b.base.at[c]
-    K.dot_rows(w.spread, classes, w.share, classes, k, classes, w.n)
-    if b.r.kind == LOGITS:
-        K.dot_rows(w.share, classes, b.ones.at, 0, k, classes, w.soft)
+            share[c] = weight[c] * share[c] * (1 - b.spec.smoothing) + b.base.at[c]
+    K.dot_rows(r.class_cost, classes, r.class_share, classes, k, classes, w.n)
+    if b.spec.kind == LOGITS:
+        K.dot_rows(r.class_share, classes, b.ones.at, 0, k, classes, r.share_total)
         for i in range(k):
-            w.n[i] += w.soft[i] * w.u[i]
+            w.n[i] += r.share_total[i] * r.rest[i]
 
 
-cdef void own_shares(Blocks b, work* w, Py_ssize_t k) noexcept nogil:
+cdef void own_shares(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     """Soft targets as doubles, and d."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.target.v.classes
     cdef double* share
     cdef double y
     for i in range(k):
-        share = w.share + i * classes
+        share = r.class_share + i * classes
         for c in range(classes):
-            y = at_row(w.q, b.single, w.q_stride, i, c)
+            y = at_row(w.q, b.is_float32, w.q_stride, i, c)
             share[c] = y if 0 <= y <= 1 else 0.0
-    table().dot_rows(w.share, classes, b.class_weight.at, 0, k, classes, w.d)
+    table().dot_rows(r.class_share, classes, b.class_weight.at, 0, k, classes, w.d)
 
 
-cdef void spread_costs(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void spread_costs(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """The cost of every class of every row; of logits, less log1p of the others."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef double* cost
     cdef double p
     for i in range(k):
-        cost = w.spread + i * classes
+        cost = r.class_cost + i * classes
         for c in range(classes):
-            p = at_row(x, b.single, stride, i, c)
-            if b.r.kind == LOG_PROBS:
-                p = min(0.0 - p, b.r.cap)
-            elif b.r.kind == LOGITS:
-                p = w.m[i] - p if w.m[i] < INFINITY else 0.0 if p == INFINITY else INFINITY
+            p = at_row(x, b.is_float32, stride, i, c)
+            if b.spec.kind == LOG_PROBS:
+                p = min(0.0 - p, b.spec.cap)
+            elif b.spec.kind == LOGITS:
+                p = r.largest[i] - p if r.largest[i] < INFINITY else 0.0 if p == INFINITY else INFINITY
             cost[c] = p
-    if b.r.kind == PROBS:
-        table().neg_log_f64(w.spread, k * classes, b.r.floor, b.r.ceiling, w.spread)
+    if b.spec.kind == PROBS:
+        table().neg_log_f64(r.class_cost, k * classes, b.spec.floor, b.spec.ceiling, r.class_cost)
 
 
-cdef void flag_floored(Blocks b, work* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void flag_floored(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Flags rows in which any class that counts was floored."""
+    cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
-    if b.r.kind == LOGITS or b.r.floor == 0:
+    if b.spec.kind == LOGITS or b.spec.floor == 0:
         return
     for i in range(k):
         if w.status[i]:
             continue
         for c in range(classes):
-            if below_floor(b, at_row(x, b.single, stride, i, c)) and (
-                b.base.at[c] > 0 or (not b.hard and w.share[i * classes + c] > 0)
+            if below_floor(b, at_row(x, b.is_float32, stride, i, c)) and (
+                b.base.at[c] > 0 or (not b.has_integer_targets and r.class_share[i * classes + c] > 0)
             ):
                 flag(w, i, IS_FLOORED)
                 break

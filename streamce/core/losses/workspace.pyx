@@ -1,184 +1,170 @@
-"""The views and factors of a batch, and the scratch memory that its blocks are worked on in."""
+"""The scratch memory that the blocks of a batch are worked on in."""
 
 from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport malloc
 from libc.string cimport memset
 
 from streamce.core.kernels.kernels cimport BLOCK, TILE
+from streamce.core.losses.batch cimport Batch
+from streamce.core.losses.loss_spec cimport MEAN, MULTICLASS
 
 # Rows * classes that are read at a time, to find them in the cache when they are read again: where
 # they lie, or gathered, converted or spread into scratch memory.
 cdef Py_ssize_t IN_PLACE = 16384
 cdef Py_ssize_t COPIED = 4096
 # Elements that are worked on at a time, while as many are on their way from memory.
-cdef Py_ssize_t FEW = 512
+cdef Py_ssize_t ELEMENTS_PER_TILE = 512
 # Beyond, the bytes of a row's scratch memory are no Py_ssize_t.
-cdef Py_ssize_t MOST_CLASSES = 1 << 48
+cdef Py_ssize_t MAX_CLASSES = 1 << 48
 
 
-cdef class Vector:
-    """Doubles of our own: class weights, factors."""
-
-    def __cinit__(self, Py_ssize_t size, double value=0.0):
-        cdef Py_ssize_t i
-        self.size = size
-        self.at = <double*>malloc(max(1, size) * sizeof(double))
-        if self.at is NULL:
-            raise MemoryError
-        for i in range(size):
-            self.at[i] = value
-
-    def __dealloc__(self):
-        free(self.at)
+cdef Py_ssize_t block_size(Batch b) noexcept nogil:
+    """Losses a block: whole samples of several labels, so that blocks share their factors."""
+    return BLOCK // b.labels * b.labels if b.labels <= BLOCK else BLOCK
 
 
-cdef class Blocks:
-    """A chunk's views and factors; the pipeline sets them."""
+cdef Py_ssize_t tile_size(Batch b) noexcept nogil:
+    """Losses that are worked on while the next ones come from memory."""
+    if b.spec.task == MEAN:
+        return BLOCK
+    if b.spec.task != MULTICLASS:
+        return ELEMENTS_PER_TILE
+    cdef bint copied = not in_place(&b.preds.v, b.is_float32) or (
+        not b.has_integer_targets and not in_place(&b.target.v, b.is_float32)
+    )
+    cdef Py_ssize_t wide = COPIED if copied or b.base is not None or b.breakdowns.calibration else IN_PLACE
+    cdef Py_ssize_t some = max(<Py_ssize_t>1, wide // b.preds.v.classes)
+    return min(<Py_ssize_t>BLOCK, some - some % TILE if some > TILE else some)
 
-    cdef Py_ssize_t cells(self) noexcept nogil:
-        """Labels, classes or positions: what can be summed one by one."""
-        cdef Py_ssize_t i, longest = self.group
-        if self.by_position:
-            for i in range(self.samples if self.offsets is not NULL else 0):
-                longest = max(longest, self.offsets[i + 1] - self.offsets[i])
-            return max(<Py_ssize_t>1, longest)
-        return self.labels if self.r.task == MULTILABEL else self.preds.v.classes
 
-    cdef Py_ssize_t at_a_time(self) noexcept nogil:
-        """Losses a block: whole samples of several labels, so that blocks share their factors."""
-        return BLOCK // self.labels * self.labels if self.labels <= BLOCK else BLOCK
+cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, Py_ssize_t size) noexcept nogil:
+    """Scratch memory for blocks: bounded whatever the chunk, except by one row's classes.
 
-    cdef Py_ssize_t step(self) noexcept nogil:
-        """Losses that are worked on while the next ones come from memory."""
-        if self.r.task == MEAN:
-            return BLOCK
-        if self.r.task != MULTICLASS:
-            return FEW
-        cdef bint copied = not in_place(&self.preds.v, self.single) or (
-            not self.hard and not in_place(&self.target.v, self.single)
-        )
-        cdef Py_ssize_t wide = COPIED if copied or self.base is not None or self.calibrates else IN_PLACE
-        cdef Py_ssize_t some = max(<Py_ssize_t>1, wide // self.preds.v.classes)
-        return min(<Py_ssize_t>BLOCK, some - some % TILE if some > TILE else some)
-
-    cdef int make(self, work* w, Py_ssize_t losses, char* near, Py_ssize_t size) noexcept nogil:
-        """Scratch memory for blocks: bounded whatever the chunk, except by one row's classes.
-
-        ``near`` is used where its size will do; else ``w.memory`` is what to free in the end.
-        """
-        cdef Py_ssize_t room = max(<Py_ssize_t>1, min(self.at_a_time(), losses))
-        cdef bint rows = self.r.task == MULTICLASS
-        cdef bint soft = rows and not self.hard
-        cdef bint factors = not rows and not self.plain
-        cdef Py_ssize_t line = line_of(room)
-        cdef Py_ssize_t step = min(room, self.step())
-        cdef Py_ssize_t short_line = line_of(step)
-        cdef Py_ssize_t wide = line_of(step * self.preds.v.classes)
-        cdef Py_ssize_t copied, copied_target, spread, slopes, calibration, costs, chances, bytes
-        cdef char* at = near
-        memset(w, 0, sizeof(work))
-        if self.preds.v.classes > MOST_CLASSES:
+    ``stack_buffer`` is used where its size will do; else ``w.memory`` is what to free in the end.
+    """
+    cdef Py_ssize_t capacity = max(<Py_ssize_t>1, min(block_size(b), losses))
+    cdef bint rows = b.spec.task == MULTICLASS
+    cdef bint soft = rows and not b.has_integer_targets
+    cdef bint factors = not rows and not b.cost_only
+    cdef Py_ssize_t line = padded_bytes(capacity)
+    cdef Py_ssize_t step = min(capacity, tile_size(b))
+    cdef Py_ssize_t short_line = padded_bytes(step)
+    cdef Py_ssize_t wide = padded_bytes(step * b.preds.v.classes)
+    cdef Py_ssize_t copied, copied_target, spread, slopes, calibration, costs, chances, bytes
+    cdef char* at = stack_buffer
+    memset(w, 0, sizeof(Workspace))
+    if b.preds.v.classes > MAX_CLASSES:
+        return -1
+    w.capacity = capacity
+    w.phase = -1
+    w.step = step
+    copied = wide if rows and not in_place(&b.preds.v, b.is_float32) else 0
+    copied_target = wide if soft and not in_place(&b.target.v, b.is_float32) else 0
+    spread = wide if rows and b.base is not None else short_line
+    slopes = wide if b.gradient is not None else 0
+    calibration = line if b.breakdowns.calibration else 0
+    costs = wide if b.breakdowns.calibration and rows else 0
+    w.kept = b.preds.v.classes if b.tracks_class_probs else 0
+    chances = padded_bytes(capacity * w.kept) if b.tracks_class_probs else costs
+    bytes = (
+        11 * line + 7 * short_line + 4 * factors * line + 3 * (copied + copied_target) + (1 + soft) * spread
+        + 4 * slopes + 7 * calibration + costs + chances + 64
+    )
+    if bytes > size:
+        at = w.memory = <char*>malloc(bytes)
+        if at is NULL:
             return -1
-        w.room = room
-        w.phase = -1
-        w.step = step
-        copied = wide if rows and not in_place(&self.preds.v, self.single) else 0
-        copied_target = wide if soft and not in_place(&self.target.v, self.single) else 0
-        spread = wide if rows and self.base is not None else short_line
-        slopes = wide if self.gradient is not None else 0
-        calibration = line if self.calibrates else 0
-        costs = wide if self.calibrates and rows else 0
-        w.kept = self.preds.v.classes if self.splits else 0
-        chances = line_of(room * w.kept) if self.splits else costs
-        bytes = (
-            11 * line + 7 * short_line + 4 * factors * line + 3 * (copied + copied_target) + (1 + soft) * spread
-            + 4 * slopes + 7 * calibration + costs + chances + 64
-        )
-        if bytes > size:
-            at = w.memory = <char*>malloc(bytes)
-            if at is NULL:
-                return -1
-        at += 64 - <Py_ssize_t>at % 64
-        w.n = <double*>cut(&at, line)
-        w.d = <double*>cut(&at, line)
-        w.cost = <double*>cut(&at, short_line) if not self.plain else w.n
-        w.m = <double*>cut(&at, short_line)
-        w.u = <double*>cut(&at, short_line)
-        w.soft = <double*>cut(&at, short_line)
-        w.gap = <double*>cut(&at, short_line)
-        w.dot = <double*>cut(&at, short_line)
-        w.weight = <double*>cut(&at, line)
-        w.sample_n = <double*>cut(&at, line)
-        w.sample_d = <double*>cut(&at, line)
-        w.label = <int64_t*>cut(&at, line)
-        w.offset = <Py_ssize_t*>cut(&at, line)
-        w.status = <uint8_t*>cut(&at, line)
-        w.flags = <uint8_t*>cut(&at, line)
-        w.factor = <double*>cut(&at, 4 * factors * line)  # not there where it is not used
-        w.raw = cut(&at, line)
-        w.floats = cut(&at, line)
-        w.preds = cut_rows(&at, copied)
-        w.targets = cut_rows(&at, copied_target)
-        w.spread = <double*>cut(&at, spread)
-        w.share = <double*>cut(&at, soft * spread)
-        w.others = <double*>cut(&at, short_line)
-        w.slopes = cut(&at, slopes)
-        w.shares = cut(&at, slopes)
-        w.narrowed = cut(&at, slopes)
-        w.packed = cut(&at, slopes)
-        if self.calibrates:
-            w.expected = <double*>cut(&at, calibration)
-            w.excess = <double*>cut(&at, calibration)
-            w.variance = <double*>cut(&at, calibration)
-            w.confidence = <double*>cut(&at, calibration)
-            w.rest = <double*>cut(&at, calibration)
-            w.outcome = <double*>cut(&at, calibration)
-            w.top = <int64_t*>cut(&at, calibration)
-            w.costs = <double*>cut(&at, costs)
-            w.chances = <double*>cut(&at, chances)
-        return 0
+    at += 64 - <Py_ssize_t>at % 64
+    w.n = <double*>arena_take(&at, line)
+    w.d = <double*>arena_take(&at, line)
+    w.cost = <double*>arena_take(&at, short_line) if not b.cost_only else w.n
+    at = lay_tile(w, at, short_line, spread, soft * spread)
+    w.weight = <double*>arena_take(&at, line)
+    w.sample_n = <double*>arena_take(&at, line)
+    w.sample_d = <double*>arena_take(&at, line)
+    w.label = <int64_t*>arena_take(&at, line)
+    w.offset = <Py_ssize_t*>arena_take(&at, line)
+    w.status = <uint8_t*>arena_take(&at, line)
+    w.flags = <uint8_t*>arena_take(&at, line)
+    w.factor = <double*>arena_take(&at, 4 * factors * line)  # not there where it is not used
+    w.raw = arena_take(&at, line)
+    w.floats = arena_take(&at, line)
+    w.preds = arena_take_rows(&at, copied)
+    w.targets = arena_take_rows(&at, copied_target)
+    w.slopes = arena_take(&at, slopes)
+    w.shares = arena_take(&at, slopes)
+    w.narrowed = arena_take(&at, slopes)
+    w.packed = arena_take(&at, slopes)
+    if b.breakdowns.calibration:
+        w.expected = <double*>arena_take(&at, calibration)
+        w.excess = <double*>arena_take(&at, calibration)
+        w.variance = <double*>arena_take(&at, calibration)
+        w.confidence = <double*>arena_take(&at, calibration)
+        w.rest = <double*>arena_take(&at, calibration)
+        w.outcome = <double*>arena_take(&at, calibration)
+        w.top = <int64_t*>arena_take(&at, calibration)
+        w.costs = <double*>arena_take(&at, costs)
+        w.chances = <double*>arena_take(&at, chances)
+    return 0
 
 
-cdef work work_from(const work* w, Py_ssize_t first) noexcept nogil:
+cdef char* lay_tile(
+    Workspace* w, char* at, Py_ssize_t line, Py_ssize_t classes, Py_ssize_t soft_classes
+) noexcept nogil:
+    """Lays out the scratch memory of a tile. Fields in one line of code share their memory."""
+    cdef ElementTile* e = &w.elements
+    cdef RowTile* r = &w.rows
+    e.cost_1 = e.share_1 = r.largest = <double*>arena_take(&at, line)
+    e.cost_0 = e.share_0 = r.rest = r.total = r.row_factor = <double*>arena_take(&at, line)
+    e.outcome = r.label_x = r.target_total = r.share_total = <double*>arena_take(&at, line)
+    e.kernel = r.gaps = r.scale = r.share_factor = r.kernel = <double*>arena_take(&at, line)
+    r.target_gaps = r.base_factor = r.prob_total = <double*>arena_take(&at, line)
+    r.plain_rest = r.other_probs = <double*>arena_take(&at, line)
+    e.x = r.class_cost = r.label_factor = <double*>arena_take(&at, classes)
+    r.class_share = <double*>arena_take(&at, soft_classes)
+    return at
+
+
+cdef Workspace tile_of(const Workspace* w, Py_ssize_t first) noexcept nogil:
     """The scratch memory of a few losses, from `first` on; what only they need is used again and again."""
-    cdef work few = w[0]
-    few.odd = few.flagged = False
+    cdef Workspace tile = w[0]
+    tile.odd = tile.flagged = False
     if w.cost == w.n:
-        few.cost += first
-    few.n += first
-    few.d += first
-    few.label += first
-    if few.weights is not NULL:
-        few.weights += first
-    few.status += first
-    few.flags += first
-    few.factor += first
+        tile.cost += first
+    tile.n += first
+    tile.d += first
+    tile.label += first
+    if tile.weights is not NULL:
+        tile.weights += first
+    tile.status += first
+    tile.flags += first
+    tile.factor += first
     if w.expected is not NULL:
-        few.expected += first
-        few.excess += first
-        few.variance += first
-        few.confidence += first
-        few.rest += first
-        few.outcome += first
-        few.top += first
-        few.chances += first * w.kept
-    return few
+        tile.expected += first
+        tile.excess += first
+        tile.variance += first
+        tile.confidence += first
+        tile.rest += first
+        tile.outcome += first
+        tile.top += first
+        tile.chances += first * w.kept
+    return tile
 
 
-cdef Py_ssize_t line_of(Py_ssize_t values) noexcept nogil:
+cdef Py_ssize_t padded_bytes(Py_ssize_t values) noexcept nogil:
     """The bytes of so many doubles, in whole cache lines."""
     return (8 * values + 63) // 64 * 64
 
 
-cdef rows_scratch cut_rows(char** memory, Py_ssize_t bytes) noexcept nogil:
+cdef rows_scratch arena_take_rows(char** memory, Py_ssize_t bytes) noexcept nogil:
     cdef rows_scratch pieces
-    pieces.raw = cut(memory, bytes)
-    pieces.floats = cut(memory, bytes)
-    pieces.doubles = <double*>cut(memory, bytes)
+    pieces.raw = arena_take(memory, bytes)
+    pieces.floats = arena_take(memory, bytes)
+    pieces.doubles = <double*>arena_take(memory, bytes)
     return pieces
 
 
-cdef char* cut(char** memory, Py_ssize_t bytes) noexcept nogil:
+cdef char* arena_take(char** memory, Py_ssize_t bytes) noexcept nogil:
     """The next piece of an allocation."""
     cdef char* piece = memory[0]
     memory[0] += bytes

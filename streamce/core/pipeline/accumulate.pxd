@@ -1,7 +1,7 @@
-from streamce.core.ledger.ledger cimport Ledger
-from streamce.core.losses.workspace cimport Blocks, work
+from streamce.core.ledger.state cimport State
+from streamce.core.losses.batch cimport Batch
+from streamce.core.losses.workspace cimport Workspace
 
 
-cdef int collect(
-    Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells, Ledger tail, Ledger calibration
-) except -1 nogil
+cdef int reserve(Batch b, State to) except -1
+cdef int accumulate_block(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, State to) except -1 nogil

@@ -6,24 +6,73 @@ from libc.string cimport memcpy, memset
 
 from streamce.core.kernels.kernels cimport table
 from streamce.core.ledger.ledger cimport COUNT, N, Ledger
-from streamce.core.ledger.state cimport BINS_BITS, LEAST, TAIL
-from streamce.core.losses.calibration_terms cimport add_calibration
-from streamce.core.losses.workspace cimport MULTICLASS, MULTILABEL, Blocks, work
+from streamce.core.ledger.state cimport BINS_BITS, LEAST, TAIL, State
+from streamce.core.losses.batch cimport Batch
+from streamce.core.losses.calibration_terms cimport add_calibration, calibration_cells
+from streamce.core.losses.loss_spec cimport MULTICLASS, MULTILABEL
+from streamce.core.losses.workspace cimport Workspace
 from streamce.core.samples.samples cimport COUNTER_OF, count_flags
-from streamce.core.samples.status cimport COUNTED, LEFT_OUT, NOT_THERE, STATUSES
+from streamce.core.samples.status cimport COUNTED, IGNORED, PADDING, STATUSES
 
 
-cdef int collect(
-    Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger total, Ledger cells, Ledger tail, Ledger calibration
-) except -1 nogil:
-    """Losses to samples, samples to the ledgers."""
-    cdef Py_ssize_t i, kept = k
-    cdef int64_t[STATUSES] found
-    cdef const double* n = w.n
-    cdef const double* d = NULL if b.unit else w.d
+cdef int reserve(Batch b, State to) except -1:
+    """Makes room for what the breakdowns of a batch add to.
+
+    Cells come last, because another thread may run while a ledger is made, and may replace cells that are still 0.
+    """
+    if b.breakdowns.tail:
+        to.tail_of()
+    if b.breakdowns.calibration:
+        to.calibration_of(calibration_cells(b))
+    if b.breakdowns.per_cell:
+        to.cells_of(b.n_cells(), b.breakdowns.by_position)
+    return 0
+
+
+cdef int accumulate_block(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, State to) except -1 nogil:
+    """Adds the losses at ... at + k - 1 to a state that has room for them."""
+    cdef const double* d = NULL if b.unit_weight else w.d
+    cdef bint one_loss_each = b.group == 1 and not b.breakdowns.sequence_mean
+    cdef bint by_class = (
+        b.breakdowns.per_cell and b.spec.task == MULTICLASS and not b.breakdowns.by_position
+    )
     if b.out is not NULL:
-        for i in range(k):
-            b.out[at + i] = n[i] if not w.status[i] else 0.0 if w.status[i] <= LEFT_OUT else NAN
+        write_losses(b, w, at, k)
+    count_statuses(w, k, to.total)
+    if b.breakdowns.tail:
+        add_to_bins(w, d, k, to.tail)
+    if b.breakdowns.calibration:
+        add_calibration(b, w, d, k, to.calibration)
+    if b.breakdowns.per_cell and b.breakdowns.by_position:
+        add_positions(b, w, d, at, k, to.cells)
+    elif b.breakdowns.per_cell and b.spec.task == MULTILABEL:
+        add_columns(b, w, at, k, to.cells)
+    if b.recorded is not None:
+        record(b, w, at, k)
+    if not one_loss_each:
+        add_samples(b, w, d, at, k, to.total)
+        if not by_class:
+            return 0
+    if w.odd:
+        k = drop_uncounted(w, k)
+    if one_loss_each:
+        to.total.add_samples(0, w.n, d, k, w.exponent, 1)
+    if by_class:
+        add_classes(w, d, k, to.cells)
+    return 0
+
+
+cdef void write_losses(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """Writes losses where the caller wants them: 0 for what is left out, NaN for what is invalid."""
+    cdef Py_ssize_t i
+    for i in range(k):
+        b.out[at + i] = w.n[i] if not w.status[i] else 0.0 if w.status[i] <= IGNORED else NAN
+
+
+cdef int count_statuses(Workspace* w, Py_ssize_t k, Ledger total) except -1 nogil:
+    """Counts losses by their status, and what is odd about those that count."""
+    cdef Py_ssize_t i
+    cdef int64_t[STATUSES] found
     memset(found, 0, sizeof(found))
     found[COUNTED] = k
     if w.odd:
@@ -31,46 +80,41 @@ cdef int collect(
         for i in range(k):
             found[w.status[i]] += 1
     for i in range(STATUSES):
-        if found[i] and i != NOT_THERE:
-            total.bump(COUNTER_OF[i], 0, found[i])
+        if found[i] and i != PADDING:
+            total.increment(COUNTER_OF[i], 0, found[i])
     if w.flagged:
         for i in range(k):
             if not w.status[i]:
                 count_flags(total, 0, w.flags[i])
-    if tail is not None:
-        add_to_bins(w, d, k, tail)
-    if calibration is not None:
-        add_calibration(b, w, d, k, calibration)
-    if cells is not None and b.by_position:
-        add_positions(b, w, d, at, k, cells)
-    elif cells is not None and b.r.task == MULTILABEL:
-        add_columns(b, w, at, k, cells)
-    if b.recorded is not None:
-        record(b, w, at, k)
-    if b.group != 1 or b.whole:
-        add_samples(b, w, d, at, k, total)
-        if cells is None or b.by_position or b.r.task == MULTILABEL:
-            return 0
-    if w.odd:
-        kept = 0
-        for i in range(k):
-            if not w.status[i]:
-                w.n[kept] = n[i]
-                w.d[kept] = w.d[i]
-                w.label[kept] = w.label[i]
-                w.flags[kept] = w.flags[i]
-                kept += 1
-    if b.group == 1 and not b.whole:
-        total.add_samples(0, n, d, kept, w.exponent if kept == k else table().largest_exponent(n, kept), 1)
-    if cells is not None and b.r.task == MULTICLASS and not b.by_position:
-        for i in range(kept):
-            cells.bump(COUNT, w.label[i], 1)
-            count_flags(cells, w.label[i], w.flags[i])
-            cells.add_sample(w.label[i], n[i], d[i] if d is not NULL else 1.0, 1)
     return 0
 
 
-cdef int add_columns(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cells) except -1 nogil:
+cdef Py_ssize_t drop_uncounted(Workspace* w, Py_ssize_t k) noexcept nogil:
+    """Moves the losses that count together; returns how many they are."""
+    cdef Py_ssize_t i, kept = 0
+    for i in range(k):
+        if not w.status[i]:
+            w.n[kept] = w.n[i]
+            w.d[kept] = w.d[i]
+            w.label[kept] = w.label[i]
+            w.flags[kept] = w.flags[i]
+            kept += 1
+    if kept != k:
+        w.exponent = table().largest_exponent(w.n, kept)
+    return kept
+
+
+cdef int add_classes(Workspace* w, const double* d, Py_ssize_t k, Ledger cells) except -1 nogil:
+    """Each loss to the cell of its class."""
+    cdef Py_ssize_t i
+    for i in range(k):
+        cells.increment(COUNT, w.label[i], 1)
+        count_flags(cells, w.label[i], w.flags[i])
+        cells.add_sample(w.label[i], w.n[i], d[i] if d is not NULL else 1.0, 1)
+    return 0
+
+
+cdef int add_columns(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, Ledger cells) except -1 nogil:
     """The losses of each label to its own cell."""
     cdef Py_ssize_t i, kept, label
     cdef Py_ssize_t first
@@ -80,7 +124,7 @@ cdef int add_columns(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cell
         for i in range(k):
             label = (at + i) % b.labels
             if w.status[i]:
-                cells.bump(COUNTER_OF[w.status[i]], label, 1)
+                cells.increment(COUNTER_OF[w.status[i]], label, 1)
             else:
                 count_flags(cells, label, w.flags[i])
     for first in range(min(k, b.labels)):
@@ -92,12 +136,14 @@ cdef int add_columns(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k, Ledger cell
             kept += not w.status[i]
             i += b.labels
         label = (at + first) % b.labels
-        cells.bump(COUNT, label, kept)
-        cells.add_samples(label, w.sample_n, NULL if b.unit else w.sample_d, kept, exponent, 1)
+        cells.increment(COUNT, label, kept)
+        cells.add_samples(label, w.sample_n, NULL if b.unit_weight else w.sample_d, kept, exponent, 1)
     return 0
 
 
-cdef int add_positions(Blocks b, work* w, const double* d, Py_ssize_t at, Py_ssize_t k, Ledger cells) except -1 nogil:
+cdef int add_positions(
+    Batch b, Workspace* w, const double* d, Py_ssize_t at, Py_ssize_t k, Ledger cells
+) except -1 nogil:
     """Each loss to the cell of its place within its sample."""
     cdef Py_ssize_t i, place, sample = w.sample
     for i in range(k):
@@ -108,15 +154,15 @@ cdef int add_positions(Blocks b, work* w, const double* d, Py_ssize_t at, Py_ssi
         else:
             place = (at + i) % b.group
         if w.status[i] == COUNTED:
-            cells.bump(COUNT, place, 1)
+            cells.increment(COUNT, place, 1)
             count_flags(cells, place, w.flags[i])
             cells.add_sample(place, w.n[i], d[i] if d is not NULL else 1.0, 1)
-        elif w.status[i] != NOT_THERE:
-            cells.bump(COUNTER_OF[w.status[i]], place, 1)
+        elif w.status[i] != PADDING:
+            cells.increment(COUNTER_OF[w.status[i]], place, 1)
     return 0
 
 
-cdef int add_to_bins(work* w, const double* d, Py_ssize_t k, Ledger tail) except -1 nogil:
+cdef int add_to_bins(Workspace* w, const double* d, Py_ssize_t k, Ledger tail) except -1 nogil:
     """Counts each loss in its bin, and adds n to it; what weighs nothing is no loss."""
     cdef Py_ssize_t i, bin
     cdef double loss
@@ -125,7 +171,7 @@ cdef int add_to_bins(work* w, const double* d, Py_ssize_t k, Ledger tail) except
             continue
         loss = w.n[i] if d is NULL else w.n[i] / d[i]
         bin = bin_of(loss)
-        tail.bump(COUNT, bin, 1)
+        tail.increment(COUNT, bin, 1)
         tail.add_term(N, bin, w.n[i], 1)
     return 0
 
@@ -138,10 +184,10 @@ cdef Py_ssize_t bin_of(double loss) noexcept nogil:
     return 0 if loss <= 0 or bits < 0 else min(bits, <int64_t>TAIL - 2) + 1
 
 
-cdef void record(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+cdef void record(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     """Keeps losses that are samples, and what is odd about any."""
     cdef Py_ssize_t i
-    if b.group == 1 and not b.whole:
+    if b.group == 1 and not b.breakdowns.sequence_mean:
         memcpy(b.recorded.n + at, w.n, k * sizeof(double))
         if b.recorded.d is not NULL:
             memcpy(b.recorded.d + at, w.d, k * sizeof(double))
@@ -152,7 +198,7 @@ cdef void record(Blocks b, work* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
 
 
 cdef int add_samples(
-    Blocks b, work* w, const double* d, Py_ssize_t at, Py_ssize_t k, Ledger total
+    Batch b, Workspace* w, const double* d, Py_ssize_t at, Py_ssize_t k, Ledger total
 ) except -1 nogil:
     """Adds up the losses of each sample, in order; a sample may go on in the next block.
 
@@ -164,7 +210,7 @@ cdef int add_samples(
     if not w.odd and w.missing == 0 and b.group and k % b.group == 0:  # whole samples: several at once
         full = k // b.group
         table().sum_in_order(n, full, b.group, w.sample_n)
-        if b.whole:
+        if b.breakdowns.sequence_mean:
             for i in range(full):
                 w.sample_d[i] = w.weights[i * b.group] if b.has_weight else 1.0
         elif d is not NULL:
@@ -198,7 +244,7 @@ cdef int add_samples(
                 w.sample_n[full] = s if s == s else w.n_sum  # an infinite sum has lost NaN
                 s = w.d_sum + w.d_lost
                 w.sample_d[full] = s if s == s else w.d_sum
-                if b.whole:
+                if b.breakdowns.sequence_mean:
                     w.sample_d[full] = w.weights[i] if b.has_weight else 1.0
                 if b.recorded is not None:
                     b.recorded.n[w.sample] = w.sample_n[full]

@@ -1,26 +1,22 @@
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from streamce.core.ledger.state import State
+from streamce.core.losses.utterances import Utterances
 from streamce.core.samples.samples import Samples
 
 class CTC:
     @property
     def per_cell(self) -> bool: ...
-    def __new__(cls, *args: Any) -> CTC: ...
+    def __new__(cls, *args: Any) -> Self: ...
     def __init__(
         self, kind: str, blank: int, layout: str, per: str, skips: bool, threads: int | None, tail: bool = False
     ) -> None: ...
     def update(
         self,
         state: State,
-        preds: Any,
-        target: Any,
-        input_lengths: Any,
-        target_lengths: Any,
-        weight: Any = None,
+        batch: Utterances,
         bucket: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
-        settled: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
-        out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+        losses: np.ndarray[Any, np.dtype[np.float64]] | None = None,
     ) -> Samples: ...

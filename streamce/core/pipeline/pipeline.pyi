@@ -1,17 +1,13 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
 from streamce.core.ledger.state import State
-from streamce.core.samples.samples import Samples
+from streamce.core.losses.batch import Batch, Outputs
+from streamce.core.losses.loss_spec import Breakdowns, LossSpec
 
-_Doubles = np.ndarray[Any, np.dtype[np.float64]]
-
-PADDING: int
-MASKED: int
-NULL_INPUT: int
-WHAT: dict[str, int]
+_Bucket = np.ndarray[Any, np.dtype[np.uint8]]
 
 class Pipeline:
     @property
@@ -19,49 +15,21 @@ class Pipeline:
     def __new__(cls, *args: Any, **options: Any) -> Self: ...
     def __init__(
         self,
-        task: str,
-        kind: str = "probs",
+        spec: LossSpec,
+        breakdowns: Breakdowns | None = None,
         *,
-        smoothing: float = 0.0,
-        ignore_index: int | None = None,
-        class_weight: Sequence[float] | None = None,
-        pos_weight: float | Sequence[float] | None = None,
-        floor: float = 0.0,
-        ceiling: float = 1.0,
         skips: bool = False,
-        axis: int = -1,
-        per_cell: bool = False,
         threads: int | None = None,
         name: str = "preds",
-        whole: bool = False,
-        by_position: bool = False,
-        tail: bool = False,
-        calibration: bool = False,
         entropy: Pipeline | None = None,
-        elsewhere: Callable[[Any, Any, Any], Any] | None = None,
+        device_losses: Callable[[Any, Any, Any], Any] | None = None,
     ) -> None: ...
     def update(
-        self,
-        state: State,
-        preds: Any,
-        target: Any,
-        weight: Any = None,
-        bucket: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
-        settled: Any = None,
-        out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
-        samples: Samples | None = None,
-        gradient: Any = None,
-        mean: bool = False,
-        offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None,
-        ratios: tuple[tuple[int, _Doubles, _Doubles | None], ...] = (),
+        self, state: State, preds: Any, target: Any = None, weight: Any = None, bucket: _Bucket | None = None
     ) -> None: ...
-    def update_elsewhere(
-        self,
-        state: State,
-        preds: Any,
-        target: Any,
-        weight: Any = None,
-        bucket: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
-        out: np.ndarray[Any, np.dtype[np.float64]] | None = None,
-        samples: Samples | None = None,
+    def update_batch(
+        self, state: State, batch: Batch, outputs: Outputs | None = None, bucket: _Bucket | None = None
+    ) -> None: ...
+    def update_on_device(
+        self, state: State, batch: Batch, outputs: Outputs | None = None, bucket: _Bucket | None = None
     ) -> None: ...

@@ -1,7 +1,8 @@
 from libc.stdint cimport uint8_t
 
-from streamce.core.ledger.ledger cimport Ledger
+from streamce.core.ledger.state cimport State
 from streamce.core.samples.samples cimport Samples
 
 
-cdef int add_to_buckets(Samples samples, const uint8_t[::1] bucket, Ledger buckets) except -1
+cdef int check_clusters(State state, Py_ssize_t samples, Py_ssize_t losses, bucket) except -1
+cdef int add_clusters(State to, Samples samples, const uint8_t[::1] bucket) except -1

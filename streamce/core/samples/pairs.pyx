@@ -9,7 +9,7 @@ from streamce.core.kernels.kernels cimport BLOCK, fp_enter, fp_leave, table
 from streamce.core.ledger.ledger cimport COUNT, N, Ledger, cell_merge, page
 from streamce.core.ledger.state cimport BUCKETS, State
 from streamce.core.samples.samples cimport COUNTER_OF, Samples, count_flags
-from streamce.core.samples.status cimport NOT_THERE
+from streamce.core.samples.status cimport PADDING
 
 from streamce.errors import InputError
 
@@ -17,9 +17,17 @@ from streamce.errors import InputError
 # difference that of a less that of b, a_better and b_better the weight itself where theirs is the smaller loss.
 NAMES = ("a", "b", "difference", "a_better", "b_better")
 
+
+cdef struct pair_block:
+    # Some pairs, from the one at `at` on.
+    Py_ssize_t at, k
+    const uint8_t* bucket  # of all pairs; NULL: they come in no clusters
+    double* scratch        # has room for all numbers of k pairs
+
+
 cdef enum:
-    A, B, DIFFERENCE, A_BETTER, B_BETTER, SUMS
-    WEIGHTS = 3  # of a, of b and of the others
+    A, B, DIFFERENCE, A_BETTER, B_BETTER, N_SUMS
+    N_WEIGHTS = 3  # of a, of b and of the others
 
 
 def add_pairs(Samples a not None, Samples b not None, const uint8_t[::1] bucket=None) -> list[State]:
@@ -30,79 +38,78 @@ def add_pairs(Samples a not None, Samples b not None, const uint8_t[::1] bucket=
     check_alike(a, b)
     if bucket is not None and bucket.shape[0] != a.samples:
         raise ValueError(f"{bucket.shape[0]} clusters of {a.samples} pairs")
-    cdef Ledger held = Ledger(SUMS)
-    cdef Ledger buckets = Ledger(SUMS * BUCKETS) if bucket is not None else None
+    cdef Ledger sums = Ledger(N_SUMS)
+    cdef Ledger buckets = Ledger(N_SUMS * BUCKETS) if bucket is not None else None
     cdef const uint8_t* bucket_of = &bucket[0] if bucket is not None and a.samples else NULL
-    cdef Py_ssize_t at = 0
-    cdef Py_ssize_t k
+    cdef pair_block block
     cdef Py_ssize_t most = max(<Py_ssize_t>1, min(<Py_ssize_t>BLOCK, a.samples))
     cdef unsigned long long saved
-    cdef double* scratch = <double*>malloc((SUMS + WEIGHTS) * most * sizeof(double))
-    if scratch is NULL:
+    block.at, block.bucket = 0, bucket_of
+    block.scratch = <double*>malloc((N_SUMS + N_WEIGHTS) * most * sizeof(double))
+    if block.scratch is NULL:
         raise MemoryError
     with nogil:
         saved = fp_enter()
         try:
-            while at < a.samples:
-                k = min(most, a.samples - at)
-                add_some(a, b, at, k, bucket_of, held, buckets, scratch)
-                at += k
+            while block.at < a.samples:
+                block.k = min(most, a.samples - block.at)
+                add_block(a, b, &block, sums, buckets)
+                block.at += block.k
         finally:
             fp_leave(saved)
-            free(scratch)
-    return [state_of(held, buckets, i) for i in range(SUMS)]
+            free(block.scratch)
+    return [state_of(sums, buckets, i) for i in range(N_SUMS)]
 
 
-cdef State state_of(Ledger held, Ledger buckets, Py_ssize_t i):
+cdef State state_of(Ledger sums, Ledger buckets, Py_ssize_t i):
     """One of the sums, as a state of its own."""
-    cdef State found = State(some_cells(held, i, 1))
+    cdef State found = State(some_cells(sums, i, 1))
     if buckets is not None:
         found.buckets = some_cells(buckets, i * BUCKETS, BUCKETS)
     return found
 
 
-cdef int add_some(
-    Samples a, Samples b, Py_ssize_t at, Py_ssize_t k, const uint8_t* bucket_of, Ledger held, Ledger buckets,
-    double* scratch
+cdef int add_block(
+    Samples a, Samples b, const pair_block* block, Ledger sums, Ledger buckets
 ) except -1 nogil:
-    """Adds k pairs from the one at ``at`` on; ``scratch`` has room for all numbers of as many."""
-    cdef double* n[SUMS]
-    cdef double* d[WEIGHTS]
+    """Adds some pairs."""
+    cdef double* n[N_SUMS]
+    cdef double* d[N_WEIGHTS]
     cdef uint8_t[BLOCK] bucket
     cdef bint odd = a.odd or b.odd
     cdef Py_ssize_t i, j, some
     cdef Py_ssize_t kept = 0
     cdef Py_ssize_t count = 0
     cdef double* weight
-    for i in range(SUMS):
-        n[i] = scratch + i * k
-    for i in range(WEIGHTS):
-        d[i] = scratch + (SUMS + i) * k
-    for i in range(at, at + k):
-        some = tally(a, b, i, held) if odd else a.start(i + 1) - a.start(i)
+    for i in range(N_SUMS):
+        n[i] = block.scratch + i * block.k
+    for i in range(N_WEIGHTS):
+        d[i] = block.scratch + (N_SUMS + i) * block.k
+    for i in range(block.at, block.at + block.k):
+        some = count_losses(a, b, i, sums) if odd else a.start(i + 1) - a.start(i)
         if some == 0:
             continue
         count += some
         n[A][kept], n[B][kept] = a.n[i], b.n[i]
         d[A][kept] = a.d[i] if a.d is not NULL else 1.0
         d[B][kept] = b.d[i] if b.d is not NULL else 1.0
-        if bucket_of is not NULL:
-            bucket[kept] = bucket_of[i]
+        if block.bucket is not NULL:
+            bucket[kept] = block.bucket[i]
         kept += 1
-    weigh(n, d, kept)
-    for i in range(SUMS):
+    compare_losses(n, d, kept)
+    for i in range(N_SUMS):
         weight = d[min(i, <Py_ssize_t>DIFFERENCE)]
-        held.bump(COUNT, i, count)
-        held.add_samples(i, n[i], weight, kept, table().largest_exponent(n[i], kept), 1)
+        sums.increment(COUNT, i, count)
+        sums.add_samples(i, n[i], weight, kept, table().largest_exponent(n[i], kept), 1)
         if i == DIFFERENCE:
-            add_lost(n, kept, held)
-        if bucket_of is not NULL:
+            add_lost(n, kept, sums)
+        if block.bucket is not NULL:
             for j in range(kept):
                 buckets.add_pair(i * BUCKETS + bucket[j], n[i][j], weight[j])
     return 0
 
 
-cdef int add_lost(double** n, Py_ssize_t k, Ledger held) except -1 nogil:
+cdef int add_lost(double** n, Py_ssize_t k, Ledger sums) except -1 nogil:
     """Adds what finite differences lost when they were rounded (Knuth's two-sum): their sum is that of the losses."""
     cdef Py_ssize_t i
     cdef double rounded, v, lost
@@ -112,11 +119,11 @@ cdef int add_lost(double** n, Py_ssize_t k, Ledger held) except -1 nogil:
             v = rounded - n[A][i]
             lost = (n[A][i] - (rounded - v)) + (-n[B][i] - v)
             if lost != 0:
-                held.add_term(N, DIFFERENCE, lost, 1)
+                sums.add_term(N, DIFFERENCE, lost, 1)
     return 0
 
 
-cdef void weigh(double** n, double** d, Py_ssize_t k) noexcept nogil:
+cdef void compare_losses(double** n, double** d, Py_ssize_t k) noexcept nogil:
     """What lies between the losses of each pair, and which is the smaller one."""
     cdef Py_ssize_t i
     for i in range(k):
@@ -136,7 +143,7 @@ cdef void where_less(const double* a, const double* b, const double* weight, Py_
         out[i] = w if x < y else 0.0
 
 
-cdef Py_ssize_t tally(Samples a, Samples b, Py_ssize_t i, Ledger held) except -1 nogil:
+cdef Py_ssize_t count_losses(Samples a, Samples b, Py_ssize_t i, Ledger sums) except -1 nogil:
     """How many losses of a pair count; what is odd about any is counted here."""
     cdef Py_ssize_t j, k
     cdef Py_ssize_t counted = 0
@@ -145,18 +152,18 @@ cdef Py_ssize_t tally(Samples a, Samples b, Py_ssize_t i, Ledger held) except -1
     for j in range(a.start(i), a.start(i + 1)):
         one, other = a.what[j], b.what[j]
         why = cause(one, other)
-        if why == NOT_THERE:
+        if why == PADDING:
             continue
         if why:
-            for k in range(SUMS):
-                held.bump(COUNTER_OF[why], k, 1)
+            for k in range(N_SUMS):
+                sums.increment(COUNTER_OF[why], k, 1)
             continue
         counted += 1
         if one | other:
-            count_flags(held, A, one >> 4)
-            count_flags(held, B, other >> 4)
-            for k in range(DIFFERENCE, SUMS):
-                count_flags(held, k, (one | other) >> 4)
+            count_flags(sums, A, one >> 4)
+            count_flags(sums, B, other >> 4)
+            for k in range(DIFFERENCE, N_SUMS):
+                count_flags(sums, k, (one | other) >> 4)
     return counted
 
 
@@ -179,7 +186,7 @@ cdef int check_alike(Samples a, Samples b) except -1:
     return 0
 
 
-cdef Ledger some_cells(Ledger held, Py_ssize_t first, Py_ssize_t size):
+cdef Ledger some_cells(Ledger sums, Py_ssize_t first, Py_ssize_t size):
     """Some cells of a ledger, as one of their own."""
     cdef Ledger found = Ledger(size)
     cdef Py_ssize_t i, from_cell, to_cell
@@ -187,7 +194,7 @@ cdef Ledger some_cells(Ledger held, Py_ssize_t first, Py_ssize_t size):
     cdef page* to_page
     for i in range(size):
         from_cell, to_cell = first + i, i
-        from_page = held.page_of(&from_cell)
+        from_page = sums.page_of(&from_cell)
         to_page = found.page_of(&to_cell)
         if cell_merge(to_page, to_cell, from_page, from_cell, 1) < 0:
             raise MemoryError
@@ -200,7 +207,7 @@ def left_out(Samples a not None, Samples b not None) -> bytearray | None:
     check_alike(a, b)
     cdef Py_ssize_t losses = a.start(a.samples)
     cdef bint differ = False
-    if a.single() or not (a.odd or b.odd):
+    if a.has_one_loss_each() or not (a.odd or b.odd):
         return None
     found = bytearray(losses)
     cdef uint8_t[::1] mask = found

@@ -4,7 +4,34 @@ from libc.stdint cimport int64_t, uint8_t
 
 from streamce.core.ledger.ledger cimport COUNT, Ledger
 from streamce.core.ledger.state cimport BUCKETS, State
-from streamce.core.samples.samples cimport TALLIES, Samples, tally
+from streamce.core.samples.samples cimport N_COUNTERS, Samples, count_losses
+
+
+# The ratio of divergence. The numbers of others are the caller's.
+cdef int DIVERGENCE = 1
+
+
+cdef int add_ratios(State to, Samples samples, tuple ratios, const uint8_t[::1] bucket) except -1:
+    """Adds samples to ratios, of which each has a number and what it divides the samples by."""
+    cdef const double[::1] d
+    for ratio, d in ratios:
+        if d.shape[0] != samples.samples:
+            raise ValueError(f"{d.shape[0]} counts of {samples.samples} samples")
+        add_ratio(to, ratio, samples, samples.n, &d[0], bucket)
+    return 0
+
+
+cdef int add_divergence(State to, Samples samples, Samples entropies, const uint8_t[::1] bucket) except -1:
+    """Adds what losses exceed the entropy of their targets by; None: all entropies are 0, as those of labels."""
+    cdef Samples excess = samples
+    cdef Py_ssize_t i
+    if entropies is not None:
+        if entropies.samples != samples.samples:
+            raise ValueError(f"{entropies.samples} entropies of {samples.samples} samples")
+        excess = samples.copy()
+        for i in range(samples.samples):
+            excess.n[i] -= entropies.n[i]
+    return add_ratio(to, DIVERGENCE, excess, excess.n, excess.d, bucket)
 
 
 cdef int add_ratio(
@@ -12,7 +39,7 @@ cdef int add_ratio(
 ) except -1:
     """Adds samples to another ratio, of an n or a d of its own; d NULL: all are 1."""
     cdef double each
-    cdef int64_t[TALLIES] found
+    cdef int64_t[N_COUNTERS] found
     cdef Py_ssize_t i, many
     cdef Ledger total = to.total
     cdef Ledger buckets = to.buckets
@@ -20,9 +47,9 @@ cdef int add_ratio(
     if buckets is not None:
         buckets.grow(max(buckets.size, BUCKETS * (ratio + 1)))
     for i in range(samples.samples):
-        many = tally(samples, i, found)
+        many = count_losses(samples, i, found)
         if many:
-            total.bump(COUNT, ratio, many)
+            total.increment(COUNT, ratio, many)
             each = d[i] if d is not NULL else 1.0
             total.add_sample(ratio, n[i], each, 1)
             if buckets is not None:

@@ -9,7 +9,8 @@ from streamce.core.ledger.ledger cimport (
     COUNT, FLOORED, IGNORED, INFEASIBLE, INFINITE, INVALID_LABEL, INVALID_NAN, INVALID_NULL, INVALID_RANGE,
     INVALID_ROW_SUM, INVALID_WEIGHT, UNNORMALISED, Ledger,
 )
-from streamce.core.samples.status cimport COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, LEFT_OUT, NOT_THERE
+from streamce.core.samples cimport status
+from streamce.core.samples.status cimport COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, PADDING
 
 COUNTER_OF[:] = [
     COUNT, -1, IGNORED, INVALID_NULL, INVALID_LABEL, INVALID_NAN, INVALID_RANGE, INVALID_ROW_SUM,
@@ -26,7 +27,7 @@ cdef class Samples:
         free(self.offsets)
 
     cdef int open(
-        self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t* offsets, bint unit
+        self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t* offsets, bint unit_weight
     ) except -1:
         """Makes room for a chunk; of samples of various lengths ``offsets`` are copied, as they outlive it."""
         free(self.n)
@@ -41,9 +42,9 @@ cdef class Samples:
                 raise MemoryError
             memcpy(self.offsets, offsets, (samples + 1) * sizeof(int64_t))
         self.n = <double*>malloc(max(1, samples) * sizeof(double))
-        self.d = NULL if unit and group == 1 else <double*>malloc(max(1, samples) * sizeof(double))
+        self.d = NULL if unit_weight and group == 1 else <double*>malloc(max(1, samples) * sizeof(double))
         self.what = <uint8_t*>calloc(max(1, losses), 1)  # no page of it is touched unless one is odd
-        if self.n is NULL or self.what is NULL or (self.d is NULL and not (unit and group == 1)):
+        if self.n is NULL or self.what is NULL or (self.d is NULL and not (unit_weight and group == 1)):
             raise MemoryError
         return 0
 
@@ -67,31 +68,31 @@ cdef class Samples:
         if self.odd:
             found = bytearray(losses)
             for j in range(losses):
-                found[j] = LEFT_OUT if self.what[j] & 15 else COUNTED
+                found[j] = status.IGNORED if self.what[j] & 15 else COUNTED
         return found
 
 
 cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil:
     """Counts what was odd about a loss that counts."""
     if flags & IS_FLOORED:
-        ledger.bump(FLOORED, cell, 1)
+        ledger.increment(FLOORED, cell, 1)
     if flags & IS_INFINITE:
-        ledger.bump(INFINITE, cell, 1)
+        ledger.increment(INFINITE, cell, 1)
     if flags & IS_UNNORMALISED:
-        ledger.bump(UNNORMALISED, cell, 1)
+        ledger.increment(UNNORMALISED, cell, 1)
     return 0
 
 
-cdef int64_t tally(Samples samples, Py_ssize_t i, int64_t* found) noexcept nogil:
+cdef int64_t count_losses(Samples samples, Py_ssize_t i, int64_t* found) noexcept nogil:
     """How many losses of a sample count; where some are odd, `found` has all of its losses by counter, COUNT first."""
     cdef Py_ssize_t j
     cdef uint8_t what
     if not samples.odd:
         return samples.start(i + 1) - samples.start(i)
-    memset(found, 0, TALLIES * sizeof(int64_t))
+    memset(found, 0, N_COUNTERS * sizeof(int64_t))
     for j in range(samples.start(i), samples.start(i + 1)):
         what = samples.what[j]
-        if what & 15 == NOT_THERE:
+        if what & 15 == PADDING:
             continue
         found[COUNTER_OF[what & 15] - COUNT] += 1
         found[FLOORED - COUNT] += (what >> 4 & IS_FLOORED) != 0
@@ -102,15 +103,15 @@ cdef int64_t tally(Samples samples, Py_ssize_t i, int64_t* found) noexcept nogil
 
 cdef int add_one(Samples samples, Py_ssize_t i, Ledger ledger, Py_ssize_t cell) except -1:
     """Adds a sample, and what was odd about its losses, to a cell."""
-    cdef int64_t[TALLIES] found
-    cdef int64_t counted = tally(samples, i, found)
+    cdef int64_t[N_COUNTERS] found
+    cdef int64_t counted = count_losses(samples, i, found)
     cdef int column
     if samples.odd:
-        for column in range(1, TALLIES):
-            ledger.bump(COUNT + column, cell, found[column])
+        for column in range(1, N_COUNTERS):
+            ledger.increment(COUNT + column, cell, found[column])
     if not counted:
         return 0
-    ledger.bump(COUNT, cell, counted)
+    ledger.increment(COUNT, cell, counted)
     return ledger.add_sample(cell, samples.n[i], samples.d[i] if samples.d is not NULL else 1.0, 1)
 
 
@@ -120,13 +121,13 @@ cdef int add_some(Samples samples, Py_ssize_t first, Py_ssize_t k, Ledger ledger
     cdef int64_t each, counted = 0
     cdef const double* n = samples.n + first
     for i in range(first, first + k):
-        each = tally(samples, i, NULL)
+        each = count_losses(samples, i, NULL)
         if not each:  # one without any loss is none
             for j in range(first, first + k):
                 add_one(samples, j, ledger, cell)
             return 0
         counted += each
-    ledger.bump(COUNT, cell, counted)
+    ledger.increment(COUNT, cell, counted)
     return ledger.add_samples(
         cell, n, samples.d + first if samples.d is not NULL else NULL, k, table().largest_exponent(n, k), 1
     )

@@ -1,20 +1,18 @@
-# What the stages say of a loss, in a byte: a status, and flags above it.
-
-cdef enum:
+cpdef enum:
     # Why a loss does not count. In this order: the first that applies is reported.
     COUNTED = 0
-    NOT_THERE  # padding
-    LEFT_OUT
-    IS_NULL
-    BAD_LABEL
+    PADDING  # padding
+    IGNORED
+    NULL_INPUT
+    INVALID_LABEL
     TARGET_NAN
     TARGET_RANGE
     TARGET_SUM
-    BAD_WEIGHT
+    INVALID_WEIGHT
     PREDS_NAN
     PREDS_RANGE
     PREDS_SUM
-    NO_PATH  # CTC: no alignment of the target has a probability
+    INFEASIBLE  # CTC: no alignment of the target has a probability
     STATUSES
     # What is odd about a loss that counts.
     IS_FLOORED = 1

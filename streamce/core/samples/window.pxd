@@ -18,7 +18,7 @@ cdef class Window:
     cdef int64_t bound             # no counter is larger
     cdef Py_ssize_t room           # of the arrays, a ring once it is `most`
     cdef Py_ssize_t oldest         # place of the oldest row
-    cdef uint64_t gone             # rows that have left
+    cdef uint64_t n_evicted             # rows that have left
     cdef double* n
     cdef double* d
     cdef int64_t* count            # losses that count
@@ -28,12 +28,12 @@ cdef class Window:
     cdef Window copied(self)
     cdef Window more(self, Samples samples)
     cdef int settle(self, str argument) except -1
-    cdef void become(self, Window other) noexcept
-    cdef int put_all(self, Window more) except -1
+    cdef void replace_with(self, Window other) noexcept
+    cdef int append_all(self, Window more) except -1
     cdef int reserve(self, Py_ssize_t rows, Py_ssize_t oddities) except -1
-    cdef int take_out(self, Py_ssize_t k) except -1
-    cdef int put_in(self, Samples samples, Py_ssize_t first, Py_ssize_t k) except -1
-    cdef int put_odd(self, int64_t column, int64_t many) except -1
-    cdef int put(self, double n, double d, int64_t count) except -1
+    cdef int evict(self, Py_ssize_t k) except -1
+    cdef int append_block(self, Samples samples, Py_ssize_t first, Py_ssize_t k) except -1
+    cdef int append_exception(self, int64_t column, int64_t many) except -1
+    cdef int append(self, double n, double d, int64_t count) except -1
     cdef int add_rows(self, Py_ssize_t first, Py_ssize_t k, int sign) except -1
     cdef int read(self, const uint8_t* at, Py_ssize_t rows, Py_ssize_t oddities) except -1

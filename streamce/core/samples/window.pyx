@@ -13,8 +13,8 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
 from streamce.core.kernels.kernels cimport BLOCK, fp_enter, fp_leave, table
-from streamce.core.ledger.ledger cimport ALL_FULL, COUNT, MOST, Ledger, get_u64, joint, put_u64
-from streamce.core.samples.samples cimport TALLIES, Samples, tally
+from streamce.core.ledger.ledger cimport ALL_FULL, COUNT, MAX_COUNT, Ledger, get_u64, joint, put_u64
+from streamce.core.samples.samples cimport N_COUNTERS, Samples, count_losses
 
 from streamce.core.ledger.ledger import beyond
 
@@ -36,19 +36,19 @@ cdef class Window:
 
     def add(self, Samples samples not None):
         """Adds the rows of a chunk, each of which drives out the oldest where there is no room."""
-        cdef int64_t[TALLIES] found
+        cdef int64_t[N_COUNTERS] found
         cdef Py_ssize_t at = max(<Py_ssize_t>0, samples.samples - self.most)  # those before leave at once
         cdef Py_ssize_t i, k, oddities = 0
         cdef int column
         cdef unsigned long long saved
         if samples.odd:
             for i in range(at, samples.samples):
-                tally(samples, i, found)
-                for column in range(1, TALLIES):
+                count_losses(samples, i, found)
+                for column in range(1, N_COUNTERS):
                     oddities += found[column] != 0
         with cython.critical_section(self):
             if self.crowded(samples):  # on a copy, because rows that leave may make room
-                self.become(self.more(samples))
+                self.replace_with(self.more(samples))
                 return
             self.bound += samples.start(samples.samples)
             self.reserve(min(self.most, self.size + samples.samples - at), oddities)
@@ -57,15 +57,15 @@ cdef class Window:
                 while at < samples.samples:
                     k = min(min(<Py_ssize_t>BLOCK, self.most), samples.samples - at)
                     if self.size + k > self.most:
-                        self.take_out(self.size + k - self.most)
-                    self.put_in(samples, at, k)
+                        self.evict(self.size + k - self.most)
+                    self.append_block(samples, at, k)
                     at += k
             finally:
                 fp_leave(saved)
 
     def crowded(self, Samples samples not None) -> bool:
         """Whether these samples may take a counter out of its range, so that adding them may fail."""
-        cdef int64_t most = MOST - samples.start(samples.samples)
+        cdef int64_t most = MAX_COUNT - samples.start(samples.samples)
         if self.bound > most:
             self.bound = self.total.bound()  # rows may have left since it was found
         return self.bound > most
@@ -82,16 +82,16 @@ cdef class Window:
         """Finds the bound of all counters. Raises if one is out of its range."""
         cdef int column
         self.bound = self.total.bound()
-        if self.bound > MOST:
-            for column in range(COUNT, COUNT + TALLIES):
-                if abs(self.total.value(column, 0)) > MOST:
+        if self.bound > MAX_COUNT:
+            for column in range(COUNT, COUNT + N_COUNTERS):
+                if abs(self.total.value(column, 0)) > MAX_COUNT:
                     raise beyond(column, argument)
         return 0
 
-    cdef void become(self, Window other) noexcept:
+    cdef void replace_with(self, Window other) noexcept:
         """Takes over the content of another window, which must not be used afterwards."""
         self.most, self.size, self.total, self.bound = other.most, other.size, other.total, other.bound
-        self.room, self.oldest, self.gone = other.room, other.oldest, other.gone
+        self.room, self.oldest, self.n_evicted = other.room, other.oldest, other.n_evicted
         self.odd_room, self.first_odd, self.end_odd = other.odd_room, other.first_odd, other.end_odd
         self.n, other.n = other.n, self.n
         self.d, other.d = other.d, self.d
@@ -105,14 +105,14 @@ cdef class Window:
         with cython.critical_section(self):
             self.bound = joint(self.bound, more.bound)
             if self.bound < ALL_FULL:
-                self.put_all(more)
+                self.append_all(more)
                 return
             new = self.copied()
-            new.put_all(more)
+            new.append_all(more)
             new.settle("other")
-            self.become(new)
+            self.replace_with(new)
 
-    cdef int put_all(self, Window more) except -1:
+    cdef int append_all(self, Window more) except -1:
         """Adds the rows of a copy of a window."""
         cdef Py_ssize_t i, k, at = 0, odd = 0
         cdef unsigned long long saved
@@ -122,12 +122,12 @@ cdef class Window:
             while at < more.size:
                 k = min(min(<Py_ssize_t>BLOCK, self.most), more.size - at)
                 if self.size + k > self.most:
-                    self.take_out(self.size + k - self.most)
+                    self.evict(self.size + k - self.most)
                 for i in range(at, at + k):
-                    while odd < more.end_odd and more.odd[odd].row - more.gone == <uint64_t>i:
-                        self.put_odd(more.odd[odd].column, more.odd[odd].many)
+                    while odd < more.end_odd and more.odd[odd].row - more.n_evicted == <uint64_t>i:
+                        self.append_exception(more.odd[odd].column, more.odd[odd].many)
                         odd += 1
-                    self.put(more.n[i], more.d[i], more.count[i])
+                    self.append(more.n[i], more.d[i], more.count[i])
                 self.add_rows(self.size - k, k, 1)
                 at += k
         finally:
@@ -168,32 +168,32 @@ cdef class Window:
                 self.odd, self.odd_room = <oddity*>new, room
         return 0
 
-    cdef int put_in(self, Samples samples, Py_ssize_t first, Py_ssize_t k) except -1:
+    cdef int append_block(self, Samples samples, Py_ssize_t first, Py_ssize_t k) except -1:
         """Adds k <= BLOCK rows, for which there is room."""
-        cdef int64_t[TALLIES] found
+        cdef int64_t[N_COUNTERS] found
         cdef Py_ssize_t i
         cdef int64_t counted
         cdef int column
         for i in range(first, first + k):
-            counted = tally(samples, i, found)
+            counted = count_losses(samples, i, found)
             if samples.odd:
-                for column in range(1, TALLIES):
+                for column in range(1, N_COUNTERS):
                     if found[column]:
-                        self.put_odd(COUNT + column, found[column])
+                        self.append_exception(COUNT + column, found[column])
             if counted:
-                self.put(samples.n[i], samples.d[i] if samples.d is not NULL else 1.0, counted)
+                self.append(samples.n[i], samples.d[i] if samples.d is not NULL else 1.0, counted)
             else:
-                self.put(0.0, 0.0, 0)
+                self.append(0.0, 0.0, 0)
         return self.add_rows(self.size - k, k, 1)
 
-    cdef int put_odd(self, int64_t column, int64_t many) except -1:
+    cdef int append_exception(self, int64_t column, int64_t many) except -1:
         """Notes what is odd about the row that is put next."""
-        self.odd[self.end_odd] = oddity(self.gone + <uint64_t>self.size, column, many)
+        self.odd[self.end_odd] = oddity(self.n_evicted + <uint64_t>self.size, column, many)
         self.end_odd += 1
-        self.total.bump(<int>column, 0, many)
+        self.total.increment(<int>column, 0, many)
         return 0
 
-    cdef int put(self, double n, double d, int64_t count) except -1:
+    cdef int append(self, double n, double d, int64_t count) except -1:
         """Writes one row behind the newest."""
         cdef Py_ssize_t at = self.oldest + self.size
         if at >= self.room:
@@ -204,14 +204,14 @@ cdef class Window:
         self.size += 1
         return 0
 
-    cdef int take_out(self, Py_ssize_t k) except -1:
+    cdef int evict(self, Py_ssize_t k) except -1:
         """Takes away the k <= BLOCK oldest rows."""
         cdef oddity* odd
         self.add_rows(0, k, -1)
-        self.gone += k
-        while self.first_odd < self.end_odd and self.odd[self.first_odd].row < self.gone:
+        self.n_evicted += k
+        while self.first_odd < self.end_odd and self.odd[self.first_odd].row < self.n_evicted:
             odd = &self.odd[self.first_odd]
-            self.total.bump(<int>odd.column, 0, -odd.many)
+            self.total.increment(<int>odd.column, 0, -odd.many)
             self.first_odd += 1
         self.oldest = (self.oldest + k) % self.room
         self.size -= k
@@ -231,7 +231,7 @@ cdef class Window:
             losses += self.count[at]
             at = at + 1 if at + 1 < self.room else 0
         if kept:
-            self.total.bump(COUNT, 0, sign * losses)
+            self.total.increment(COUNT, 0, sign * losses)
             self.total.add_samples(0, n, d, kept, table().largest_exponent(n, kept), sign)
         return 0
 
@@ -240,7 +240,7 @@ cdef class Window:
     def sum(self) -> Ledger:
         """A ledger of one cell, the sum of the rows there are."""
         with cython.critical_section(self):
-            return self.total.twin()
+            return self.total.copy()
 
     def copy(self) -> Window:
         with cython.critical_section(self):
@@ -262,8 +262,8 @@ cdef class Window:
         new.end_odd = self.end_odd - self.first_odd
         if new.end_odd:
             memcpy(new.odd, self.odd + self.first_odd, new.end_odd * sizeof(oddity))
-        new.size, new.gone = self.size, self.gone
-        new.total, new.bound = self.total.twin(), self.bound
+        new.size, new.n_evicted = self.size, self.n_evicted
+        new.total, new.bound = self.total.copy(), self.bound
         return new
 
     def merge(self, other, int sign=1):
@@ -286,7 +286,7 @@ cdef class Window:
         out = put_u64(out, copy.end_odd)
         for i in range(copy.end_odd):
             odd = &copy.odd[i]
-            out = put_u64(out, odd.row - copy.gone)
+            out = put_u64(out, odd.row - copy.n_evicted)
             out[0] = <uint8_t>odd.column
             out = put_u64(out + 1, odd.many)
         return {"rows": found}
@@ -324,22 +324,22 @@ cdef class Window:
         cdef uint64_t row, count, many
         cdef int column
         cdef double n, d
-        cdef int64_t left = MOST
-        cdef int64_t[TALLIES] room
+        cdef int64_t left = MAX_COUNT
+        cdef int64_t[N_COUNTERS] room
         for _ in range(rows):
             n, d, count = double_of(get_u64(at)), double_of(get_u64(at + 8)), get_u64(at + 16)
             if not d >= 0 or count > <uint64_t>left or (count == 0 and not n == d == 0):
                 raise ValueError(f"its row {self.size} is none")
-            self.put(n, d, count)
+            self.append(n, d, count)
             left -= count
             at += ROW
-        for i in range(TALLIES):
-            room[i] = MOST
+        for i in range(N_COUNTERS):
+            room[i] = MAX_COUNT
         at += 8
         for i in range(oddities):
             row, column, many = get_u64(at), at[8], get_u64(at + 9)
             if not (
-                row < <uint64_t>rows and COUNT < column < COUNT + TALLIES
+                row < <uint64_t>rows and COUNT < column < COUNT + N_COUNTERS
                 and 0 < many <= <uint64_t>room[column - COUNT]
             ):
                 raise ValueError("it has an oddity of no row, or of no kind")
@@ -347,7 +347,7 @@ cdef class Window:
                 raise ValueError("its oddities are not in order, each once")
             self.odd[i] = oddity(row, column, many)
             self.end_odd += 1
-            self.total.bump(column, 0, many)
+            self.total.increment(column, 0, many)
             room[column - COUNT] -= many
             at += ODDITY
         while at_row < rows:

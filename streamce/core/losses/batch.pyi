@@ -1,0 +1,33 @@
+from typing import Any, Self
+
+import numpy as np
+
+from streamce.core.samples.samples import Samples
+
+_Doubles = np.ndarray[Any, np.dtype[np.float64]]
+
+class Batch:
+    @property
+    def ratios(self) -> tuple[tuple[int, _Doubles], ...]: ...
+    def __new__(cls, *args: Any, **options: Any) -> Self: ...
+    def __init__(
+        self,
+        preds: Any,
+        target: Any = None,
+        weight: Any = None,
+        *,
+        status: Any = None,
+        offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None,
+        ratios: tuple[tuple[int, _Doubles], ...] = (),
+    ) -> None: ...
+
+class Outputs:
+    def __new__(cls, *args: Any, **options: Any) -> Self: ...
+    def __init__(
+        self,
+        *,
+        losses: _Doubles | None = None,
+        samples: Samples | None = None,
+        gradient: Any = None,
+        reduction: str = "sum",
+    ) -> None: ...

@@ -1,0 +1,455 @@
+"""A batch: the arrays of an update as views, how its losses are laid out, and what the options make of them.
+
+A *loss* is one cost: an entry of a binary or multilabel array (an element), or a row of a multiclass array. A *sample*
+is an entry of the first axis and holds one loss or several.
+"""
+
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from streamce.core.kernels.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
+from streamce.core.ledger.state cimport SPLIT_CLASSES
+from streamce.core.losses.array_view cimport BF16, F16, F32, F64, ArrayView
+from streamce.core.losses.loss_spec cimport BINARY, LOGITS, MEAN, MULTICLASS, MULTILABEL, PROBS, Breakdowns, LossSpec
+from streamce.core.samples.samples cimport COUNTER_OF, Samples
+from streamce.core.samples.status cimport (
+    INVALID_LABEL, INVALID_WEIGHT, NULL_INPUT, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE, TARGET_SUM,
+)
+
+from streamce.inputs import arrays
+from streamce.core.ledger.ledger import NAMES
+from streamce.core.losses.loss_spec import KIND_NAMES
+
+# What errors call the statuses.
+CAUSES = {
+    NULL_INPUT: "null",
+    INVALID_LABEL: "label",
+    TARGET_NAN: "target_nan",
+    TARGET_RANGE: "target_range",
+    TARGET_SUM: "target_sum",
+    INVALID_WEIGHT: "weight",
+    PREDS_NAN: "preds_nan",
+    PREDS_RANGE: "preds_range",
+    PREDS_SUM: "preds_sum",
+}
+
+
+cdef class Vector:
+    """Doubles of our own: class weights, factors."""
+
+    def __cinit__(self, Py_ssize_t size, double value=0.0):
+        cdef Py_ssize_t i
+        self.size = size
+        self.at = <double*>malloc(max(1, size) * sizeof(double))
+        if self.at is NULL:
+            raise MemoryError
+        for i in range(size):
+            self.at[i] = value
+
+    def __dealloc__(self):
+        free(self.at)
+
+
+cdef class Outputs:
+    """What an update writes besides the state. The gradient is that of the sum of the losses, or of their mean."""
+
+    def __init__(self, *, losses=None, Samples samples=None, gradient=None, str reduction="sum"):
+        self.losses = losses
+        self.samples = samples
+        self.gradient = gradient
+        self.mean = reduction == "mean"
+
+
+cdef class Batch:
+    """The arguments of one update.
+
+    ``status`` has a status for each loss: COUNTED, or PADDING, IGNORED or NULL_INPUT. ``offsets`` say where the losses
+    of each sample begin, the last of them where all end; without, the samples are the entries of the first axis.
+    ``ratios`` are a number each, and what it divides the samples by.
+    """
+
+    def __cinit__(self):
+        self.preds = ArrayView.__new__(ArrayView)
+        self.target = ArrayView.__new__(ArrayView)
+        self.weights = ArrayView.__new__(ArrayView)
+        self.status = ArrayView.__new__(ArrayView)
+        self.ratios = ()
+
+    def __init__(self, preds, target=None, weight=None, *, status=None, offsets=None, tuple ratios=()):
+        self.given_preds, self.given_target, self.given_weight = preds, target, weight
+        self.given_status = status
+        self.given_offsets = offsets
+        self.ratios = ratios
+
+    # ---- opening ----
+
+    cdef int open(self, LossSpec spec, Breakdowns breakdowns, bint skips, str name) except -1:
+        """Takes the memory of the arrays, and finds how many losses there are and what the options make of them."""
+        cdef int axis
+        if self.is_open:
+            raise ValueError("a batch whose update was interrupted cannot be used again")
+        self.is_open = True
+        self.spec = spec
+        self.breakdowns = breakdowns
+        self.skips = skips
+        self.name = name
+        self.first_invalid_index = -1
+        self.out = NULL
+        self.offsets = NULL
+        self.preds.take(self.given_preds, name)
+        if not self.preds.is_real:
+            raise arrays.integer_preds(self.preds.once(self.given_preds), self.preds.shape_tuple(), name)
+        axis = self.class_axis()
+        if (spec.task == MULTICLASS or spec.task == MULTILABEL) and (
+            not 0 <= axis < self.preds.ndim or self.preds.shape[axis] < 1 + (spec.task == MULTICLASS)
+        ):
+            raise arrays.class_axis(spec.axis, self.preds.shape_tuple(), spec.task == MULTICLASS)
+        self.preds.axes(axis)
+        if spec.task != MEAN:
+            self.open_target(axis)
+        self.open_layout(axis)
+        self.has_weight = self.given_weight is not None
+        self.weight_each = False
+        if self.has_weight:
+            self.open_weight(axis)
+        self.has_status = self.given_status is not None
+        if (
+            self.has_status or self.preds.given is not None or self.target.given is not None
+            or self.weights.given is not None
+        ):
+            self.open_status(axis)
+        if breakdowns.calibration:  # reads predictions again, so it needs a copy that no other thread writes to
+            self.preds.v.direct = False
+        self.tracks_class_probs = (
+            breakdowns.calibration and spec.task == MULTICLASS and self.preds.v.classes <= SPLIT_CLASSES
+        )
+        self.tolerance = tolerance(self.preds.v.dtype)
+        self.has_class_factors = spec.class_weight is not None or spec.pos_weight is not None
+        self.unit_weight = (
+            not self.has_class_factors and not self.has_weight and (spec.task != MULTICLASS or self.has_integer_targets)
+        )
+        self.cost_only = (
+            self.unit_weight and spec.smoothing == 0 and (spec.task == MEAN or self.has_integer_targets)
+        )
+        self.is_float32 = self.preds.v.dtype < F64
+        if spec.task == MULTICLASS:
+            self.is_float32 &= self.has_integer_targets or self.target.v.dtype < F64
+        elif spec.kind != LOGITS:
+            self.is_float32 &= spec.kind == PROBS and spec.floor >= LEAST_FLOOR_F32
+        self.uniform_class_weight = False
+        if not self.cost_only and spec.task != MEAN:
+            self.open_factors()
+        return 0
+
+    cdef int class_axis(self) noexcept:
+        """The axis of ``preds`` that holds classes or labels; -1: none."""
+        if self.spec.task != MULTICLASS and self.spec.task != MULTILABEL:
+            return -1
+        return self.spec.axis if self.spec.axis >= 0 else self.spec.axis + self.preds.ndim
+
+    cdef int open_layout(self, int axis) except -1:
+        """The losses: the axes of ``preds``, less the class axis of a row, or with that of labels last."""
+        cdef const int64_t[::1] offsets
+        cdef bint first = True
+        cdef int k
+        self.labels = 1
+        self.group = 1
+        self.samples = 1
+        if self.spec.task == MULTILABEL:
+            self.labels = self.preds.v.classes
+            self.group = self.labels
+            self.preds.join_classes()
+        for k in range(self.preds.ndim):
+            if k == axis:
+                continue
+            if first:
+                self.samples = self.preds.shape[k]
+            else:
+                self.group *= self.preds.shape[k]
+            first = False
+        self.losses = self.samples * self.group
+        if self.given_offsets is not None:
+            offsets = self.given_offsets
+            self.offsets = &offsets[0]
+            self.samples, self.group = offsets.shape[0] - 1, 0
+        return 0
+
+    cdef int open_target(self, int axis) except -1:
+        cdef bint rows = self.spec.task == MULTICLASS
+        self.target.take(self.given_target, "target")
+        self.target_tolerance = tolerance(self.target.v.dtype)
+        self.has_integer_targets = not self.target.is_real
+        if rows and same_shape(self.target, self.preds, axis):
+            if self.target.is_real and entries(self.target):
+                raise arrays.real_labels(self.target.once(self.given_target))
+            self.has_integer_targets = True
+            self.target.axes(-1)
+            return 0
+        if not same_shape(self.target, self.preds, -1):
+            shape = self.preds.shape_tuple()
+            raise arrays.shapes(shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None)
+        self.target.axes(axis)
+        if rows:
+            self.has_integer_targets = False
+            if self.breakdowns.per_cell and not self.breakdowns.by_position:
+                raise arrays.soft_per_class()
+            if self.breakdowns.calibration:
+                raise arrays.soft_calibration()
+        elif self.spec.task == MULTILABEL:
+            self.target.join_classes()
+        return 0
+
+    cdef int open_weight(self, int axis) except -1:
+        """A weight per sample, or one per loss."""
+        cdef int k
+        cdef bint rows = self.spec.task == MULTICLASS
+        cdef bint whole = self.breakdowns.sequence_mean
+        self.weights.take(self.given_weight, "weight")
+        if same_shape(self.weights, self.preds, axis if rows else -1) and (not whole or self.group == 1):
+            self.weight_each = True
+            self.weights.axes(axis if self.spec.task == MULTILABEL else -1)
+            if self.spec.task == MULTILABEL:
+                self.weights.join_classes()
+            return 0
+        # The sample axis is the first one that is not the class axis.
+        k = 1 if axis == 0 else 0
+        if k < self.preds.ndim:
+            if self.weights.ndim == 1 and self.weights.shape[0] == self.samples:
+                self.weights.axes(-1)
+                return 0
+        elif self.weights.ndim == 0:
+            self.weights.axes(-1)
+            return 0
+        raise arrays.weight_shape(self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else (), whole)
+
+    cdef int open_status(self, int axis) except -1:
+        """The statuses that losses have before any is evaluated, among them those of nulls."""
+        status = self.status_with_nulls(axis)
+        self.has_status = status is not None
+        if self.has_status:
+            self.status.take(status, "settled")
+            if self.status.v.itemsize != 1 or entries(self.status) != self.losses:
+                raise arrays.settled(status, self.losses)
+            self.status.axes(-1)
+        return 0
+
+    cdef object status_with_nulls(self, int axis):
+        nulls = self.preds.null(), self.target.null(), self.weights.null()
+        if all([null is None for null in nulls]):
+            return self.given_status
+        return arrays.settle(
+            self.given_status, nulls, NULL_INPUT, self.preds.shape_tuple(), axis if axis >= 0 else None,
+            self.spec.task == MULTICLASS, self.given_offsets,
+        )
+
+    cdef int open_factors(self) except -1:
+        """What the options multiply each cost by."""
+        cdef unsigned long long saved = fp_enter()
+        try:
+            if self.spec.task == MULTICLASS:
+                set_class_factors(self)
+            else:
+                set_outcome_factors(self)
+        finally:
+            fp_leave(saved)
+        return 0
+
+    cdef int open_outputs(self, Outputs outputs) except -1:
+        """Where losses and samples are written. The gradient waits until it is known what to divide it by."""
+        cdef double[::1] losses
+        if outputs.losses is not None and self.losses:
+            losses = outputs.losses
+            if losses.shape[0] != self.losses:
+                raise ValueError(f"out has room for {losses.shape[0]} losses: expected {self.losses}")
+            self.losses_to = outputs.losses
+            self.out = &losses[0]
+        self.recorded = outputs.samples
+        return 0
+
+    cdef ArrayView gradient_view(self, gradient):
+        """Where the gradient goes."""
+        cdef ArrayView found = ArrayView.__new__(ArrayView)
+        found.writes = True
+        found.take(gradient, "out")
+        if not found.is_real:
+            raise arrays.unsupported(arrays.array(gradient, "out")[0], "out")
+        if not same_shape(found, self.preds, -1):
+            raise arrays.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
+        found.axes(self.class_axis())
+        if self.spec.task == MULTILABEL:
+            found.join_classes()
+        return found
+
+    cdef void close(self) noexcept:
+        """Lets go of the caller's memory, and of what may be as large as a row."""
+        self.is_open = False
+        self.losses_to = None
+        self.recorded = None
+        self.gradient = None
+        if not self.cost_only:
+            self.class_weight = self.base = self.ones = None
+            self.positive = self.negative = self.positive_d = self.negative_d = None
+        self.preds.drop()
+        self.target.drop()
+        self.weights.drop()
+        self.status.drop()
+
+    # ---- precomputed losses ----
+
+    cdef Batch with_arrays(self, arrays):
+        """A batch of the same layout, of other predictions, targets and weights."""
+        preds, target, weight = arrays
+        return Batch(
+            preds, target, weight, status=self.given_status, offsets=self.given_offsets, ratios=self.ratios
+        )
+
+    cdef object set_precomputed(self, computed):
+        """Takes losses that were computed before: n, d (None: 1), and a status or flags for each."""
+        cdef const double[::1] n
+        cdef const double[::1] d = None
+        cdef const uint8_t[::1] what
+        self.precomputed = Samples.__new__(Samples)
+        if self.losses == 0:
+            self.precomputed.open(0, 0, 1, NULL, True)
+            return
+        if computed is None:
+            raise ValueError(f"no losses were computed: expected {self.losses}")
+        n, d, what = computed
+        if not n.shape[0] == what.shape[0] == self.losses or not (d is None or d.shape[0] == self.losses):
+            raise ValueError(f"{n.shape[0]} losses were computed: expected {self.losses}")
+        self.precomputed.open(self.losses, self.losses, 1, NULL, d is None)
+        memcpy(self.precomputed.n, &n[0], self.losses * sizeof(double))
+        memcpy(self.precomputed.what, &what[0], self.losses)
+        if d is not None:
+            memcpy(self.precomputed.d, &d[0], self.losses * sizeof(double))
+
+    # ---- reading ----
+
+    cdef Py_ssize_t n_cells(self) noexcept nogil:
+        """Labels, classes or positions: what can be summed one by one."""
+        cdef Py_ssize_t i, longest = self.group
+        if self.breakdowns.by_position:
+            for i in range(self.samples if self.offsets is not NULL else 0):
+                longest = max(longest, self.offsets[i + 1] - self.offsets[i])
+            return max(<Py_ssize_t>1, longest)
+        return self.labels if self.spec.task == MULTILABEL else self.preds.v.classes
+
+    cdef Py_ssize_t sample_of(self, Py_ssize_t loss) noexcept nogil:
+        """The sample that a loss belongs to; of one beyond all, as many as there are."""
+        cdef Py_ssize_t low = 0, high = self.samples, middle
+        if self.group:
+            return loss // self.group
+        while low < high:
+            middle = (low + high) // 2
+            if self.offsets[middle + 1] <= loss:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    cdef object error(self):
+        """The error for the first invalid loss."""
+        preds, target = self.preds.once(self.given_preds), self.target.once(self.given_target)
+        weight = self.weights.once(self.given_weight)
+        return arrays.bad_value(
+            CAUSES[self.invalid_status], NAMES[COUNTER_OF[self.invalid_status]], self.first_invalid_index, preds,
+            target, weight,
+            axis=self.spec.axis if self.spec.task in (MULTICLASS, MULTILABEL) else None,
+            rows=self.spec.task == MULTICLASS, soft=self.spec.task != MEAN and not self.has_integer_targets,
+            weight_each=self.weight_each, sample=self.sample_of(self.first_invalid_index),
+            offsets=self.given_offsets,
+            name=self.name,
+            kind=KIND_NAMES[self.spec.kind],
+            ignore=self.spec.ignore_index if self.spec.ignores else None,
+        )
+
+
+cdef int set_class_factors(Batch b) except -1:
+    """Rows: the weights of the classes, and what smoothing adds to each."""
+    cdef LossSpec spec = b.spec
+    cdef Py_ssize_t i
+    cdef Py_ssize_t classes = b.preds.v.classes
+    check_length("class_weight", spec.class_weight, classes, "classes")
+    if spec.class_weight is not None:
+        b.class_weight = vector(spec.class_weight, classes)
+    b.uniform_class_weight = (
+        spec.kind == LOGITS and spec.class_weight is None and (spec.smoothing > 0 or not b.has_integer_targets)
+    )
+    if b.uniform_class_weight or (b.has_integer_targets and spec.smoothing == 0):
+        return 0
+    b.ones = Vector(classes, 1.0)
+    if b.class_weight is None:
+        b.class_weight = b.ones
+    b.base = Vector(classes)
+    for i in range(classes):
+        b.base.at[i] = b.class_weight.at[i] * (spec.smoothing / classes)
+    table().dot_rows(b.base.at, classes, b.ones.at, 0, 1, classes, &b.base_sum)
+    return 0
+
+
+cdef int set_outcome_factors(Batch b) except -1:
+    """Elements: the factors of outcomes 1 and 0 of each label."""
+    cdef LossSpec spec = b.spec
+    cdef Py_ssize_t i
+    if spec.task == BINARY:
+        low, high = spec.class_weight if spec.class_weight is not None else (1.0, 1.0)
+        b.negative = b.negative_d = Vector(1, low)
+        b.positive_d = Vector(1, high)
+    else:
+        check_length("class_weight", spec.class_weight, b.labels, "labels")
+        check_length("pos_weight", spec.pos_weight, b.labels, "labels")
+        b.negative = b.negative_d = b.positive_d = vector(spec.class_weight, b.labels)
+    b.positive = vector(spec.pos_weight, b.labels)
+    for i in range(b.labels):
+        b.positive.at[i] *= b.positive_d.at[i]
+    return 0
+
+
+cdef int check_length(str name, values, Py_ssize_t size, str names) except -1:
+    """Raises unless an option has one value, or one for each class or label."""
+    if isinstance(values, tuple) and len(values) != size:
+        raise arrays.class_weight_length(len(values), size, names, name)
+    return 0
+
+
+cdef Vector vector(values, Py_ssize_t size):
+    """Values as they are, one value throughout, or None for 1."""
+    cdef Vector found = Vector(size, values if isinstance(values, float) else 1.0)
+    cdef Py_ssize_t i
+    if isinstance(values, tuple):
+        for i in range(size):
+            found.at[i] = values[i]
+    return found
+
+
+cdef Py_ssize_t entries(ArrayView array) noexcept:
+    cdef Py_ssize_t size = 1
+    cdef int k
+    for k in range(array.ndim):
+        size *= array.shape[k]
+    return size
+
+
+cdef bint same_shape(ArrayView one, ArrayView other, int without) noexcept:
+    """Whether one has the shape of the other, without an axis of that (-1: with all)."""
+    cdef int k, at = 0
+    if one.ndim != other.ndim - (without >= 0):
+        return False
+    for k in range(other.ndim):
+        if k != without:
+            if one.shape[at] != other.shape[k]:
+                return False
+            at += 1
+    return True
+
+
+cdef double tolerance(int dtype) noexcept:
+    """How far from 1 a row's sum may be: the root of the dtype's machine epsilon."""
+    if dtype == F16:
+        return 2.0**-5
+    if dtype == BF16:
+        return 0.08838834764831845  # 2^-3.5
+    if dtype == F32:
+        return 0.00034526698300124393  # 2^-11.5
+    return 2.0**-26

@@ -1,0 +1,7 @@
+from streamce.core.ledger.state cimport State
+from streamce.core.losses.batch cimport Batch
+
+
+cdef bint add_at_once(State state, Batch b) except -1
+cdef State run_in_parts(Batch b, threads)
+cdef double sum_of_weights(Batch b, threads) except? -1

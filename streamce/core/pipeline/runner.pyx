@@ -1,0 +1,171 @@
+"""The run of a batch: block by block, and in parts that threads may share if it is large.
+
+A batch of one block is added at once. A longer one is folded into fresh states, in parts, with no lock held, and these
+are merged at the end. Either way nothing is added before all of it is known to be valid, and the smallest offending
+index is reported whatever the threads did.
+"""
+
+cimport cython
+from libc.math cimport INFINITY, NAN
+from libc.stdlib cimport free
+
+from streamce.core.kernels.kernels cimport fp_enter, fp_leave
+from streamce.core.ledger.ledger cimport Ledger
+from streamce.core.ledger.state cimport State
+from streamce.core.losses.batch cimport Batch
+from streamce.core.losses.evaluate_block cimport evaluate_block
+from streamce.core.losses.gradients cimport add_divisors
+from streamce.core.losses.workspace cimport Workspace, allocate, block_size
+from streamce.core.pipeline.accumulate cimport accumulate_block, reserve
+from streamce.core.samples.status cimport IGNORED
+
+from functools import partial
+
+from streamce._support.rational import quotient
+from streamce._support.threads import limit, run
+
+# Minimum number of predictions per thread.
+cdef Py_ssize_t MIN_PREDS_PER_THREAD = 1 << 18
+# A smaller batch is done sooner than another thread could take the interpreter lock.
+cdef Py_ssize_t MIN_PREDS_TO_RELEASE_GIL = 1 << 12
+# Scratch memory on the stack, for small batches: allocating as much costs more than they do.
+cdef enum:
+    STACK_BYTES = 1 << 13
+
+
+cdef bint add_at_once(State state, Batch b) except -1:
+    """Adds a batch of one block, or finds an invalid loss and adds nothing.
+
+    Returns False, with nothing added, if there are more losses, or if the state is so full that each of its integers
+    has to be checked.
+    """
+    cdef Workspace w
+    cdef char[STACK_BYTES] stack_buffer
+    cdef unsigned long long saved
+    # A few rows of very many classes are one block, and still worth two threads.
+    if b.losses > block_size(b) or b.losses * b.preds.v.classes >= 2 * MIN_PREDS_PER_THREAD:
+        return False
+    if b.losses == 0:
+        return True
+    if allocate(&w, b, b.losses, stack_buffer, STACK_BYTES) < 0:
+        raise MemoryError
+    try:
+        if b.losses * b.preds.v.classes < MIN_PREDS_TO_RELEASE_GIL:
+            evaluate_and_check(b, &w)
+        else:
+            with nogil:
+                evaluate_and_check(b, &w)
+        if b.first_invalid_index >= 0:
+            return True
+        with cython.critical_section(state):
+            if not state.takes(b.losses):
+                return False
+            saved = fp_enter()
+            try:
+                reserve(b, state)
+                accumulate_block(b, &w, 0, b.losses, state)
+            finally:
+                fp_leave(saved)
+    finally:
+        free(w.memory)
+    return True
+
+
+cdef void evaluate_and_check(Batch b, Workspace* w) noexcept nogil:
+    """The losses of a batch of one block, and whether one is invalid."""
+    cdef unsigned long long saved = fp_enter()
+    evaluate_block(b, w, 0, b.losses)
+    fp_leave(saved)
+    b.first_invalid_index = first_invalid(b, w, b.losses)
+    if b.first_invalid_index >= 0:
+        b.invalid_status = w.status[b.first_invalid_index]
+
+
+cdef Py_ssize_t first_invalid(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
+    """The first invalid loss of a block, or -1."""
+    cdef Py_ssize_t i
+    if w.odd and not b.skips:
+        for i in range(k):
+            if w.status[i] > IGNORED:
+                return i
+    return -1
+
+
+cdef State run_in_parts(Batch b, threads):
+    """What a batch of any size adds to a state; None if a loss is invalid, of which it finds the first."""
+    cdef State whole
+    results = parts_of(b, threads, False)
+    errors = [error for error, _ in results if error is not None]
+    if errors:
+        b.first_invalid_index, b.invalid_status = min(errors)
+        return None
+    whole = results[0][1]
+    for _, more in results[1:]:
+        whole.add(more, 1)
+    return whole
+
+
+cdef double sum_of_weights(Batch b, threads) except? -1:
+    """The exact sum of d, rounded once; NaN for 0."""
+    if b.unit_weight and not b.spec.ignores and not b.has_status:
+        return b.losses if b.losses else NAN
+    cdef Ledger total = Ledger(1)
+    cdef State part
+    for _, part in parts_of(b, threads, True):
+        total.merge_from(part.total, 1)
+    if total.integer("n+inf"):
+        return INFINITY
+    return quotient(total.integer("n"), 1 << 1074) if total.integer("n") else NAN
+
+
+cdef list parts_of(Batch b, threads, bint weights_only):
+    """The results of all parts, by several threads if it is worth that."""
+    cdef Py_ssize_t i, parts = 1
+    cdef Py_ssize_t predictions = b.losses * b.preds.v.classes
+    if predictions >= 2 * MIN_PREDS_PER_THREAD:
+        parts = min(limit(threads), predictions // MIN_PREDS_PER_THREAD, b.samples)
+    if parts == 1:
+        return [run_part(b, weights_only, 0, b.samples)]
+    bounds = [b.samples * i // parts for i in range(parts + 1)]
+    if b.offsets is not NULL:
+        bounds = [b.sample_of(b.losses * i // parts) for i in range(parts)] + [b.samples]
+    return run([partial(run_part, b, weights_only, start, stop) for start, stop in zip(bounds, bounds[1:])])
+
+
+def run_part(Batch b, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
+    """Samples start ... stop - 1: (index and status of an invalid loss or None, what they add).
+
+    With ``weights_only`` the sum of n is that of d: predictions are not read, and nothing is reported.
+    """
+    cdef State found = State()
+    cdef Workspace w
+    cdef Py_ssize_t at = b.offsets[start] if b.offsets is not NULL else start * b.group
+    cdef Py_ssize_t end = b.offsets[stop] if b.offsets is not NULL else stop * b.group
+    cdef Py_ssize_t k
+    cdef Py_ssize_t invalid = -1
+    cdef unsigned long long saved
+    reserve(b, found)
+    if allocate(&w, b, end - at, NULL, 0) < 0:
+        raise MemoryError
+    w.sample = start
+    found.bound = end - at
+    try:
+        with nogil:
+            saved = fp_enter()
+            try:
+                while at < end:
+                    k = min(block_size(b), end - at)
+                    if weights_only:
+                        add_divisors(b, &w, at, k, found.total)
+                    else:
+                        evaluate_block(b, &w, at, k)
+                        invalid = first_invalid(b, &w, k)
+                        if invalid >= 0:
+                            break
+                        accumulate_block(b, &w, at, k, found)
+                    at += k
+            finally:
+                fp_leave(saved)
+        return ((at + invalid, w.status[invalid]) if invalid >= 0 else None), found
+    finally:
+        free(w.memory)
