@@ -25,6 +25,7 @@ from streamce.core.samples.status cimport (
 
 from functools import partial
 
+from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.core.ledger.ledger import NAMES
 from streamce.core.losses.batch import CAUSES
@@ -226,7 +227,7 @@ cdef class Utterances(Batch):
     cdef int take_weight(self) except -1:
         found, halves, self.null_weight = arrays.read(self.given_weight, "weight")
         if found.shape != (self.samples,):
-            raise arrays.fault(
+            raise InputError(
                 "weight", f"has shape {found.shape}", f"one weight per utterance, shape {(self.samples,)}",
                 value=found.shape,
             )
