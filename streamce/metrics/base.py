@@ -15,8 +15,8 @@ from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics.options import one_of, plain
-from streamce.metrics.torch_device import Elsewhere
-from streamce.metrics.update_from import FromStreams
+from streamce.metrics.torch_device import TorchDeviceLosses
+from streamce.metrics.update_from import UpdateFromMixin
 from streamce.stats import calibration, summary, tail
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 # Options that ask for sums beside the first.
 SUMS = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
 # Options that say how data is read, not what its loss is: no part of a state.
-NOT_OF_THE_LOSS = frozenset({"axis", "invalid", "layout", "threads"})
+INPUT_ONLY_OPTIONS = frozenset({"axis", "invalid", "layout", "threads"})
 
 
-class Metric(FromStreams):
+class Metric(UpdateFromMixin):
     """Base of the metrics: a thin shell of options around a state."""
 
     _task: ClassVar[str]
@@ -57,10 +57,10 @@ class Metric(FromStreams):
                         f"the loss that predictions speak of: {name}={plain_one}",
                     )
         self._options = options
-        self._pipeline = self._path(options, per_cell)
+        self._pipeline = self._build_pipeline(options, per_cell)
         self._state = State()
 
-    def _path(self, options: dict[str, Any], per_cell: bool) -> Any:
+    def _build_pipeline(self, options: dict[str, Any], per_cell: bool) -> Any:
         """What leads chunks to the state."""
         return Pipeline(
             self._task,
@@ -78,7 +78,7 @@ class Metric(FromStreams):
             calibration=options.get("calibration", False),
             name="losses" if self._task == "mean" else "preds",
             entropy=self._entropy(options) if options.get("divergence") else None,
-            elsewhere=partial(Elsewhere, self._task, options),
+            elsewhere=partial(TorchDeviceLosses, self._task, options),
         )
 
     def _entropy(self, options: dict[str, Any]) -> Pipeline:
@@ -90,7 +90,7 @@ class Metric(FromStreams):
             pos_weight=options.get("pos_weight"),
             axis=options.get("axis", -1),
             threads=options["threads"],
-            elsewhere=partial(Elsewhere, self._task, of_targets),
+            elsewhere=partial(TorchDeviceLosses, self._task, of_targets),
         )
 
     @property
@@ -98,11 +98,11 @@ class Metric(FromStreams):
         """All options, as plain values."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._options.items()}
 
-    def _arguments(self) -> dict[str, Any]:
+    def _init_kwargs(self) -> dict[str, Any]:
         return self._options
 
-    def _of_the_loss(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.options.items() if name not in NOT_OF_THE_LOSS}
+    def _loss_options(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.options.items() if name not in INPUT_ONLY_OPTIONS}
         if kept.get("kind") == "logits":
             kept.pop("eps", None)  # logits are never floored
         for name in ("calibration", "divergence", "tail"):
@@ -111,8 +111,8 @@ class Metric(FromStreams):
         return kept
 
     @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
-        known = set(inspect.signature(cls).parameters) - NOT_OF_THE_LOSS
+    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+        known = set(inspect.signature(cls).parameters) - INPUT_ONLY_OPTIONS
         if not known >= set(options):
             raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(set(options) - known)}")
         return cls(**options)
@@ -127,7 +127,7 @@ class Metric(FromStreams):
         self._pipeline.update(self._state, preds, target, weight, bucket_of(cluster), settled(null))
 
     @property
-    def _of_losses(self) -> Metric:
+    def _loss_metric(self) -> Metric:
         return self
 
     @property
@@ -135,7 +135,7 @@ class Metric(FromStreams):
         """How many ratios a state may hold."""
         return 2 if self._options.get("divergence") else 1
 
-    def _chunk(
+    def _run_returning_samples(
         self,
         state: State,
         preds: Any,
@@ -154,11 +154,11 @@ class Metric(FromStreams):
 
     def _samples(self, *given: Any, **named: Any) -> Samples:
         """The samples of a chunk, for who adds them to states of their own; nothing is added here."""
-        return self._chunk(State(), *given, **named)
+        return self._run_returning_samples(State(), *given, **named)
 
     def __call__(self, *inputs: Any, **named: Any) -> float:
         """Update, and return the value of this chunk alone; takes what ``update`` takes."""
-        chunk = self._empty().update(*inputs, **named)
+        chunk = self._new().update(*inputs, **named)
         self._state.merge(chunk._state)
         return chunk.compute()
 
@@ -178,7 +178,7 @@ class Metric(FromStreams):
         """The metric's value where the mean loss is this."""
         return mean
 
-    def _shown(self, found: Summary) -> Summary:
+    def _present(self, found: Summary) -> Summary:
         """A summary with the metric's value in it."""
         return found
 
@@ -216,7 +216,7 @@ class Metric(FromStreams):
     def _ratio(self, ratio: int, level: float, anytime: bool) -> Summary:
         state = self._state.copy()
         found = summary.summarise(state.total, ratio, level=level, anytime=anytime, buckets=state.buckets)
-        return self._shown(found)
+        return self._present(found)
 
     def tail(self) -> Tail:
         """Quantiles of the losses, and what share of their sum the worst of them carry.
@@ -245,7 +245,7 @@ class Metric(FromStreams):
             return np.empty(0, dtype=object)
         found = np.empty(self._cells_of(cells, held), dtype=object)
         found[:] = [
-            self._shown(summary.summarise(cells, cell, level=level, anytime=anytime)) for cell in range(len(found))
+            self._present(summary.summarise(cells, cell, level=level, anytime=anytime)) for cell in range(len(found))
         ]
         return found
 
@@ -253,7 +253,7 @@ class Metric(FromStreams):
         """How many classes or labels there are, of cells that are not all 0."""
         return int(cells.size)
 
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         found = State.from_parts(parts, ratios=self._ratios)
         if found.cells is not None:
             self._take_cells(found.cells.size)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.core.ledger.state import State
 from streamce.metrics.binary import BinaryCrossEntropy
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 from streamce.metrics.options import EPS
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class States:
         return new
 
 
-class Composite(Additive):
+class Composite(MergeableState):
     """Base of metrics that keep several states of binary losses, of the names in ``_names``."""
 
     _names: ClassVar[tuple[str, ...]]
@@ -97,17 +97,17 @@ class Composite(Additive):
         """All options, as plain values."""
         return {name: self._metric.options[name] for name in (*OF_THE_LOSS, "invalid", "threads")}
 
-    def _arguments(self) -> dict[str, Any]:
+    def _init_kwargs(self) -> dict[str, Any]:
         return self.options
 
-    def _of_the_loss(self) -> dict[str, Any]:
-        return {name: value for name, value in self._metric._of_the_loss().items() if name in OF_THE_LOSS}
+    def _loss_options(self) -> dict[str, Any]:
+        return {name: value for name, value in self._metric._loss_options().items() if name in OF_THE_LOSS}
 
     @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
         if not set(OF_THE_LOSS) >= set(options):
             raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
         return cls(**options)
 
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         self._state = States.from_parts(parts, self._names)

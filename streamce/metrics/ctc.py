@@ -86,7 +86,7 @@ class CTCCrossEntropy(Metric):
     ) -> None:
         super().__init__(dict(locals()))
 
-    def _path(self, options: dict[str, Any], per_cell: bool) -> CTC:
+    def _build_pipeline(self, options: dict[str, Any], per_cell: bool) -> CTC:
         return CTC(
             options["kind"],
             options["blank"],
@@ -149,9 +149,9 @@ class CTCCrossEntropy(Metric):
         self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None, **lengths: Any
     ) -> None:
         """As ``update``, with a mask of the utterances in which an input is null."""
-        self._chunk(self._state, preds, target, weight=weight, cluster=cluster, null=null, **lengths)
+        self._run_returning_samples(self._state, preds, target, weight=weight, cluster=cluster, null=null, **lengths)
 
-    def _chunk(  # type: ignore[override]
+    def _run_returning_samples(  # type: ignore[override]
         self,
         state: State,
         preds: Any,

@@ -173,7 +173,7 @@ class GANCrossEntropy(Composite):
 
     def __call__(self, *, real: Any, fake: Any) -> float:
         """Update, and return the value of this chunk alone."""
-        chunk = self._empty().update(real=real, fake=fake)
+        chunk = self._new().update(real=real, fake=fake)
         self._state.merge(chunk._state)
         return chunk.compute()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-class Additive(HtmlRepr, DefaultModeMethods, ABC):
+class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     """Base of all that defines ``+``.
 
     Two of equal options add up, in any order, to the same bits, and what was added can be taken away
@@ -32,20 +32,20 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
     # ---- what a subclass says of itself ----
 
     @abstractmethod
-    def _arguments(self) -> dict[str, Any]:
+    def _init_kwargs(self) -> dict[str, Any]:
         """What makes a new one with all options of this one."""
 
     @abstractmethod
-    def _of_the_loss(self) -> dict[str, Any]:
+    def _loss_options(self) -> dict[str, Any]:
         """The options that change a loss, as the state holds them."""
 
     @classmethod
     @abstractmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[state_format.Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], made: Callable[[state_format.Header], Any]) -> Self:
         """An empty one with the options of a state; ``made`` turns a header among them into a metric."""
 
     @abstractmethod
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         """Take over a state; ValueError if its parts make no sense."""
 
     @property
@@ -53,17 +53,17 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
     def options(self) -> dict[str, Any]:
         """All options, as plain values."""
 
-    def _empty(self) -> Self:
-        return type(self)(**self._arguments())
+    def _new(self) -> Self:
+        return type(self)(**self._init_kwargs())
 
     # ---- the group ----
 
     def _header(self) -> state_format.Header:
-        return {"metric": type(self).__name__, "options": self._of_the_loss()}
+        return {"metric": type(self).__name__, "options": self._loss_options()}
 
-    def _fits(self, header: state_format.Header) -> None:
+    def _check_compatible(self, header: state_format.Header) -> None:
         """Raises unless one of this name and these options has the same losses."""
-        name, ours, theirs = type(self).__name__, self._of_the_loss(), header["options"]
+        name, ours, theirs = type(self).__name__, self._loss_options(), header["options"]
         if header["metric"] != name:
             expected = "two of one kind"
             found = f"a {name} and a {header['metric']} do not add up: expected {expected}"
@@ -75,7 +75,8 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
                 raise InputError(option, found)
 
     def _merge(self, other: Any, sign: int) -> Self:
-        self._fits(other._header() if isinstance(other, Additive) else {"metric": type(other).__name__, "options": {}})
+        mergeable = isinstance(other, MergeableState)
+        self._check_compatible(other._header() if mergeable else {"metric": type(other).__name__, "options": {}})
         try:
             self._state.merge(other._state, sign)
         except InputError:
@@ -86,19 +87,19 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
 
     def merge(self, *others: Self) -> Self:
         """Add the states of ``others`` to this one, in place."""
-        sum_of_others = self._empty()
+        sum_of_others = self._new()
         for other in others:
             sum_of_others._merge(other, 1)
         return self._merge(sum_of_others, 1)  # all of them at once, or an error and none
 
     def reset(self) -> Self:
         """Back to the empty stream."""
-        self._state = self._empty()._state
+        self._state = self._new()._state
         return self
 
     def copy(self) -> Self:
         """One of the same options and an equal state of its own."""
-        new = self._empty()
+        new = self._new()
         new._state = self._state.copy()
         return new
 
@@ -108,24 +109,24 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
         return self.copy()
 
     def __add__(self, other: Any) -> Self:
-        return self.copy()._merge(other, 1) if isinstance(other, Additive) else NotImplemented
+        return self.copy()._merge(other, 1) if isinstance(other, MergeableState) else NotImplemented
 
     def __radd__(self, other: Any) -> Self:
         # sum() begins with 0.
         return self.copy() if isinstance(other, int) and other == 0 else NotImplemented
 
     def __sub__(self, other: Any) -> Self:
-        return self.copy()._merge(other, -1) if isinstance(other, Additive) else NotImplemented
+        return self.copy()._merge(other, -1) if isinstance(other, MergeableState) else NotImplemented
 
     def __iadd__(self, other: Any) -> Self:
-        return self._merge(other, 1) if isinstance(other, Additive) else NotImplemented
+        return self._merge(other, 1) if isinstance(other, MergeableState) else NotImplemented
 
     def __isub__(self, other: Any) -> Self:
-        return self._merge(other, -1) if isinstance(other, Additive) else NotImplemented
+        return self._merge(other, -1) if isinstance(other, MergeableState) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
         """Whether the states are equal: options that change a loss, and integers."""
-        return self.to_bytes() == other.to_bytes() if isinstance(other, Additive) else NotImplemented
+        return self.to_bytes() == other.to_bytes() if isinstance(other, MergeableState) else NotImplemented
 
     # ---- bytes and files ----
 
@@ -199,22 +200,22 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
             raise InputError("state_dict", "has no key 'state'", "what state_dict() gave")
         header, parts = state_format.decode(state_dict["state"])
         try:
-            self._fits(header)
+            self._check_compatible(header)
         except (AttributeError, LookupError, TypeError) as error:  # of a header that no metric writes
             raise InputError("state", f"is intact but not understood: {error}") from None
-        new = self._empty()
+        new = self._new()
         new._restore(parts, state_dict["state"])
         self._state = new._state
 
     def _restore(self, parts: dict[str, bytes], data: Any) -> None:
         """Take over the parts of ``data``, which has to be what this one then writes."""
         with state_format.understood():
-            self._take(parts)
+            self._load_payload(parts)
             if self.to_bytes() != bytes(memoryview(data).cast("B")):
                 raise ValueError("it is not in its one canonical form")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (type(self), self._arguments(), self.to_bytes())
+        return _unpickle, (type(self), self._init_kwargs(), self.to_bytes())
 
     def __repr__(self) -> str:
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
@@ -223,7 +224,7 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
 
 
 @in_default_mode
-def _unpickle(cls: type[Additive], arguments: dict[str, Any], data: bytes) -> Additive:
+def _unpickle(cls: type[MergeableState], arguments: dict[str, Any], data: bytes) -> MergeableState:
     new = cls(**arguments)
     new._restore(state_format.decode(data)[1], data)
     return new

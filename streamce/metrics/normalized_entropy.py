@@ -18,14 +18,14 @@ from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.options import EPS
-from streamce.metrics.update_from import FromStreams
+from streamce.metrics.update_from import UpdateFromMixin
 from streamce.stats import summary
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
 
 
-class NormalizedEntropy(Composite, FromStreams):
+class NormalizedEntropy(Composite, UpdateFromMixin):
     """Running normalized entropy: mean log loss over the entropy of the base rate.
 
     With R the weighted mean log loss, y the outcomes and q = Σ weight · y / Σ weight their base rate,
@@ -107,12 +107,12 @@ class NormalizedEntropy(Composite, FromStreams):
         self._state.merge(chunk)
 
     @property
-    def _of_losses(self) -> Metric:
+    def _loss_metric(self) -> Metric:
         return self._metric
 
     def __call__(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> float:
         """Update, and return the value of this chunk alone."""
-        chunk = self._empty().update(preds, target, weight=weight, cluster=cluster)
+        chunk = self._new().update(preds, target, weight=weight, cluster=cluster)
         self._state.merge(chunk._state)
         return chunk.compute()
 
@@ -244,10 +244,10 @@ class MulticlassNormalizedEntropy(Metric):
             raise InputError("preds", f"has shape {shape}", "(N, C): one loss per sample")
         super()._update(preds, target, weight, null=null)
 
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         if "buckets" in parts:
             raise ValueError("it has samples in clusters")
-        super()._take(parts)
+        super()._load_payload(parts)
 
     def compute(self) -> float:
         """Mean log loss over the entropy of the class frequencies; nan while one class alone was seen."""

@@ -39,5 +39,5 @@ class Perplexity(SequenceCrossEntropy):
     def _value(self, mean: float) -> float:
         return kernels.exp(mean)
 
-    def _shown(self, found: Summary) -> Summary:
+    def _present(self, found: Summary) -> Summary:
         return replace(found, value=found.perplexity, interval=found.perplexity_interval)

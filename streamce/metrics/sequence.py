@@ -17,7 +17,7 @@ from streamce.keys.key_columns import bucket_of
 from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, settled
 from streamce.metrics.options import EPS
-from streamce.metrics.torch_device import Elsewhere
+from streamce.metrics.torch_device import TorchDeviceLosses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +106,7 @@ class SequenceCrossEntropy(Metric):
             {name: value for name, value in locals().items() if name != "__class__"}, per_cell=per_position
         )
 
-    def _path(self, options: dict[str, Any], per_cell: bool) -> Pipeline:
+    def _build_pipeline(self, options: dict[str, Any], per_cell: bool) -> Pipeline:
         shared = {
             "floor": 0.0 if options["kind"] == "logits" else options["eps"],
             "skips": options["invalid"] == "skip",
@@ -124,7 +124,7 @@ class SequenceCrossEntropy(Metric):
             smoothing=options["label_smoothing"],
             ignore_index=options["ignore_index"],
             class_weight=options["class_weight"],
-            elsewhere=partial(Elsewhere, "multiclass", options),
+            elsewhere=partial(TorchDeviceLosses, "multiclass", options),
             **shared,
         )
 
@@ -179,7 +179,7 @@ class SequenceCrossEntropy(Metric):
         >>> metric.update([[[0.5, 0.5], [0.25, 0.75]]], [[0, 1]], mask=[[1, 1]], n_bytes=[7]).per_byte().bits
         0.20214...
         """
-        self._feed(self._state, preds, target, False, lengths, mask, offsets, weight, n_words, n_bytes, cluster)
+        self._run(self._state, preds, target, False, lengths, mask, offsets, weight, n_words, n_bytes, cluster)
         return self
 
     def update_token_log_probs(
@@ -214,11 +214,11 @@ class SequenceCrossEntropy(Metric):
         >>> ce.Perplexity().update_token_log_probs([-0.5, -1.5, -0.1], offsets=[0, 2, 3]).compute()
         2.01375...
         """
-        self._feed(self._state, log_probs, None, True, lengths, mask, offsets, weight, n_words, n_bytes, cluster)
+        self._run(self._state, log_probs, None, True, lengths, mask, offsets, weight, n_words, n_bytes, cluster)
         return self
 
     @in_default_mode
-    def _feed(
+    def _run(
         self,
         state: State,
         preds: Any,
@@ -294,11 +294,9 @@ class SequenceCrossEntropy(Metric):
         n_bytes: Any = None,
     ) -> None:
         """As ``update``, or if ``chosen`` ``update_token_log_probs``, with a mask of the tokens that are null."""
-        self._feed(
-            self._state, preds, target, chosen, None, None, offsets, weight, n_words, n_bytes, cluster, null=null
-        )
+        self._run(self._state, preds, target, chosen, None, None, offsets, weight, n_words, n_bytes, cluster, null=null)
 
-    def _chunk(
+    def _run_returning_samples(
         self,
         state: State,
         preds: Any,
@@ -316,7 +314,7 @@ class SequenceCrossEntropy(Metric):
     ) -> Samples:
         samples = Samples()
         found = lengths, mask, offsets, weight, n_words, n_bytes, cluster
-        self._feed(state, preds, target, chosen, *found, samples=samples, null=null)
+        self._run(state, preds, target, chosen, *found, samples=samples, null=null)
         return samples
 
     @property
@@ -369,7 +367,7 @@ class SequenceCrossEntropy(Metric):
         """Positions up to the last that holds anything: what was taken away leaves none behind."""
         return 1 + max(map(max, held.values()))
 
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         found = State.from_parts(parts, ratios=self._ratios, growing=True)
         if found.cells is not None and not self._options["per_position"]:
             raise ValueError("it has sums by position, which its options do not ask for")

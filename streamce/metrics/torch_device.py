@@ -23,7 +23,7 @@ DEFAULTS = {"axis": -1, "class_weight": None, "ignore_index": None, "label_smoot
 Computed = tuple[Any, Any, Any]  # n and d (None: 1), and what is odd about a loss
 
 
-class Elsewhere:
+class TorchDeviceLosses:
     """A chunk of which ``preds`` is a tensor on any device.
 
     ``preds``, ``target`` and ``weight`` are what the core is to look at: stand-ins of the same shapes and dtypes

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import DefaultMode
 from streamce.errors import DataError, InputError, SelectionError
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 
 if TYPE_CHECKING:
     from streamce.metrics.base import Metric
@@ -27,7 +27,7 @@ SEVERAL = ("preds", "target", "by")  # arguments that may be several columns
 OF_LOSSES = {"losses": "preds", "log_probs": "preds"}  # what metrics call predictions that are losses
 
 
-class FromStreams(Additive):
+class UpdateFromMixin(MergeableState):
     """Base of what is updated by preds and target."""
 
     __slots__ = ()
@@ -35,7 +35,7 @@ class FromStreams(Additive):
 
     @property
     @abstractmethod
-    def _of_losses(self) -> Metric:
+    def _loss_metric(self) -> Metric:
         """The metric whose losses are added up."""
 
     @abstractmethod
@@ -111,10 +111,10 @@ class FromStreams(Additive):
         given |= {"cluster": cluster, "n_words": n_words, "n_bytes": n_bytes}
         columns = {name: _words(name, value) for name, value in given.items() if value is not None or name == "preds"}
         self._check_arguments(columns)
-        whole = self._empty()
+        whole = self._new()
         try:
             with DefaultMode() as mode:
-                _feed(whole, stream, columns, mode)
+                _add_stream(whole, stream, columns, mode)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] != "pyarrow":
                 raise
@@ -127,7 +127,7 @@ class FromStreams(Additive):
 
     def _check_arguments(self, columns: dict[str, list[str]]) -> None:
         """Refuses columns of arguments that ``update`` does not take, and options that tell of other arrays."""
-        name, of = type(self).__name__, self._of_losses
+        name, of = type(self).__name__, self._loss_metric
         taken = inspect.signature(self.update).parameters  # type: ignore[attr-defined]
         for argument in filter(columns.__contains__, BESIDE):
             if argument not in taken and (argument not in OF_TEXT or of._task != "sequence"):
@@ -149,7 +149,7 @@ def _words(argument: str, given: Any) -> list[str]:
     return found
 
 
-def _feed(metric: FromStreams, stream: Any, columns: dict[str, list[str]], mode: DefaultMode) -> None:
+def _add_stream(metric: UpdateFromMixin, stream: Any, columns: dict[str, list[str]], mode: DefaultMode) -> None:
     """Adds all of a stream, or raises when some may have been added."""
     import pyarrow as pa
 
@@ -157,7 +157,7 @@ def _feed(metric: FromStreams, stream: Any, columns: dict[str, list[str]], mode:
     from streamce.reading.arrow_stream import StreamTable
     from streamce.reading.sources import Source
 
-    of = metric._of_losses
+    of = metric._loss_metric
     tokens = of._task == "sequence" and "target" not in columns
     table = StreamTable(stream, mode.of_caller)
     source = Source("stream", "stream", "", table=lambda _: table)

@@ -20,11 +20,11 @@ from streamce.report.html import between, number, tag, text
 from streamce.report.series_section import Look
 from streamce.stats import summary
 from streamce.wrappers import Collection, Decayed, Grouped, Paired, Sliding
-from streamce.wrappers.base import Wrapper
+from streamce.wrappers.base import MetricWrapper
 from streamce.wrappers.sliding import Panes
 
 if TYPE_CHECKING:
-    from streamce.metrics.mergeable import Additive
+    from streamce.metrics.mergeable import MergeableState
 
 WORDS = {"BinaryCrossEntropy": "Binary cross-entropy", "MulticlassCrossEntropy": "Multiclass cross-entropy",
          "MultilabelCrossEntropy": "Multilabel cross-entropy", "SequenceCrossEntropy": "Cross-entropy of sequences",
@@ -33,11 +33,11 @@ WORDS = {"BinaryCrossEntropy": "Binary cross-entropy", "MulticlassCrossEntropy":
          "GANCrossEntropy": "Cross-entropy of a GAN"}  # fmt: skip
 
 
-def title_of(metric: Additive) -> str:
+def title_of(metric: MergeableState) -> str:
     """What a metric is, in words."""
     if isinstance(metric, Collection):
         return f"{len(metric)} metric" + "s" * (len(metric) != 1)
-    if isinstance(metric, Wrapper):
+    if isinstance(metric, MetricWrapper):
         of = title_of(metric._metric)
         inner = of[0].lower() + of[1:] if not of.startswith("CTC") else of
         options = metric.options
@@ -52,13 +52,13 @@ def title_of(metric: Additive) -> str:
     return WORDS.get(type(metric).__name__, type(metric).__name__)
 
 
-def _several(metric: Additive) -> bool:
+def _several(metric: MergeableState) -> bool:
     """Whether keys have more parts than a moment."""
     kinds = metric._state.kinds  # which may be there still once all groups are gone
     return kinds is not None and len(kinds) > 1 and metric._state.count() > 0
 
 
-def of_metric(metric: Additive, look: Look) -> str:
+def of_metric(metric: MergeableState, look: Look) -> str:
     """All parts of a metric; each that cannot be made of its state says why."""
     if isinstance(metric, Collection):
         return "".join(article(name, metric[name], look) for name in sorted(metric))
@@ -67,13 +67,13 @@ def of_metric(metric: Additive, look: Look) -> str:
     return "".join(parts) + summary_section.options(_options(metric))
 
 
-def article(name: str, metric: Additive, look: Look) -> str:
+def article(name: str, metric: MergeableState, look: Look) -> str:
     """One of several metrics."""
     what = tag("p", text(title_of(metric)), class_="sce-sub")
     return tag("article", tag("h2", html.name(name)), what, of_metric(metric, look))
 
 
-def overview(named: Mapping[str, Additive], look: Look) -> str:
+def overview(named: Mapping[str, MergeableState], look: Look) -> str:
     """The values of several metrics of one kind on one scale; nothing where there is none for each of them."""
     metrics: list[Any] = list(named.values())
     if len({title_of(metric) for metric in metrics}) > 1 or isinstance(
@@ -104,10 +104,10 @@ def _guarded(part: Callable[[], str]) -> str:
 
 
 def _options(metric: Any) -> dict[str, Any]:
-    if isinstance(metric, Wrapper):
+    if isinstance(metric, MetricWrapper):
         own = {name: value for name, value in metric.options.items() if name != "metric"}
-        return {"metric": type(metric._metric).__name__, **metric._metric._of_the_loss(), **own}
-    found: dict[str, Any] = {"metric": type(metric).__name__, **metric._of_the_loss()}
+        return {"metric": type(metric._metric).__name__, **metric._metric._loss_options(), **own}
+    found: dict[str, Any] = {"metric": type(metric).__name__, **metric._loss_options()}
     return found
 
 

@@ -20,7 +20,7 @@ from streamce.wrappers import Collection
 
 if TYPE_CHECKING:
     from streamce.core.ledger.ledger import Ledger
-    from streamce.metrics.mergeable import Additive
+    from streamce.metrics.mergeable import MergeableState
     from streamce.stats.summary import Cell, Summary
 
 WORST, BEST = 12, 5  # rows of a ranking, where there are more than both
@@ -39,7 +39,7 @@ class Look(NamedTuple):
         return kind_of(self.level, self.anytime)
 
 
-def checked_names(metrics: Iterable[Additive], given: Iterable[str]) -> tuple[str, ...]:
+def checked_names(metrics: Iterable[MergeableState], given: Iterable[str]) -> tuple[str, ...]:
     """The names of classes; InputError where none of the metrics has as many classes or labels."""
     names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else None
     if names is None or not all(isinstance(name, str) for name in names):
@@ -67,7 +67,7 @@ def _sizes(metric: Any) -> Iterator[int]:
 def history(starts: Sequence[int | None], ledger: Ledger, period: int, one: Any, look: Look, what: str) -> str:
     """The value by time, with its intervals."""
     found = [
-        each._replace(found=one._shown(each.found))
+        each._replace(found=one._present(each.found))
         for each in aggregation.history(starts, ledger, period, look.level, look.anytime)
     ]
     if not found:
@@ -97,7 +97,7 @@ def positions(metric: Any, look: Look) -> str:
         return ""
     size = metric._cells_of(cells, held)
     found = [
-        each._replace(found=metric._shown(each.found))
+        each._replace(found=metric._present(each.found))
         for each in aggregation.positions(cells, size, look.level, look.anytime)
     ]
     width = aggregation.together(size)
@@ -163,7 +163,7 @@ def ranking(
 
     def found(cell: int) -> Summary:
         each = summary.summarise_cell(cell_of(cell), level=look.level, anytime=look.anytime)
-        shown: Summary = metric._metric._shown(each) if metric is not None else each
+        shown: Summary = metric._metric._present(each) if metric is not None else each
         return shown
 
     shown = {cell: found(cell) for cell in (*worst, *best)}

@@ -11,8 +11,8 @@ from streamce.core.ledger.state import State
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.metrics.base import SUMS, Metric
-from streamce.metrics.mergeable import Additive
-from streamce.metrics.update_from import FromStreams
+from streamce.metrics.mergeable import MergeableState
+from streamce.metrics.update_from import UpdateFromMixin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OF_ONE_SUM = ("cluster", "n_words", "n_bytes")
 
 
-class Plan(NamedTuple):
+class Route(NamedTuple):
     """What is to be done with the samples of a chunk, known before these are. Once checked, it fails only in a state
     that is ``crowded``."""
 
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
             self.ready(state)
 
 
-class Wrapper(Additive):
+class MetricWrapper(MergeableState):
     """Base of what wraps a metric, of which it takes the options alone."""
 
     __slots__ = ("_metric",)
@@ -58,23 +58,23 @@ class Wrapper(Additive):
             raise InputError("metric", f"is a {type(metric).__name__}, with sums by the class", "a metric of one sum")
         if metric._state.parts():
             raise InputError("metric", "has samples already", "an empty one, for its options alone")
-        self._metric = metric._empty()
+        self._metric = metric._new()
 
     @property
     def metric(self) -> Metric:
         """An empty metric of the options that hold throughout."""
-        return self._metric._empty()
+        return self._metric._new()
 
-    def _arguments(self) -> dict[str, Any]:
+    def _init_kwargs(self) -> dict[str, Any]:
         return self.options
 
-    def _fits(self, header: Header) -> None:
+    def _check_compatible(self, header: Header) -> None:
         if header["metric"] == type(self).__name__:
-            self._metric._fits(header["options"]["metric"])  # names the option of the metric that differs
-        super()._fits(header)
+            self._metric._check_compatible(header["options"]["metric"])  # names the option of the metric that differs
+        super()._check_compatible(header)
 
 
-class Keeper(Wrapper, FromStreams):
+class KeyedWrapper(MetricWrapper, UpdateFromMixin):
     """Base of what keeps the samples of a metric apart: by group, by moment, or the last of them."""
 
     __slots__ = ()
@@ -84,17 +84,17 @@ class Keeper(Wrapper, FromStreams):
         """The arguments that say where a sample belongs."""
 
     @abstractmethod
-    def _plan(self, **keys: Any) -> Plan:
+    def _route(self, **keys: Any) -> Route:
         """What is to be done with samples of these keys or moments; InputError if they are none."""
 
-    def _follow(self, plan: Plan, *given: Any, **others: Any) -> Self:
+    def _apply(self, route: Route, *given: Any, **others: Any) -> Self:
         for name in OF_ONE_SUM:
             if others.get(name) is not None:
                 raise InputError(name, "is given", f"none: {type(self).__name__} keeps one sum for each place")
         samples = self._metric._samples(*given, **others)
-        plan.check(samples, self._state)
+        route.check(samples, self._state)
         if samples.samples:
-            plan.add(self._state, samples)
+            route.add(self._state, samples)
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, *, null: Any = None, **others: Any) -> None:
@@ -105,11 +105,11 @@ class Keeper(Wrapper, FromStreams):
         """Add a chunk."""
 
     @property
-    def _of_losses(self) -> Metric:
+    def _loss_metric(self) -> Metric:
         return self._metric
 
     def _filled(self, ledger: Ledger) -> Metric:
         """A metric whose state is one cell."""
-        metric = self._metric._empty()
+        metric = self._metric._new()
         metric._state = State(ledger)
         return metric

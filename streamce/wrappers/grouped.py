@@ -20,7 +20,7 @@ from streamce.errors import InputError
 from streamce.keys import key_columns, periods
 from streamce.metrics.base import Metric
 from streamce.stats import summary
-from streamce.wrappers.base import Keeper, Plan
+from streamce.wrappers.base import KeyedWrapper, Route
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
@@ -63,7 +63,7 @@ class Estimate(HtmlRepr, DefaultModeMethods):
     groups: int
 
 
-class Grouped(Keeper):
+class Grouped(KeyedWrapper):
     """One metric for each group of samples; groups come as they are met.
 
     Parameters
@@ -108,17 +108,17 @@ class Grouped(Keeper):
         """All options."""
         return {"metric": self.metric, "period": None if self._period is None else periods.show(self._period)}
 
-    def _of_the_loss(self) -> dict[str, Any]:
+    def _loss_options(self) -> dict[str, Any]:
         return {"metric": self._metric._header(), "period": self._period}
 
     @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
         period = options["period"]
         if not (period is None or type(period) is int):
             raise ValueError(f"it has a period {period!r}")
         return cls(made(options["metric"]), period=None if period is None else f"{period}us")
 
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         self._state = Groups.from_parts(parts)
 
     # ---- adding ----
@@ -145,15 +145,15 @@ class Grouped(Keeper):
             If the metric does not take the chunk, or the keys are of another length or kind. Nothing
             of the chunk is counted then.
         """
-        return self._follow(self._plan(by, by_time), preds, target, weight=weight, **others)
+        return self._apply(self._route(by, by_time), preds, target, weight=weight, **others)
 
     def _keyed_by(self) -> tuple[str, ...]:
         return ("by",) if self._period is None else ("by", "by_time")
 
-    def _plan(self, by: Any = None, by_time: Any = None) -> Plan:  # type: ignore[override]
+    def _route(self, by: Any = None, by_time: Any = None) -> Route:  # type: ignore[override]
         found = self._keys(by, by_time)
         rest = found.kinds, found.integers, found.codes, found.distinct
-        return Plan(
+        return Route(
             "by",
             found.size,
             lambda state, samples: state.add(samples, *rest),
@@ -228,7 +228,7 @@ class Grouped(Keeper):
         return {key: self._summary(ledger, cell, level, anytime) for key, cell in cells.items()}
 
     def _summary(self, ledger: Ledger, cell: int, level: float, anytime: bool) -> Summary:
-        return self._metric._shown(summary.summarise(ledger, cell, level=level, anytime=anytime))
+        return self._metric._present(summary.summarise(ledger, cell, level=level, anytime=anytime))
 
     def micro(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """The summary of all samples together, whatever their groups."""

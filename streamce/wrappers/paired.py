@@ -18,7 +18,7 @@ from streamce.keys import key_columns
 from streamce.metrics.composite import States
 from streamce.stats import summary
 from streamce.stats.summary import aligned, between, counts_of, kind_of, shown
-from streamce.wrappers.base import Wrapper
+from streamce.wrappers.base import MetricWrapper
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
@@ -133,7 +133,7 @@ def _percents(interval: tuple[float, float]) -> str:
     return f"{_percent(interval[0])} to {_percent(interval[1])}"
 
 
-class Paired(Wrapper):
+class Paired(MetricWrapper):
     """Compares the losses of two models, A and B, sample by sample, in nats.
 
     With n_a and n_b the weighted losses of a sample and d its weight,
@@ -183,16 +183,16 @@ class Paired(Wrapper):
         """All options."""
         return {"metric": self.metric}
 
-    def _of_the_loss(self) -> dict[str, Any]:
+    def _loss_options(self) -> dict[str, Any]:
         return {"metric": self._metric._header()}
 
     @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
         if set(options) != {"metric"}:
             raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
         return cls(made(options["metric"]))
 
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         self._state = States.from_parts(parts, pairs.NAMES)
 
     # ---- adding ----
@@ -233,16 +233,18 @@ class Paired(Wrapper):
         >>> paired.update([[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 2.0]], [0, 1], cluster=["x", "y"]).compute()
         0.0
         """
-        self._state.merge(self._chunk(preds_a, preds_b, target, weight, cluster, **others))
+        self._state.merge(self._compute_states(preds_a, preds_b, target, weight, cluster, **others))
         return self
 
     def _update(
         self, preds_a: Any, preds_b: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None
     ) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
-        self._state.merge(self._chunk(preds_a, preds_b, target, weight, cluster, null=null))
+        self._state.merge(self._compute_states(preds_a, preds_b, target, weight, cluster, null=null))
 
-    def _chunk(self, preds_a: Any, preds_b: Any, target: Any, weight: Any, cluster: Any, **others: Any) -> States:
+    def _compute_states(
+        self, preds_a: Any, preds_b: Any, target: Any, weight: Any, cluster: Any, **others: Any
+    ) -> States:
         """The states of a chunk."""
         of_losses = self._metric._task == "mean"
         if of_losses and target is not None:
@@ -284,7 +286,7 @@ class Paired(Wrapper):
         self, preds_a: Any, preds_b: Any, target: Any = None, *, weight: Any = None, cluster: Any = None, **others: Any
     ) -> float:
         """Update, and return the difference of this chunk alone."""
-        chunk = self._empty().update(preds_a, preds_b, target, weight=weight, cluster=cluster, **others)
+        chunk = self._new().update(preds_a, preds_b, target, weight=weight, cluster=cluster, **others)
         self._state.merge(chunk._state)
         return chunk.compute()
 
