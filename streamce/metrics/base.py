@@ -123,8 +123,8 @@ class Metric(UpdateFromMixin):
         self._pipeline.update(self._state, preds, target, weight, None if cluster is None else bucket_of(cluster))
         return self
 
-    def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
-        self._pipeline.update(self._state, preds, target, weight, bucket_of(cluster), settled(null))
+    def _update(self, preds: Any, target: Any, weight: Any = None, **others: Any) -> None:
+        self._run(self._state, preds, target, weight=weight, **others)
 
     @property
     def _loss_metric(self) -> Metric:
@@ -135,7 +135,7 @@ class Metric(UpdateFromMixin):
         """How many ratios a state may hold."""
         return 2 if self._options.get("divergence") else 1
 
-    def _run_returning_samples(
+    def _run(
         self,
         state: State,
         preds: Any,
@@ -144,17 +144,16 @@ class Metric(UpdateFromMixin):
         weight: Any = None,
         cluster: Any = None,
         null: Any = None,
-    ) -> Samples:
-        """Add a chunk to a state; the samples of the chunk one by one."""
-        if self._task == "mean" and target is not None:
-            raise InputError("target", "is given", "none: MeanLoss takes losses")
-        samples = Samples()
-        self._pipeline.update(state, preds, target, weight, bucket_of(cluster), settled(null), samples=samples)
-        return samples
+        samples: Samples | None = None,
+    ) -> None:
+        """Add a batch to a state, and its samples one by one to ``samples``; ``null`` is the mask of missing inputs."""
+        self._pipeline.update(state, preds, target, weight, bucket_of(cluster), null_status(null), samples=samples)
 
-    def _samples(self, *given: Any, **named: Any) -> Samples:
-        """The samples of a chunk, for who adds them to states of their own; nothing is added here."""
-        return self._run_returning_samples(State(), *given, **named)
+    def _run_returning_samples(self, state: State, *inputs: Any, **named: Any) -> Samples:
+        """Add a batch to a state, and return its samples."""
+        samples = Samples()
+        self._run(state, *inputs, samples=samples, **named)
+        return samples
 
     def __call__(self, *inputs: Any, **named: Any) -> float:
         """Update, and return the value of this chunk alone; takes what ``update`` takes."""
@@ -282,6 +281,6 @@ class Metric(UpdateFromMixin):
                 raise ValueError(f"it has {size} classes or labels, and a {name} of {len(weights)}")
 
 
-def settled(null: Any) -> Any:
-    """The statuses of losses, of a mask of those in which an input is null."""
+def null_status(null: Any) -> Any:
+    """Return the status of each loss, for a mask of the losses in which an input is null."""
     return None if null is None else np.asarray(null, dtype=np.bool_) * np.uint8(NULL_INPUT)

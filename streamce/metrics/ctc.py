@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from streamce.core.ledger.state import State
 from streamce.core.pipeline.ctc_pipeline import CTC
 from streamce.keys.key_columns import bucket_of
-from streamce.metrics.base import Metric, settled
+from streamce.metrics.base import Metric, null_status
 
 if TYPE_CHECKING:
     from streamce.core.samples.samples import Samples
@@ -145,17 +145,14 @@ class CTCCrossEntropy(Metric):
         self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster))
         return self
 
-    def _update(
-        self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None, **lengths: Any
-    ) -> None:
-        """As ``update``, with a mask of the utterances in which an input is null."""
-        self._run_returning_samples(self._state, preds, target, weight=weight, cluster=cluster, null=null, **lengths)
+    def _run(self, state: State, preds: Any, target: Any = None, **others: Any) -> None:
+        self._run_returning_samples(state, preds, target, **others)
 
-    def _run_returning_samples(  # type: ignore[override]
+    def _run_returning_samples(
         self,
         state: State,
         preds: Any,
-        target: Any,
+        target: Any = None,
         *,
         input_lengths: Any,
         target_lengths: Any,
@@ -164,6 +161,6 @@ class CTCCrossEntropy(Metric):
         null: Any = None,
     ) -> Samples:
         samples: Samples = self._pipeline.update(
-            state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster), settled(null)
+            state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster), null_status(null)
         )
         return samples

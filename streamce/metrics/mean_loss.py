@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from streamce.errors import InputError
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric
+
+if TYPE_CHECKING:
+    from streamce.core.ledger.state import State
 
 
 class MeanLoss(Metric):
@@ -59,3 +63,8 @@ class MeanLoss(Metric):
         """
         self._pipeline.update(self._state, losses, None, weight, None if cluster is None else bucket_of(cluster))
         return self
+
+    def _run(self, state: State, preds: Any, target: Any = None, **others: Any) -> None:
+        if target is not None:
+            raise InputError("target", "is given", "none: MeanLoss takes losses")
+        super()._run(state, preds, **others)

@@ -13,7 +13,7 @@ from streamce.core.ledger.state import State
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys.key_columns import bucket_of
-from streamce.metrics.base import Metric, settled
+from streamce.metrics.base import Metric, null_status
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
 from streamce.metrics.mean_loss import MeanLoss
@@ -93,7 +93,7 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         target, weight, bucket = arrays.once(target, "target"), arrays.once(weight, "weight"), bucket_of(cluster)
         preds, shape = arrays.plain(preds, "preds")
         losses = np.empty(shape)
-        chunk, pipeline, null = States(self._names), self._metric._pipeline, settled(null)
+        chunk, pipeline, null = States(self._names), self._metric._pipeline, null_status(null)
         pipeline.update(chunk["loss"], preds, target, weight, bucket, null, losses.reshape(-1))
         if weight is not None:  # those losses have it in them
             pipeline.update(State(), preds, target, None, None, null, losses.reshape(-1))
@@ -232,17 +232,17 @@ class MulticlassNormalizedEntropy(Metric):
         InputError
             For input without meaning; nothing was added then.
         """
-        self._update(preds, target, weight, cluster)
+        self._run(self._state, preds, target, weight=weight, cluster=cluster)
         return self
 
     @kernels.in_default_mode
-    def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
+    def _run(self, state: State, preds: Any, target: Any = None, *, cluster: Any = None, **others: Any) -> None:
         if cluster is not None:
             raise InputError("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")
         preds, shape = arrays.plain(preds, "preds")
         if len(shape) > 2:
             raise InputError("preds", f"has shape {shape}", "(N, C): one loss per sample")
-        super()._update(preds, target, weight, null=null)
+        super()._run(state, preds, target, **others)
 
     def _load_payload(self, parts: dict[str, bytes]) -> None:
         if "buckets" in parts:

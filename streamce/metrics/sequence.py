@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.state import State
 from streamce.core.pipeline.pipeline import Pipeline
-from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics import sequence_layout
-from streamce.metrics.base import Metric, settled
+from streamce.metrics.base import Metric, null_status
 from streamce.metrics.options import EPS
 from streamce.metrics.torch_device import TorchDeviceLosses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from streamce.core.samples.samples import Samples
     from streamce.stats.summary import Summary
 
 # The ratios that a state holds beside the first: losses over words, and over bytes.
 WORDS, BYTES = 1, 2
+
+
+class SequenceArguments(NamedTuple):
+    """The other arguments of an update. With ``chosen``, ``preds`` holds the log-probabilities of the tokens."""
+
+    lengths: Any = None
+    mask: Any = None
+    offsets: Any = None
+    n_words: Any = None
+    n_bytes: Any = None
+    chosen: bool = False
 
 
 class SequenceCrossEntropy(Metric):
@@ -179,7 +190,8 @@ class SequenceCrossEntropy(Metric):
         >>> metric.update([[[0.5, 0.5], [0.25, 0.75]]], [[0, 1]], mask=[[1, 1]], n_bytes=[7]).per_byte().bits
         0.20214...
         """
-        self._run(self._state, preds, target, False, lengths, mask, offsets, weight, n_words, n_bytes, cluster)
+        tokens = {"lengths": lengths, "mask": mask, "offsets": offsets, "n_words": n_words, "n_bytes": n_bytes}
+        self._run(self._state, preds, target, weight=weight, cluster=cluster, **tokens)
         return self
 
     def update_token_log_probs(
@@ -214,7 +226,8 @@ class SequenceCrossEntropy(Metric):
         >>> ce.Perplexity().update_token_log_probs([-0.5, -1.5, -0.1], offsets=[0, 2, 3]).compute()
         2.01375...
         """
-        self._run(self._state, log_probs, None, True, lengths, mask, offsets, weight, n_words, n_bytes, cluster)
+        tokens = {"lengths": lengths, "mask": mask, "offsets": offsets, "n_words": n_words, "n_bytes": n_bytes}
+        self._run(self._state, log_probs, weight=weight, cluster=cluster, chosen=True, **tokens)
         return self
 
     @in_default_mode
@@ -222,48 +235,41 @@ class SequenceCrossEntropy(Metric):
         self,
         state: State,
         preds: Any,
-        target: Any,
-        chosen: bool,
-        lengths: Any,
-        mask: Any,
-        offsets: Any,
-        weight: Any,
-        n_words: Any,
-        n_bytes: Any,
-        cluster: Any,
-        samples: Samples | None = None,
+        target: Any = None,
+        *,
+        weight: Any = None,
+        cluster: Any = None,
         null: Any = None,
+        samples: Samples | None = None,
+        **others: Any,
     ) -> None:
-        """Adds a chunk to a state; with ``chosen``, ``preds`` are log-probabilities of the tokens, and no target is.
-
-        ``null`` says in which tokens an input is null, where no others are settled.
-        """
+        batch = SequenceArguments(**others)
         for option in ("label_smoothing", "class_weight"):
-            if chosen and self._options[option]:
-                given = self.options[option]
-                raise InputError(option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given)
-        path, name = (self._token_pipeline, "log_probs") if chosen else (self._pipeline, "preds")
+            if batch.chosen and self._options[option]:
+                value = self.options[option]
+                raise InputError(option, f"is {value!r}", "none, where the chosen tokens alone are known", value=value)
+        pipeline, name = (self._token_pipeline, "log_probs") if batch.chosen else (self._pipeline, "preds")
         weight = arrays.once(weight, "weight")
-        if not chosen:
+        if not batch.chosen:
             target = arrays.once(target, "target")
         preds, tokens = arrays.plain(preds, name)
-        if chosen:
+        if batch.chosen:
             target = np.broadcast_to(np.uint8(1), tokens)
         else:
             tokens = tokens[:-1]
-        found = sequence_layout.layout(name, tokens, lengths, mask, offsets)
+        found = sequence_layout.layout(name, tokens, batch.lengths, batch.mask, batch.offsets)
         ratios = []
-        for ratio, argument, source in ((WORDS, "n_words", n_words), (BYTES, "n_bytes", n_bytes)):
+        for ratio, argument, source in ((WORDS, "n_words", batch.n_words), (BYTES, "n_bytes", batch.n_bytes)):
             if source is not None:
                 counts = sequence_layout.counts(argument, source, found.sequences)
                 ratios.append((ratio, counts, self._weights(weight, found.sequences)))
-        path.update(
+        pipeline.update(
             state,
             preds,
             target,
             weight,
             bucket_of(cluster),
-            found.settled if null is None else settled(null),
+            found.settled if null is None else null_status(null),
             samples=samples,
             offsets=found.offsets,
             ratios=tuple(ratios),
@@ -279,43 +285,6 @@ class SequenceCrossEntropy(Metric):
             expected = f"one per sequence, shape {(many,)}, where words or bytes are given"
             raise InputError("weight", f"has shape {found.shape}", expected, value=found.shape)
         return found.astype(np.float64)
-
-    def _update(
-        self,
-        preds: Any,
-        target: Any,
-        weight: Any = None,
-        cluster: Any = None,
-        null: Any = None,
-        *,
-        chosen: bool = False,
-        offsets: Any = None,
-        n_words: Any = None,
-        n_bytes: Any = None,
-    ) -> None:
-        """As ``update``, or if ``chosen`` ``update_token_log_probs``, with a mask of the tokens that are null."""
-        self._run(self._state, preds, target, chosen, None, None, offsets, weight, n_words, n_bytes, cluster, null=null)
-
-    def _run_returning_samples(
-        self,
-        state: State,
-        preds: Any,
-        target: Any = None,
-        *,
-        lengths: Any = None,
-        mask: Any = None,
-        offsets: Any = None,
-        weight: Any = None,
-        n_words: Any = None,
-        n_bytes: Any = None,
-        cluster: Any = None,
-        chosen: bool = False,
-        null: Any = None,
-    ) -> Samples:
-        samples = Samples()
-        found = lengths, mask, offsets, weight, n_words, n_bytes, cluster
-        self._run(state, preds, target, chosen, *found, samples=samples, null=null)
-        return samples
 
     @property
     def _ratios(self) -> int:

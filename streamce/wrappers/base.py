@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from streamce._support.short_repr import short_repr
+from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.ledger import Ledger
 from streamce.core.ledger.state import State
 from streamce.errors import InputError
@@ -15,7 +18,7 @@ from streamce.metrics.mergeable import MergeableState
 from streamce.metrics.update_from import UpdateFromMixin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from streamce._support.state_format import Header
     from streamce.core.samples.samples import Samples
@@ -23,6 +26,22 @@ if TYPE_CHECKING:
 
 # What a metric that keeps its samples together takes alone.
 OF_ONE_SUM = ("cluster", "n_words", "n_bytes")
+# The arguments of a KeyedWrapper that say where a sample belongs.
+KEY_ARGUMENTS = ("by", "by_time")
+
+
+@functools.lru_cache
+def update_keywords(metric: type) -> frozenset[str]:
+    """Return the keyword-only arguments that ``update`` of a class of metrics takes."""
+    parameters = inspect.signature(metric.update).parameters.values()  # type: ignore[attr-defined]
+    return frozenset(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
+
+
+def check_keywords(method: str, given: Iterable[str], known: frozenset[str]) -> None:
+    """Raise TypeError, in Python's words for ``method``, if a keyword is not among the known ones."""
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
 
 
 class Route(NamedTuple):
@@ -73,6 +92,10 @@ class MetricWrapper(MergeableState):
             self._metric._check_compatible(header["options"]["metric"])  # names the option of the metric that differs
         super()._check_compatible(header)
 
+    def _check_keywords(self, method: str, given: Iterable[str]) -> None:
+        """Raise TypeError unless the metric's ``update`` takes these keywords, as it does not take internal ones."""
+        check_keywords(method, given, update_keywords(type(self._metric)))
+
 
 class KeyedWrapper(MetricWrapper, UpdateFromMixin):
     """Base of what keeps the samples of a metric apart: by group, by moment, or the last of them."""
@@ -91,18 +114,16 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
         for name in OF_ONE_SUM:
             if others.get(name) is not None:
                 raise InputError(name, "is given", f"none: {type(self).__name__} keeps one sum for each place")
-        samples = self._metric._samples(*given, **others)
+        samples = self._metric._run_returning_samples(State(), *given, **others)
         route.check(samples, self._state)
         if samples.samples:
             route.add(self._state, samples)
         return self
 
-    def _update(self, preds: Any, target: Any, weight: Any = None, *, null: Any = None, **others: Any) -> None:
-        self.update(preds, target, weight=weight, null=null, **others)
-
-    @abstractmethod
-    def update(self, preds: Any, target: Any = None, **others: Any) -> Self:
-        """Add a chunk."""
+    @in_default_mode
+    def _update(self, preds: Any, target: Any, weight: Any = None, **others: Any) -> None:
+        keys = {name: others.pop(name) for name in KEY_ARGUMENTS if name in others}
+        self._apply(self._route(**keys), preds, target, weight=weight, **others)
 
     @property
     def _loss_metric(self) -> Metric:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from streamce._support import state_format
 from streamce._support.short_repr import short_repr
+from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys.key_columns import buckets
 from streamce.metrics.base import SUMS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.update_from import UpdateFromMixin
-from streamce.wrappers.base import OF_ONE_SUM, KeyedWrapper
+from streamce.wrappers.base import OF_ONE_SUM, KeyedWrapper, check_keywords, update_keywords
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
@@ -134,6 +136,23 @@ class Collection(UpdateFromMixin):
         InputError
             If one of the metrics does not take the chunk. Nothing of it is counted then.
         """
+        if others:
+            check_keywords("Collection.update", others, self._state.keywords)
+        self._update(preds, target, weight, cluster=cluster, by=by, by_time=by_time, **others)
+        return self
+
+    @in_default_mode
+    def _update(
+        self,
+        preds: Any,
+        target: Any,
+        weight: Any = None,
+        *,
+        cluster: Any = None,
+        by: Any = None,
+        by_time: Any = None,
+        **others: Any,
+    ) -> None:
         own = self._state
         keys = {"by": self._by_name("by", by), "by_time": self._by_name("by_time", by_time)}
         routes = {name: self._route_of(name, metric, keys) for name, metric in own.metrics.items()}
@@ -161,10 +180,6 @@ class Collection(UpdateFromMixin):
             chunk[name] = own.metrics[name]._new()
             chunk[name]._update(preds, target, weight, **others)
         own.add(chunk, {name: (route, samples[name]) for name, route in routes.items() if route})
-        return self
-
-    def _update(self, preds: Any, target: Any, weight: Any = None, *, null: Any = None, **others: Any) -> None:
-        self.update(preds, target, weight=weight, null=null, **others)
 
     def _extend(self, other: Self) -> Self:
         self._state.extend(other._state)
@@ -243,6 +258,12 @@ class Members:
             else:
                 self.alone.append(name)
         self.alike = list(alike.values())
+
+    @functools.cached_property
+    def keywords(self) -> frozenset[str]:
+        """The keyword-only arguments that ``update`` of all metrics takes."""
+        metrics = (each._metric if isinstance(each, KeyedWrapper) else each for each in self.metrics.values())
+        return frozenset.intersection(*(update_keywords(type(metric)) for metric in metrics))
 
     def losses(self, names: list[str], *given: Any, **others: Any) -> tuple[dict[str, UpdateFromMixin], Samples]:
         """A chunk's samples, and what it adds to each of the named metrics that keep none apart."""

@@ -145,6 +145,8 @@ class Grouped(KeyedWrapper):
             If the metric does not take the chunk, or the keys are of another length or kind. Nothing
             of the chunk is counted then.
         """
+        if others:
+            self._check_keywords("Grouped.update", others)
         return self._apply(self._route(by, by_time), preds, target, weight=weight, **others)
 
     def _keyed_by(self) -> tuple[str, ...]:

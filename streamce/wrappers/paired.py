@@ -11,6 +11,7 @@ import numpy as np
 
 from streamce._support.html_repr import HtmlRepr
 from streamce.core.default_mode import DefaultModeMethods
+from streamce.core.ledger.state import State
 from streamce.core.samples import pairs
 from streamce.errors import InputError
 from streamce.inputs import arrays
@@ -233,6 +234,8 @@ class Paired(MetricWrapper):
         >>> paired.update([[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 2.0]], [0, 1], cluster=["x", "y"]).compute()
         0.0
         """
+        if others:
+            self._check_keywords("Paired.update", others)
         self._state.merge(self._compute_states(preds_a, preds_b, target, weight, cluster, **others))
         return self
 
@@ -266,7 +269,7 @@ class Paired(MetricWrapper):
         others = arrays.all_once(others)
         for name, source in sources.items():
             try:
-                found[name] = self._metric._samples(source, target, weight=weight, **others)
+                found[name] = self._metric._run_returning_samples(State(), source, target, weight=weight, **others)
             except InputError as error:
                 raise _of_model(error, argument, name) from None
         a, b = found["a"], found["b"]
@@ -275,7 +278,10 @@ class Paired(MetricWrapper):
         if (out := pairs.left_out(a, b)) is not None:  # losses of larger samples: once more, without them
             others["null"] = np.frombuffer(out, dtype=np.bool_)
             a, b = (
-                pairs.with_causes(self._metric._samples(sources[name], target, weight=weight, **others), found[name])
+                pairs.with_causes(
+                    self._metric._run_returning_samples(State(), sources[name], target, weight=weight, **others),
+                    found[name],
+                )
                 for name in sources
             )
         return States.of(
@@ -286,9 +292,12 @@ class Paired(MetricWrapper):
         self, preds_a: Any, preds_b: Any, target: Any = None, *, weight: Any = None, cluster: Any = None, **others: Any
     ) -> float:
         """Update, and return the difference of this chunk alone."""
-        chunk = self._new().update(preds_a, preds_b, target, weight=weight, cluster=cluster, **others)
-        self._state.merge(chunk._state)
-        return chunk.compute()
+        if others:
+            self._check_keywords("Paired.__call__", others)
+        batch = self._new()
+        batch._state = self._compute_states(preds_a, preds_b, target, weight, cluster, **others)
+        self._state.merge(batch._state)
+        return batch.compute()
 
     # ---- reading ----
 

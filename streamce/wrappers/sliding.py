@@ -160,6 +160,8 @@ class Sliding(KeyedWrapper):
             If the metric does not take the chunk, or ``by_time`` holds anything but a moment for each
             sample. Nothing of the chunk is counted then.
         """
+        if others:
+            self._check_keywords("Sliding.update", others)
         return self._apply(self._route(by_time), preds, target, weight=weight, **others)
 
     def _keyed_by(self) -> tuple[str, ...]:
