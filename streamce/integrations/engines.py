@@ -34,7 +34,7 @@ def template(metric: Template, *, empty: bool = True) -> Template:
         raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
     if empty and metric._state.parts():
         raise InputError("metric", "has samples already", "an empty one, for its options alone")
-    metric._new()._merge(metric._new(), 1)  # raises where there is no sum
+    _ = metric._new() + metric._new()  # raises where there is no sum
     return metric
 
 
@@ -101,7 +101,10 @@ def merged(states: Iterable[bytes], name: str) -> bytes:
     for number, state in enumerate(states):
         found = from_bytes(state)
         try:
-            total = found if total is None else total._merge(found, 1)
+            if total is None:
+                total = found
+            else:
+                total += found
         except InputError as error:
             raise error.with_place(f"{name} {number}") from None
     if total is None:

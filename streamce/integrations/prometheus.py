@@ -325,7 +325,7 @@ def _named(name: str, metric: MergeableState) -> list[tuple[Labels, MergeableSta
     """A copy of a metric, or of each of a collection, with its labels; and whether it is a window."""
     if isinstance(metric, Collection):
         members = metric._state
-        with members._lock:  # copies of one moment
+        with members.lock:  # copies of one moment
             found = [_named(f"{name}.{inner}" if name else inner, each) for inner, each in members.metrics.items()]
         return [each for several in found for each in several]
     window = isinstance(metric, (Sliding, Decayed))

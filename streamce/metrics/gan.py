@@ -103,11 +103,11 @@ class GANCrossEntropy(Composite):
     kind : {"probs", "log_probs", "logits"}
         What ``real`` and ``fake`` hold: D, log D, or log(D / (1 - D)).
     eps : float
-        Floor of a probability that counts; 0 keeps the honest infinity. Logits need none.
+        The floor of the probabilities that count. 0 keeps infinite losses. Logits need no floor.
     invalid : {"raise", "skip"}
-        What to do with invalid samples: raise, or count them by cause and go on.
+        Raise an error for invalid samples, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
 
     Notes
     -----
@@ -142,14 +142,14 @@ class GANCrossEntropy(Composite):
         Parameters
         ----------
         real, fake : array of float64, float32, float16 or bfloat16, or a float
-            Any shape; the first axis is that of the samples.
+            Any shape. The first axis is that of the samples.
         real_weight, fake_weight : array, optional
-            One per sample or one per entry, finite and 0 or more.
+            One per sample or one per entry, finite and at least 0.
 
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
         """
         if real is None and fake is None:
             raise InputError("real", "and fake are missing", "one of them at least")

@@ -1,4 +1,4 @@
-"""The mean of losses that another framework computed."""
+"""Defines the mean of losses that another library computed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class MeanLoss(Metric):
     Parameters
     ----------
     invalid : {"raise", "skip"}
-        What to do with invalid losses: raise, or count them by cause and go on.
+        Raise an error for invalid losses, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
 
     Examples
     --------
@@ -43,17 +43,17 @@ class MeanLoss(Metric):
         Parameters
         ----------
         losses : array of float64, float32, float16 or bfloat16, or a float
-            Any shape; the first axis is that of the samples.
+            Any shape. The first axis is that of the samples.
         weight : array, optional
-            One per sample (first axis) or one per loss, finite and 0 or more.
+            One per sample (first axis) or per loss, finite and at least 0.
         cluster : array, or tuple of arrays, optional
-            Which document, user or session each sample belongs to: integers, strings or any other
-            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
+            The document, user or session of each sample: integers, strings or any other keys. Standard errors are then
+            robust to correlated samples of one cluster. Give it in all updates or in none.
 
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
 
         Examples
         --------

@@ -39,13 +39,13 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
     Parameters
     ----------
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds: p, log p, or log(p / (1 - p)).
+        The content of ``preds``: p, log p, or log(p / (1 - p)).
     eps : float
-        Floor of a probability that counts; 0 keeps the honest infinity. Logits need none.
+        The floor of the probabilities that count. 0 keeps infinite losses. Logits need no floor.
     invalid : {"raise", "skip"}
-        What to do with invalid samples: raise, or count them by cause and go on.
+        Raise an error for invalid samples, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
 
     Notes
     -----
@@ -67,24 +67,24 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
     # ---- adding ----
 
     def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
-        """Add a chunk.
+        """Add a batch.
 
         Parameters
         ----------
         preds : array of float64, float32, float16 or bfloat16, or a float
-            Any shape; the first axis is that of the samples.
+            Any shape. The first axis is that of the samples.
         target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
             The shape of ``preds``.
         weight : array, optional
-            One per sample (first axis) or one per entry, finite and 0 or more.
+            One per sample (first axis) or one per entry, finite and at least 0.
         cluster : array, or tuple of arrays, optional
-            Which document, user or session each sample belongs to: integers, strings or any other
-            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
+            The document, user or session of each sample: integers, strings or any other keys. Standard errors are then
+            robust to correlated samples of one cluster. Give it in all updates or in none.
 
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
         """
         self._update(preds, target, weight, cluster)
         return self
@@ -171,15 +171,15 @@ class MulticlassNormalizedEntropy(Metric):
     Parameters
     ----------
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds; logits go through a softmax.
+        The content of ``preds``. Logits go through a softmax.
     ignore_index : int, optional
-        Labels of this value are left out, of loss and frequencies alike.
+        Labels with this value are ignored, in the loss and in the frequencies.
     eps : float
-        Floor of a probability that counts; 0 keeps the honest infinity. Logits need none.
+        The floor of the probabilities that count. 0 keeps infinite losses. Logits need no floor.
     invalid : {"raise", "skip"}
-        What to do with invalid rows: raise, or count them by cause and go on.
+        Raise an error for invalid rows, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
 
     Notes
     -----
@@ -213,7 +213,7 @@ class MulticlassNormalizedEntropy(Metric):
         super().__init__(dict(locals()), per_cell=True)
 
     def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
-        """Add a chunk.
+        """Add a batch.
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class MulticlassNormalizedEntropy(Metric):
         target : array of integers
             Labels, shape (N,), or one label for one row.
         weight : array, optional
-            One per row, finite and 0 or more.
+            One per row, finite and at least 0.
         cluster : None
             Must be left out: sums by class and by cluster together, which errors robust to clusters would
             need, are not kept.
@@ -230,7 +230,7 @@ class MulticlassNormalizedEntropy(Metric):
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
         """
         self._run(self._state, preds, target, weight=weight, cluster=cluster)
         return self

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamce.errors import InputError
+from streamce.keys.periods import microseconds
 from streamce.metrics import (
     GANCrossEntropy,
     MeanLoss,
@@ -21,6 +22,7 @@ from streamce.report.series_section import Look
 from streamce.stats import summary
 from streamce.wrappers import Collection, Decayed, Grouped, Paired, Sliding
 from streamce.wrappers.base import MetricWrapper
+from streamce.wrappers.grouped import sorted_cells
 from streamce.wrappers.sliding import Panes
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def title_of(metric: MergeableState) -> str:
     if isinstance(metric, Collection):
         return f"{len(metric)} metric" + "s" * (len(metric) != 1)
     if isinstance(metric, MetricWrapper):
-        of = title_of(metric._metric)
+        of = title_of(metric.metric)
         inner = of[0].lower() + of[1:] if not of.startswith("CTC") else of
         options = metric.options
         if isinstance(metric, Paired):
@@ -106,9 +108,9 @@ def _guarded(part: Callable[[], str]) -> str:
 def _options(metric: Any) -> dict[str, Any]:
     if isinstance(metric, MetricWrapper):
         own = {name: value for name, value in metric.options.items() if name != "metric"}
-        return {"metric": type(metric._metric).__name__, **metric._metric._loss_options(), **own}
-    found: dict[str, Any] = {"metric": type(metric).__name__, **metric._loss_options()}
-    return found
+        return {**_options(metric.metric), **own}
+    header = metric._header()
+    return {"metric": header["metric"], **header["options"]}
 
 
 def _eps(metric: Any) -> float | None:
@@ -195,37 +197,35 @@ def _wrapped(metric: Sliding | Decayed, look: Look) -> Parts:
     """A window, or a stream that decays: its result, and how it came about."""
     found: Parts = [
         lambda: summary_section.of_summary(
-            metric.summary(look.level, look.anytime), *_labels(metric._metric), _eps(metric._metric)
+            metric.summary(look.level, look.anytime), *_labels(metric.metric), _eps(metric.metric)
         )
     ]
     state = metric._state
     if isinstance(metric, Decayed):
-        half_life = metric._half_life
+        half_life = microseconds(metric.options["half_life"], "half_life")
 
         def lives() -> str:
             _, _, numbers, ledger = metric._state.sorted()
             return series_section.history(
-                [int(k) * half_life for k in numbers], ledger, half_life, metric._metric, look, "half-life"
+                [int(k) * half_life for k in numbers], ledger, half_life, metric.metric, look, "half-life"
             )
 
         found.append(lives)
     elif isinstance(state, Panes):
 
         def panes() -> str:
-            _, _, starts, ledger = state.copy()._groups.sorted()
-            assert metric._step is not None
-            return series_section.history(
-                [int(start) for start in starts], ledger, metric._step, metric._metric, look, "pane"
-            )
+            starts, ledger = state.sorted()
+            step = microseconds(metric.options["step"], "step")
+            return series_section.history(starts, ledger, step, metric.metric, look, "pane")
 
         found.append(panes)
     return found
 
 
 def _grouped(metric: Grouped, look: Look) -> Parts:
-    one = metric._metric
-    cells, ledger = metric._sorted()
-    period, several = metric._period, isinstance(next(iter(cells), None), tuple)
+    one, period = metric.metric, metric.options["period"]
+    cells, ledger = sorted_cells(metric._state)
+    several = isinstance(next(iter(cells), None), tuple)
 
     def whole() -> str:
         found = summary_section.of_summary(metric.micro(look.level, look.anytime), *_labels(one), _eps(one))
@@ -236,7 +236,7 @@ def _grouped(metric: Grouped, look: Look) -> Parts:
     def history() -> str:
         assert period is not None
         starts = [aggregation.microseconds(key[-1] if several else key) for key in cells]
-        return series_section.history(starts, ledger, period, one, look, "period")
+        return series_section.history(starts, ledger, microseconds(period), one, look, "period")
 
     def groups() -> str:
         if period is None:

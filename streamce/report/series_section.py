@@ -12,6 +12,7 @@ from streamce.errors import InputError
 from streamce.keys.periods import show
 from streamce.metrics import SequenceCrossEntropy
 from streamce.metrics.base import Metric
+from streamce.metrics.sequence import n_positions
 from streamce.report import aggregation, html, svg
 from streamce.report.html import between, number
 from streamce.stats import summary
@@ -95,7 +96,7 @@ def positions(metric: Any, look: Look) -> str:
     held = cells.columns() if cells is not None else {}
     if cells is None or not held:
         return ""
-    size = metric._cells_of(cells, held)
+    size = n_positions(held)
     found = [
         each._replace(found=metric._present(each.found))
         for each in aggregation.positions(cells, size, look.level, look.anytime)
@@ -161,13 +162,14 @@ def ranking(
     few = len(order) <= WORST + BEST
     worst, best = (order, []) if few else (order[:WORST], order[-BEST:])
 
+    wrapped = None if metric is None else metric.metric
+
     def found(cell: int) -> Summary:
         each = summary.summarise_cell(cell_of(cell), level=look.level, anytime=look.anytime)
-        shown: Summary = metric._metric._present(each) if metric is not None else each
-        return shown
+        return each if wrapped is None else wrapped._present(each)
 
     shown = {cell: found(cell) for cell in (*worst, *best)}
-    whole = math.nan if metric is None else metric._summary(metric._state.total(), 0, look.level, look.anytime).value
+    whole = math.nan if metric is None else metric.micro(look.level, look.anytime).value
     scale = svg.around([each.value for each in shown.values()], [each.interval for each in shown.values()])
     title = f"By {one}, the worst first" if few else f"By {one}: the worst and the best of {len(order):,}"
     written = html.aligned(each.value for each in shown.values())
@@ -196,7 +198,7 @@ def ranking(
 
 def _spread(means: list[float], many: str, metric: Any) -> str:
     """How the means of groups are spread: a histogram and quantiles."""
-    values = sorted(metric._metric._value(mean) for mean in means) if metric is not None else sorted(means)
+    values = sorted(means if metric is None else map(metric.metric._value, means))
     counts, low, high = aggregation.spread(values, BINS)
     if not counts or low == high:
         return ""

@@ -13,7 +13,7 @@ from streamce.core.ledger.ledger import Ledger
 from streamce.core.ledger.state import State
 from streamce.errors import InputError
 from streamce.inputs import arrays
-from streamce.metrics.base import SUMS, Metric
+from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.mergeable import MergeableState
 from streamce.metrics.update_from import UpdateFromMixin
 
@@ -70,7 +70,7 @@ class MetricWrapper(MergeableState):
     def __init__(self, metric: Metric) -> None:
         if not isinstance(metric, Metric):
             raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
-        for option in SUMS:
+        for option in BREAKDOWN_OPTIONS:
             if metric.options.get(option):
                 raise InputError("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
         if metric._pipeline.per_cell:

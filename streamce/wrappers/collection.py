@@ -13,7 +13,7 @@ from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys.key_columns import buckets
-from streamce.metrics.base import SUMS, Metric
+from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.update_from import UpdateFromMixin
 from streamce.wrappers.base import OF_ONE_SUM, KeyedWrapper, check_keywords, update_keywords
@@ -247,14 +247,15 @@ class Members:
 
     def __init__(self, metrics: dict[str, UpdateFromMixin]) -> None:
         self.metrics = metrics
-        self._lock = threading.RLock()  # a signal handler may read
+        self.lock = threading.RLock()  # a signal handler may read
         alike: dict[Any, list[str]] = {}
         self.alone: list[str] = []
         for name, metric in metrics.items():
             of = metric._metric if isinstance(metric, KeyedWrapper) else metric
             if isinstance(of, Metric) and not isinstance(of, MulticlassNormalizedEntropy):
-                kept = {option: value for option, value in of._options.items() if option not in (*SUMS, "threads")}
-                alike.setdefault((of._task, tuple(kept.items())), []).append(name)
+                others = {"threads", *BREAKDOWN_OPTIONS}
+                options = tuple(item for item in of._init_kwargs().items() if item[0] not in others)
+                alike.setdefault((of._task, options), []).append(name)
             else:
                 self.alone.append(name)
         self.alike = list(alike.values())
@@ -273,20 +274,20 @@ class Members:
             others = {name: value for name, value in others.items() if name not in OF_ONE_SUM}
         source = next(iter(plain.values()), first._metric if isinstance(first, KeyedWrapper) else None)
         assert source is not None
-        sums = {option: any(metric._options.get(option) for metric in plain.values()) for option in SUMS}
-        whole = type(source)(**{**source._options, **{name: True for name, on in sums.items() if on}})
+        options = [metric._init_kwargs() for metric in plain.values()]
+        breakdowns = {name: True for name in BREAKDOWN_OPTIONS if any(each.get(name) for each in options)}
+        whole = type(source)(**{**source._init_kwargs(), **breakdowns})
         samples = whole._run_returning_samples(whole._state, *given, **others)
         found: dict[str, UpdateFromMixin] = {}
         for name, metric in plain.items():
             found[name] = metric._new()
-            tail, calibration = (bool(metric._options.get(option)) for option in ("tail", "calibration"))
-            found[name]._state = whole._state.only(metric._pipeline.per_cell, tail, calibration, metric._ratios)
+            found[name]._state = metric._select(whole._state)
         return found, samples
 
     def add(self, chunk: dict[str, UpdateFromMixin], samples: dict[str, tuple[Route, Samples]]) -> None:
         """Add to all metrics; or an error and to none."""
-        with self._lock:
-            new = {name: self.metrics[name].copy()._merge(more, 1) for name, more in chunk.items()}
+        with self.lock:
+            new = {name: self.metrics[name] + more for name, more in chunk.items()}
             for name, (route, found) in samples.items():  # once more: others may have added keys of another kind
                 route.check(found, self.metrics[name]._state)
             for name, (route, found) in samples.items():
@@ -301,17 +302,20 @@ class Members:
     def extend(self, other: Members) -> None:
         """Add all that another of the same metrics has seen, as what comes next; or an error and to none."""
         theirs = other.copy().metrics
-        with self._lock:
+        with self.lock:
             new = {name: metric.copy()._extend(theirs[name]) for name, metric in self.metrics.items()}
             self.metrics = new
 
     def merge(self, other: Members, sign: int = 1) -> None:
         theirs = other.copy().metrics
-        with self._lock:
-            self.metrics = {name: metric.copy()._merge(theirs[name], sign) for name, metric in self.metrics.items()}
+        with self.lock:
+            self.metrics = {
+                name: metric + theirs[name] if sign > 0 else metric - theirs[name]
+                for name, metric in self.metrics.items()
+            }
 
     def copy(self) -> Members:
-        with self._lock:
+        with self.lock:
             return Members({name: metric.copy() for name, metric in self.metrics.items()})
 
     # ---- bytes ----

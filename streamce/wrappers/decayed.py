@@ -98,7 +98,7 @@ class Decayed(KeyedWrapper):
     # ---- adding ----
 
     def update(self, preds: Any, target: Any = None, *, by_time: Any = None, weight: Any = None, **others: Any) -> Self:
-        """Add a chunk.
+        """Add a batch.
 
         Parameters
         ----------
@@ -139,7 +139,7 @@ class Decayed(KeyedWrapper):
         Raises
         ------
         InputError
-            If more was taken away than had been added.
+            If more was subtracted than had been added.
         """
         return self._metric._value(summary.ratio(self._cell()[0]))
 
@@ -161,7 +161,7 @@ class Decayed(KeyedWrapper):
         Raises
         ------
         InputError
-            If more was taken away than had been added, or ``level`` is not between 0 and 1.
+            If more was subtracted than had been added, or ``level`` is not between 0 and 1.
         """
         cell, unit = self._cell()
         return self._metric._present(summary.summarise_cell(cell, level=level, anytime=anytime, unit=unit))

@@ -206,27 +206,19 @@ class Grouped(KeyedWrapper):
     def __iter__(self) -> Any:
         return iter(self.keys())
 
-    def _sorted(self) -> tuple[dict[Any, int], Ledger]:
-        """The cell of each key, in the order of the keys, None first; and the ledger of all cells."""
-        kinds, null, found, ledger = self._state.sorted()
-        cells = {key: cell for cell, key in enumerate(key_columns.decoded(kinds or (), null, found))}
-        if any(kind in ("str", "bytes") for kind in kinds or ()):  # whose bytes in a state begin with their length
-            cells = dict(sorted(cells.items(), key=lambda item: key_columns.rank(item[0])))
-        return cells, ledger
-
     def keys(self) -> list[Any]:
         """The keys of all groups, in order."""
-        return list(self._sorted()[0])
+        return list(sorted_cells(self._state)[0])
 
     def compute(self) -> dict[Any, float]:
         """The value of each group, by key, in the order of the keys."""
-        cells, ledger = self._sorted()
+        cells, ledger = sorted_cells(self._state)
         means = summary.means(ledger)
         return {key: self._metric._value(means[cell]) for key, cell in cells.items()}
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Summary]:
         """The summary of each group, by key; see the metric's ``summary``."""
-        cells, ledger = self._sorted()
+        cells, ledger = sorted_cells(self._state)
         return {key: self._summary(ledger, cell, level, anytime) for key, cell in cells.items()}
 
     def _summary(self, ledger: Ledger, cell: int, level: float, anytime: bool) -> Summary:
@@ -268,14 +260,14 @@ class Grouped(KeyedWrapper):
         ['ann']
         """
         number = _number(k)
-        cells, ledger = self._sorted()
+        cells, ledger = sorted_cells(self._state)
         samples = ledger.column("samples")
         order = sorted(cells, key=lambda key: -samples.get(cells[key], 0))
         return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
 
     def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Summary]]:
         number = _number(k)
-        cells, ledger = self._sorted()
+        cells, ledger = sorted_cells(self._state)
         values = summary.means(ledger)
         order = sorted(cells, key=lambda key: (math.isnan(values[cells[key]]), sign * values[cells[key]]))
         return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
@@ -286,7 +278,7 @@ class Grouped(KeyedWrapper):
         ``key`` (or ``key_0``, ``key_1``, ... of keys with several parts), ``value``, ``low``, ``high``,
         ``stderr``, ``total``, ``weight``, ``count``, ``samples``, ``seen`` and the counters of a summary.
         """
-        cells, ledger = self._sorted()
+        cells, ledger = sorted_cells(self._state)
         several = isinstance(next(iter(cells), None), tuple)
         parts = list(zip(*cells, strict=True)) if several else [list(cells)]
         columns = {f"key_{i}" if several else "key": _array(part) for i, part in enumerate(parts)}
@@ -301,6 +293,15 @@ class Grouped(KeyedWrapper):
             # Counters are at most 2^62, and some of these are sums of several.
             columns[name] = np.array(counts, dtype=np.int64 if max(counts, default=0) < key_columns.TOP else object)
         return columns
+
+
+def sorted_cells(groups: Groups) -> tuple[dict[Any, int], Ledger]:
+    """Return the cell of each key, in the order of the keys, None first; and the ledger of all cells."""
+    kinds, null, found, ledger = groups.sorted()
+    cells = {key: cell for cell, key in enumerate(key_columns.decoded(kinds or (), null, found))}
+    if any(kind in ("str", "bytes") for kind in kinds or ()):  # their bytes in a state begin with their length
+        cells = dict(sorted(cells.items(), key=lambda item: key_columns.rank(item[0])))
+    return cells, ledger
 
 
 def _number(k: Any) -> int:

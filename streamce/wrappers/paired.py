@@ -218,8 +218,8 @@ class Paired(MetricWrapper):
         target, weight, **others
             As the metric's ``update`` takes them, for both.
         cluster : array, or tuple of arrays, optional
-            Which document, user or session each sample belongs to: integers, strings or any other
-            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
+            The document, user or session of each sample: integers, strings or any other keys. Standard errors are then
+            robust to correlated samples of one cluster. Give it in all updates or in none.
 
         Raises
         ------
@@ -309,7 +309,7 @@ class Paired(MetricWrapper):
         Raises
         ------
         InputError
-            If more was taken away than had been added.
+            If more was subtracted than had been added.
         """
         return summary.mean(self._state["difference"].copy().total)
 
@@ -328,7 +328,7 @@ class Paired(MetricWrapper):
         Raises
         ------
         InputError
-            If more was taken away than had been added, or ``level`` is not between 0 and 1.
+            If more was subtracted than had been added, or ``level`` is not between 0 and 1.
 
         Examples
         --------

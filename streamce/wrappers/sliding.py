@@ -309,6 +309,11 @@ class Panes:
                 raise InputError("now", f"is in the pane from {value}", expected, value=value)
             return self._groups.total(now - self._period + 1)
 
+    def sorted(self) -> tuple[list[int], Ledger]:
+        """Return when each pane of the window begins, in order, and the ledger of their cells."""
+        _, _, starts, ledger = self.copy()._groups.sorted()
+        return [int(start) for start in starts], ledger
+
     # ---- bytes ----
 
     def parts(self) -> dict[str, bytes]:
