@@ -66,5 +66,5 @@ class MeanLoss(Metric):
 
     def _run(self, state: State, preds: Any, target: Any = None, **others: Any) -> None:
         if target is not None:
-            raise InputError("target", "is given", "none: MeanLoss takes losses")
+            raise InputError("target", "is given", "none, because MeanLoss takes losses")
         super()._run(state, preds, **others)

@@ -271,7 +271,7 @@ class SequenceCrossEntropy(Metric):
             target,
             weight,
             bucket_of(cluster),
-            found.settled if null is None else null_status(null),
+            found.status if null is None else null_status(null),
             samples=samples,
             offsets=found.offsets,
             ratios=tuple(ratios),

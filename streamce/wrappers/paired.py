@@ -284,7 +284,7 @@ class Paired(MetricWrapper):
                 )
                 for name in sources
             )
-        return States.of(
+        return States.from_states(
             dict(zip(pairs.NAMES, pairs.add_pairs(a, b, None if buckets is None else buckets.of), strict=True))
         )
 
