@@ -67,8 +67,10 @@ PROTOCOL = {
     "_update": "readers of files add batches with a mask of missing inputs, which no public update takes",
     "_task": "wrappers have other arguments for losses than for predictions",
     "_pipeline": "functions of arrays need each loss and the gradient, which a metric does not keep",
+    "_loss_key": "a collection computes the losses of its metrics once",
+    "_title": "the report names metrics in words",
     "_run_returning_samples": "wrappers add the samples of a batch to states of their own",
-    "_select": "a collection computes losses once, for metrics that keep different parts of them",
+    "_select": "the metrics of a collection keep different parts of these losses",
     "_value": "wrappers and the report compute a metric's value from a mean of their own",
     "_present": "wrappers and the report put that value into a summary of their own",
 }

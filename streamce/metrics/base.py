@@ -40,6 +40,7 @@ class Metric(UpdateFromMixin):
     Upper layers use these private attributes, beside those of :class:`MergeableState`:
 
     * ``_task``: the kind of predictions and targets that ``update`` takes;
+    * ``_loss_key()``: a key that is equal for metrics that compute the same losses from the same batch;
     * ``_pipeline``: adds a batch to any state, and can return its losses and gradients;
     * ``_update(preds, target, weight, null=...)``: ``update`` with a mask of the losses in which an input is null;
     * ``_run_returning_samples(state, ...)``: add a batch to any state, and return its samples;
@@ -265,6 +266,12 @@ class Metric(UpdateFromMixin):
     def _n_cells(self, cells: Any, columns: dict[str, dict[int, int]]) -> int:
         """Return the number of classes or labels. Not all integers of the cells are 0."""
         return int(cells.size)
+
+    def _loss_key(self) -> Any:
+        """Return a key that is equal for metrics that compute the same losses from the same batch."""
+        cls = type(self)
+        options = tuple(item for item in self._options.items() if item[0] not in ("threads", *BREAKDOWN_OPTIONS))
+        return self._task, cls._run, cls._build_pipeline, options
 
     def _select(self, state: State) -> State:
         """Return the part of a state of the same losses that this metric keeps."""

@@ -66,6 +66,7 @@ class BinaryCrossEntropy(Metric):
     """
 
     _task = "binary"
+    _title = "Binary cross-entropy"
     __slots__ = ()
 
     def __init__(

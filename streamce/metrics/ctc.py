@@ -79,6 +79,7 @@ class CTCCrossEntropy(Metric):
         "layout": name_among("TBC", "BTC"),
         "per": name_among("label", "frame", "utterance"),
     }
+    _title = "CTC loss"
     __slots__ = ()
 
     def __init__(

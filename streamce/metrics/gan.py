@@ -125,6 +125,7 @@ class GANCrossEntropy(Composite):
     """
 
     _names = ("fake", "generator", "real")
+    _title = "Cross-entropy of a GAN"
     __slots__ = ()
 
     # ---- adding ----

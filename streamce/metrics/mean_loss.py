@@ -32,6 +32,7 @@ class MeanLoss(Metric):
     """
 
     _task = "mean"
+    _title = "Mean loss"
     __slots__ = ()
 
     def __init__(self, *, invalid: Literal["raise", "skip"] = "raise", threads: int | None = None) -> None:

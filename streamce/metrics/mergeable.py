@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from streamce._support import atomic_file, state_format
 from streamce._support.html_repr import HtmlRepr, renderer
@@ -31,12 +31,14 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_new()``: an empty object with all options of this one;
     * ``_header()``: the class and the options that change a loss, as the bytes hold them;
     * ``_from_options(options, restore_inner)``: an empty object with the options of a header;
-    * ``_restore(payload, data)``: replace the state by that of ``data``, whose payload was decoded.
+    * ``_restore(payload, data)``: replace the state by that of ``data``, whose payload was decoded;
+    * ``_title``: the name of the metric in words.
     """
 
     __slots__ = ("_state",)
     __hash__ = None  # type: ignore[assignment]  # states change
     _state: Any
+    _title: ClassVar[str] = ""
 
     # ---- methods that a subclass defines ----
 

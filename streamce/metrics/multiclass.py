@@ -72,6 +72,7 @@ class MulticlassCrossEntropy(Metric):
 
     _task = "multiclass"
     _own_checks: ClassVar[Mapping[str, Check]] = {"per_class": flag}
+    _title = "Multiclass cross-entropy"
     __slots__ = ()
 
     def __init__(

@@ -64,6 +64,7 @@ class MultilabelCrossEntropy(Metric):
 
     _task = "multilabel"
     _own_checks: ClassVar[Mapping[str, Check]] = {"per_label": flag}
+    _title = "Multilabel cross-entropy"
     __slots__ = ()
 
     def __init__(

@@ -62,6 +62,7 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
 
     # The loss, the outcome, and their sum, from whose variance the covariance of the two follows.
     _names = ("both", "loss", "outcome")
+    _title = "Normalized entropy"
     __slots__ = ()
 
     # ---- adding ----
@@ -201,6 +202,7 @@ class MulticlassNormalizedEntropy(Metric):
     """
 
     _task = "multiclass"
+    _title = "Normalized entropy of classes"
     __slots__ = ()
 
     def __init__(

@@ -34,6 +34,7 @@ class Perplexity(SequenceCrossEntropy):
     (32.0..., 3.4657, 5.0)
     """
 
+    _title = "Perplexity"
     __slots__ = ()
 
     def _value(self, mean: float) -> float:

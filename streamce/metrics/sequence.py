@@ -98,6 +98,7 @@ class SequenceCrossEntropy(Metric):
 
     _task = "sequence"
     _own_checks: ClassVar[Mapping[str, Check]] = {"per": name_among("token", "sequence"), "per_position": flag}
+    _title = "Cross-entropy of sequences"
     __slots__ = ("_token_pipeline",)
 
     def __init__(

@@ -28,12 +28,6 @@ from streamce.wrappers.sliding import Panes
 if TYPE_CHECKING:
     from streamce.metrics.mergeable import MergeableState
 
-WORDS = {"BinaryCrossEntropy": "Binary cross-entropy", "MulticlassCrossEntropy": "Multiclass cross-entropy",
-         "MultilabelCrossEntropy": "Multilabel cross-entropy", "SequenceCrossEntropy": "Cross-entropy of sequences",
-         "CTCCrossEntropy": "CTC loss", "MeanLoss": "Mean loss", "Perplexity": "Perplexity",
-         "NormalizedEntropy": "Normalized entropy", "MulticlassNormalizedEntropy": "Normalized entropy of classes",
-         "GANCrossEntropy": "Cross-entropy of a GAN"}  # fmt: skip
-
 
 def title_of(metric: MergeableState) -> str:
     """What a metric is, in words."""
@@ -51,7 +45,7 @@ def title_of(metric: MergeableState) -> str:
             last = f"{options['samples']:,} samples" if options["samples"] else options["period"]
             return f"{of} of the last {last}"
         return f"{of} by " + ("time" if options["period"] and not _several(metric) else "group")
-    return WORDS.get(type(metric).__name__, type(metric).__name__)
+    return metric._title or type(metric).__name__
 
 
 def _several(metric: MergeableState) -> bool:

@@ -253,9 +253,7 @@ class Members:
         for name, metric in metrics.items():
             of = metric._metric if isinstance(metric, KeyedWrapper) else metric
             if isinstance(of, Metric) and not isinstance(of, MulticlassNormalizedEntropy):
-                others = {"threads", *BREAKDOWN_OPTIONS}
-                options = tuple(item for item in of._init_kwargs().items() if item[0] not in others)
-                alike.setdefault((of._task, options), []).append(name)
+                alike.setdefault(of._loss_key(), []).append(name)
             else:
                 self.alone.append(name)
         self.alike = list(alike.values())
