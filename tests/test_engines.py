@@ -58,7 +58,7 @@ def test_options_that_change_no_loss_are_the_templates():
     ("metric", "expected"),
     [
         (0.5, "metric is 0.5: expected a metric such as BinaryCrossEntropy()"),
-        (ce.MeanLoss().update([1.0]), "metric has samples already: expected an empty one, for its options alone"),
+        (ce.MeanLoss().update([1.0]), "metric has samples already: expected an empty metric, for its options"),
         (ce.Sliding(ce.MeanLoss(), samples=3), "the last samples of two streams do not add up: those of a period do"),
         (
             ce.Collection({"last": ce.Sliding(ce.MeanLoss(), samples=3)}),
