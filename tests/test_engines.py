@@ -41,7 +41,7 @@ def test_states_of_other_options_are_named():
 
 
 def test_nothing_to_merge_is_an_error():
-    with pytest.raises(ce.InputError, match="states are none: expected one or more"):
+    with pytest.raises(ce.InputError, match="states is empty: expected one or more"):
         engines.merge()
 
 
@@ -131,7 +131,7 @@ ZeroDivisionError: of the user
         (OF_PYTHON, "ZeroDivisionError: of the user"),
         (
             "No module named 'streamce.integrations.engines'",
-            "OSError: No module named 'streamce.integrations.engines'; streamce has to be installed on the workers too",
+            "OSError: No module named 'streamce.integrations.engines'; install streamce on the workers too",
         ),
     ],
 )
