@@ -12,7 +12,7 @@ from streamce._support import printable, state_format
 from streamce.errors import USE_LOGITS, DataError, InputError, Location
 
 if TYPE_CHECKING:
-    from streamce.metrics.mergeable import Additive
+    from streamce.metrics.mergeable import MergeableState
     from streamce.reading.labels import Labels
     from streamce.reading.reader import Chunk
 
@@ -69,7 +69,7 @@ def refusal(path: str, mark: bytes = state_format.MAGIC, what: str = "state") ->
     return None
 
 
-def save(metric: Additive, option: str, path: str | None) -> int:
+def save(metric: MergeableState, option: str, path: str | None) -> int:
     """Writes the state once the result is out: a full disk does not take that away."""
     if path is not None:
         try:

@@ -15,7 +15,7 @@ from streamce.cli.column_resolver import Chooser
 from streamce.cli.console import advance, fail, many, progress_bar, refusal, save, show_and_save
 from streamce.cli.metric_factory import metric_of
 from streamce.errors import DataError, SelectionError
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 from streamce.reading import reader
 from streamce.reading.labels import Labels
 from streamce.reading.sources import Source, find
@@ -125,7 +125,7 @@ def _evaluated(options: argparse.Namespace, on_cluster: bool) -> int:
     return show_and_save(show_it, lambda: _finish(metric, options.state, progress, run))
 
 
-def _finish(metric: Additive, path: str | None, progress: resume.Progress, run: resume.Run | None) -> int:
+def _finish(metric: MergeableState, path: str | None, progress: resume.Progress, run: resume.Run | None) -> int:
     """Writes the state, and then that there is nothing left to do: never the other way round."""
     if progress.finished:
         return 0
@@ -137,7 +137,7 @@ def _finish(metric: Additive, path: str | None, progress: resume.Progress, run: 
     return 0
 
 
-def _of_the_result(options: argparse.Namespace, reading: reader.Reading, metric: Additive) -> dict[str, Any]:
+def _of_the_result(options: argparse.Namespace, reading: reader.Reading, metric: MergeableState) -> dict[str, Any]:
     """All options that change what comes out."""
     chosen = reading.selection
     parts: dict[str, Any] = {"preds": [*chosen.preds], "target": [*chosen.target], "weight": chosen.weight}

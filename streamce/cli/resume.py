@@ -16,7 +16,7 @@ from typing import Any
 from streamce._support import atomic_file
 from streamce.cli.console import note
 from streamce.errors import InputError
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 from streamce.persistence.checkpoint import Checkpoint
 from streamce.reading.reader import Position
 from streamce.reading.sources import Source
@@ -54,7 +54,7 @@ class Run:
         self._checkpoint, self._name = Checkpoint(state + ".checkpoint"), state + ".checkpoint"
         self._same: dict[str, Any] = {"options": options, "files": [*files]}
 
-    def begin(self, metric: Additive) -> Progress:
+    def begin(self, metric: MergeableState) -> Progress:
         """Where to begin; ``metric`` takes over what was counted until there."""
         atomic_file.sweep(self._state)
         with warnings.catch_warnings(record=True) as caught:
@@ -85,7 +85,7 @@ class Run:
         metric.load_state_dict(saved.state_dict())
         return progress
 
-    def save(self, metric: Additive, progress: Progress, *, now: bool = False) -> None:
+    def save(self, metric: MergeableState, progress: Progress, *, now: bool = False) -> None:
         """Save the metric and where its rows end, if it is time to."""
         self._checkpoint.save(metric, {**self._same, **asdict(progress)}, every=0.0 if now else self._every)
 

@@ -309,7 +309,7 @@ class _Watch:
                 if same.get(option) != now:
                     raise DataError(f"{option} has changed since {self._name} was begun: remove it to begin anew")
             self._following.restore(at)
-            self._saved = ce.Collection({name: metric[name]._empty() for name in (TOTAL, *self._lengths)})
+            self._saved = ce.Collection({name: metric[name]._new() for name in (TOTAL, *self._lengths)})
             self._saved.load_state_dict(metric.state_dict())
         except DataError:
             raise

@@ -20,7 +20,7 @@ from streamce.integrations.prometheus import Collector
 from streamce.monitor.http_server import Server
 
 if TYPE_CHECKING:
-    from streamce.metrics.mergeable import Additive
+    from streamce.metrics.mergeable import MergeableState
     from streamce.monitor.alerts import Alerts
     from streamce.stats.summary import Summary
 
@@ -43,7 +43,7 @@ class Shown:
     windows: tuple[str, ...]
     alerts: Alerts
     reference: Summary | None = None
-    metric: Additive | None = None
+    metric: MergeableState | None = None
     rows: int = 0
     unreadable: int = 0
     last: float = field(default=float("nan"))

@@ -51,7 +51,7 @@ def test_options_that_change_no_loss_are_those_of_the_rank(tmp_path):
     [
         (
             "other_options",
-            "rank 1: kind is 'probs' in one metric and 'logits' in the other: their losses do not add up",
+            "rank 1: kind is 'probs' in one metric and 'logits' in the other: their losses cannot be added",
         ),
         ("no_sum_on_one", "rank 1: the last samples of two streams do not add up: those of a period do"),
         ("no_metric_on_one", "rank 1: metric is {'loss': 0.3}: expected a metric such as BinaryCrossEntropy()"),
@@ -67,5 +67,7 @@ def test_a_rank_that_dies_lets_no_other_wait(tmp_path):
 
 
 def test_without_a_job():
-    with pytest.raises(ce.InputError, match=r"group is of no torch.distributed job: expected .*init_process_group"):
+    with pytest.raises(
+        ce.InputError, match=r"group does not belong to a torch.distributed job: expected .*init_process_group"
+    ):
         ce.all_reduce(ce.BinaryCrossEntropy())
