@@ -18,6 +18,7 @@ from streamce.keys.key_columns import bucket_of
 from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, null_status
 from streamce.metrics.options import EPS, flag, name_among
+from streamce.metrics.torch_device import TorchDeviceLosses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
