@@ -25,7 +25,7 @@ typedef struct {
 } view;
 
 /* Joins axes that one stride leads through, and sees whether blocks can be used in place. */
-static inline void view_settle(view *v)
+static inline void view_coalesce_axes(view *v)
 {
     int n = 0;
     for (int k = 0; k < v->ndim; k++) {

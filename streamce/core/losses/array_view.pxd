@@ -16,7 +16,7 @@ cdef extern from "array_view.h" nogil:
         Py_ssize_t classes
         Py_ssize_t class_stride
         int direct
-    void view_settle(view*) noexcept
+    void view_coalesce_axes(view*) noexcept
     Py_ssize_t view_step(const view*) noexcept
     void view_prefetch(const view*, Py_ssize_t, Py_ssize_t) noexcept
     void view_gather(const view*, Py_ssize_t, Py_ssize_t, Py_ssize_t*, void*) noexcept

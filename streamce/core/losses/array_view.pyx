@@ -6,7 +6,7 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_Check
 
 import numpy as np
 
-from streamce.inputs import arrays
+from streamce.inputs.arrays import arrays
 
 cdef type ndarray = np.ndarray
 cdef char FOREIGN = b">" if np.little_endian else b"<"
@@ -99,7 +99,7 @@ cdef class ArrayView:
                 self.v.shape[self.v.ndim] = self.shape[k]
                 self.v.strides[self.v.ndim] = self.strides[k]
                 self.v.ndim += 1
-        view_settle(&self.v)
+        view_coalesce_axes(&self.v)
 
     cdef void join_classes(self) noexcept:
         """Makes rows elements: each entry a loss, the class axis last."""
@@ -108,7 +108,7 @@ cdef class ArrayView:
         self.v.ndim += 1
         self.v.classes = 1
         self.v.class_stride = self.v.itemsize
-        view_settle(&self.v)
+        view_coalesce_axes(&self.v)
 
     cdef tuple shape_tuple(self):
         return tuple([self.shape[k] for k in range(self.ndim)])

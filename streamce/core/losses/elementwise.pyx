@@ -56,7 +56,7 @@ cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept 
         outcome_costs(b, w, x, e.outcome, k, w.n)
         if not b.unit_weight:
             memcpy(w.d, ONES, k * sizeof(double))
-    settle_elements(b, w, x, k)
+    check_elements(b, w, x, k)
 
 
 cdef void outcomes(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
@@ -137,8 +137,8 @@ cdef void outcome_costs(
         table().binary_logits_f64(<const double*>x, y, k, e.kernel, out)
 
 
-cdef void settle_elements(Batch b, Workspace* w, const void* x, Py_ssize_t k) noexcept nogil:
-    """Looks once more at a block with something odd: NaN is invalid, the rest is counted."""
+cdef void check_elements(Batch b, Workspace* w, const void* x, Py_ssize_t k) noexcept nogil:
+    """Slow path for blocks with anomalies: marks NaN as invalid and counts floored probabilities."""
     cdef ElementTile* e = &w.elements
     cdef Py_ssize_t i
     cdef double p, y

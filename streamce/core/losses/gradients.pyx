@@ -145,7 +145,7 @@ cdef void of_logits(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t s
     if odd:
         for i in range(k):
             if w.status[i] == COUNTED and not (r.plain_rest[i] < INFINITY and within(b, whole[i])):
-                settle_logits(b, w, i, whole[i], out, stride)
+                recompute_row(b, w, i, whole[i], out, stride)
 
 
 cdef bint factors_of(Batch b, Workspace* w, Py_ssize_t k, double* whole, double* share, double* base) noexcept nogil:
@@ -175,7 +175,7 @@ cdef bint factors_of(Batch b, Workspace* w, Py_ssize_t k, double* whole, double*
     return odd
 
 
-cdef void settle_logits(Batch b, Workspace* w, Py_ssize_t i, double whole, void* out, Py_ssize_t stride) noexcept nogil:
+cdef void recompute_row(Batch b, Workspace* w, Py_ssize_t i, double whole, void* out, Py_ssize_t stride) noexcept nogil:
     """A row with an infinite logit, or whose factors are beyond floats, in doubles throughout."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t c

@@ -63,11 +63,11 @@ cdef const void* rows_of(
 
 
 cdef void status_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """The statuses of losses that are settled before they are looked at: padding, what is masked, nulls."""
+    """The statuses that losses begin with: padding, what is ignored, nulls."""
     memcpy(w.status, elements_of(w, &b.status.v, at, k), k)
     cdef Py_ssize_t i
     for i in range(k):
-        w.status[i] = min(w.status[i], <uint8_t>NULL_INPUT)  # the last that a loss can be settled as
+        w.status[i] = min(w.status[i], <uint8_t>NULL_INPUT)  # the last status that a loss can begin with
         w.odd |= w.status[i] != COUNTED
 
 

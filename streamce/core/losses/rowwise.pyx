@@ -59,8 +59,8 @@ cdef void rows(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogi
             r.total[i] = w.cost[i] * (1 + r.rest[i])
             w.cost[i] = min(0.0 - r.label_x[i], b.spec.cap)
     if b.uniform_class_weight:
-        settle_sums(b, w, x, stride, k)
-    settle_rows(b, w, x, stride, k)
+        recompute_sums(b, w, x, stride, k)
+    check_rows(b, w, x, stride, k)
     if b.uniform_class_weight:
         mix_rows(b, w, k)
     elif not b.has_integer_targets:
@@ -135,10 +135,10 @@ cdef void soft_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
         return
     for i in range(k):
         if not off_by(r.target_total[i]) <= b.target_tolerance and not w.status[i]:
-            settle_soft_row(b, w, i)
+            check_soft_row(b, w, i)
 
 
-cdef void settle_soft_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
+cdef void check_soft_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
     """What is odd about the soft targets of row i."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t c
@@ -155,8 +155,8 @@ cdef void settle_soft_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
         flag(w, i, IS_UNNORMALISED)
 
 
-cdef void settle_rows(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
-    """Rows that the kernels could not settle: NaN, infinite logits, sums that are not 1."""
+cdef void check_rows(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+    """Rows that the kernels leave open: NaN, infinite logits, sums that are not 1."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
     cdef bint floors = b.has_integer_targets and b.spec.floor > 0
@@ -174,10 +174,10 @@ cdef void settle_rows(Batch b, Workspace* w, const void* x, Py_ssize_t stride, P
             continue
         if b.spec.kind == LOGITS:
             if r.rest[i] != r.rest[i]:
-                settle_row(b, w, x, stride, i)
+                check_row(b, w, x, stride, i)
             continue
         if not off_by(r.total[i]) <= max(0.01, b.tolerance) or (b.spec.kind == LOG_PROBS and not r.largest[i] <= 0):
-            settle_row(b, w, x, stride, i)
+            check_row(b, w, x, stride, i)
             continue
         if off_by(r.total[i]) > b.tolerance:
             flag(w, i, IS_UNNORMALISED)
@@ -185,7 +185,7 @@ cdef void settle_rows(Batch b, Workspace* w, const void* x, Py_ssize_t stride, P
             flag(w, i, IS_FLOORED)
 
 
-cdef void settle_sums(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+cdef void recompute_sums(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
     """Sums of m - x that are too large for floats, as doubles."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
@@ -206,7 +206,7 @@ cdef void settle_sums(Batch b, Workspace* w, const void* x, Py_ssize_t stride, P
                 r.target_gaps[i] += product(away, at_row(w.q, b.is_float32, w.q_stride, i, c))
 
 
-cdef void settle_row(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil:
+cdef void check_row(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil:
     """What is wrong with row i; or its cost, when one logit is +inf."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t c

@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 from streamce.core.kernels.kernels cimport CTC_FRONT, CTC_LINES, fp_enter, fp_leave, kernel_table, table
-from streamce.core.losses.array_view cimport F64, ArrayView, integers_to_labels, view, view_gather, view_settle
+from streamce.core.losses.array_view cimport F64, ArrayView, integers_to_labels, view, view_gather, view_coalesce_axes
 from streamce.core.losses.batch cimport Batch, Vector, product, tolerance
 from streamce.core.losses.load_block cimport rows_of
 from streamce.core.losses.loss_spec cimport LOG_PROBS, LOGITS, PROBS, Breakdowns, LossSpec
@@ -26,7 +26,7 @@ from streamce.core.samples.status cimport (
 from functools import partial
 
 from streamce.errors import InputError
-from streamce.inputs import arrays
+from streamce.inputs.arrays import arrays
 from streamce.core.ledger.ledger import NAMES
 from streamce.core.losses.batch import CAUSES
 from streamce.core.losses.loss_spec import KIND_NAMES
@@ -137,7 +137,7 @@ cdef class Utterances(Batch):
         v.strides[0] = self.preds.strides[time]
         v.classes = self.preds.shape[classes]
         v.class_stride = self.preds.strides[classes]
-        view_settle(v)
+        view_coalesce_axes(v)
         v.direct &= self.stride % v.itemsize == 0
         self.is_float32 = v.dtype < F64 and p.spec.kind != LOGITS
         self.tolerance = tolerance(v.dtype)
@@ -455,7 +455,7 @@ cdef class Utterances(Batch):
         return COUNTED
 
     cdef int status_of_row(self, const void* x, Py_ssize_t stride, Py_ssize_t t) noexcept nogil:
-        """What is wrong with a row of preds that the kernels could not settle."""
+        """What is wrong with a row of preds that the kernels leave open."""
         cdef Py_ssize_t c
         cdef Py_ssize_t infinite = 0
         cdef Py_ssize_t finite = 0

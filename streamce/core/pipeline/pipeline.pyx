@@ -21,7 +21,7 @@ from streamce.core.samples.samples cimport Samples
 
 import numpy as np
 
-from streamce.inputs import arrays
+from streamce.inputs.arrays import arrays
 
 cdef type ndarray = np.ndarray
 cdef type Read = arrays.Read
@@ -32,7 +32,12 @@ cdef object freelist_lock = object()
 
 
 cdef class Pipeline:
-    """The options of a metric, and its updates."""
+    """The options of a metric, and its updates.
+
+    With ``skips`` invalid losses are counted and do not raise. ``entropy`` is the pipeline of the entropy of targets,
+    by which divergence is less than the loss. ``device_losses`` computes losses on another device, from predictions
+    that the core cannot read.
+    """
 
     cdef LossSpec spec
     cdef Breakdowns breakdowns
@@ -46,12 +51,6 @@ cdef class Pipeline:
         self, LossSpec spec not None, Breakdowns breakdowns=None, *, bint skips=False, threads=None, str name="preds",
         Pipeline entropy=None, device_losses=None,
     ):
-        """Makes a pipeline.
-
-        With ``skips`` invalid losses are counted and do not raise. ``entropy`` is the pipeline of the entropy of
-        targets, by which divergence is less than the loss. ``device_losses`` makes a batch of losses that are
-        computed on another device from predictions that the core cannot read.
-        """
         self.spec = spec
         self.breakdowns = breakdowns if breakdowns is not None else Breakdowns()
         self.skips = skips

@@ -6,7 +6,6 @@ from streamce.core.ledger.ledger cimport COUNT, Ledger
 from streamce.core.ledger.state cimport BUCKETS, State
 from streamce.core.samples.samples cimport N_COUNTERS, Samples, count_losses
 
-
 # The ratio of divergence. The numbers of others are the caller's.
 cdef int DIVERGENCE = 1
 

@@ -1,7 +1,7 @@
 cpdef enum:
     # Why a loss does not count. In this order: the first that applies is reported.
     COUNTED = 0
-    PADDING  # padding
+    PADDING
     IGNORED
     NULL_INPUT
     INVALID_LABEL

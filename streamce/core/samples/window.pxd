@@ -27,7 +27,7 @@ cdef class Window:
 
     cdef Window copied(self)
     cdef Window more(self, Samples samples)
-    cdef int settle(self, str argument) except -1
+    cdef int measure(self, str argument) except -1
     cdef void replace_with(self, Window other) noexcept
     cdef int append_all(self, Window more) except -1
     cdef int reserve(self, Py_ssize_t rows, Py_ssize_t oddities) except -1

@@ -75,10 +75,10 @@ cdef class Window:
         cdef Window new = self.copied()
         new.bound = 0  # the words have room for twice as much
         new.add(samples)
-        new.settle(None)
+        new.measure(None)
         return new
 
-    cdef int settle(self, str argument) except -1:
+    cdef int measure(self, str argument) except -1:
         """Finds the bound of all counters. Raises if one is out of its range."""
         cdef int column
         self.bound = self.total.bound()
@@ -109,7 +109,7 @@ cdef class Window:
                 return
             new = self.copied()
             new.append_all(more)
-            new.settle("other")
+            new.measure("other")
             self.replace_with(new)
 
     cdef int append_all(self, Window more) except -1:
