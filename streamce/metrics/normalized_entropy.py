@@ -95,19 +95,19 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         target, weight, bucket = arrays.once(target, "target"), arrays.once(weight, "weight"), bucket_of(cluster)
         preds, shape = arrays.plain(preds, "preds")
         losses = np.empty(shape)
-        chunk, pipeline, status = States(self._names), self._metric._pipeline, null_status(null)
+        batch, pipeline, status = States(self._names), self._metric._pipeline, null_status(null)
         outputs = Outputs(losses=losses.reshape(-1))
-        pipeline.update_batch(chunk["loss"], Batch(preds, target, weight, status=status), outputs, bucket)
+        pipeline.update_batch(batch["loss"], Batch(preds, target, weight, status=status), outputs, bucket)
         if weight is not None:  # the losses above are multiplied by it
             pipeline.update_batch(State(), Batch(preds, target, status=status), outputs)
         target = arrays.read(target, "target")
         outcomes = arrays.widened(target.values, target.halves).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid samples are excluded from all sums
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # errors were raised above
-        mean.update(chunk["outcome"], outcomes, None, weight, bucket)
+        mean.update(batch["outcome"], outcomes, None, weight, bucket)
         kernels.add(outcomes.reshape(-1), losses.reshape(-1))
-        mean.update(chunk["both"], losses, None, weight, bucket)
-        self._state.merge(chunk)
+        mean.update(batch["both"], losses, None, weight, bucket)
+        self._state.merge(batch)
 
     @property
     def _loss_metric(self) -> Metric:

@@ -398,7 +398,7 @@ cdef class Groups:
                     unsorted = [table.key(places[i].slot) for i in range(size)]
                     keys = []
                     for i, slot in enumerate(sorted(range(size), key=unsorted.__getitem__)):
-                        key_columns.append(unsorted[slot])
+                        keys.append(unsorted[slot])
                         places[i].key = places[slot].slot
                     for i in range(size):
                         places[i].slot = places[i].key

@@ -6,7 +6,7 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_Check
 
 import numpy as np
 
-from streamce.inputs.arrays import arrays
+from streamce.inputs import arrays
 
 cdef type ndarray = np.ndarray
 cdef char FOREIGN = b">" if np.little_endian else b"<"

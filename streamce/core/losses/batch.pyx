@@ -17,7 +17,7 @@ from streamce.core.samples.status cimport (
     INVALID_LABEL, INVALID_WEIGHT, NULL_INPUT, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE, TARGET_SUM,
 )
 
-from streamce.inputs.arrays import arrays
+from streamce.inputs import arrays
 from streamce.core.ledger.ledger import NAMES
 from streamce.core.losses.loss_spec import KIND_NAMES
 

@@ -26,7 +26,7 @@ from streamce.core.samples.status cimport (
 from functools import partial
 
 from streamce.errors import InputError
-from streamce.inputs.arrays import arrays
+from streamce.inputs import arrays
 from streamce.core.ledger.ledger import NAMES
 from streamce.core.losses.batch import CAUSES
 from streamce.core.losses.loss_spec import KIND_NAMES

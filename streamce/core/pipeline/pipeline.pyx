@@ -21,7 +21,7 @@ from streamce.core.samples.samples cimport Samples
 
 import numpy as np
 
-from streamce.inputs.arrays import arrays
+from streamce.inputs import arrays
 
 cdef type ndarray = np.ndarray
 cdef type Read = arrays.Read

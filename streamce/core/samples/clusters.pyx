@@ -6,7 +6,7 @@ from streamce.core.ledger.ledger cimport Ledger
 from streamce.core.ledger.state cimport BUCKETS, State
 from streamce.core.samples.samples cimport N_COUNTERS, Samples, count_losses
 
-from streamce.inputs.arrays import arrays
+from streamce.inputs import arrays
 
 
 cdef int check_clusters(State state, Py_ssize_t samples, Py_ssize_t losses, bucket) except -1:
