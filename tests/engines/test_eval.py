@@ -12,7 +12,8 @@ import pytest
 from cases import table
 from pyarrow import csv, parquet
 
-from streamce.cli.main import main, partitions
+from streamce.cli import partitions
+from streamce.cli.main import main
 
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
 TASKS = {
@@ -142,8 +143,9 @@ def test_parts_are_one_job_of_spark_however_few(folder, tmp_path, capsys, monkey
 
 def test_an_interrupt_is_one_line_as_it_is_with_threads(folder):
     """Ctrl-C at a terminal goes to all processes of a run, here once the cluster is there."""
-    interrupted = "parts.cut = lambda *_: (os.killpg(0, signal.SIGINT), time.sleep(60))"
-    code = f"import os, signal, sys, time; from streamce.cli.main import main, parts; {interrupted}; sys.exit(main())"
+    interrupted = "partitions.cut = lambda *_: (os.killpg(0, signal.SIGINT), time.sleep(60))"
+    imports = "import os, signal, sys, time; from streamce.cli import partitions; from streamce.cli.main import main"
+    code = f"{imports}; {interrupted}; sys.exit(main())"
     command = [sys.executable, "-c", code, "eval", folder, *BINARY, "--engine", "dask"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "streamce: error: interrupted\n")
