@@ -1,4 +1,7 @@
-"""The rules of docs/ARCHITECTURE.md that a program can check: layers, circles, module names, optional packages."""
+"""The rules of docs/ARCHITECTURE.md that a program can check.
+
+They are about layers, circles, module names, optional packages and private attributes.
+"""
 
 import ast
 import graphlib
@@ -8,6 +11,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import streamce
+from streamce.metrics.base import Metric
+from streamce.metrics.mergeable import MergeableState
+from streamce.metrics.update_from import UpdateFromMixin
 
 ROOT = Path(streamce.__file__).parent
 # Lowest first. Folders on one line may import each other, if that makes no circle. A module at the top of the package
@@ -50,6 +56,25 @@ OPTIONAL = {
     "torch": {"metrics.torch_device", "integrations.torch_distributed"},
     "tqdm": {"cli.console"},
 }
+# The private attributes of a metric that upper layers may use, with the reason. Users read these objects, and the
+# completion of an editor or notebook is to show them only methods that are for them.
+PROTOCOL = {
+    "_state": "wrappers, engines, the report and the command line read and replace states",
+    "_new": "wrappers and engines make empty metrics of the same options",
+    "_header": "the states of wrappers hold the options of their metrics, and the report shows them",
+    "_from_options": "from_bytes makes a metric of a header",
+    "_restore": "from_bytes fills that metric",
+    "_update": "readers of files add batches with a mask of missing inputs, which no public update takes",
+    "_task": "wrappers have other arguments for losses than for predictions",
+    "_pipeline": "functions of arrays need each loss and the gradient, which a metric does not keep",
+    "_loss_key": "a collection computes the losses of its metrics once",
+    "_title": "the report names metrics in words",
+    "_run_returning_samples": "wrappers add the samples of a batch to states of their own",
+    "_select": "the metrics of a collection keep different parts of these losses",
+    "_value": "wrappers and the report compute a metric's value from a mean of their own",
+    "_present": "wrappers and the report put that value into a summary of their own",
+}
+NAMEDTUPLE = {"_asdict", "_replace"}  # public, though their names begin with an underscore
 CYTHON = {"cython", "cpython", "libc"}
 
 
@@ -154,3 +179,57 @@ def test_optional_packages_are_imported_where_they_may_be():
             if not any(name == place or name.startswith(f"{place}.") for place in allowed):
                 wrong.append((name, package))
     assert wrong == []
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_names(tree):
+    """The private attributes that the classes of a module define: methods, fields, slots and what is set on self."""
+    for defined in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        for node in ast.walk(defined):
+            match node:
+                case ast.FunctionDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+                    yield name
+                case ast.Assign(targets=[ast.Name(id="__slots__")], value=value):
+                    yield from (each.value for each in ast.walk(value) if isinstance(each, ast.Constant))
+                case ast.Assign(targets=[ast.Name(id=name)]):
+                    yield name
+                case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                    yield name
+
+
+def private_uses(tree):
+    """The private attributes of other objects than self, cls and super() that a module uses, with the lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            match node.value:
+                case ast.Name(id="self" | "cls") | ast.Call(func=ast.Name(id="super")):
+                    pass
+                case _:
+                    yield node.attr, node.lineno
+
+
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES if path.suffix == ".py"}
+PRIVATE = defaultdict(set)  # by folder
+for path, tree in TREES.items():
+    PRIVATE[folder(module_name(path))] |= set(filter(is_private, private_names(tree)))
+
+
+def foreign_uses():
+    """Uses of private attributes that no class of the same folder defines."""
+    for path, tree in TREES.items():
+        for name, line in private_uses(tree):
+            if name not in PRIVATE[folder(module_name(path))] | NAMEDTUPLE:
+                yield name, f"{path.relative_to(ROOT)}:{line}"
+
+
+def test_private_attributes_are_used_in_their_own_folder():
+    assert [use for use in foreign_uses() if use[0] not in PROTOCOL] == []
+
+
+def test_the_protocol_of_metrics_is_used_and_documented():
+    assert {name for name, _ in foreign_uses()} == set(PROTOCOL)
+    documented = "".join(cls.__doc__ for cls in (MergeableState, UpdateFromMixin, Metric))
+    assert {name for name in PROTOCOL if f"``{name}" not in documented} == set()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import streamce as ce
-from streamce.metrics.base import SUMS
+from streamce.metrics.base import BREAKDOWN_OPTIONS
 
 pytestmark = pytest.mark.core
 
@@ -271,7 +271,7 @@ def test_functions_raise_what_metrics_raise(function, metric, reduction):
             options = instance.options if type(instance) is metric else {}
             if not options or options.get("per_class"):
                 continue
-            for name in ("invalid", *SUMS):
+            for name in ("invalid", *BREAKDOWN_OPTIONS):
                 options.pop(name, None)
             with pytest.raises(ce.InputError) as expected:
                 update(instance, args)

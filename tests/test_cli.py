@@ -854,7 +854,7 @@ def test_states_that_cannot_be_read_or_added(tmp_path, capsys):
     ce.BinaryCrossEntropy(eps=0.5).update(0.5, 1).save(tmp_path / "b")
     ce.MulticlassCrossEntropy().save(tmp_path / "c")
     (tmp_path / "d").write_bytes((tmp_path / "a").read_bytes()[:-1])
-    for name, expected in ("b", "eps is"), ("c", "do not add up"), ("d", "cut short"):
+    for name, expected in ("b", "eps is"), ("c", "cannot be added"), ("d", "cut short"):
         states = [tmp_path / "a", tmp_path / name]
         line = failure(capsys, 1, "merge", *states, "-o", tmp_path / "sum")
         assert str(tmp_path / name) in line

@@ -141,7 +141,7 @@ def test_a_shape_that_changes():
 def test_statuses_that_nobody_knows():
     """``null`` says where an input is missing, and nothing else."""
     grouped = ce.Grouped(ce.MeanLoss(invalid="skip"))
-    grouped.update([0.5, 0.25, 1.0], by=[1, 1, 1], null=[0, 100, 172])
+    grouped._update([0.5, 0.25, 1.0], None, by=[1, 1, 1], null=[0, 100, 172])
     assert grouped.micro().invalid_null == 2
     assert grouped.compute() == {1: 0.5}
 

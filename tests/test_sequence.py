@@ -386,7 +386,7 @@ FLAT = PREDS.reshape(12, 5), TARGET.reshape(12)
 BAD = {
     "lengths beyond T": ({"lengths": [4, 5, 1]}, "lengths", (1,), "sequence 1: expected 1 to 4"),
     "negative lengths": ({"lengths": [4, 2, -1]}, "lengths", (2,), "sequence 2"),
-    "an empty sequence": ({"lengths": [4, 0, 1]}, "lengths", (1,), "sequence 1 an empty one"),
+    "an empty sequence": ({"lengths": [4, 0, 1]}, "lengths", (1,), "makes sequence 1 empty"),
     "too few lengths": ({"lengths": [4, 1]}, "lengths", None, r"has shape \(2,\).*one length per sequence"),
     "lengths that are real": ({"lengths": [4.0, 1.0, 2.0]}, "lengths", None, "integers"),
     "a mask of the wrong shape": ({"mask": [True] * 4}, "mask", None, r"has shape \(4,\)"),
@@ -410,7 +410,7 @@ BAD = {
 BAD_OFFSETS = {
     "no offsets": (None, "preds", None, "flat tokens and offsets"),
     "descending": ([0, 7, 5, 12], "offsets", (2,), "is 5: expected 7 or more, where sequence 1 begins"),
-    "an empty sequence": ([0, 5, 5, 12], "offsets", (1,), "sequence 1 an empty one"),
+    "an empty sequence": ([0, 5, 5, 12], "offsets", (1,), "makes sequence 1 empty"),
     "not from 0": ([1, 5, 12], "offsets", (0,), "is 1"),
     "not to the end": ([0, 5, 11], "offsets", (2,), "is 11: expected 12"),
     "beyond the end": ([0, 5, 13], "offsets", (2,), "is 13"),

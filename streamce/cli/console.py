@@ -12,7 +12,7 @@ from streamce._support import printable, state_format
 from streamce.errors import USE_LOGITS, DataError, InputError, Location, SelectionError
 
 if TYPE_CHECKING:
-    from streamce.metrics.mergeable import Additive
+    from streamce.metrics.mergeable import MergeableState
     from streamce.reading.labels import Labels
     from streamce.reading.reader import Chunk
 
@@ -74,7 +74,7 @@ def check_writable(option: str, path: str, magic: bytes = state_format.MAGIC, co
                 raise SelectionError(f"{option} {path}: the file that is there is not a {content}, and is kept")
 
 
-def save(metric: Additive, option: str, path: str | None) -> int:
+def save(metric: MergeableState, option: str, path: str | None) -> int:
     """Save a metric to ``path``, the value of ``option``, unless it is None, and return the exit status."""
     if path is not None:
         try:

@@ -16,7 +16,7 @@ from streamce.cli.config import EvalConfig, RowsConfig
 from streamce.cli.console import advance, check_writable, plural, print_and_save, progress_bar, save
 from streamce.cli.metric_factory import create_metric
 from streamce.errors import DataError, SelectionError
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 from streamce.reading import reader
 from streamce.reading.labels import Labels
 from streamce.reading.sources import Source, find
@@ -164,7 +164,7 @@ class _Run:
         return 0
 
 
-def _result_options(config: EvalConfig, reading: reader.Reading, metric: Additive) -> dict[str, Any]:
+def _result_options(config: EvalConfig, reading: reader.Reading, metric: MergeableState) -> dict[str, Any]:
     """Return all options that change the result, as JSON values."""
     selection = reading.selection
     template = metric.metric if isinstance(metric, ce.Grouped) else metric

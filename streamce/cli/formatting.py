@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamce as ce
 from streamce.keys.key_columns import moment_of, show_key
 from streamce.stats.summary import kind_of
-from streamce.wrappers.base import Wrapper
+from streamce.wrappers.base import MetricWrapper
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
@@ -119,7 +119,7 @@ def _found(
         return {"metrics": {name: _found(metric[name], level, anytime) for name in metric}, **(more or {})}
     found = {**total_summary(metric, level, anytime).to_dict(), **(more or {})}
     of = metric
-    if isinstance(metric, Wrapper):
+    if isinstance(metric, MetricWrapper):
         of = metric.metric
         read = {**{name: value for name, value in metric.options.items() if name != "metric"}, **(read or {})}
     for name in ("tail", "calibration"):

@@ -16,7 +16,7 @@ from typing import Any
 from streamce._support import atomic_file
 from streamce.cli.console import note
 from streamce.errors import InputError
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 from streamce.persistence.checkpoint import Checkpoint
 from streamce.reading.reader import Position
 from streamce.reading.sources import Source
@@ -75,7 +75,7 @@ class Checkpoints:
         self._checkpoint, self._path = Checkpoint(state + ".checkpoint"), state + ".checkpoint"
         self._identity: dict[str, Any] = {"options": options, "files": [*files]}
 
-    def load_into(self, metric: Additive) -> Progress:
+    def load_into(self, metric: MergeableState) -> Progress:
         """Load the last checkpoint, if there is one, into an empty metric, and return the progress."""
         atomic_file.sweep(self._state)
         with warnings.catch_warnings(record=True) as caught:
@@ -104,7 +104,7 @@ class Checkpoints:
         metric.load_state_dict(loaded.state_dict())
         return progress
 
-    def save(self, metric: Additive, progress: Progress, *, now: bool = False) -> None:
+    def save(self, metric: MergeableState, progress: Progress, *, now: bool = False) -> None:
         """Save the metric and the progress, if it is time to or ``now``."""
         interval = 0.0 if now else self._interval
         self._checkpoint.save(metric, {**self._identity, **progress.to_json()}, every=interval)

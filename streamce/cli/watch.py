@@ -260,7 +260,7 @@ class _Watch:
                 if options.get(option) != now:
                     raise DataError(f"{option} has changed since {path} was begun: remove it to start anew")
             self._source.restore(position)
-            self._saved = ce.Collection({name: metric[name]._empty() for name in (TOTAL, *self._windows)})
+            self._saved = ce.Collection({name: metric[name]._new() for name in (TOTAL, *self._windows)})
             self._saved.load_state_dict(metric.state_dict())
         except DataError:
             raise

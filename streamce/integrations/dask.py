@@ -83,7 +83,7 @@ def evaluate(
         names.append(f"streamce-partial-{run}-{number}")
         level.append(state(number, part, dask_key_name=names[-1]))
     if not level:
-        return metric._empty()
+        return metric._new()
     merge = dask.delayed(engines.merge, pure=False)
     while len(level) > 1:
         level = [merge(*level[i : i + TOGETHER]) for i in range(0, len(level), TOGETHER)]

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from streamce._support import threads
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError, SelectionError
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 from streamce.persistence.restore import from_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    Template = TypeVar("Template", bound=Additive)
+    Template = TypeVar("Template", bound=MergeableState)
 
 MOST = 600  # characters of an engine's message
 HINTS = {
@@ -30,11 +30,11 @@ HINTS = {
 
 def template(metric: Template, *, empty: bool = True) -> Template:
     """The metric, if its states add up and it has none yet."""
-    if not isinstance(metric, Additive):
+    if not isinstance(metric, MergeableState):
         raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
     if empty and metric._state.parts():
         raise InputError("metric", "has samples already", "an empty one, for its options alone")
-    metric._empty()._merge(metric._empty(), 1)  # raises where there is no sum
+    _ = metric._new() + metric._new()  # raises where there is no sum
     return metric
 
 
@@ -44,7 +44,7 @@ def columns(metric: Any, **given: Any) -> dict[str, Any]:
     found = {name: value for name, value in given.items() if value is not None}
     if not hasattr(metric, "update_from"):
         raise InputError("metric", f"is a {type(metric).__name__}", "one with update_from")
-    metric._empty().update_from([], **found)
+    metric._new().update_from([], **found)
     return found
 
 
@@ -61,12 +61,12 @@ def wanted(names: Sequence[str], columns: Mapping[str, Any]) -> list[str]:
     return [name for name in names if name in found]
 
 
-def partial(metric: Additive, batches: Iterable[Any], **columns: Any) -> bytes:
+def partial(metric: MergeableState, batches: Iterable[Any], **columns: Any) -> bytes:
     """The state of one part of the data.
 
     Parameters
     ----------
-    metric : Additive
+    metric : MergeableState
         For its options; it is left as it is. Without ``threads`` it takes one: engines run a task per processor.
     batches : iterable
         Tables, frames or record batches, as ``update_from`` takes them; there may be none.
@@ -78,7 +78,7 @@ def partial(metric: Additive, batches: Iterable[Any], **columns: Any) -> bytes:
     InputError
         As ``update_from`` does; rows count from the beginning of the part.
     """
-    part: Any = metric._empty()
+    part: Any = metric._new()
     with threads.alone():
         part.update_from(batches, **columns)
     return bytes(part.to_bytes())
@@ -97,11 +97,14 @@ def merge(*states: bytes) -> bytes:
 
 def merged(states: Iterable[bytes], name: str) -> bytes:
     """The same of any iterable; what does not add up is named by its number."""
-    total: Additive | None = None
+    total: MergeableState | None = None
     for number, state in enumerate(states):
         found = from_bytes(state)
         try:
-            total = found if total is None else total._merge(found, 1)
+            if total is None:
+                total = found
+            else:
+                total += found
         except InputError as error:
             raise error.with_place(f"{name} {number}") from None
     if total is None:
@@ -117,7 +120,7 @@ def finish(state: bytes, template: Template) -> Template:
     InputError
         If the state is of another metric or of other options.
     """
-    metric = template._empty()
+    metric = template._new()
     metric.load_state_dict({"state": state})
     return metric
 

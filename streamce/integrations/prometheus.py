@@ -18,7 +18,7 @@ from streamce.errors import InputError
 from streamce.keys.key_columns import moment_of
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.gan import GANCrossEntropy
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 from streamce.persistence.restore import load
 from streamce.stats.summary import INVALID
 from streamce.wrappers.collection import Collection
@@ -131,12 +131,12 @@ class Collector:
         anytime: bool = False,
         max_groups: int = 100,
     ) -> None:
-        if not (isinstance(source, (Additive, Mapping, str, os.PathLike)) or callable(source)):
+        if not (isinstance(source, (MergeableState, Mapping, str, os.PathLike)) or callable(source)):
             expected = "a metric, metrics by name, a function that returns these, or the path of state files"
             raise InputError("source", f"is {short_repr(source)}", expected, value=source)
         if isinstance(source, Mapping):
             for key, metric in source.items():
-                if not isinstance(key, str) or not isinstance(metric, Additive):
+                if not isinstance(key, str) or not isinstance(metric, MergeableState):
                     found = f"has {short_repr(metric)} by the name {short_repr(key)}"
                     raise InputError("source", found, "metrics by name", value=metric)
         if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -168,10 +168,10 @@ class Collector:
                 self._unreadable(scrape, labels or {"metric": type(metric).__name__}, str(error))
         return iter([family for family in scrape.families.values() if family.samples])
 
-    def _metrics(self, scrape: _Scrape) -> Iterator[tuple[Labels, Additive, bool]]:
+    def _metrics(self, scrape: _Scrape) -> Iterator[tuple[Labels, MergeableState, bool]]:
         """Copies of the metrics that there are now, each with its labels, and whether it is a window."""
         source = self._source
-        if callable(source) and not isinstance(source, Additive):
+        if callable(source) and not isinstance(source, MergeableState):
             try:
                 source = source()
             except Exception as error:  # of the caller's
@@ -181,20 +181,20 @@ class Collector:
             source = self._sum(scrape, os.fspath(source))
         if isinstance(source, Mapping):
             for name, metric in list(source.items()):  # which others may add to meanwhile
-                if isinstance(name, str) and isinstance(metric, Additive):
+                if isinstance(name, str) and isinstance(metric, MergeableState):
                     yield from _named(name, metric)
                 else:
                     self._unreadable(scrape, {"metric": str(name)}, f"{name!r} is {short_repr(metric)}, no metric")
-        elif isinstance(source, Additive):
+        elif isinstance(source, MergeableState):
             yield from _named("", source)
         elif source is not None:
             self._unreadable(scrape, {"metric": "source"}, f"source gave {short_repr(source)}, no metric")
 
-    def _sum(self, scrape: _Scrape, path: str) -> Additive | None:
+    def _sum(self, scrape: _Scrape, path: str) -> MergeableState | None:
         """The sum of the state files there, None without any."""
         folder = os.path.isdir(path)
         pattern = os.path.join(glob.escape(path), "*.state") if folder else path
-        found: Additive | None = None
+        found: MergeableState | None = None
         added = 0
         for file in sorted(glob.glob(pattern, recursive=True)):
             try:
@@ -321,11 +321,11 @@ class _Scrape:
         self.add("loss_distribution_nats", "_count", labels, tail.count)
 
 
-def _named(name: str, metric: Additive) -> list[tuple[Labels, Additive, bool]]:
+def _named(name: str, metric: MergeableState) -> list[tuple[Labels, MergeableState, bool]]:
     """A copy of a metric, or of each of a collection, with its labels; and whether it is a window."""
     if isinstance(metric, Collection):
         members = metric._state
-        with members._lock:  # copies of one moment
+        with members.lock:  # copies of one moment
             found = [_named(f"{name}.{inner}" if name else inner, each) for inner, each in members.metrics.items()]
         return [each for several in found for each in several]
     window = isinstance(metric, (Sliding, Decayed))

@@ -85,7 +85,7 @@ def evaluate(
         def sums(batches: Iterable[Any]) -> Iterator[Any]:
             yield table([engines.merged(itertools.chain([nothing], _states(batches)), "state")])
 
-        nothing = metric._empty().to_bytes()
+        nothing = metric._new().to_bytes()
         each = chosen.mapInArrow(states, "state binary")
         some = each.repartition(SUMS).mapInArrow(sums, "state binary")
         # One after another: all of them together may be more than what Spark lets come here.

@@ -8,9 +8,9 @@ from streamce.errors import InputError
 from streamce.integrations.engines import finish, merged, template
 
 if TYPE_CHECKING:
-    from streamce.metrics.mergeable import Additive
+    from streamce.metrics.mergeable import MergeableState
 
-    Metric = TypeVar("Metric", bound=Additive)
+    Metric = TypeVar("Metric", bound=MergeableState)
 
 
 def all_reduce(metric: Metric, group: Any = None) -> Metric:

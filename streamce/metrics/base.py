@@ -1,4 +1,4 @@
-"""What all metrics share: options, a pipeline that adds chunks to a state, and its summary."""
+"""Defines the base class of the metrics: options, a pipeline that adds batches to a state, and the summary."""
 
 from __future__ import annotations
 
@@ -14,54 +14,66 @@ from streamce.core.pipeline.pipeline import NULL_INPUT, Pipeline
 from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
 from streamce.keys.key_columns import bucket_of
-from streamce.metrics.options import one_of, plain
-from streamce.metrics.torch_device import Elsewhere
-from streamce.metrics.update_from import FromStreams
+from streamce.metrics.options import checked_options
+from streamce.metrics.torch_device import TorchDeviceLosses
+from streamce.metrics.update_from import UpdateFromMixin
 from streamce.stats import calibration, summary, tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from streamce._support.state_format import Header
+    from streamce.metrics.options import Check
     from streamce.stats.calibration import Calibration
     from streamce.stats.summary import Summary
     from streamce.stats.tail import Tail
 
-# Options that ask for sums beside the first.
-SUMS = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
-# Options that say how data is read, not what its loss is: no part of a state.
-NOT_OF_THE_LOSS = frozenset({"axis", "invalid", "layout", "threads"})
+# Options that ask for other sums than those of the mean.
+BREAKDOWN_OPTIONS = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
+# Options of reading the input. They change no loss, so states omit them.
+INPUT_ONLY_OPTIONS = frozenset({"axis", "invalid", "layout", "threads"})
 
 
-class Metric(FromStreams):
-    """Base of the metrics: a thin shell of options around a state."""
+class Metric(UpdateFromMixin):
+    """Base of the metrics with one state.
+
+    Upper layers use these private attributes, beside those of :class:`MergeableState`:
+
+    * ``_task``: the kind of predictions and targets that ``update`` takes;
+    * ``_loss_key()``: a key that is equal for metrics that compute the same losses from the same batch;
+    * ``_pipeline``: adds a batch to any state, and can return its losses and gradients;
+    * ``_update(preds, target, weight, null=...)``: ``update`` with a mask of the losses in which an input is null;
+    * ``_run_returning_samples(state, ...)``: add a batch to any state, and return its samples;
+    * ``_select(state)``: the part of a state of the same losses that this metric keeps;
+    * ``_value(mean)``: the metric's value for a mean loss;
+    * ``_present(summary)``: a summary of losses with the metric's value and interval in it.
+
+    A subclass that computes losses of its own defines ``update`` and ``_run``.
+    """
 
     _task: ClassVar[str]
-    _units: ClassVar[tuple[str, ...]] = ()  # what the mean can be `per`
+    _own_checks: ClassVar[Mapping[str, Check]] = {}  # of the options that only this class has
     _in_core = frozenset({"update"})
     _state: State
     __slots__ = ("_options", "_pipeline")
 
     def __init__(self, options: dict[str, Any], *, per_cell: bool = False) -> None:
-        if self._units:
-            one_of(self._units, "per", options["per"])
-        options = plain({name: value for name, value in options.items() if name not in ("self", "__class__")})
+        options = {name: value for name, value in options.items() if name not in ("self", "__class__")}
+        options = checked_options(options, self._own_checks)
         if options.get("divergence") and options["label_smoothing"]:
-            raise InputError("divergence", "is True, and labels are smoothed", "targets as they are: label_smoothing=0")
+            raise InputError("divergence", "is True, and labels are smoothed", "label_smoothing=0")
         if options.get("calibration"):
-            for name, plain_one in (("label_smoothing", 0.0), ("class_weight", None), ("pos_weight", None)):
-                if options.get(name, plain_one) != plain_one:
-                    raise InputError(
-                        "calibration",
-                        f"is True, and {name} is {short_repr(options[name])}",
-                        f"the loss that predictions speak of: {name}={plain_one}",
-                    )
+            # The expected loss is that of the predicted probabilities, without smoothing and weights.
+            for name, default in (("label_smoothing", 0.0), ("class_weight", None), ("pos_weight", None)):
+                if options.get(name, default) != default:
+                    found = f"is True, and {name} is {short_repr(options[name])}"
+                    raise InputError("calibration", found, f"{name}={default}")
         self._options = options
-        self._pipeline = self._path(options, per_cell)
+        self._pipeline = self._build_pipeline(options, per_cell)
         self._state = State()
 
-    def _path(self, options: dict[str, Any], per_cell: bool) -> Any:
-        """What leads chunks to the state."""
+    def _build_pipeline(self, options: dict[str, Any], per_cell: bool) -> Any:
+        """Return the pipeline that adds batches to a state."""
         return Pipeline(
             self._task,
             options.get("kind", "probs"),
@@ -78,11 +90,11 @@ class Metric(FromStreams):
             calibration=options.get("calibration", False),
             name="losses" if self._task == "mean" else "preds",
             entropy=self._entropy(options) if options.get("divergence") else None,
-            elsewhere=partial(Elsewhere, self._task, options),
+            elsewhere=partial(TorchDeviceLosses, self._task, options),
         )
 
     def _entropy(self, options: dict[str, Any]) -> Pipeline:
-        """What the entropy of targets is added up by: their cross-entropy with themselves."""
+        """Return the pipeline that adds up the entropy of targets: their cross-entropy with themselves."""
         of_targets = options | {"kind": "probs", "eps": 0.0, "ignore_index": None}
         return Pipeline(
             self._task,
@@ -90,29 +102,29 @@ class Metric(FromStreams):
             pos_weight=options.get("pos_weight"),
             axis=options.get("axis", -1),
             threads=options["threads"],
-            elsewhere=partial(Elsewhere, self._task, of_targets),
+            elsewhere=partial(TorchDeviceLosses, self._task, of_targets),
         )
 
     @property
     def options(self) -> dict[str, Any]:
-        """All options, as plain values."""
+        """All options, as values of Python."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._options.items()}
 
-    def _arguments(self) -> dict[str, Any]:
+    def _init_kwargs(self) -> dict[str, Any]:
         return self._options
 
-    def _of_the_loss(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.options.items() if name not in NOT_OF_THE_LOSS}
-        if kept.get("kind") == "logits":
-            kept.pop("eps", None)  # logits are never floored
+    def _loss_options(self) -> dict[str, Any]:
+        options = {name: value for name, value in self.options.items() if name not in INPUT_ONLY_OPTIONS}
+        if options.get("kind") == "logits":
+            options.pop("eps", None)  # logits are never floored
         for name in ("calibration", "divergence", "tail"):
-            if not kept.get(name):
-                kept.pop(name, None)  # states were there before these were
-        return kept
+            if not options.get(name):
+                options.pop(name, None)  # omitted when off, so that older states keep their bytes
+        return options
 
     @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
-        known = set(inspect.signature(cls).parameters) - NOT_OF_THE_LOSS
+    def _from_options(cls, options: dict[str, Any], restore_inner: Callable[[Header], Any]) -> Self:
+        known = set(inspect.signature(cls).parameters) - INPUT_ONLY_OPTIONS
         if not known >= set(options):
             raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(set(options) - known)}")
         return cls(**options)
@@ -123,19 +135,21 @@ class Metric(FromStreams):
         self._pipeline.update(self._state, preds, target, weight, None if cluster is None else bucket_of(cluster))
         return self
 
-    def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
-        self._pipeline.update(self._state, preds, target, weight, bucket_of(cluster), settled(null))
+    def _update(
+        self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None, **others: Any
+    ) -> None:
+        self._run(self._state, preds, target, weight=weight, cluster=cluster, null=null, **others)
 
     @property
-    def _of_losses(self) -> Metric:
+    def _loss_metric(self) -> Metric:
         return self
 
     @property
     def _ratios(self) -> int:
-        """How many ratios a state may hold."""
+        """The largest number of ratios that a state can hold."""
         return 2 if self._options.get("divergence") else 1
 
-    def _chunk(
+    def _run(
         self,
         state: State,
         preds: Any,
@@ -144,60 +158,59 @@ class Metric(FromStreams):
         weight: Any = None,
         cluster: Any = None,
         null: Any = None,
-    ) -> Samples:
-        """Add a chunk to a state; the samples of the chunk one by one."""
-        if self._task == "mean" and target is not None:
-            raise InputError("target", "is given", "none: MeanLoss takes losses")
+        samples: Samples | None = None,
+    ) -> None:
+        """Add a batch to a state, and its samples one by one to ``samples``; ``null`` is the mask of missing inputs."""
+        self._pipeline.update(state, preds, target, weight, bucket_of(cluster), null_status(null), samples=samples)
+
+    def _run_returning_samples(self, state: State, *inputs: Any, **named: Any) -> Samples:
+        """Add a batch to a state, and return its samples."""
         samples = Samples()
-        self._pipeline.update(state, preds, target, weight, bucket_of(cluster), settled(null), samples=samples)
+        self._run(state, *inputs, samples=samples, **named)
         return samples
 
-    def _samples(self, *given: Any, **named: Any) -> Samples:
-        """The samples of a chunk, for who adds them to states of their own; nothing is added here."""
-        return self._chunk(State(), *given, **named)
-
     def __call__(self, *inputs: Any, **named: Any) -> float:
-        """Update, and return the value of this chunk alone; takes what ``update`` takes."""
-        chunk = self._empty().update(*inputs, **named)
-        self._state.merge(chunk._state)
-        return chunk.compute()
+        """Update, and return the value of this batch alone. The arguments are those of ``update``."""
+        batch = self._new().update(*inputs, **named)
+        self._state.merge(batch._state)
+        return batch.compute()
 
     # ---- reading ----
 
     def compute(self) -> float:
-        """The mean loss in nats, Σn / Σd, exact and rounded once; nan for an empty stream.
+        """Return the mean loss in nats, Σn / Σd, exact and rounded once; nan for an empty stream.
 
         Raises
         ------
         InputError
-            If more was taken away than had been added.
+            If more was subtracted than had been added.
         """
         return self._value(summary.mean(self._state.copy().total))
 
     def _value(self, mean: float) -> float:
-        """The metric's value where the mean loss is this."""
+        """Return the metric's value for a mean loss."""
         return mean
 
-    def _shown(self, found: Summary) -> Summary:
-        """A summary with the metric's value in it."""
-        return found
+    def _present(self, losses: Summary) -> Summary:
+        """Return the summary of losses with the metric's value and interval in it."""
+        return losses
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
-        """Mean, standard error, intervals and what odd input was seen.
+        """Return the mean, its standard error and intervals, and counts of anomalies.
 
         Parameters
         ----------
         level : float
-            How often the intervals are to hold the truth.
+            The probability with which an interval contains the true mean.
         anytime : bool
-            False: intervals for one look at a stream whose length was settled beforehand. True: an
-            asymptotic confidence sequence, wider, which holds the truth at all looks together, however
-            many there are, so one may stop as soon as the interval says enough.
+            False: intervals for one look at a stream whose length was fixed in advance. True: an asymptotic
+            confidence sequence. It is wider and contains the true mean at all looks together, so you can look after
+            every batch and stop as soon as the interval is narrow enough.
 
         Raises
         ------
         InputError
-            If more was taken away than had been added, or ``level`` is not between 0 and 1.
+            If more was subtracted than had been added, or ``level`` is not between 0 and 1.
 
         Examples
         --------
@@ -208,80 +221,93 @@ class Metric(FromStreams):
         >>> "{:.4f} {:.4f}".format(*metric.summary(anytime=True).interval)
         '0.3445 0.3555'
         """
-        found = self._ratio(0, level, anytime)
+        losses = self._ratio(0, level, anytime)
         if self._options.get("divergence"):
-            return summary.split(found, self._state.copy(), level, anytime)
-        return found
+            return summary.split(losses, self._state.copy(), level, anytime)
+        return losses
 
     def _ratio(self, ratio: int, level: float, anytime: bool) -> Summary:
         state = self._state.copy()
-        found = summary.summarise(state.total, ratio, level=level, anytime=anytime, buckets=state.buckets)
-        return self._shown(found)
+        losses = summary.summarise(state.total, ratio, level=level, anytime=anytime, buckets=state.buckets)
+        return self._present(losses)
 
     def tail(self) -> Tail:
-        """Quantiles of the losses, and what share of their sum the worst of them carry.
+        """Return quantiles of the losses, and the share of their sum that the worst losses carry.
 
-        A loss counts as often as it was met, whatever its weight, by its size per unit of weight.
+        Each loss counts once, whatever its weight. Its size is the loss per unit of weight.
 
         Raises
         ------
         InputError
-            If the metric was not made with ``tail=True``, or more was taken away than had been added.
+            If the metric was not created with ``tail=True``, or more was subtracted than had been added.
         """
         if not self._options.get("tail"):
-            raise InputError("tail", "is False", "a metric made with tail=True")
+            raise InputError("tail", "is False", "a metric created with tail=True")
         return tail.read(self._state.copy().tail)
 
     def _calibration(self) -> Calibration:
         if not self._options["calibration"]:
-            raise InputError("calibration", "is False", "a metric made with calibration=True")
+            raise InputError("calibration", "is False", "a metric created with calibration=True")
         floor = 0.0 if self._options["kind"] == "logits" else self._options["eps"]
         return calibration.read(self._state.copy(), classes=self._task == "multiclass", floor=floor)
 
     def _summaries(self, level: float, anytime: bool) -> np.ndarray[Any, np.dtype[np.object_]]:
         cells = self._state.copy().cells
-        held = cells.columns() if cells is not None else {}
-        if cells is None or not held:  # all 0, as after a - a
+        columns = cells.columns() if cells is not None else {}
+        if cells is None or not columns:  # all integers are 0, as after a - a
             return np.empty(0, dtype=object)
-        found = np.empty(self._cells_of(cells, held), dtype=object)
-        found[:] = [
-            self._shown(summary.summarise(cells, cell, level=level, anytime=anytime)) for cell in range(len(found))
+        summaries = np.empty(self._n_cells(cells, columns), dtype=object)
+        summaries[:] = [
+            self._present(summary.summarise(cells, cell, level=level, anytime=anytime))
+            for cell in range(len(summaries))
         ]
-        return found
+        return summaries
 
-    def _cells_of(self, cells: Any, held: dict[str, dict[int, int]]) -> int:
-        """How many classes or labels there are, of cells that are not all 0."""
+    def _n_cells(self, cells: Any, columns: dict[str, dict[int, int]]) -> int:
+        """Return the number of classes or labels. Not all integers of the cells are 0."""
         return int(cells.size)
 
-    def _take(self, parts: dict[str, bytes]) -> None:
-        found = State.from_parts(parts, ratios=self._ratios)
-        if found.cells is not None:
-            self._take_cells(found.cells.size)
-        self._take_state(found)
+    def _loss_key(self) -> Any:
+        """Return a key that is equal for metrics that compute the same losses from the same batch."""
+        cls = type(self)
+        options = tuple(item for item in self._options.items() if item[0] not in ("threads", *BREAKDOWN_OPTIONS))
+        return self._task, cls._run, cls._build_pipeline, options
 
-    def _take_state(self, found: State) -> None:
-        """Takes over a state, if its tail and calibration are what the options ask for."""
-        if found.tail is not None and not self._options.get("tail"):
-            raise ValueError("it has a tail, which its options do not ask for")
-        if found.calibration is not None:
+    def _select(self, state: State) -> State:
+        """Return the part of a state of the same losses that this metric keeps."""
+        tail, calibration = (bool(self._options.get(option)) for option in ("tail", "calibration"))
+        return state.only(self._pipeline.per_cell, tail, calibration, self._ratios)
+
+    def _load_payload(self, payload: dict[str, bytes]) -> None:
+        state = State.from_parts(payload, ratios=self._ratios)
+        if state.cells is not None:
+            self._check_cells(state.cells.size)
+        self._replace_state(state)
+
+    def _replace_state(self, state: State) -> None:
+        """Replace the state, or raise ValueError if it has sums that the options do not ask for."""
+        if state.tail is not None and not self._options.get("tail"):
+            raise ValueError("it has a tail, and its options do not ask for one")
+        if state.calibration is not None:
             if not self._options.get("calibration"):
-                raise ValueError("it has sums of calibration, which its options do not ask for")
+                raise ValueError("it has sums for the calibration, and its options do not ask for them")
             pairs = SPLIT_CLASSES**2 if self._task == "multiclass" else 1
-            if found.calibration.size > SPLIT + CONFIDENCE_BINS * pairs:
-                raise ValueError("it has more sums of calibration than there are")
-        self._state = found
+            if state.calibration.size > SPLIT + CONFIDENCE_BINS * pairs:
+                raise ValueError("it has too many sums for the calibration")
+        self._state = state
 
-    def _take_cells(self, size: int) -> None:
+    def _check_cells(self, size: int) -> None:
+        """Raise ValueError if a state cannot have sums of so many classes or labels."""
         if not self._pipeline.per_cell:
-            raise ValueError("it has sums by class or label, which its options do not ask for")
+            raise ValueError("it has sums by class or label, and its options do not ask for them")
         if size < 2 and self._task == "multiclass":
-            raise ValueError("it has a single class")
+            raise ValueError("it has only one class")
         for name in ("class_weight", "pos_weight"):
             weights = self._options.get(name)
             if isinstance(weights, tuple) and len(weights) != size:
                 raise ValueError(f"it has {size} classes or labels, and a {name} of {len(weights)}")
 
 
-def settled(null: Any) -> Any:
-    """The statuses of losses, of a mask of those in which an input is null."""
+def null_status(null: Any) -> Any:
+    """Return the status of each loss, for a mask of the losses in which an input is null."""
     return None if null is None else np.asarray(null, dtype=np.bool_) * np.uint8(NULL_INPUT)

@@ -1,4 +1,4 @@
-"""Binary cross-entropy of a stream."""
+"""Defines the binary cross-entropy of a stream."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ class BinaryCrossEntropy(Metric):
     Parameters
     ----------
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds: p, log p, or log(p / (1 - p)).
+        The content of ``preds``: p, log p, or log(p / (1 - p)).
     label_smoothing : float
-        The a above, between 0 and 1.
+        The number a, between 0 and 1.
     ignore_index : int, optional
-        Targets of this value are left out.
+        Targets with this value are ignored.
     class_weight : sequence of two floats, optional
-        Weights of outcome 0 and outcome 1; they enter the denominator.
+        Weights of outcome 0 and outcome 1. They are part of the denominator.
     pos_weight : float, optional
-        Multiplies the loss of outcome 1, and is no part of the denominator, as in torch.
+        A factor of the loss of outcome 1. It is not part of the denominator, as in torch.
     eps : float
-        Floor of the probability of the true outcome; 0 keeps the honest infinity. Logits need none.
+        The floor of the probability of the true outcome. 0 keeps infinite losses. Logits need no floor.
     invalid : {"raise", "skip"}
-        What to do with invalid entries: raise, or count them by cause and go on.
+        Raise an error for invalid entries, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
     divergence : bool
-        Sum the entropy of soft targets as well: ``summary()`` then splits the mean into that and the
-        Kullback-Leibler divergence of ``preds`` from ``target``. Takes a second pass over soft targets.
+        Also sum the entropy of soft targets. ``summary()`` then splits the mean into this entropy and the
+        Kullback-Leibler divergence of ``preds`` from ``target``. It takes a second pass over soft targets.
     tail : bool
-        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
+        Count losses by their size for :meth:`tail`: quantiles, and the share that the worst losses carry.
     calibration : bool
-        Keep what :meth:`calibration` needs: the loss that predictions expect of themselves, and how often they are
-        right. Takes plain losses: no smoothing, no ``class_weight`` and no ``pos_weight``.
+        Keep sums for :meth:`calibration`: the loss that the predictions expect, and how often they are correct. It
+        cannot be combined with ``label_smoothing``, ``class_weight`` or ``pos_weight``.
 
     Notes
     -----
-    Good (1952), *Rational decisions*, for the loss; ``pos_weight`` after
+    The loss is that of Good (1952), *Rational decisions*. ``pos_weight`` is that of
     ``torch.nn.functional.binary_cross_entropy_with_logits``.
 
     Examples
@@ -66,6 +66,7 @@ class BinaryCrossEntropy(Metric):
     """
 
     _task = "binary"
+    _title = "Binary cross-entropy"
     __slots__ = ()
 
     def __init__(
@@ -84,30 +85,30 @@ class BinaryCrossEntropy(Metric):
         calibration: bool = False,
     ) -> None:
         super().__init__(dict(locals()))
-        weights, pos = self._options["class_weight"], self._options["pos_weight"]
-        both = weights is None or len(weights) == 2
-        require(both, "class_weight", weights, "two numbers, for outcome 0 and outcome 1")
-        require(not isinstance(pos, tuple), "pos_weight", pos, "one number")
+        class_weight, pos_weight = self._options["class_weight"], self._options["pos_weight"]
+        has_two = class_weight is None or len(class_weight) == 2
+        require(has_two, "class_weight", class_weight, "two numbers, for outcome 0 and outcome 1")
+        require(not isinstance(pos_weight, tuple), "pos_weight", pos_weight, "one number")
 
     def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
-        """Add a chunk.
+        """Add a batch.
 
         Parameters
         ----------
         preds : array of float64, float32, float16 or bfloat16, or a float
-            Any shape; the first axis is that of the samples.
+            Any shape. The first axis is that of the samples.
         target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
-            The shape of ``preds``.
+            Same shape as ``preds``.
         weight : array, optional
-            One per sample (first axis) or one per entry, finite and 0 or more.
+            One per sample (first axis) or one per entry, finite and at least 0.
         cluster : array, or tuple of arrays, optional
-            Which document, user or session each sample belongs to: integers, strings or any other
-            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
+            The document, user or session of each sample: integers, strings or any other keys. Standard errors are then
+            robust to correlated samples of one cluster. Give it in all updates or in none.
 
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
 
         Examples
         --------
@@ -119,23 +120,23 @@ class BinaryCrossEntropy(Metric):
         return self
 
     def calibration(self) -> Calibration:
-        """How far the predictions are to be believed: z-score, reliability diagram, calibration error.
+        """Return how well calibrated the predictions are: z-score, reliability diagram, calibration error.
 
-        Confidence is the probability of outcome 1, and frequency how often it came; of soft targets their mean. Each
-        loss is an outcome of its own here, also where ``preds`` has several axes of them.
+        Confidence is the probability of outcome 1, and frequency is how often outcome 1 occurred or, with soft targets,
+        their mean. Each loss is a separate outcome, even if ``preds`` has several axes.
 
         Raises
         ------
         InputError
-            If the metric was not made with ``calibration=True``, or more was taken away than had been added.
+            If the metric was not created with ``calibration=True``, or more was subtracted than had been added.
 
         Examples
         --------
         >>> import streamce as ce
         >>> metric = ce.BinaryCrossEntropy(calibration=True)
         >>> metric = metric.update([0.25] * 8, [1, 1, 0, 0, 0, 0, 0, 0])
-        >>> found = metric.calibration()
-        >>> found.ece, found.z, found.calibration
+        >>> result = metric.calibration()
+        >>> result.ece, result.z, result.calibration
         (0.0, 0.0, 0.0)
         """
         return self._calibration()

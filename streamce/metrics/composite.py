@@ -1,4 +1,4 @@
-"""States side by side, each with its name, and metrics of binary losses that hold several."""
+"""Defines several named states in one object, and the base class of metrics of binary losses that hold several."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.core.ledger.state import State
 from streamce.metrics.binary import BinaryCrossEntropy
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 from streamce.metrics.options import EPS
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
 
-# Those of the binary losses that a state holds.
-OF_THE_LOSS = ("kind", "eps")
+# The options that change a loss.
+LOSS_OPTIONS = ("kind", "eps")
 
 
 class States:
-    """States by name, which add up name by name.
+    """Named states, which are added name by name.
 
-    They are replaced together by new ones, so who reads while others add sees all of a chunk, or nothing.
+    A merge replaces all of them at once, so a reader sees a concurrent batch completely or not at all.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -29,8 +29,8 @@ class States:
         self._lock = threading.RLock()
 
     @staticmethod
-    def of(states: dict[str, State]) -> States:
-        """These states themselves."""
+    def from_states(states: dict[str, State]) -> States:
+        """Return an object that holds these states, without copying them."""
         new = States(())
         new._states = states
         return new
@@ -39,11 +39,11 @@ class States:
         return self._states[name]
 
     def merge(self, other: States, sign: int = 1) -> None:
-        """Add all of the other's states, or with ``sign=-1`` take them away; or an error and none."""
+        """Add all states of ``other``, or subtract them with ``sign=-1``. An error changes no state."""
         theirs = other.copy()
         with self._lock:
             before = None
-            while before is not self._states:  # as it is if a signal handler adds meanwhile
+            while before is not self._states:  # a signal handler may have added something meanwhile
                 before = self._states
                 new = {name: state.copy() for name, state in before.items()}
                 for name, state in new.items():
@@ -51,31 +51,30 @@ class States:
             self._states = new
 
     def copy(self) -> States:
-        return States.of({name: state.copy() for name, state in self._states.items()})
+        return States.from_states({name: state.copy() for name, state in self._states.items()})
 
     def parts(self) -> dict[str, bytes]:
-        """The bytes of all states, by ``name.part``."""
+        """Return the bytes of all states, by ``name.part``."""
         states = self.copy()._states
         return {f"{name}.{part}": data for name, state in states.items() for part, data in state.parts().items()}
 
     @staticmethod
     def from_parts(parts: dict[str, bytes], names: Iterable[str]) -> States:
-        """The states whose ``parts()`` these are; ValueError if they make no sense."""
-        new = States(names)
-        of: dict[str, dict[str, bytes]] = {name: {} for name in new._states}
+        """Return the states whose ``parts()`` these are, or raise ValueError."""
+        by_name: dict[str, dict[str, bytes]] = {name: {} for name in names}
         for path, data in parts.items():
             name, _, part = path.partition(".")
-            if name not in of:
+            if name not in by_name:
                 raise ValueError(f"it has a part {path!r}")
-            of[name][part] = data
-        new._states = {name: State.from_parts(found) for name, found in of.items()}
-        if any(set(state.parts()) - {"buckets", "total"} for state in new._states.values()):
+            by_name[name][part] = data
+        states = {name: State.from_parts(parts_of_one) for name, parts_of_one in by_name.items()}
+        if any(set(state.parts()) - {"buckets", "total"} for state in states.values()):
             raise ValueError("it has sums by class, of a tail or of calibration")
-        return new
+        return States.from_states(states)
 
 
-class Composite(Additive):
-    """Base of metrics that keep several states of binary losses, of the names in ``_names``."""
+class Composite(MergeableState):
+    """Base of metrics that keep several states of binary losses, whose names are ``_names``."""
 
     _names: ClassVar[tuple[str, ...]]
     __slots__ = ("_metric",)
@@ -94,20 +93,20 @@ class Composite(Additive):
 
     @property
     def options(self) -> dict[str, Any]:
-        """All options, as plain values."""
-        return {name: self._metric.options[name] for name in (*OF_THE_LOSS, "invalid", "threads")}
+        """All options, as values of Python."""
+        return {name: self._metric.options[name] for name in (*LOSS_OPTIONS, "invalid", "threads")}
 
-    def _arguments(self) -> dict[str, Any]:
+    def _init_kwargs(self) -> dict[str, Any]:
         return self.options
 
-    def _of_the_loss(self) -> dict[str, Any]:
-        return {name: value for name, value in self._metric._of_the_loss().items() if name in OF_THE_LOSS}
+    def _loss_options(self) -> dict[str, Any]:
+        return {name: value for name, value in self._metric._loss_options().items() if name in LOSS_OPTIONS}
 
     @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
-        if not set(OF_THE_LOSS) >= set(options):
+    def _from_options(cls, options: dict[str, Any], restore_inner: Callable[[Header], Any]) -> Self:
+        if not set(LOSS_OPTIONS) >= set(options):
             raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
         return cls(**options)
 
-    def _take(self, parts: dict[str, bytes]) -> None:
-        self._state = States.from_parts(parts, self._names)
+    def _load_payload(self, payload: dict[str, bytes]) -> None:
+        self._state = States.from_parts(payload, self._names)

@@ -1,4 +1,4 @@
-"""CTC loss of a stream of utterances."""
+"""Defines the CTC loss of a stream of utterances."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from streamce.core.ledger.state import State
 from streamce.core.pipeline.ctc_pipeline import CTC
 from streamce.keys.key_columns import bucket_of
-from streamce.metrics.base import Metric, settled
+from streamce.metrics.base import Metric, null_status
+from streamce.metrics.options import integer, name_among
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streamce.core.samples.samples import Samples
+    from streamce.metrics.options import Check
 
 
 class CTCCrossEntropy(Metric):
-    """Running connectionist temporal classification loss, in nats, of utterances of any lengths.
+    """Running connectionist temporal classification (CTC) loss, in nats, of utterances of any lengths.
 
-    An alignment gives each frame a class, one of which is the blank; the target is what is left of it when
-    repeated classes are merged and then blanks are removed. With p_t the classes' probabilities at frame t,
+    An alignment gives each frame a class, one of which is the blank. Merging repeated classes and then removing blanks
+    turns it into the target. With p_t the probabilities of the classes at frame t,
 
         loss = -log Σ_alignments Π_t p_t(class at t)
 
-    An utterance is a sample, and adds
+    An utterance is a sample. It adds
 
         n = weight · loss,    d = weight · (labels of its target, its frames, or 1)
 
@@ -30,33 +34,33 @@ class CTCCrossEntropy(Metric):
     Parameters
     ----------
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds; logits go through a softmax.
+        The content of ``preds``. Logits go through a softmax.
     blank : int
         The class that stands for no label.
     layout : {"TBC", "BTC"}
         The axes of ``preds``: frames, utterances, classes; or utterances first.
     per : {"label", "frame", "utterance"}
-        What the mean is taken over.
+        The unit of the mean.
     invalid : {"raise", "skip"}
-        What to do with utterances that hold invalid numbers or labels: raise, or count them by cause and go on.
+        Raise an error for utterances with invalid numbers or labels, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
     tail : bool
-        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
+        Count losses by their size for :meth:`tail`: quantiles, and the share that the worst losses carry.
 
     Notes
     -----
-    The forward algorithm of Graves, Fernández, Gomez and Schmidhuber (Connectionist temporal classification, ICML
-    2006), in float64 for any dtype, on probabilities that have an exponent of their own each: nothing underflows,
-    and losses near 0 keep their digits. A log-probability below -1e290 is one of 0.
+    The forward algorithm is that of Graves, Fernández, Gomez and Schmidhuber (Connectionist temporal classification,
+    ICML 2006). It runs in float64 for any dtype. Each probability has an exponent of its own, so nothing underflows and
+    losses near 0 keep their digits. A log-probability below -1e290 counts as a probability of 0.
 
-    An *infeasible* utterance, whose target has no alignment of a probability above 0 (too few frames for its labels
-    and their repeats, or zeros in the way), has no part in the mean: ``summary().infeasible`` counts it, and
-    ``summary().total`` is of the feasible ones.
+    An utterance is *infeasible* if no alignment of its target has a probability above 0, because it has too few frames
+    for its labels and their repeats, or because probabilities are 0. It is not part of the mean or of
+    ``summary().total``. ``summary().infeasible`` counts it.
 
-    Each loss is that of ``torch.nn.functional.ctc_loss(reduction="none")``. What differs: there an infeasible utterance
-    makes the mean infinite, or with ``zero_infinity`` counts as a loss of 0; the mean is that of loss / labels over
-    utterances, each counting the same, here Σ loss / Σ labels; and an empty target is no error.
+    Each loss equals that of ``torch.nn.functional.ctc_loss(reduction="none")``. Torch differs in three ways: an
+    infeasible utterance makes the mean infinite, or counts as a loss of 0 with ``zero_infinity``; the mean is that of
+    loss / labels over utterances, and here it is Σ loss / Σ labels; and an empty target is allowed.
 
     Examples
     --------
@@ -70,7 +74,12 @@ class CTCCrossEntropy(Metric):
     """
 
     _task = "ctc"
-    _units: ClassVar[tuple[str, ...]] = ("label", "frame", "utterance")
+    _own_checks: ClassVar[Mapping[str, Check]] = {
+        "blank": integer(0, 2**31, "a class of preds"),
+        "layout": name_among("TBC", "BTC"),
+        "per": name_among("label", "frame", "utterance"),
+    }
+    _title = "CTC loss"
     __slots__ = ()
 
     def __init__(
@@ -86,7 +95,7 @@ class CTCCrossEntropy(Metric):
     ) -> None:
         super().__init__(dict(locals()))
 
-    def _path(self, options: dict[str, Any], per_cell: bool) -> CTC:
+    def _build_pipeline(self, options: dict[str, Any], per_cell: bool) -> CTC:
         return CTC(
             options["kind"],
             options["blank"],
@@ -107,32 +116,31 @@ class CTCCrossEntropy(Metric):
         weight: Any = None,
         cluster: Any = None,
     ) -> Self:
-        """Add a chunk of utterances.
+        """Add a batch of utterances.
 
         Parameters
         ----------
         preds : array of float64, float32, float16 or bfloat16
             Shape (T, B, C): frames, utterances, classes; (B, T, C) with ``layout="BTC"``; or (N, C), the frames of
-            all utterances one after another.
+            all utterances, concatenated.
         target : array of integers
-            Labels other than the blank: shape (B, S), padded with anything; or those of all utterances one
-            after another.
+            Labels other than the blank: shape (B, S), with any padding; or those of all utterances, concatenated.
         input_lengths : array of integers
-            Frames of each utterance, shape (B,), 0 to T; what is beyond is not looked at. Of flat frames they add up
-            to N.
+            The number of frames of each utterance, shape (B,), 0 to T. Later frames are not read. For flat frames their
+            sum is N.
         target_lengths : array of integers
-            Labels of each utterance, shape (B,), 1 or more.
+            The number of labels of each utterance, shape (B,), at least 1.
         weight : array, optional
-            One per utterance, finite and 0 or more.
+            One per utterance, finite and at least 0.
         cluster : array, or tuple of arrays, optional
-            Which speaker, document or session each utterance belongs to: integers, strings or any other
-            keys. Errors are then robust to utterances of one cluster being alike. In all updates, or none.
+            The speaker, document or session of each utterance: integers, strings or any other keys. Standard errors are
+            then robust to correlated utterances of one cluster. Give it in all updates or in none.
 
         Raises
         ------
         InputError
-            For input without meaning, which names the sequence; nothing was added then. Shapes, lengths and empty
-            targets raise whatever ``invalid`` says.
+            If the input is invalid. The error names the sequence, and nothing is added. Wrong shapes, wrong lengths and
+            empty targets raise even with ``invalid="skip"``.
 
         Examples
         --------
@@ -145,17 +153,14 @@ class CTCCrossEntropy(Metric):
         self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster))
         return self
 
-    def _update(
-        self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None, **lengths: Any
-    ) -> None:
-        """As ``update``, with a mask of the utterances in which an input is null."""
-        self._chunk(self._state, preds, target, weight=weight, cluster=cluster, null=null, **lengths)
+    def _run(self, state: State, preds: Any, target: Any = None, **others: Any) -> None:
+        self._run_returning_samples(state, preds, target, **others)
 
-    def _chunk(  # type: ignore[override]
+    def _run_returning_samples(
         self,
         state: State,
         preds: Any,
-        target: Any,
+        target: Any = None,
         *,
         input_lengths: Any,
         target_lengths: Any,
@@ -164,6 +169,6 @@ class CTCCrossEntropy(Metric):
         null: Any = None,
     ) -> Samples:
         samples: Samples = self._pipeline.update(
-            state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster), settled(null)
+            state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster), null_status(null)
         )
         return samples

@@ -1,4 +1,4 @@
-"""Cross-entropy of a GAN: of its discriminator, and what it says of the generator."""
+"""Defines the cross-entropy of a GAN: of its discriminator and its generator."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ LN2 = summary.LN2
 
 @dataclass(frozen=True, slots=True)
 class GANSummary(HtmlRepr, DefaultModeMethods):
-    """What a :class:`GANCrossEntropy` has seen so far.
+    """The result of :meth:`GANCrossEntropy.summary`.
 
     Attributes
     ----------
     value : float
-        Mean real loss + mean fake loss, in nats: what the discriminator minimises.
+        Mean real loss + mean fake loss, in nats. The discriminator minimises it.
     interval : tuple of float
-        Confidence interval of ``value`` at ``level``; real and fake samples are independent.
+        Confidence interval of ``value`` at ``level``, for independent real and fake samples.
     level : float
         Confidence level of the interval.
     stderr : float
         Standard error of ``value``.
     real, fake : Summary
-        The loss -log D(x) of real samples, and -log(1 - D(x)) of fake ones.
+        The loss -log D(x) of real samples, and the loss -log(1 - D(x)) of fake samples.
     generator : Summary
-        The generator's non-saturating loss -log D(x) of fake samples.
+        The non-saturating loss of the generator: -log D(x) of fake samples.
     minimax : float
-        The generator's minimax loss, the mean of log(1 - D(x)) over fake samples.
+        The minimax loss of the generator: the mean of log(1 - D(x)) over fake samples.
     distance : float
-        How far ``value`` is below 2 log 2, where a discriminator that cannot tell them apart ends.
+        2 log 2 - ``value``. It is 0 for a discriminator that cannot distinguish real and fake samples.
     jensen_shannon : float
-        ``distance / 2``: the Jensen-Shannon divergence in nats that it implies, which an optimal
-        discriminator attains and any other stays below.
+        ``distance / 2``, in nats: a lower bound of the Jensen-Shannon divergence of real and fake samples, which the
+        optimal discriminator attains.
 
     Examples
     --------
     >>> import streamce as ce
-    >>> found = ce.GANCrossEntropy().update(real=[0.5, 0.5], fake=[0.5, 0.5]).summary()
-    >>> found.value, found.jensen_shannon
+    >>> result = ce.GANCrossEntropy().update(real=[0.5, 0.5], fake=[0.5, 0.5]).summary()
+    >>> result.value, result.jensen_shannon
     (1.3862943611198906, 0.0)
     """
 
@@ -68,11 +68,11 @@ class GANSummary(HtmlRepr, DefaultModeMethods):
 
     @property
     def samples(self) -> int:
-        """Real and fake samples."""
+        """The number of real and fake samples."""
         return self.real.samples + self.fake.samples
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON takes them; the parts are dicts of their own."""
+        """Return values that JSON can hold. Each of the three summaries is a dict."""
         parts = {name: getattr(self, name).to_dict() for name in ("real", "fake", "generator")}
         names = ("value", "level", "stderr", "minimax", "distance", "jensen_shannon")
         return {**{name: getattr(self, name) for name in names}, "interval": list(self.interval), **parts}
@@ -92,27 +92,27 @@ class GANSummary(HtmlRepr, DefaultModeMethods):
 
 
 class GANCrossEntropy(Composite):
-    """Running cross-entropy of a GAN's discriminator, in nats.
+    """Running cross-entropy of the discriminator of a generative adversarial network (GAN), in nats.
 
-    With D(x) the probability that x is real,
+    With D(x) the predicted probability that x is real,
 
-        compute() = mean of -log D(x) over real samples + mean of -log(1 - D(x)) over fake ones
+        compute() = mean of -log D(x) over real samples + mean of -log(1 - D(x)) over fake samples
 
     Parameters
     ----------
     kind : {"probs", "log_probs", "logits"}
-        What ``real`` and ``fake`` hold: D, log D, or log(D / (1 - D)).
+        The content of ``real`` and ``fake``: D, log D, or log(D / (1 - D)).
     eps : float
-        Floor of a probability that counts; 0 keeps the honest infinity. Logits need none.
+        The floor of the probabilities that count. 0 keeps infinite losses. Logits need no floor.
     invalid : {"raise", "skip"}
-        What to do with invalid samples: raise, or count them by cause and go on.
+        Raise an error for invalid samples, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
 
     Notes
     -----
-    Goodfellow et al. (2014), *Generative adversarial nets*: at the optimal discriminator the value is
-    2 log 2 - 2 JS, with JS the Jensen-Shannon divergence of the two distributions.
+    With the optimal discriminator the value is 2 log 2 - 2 JS, where JS is the Jensen-Shannon divergence of the two
+    distributions: Goodfellow et al. (2014), *Generative adversarial nets*.
 
     Examples
     --------
@@ -125,6 +125,7 @@ class GANCrossEntropy(Composite):
     """
 
     _names = ("fake", "generator", "real")
+    _title = "Cross-entropy of a GAN"
     __slots__ = ()
 
     # ---- adding ----
@@ -137,24 +138,24 @@ class GANCrossEntropy(Composite):
         real_weight: Any = None,
         fake_weight: Any = None,
     ) -> Self:
-        """Add what the discriminator says of real samples, of fake ones, or of both.
+        """Add predictions of the discriminator for real samples, for fake samples, or for both.
 
         Parameters
         ----------
         real, fake : array of float64, float32, float16 or bfloat16, or a float
-            Any shape; the first axis is that of the samples.
+            Any shape. The first axis is that of the samples.
         real_weight, fake_weight : array, optional
-            One per sample or one per entry, finite and 0 or more.
+            One per sample or one per entry, finite and at least 0.
 
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
         """
         if real is None and fake is None:
-            raise InputError("real", "and fake are missing", "one of them at least")
-        chunk = States(self._names)
-        for given, preds, weight, targets in (
+            raise InputError("real", "and fake are missing", "at least one of them")
+        batch = States(self._names)
+        for argument, preds, weight, targets in (
             ("real", real, real_weight, {"real": 1}),
             ("fake", fake, fake_weight, {"fake": 0, "generator": 1}),
         ):
@@ -164,35 +165,35 @@ class GANCrossEntropy(Composite):
                     weight = arrays.once(weight, "weight")
                     for name, target in targets.items():
                         same = np.broadcast_to(np.int8(target), shape)
-                        self._metric._pipeline.update(chunk[name], source, same, weight)
+                        self._metric._pipeline.update(batch[name], source, same, weight)
                 except InputError as error:
-                    names = {"preds": given, "weight": f"{given}_weight"}
+                    names = {"preds": argument, "weight": f"{argument}_weight"}
                     raise error.with_argument(names.get(str(error.argument), error.argument)) from None
-        self._state.merge(chunk)
+        self._state.merge(batch)
         return self
 
     def __call__(self, *, real: Any, fake: Any) -> float:
-        """Update, and return the value of this chunk alone."""
-        chunk = self._empty().update(real=real, fake=fake)
-        self._state.merge(chunk._state)
-        return chunk.compute()
+        """Update, and return the value of this batch alone."""
+        batch = self._new().update(real=real, fake=fake)
+        self._state.merge(batch._state)
+        return batch.compute()
 
     # ---- reading ----
 
     def compute(self) -> float:
-        """Mean real loss + mean fake loss in nats; nan until there are both."""
+        """Return mean real loss + mean fake loss in nats; nan until both have samples."""
         state = self._state.copy()
         return summary.mean(state["real"].total) + summary.mean(state["fake"].total)
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> GANSummary:
-        """The loss with its interval, its parts, and what they say of the generator."""
+        """Return the value with its interval, the losses of real and fake samples, and those of the generator."""
         state = self._state.copy()
         real, fake, generator = (
             summary.summarise(state[name].total, level=level, anytime=anytime) for name in ("real", "fake", "generator")
         )
         value = real.mean + fake.mean
         stderr = math.hypot(real.stderr, fake.stderr)
-        # Each part's own multiple of its error: they may differ in their number of samples.
+        # Each margin has its own multiple of the standard error, because the numbers of samples may differ.
         margin = math.hypot(real.interval[1] - real.mean, fake.interval[1] - fake.mean)
         distance = 2 * LN2 - value
         return GANSummary(

@@ -1,11 +1,15 @@
-"""The mean of losses that another framework computed."""
+"""Defines the mean of losses that another library computed."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from streamce.errors import InputError
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric
+
+if TYPE_CHECKING:
+    from streamce.core.ledger.state import State
 
 
 class MeanLoss(Metric):
@@ -16,9 +20,9 @@ class MeanLoss(Metric):
     Parameters
     ----------
     invalid : {"raise", "skip"}
-        What to do with invalid losses: raise, or count them by cause and go on.
+        Raise an error for invalid losses, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
 
     Examples
     --------
@@ -28,6 +32,7 @@ class MeanLoss(Metric):
     """
 
     _task = "mean"
+    _title = "Mean loss"
     __slots__ = ()
 
     def __init__(self, *, invalid: Literal["raise", "skip"] = "raise", threads: int | None = None) -> None:
@@ -39,17 +44,17 @@ class MeanLoss(Metric):
         Parameters
         ----------
         losses : array of float64, float32, float16 or bfloat16, or a float
-            Any shape; the first axis is that of the samples.
+            Any shape. The first axis is that of the samples.
         weight : array, optional
-            One per sample (first axis) or one per loss, finite and 0 or more.
+            One per sample (first axis) or per loss, finite and at least 0.
         cluster : array, or tuple of arrays, optional
-            Which document, user or session each sample belongs to: integers, strings or any other
-            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
+            The document, user or session of each sample: integers, strings or any other keys. Standard errors are then
+            robust to correlated samples of one cluster. Give it in all updates or in none.
 
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
 
         Examples
         --------
@@ -59,3 +64,8 @@ class MeanLoss(Metric):
         """
         self._pipeline.update(self._state, losses, None, weight, None if cluster is None else bucket_of(cluster))
         return self
+
+    def _run(self, state: State, preds: Any, target: Any = None, **others: Any) -> None:
+        if target is not None:
+            raise InputError("target", "is given", "none, because MeanLoss takes losses")
+        super()._run(state, preds, **others)

@@ -1,10 +1,13 @@
-"""What adds up: options, and a state that is an element of a commutative group."""
+"""Defines the base class of objects that can be added, subtracted, saved and loaded.
+
+It knows nothing of losses.
+"""
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from streamce._support import atomic_file, state_format
 from streamce._support.html_repr import HtmlRepr, renderer
@@ -17,65 +20,74 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-class Additive(HtmlRepr, DefaultModeMethods, ABC):
-    """Base of all that defines ``+``.
+class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
+    """Base of the classes whose objects hold options and a state that is an element of a commutative group.
 
-    Two of equal options add up, in any order, to the same bits, and what was added can be taken away
-    again. A subclass has a ``_state`` with ``merge(other, sign)``, ``copy()`` and ``parts()``, its
-    bytes by name.
+    Objects with equal options can be added in any order, to the same bits, and an added object can be subtracted again.
+
+    Upper layers use these private attributes, and no others (``tests/test_architecture.py`` checks it):
+
+    * ``_state``: the integers, with ``merge(other, sign)``, ``copy()`` and ``parts()``, which returns bytes by name;
+    * ``_new()``: an empty object with all options of this one;
+    * ``_header()``: the class and the options that change a loss, as the bytes hold them;
+    * ``_from_options(options, restore_inner)``: an empty object with the options of a header;
+    * ``_restore(payload, data)``: replace the state by that of ``data``, whose payload was decoded;
+    * ``_title``: the name of the metric in words.
     """
 
     __slots__ = ("_state",)
     __hash__ = None  # type: ignore[assignment]  # states change
     _state: Any
+    _title: ClassVar[str] = ""
 
-    # ---- what a subclass says of itself ----
-
-    @abstractmethod
-    def _arguments(self) -> dict[str, Any]:
-        """What makes a new one with all options of this one."""
+    # ---- methods that a subclass defines ----
 
     @abstractmethod
-    def _of_the_loss(self) -> dict[str, Any]:
-        """The options that change a loss, as the state holds them."""
+    def _init_kwargs(self) -> dict[str, Any]:
+        """Return the arguments that make a new object with all options of this one."""
+
+    @abstractmethod
+    def _loss_options(self) -> dict[str, Any]:
+        """Return the options that change a loss, as the bytes hold them."""
 
     @classmethod
     @abstractmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[state_format.Header], Any]) -> Self:
-        """An empty one with the options of a state; ``made`` turns a header among them into a metric."""
+    def _from_options(cls, options: dict[str, Any], restore_inner: Callable[[state_format.Header], Any]) -> Self:
+        """Return an empty object with these options. ``restore_inner`` turns a header among them into a metric."""
 
     @abstractmethod
-    def _take(self, parts: dict[str, bytes]) -> None:
-        """Take over a state; ValueError if its parts make no sense."""
+    def _load_payload(self, payload: dict[str, bytes]) -> None:
+        """Replace the state by the one whose bytes these are. Raise ValueError if they are not those of a state."""
 
     @property
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """All options, as plain values."""
+        """All options, as values of Python."""
 
-    def _empty(self) -> Self:
-        return type(self)(**self._arguments())
+    def _new(self) -> Self:
+        return type(self)(**self._init_kwargs())
 
-    # ---- the group ----
+    # ---- addition ----
 
     def _header(self) -> state_format.Header:
-        return {"metric": type(self).__name__, "options": self._of_the_loss()}
+        return {"metric": type(self).__name__, "options": self._loss_options()}
 
-    def _fits(self, header: state_format.Header) -> None:
-        """Raises unless one of this name and these options has the same losses."""
-        name, ours, theirs = type(self).__name__, self._of_the_loss(), header["options"]
+    def _check_compatible(self, header: state_format.Header) -> None:
+        """Raise InputError unless objects with this header have the same losses."""
+        name, ours, theirs = type(self).__name__, self._loss_options(), header["options"]
         if header["metric"] != name:
-            expected = "two of one kind"
-            found = f"a {name} and a {header['metric']} do not add up: expected {expected}"
+            expected = "two metrics of one class"
+            found = f"a {name} and a {header['metric']} cannot be added: expected {expected}"
             raise InputError("other", found, expected, location="")
-        for option in {**ours, **theirs}:  # the kind first: other options hang on it
-            one, other = ours.get(option, False), theirs.get(option, False)  # absent where it is switched off
+        for option in {**ours, **theirs}:  # the kind first, because other options depend on it
+            one, other = ours.get(option, False), theirs.get(option, False)  # omitted if it is off
             if one != other:
-                found = f"is {one!r} in one metric and {other!r} in the other: their losses do not add up"
+                found = f"is {one!r} in one metric and {other!r} in the other: their losses cannot be added"
                 raise InputError(option, found)
 
     def _merge(self, other: Any, sign: int) -> Self:
-        self._fits(other._header() if isinstance(other, Additive) else {"metric": type(other).__name__, "options": {}})
+        mergeable = isinstance(other, MergeableState)
+        self._check_compatible(other._header() if mergeable else {"metric": type(other).__name__, "options": {}})
         try:
             self._state.merge(other._state, sign)
         except InputError:
@@ -86,19 +98,19 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
 
     def merge(self, *others: Self) -> Self:
         """Add the states of ``others`` to this one, in place."""
-        sum_of_others = self._empty()
+        sum_of_others = self._new()
         for other in others:
             sum_of_others._merge(other, 1)
-        return self._merge(sum_of_others, 1)  # all of them at once, or an error and none
+        return self._merge(sum_of_others, 1)  # once, so that an error adds none of them
 
     def reset(self) -> Self:
-        """Back to the empty stream."""
-        self._state = self._empty()._state
+        """Return to the empty stream."""
+        self._state = self._new()._state
         return self
 
     def copy(self) -> Self:
-        """One of the same options and an equal state of its own."""
-        new = self._empty()
+        """Return a metric with the same options and a copy of the state."""
+        new = self._new()
         new._state = self._state.copy()
         return new
 
@@ -108,33 +120,33 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
         return self.copy()
 
     def __add__(self, other: Any) -> Self:
-        return self.copy()._merge(other, 1) if isinstance(other, Additive) else NotImplemented
+        return self.copy()._merge(other, 1) if isinstance(other, MergeableState) else NotImplemented
 
     def __radd__(self, other: Any) -> Self:
-        # sum() begins with 0.
+        # sum() starts with 0.
         return self.copy() if isinstance(other, int) and other == 0 else NotImplemented
 
     def __sub__(self, other: Any) -> Self:
-        return self.copy()._merge(other, -1) if isinstance(other, Additive) else NotImplemented
+        return self.copy()._merge(other, -1) if isinstance(other, MergeableState) else NotImplemented
 
     def __iadd__(self, other: Any) -> Self:
-        return self._merge(other, 1) if isinstance(other, Additive) else NotImplemented
+        return self._merge(other, 1) if isinstance(other, MergeableState) else NotImplemented
 
     def __isub__(self, other: Any) -> Self:
-        return self._merge(other, -1) if isinstance(other, Additive) else NotImplemented
+        return self._merge(other, -1) if isinstance(other, MergeableState) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
-        """Whether the states are equal: options that change a loss, and integers."""
-        return self.to_bytes() == other.to_bytes() if isinstance(other, Additive) else NotImplemented
+        """Compare the states: the options that change a loss, and the integers."""
+        return self.to_bytes() == other.to_bytes() if isinstance(other, MergeableState) else NotImplemented
 
     # ---- bytes and files ----
 
     def to_bytes(self) -> bytes:
-        """The state as bytes: equal states have equal bytes."""
+        """Return the state as bytes. Equal states have equal bytes."""
         return state_format.encode(self._header(), self._state.parts())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to a file, whole or not at all."""
+        """Write the state to a file, atomically."""
         atomic_file.write(path, self.to_bytes())
 
     def report(
@@ -146,21 +158,22 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
         anytime: bool = False,
         names: Iterable[str] = (),
     ) -> str:
-        """One self-contained HTML page with pictures of what the state holds: no script, nothing from outside.
+        """Return a self-contained HTML page that shows the state in pictures and tables.
 
-        It is some tens of kilobytes whatever the size of the data: of many groups it has the worst and the best and how
-        all are spread, and a long history is summed over wider periods. Equal states have equal pages.
+        The page has no scripts and loads nothing. It takes some tens of kilobytes for any size of data: with many
+        groups it shows the worst, the best and the distribution, and it sums a long history over longer periods. Equal
+        states have equal pages.
 
         Parameters
         ----------
         path : str or path, optional
-            A file that the page is written to, whole or not at all.
+            The file to write the page to, atomically.
         title : str, optional
-            The heading; what the metric is, unless given.
+            The heading. The default describes the metric.
         level, anytime
-            Of the intervals, as ``summary()`` takes them.
+            The level and kind of the intervals; see ``summary()``.
         names : strings, optional
-            What classes or labels are called, in their order, of a metric that keeps sums by them.
+            The names of the classes or labels, in their order, if the metric keeps sums by class or label.
 
         Returns
         -------
@@ -170,8 +183,8 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
         Raises
         ------
         InputError
-            If ``level`` is not between 0 and 1, or ``names`` are not as many as there are. A state from which more was
-            taken away than had been added has a page that says so.
+            If ``level`` is not between 0 and 1, or the number of ``names`` is not that of the classes or labels. If
+            more was subtracted from a state than had been added, its page says so.
         OSError
             If the file cannot be written.
 
@@ -184,46 +197,46 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
         >>> "<h1>Monday</h1>" in page
         True
         """
-        found = renderer().page(self, title=title, level=level, anytime=anytime, names=names)
+        page = renderer().page(self, title=title, level=level, anytime=anytime, names=names)
         if path is not None:
-            atomic_file.write(path, found.encode())
-        return found
+            atomic_file.write(path, page.encode())
+        return page
 
     def state_dict(self) -> dict[str, Any]:
-        """The state in a dict, as checkpoints of a training loop hold it."""
+        """Return the state in a dict, for the checkpoints of a training loop."""
         return {"state": self.to_bytes()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the state of one with the same options."""
+        """Replace the state by that of a metric with the same options."""
         if not isinstance(state_dict, dict) or "state" not in state_dict:
-            raise InputError("state_dict", "has no key 'state'", "what state_dict() gave")
-        header, parts = state_format.decode(state_dict["state"])
+            raise InputError("state_dict", "has no key 'state'", "the result of state_dict()")
+        header, payload = state_format.decode(state_dict["state"])
         try:
-            self._fits(header)
-        except (AttributeError, LookupError, TypeError) as error:  # of a header that no metric writes
+            self._check_compatible(header)
+        except (AttributeError, LookupError, TypeError) as error:  # a header that no metric writes
             raise InputError("state", f"is intact but not understood: {error}") from None
-        new = self._empty()
-        new._restore(parts, state_dict["state"])
+        new = self._new()
+        new._restore(payload, state_dict["state"])
         self._state = new._state
 
-    def _restore(self, parts: dict[str, bytes], data: Any) -> None:
-        """Take over the parts of ``data``, which has to be what this one then writes."""
+    def _restore(self, payload: dict[str, bytes], data: Any) -> None:
+        """Replace the state by that of ``data``, whose payload this is. ``data`` must be in the canonical form."""
         with state_format.understood():
-            self._take(parts)
+            self._load_payload(payload)
             if self.to_bytes() != bytes(memoryview(data).cast("B")):
-                raise ValueError("it is not in its one canonical form")
+                raise ValueError("it is not in the canonical form")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (type(self), self._arguments(), self.to_bytes())
+        return _unpickle, (type(self), self._init_kwargs(), self.to_bytes())
 
     def __repr__(self) -> str:
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        given = [f"{name}={value!r}" for name, value in self.options.items() if value != defaults[name]]
-        return f"{type(self).__name__}({', '.join(given)})"
+        changed = [f"{name}={value!r}" for name, value in self.options.items() if value != defaults[name]]
+        return f"{type(self).__name__}({', '.join(changed)})"
 
 
 @in_default_mode
-def _unpickle(cls: type[Additive], arguments: dict[str, Any], data: bytes) -> Additive:
+def _unpickle(cls: type[MergeableState], arguments: dict[str, Any], data: bytes) -> MergeableState:
     new = cls(**arguments)
     new._restore(state_format.decode(data)[1], data)
     return new

@@ -1,19 +1,20 @@
-"""Multiclass cross-entropy of a stream."""
+"""Defines the multiclass cross-entropy of a stream."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.errors import InputError
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric
-from streamce.metrics.options import EPS
+from streamce.metrics.options import EPS, flag
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
+    from streamce.metrics.options import Check
     from streamce.stats.calibration import Calibration
 
 
@@ -25,41 +26,41 @@ class MulticlassCrossEntropy(Metric):
 
         n = weight · Σ_c w_c · q_c · (-log p_c),    d = weight · Σ_c w_c · y_c
 
-    and the mean is Σn / Σd: torch's mean for labels.
+    and the mean is Σn / Σd. For labels this is torch's mean.
 
     Parameters
     ----------
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds; logits go through a softmax.
+        The content of ``preds``. Logits go through a softmax.
     label_smoothing : float
-        The a above, between 0 and 1.
+        The number a, between 0 and 1.
     ignore_index : int, optional
-        Labels of this value are left out.
+        Labels with this value are ignored.
     class_weight : sequence of float, optional
-        The w above, one per class.
+        The weights w, one per class.
     eps : float
-        Floor of a probability that counts; 0 keeps the honest infinity. Logits need none.
+        The floor of the probabilities that count. 0 keeps infinite losses. Logits need no floor.
     invalid : {"raise", "skip"}
-        What to do with invalid rows: raise, or count them by cause and go on.
+        Raise an error for invalid rows, or count them by cause and continue.
     axis : int
         The class axis of ``preds``; 1 for torch's (N, C, d1, ...).
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
     divergence : bool
-        Sum the entropy of soft targets as well: ``summary()`` then splits the mean into that and the
-        Kullback-Leibler divergence of ``preds`` from ``target``. Takes a second pass over soft targets.
+        Also sum the entropy of soft targets. ``summary()`` then splits the mean into this entropy and the
+        Kullback-Leibler divergence of ``preds`` from ``target``. It takes a second pass over soft targets.
     tail : bool
-        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
+        Count losses by their size for :meth:`tail`: quantiles, and the share that the worst losses carry.
     calibration : bool
-        Keep what :meth:`calibration` needs: the loss that predictions expect of themselves, and how often they are
-        right. Takes plain losses: no smoothing, no ``class_weight``, and labels for targets.
+        Keep sums for :meth:`calibration`: the loss that the predictions expect, and how often they are correct. It
+        cannot be combined with ``label_smoothing``, ``class_weight`` or soft targets.
     per_class : bool
-        Keep sums by the class of the target for :meth:`per_class`. Fixes the number of classes.
+        Keep sums by the class of the target for :meth:`per_class`. All batches must then have the same classes.
 
     Notes
     -----
-    Conventions of the mean, weights and smoothing after ``torch.nn.functional.cross_entropy``;
-    soft targets are divided by Σd here, and by the number of rows there.
+    The conventions of the mean, weights and smoothing are those of ``torch.nn.functional.cross_entropy``, with one
+    difference: for soft targets torch divides by the number of rows instead of Σd.
 
     Examples
     --------
@@ -70,6 +71,8 @@ class MulticlassCrossEntropy(Metric):
     """
 
     _task = "multiclass"
+    _own_checks: ClassVar[Mapping[str, Check]] = {"per_class": flag}
+    _title = "Multiclass cross-entropy"
     __slots__ = ()
 
     def __init__(
@@ -91,24 +94,24 @@ class MulticlassCrossEntropy(Metric):
         super().__init__(dict(locals()), per_cell=per_class)
 
     def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
-        """Add a chunk.
+        """Add a batch.
 
         Parameters
         ----------
         preds : array of float64, float32, float16 or bfloat16
-            Any shape with a class axis (``axis``); the first other axis is that of the samples.
+            Any shape with a class axis (``axis``). The first other axis is that of the samples.
         target : array of integers or bool, or of real numbers in [0, 1]
-            Labels, the shape of ``preds`` without the class axis; or soft targets of its shape.
+            Labels, with the shape of ``preds`` without the class axis; or soft targets, with the shape of ``preds``.
         weight : array, optional
-            One per sample (first axis) or one per row, finite and 0 or more.
+            One per sample (first axis) or one per row, finite and at least 0.
         cluster : array, or tuple of arrays, optional
-            Which document, user or session each sample belongs to: integers, strings or any other
-            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
+            The document, user or session of each sample: integers, strings or any other keys. Standard errors are then
+            robust to correlated samples of one cluster. Give it in all updates or in none.
 
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
 
         Examples
         --------
@@ -120,16 +123,16 @@ class MulticlassCrossEntropy(Metric):
         return self
 
     def calibration(self) -> Calibration:
-        """How far the predictions are to be believed: z-score, reliability diagram, calibration error.
+        """Return how well calibrated the predictions are: z-score, reliability diagram, calibration error.
 
-        Confidence is the probability of the predicted class, the first of the likeliest ones; frequency is how often
-        that class came. Each loss is an outcome of its own here, also where ``preds`` has several axes of them. With C
-        classes the split into calibration and refinement takes up to 15 C² sums, and is there up to 100 classes.
+        Confidence is the probability of the predicted class, which is the first of the most likely ones. Frequency is
+        how often this class occurred. Each loss is a separate outcome, even if ``preds`` has several axes. The split
+        into calibration and refinement takes up to 15 C² sums for C classes, so it exists for at most 100 classes.
 
         Raises
         ------
         InputError
-            If the metric was not made with ``calibration=True``, or more was taken away than had been added.
+            If the metric was not created with ``calibration=True``, or more was subtracted than had been added.
 
         Examples
         --------
@@ -142,15 +145,15 @@ class MulticlassCrossEntropy(Metric):
         return self._calibration()
 
     def per_class(self, level: float = 0.95, anytime: bool = False) -> np.ndarray[Any, np.dtype[np.object_]]:
-        """The summaries of each class, an array of :class:`Summary`.
+        """Return the summary of each class, an array of :class:`Summary`.
 
-        Each loss is a sample here, also where ``preds`` has several axes of them. Ignored and invalid
-        losses belong to no class, and are counted in the metric's own summary alone.
+        Each loss is a sample, even if ``preds`` has several axes. Ignored and invalid losses belong to no class. Only
+        the metric's own summary counts them.
 
         Raises
         ------
         InputError
-            If the metric was not made with ``per_class=True``.
+            If the metric was not created with ``per_class=True``.
 
         Examples
         --------
@@ -161,5 +164,5 @@ class MulticlassCrossEntropy(Metric):
         [0.3466, 1.3863]
         """
         if not self._options["per_class"]:
-            raise InputError("per_class", "is False", "a metric made with per_class=True")
+            raise InputError("per_class", "is False", "a metric created with per_class=True")
         return self._summaries(level, anytime)

@@ -1,56 +1,58 @@
-"""Multilabel cross-entropy of a stream."""
+"""Defines the multilabel cross-entropy of a stream."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.errors import InputError
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric
-from streamce.metrics.options import EPS
+from streamce.metrics.options import EPS, flag
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
+
+    from streamce.metrics.options import Check
 
 
 class MultilabelCrossEntropy(Metric):
     """Running multilabel cross-entropy, in nats per label.
 
-    Each label is a binary outcome. A row adds, over the labels l that were observed in it,
+    Each label is a binary outcome. With l the labels that are observed in a row, and w the class weights, a row adds
 
         n = weight · Σ_l w_l · loss_l,    d = weight · Σ_l w_l
 
-    with w the class weights, and the mean is Σn / Σd.
+    and the mean is Σn / Σd.
 
     Parameters
     ----------
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds: p, log p, or log(p / (1 - p)) of each label.
+        The content of ``preds``: p, log p, or log(p / (1 - p)) of each label.
     label_smoothing : float
-        Targets become ``y (1 - a) + a / 2``.
+        The number a, between 0 and 1. Targets become ``y (1 - a) + a / 2``.
     ignore_index : int, optional
-        Targets of this value are missing labels, left out one by one.
+        Targets with this value are missing labels. Each is ignored separately.
     class_weight : sequence of float, optional
-        The w above, one per label.
+        The weights w, one per label.
     pos_weight : float or sequence of float, optional
-        Multiplies the loss of outcome 1, and is no part of the denominator, as in torch.
+        A factor of the loss of outcome 1. It is not part of the denominator, as in torch.
     eps : float
-        Floor of the probability of the true outcome; 0 keeps the honest infinity. Logits need none.
+        The floor of the probability of the true outcome. 0 keeps infinite losses. Logits need no floor.
     invalid : {"raise", "skip"}
-        What to do with invalid entries: raise, or count them by cause and go on.
+        Raise an error for invalid entries, or count them by cause and continue.
     axis : int
         The label axis of ``preds``.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
     divergence : bool
-        Sum the entropy of soft targets as well: ``summary()`` then splits the mean into that and the
-        Kullback-Leibler divergence of ``preds`` from ``target``. Takes a second pass over soft targets.
+        Also sum the entropy of soft targets. ``summary()`` then splits the mean into this entropy and the
+        Kullback-Leibler divergence of ``preds`` from ``target``. It takes a second pass over soft targets.
     tail : bool
-        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
+        Count losses by their size for :meth:`tail`: quantiles, and the share that the worst losses carry.
     per_label : bool
-        Keep sums by label for :meth:`per_label`. Fixes the number of labels.
+        Keep sums by label for :meth:`per_label`. All batches must then have the same labels.
 
     Examples
     --------
@@ -61,6 +63,8 @@ class MultilabelCrossEntropy(Metric):
     """
 
     _task = "multilabel"
+    _own_checks: ClassVar[Mapping[str, Check]] = {"per_label": flag}
+    _title = "Multilabel cross-entropy"
     __slots__ = ()
 
     def __init__(
@@ -82,24 +86,24 @@ class MultilabelCrossEntropy(Metric):
         super().__init__(dict(locals()), per_cell=per_label)
 
     def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
-        """Add a chunk.
+        """Add a batch.
 
         Parameters
         ----------
         preds : array of float64, float32, float16 or bfloat16
-            Any shape with a label axis (``axis``); the first other axis is that of the samples.
+            Any shape with a label axis (``axis``). The first other axis is that of the samples.
         target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
-            The shape of ``preds``.
+            Same shape as ``preds``.
         weight : array, optional
-            One per sample (first axis) or one per entry, finite and 0 or more.
+            One per sample (first axis) or one per entry, finite and at least 0.
         cluster : array, or tuple of arrays, optional
-            Which document, user or session each sample belongs to: integers, strings or any other
-            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
+            The document, user or session of each sample: integers, strings or any other keys. Standard errors are then
+            robust to correlated samples of one cluster. Give it in all updates or in none.
 
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
 
         Examples
         --------
@@ -111,14 +115,14 @@ class MultilabelCrossEntropy(Metric):
         return self
 
     def per_label(self, level: float = 0.95, anytime: bool = False) -> np.ndarray[Any, np.dtype[np.object_]]:
-        """The summary of each label, an array of :class:`Summary`.
+        """Return the summary of each label, an array of :class:`Summary`.
 
-        Each loss is a sample here. What was ignored or invalid is counted with its label.
+        Each loss is a sample. Ignored and invalid losses are counted with their label.
 
         Raises
         ------
         InputError
-            If the metric was made with ``per_label=False``.
+            If the metric was created with ``per_label=False``.
 
         Examples
         --------
@@ -128,5 +132,5 @@ class MultilabelCrossEntropy(Metric):
         [0.6931, 0.837]
         """
         if not self._options["per_label"]:
-            raise InputError("per_label", "is False", "a metric made with per_label=True")
+            raise InputError("per_label", "is False", "a metric created with per_label=True")
         return self._summaries(level, anytime)

@@ -1,4 +1,4 @@
-"""Normalized entropy: log loss relative to that of always predicting the base rate."""
+"""Defines normalized entropy: log loss divided by the loss of always predicting the base rate."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from streamce.core.ledger.state import State
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys.key_columns import bucket_of
-from streamce.metrics.base import Metric, settled
+from streamce.metrics.base import Metric, null_status
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.options import EPS
-from streamce.metrics.update_from import FromStreams
+from streamce.metrics.update_from import UpdateFromMixin
 from streamce.stats import summary
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
 
 
-class NormalizedEntropy(Composite, FromStreams):
+class NormalizedEntropy(Composite, UpdateFromMixin):
     """Running normalized entropy: mean log loss over the entropy of the base rate.
 
     With R the weighted mean log loss, y the outcomes and q = Σ weight · y / Σ weight their base rate,
 
         NE = R / H(q),    H(q) = -q log q - (1 - q) log(1 - q)
 
-    1 is what always predicting q costs; smaller is better, and 1 - NE is the share of the deviance
-    explained, D²: see :meth:`skill`. It is nan while only one outcome has been seen. For more than two
-    outcomes there is :class:`MulticlassNormalizedEntropy`.
+    Always predicting q has NE = 1, and smaller is better. 1 - NE is D², the explained share of the deviance: see
+    :meth:`skill`. NE is nan while only one outcome has been seen. For more than two outcomes use
+    :class:`MulticlassNormalizedEntropy`.
 
     Parameters
     ----------
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds: p, log p, or log(p / (1 - p)).
+        The content of ``preds``: p, log p, or log(p / (1 - p)).
     eps : float
-        Floor of a probability that counts; 0 keeps the honest infinity. Logits need none.
+        The floor of the probabilities that count. 0 keeps infinite losses. Logits need no floor.
     invalid : {"raise", "skip"}
-        What to do with invalid samples: raise, or count them by cause and go on.
+        Raise an error for invalid samples, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
 
     Notes
     -----
-    He et al. (2014), *Practical lessons from predicting clicks on ads at Facebook*; as
-    ``torcheval.metrics.BinaryNormalizedEntropy`` has it. The interval is by the delta method, with
-    the covariance of loss and outcome.
+    The definition is that of He et al. (2014), *Practical lessons from predicting clicks on ads at Facebook*, and of
+    ``torcheval.metrics.BinaryNormalizedEntropy``. The interval follows from the delta method with the covariance of
+    loss and outcome.
 
     Examples
     --------
@@ -60,31 +60,32 @@ class NormalizedEntropy(Composite, FromStreams):
     1.41825...
     """
 
-    # The loss, the outcome, and their sum, whose variance tells how the two go together.
+    # The loss, the outcome, and their sum, from whose variance the covariance of the two follows.
     _names = ("both", "loss", "outcome")
+    _title = "Normalized entropy"
     __slots__ = ()
 
     # ---- adding ----
 
     def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
-        """Add a chunk.
+        """Add a batch.
 
         Parameters
         ----------
         preds : array of float64, float32, float16 or bfloat16, or a float
-            Any shape; the first axis is that of the samples.
+            Any shape. The first axis is that of the samples.
         target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
             The shape of ``preds``.
         weight : array, optional
-            One per sample (first axis) or one per entry, finite and 0 or more.
+            One per sample (first axis) or one per entry, finite and at least 0.
         cluster : array, or tuple of arrays, optional
-            Which document, user or session each sample belongs to: integers, strings or any other
-            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
+            The document, user or session of each sample: integers, strings or any other keys. Standard errors are then
+            robust to correlated samples of one cluster. Give it in all updates or in none.
 
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
         """
         self._update(preds, target, weight, cluster)
         return self
@@ -93,40 +94,41 @@ class NormalizedEntropy(Composite, FromStreams):
         target, weight, bucket = arrays.once(target, "target"), arrays.once(weight, "weight"), bucket_of(cluster)
         preds, shape = arrays.plain(preds, "preds")
         losses = np.empty(shape)
-        chunk, pipeline, null = States(self._names), self._metric._pipeline, settled(null)
+        chunk, pipeline, null = States(self._names), self._metric._pipeline, null_status(null)
         pipeline.update(chunk["loss"], preds, target, weight, bucket, null, losses.reshape(-1))
-        if weight is not None:  # those losses have it in them
+        if weight is not None:  # the losses above are multiplied by it
             pipeline.update(State(), preds, target, None, None, null, losses.reshape(-1))
         target = arrays.read(target, "target")
         outcomes = arrays.widened(target.values, target.halves).astype(np.float64, order="C")
-        outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
-        mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # what is invalid was judged above
+        outcomes[np.isnan(losses)] = np.nan  # invalid samples are excluded from all sums
+        mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # errors were raised above
         mean.update(chunk["outcome"], outcomes, None, weight, bucket)
         kernels.add(outcomes.reshape(-1), losses.reshape(-1))
         mean.update(chunk["both"], losses, None, weight, bucket)
         self._state.merge(chunk)
 
     @property
-    def _of_losses(self) -> Metric:
+    def _loss_metric(self) -> Metric:
         return self._metric
 
     def __call__(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> float:
-        """Update, and return the value of this chunk alone."""
-        chunk = self._empty().update(preds, target, weight=weight, cluster=cluster)
-        self._state.merge(chunk._state)
-        return chunk.compute()
+        """Update, and return the value of this batch alone."""
+        batch = self._new().update(preds, target, weight=weight, cluster=cluster)
+        self._state.merge(batch._state)
+        return batch.compute()
 
     # ---- reading ----
 
     def compute(self) -> float:
-        """Mean log loss over the entropy of the base rate; nan while one outcome alone was seen."""
+        """Return mean log loss over the entropy of the base rate; nan while only one outcome has been seen."""
         state = self._state.copy()
         return _ratio(summary.mean(state["loss"].total), entropy(summary.mean(state["outcome"].total)))
 
     def skill(self) -> float:
-        """1 - NE, the skill against the base rate: D², the share of the deviance explained, McFadden's R².
+        """Return 1 - NE, the skill against the base rate: D², the explained share of the deviance.
 
-        1 is perfect, 0 no better than always predicting the base rate; its interval is 1 less that of NE.
+        It is also McFadden's R². 1 is perfect, and 0 is no better than always predicting the base rate. Its interval
+        is 1 minus that of NE.
 
         Examples
         --------
@@ -137,7 +139,7 @@ class NormalizedEntropy(Composite, FromStreams):
         return 1 - self.compute()
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
-        """The summary of the log loss, with ``value`` and ``interval`` those of the normalized entropy."""
+        """Return the summary of the log loss, with ``value`` and ``interval`` of the normalized entropy."""
         state = self._state.copy()
         loss, outcome, both = (
             summary.summarise(state[name].total, level=level, anytime=anytime, buckets=state[name].buckets)
@@ -146,49 +148,50 @@ class NormalizedEntropy(Composite, FromStreams):
         rate = outcome.mean
         base = entropy(rate)
         value, margin = _ratio(loss.mean, base), math.nan
-        known = loss if loss.stderr > 0 else outcome  # losses that are all equal have no interval to go by
-        if base > 0 and math.isfinite(loss.mean) and known.stderr > 0:
+        varying = loss if loss.stderr > 0 else outcome  # losses that are all equal have no interval
+        if base > 0 and math.isfinite(loss.mean) and varying.stderr > 0:
             # d NE = (d R - NE H'(q) d q) / H(q), with H'(q) = log((1 - q) / q).
             slope = value * math.log((1 - rate) / rate)
-            of_loss, of_outcome, of_both = (part.stderr * part.stderr for part in (loss, outcome, both))
-            spread = of_loss - slope * (of_both - of_loss - of_outcome) + slope * slope * of_outcome
-            if math.isfinite(spread):
-                multiple = (known.interval[1] - known.mean) / known.stderr
-                margin = multiple * math.sqrt(max(0.0, spread)) / base
+            var_loss, var_outcome, var_both = (each.stderr * each.stderr for each in (loss, outcome, both))
+            # The variance of the sum holds twice the covariance.
+            variance = var_loss - slope * (var_both - var_loss - var_outcome) + slope * slope * var_outcome
+            if math.isfinite(variance):
+                multiple = (varying.interval[1] - varying.mean) / varying.stderr
+                margin = multiple * math.sqrt(max(0.0, variance)) / base
         return replace(loss, value=value, interval=(value - margin, value + margin))
 
 
 class MulticlassNormalizedEntropy(Metric):
     """Running normalized entropy of several classes: mean log loss over the entropy of the class frequencies.
 
-    With R the weighted mean log loss and q_k = Σ weight of the rows of class k / Σ weight,
+    With R the weighted mean log loss and q_k = Σ weight (rows of class k) / Σ weight (all rows),
 
         NE = R / H(q),    H(q) = -Σ_k q_k log q_k
 
-    1 is what always predicting q costs; smaller is better, and 1 - NE is the share of the deviance
-    explained, D²: see :meth:`skill`. It is nan while only one class has been seen.
+    Always predicting q has NE = 1, and smaller is better. 1 - NE is D², the explained share of the deviance: see
+    :meth:`skill`. NE is nan while only one class has been seen.
 
     Parameters
     ----------
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds; logits go through a softmax.
+        The content of ``preds``. Logits go through a softmax.
     ignore_index : int, optional
-        Labels of this value are left out, of loss and frequencies alike.
+        Labels with this value are ignored, in the loss and in the frequencies.
     eps : float
-        Floor of a probability that counts; 0 keeps the honest infinity. Logits need none.
+        The floor of the probabilities that count. 0 keeps infinite losses. Logits need no floor.
     invalid : {"raise", "skip"}
-        What to do with invalid rows: raise, or count them by cause and go on.
+        Raise an error for invalid rows, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
 
     Notes
     -----
-    The interval is by the delta method. Of all fixed predictions q costs least, so that to first order an
-    error of q does not change H(q), and NE varies as the ratio of Σn to Σd·(-log q_label) with q known:
+    The interval follows from the delta method. Of all constant predictions q has the smallest loss, so an error of q
+    does not change H(q) to first order. NE therefore varies like the ratio of Σn to Σd·(-log q_label) with q known:
 
         stderr² = k / (k - 1) · Σ (n - NE · d · (-log q_label))² / (H(q) Σd)²
 
-    over the k rows, n being weight · loss and d the weight; the sums are those by class.
+    The sums run over the k rows, with n = weight · loss and d = weight. They are computed from the sums by class.
 
     Examples
     --------
@@ -199,6 +202,7 @@ class MulticlassNormalizedEntropy(Metric):
     """
 
     _task = "multiclass"
+    _title = "Normalized entropy of classes"
     __slots__ = ()
 
     def __init__(
@@ -213,7 +217,7 @@ class MulticlassNormalizedEntropy(Metric):
         super().__init__(dict(locals()), per_cell=True)
 
     def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
-        """Add a chunk.
+        """Add a batch.
 
         Parameters
         ----------
@@ -222,41 +226,41 @@ class MulticlassNormalizedEntropy(Metric):
         target : array of integers
             Labels, shape (N,), or one label for one row.
         weight : array, optional
-            One per row, finite and 0 or more.
+            One per row, finite and at least 0.
         cluster : None
-            Must be left out: sums by class and by cluster together, which errors robust to clusters would
-            need, are not kept.
+            Must be omitted. Cluster-robust errors would need sums by class and cluster together, which are not kept.
 
         Raises
         ------
         InputError
-            For input without meaning; nothing was added then.
+            If the input is invalid. Nothing is added then.
         """
-        self._update(preds, target, weight, cluster)
+        self._run(self._state, preds, target, weight=weight, cluster=cluster)
         return self
 
     @kernels.in_default_mode
-    def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
+    def _run(self, state: State, preds: Any, target: Any = None, *, cluster: Any = None, **others: Any) -> None:
         if cluster is not None:
-            raise InputError("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")
+            raise InputError("cluster", "is given", "None: only the binary NormalizedEntropy takes clusters")
         preds, shape = arrays.plain(preds, "preds")
         if len(shape) > 2:
             raise InputError("preds", f"has shape {shape}", "(N, C): one loss per sample")
-        super()._update(preds, target, weight, null=null)
+        super()._run(state, preds, target, **others)
 
-    def _take(self, parts: dict[str, bytes]) -> None:
-        if "buckets" in parts:
+    def _load_payload(self, payload: dict[str, bytes]) -> None:
+        if "buckets" in payload:
             raise ValueError("it has samples in clusters")
-        super()._take(parts)
+        super()._load_payload(payload)
 
     def compute(self) -> float:
-        """Mean log loss over the entropy of the class frequencies; nan while one class alone was seen."""
-        return self._against(self._state.copy())[0]
+        """Return mean log loss over the entropy of the class frequencies; nan while only one class has been seen."""
+        return self._normalize(self._state.copy())[0]
 
     def skill(self) -> float:
-        """1 - NE, the skill against the class frequencies: D², the share of the deviance explained, McFadden's R².
+        """Return 1 - NE, the skill against the class frequencies: D², the explained share of the deviance.
 
-        1 is perfect, 0 no better than always predicting the frequencies; its interval is 1 less that of NE.
+        It is also McFadden's R². 1 is perfect, and 0 is no better than always predicting the frequencies. Its interval
+        is 1 minus that of NE.
 
         Examples
         --------
@@ -268,10 +272,10 @@ class MulticlassNormalizedEntropy(Metric):
         return 1 - self.compute()
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
-        """The summary of the log loss, with ``value`` and ``interval`` those of the normalized entropy."""
+        """Return the summary of the log loss, with ``value`` and ``interval`` of the normalized entropy."""
         state = self._state.copy()
         loss = summary.summarise(state.total, level=level, anytime=anytime)
-        value, base, costs = self._against(state)
+        value, base, costs = self._normalize(state)
         error = math.nan
         if state.cells is not None and math.isfinite(value) and loss.samples > 1:
             spread = 0.0
@@ -282,25 +286,25 @@ class MulticlassNormalizedEntropy(Metric):
         return replace(loss, value=value, interval=(value - margin, value + margin))
 
     @staticmethod
-    def _against(state: State) -> tuple[float, float, dict[int, float]]:
-        """Normalized entropy, the entropy of the frequencies, and what predicting these costs each class seen."""
+    def _normalize(state: State) -> tuple[float, float, dict[int, float]]:
+        """Return NE, the entropy of the frequencies, and the loss of predicting the frequencies for each class seen."""
         shares = summary.shares(state.cells) if state.cells is not None else {}
-        # -log q, or of shares near 1, for the sake of its digits, -log(1 - the others' share)
-        least = [min(pair) for pair in shares.values()]
+        # The loss is -log q. For shares near 1, -log(1 - share of the others) keeps more digits.
+        smaller = [min(pair) for pair in shares.values()]
         rarer = [int(share <= others) for share, others in shares.values()]
         costs = np.empty(len(shares))
-        BinaryCrossEntropy(eps=0.0)._pipeline.update(State(), np.array(least), np.array(rarer, int), out=costs)
+        BinaryCrossEntropy(eps=0.0)._pipeline.update(State(), np.array(smaller), np.array(rarer, int), out=costs)
         base = math.fsum(share * cost for (share, _), cost in zip(shares.values(), costs.tolist(), strict=True))
         return _ratio(summary.mean(state.total), base), base, dict(zip(shares, costs.tolist(), strict=True))
 
 
 def entropy(rate: float) -> float:
-    """The entropy of an outcome of this rate, in nats; 0 where it is certain, nan outside of [0, 1]."""
+    """Return the entropy in nats of an outcome of this rate: 0 for the rates 0 and 1, nan outside of [0, 1]."""
     if not 0 <= rate <= 1:
         return math.nan
     if rate in (0.0, 1.0):
         return 0.0
-    # The log loss of predicting the rate, by this library's own logarithm.
+    # The log loss of predicting the rate uses the library's own logarithm, which gives the same bits everywhere.
     metric = BinaryCrossEntropy(eps=0.0).update(rate, np.float64(rate))
     return metric.compute()
 

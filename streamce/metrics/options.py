@@ -1,8 +1,12 @@
-"""The judge of options: what a metric is given, as plain values that make sense."""
+"""Checks the options of metrics, and converts them to values of Python.
+
+It knows each option by its name alone, not the metric that has it.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,32 +16,42 @@ from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
 from streamce.inputs import arrays
 
+# A check takes the name and the value of an option. It returns the value to keep, or raises an InputError.
+Check = Callable[[str, Any], Any]
+
 KINDS = ("probs", "log_probs", "logits")
 EPS = 2.0**-52
 LARGEST = sys.float_info.max
-MOST_WEIGHTS = 1 << 24  # the most classes that a state can have sums of
+MAX_WEIGHTS = 1 << 24  # a state can have sums of so many classes
 
 
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
-    """Raises unless the condition on an option holds."""
+    """Raise an InputError about an option unless the condition holds."""
     if not condition:
         raise InputError(name, f"is {short_repr(value)}", expected, value=value)
 
 
 def one_of(names: tuple[str, ...], name: str, value: Any) -> None:
+    """Raise an InputError unless the value of an option is one of these names."""
     require(isinstance(value, str) and value in names, name, value, f"one of {', '.join(map(repr, names))}")
 
 
-def plain(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a metric as plain values, which states and pickles hold; InputError for any without sense."""
-    found = {name: CHECKS[name](name, value) for name, value in options.items()}
-    largest = [np.max(found[name]) for name in ("class_weight", "pos_weight") if found.get(name) is not None]
+def checked_options(options: dict[str, Any], own_checks: Mapping[str, Check]) -> dict[str, Any]:
+    """Return the options of a metric as values of Python, which states and pickles hold, or raise an InputError.
+
+    ``own_checks`` are those of the options that only this metric has.
+    """
+    checks = {**CHECKS, **own_checks}
+    checked = {name: checks[name](name, value) for name, value in options.items()}
+    largest = [np.max(checked[name]) for name in ("class_weight", "pos_weight") if checked.get(name) is not None]
     if len(largest) == 2 and not largest[0] <= LARGEST / max(1.0, largest[1]):
         raise InputError("pos_weight", "times class_weight exceeds float64", "smaller weights")
-    return found
+    return checked
 
 
-def _name(*names: str) -> Any:
+def name_among(*names: str) -> Check:
+    """Return the check of an option that is one of these names."""
+
     def check(name: str, value: Any) -> str:
         one_of(names, name, value)
         return str(value)
@@ -45,68 +59,68 @@ def _name(*names: str) -> Any:
     return check
 
 
-def _real(most: float, expected: str) -> Any:
+def real(high: float, expected: str) -> Check:
+    """Return the check of an option that is a number from 0 to ``high``."""
+
     def check(name: str, value: Any) -> float:
-        found = scalars.real(value)
-        if found is None or not 0 <= found <= most:
+        number = scalars.real(value)
+        if number is None or not 0 <= number <= high:
             raise InputError(name, f"is {short_repr(value)}", expected, value=value)
-        return found + 0.0  # -0.0 is 0.0
+        return number + 0.0  # turns -0.0 into 0.0
 
     return check
 
 
-def _whole(least: int, below: int, expected: str, *, none: bool = False) -> Any:
+def integer(low: int, end: int, expected: str, *, allow_none: bool = False) -> Check:
+    """Return the check of an option that is an integer, at least ``low`` and below ``end``."""
+
     def check(name: str, value: Any) -> int | None:
-        if none and value is None:
+        if allow_none and value is None:
             return None
-        found = scalars.integer(value)
-        require(found is not None and least <= found < below, name, value, expected)
-        return found
+        number = scalars.integer(value)
+        require(number is not None and low <= number < end, name, value, expected)
+        return number
 
     return check
 
 
-def _switch(name: str, value: Any) -> bool:
-    found = scalars.switch(value)
-    require(found is not None, name, value, "True or False")
-    return bool(found)
+def flag(name: str, value: Any) -> bool:
+    """Check an option that is True or False."""
+    converted = scalars.switch(value)
+    require(converted is not None, name, value, "True or False")
+    return bool(converted)
 
 
-def _weights(name: str, value: Any, *, one: bool = False) -> float | tuple[float, ...] | None:
-    """A weight per class or label; or with ``one`` a single one for all."""
+def _weights(name: str, value: Any, *, allow_number: bool = False) -> float | tuple[float, ...] | None:
+    """Check weights of classes or labels; with ``allow_number`` one number for all of them is allowed."""
     if value is None:
         return None
-    found = arrays.widened(*arrays.array(value, name))
-    shaped = (found.ndim == 1 and found.size > 0) or (one and found.ndim == 0)
-    expected = "a number, or a sequence of numbers" if one else "a sequence of numbers"
-    require(shaped and found.dtype.kind in "fiu", name, value, expected)
-    if found.size > MOST_WEIGHTS:
-        raise InputError(name, f"has {found.size} entries", f"{MOST_WEIGHTS} at most")
-    listed = tuple(float(weight) + 0.0 for weight in found.flat)
-    for i, weight in enumerate(listed):
+    numbers = arrays.widened(*arrays.array(value, name))
+    has_shape = (numbers.ndim == 1 and numbers.size > 0) or (allow_number and numbers.ndim == 0)
+    expected = "a number, or a sequence of numbers" if allow_number else "a sequence of numbers"
+    require(has_shape and numbers.dtype.kind in "fiu", name, value, expected)
+    if numbers.size > MAX_WEIGHTS:
+        raise InputError(name, f"has {numbers.size} entries", f"{MAX_WEIGHTS} at most")
+    weights = tuple(float(weight) + 0.0 for weight in numbers.flat)
+    for i, weight in enumerate(weights):
         if not 0 <= weight <= LARGEST:
-            index = (i,) if found.ndim else None
+            index = (i,) if numbers.ndim else None
             raise InputError(name, f"is {weight!r}", "a finite number, 0 or more", index=index, value=weight)
-    return listed if found.ndim else listed[0]
+    return weights if numbers.ndim else weights[0]
 
 
-CHECKS: dict[str, Any] = {
-    "axis": _whole(-64, 64, "an axis of preds"),
-    "blank": _whole(0, 2**31, "a class of preds"),
-    "calibration": _switch,
+# The checks of the options that several metrics have.
+CHECKS: dict[str, Check] = {
+    "axis": integer(-64, 64, "an axis of preds"),
+    "calibration": flag,
     "class_weight": _weights,
-    "divergence": _switch,
-    "eps": _real(1 - 2**-53, "a probability below 1, or 0 for no floor"),
-    "ignore_index": _whole(-(2**63), 2**63 - 1, "an integer that fits int64, but for the largest, or None", none=True),
-    "invalid": _name("raise", "skip"),
-    "kind": _name(*KINDS),
-    "label_smoothing": _real(1, "a number between 0 and 1"),
-    "layout": _name("TBC", "BTC"),
-    "per": _name("label", "frame", "utterance", "token", "sequence"),
-    "per_class": _switch,
-    "per_label": _switch,
-    "per_position": _switch,
-    "pos_weight": lambda name, value: _weights(name, value, one=True),
-    "tail": _switch,
+    "divergence": flag,
+    "eps": real(1 - 2**-53, "a probability below 1, or 0 for no floor"),
+    "ignore_index": integer(-(2**63), 2**63 - 1, "an int64 other than 2^63 - 1, or None", allow_none=True),
+    "invalid": name_among("raise", "skip"),
+    "kind": name_among(*KINDS),
+    "label_smoothing": real(1, "a number between 0 and 1"),
+    "pos_weight": lambda name, value: _weights(name, value, allow_number=True),
+    "tail": flag,
     "threads": lambda _, value: value if value is None else threads.check(value, "threads"),
 }

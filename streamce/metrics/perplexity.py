@@ -1,4 +1,4 @@
-"""Perplexity of a stream of sequences."""
+"""Defines the perplexity of a stream of sequences."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 class Perplexity(SequenceCrossEntropy):
     """Running perplexity of sequences of tokens: e to the mean cross-entropy.
 
-    With R = Σn / Σd the mean loss in nats of :class:`SequenceCrossEntropy`, whose options and inputs these are,
+    Options and inputs are those of :class:`SequenceCrossEntropy`. With R = Σn / Σd its mean loss in nats,
 
         perplexity = exp(R)
 
-    of the corpus: never a mean of perplexities. It is inf where exp overflows; ``summary().mean`` and ``bits``
-    are there still. ``per_word()`` and ``per_byte()`` have word and byte perplexity as their ``value``.
+    It is the perplexity of the corpus, never a mean of perplexities. It is inf if exp overflows, and ``summary().mean``
+    and ``bits`` stay finite. The ``value`` of ``per_word()`` and ``per_byte()`` is word and byte perplexity.
 
     Notes
     -----
-    Intervals are the images of those of the mean.
+    The interval is exp of the interval of the mean.
 
     Examples
     --------
@@ -34,10 +34,11 @@ class Perplexity(SequenceCrossEntropy):
     (32.0..., 3.4657, 5.0)
     """
 
+    _title = "Perplexity"
     __slots__ = ()
 
     def _value(self, mean: float) -> float:
         return kernels.exp(mean)
 
-    def _shown(self, found: Summary) -> Summary:
-        return replace(found, value=found.perplexity, interval=found.perplexity_interval)
+    def _present(self, losses: Summary) -> Summary:
+        return replace(losses, value=losses.perplexity, interval=losses.perplexity_interval)

@@ -1,78 +1,90 @@
-"""Cross-entropy of a stream of sequences: language models, translation, speech."""
+"""Defines the cross-entropy of a stream of sequences, for language models, translation and speech."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.state import State
 from streamce.core.pipeline.pipeline import Pipeline
-from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics import sequence_layout
-from streamce.metrics.base import Metric, settled
-from streamce.metrics.options import EPS
-from streamce.metrics.torch_device import Elsewhere
+from streamce.metrics.base import Metric, null_status
+from streamce.metrics.options import EPS, flag, name_among
+from streamce.metrics.torch_device import TorchDeviceLosses
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from streamce.core.samples.samples import Samples
+    from streamce.metrics.options import Check
     from streamce.stats.summary import Summary
 
-# The ratios that a state holds beside the first: losses over words, and over bytes.
+# The numbers of the other ratios in a state. Number 0 is the mean loss.
 WORDS, BYTES = 1, 2
 
 
-class SequenceCrossEntropy(Metric):
-    """Running cross-entropy of sequences of tokens, in nats, of any lengths.
+class SequenceArguments(NamedTuple):
+    """The other arguments of an update. With ``chosen``, ``preds`` holds the log-probabilities of the tokens."""
 
-    A token's loss is ``-log p`` of it, p smoothed and weighted by class as in :class:`MulticlassCrossEntropy`.
-    A sequence is a sample: for its tokens t that count, it adds
+    lengths: Any = None
+    mask: Any = None
+    offsets: Any = None
+    n_words: Any = None
+    n_bytes: Any = None
+    chosen: bool = False
+
+
+class SequenceCrossEntropy(Metric):
+    """Running cross-entropy, in nats, of sequences of tokens of any lengths.
+
+    The loss of a token is ``-log p``, smoothed and weighted by class as in :class:`MulticlassCrossEntropy`. A sequence
+    is a sample. With t the tokens of the sequence that count, it adds
 
         n = Σ_t weight · loss_t,    d = Σ_t weight        (per="token")
                                     d = weight            (per="sequence")
 
-    and the mean is Σn / Σd: each token counts the same however they are batched, padded or cut.
+    and the mean is Σn / Σd. It does not depend on how tokens are batched, padded or split.
 
     Parameters
     ----------
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds; logits go through a softmax.
+        The content of ``preds``. Logits go through a softmax.
     ignore_index : int, optional
-        Tokens of this value are left out; None for none.
+        Tokens with this value are ignored. None ignores no token.
     per : {"token", "sequence"}
-        What the mean is taken over.
+        The unit of the mean.
     label_smoothing : float
         Between 0 and 1.
     class_weight : sequence of float, optional
         One per token of the vocabulary.
     eps : float
-        Floor of a probability that counts; 0 keeps the honest infinity. Logits need none.
+        The floor of the probabilities that count. 0 keeps infinite losses. Logits need no floor.
     invalid : {"raise", "skip"}
-        What to do with invalid tokens: raise, or count them by cause and go on.
+        Raise an error for invalid tokens, or count them by cause and continue.
     threads : int, optional
-        Threads for large chunks; see :func:`streamce.set_num_threads`.
+        Threads for large batches; see :func:`streamce.set_num_threads`.
     per_position : bool
-        Keep sums by the place in the sequence for :meth:`per_position`.
+        Keep sums by the position in the sequence for :meth:`per_position`.
     tail : bool
-        Count losses by their size for :meth:`tail`: quantiles, and what the worst of them carry.
+        Count losses by their size for :meth:`tail`: quantiles, and the share that the worst losses carry.
 
     Notes
     -----
-    Errors take the tokens of a sequence for alike, and sequences for independent; where sequences are parts of
-    documents, give the document as ``cluster``.
+    Standard errors assume that the tokens of a sequence are correlated and that sequences are independent. If sequences
+    are parts of documents, give the document as ``cluster``.
 
-    Tokens beyond a sequence's length are not there: they are counted nowhere, and states of padded and of flat tokens
-    are the same. Tokens that ``ignore_index`` or ``mask`` leaves out are counted as ignored.
+    Tokens beyond the length of a sequence are padding. They are not counted, so states of padded and of flat tokens are
+    equal. Tokens that ``ignore_index`` or ``mask`` excludes are counted as ignored.
 
     Examples
     --------
-    Two sequences, of 3 and of 2 tokens, padded; then the same flat.
+    Two sequences of 3 and 2 tokens, first padded and then flat:
 
     >>> import numpy as np, streamce as ce
     >>> logits, tokens = np.zeros((2, 3, 8)), np.array([[1, 5, 2], [7, 0, 0]])
@@ -85,7 +97,8 @@ class SequenceCrossEntropy(Metric):
     """
 
     _task = "sequence"
-    _units: ClassVar[tuple[str, ...]] = ("token", "sequence")
+    _own_checks: ClassVar[Mapping[str, Check]] = {"per": name_among("token", "sequence"), "per_position": flag}
+    _title = "Cross-entropy of sequences"
     __slots__ = ("_token_pipeline",)
 
     def __init__(
@@ -106,7 +119,7 @@ class SequenceCrossEntropy(Metric):
             {name: value for name, value in locals().items() if name != "__class__"}, per_cell=per_position
         )
 
-    def _path(self, options: dict[str, Any], per_cell: bool) -> Pipeline:
+    def _build_pipeline(self, options: dict[str, Any], per_cell: bool) -> Pipeline:
         shared = {
             "floor": 0.0 if options["kind"] == "logits" else options["eps"],
             "skips": options["invalid"] == "skip",
@@ -116,7 +129,7 @@ class SequenceCrossEntropy(Metric):
             "tail": options["tail"],
             "threads": options["threads"],
         }
-        # The log-probability of a token is that of an outcome which came true.
+        # The loss of a token is that of a binary outcome 1 with the token's log-probability.
         self._token_pipeline = Pipeline("binary", "log_probs", name="log_probs", **shared)
         return Pipeline(
             "multiclass",
@@ -124,7 +137,7 @@ class SequenceCrossEntropy(Metric):
             smoothing=options["label_smoothing"],
             ignore_index=options["ignore_index"],
             class_weight=options["class_weight"],
-            elsewhere=partial(Elsewhere, "multiclass", options),
+            elsewhere=partial(TorchDeviceLosses, "multiclass", options),
             **shared,
         )
 
@@ -143,34 +156,34 @@ class SequenceCrossEntropy(Metric):
         n_bytes: Any = None,
         cluster: Any = None,
     ) -> Self:
-        """Add a chunk of sequences.
+        """Add a batch of sequences.
 
         Parameters
         ----------
         preds : array of float64, float32, float16 or bfloat16
-            Shape (B, T, V): sequences, places, vocabulary; or with ``offsets`` (N, V), the tokens of all sequences
-            one after another. For a causal model see :func:`streamce.shift_by_one`.
+            Shape (B, T, V): sequences, positions, vocabulary. With ``offsets``, shape (N, V): the tokens of all
+            sequences, concatenated. For a causal model see :func:`streamce.shift_by_one`.
         target : array of integers, or of real numbers in [0, 1]
-            Tokens, shape (B, T) or (N,); or soft targets of the shape of ``preds``.
+            Tokens, shape (B, T) or (N,); or soft targets with the shape of ``preds``.
         lengths : array of integers, optional
-            Tokens of each sequence, shape (B,), 1 to T; what is beyond is not looked at.
+            The number of tokens of each sequence, shape (B,), 1 to T. Later positions are not read.
         mask : array of bool, or of integers 0 and 1, optional
-            Which tokens count, of the shape of the tokens.
+            Which tokens count, with the shape of the tokens.
         offsets : array of integers, optional
-            Where each of B flat sequences begins, and the last one ends: shape (B + 1,), from 0 to N.
+            Where each of B flat sequences begins, and where the last one ends: shape (B + 1,), from 0 to N.
         weight : array, optional
-            One per sequence, or (per="token") one per token; finite and 0 or more.
+            One per sequence or, with ``per="token"``, one per token; finite and at least 0.
         n_words, n_bytes : array of integers, optional
             Words and bytes of the text of each sequence, shape (B,), for :meth:`per_word` and :meth:`per_byte`.
         cluster : array, or tuple of arrays, optional
-            Which document or speaker each sequence belongs to: integers, strings or any other keys. Errors
-            are then robust to sequences of one cluster being alike. In all updates, or none.
+            The document or speaker of each sequence: integers, strings or any other keys. Standard errors are then
+            robust to correlated sequences of one cluster. Give it in all updates or in none.
 
         Raises
         ------
         InputError
-            For input without meaning, which names the sequence; nothing was added then. Shapes, lengths and empty
-            sequences raise whatever ``invalid`` says. Sequences of which all tokens are ignored are fine.
+            If the input is invalid. The error names the sequence, and nothing is added. Wrong shapes, wrong lengths and
+            empty sequences raise even with ``invalid="skip"``. A sequence may consist of ignored tokens only.
 
         Examples
         --------
@@ -179,7 +192,8 @@ class SequenceCrossEntropy(Metric):
         >>> metric.update([[[0.5, 0.5], [0.25, 0.75]]], [[0, 1]], mask=[[1, 1]], n_bytes=[7]).per_byte().bits
         0.20214...
         """
-        self._feed(self._state, preds, target, False, lengths, mask, offsets, weight, n_words, n_bytes, cluster)
+        tokens = {"lengths": lengths, "mask": mask, "offsets": offsets, "n_words": n_words, "n_bytes": n_bytes}
+        self._run(self._state, preds, target, weight=weight, cluster=cluster, **tokens)
         return self
 
     def update_token_log_probs(
@@ -194,19 +208,20 @@ class SequenceCrossEntropy(Metric):
         n_bytes: Any = None,
         cluster: Any = None,
     ) -> Self:
-        """Add sequences of which the log-probabilities of the tokens alone are known, as an API returns them.
+        """Add sequences from the log-probabilities of their tokens, as an API returns them.
 
         Parameters
         ----------
         log_probs : array of float64, float32, float16 or bfloat16
-            log p of each token, 0 or less: shape (B, T), or with ``offsets`` (N,).
+            log p of each token, at most 0: shape (B, T), or with ``offsets`` (N,).
         lengths, mask, offsets, weight, n_words, n_bytes, cluster
             As for :meth:`update`.
 
         Raises
         ------
         InputError
-            As for :meth:`update`; or if label_smoothing or class_weight ask for what is not there.
+            As for :meth:`update`; or if the metric has ``label_smoothing`` or ``class_weight``, which need the
+            probabilities of other tokens.
 
         Examples
         --------
@@ -214,110 +229,65 @@ class SequenceCrossEntropy(Metric):
         >>> ce.Perplexity().update_token_log_probs([-0.5, -1.5, -0.1], offsets=[0, 2, 3]).compute()
         2.01375...
         """
-        self._feed(self._state, log_probs, None, True, lengths, mask, offsets, weight, n_words, n_bytes, cluster)
+        tokens = {"lengths": lengths, "mask": mask, "offsets": offsets, "n_words": n_words, "n_bytes": n_bytes}
+        self._run(self._state, log_probs, weight=weight, cluster=cluster, chosen=True, **tokens)
         return self
 
     @in_default_mode
-    def _feed(
+    def _run(
         self,
         state: State,
         preds: Any,
-        target: Any,
-        chosen: bool,
-        lengths: Any,
-        mask: Any,
-        offsets: Any,
-        weight: Any,
-        n_words: Any,
-        n_bytes: Any,
-        cluster: Any,
-        samples: Samples | None = None,
+        target: Any = None,
+        *,
+        weight: Any = None,
+        cluster: Any = None,
         null: Any = None,
+        samples: Samples | None = None,
+        **others: Any,
     ) -> None:
-        """Adds a chunk to a state; with ``chosen``, ``preds`` are log-probabilities of the tokens, and no target is.
-
-        ``null`` says in which tokens an input is null, where no others are settled.
-        """
+        batch = SequenceArguments(**others)
         for option in ("label_smoothing", "class_weight"):
-            if chosen and self._options[option]:
-                given = self.options[option]
-                raise InputError(option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given)
-        path, name = (self._token_pipeline, "log_probs") if chosen else (self._pipeline, "preds")
+            if batch.chosen and self._options[option]:
+                value = self.options[option]
+                raise InputError(option, f"is {value!r}", "none with log-probabilities of tokens", value=value)
+        pipeline, name = (self._token_pipeline, "log_probs") if batch.chosen else (self._pipeline, "preds")
         weight = arrays.once(weight, "weight")
-        if not chosen:
+        if not batch.chosen:
             target = arrays.once(target, "target")
         preds, tokens = arrays.plain(preds, name)
-        if chosen:
+        if batch.chosen:
             target = np.broadcast_to(np.uint8(1), tokens)
         else:
             tokens = tokens[:-1]
-        found = sequence_layout.layout(name, tokens, lengths, mask, offsets)
+        found = sequence_layout.layout(name, tokens, batch.lengths, batch.mask, batch.offsets)
         ratios = []
-        for ratio, argument, source in ((WORDS, "n_words", n_words), (BYTES, "n_bytes", n_bytes)):
+        for ratio, argument, source in ((WORDS, "n_words", batch.n_words), (BYTES, "n_bytes", batch.n_bytes)):
             if source is not None:
                 counts = sequence_layout.counts(argument, source, found.sequences)
                 ratios.append((ratio, counts, self._weights(weight, found.sequences)))
-        path.update(
+        pipeline.update(
             state,
             preds,
             target,
             weight,
             bucket_of(cluster),
-            found.settled if null is None else settled(null),
+            found.status if null is None else null_status(null),
             samples=samples,
             offsets=found.offsets,
             ratios=tuple(ratios),
         )
 
     def _weights(self, weight: Any, many: int) -> Any:
-        """The weight of each sequence, by which its words and bytes count; None for 1."""
+        """Return the weight of each sequence, by which its words and bytes are multiplied; None for 1."""
         if weight is None:
             return None
         given = arrays.read(weight, "weight")
         found = arrays.widened(given.values, given.halves)
         if found.shape != (many,):
-            expected = f"one per sequence, shape {(many,)}, where words or bytes are given"
+            expected = f"one per sequence, shape {(many,)}, with n_words or n_bytes"
             raise InputError("weight", f"has shape {found.shape}", expected, value=found.shape)
         return found.astype(np.float64)
-
-    def _update(
-        self,
-        preds: Any,
-        target: Any,
-        weight: Any = None,
-        cluster: Any = None,
-        null: Any = None,
-        *,
-        chosen: bool = False,
-        offsets: Any = None,
-        n_words: Any = None,
-        n_bytes: Any = None,
-    ) -> None:
-        """As ``update``, or if ``chosen`` ``update_token_log_probs``, with a mask of the tokens that are null."""
-        self._feed(
-            self._state, preds, target, chosen, None, None, offsets, weight, n_words, n_bytes, cluster, null=null
-        )
-
-    def _chunk(
-        self,
-        state: State,
-        preds: Any,
-        target: Any = None,
-        *,
-        lengths: Any = None,
-        mask: Any = None,
-        offsets: Any = None,
-        weight: Any = None,
-        n_words: Any = None,
-        n_bytes: Any = None,
-        cluster: Any = None,
-        chosen: bool = False,
-        null: Any = None,
-    ) -> Samples:
-        samples = Samples()
-        found = lengths, mask, offsets, weight, n_words, n_bytes, cluster
-        self._feed(state, preds, target, chosen, *found, samples=samples, null=null)
-        return samples
 
     @property
     def _ratios(self) -> int:
@@ -326,9 +296,10 @@ class SequenceCrossEntropy(Metric):
     # ---- reading ----
 
     def per_word(self, level: float = 0.95, anytime: bool = False) -> Summary:
-        """The summary per word: mean, bits and perplexity of a word, of the sequences that came with ``n_words``.
+        """Return the summary per word: the mean, bits and perplexity of a word.
 
-        The mean is Σn / Σ weight · words over sequences, so it compares models whose tokens differ.
+        It covers the sequences that came with ``n_words``. The mean is Σn / Σ weight · words over these sequences,
+        so it compares models with different tokens.
 
         Examples
         --------
@@ -340,18 +311,18 @@ class SequenceCrossEntropy(Metric):
         return self._ratio(WORDS, level, anytime)
 
     def per_byte(self, level: float = 0.95, anytime: bool = False) -> Summary:
-        """The summary per byte: mean, bits and perplexity of a byte, of the sequences that came with ``n_bytes``."""
+        """Return the summary per byte, of the sequences that were given with ``n_bytes``; see :meth:`per_word`."""
         return self._ratio(BYTES, level, anytime)
 
     def per_position(self, level: float = 0.95, anytime: bool = False) -> np.ndarray[Any, np.dtype[np.object_]]:
-        """The summaries of the first, second, ... tokens of all sequences, an array of :class:`Summary`.
+        """Return the summaries of the first, second, ... tokens of all sequences, an array of :class:`Summary`.
 
-        The place of a token is that in its row, or from where its sequence begins. Each token is a sample here.
+        Positions are counted from the start of the row or, with ``offsets``, of the sequence. Each token is a sample.
 
         Raises
         ------
         InputError
-            If the metric was not made with ``per_position=True``.
+            If the metric was not created with ``per_position=True``.
 
         Examples
         --------
@@ -362,15 +333,19 @@ class SequenceCrossEntropy(Metric):
         [2.5, 1.0]
         """
         if not self._options["per_position"]:
-            raise InputError("per_position", "is False", "a metric made with per_position=True")
+            raise InputError("per_position", "is False", "a metric created with per_position=True")
         return self._summaries(level, anytime)
 
-    def _cells_of(self, cells: Any, held: dict[str, dict[int, int]]) -> int:
-        """Positions up to the last that holds anything: what was taken away leaves none behind."""
-        return 1 + max(map(max, held.values()))
+    def _n_cells(self, cells: Any, columns: dict[str, dict[int, int]]) -> int:
+        return n_positions(columns)
 
-    def _take(self, parts: dict[str, bytes]) -> None:
-        found = State.from_parts(parts, ratios=self._ratios, growing=True)
-        if found.cells is not None and not self._options["per_position"]:
-            raise ValueError("it has sums by position, which its options do not ask for")
-        self._take_state(found)
+    def _load_payload(self, payload: dict[str, bytes]) -> None:
+        state = State.from_parts(payload, ratios=self._ratios, growing=True)
+        if state.cells is not None and not self._options["per_position"]:
+            raise ValueError("it has sums by position, and its options do not ask for them")
+        self._replace_state(state)
+
+
+def n_positions(columns: dict[str, dict[int, int]]) -> int:
+    """Return the number of positions up to the last one that is not empty. ``columns`` are those of the cells."""
+    return 1 + max(map(max, columns.values()))

@@ -1,8 +1,7 @@
-"""The judge of sequences: where in an array their tokens are, and what is counted along with them.
+"""Finds the tokens of padded or flat sequences in an array, and checks lengths, masks and offsets.
 
-Tokens are padded, an array of shape (B, T), or flat, those of all sequences one after another with
-offsets between them. Beyond its length a sequence has no tokens; what ``mask`` leaves out is a token
-that does not count.
+Padded tokens have the shape (B, T). Flat tokens are those of all sequences, concatenated, with offsets. Positions
+beyond the length of a sequence are padding. Tokens that ``mask`` excludes are ignored.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from streamce.inputs.arrays import Array
 
 
 class Layout(NamedTuple):
-    """``settled`` has a status for each token, ``offsets`` the places where flat sequences begin and end."""
+    """The number of sequences; a status for each token; and where flat sequences begin and end."""
 
     sequences: int
-    settled: Array | None
+    status: Array | None
     offsets: Array | None
 
 
 def layout(name: str, shape: tuple[int, ...], lengths: Any, mask: Any, offsets: Any) -> Layout:
-    """Where the tokens are; ``shape`` is theirs, that of the argument ``name`` less its class axis."""
-    settled = None
+    """Return where the tokens are. Their shape is that of the argument ``name``, without its class axis."""
+    status = None
     if offsets is not None:
         bounds = _offsets(name, shape, lengths, offsets)
         sequences = len(bounds) - 1
     elif len(shape) != 2:
-        axes = "sequences and places" + (", and classes" if name == "preds" else "")
+        axes = "sequences and positions" + (", and classes" if name == "preds" else "")
         found = f"has {len(shape) + (name == 'preds')} axes"
         raise InputError(name, found, f"axes of {axes}; or flat tokens and offsets", value=shape)
     else:
@@ -41,46 +40,46 @@ def layout(name: str, shape: tuple[int, ...], lengths: Any, mask: Any, offsets: 
         if sequences and not shape[1]:
             raise _empty(name, 0)
     if lengths is not None:
-        settled = _padding(shape, lengths)
+        status = _padding(shape, lengths)
     if mask is not None:
-        left_out = _mask(shape, mask)
-        if settled is None:
-            settled = np.zeros(shape, dtype=np.uint8)
-        settled[left_out & (settled == 0)] = MASKED
-    return Layout(sequences, settled, bounds)
+        excluded = _mask(shape, mask)
+        if status is None:
+            status = np.zeros(shape, dtype=np.uint8)
+        status[excluded & (status == 0)] = MASKED
+    return Layout(sequences, status, bounds)
 
 
 def counts(name: str, source: Any, sequences: int) -> Array:
-    """Words or bytes of each sequence."""
+    """Return the number of words or bytes of each sequence."""
     found = _integers(name, source)
     if found.shape != (sequences,):
         raise InputError(name, f"has shape {found.shape}", f"one per sequence, shape {(sequences,)}", value=found.shape)
     if (wrong := found < 0).any():
-        raise _of_sequence(name, wrong, found, "0 or more")
+        raise _sequence_error(name, wrong, found, "0 or more")
     return found.astype(np.float64)
 
 
 def shift_by_one(preds: Any, target: Any) -> tuple[Any, Any]:
-    """What a causal model predicts, and what it was to predict: all but the last, and all but the first token.
+    """Return the predictions of a causal model without the last, and the tokens without the first.
 
-    A causal model's row t is its prediction of token t + 1. Nothing is copied.
+    Row t of a causal model predicts token t + 1. No data are copied.
 
     Parameters
     ----------
     preds : array or tensor
         Shape (B, T, V) or (T, V).
     target : array or tensor of integers
-        The tokens that the model was given, shape (B, T) or (T,).
+        The input tokens of the model, shape (B, T) or (T,).
 
     Returns
     -------
     preds, target
-        Views of shape (B, T - 1, V) and (B, T - 1), or (T - 1, V) and (T - 1,). Lengths are less by one as well.
+        Views of shape (B, T - 1, V) and (B, T - 1), or (T - 1, V) and (T - 1,). Subtract 1 from lengths too.
 
     Raises
     ------
     InputError
-        If the shapes do not go together, or there is one token alone.
+        If the shapes do not match, or if there is only one token.
 
     Examples
     --------
@@ -98,31 +97,32 @@ def shift_by_one(preds: Any, target: Any) -> tuple[Any, Any]:
         raise InputError("target", f"has shape {tokens} and preds {shape}", f"shape {shape[:-1]}", value=tokens)
     if tokens[-1] < 2:
         raise InputError(
-            "target", f"has shape {tokens}", "two tokens or more: the first is not predicted", value=tokens
+            "target", f"has shape {tokens}", "two tokens or more, because the first is not predicted", value=tokens
         )
     return preds[..., :-1, :], target[..., 1:]
 
 
 def _array(source: Any, name: str) -> Any:
-    """What can be cut along its last axes: an array, or a tensor where it lies."""
+    """Return an object that can be sliced along its last axes: an array, or a tensor on its device."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.Tensor):
         return source
     try:
         return np.asarray(source)
     except Exception:  # any exception of a third-party __array__
-        return arrays.read(source, name).values  # or raises an InputError that explains
+        return arrays.read(source, name).values  # or raise an InputError that explains why
 
 
 def _offsets(name: str, shape: tuple[int, ...], lengths: Any, offsets: Any) -> Array:
     if lengths is not None:
-        raise InputError("lengths", "are given, and offsets", "one of the two")
+        raise InputError("lengths", "are given together with offsets", "one of the two")
     if len(shape) != 1:
         flat = "(tokens, classes)" if name == "preds" else "(tokens,)"
-        raise InputError(name, "is not flat, and offsets are given", f"shape {flat}", value=shape)
+        raise InputError(name, "is not flat, but offsets are given", f"shape {flat}", value=shape)
     found = _integers("offsets", offsets)
     if found.ndim != 1 or not found.size:
-        raise InputError("offsets", f"has shape {found.shape}", "one more than there are sequences", value=found.shape)
+        expected = "one offset more than there are sequences"
+        raise InputError("offsets", f"has shape {found.shape}", expected, value=found.shape)
     if found[0] != 0:
         raise InputError("offsets", f"is {found[0]}", "0, where the tokens begin", index=(0,), value=int(found[0]))
     if (wrong := found[1:] < found[:-1]).any():
@@ -147,12 +147,12 @@ def _padding(shape: tuple[int, ...], lengths: Any) -> Array:
         i = int(np.argmax(wrong))
         if found[i] == 0:
             raise _empty("lengths", i)
-        raise _of_sequence("lengths", wrong, found, f"1 to {shape[1]}, the places there are")
+        raise _sequence_error("lengths", wrong, found, f"1 to {shape[1]}, the number of positions")
     return np.where(np.arange(shape[1]) < found[:, None], np.uint8(0), np.uint8(PADDING))
 
 
 def _mask(shape: tuple[int, ...], mask: Any) -> Array:
-    """Where a token is left out."""
+    """Return which tokens the mask excludes."""
     found, halves = arrays.array(mask, "mask")
     if found.shape != shape:
         raise InputError("mask", f"has shape {found.shape}", f"one entry per token, shape {shape}", value=found.shape)
@@ -161,7 +161,7 @@ def _mask(shape: tuple[int, ...], mask: Any) -> Array:
     if (wrong := (found != 0) & (found != 1)).any():
         index = arrays.first(wrong)
         raise InputError(
-            "mask", f"is {found[index]}", "1 (a token that counts) or 0", index=index, value=int(found[index])
+            "mask", f"is {found[index]}", "1 for a token that counts, or 0", index=index, value=int(found[index])
         )
     return np.equal(found, 0)
 
@@ -169,7 +169,7 @@ def _mask(shape: tuple[int, ...], mask: Any) -> Array:
 def _integers(name: str, source: Any) -> Array:
     found, halves = arrays.array(source, name)
     if found.size == 0:
-        return found.astype(np.int64)  # an empty list holds what it may
+        return found.astype(np.int64)  # an empty list has the dtype float64
     if found.dtype.kind not in "iu" or halves:
         raise arrays.not_integers(name, source)
     if (wrong := found > np.uint64(2**63 - 1) if found.dtype.kind == "u" else np.zeros(1, dtype=bool)).any():
@@ -180,10 +180,10 @@ def _integers(name: str, source: Any) -> Array:
 
 
 def _empty(name: str, i: int) -> Exception:
-    return InputError(name, f"makes sequence {i} an empty one", "one token or more", index=(i,), value=0)
+    return InputError(name, f"makes sequence {i} empty", "one token or more", index=(i,), value=0)
 
 
-def _of_sequence(name: str, wrong: Array, found: Array, expected: str) -> Exception:
+def _sequence_error(name: str, wrong: Array, found: Array, expected: str) -> Exception:
     i = int(np.argmax(wrong))
     context = f", of sequence {i}"
     return InputError(name, f"is {found[i]}", expected, index=(i,), value=int(found[i]), context=context)

@@ -1,8 +1,8 @@
-"""Losses of tensors that lie on a device of their own, computed there by torch: one number a loss crosses over.
+"""Computes losses of torch tensors on their own device, so that only one number per loss is copied to the CPU.
 
-The formulas are the core's, in float64 and some rows at a time, so that what is taken for them is bounded. The core
-goes on from here as with losses of its own: integer targets and weights are its to judge, and so is what
-an error says. What torch computes is within its rounding of what the core would have, and not the same bits.
+The formulas are those of the core, in float64. They are evaluated a few rows at a time, which bounds the memory. The
+core then treats the result like losses of its own: it checks integer targets and weights, and it words the errors. The
+losses agree with those of the core within torch's rounding, but not to the bit.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 from streamce.core.pipeline.pipeline import WHAT
 from streamce.inputs import arrays
 
-# Predictions that are worked on at a time: 32 MB as float64, of which there are a few.
-SOME = 1 << 22
-# Of options that a metric does not have.
+# The number of predictions per step: 32 MB as float64. A step needs a few arrays of this size.
+PREDS_PER_STEP = 1 << 22
+# The options that a metric may lack.
 DEFAULTS = {"axis": -1, "class_weight": None, "ignore_index": None, "label_smoothing": 0.0, "pos_weight": None}
-Computed = tuple[Any, Any, Any]  # n and d (None: 1), and what is odd about a loss
+Losses = tuple[Any, Any, Any]  # n, d (None for 1), and the status of each loss
 
 
-class Elsewhere:
-    """A chunk of which ``preds`` is a tensor on any device.
+class TorchDeviceLosses:
+    """A batch whose ``preds`` is a tensor on any device.
 
-    ``preds``, ``target`` and ``weight`` are what the core is to look at: stand-ins of the same shapes and dtypes
-    for what stays where it is.
+    The core reads the attributes ``preds``, ``target`` and ``weight``. Arrays that stay on the device are represented
+    there by stand-ins of the same shape and dtype.
     """
 
     def __init__(self, task: str, options: dict[str, Any], preds: Any, target: Any, weight: Any) -> None:
@@ -37,7 +37,7 @@ class Elsewhere:
         self._options = DEFAULTS | options
         preds = self._checked(preds, "preds")
         target, weight = self._checked(target, "target"), self._checked(weight, "weight")
-        self._given = preds, target, weight
+        self._sources = preds, target, weight
         self.preds, self.target, self.weight = self._stand_in(preds), target, weight
         if isinstance(target, torch.Tensor):
             stays = target.shape == preds.shape and (self._rows or target.is_floating_point())
@@ -51,19 +51,22 @@ class Elsewhere:
         return source
 
     def _stand_in(self, tensor: Any) -> Any:
-        """One number in the place of all of them."""
+        """Return a CPU tensor of the same shape and dtype that takes the memory of one number."""
         return self._torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
 
     def on_cpu(self) -> list[Any]:
-        """All of it, moved over."""
+        """Return predictions, target and weight, with tensors copied to the CPU."""
         tensor = self._torch.Tensor
-        return [each.detach().cpu() if isinstance(each, tensor) else each for each in self._given]
+        return [each.detach().cpu() if isinstance(each, tensor) else each for each in self._sources]
 
-    def losses(self, hard: bool, tolerance: float, target_tolerance: float) -> Computed:
-        """The losses in the core's order, before weights, and what is odd about each."""
+    def losses(self, hard: bool, tolerance: float, target_tolerance: float) -> Losses:
+        """Return the losses in the core's order, before weights, and the status of each.
+
+        ``hard`` says whether targets are integers.
+        """
         torch = self._torch
-        x = self._given[0].detach()
-        self._double = torch.float32 if x.device.type == "mps" else torch.float64  # which Apple's have not
+        x = self._sources[0].detach()
+        self._double = torch.float32 if x.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self._tolerances = tolerance, target_tolerance
         y = self._target(x.device)
         if self._rows or self._labels:
@@ -73,49 +76,51 @@ class Elsewhere:
         shape = x.shape
         if len(shape) == self._rows + self._labels:  # one sample
             x, y = x[None], y[None]
-        step = max(1, SOME * len(x) // max(1, x.numel()))
-        parts = []
+        step = max(1, PREDS_PER_STEP * len(x) // max(1, x.numel()))
+        compute = self._row_losses if self._rows else self._element_losses
+        steps = []
         with torch.no_grad():
             for start in range(0, len(x), step):
-                some, target = x[start : start + step].to(self._double), y[start : start + step]
-                if hard:  # an integer that is neither 0 nor 1, or no class, has a status of the core's
+                preds, target = x[start : start + step].to(self._double), y[start : start + step]
+                if hard:  # the core reports integers that are not a class
                     target = target.long() if self._rows else target.long() & 1
                 if not (hard and self._rows):
                     target = target.to(self._double)
-                parts.append((self._of_rows if self._rows else self._of_elements)(some, target, hard))
-            return tuple(self._joined(column) for column in zip(*parts, strict=True))
+                steps.append(compute(preds, target, hard))
+            return tuple(self._concatenated(column) for column in zip(*steps, strict=True))
 
     def _target(self, device: Any) -> Any:
-        """The target beside the predictions."""
-        torch, target = self._torch, self._given[1]
+        """Return the target on the device of the predictions."""
+        torch, target = self._torch, self._sources[1]
         if not isinstance(target, torch.Tensor):
-            given = arrays.read(target, "target")  # whose nulls the pipeline sees to
+            given = arrays.read(target, "target")  # the pipeline handles nulls
             found = arrays.widened(given.values, given.halves)
             target = torch.from_numpy(found.astype(np.int64 if found.dtype.kind in "iub" else np.float64))
         return target.detach().to(device)
 
-    def _joined(self, parts: tuple[Any, ...]) -> Any:
-        """The parts one after another, as an array."""
-        if parts[0] is None:
+    def _concatenated(self, steps: tuple[Any, ...]) -> Any:
+        """Return the results of all steps as one NumPy array."""
+        if steps[0] is None:
             return None
-        whole = self._torch.cat([part.reshape(-1) for part in parts]).cpu()
-        return (whole.double() if whole.is_floating_point() else whole).numpy()
+        tensor = self._torch.cat([each.reshape(-1) for each in steps]).cpu()
+        return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
 
     def _weights(self, name: str, device: Any) -> Any:
-        """The weights of an option on the device, 1 where there are none."""
+        """Return the weights of an option on the device, 1 if there are none."""
         value = self._options.get(name)
         return self._torch.tensor(1.0 if value is None else value, dtype=self._double, device=device)
 
     # ---- rows: multiclass ----
 
-    def _of_rows(self, x: Any, y: Any, hard: bool) -> Computed:
+    def _row_losses(self, x: Any, y: Any, hard: bool) -> Losses:
+        """Return the losses of rows of classes."""
         torch = self._torch
         classes = x.shape[-1]
         x = x.reshape(-1, classes)
         weight, smoothing = self._weights("class_weight", x.device), self._options["label_smoothing"]
         weight = weight.expand(classes)
         base = weight * (smoothing / classes)
-        causes, unnormalised, rest, costs, below = self._judged(x)
+        causes, unnormalised, rest, costs, below = self._check_rows(x)
         if hard:
             label = y.reshape(-1, 1).clamp(0, classes - 1)
             own = weight[label[:, 0]] if self._options["class_weight"] is not None else None
@@ -131,45 +136,53 @@ class Elsewhere:
             n = _product(costs(None), shares).sum(1) + rest * shares.sum(1)
             d = (y * weight).sum(1)
             floored = (below(None) & ((base > 0) | (y > 0))).any(1)
-            least, most, off = y.amin(1), y.amax(1), (y.sum(1) - 1).abs()
+            low, high, off = y.amin(1), y.amax(1), (y.sum(1) - 1).abs()
             tolerance = self._tolerances[1]
             unnormalised = unnormalised | (off > tolerance)
             causes = {
-                "target_nan": least.isnan(),
-                "target_range": (least < 0) | (most > 1),
+                "target_nan": low.isnan(),
+                "target_range": (low < 0) | (high > 1),
                 "target_sum": off > max(0.01, tolerance),
                 **causes,
             }
-        return n, d, self._what(causes, {"floored": floored, "unnormalised": unnormalised})
+        return n, d, self._status(causes, {"floored": floored, "unnormalised": unnormalised})
 
-    def _judged(self, x: Any) -> tuple[dict[str, Any], Any, Any, Any, Any]:
-        """What is wrong with rows, whether they add up to 1 only roughly, what every class costs beside its own
-        cost, this cost of a column of labels or (None) of all classes, and whether it was floored."""
+    def _check_rows(self, x: Any) -> tuple[dict[str, Any], Any, Any, Any, Any]:
+        """Return the causes why rows are invalid, which rows are unnormalised, and the parts of their losses.
+
+        The loss of a class is its own cost plus a cost that all classes of the row share. The parts are this shared
+        cost; a function that returns the own costs of a column of labels, or of all classes for None; and a function
+        that returns which of these were floored.
+        """
         torch, kind = self._torch, self._options["kind"]
-        least, most = x.amin(1), x.amax(1)
+        low, high = x.amin(1), x.amax(1)
         if kind == "logits":
             top = x.argmax(1, keepdim=True)
-            away = torch.where(x == most[:, None], 0.0, most[:, None] - x)  # 0 of +inf as well
+            away = torch.where(x == high[:, None], 0.0, high[:, None] - x)  # also 0 for +inf
             rest = (-away).exp_().scatter_(1, top, 0.0).sum(1).log1p_()
             infinite = (x == math.inf).sum(1) > 1
-            causes = {"preds_nan": most.isnan(), "preds_range": infinite | (most == -math.inf)}
+            causes = {"preds_nan": high.isnan(), "preds_range": infinite | (high == -math.inf)}
             no = torch.zeros_like(rest, dtype=torch.bool)
-            return causes, no, rest, lambda of: away if of is None else away.gather(1, of), lambda of: no[:, None]
+
+            def own_costs(labels: Any) -> Any:
+                return away if labels is None else away.gather(1, labels)
+
+            return causes, no, rest, own_costs, lambda labels: no[:, None]
         floor = self._options["eps"]
         cap = -math.log(floor) if floor else math.inf
 
-        def costs(of: Any) -> Any:
-            p = x if of is None else x.gather(1, of)
+        def costs(labels: Any) -> Any:
+            p = x if labels is None else x.gather(1, labels)
             return (0.0 - p).clamp(max=cap) if kind == "log_probs" else 0.0 - p.clamp(floor, 1.0).log_()
 
-        def below(of: Any) -> Any:
-            p = x if of is None else x.gather(1, of)
+        def below(labels: Any) -> Any:
+            p = x if labels is None else x.gather(1, labels)
             return 0.0 - p > cap if kind == "log_probs" else p < floor
 
         off = ((x.exp() if kind == "log_probs" else x).sum(1) - 1).abs()
-        outside = most > 0 if kind == "log_probs" else (least < 0) | (most > 1)
+        outside = high > 0 if kind == "log_probs" else (low < 0) | (high > 1)
         causes = {
-            "preds_nan": least.isnan(),
+            "preds_nan": low.isnan(),
             "preds_range": outside,
             "preds_sum": off > max(0.01, self._tolerances[0]),
         }
@@ -177,7 +190,8 @@ class Elsewhere:
 
     # ---- elements: binary and multilabel ----
 
-    def _of_elements(self, x: Any, y: Any, hard: bool) -> Computed:
+    def _element_losses(self, x: Any, y: Any, hard: bool) -> Losses:
+        """Return the losses of binary outcomes."""
         torch, options = self._torch, self._options
         weight, smoothing = self._weights("class_weight", x.device), options["label_smoothing"]
         low, high = (weight, weight) if self._labels or options["class_weight"] is None else weight
@@ -195,10 +209,10 @@ class Elsewhere:
                 **causes,
             }
         floored = below | beyond if smoothing > 0 else ((y > 0) & below) | ((y < 1) & beyond)
-        return n, d, self._what(causes, {"floored": floored})
+        return n, d, self._status(causes, {"floored": floored})
 
     def _outcomes(self, x: Any) -> tuple[Any, Any, dict[str, Any], Any, Any]:
-        """The costs of outcomes 1 and 0, what is wrong, and which of them are floored."""
+        """Return the costs of outcomes 1 and 0, the causes why losses are invalid, and which costs are floored."""
         torch, kind = self._torch, self._options["kind"]
         if kind == "logits":
             rest = (-x.abs()).exp_().log1p_()
@@ -213,7 +227,7 @@ class Elsewhere:
         else:
             outside = x > 0
             one = (0.0 - x).clamp(max=cap)
-            # log(1 - e^x), of which either form keeps its digits where it is used
+            # Two forms of log(1 - e^x), because each keeps its digits only on one side of -log 2.
             zero = 0.0 - torch.where(x > -math.log(2), (-x.expm1()).log_(), (-x.exp()).log1p_())
             zero = zero.clamp(max=cap)
             below, beyond = 0.0 - x > cap, (zero >= cap) & (floor > 0)
@@ -221,15 +235,15 @@ class Elsewhere:
 
     # ---- both ----
 
-    def _what(self, causes: dict[str, Any], flags: dict[str, Any]) -> Any:
-        """The first cause that applies, or what is odd about a loss that counts."""
+    def _status(self, causes: dict[str, Any], flags: dict[str, Any]) -> Any:
+        """Return the first cause that applies, or the flags of a loss that counts."""
         torch = self._torch
-        what = sum(mask.to(torch.uint8) * WHAT[name] for name, mask in flags.items())
+        status = sum(mask.to(torch.uint8) * WHAT[name] for name, mask in flags.items())
         for name, mask in reversed(causes.items()):
-            what = torch.where(mask, WHAT[name], what)
-        return what.to(torch.uint8)
+            status = torch.where(mask, WHAT[name], status)
+        return status.to(torch.uint8)
 
 
 def _product(cost: Any, factor: Any) -> Any:
-    """0 times inf is 0."""
+    """Return cost · factor, with 0 · inf = 0."""
     return (cost * factor).masked_fill_(factor == 0, 0.0)

@@ -23,7 +23,7 @@ from streamce.integrations.prometheus import Collector
 from streamce.monitor.http_server import ListenAddress, Server
 
 if TYPE_CHECKING:
-    from streamce.metrics.mergeable import Additive
+    from streamce.metrics.mergeable import MergeableState
     from streamce.monitor.alerts import Alerts
     from streamce.stats.summary import Summary
 
@@ -46,7 +46,7 @@ class WatchStatus:
     windows: tuple[str, ...]
     alerts: Alerts
     reference: Summary | None = None
-    metric: Additive | None = None
+    metric: MergeableState | None = None
     rows: int = 0
     unreadable: int = 0
     last_row_time: float = float("nan")

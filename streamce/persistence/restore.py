@@ -11,7 +11,7 @@ from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.ctc import CTCCrossEntropy
 from streamce.metrics.gan import GANCrossEntropy
 from streamce.metrics.mean_loss import MeanLoss
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 from streamce.metrics.multiclass import MulticlassCrossEntropy
 from streamce.metrics.multilabel import MultilabelCrossEntropy
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
@@ -24,7 +24,7 @@ from streamce.wrappers.paired import Paired
 from streamce.wrappers.sliding import Sliding
 
 # By the name that state bytes have for them.
-METRICS: dict[str, type[Additive]] = {
+METRICS: dict[str, type[MergeableState]] = {
     cls.__name__: cls
     for cls in (
         BinaryCrossEntropy,
@@ -47,7 +47,7 @@ METRICS: dict[str, type[Additive]] = {
 
 
 @in_default_mode
-def from_bytes(data: bytes | bytearray | memoryview) -> Additive:
+def from_bytes(data: bytes | bytearray | memoryview) -> MergeableState:
     """The metric whose ``to_bytes()`` gave ``data``.
 
     Options that change no loss (``axis``, ``threads``, ``invalid``) are the defaults again.
@@ -71,16 +71,16 @@ def from_bytes(data: bytes | bytearray | memoryview) -> Additive:
     return metric
 
 
-def _made(header: state_format.Header) -> Additive:
+def _made(header: state_format.Header) -> MergeableState:
     """An empty metric of the kind and options that a header says."""
     state_format.check(header)
     if header["metric"] not in METRICS:
         raise ValueError(f"it is of a metric {header['metric']!r}, which this release does not know")
-    return METRICS[header["metric"]]._of(header["options"], _made)
+    return METRICS[header["metric"]]._from_options(header["options"], _made)
 
 
 @in_default_mode
-def load(path: str | os.PathLike[str]) -> Additive:
+def load(path: str | os.PathLike[str]) -> MergeableState:
     """The metric that ``save(path)`` wrote; see :func:`from_bytes`.
 
     Raises

@@ -9,7 +9,7 @@ from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.metrics.gan import GANSummary
-from streamce.metrics.mergeable import Additive
+from streamce.metrics.mergeable import MergeableState
 from streamce.report import html, sections, series_section, summary_section
 from streamce.report.html import tag, text
 from streamce.report.series_section import Look
@@ -103,7 +103,7 @@ FRAGMENTS: dict[type, Callable[[Any], str]] = {
 
 
 def page(
-    metrics: Additive | Mapping[str, Additive],
+    metrics: MergeableState | Mapping[str, MergeableState],
     *,
     title: str | None = None,
     level: float = 0.95,
@@ -122,7 +122,7 @@ def page(
     True
     """
     named = metrics if isinstance(metrics, Mapping) else {"": metrics}
-    if not named or not all(isinstance(metric, Additive) for metric in named.values()):
+    if not named or not all(isinstance(metric, MergeableState) for metric in named.values()):
         raise InputError("metrics", f"is {short_repr(metrics)}", "a metric, or metrics by name")
     look = Look(level_of(level), anytime, series_section.checked_names(named.values(), names))
     several = len(named) > 1

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamce.errors import InputError
+from streamce.keys.periods import microseconds
 from streamce.metrics import (
     GANCrossEntropy,
     MeanLoss,
@@ -20,25 +21,20 @@ from streamce.report.html import between, number, tag, text
 from streamce.report.series_section import Look
 from streamce.stats import summary
 from streamce.wrappers import Collection, Decayed, Grouped, Paired, Sliding
-from streamce.wrappers.base import Wrapper
+from streamce.wrappers.base import MetricWrapper
+from streamce.wrappers.grouped import sorted_cells
 from streamce.wrappers.sliding import Panes
 
 if TYPE_CHECKING:
-    from streamce.metrics.mergeable import Additive
-
-WORDS = {"BinaryCrossEntropy": "Binary cross-entropy", "MulticlassCrossEntropy": "Multiclass cross-entropy",
-         "MultilabelCrossEntropy": "Multilabel cross-entropy", "SequenceCrossEntropy": "Cross-entropy of sequences",
-         "CTCCrossEntropy": "CTC loss", "MeanLoss": "Mean loss", "Perplexity": "Perplexity",
-         "NormalizedEntropy": "Normalized entropy", "MulticlassNormalizedEntropy": "Normalized entropy of classes",
-         "GANCrossEntropy": "Cross-entropy of a GAN"}  # fmt: skip
+    from streamce.metrics.mergeable import MergeableState
 
 
-def title_of(metric: Additive) -> str:
+def title_of(metric: MergeableState) -> str:
     """What a metric is, in words."""
     if isinstance(metric, Collection):
         return f"{len(metric)} metric" + "s" * (len(metric) != 1)
-    if isinstance(metric, Wrapper):
-        of = title_of(metric._metric)
+    if isinstance(metric, MetricWrapper):
+        of = title_of(metric.metric)
         inner = of[0].lower() + of[1:] if not of.startswith("CTC") else of
         options = metric.options
         if isinstance(metric, Paired):
@@ -49,16 +45,16 @@ def title_of(metric: Additive) -> str:
             last = f"{options['samples']:,} samples" if options["samples"] else options["period"]
             return f"{of} of the last {last}"
         return f"{of} by " + ("time" if options["period"] and not _several(metric) else "group")
-    return WORDS.get(type(metric).__name__, type(metric).__name__)
+    return metric._title or type(metric).__name__
 
 
-def _several(metric: Additive) -> bool:
+def _several(metric: MergeableState) -> bool:
     """Whether keys have more parts than a moment."""
     kinds = metric._state.kinds  # which may be there still once all groups are gone
     return kinds is not None and len(kinds) > 1 and metric._state.count() > 0
 
 
-def of_metric(metric: Additive, look: Look) -> str:
+def of_metric(metric: MergeableState, look: Look) -> str:
     """All parts of a metric; each that cannot be made of its state says why."""
     if isinstance(metric, Collection):
         return "".join(article(name, metric[name], look) for name in sorted(metric))
@@ -67,13 +63,13 @@ def of_metric(metric: Additive, look: Look) -> str:
     return "".join(parts) + summary_section.options(_options(metric))
 
 
-def article(name: str, metric: Additive, look: Look) -> str:
+def article(name: str, metric: MergeableState, look: Look) -> str:
     """One of several metrics."""
     what = tag("p", text(title_of(metric)), class_="sce-sub")
     return tag("article", tag("h2", html.name(name)), what, of_metric(metric, look))
 
 
-def overview(named: Mapping[str, Additive], look: Look) -> str:
+def overview(named: Mapping[str, MergeableState], look: Look) -> str:
     """The values of several metrics of one kind on one scale; nothing where there is none for each of them."""
     metrics: list[Any] = list(named.values())
     if len({title_of(metric) for metric in metrics}) > 1 or isinstance(
@@ -104,11 +100,11 @@ def _guarded(part: Callable[[], str]) -> str:
 
 
 def _options(metric: Any) -> dict[str, Any]:
-    if isinstance(metric, Wrapper):
+    if isinstance(metric, MetricWrapper):
         own = {name: value for name, value in metric.options.items() if name != "metric"}
-        return {"metric": type(metric._metric).__name__, **metric._metric._of_the_loss(), **own}
-    found: dict[str, Any] = {"metric": type(metric).__name__, **metric._of_the_loss()}
-    return found
+        return {**_options(metric.metric), **own}
+    header = metric._header()
+    return {"metric": header["metric"], **header["options"]}
 
 
 def _eps(metric: Any) -> float | None:
@@ -195,37 +191,35 @@ def _wrapped(metric: Sliding | Decayed, look: Look) -> Parts:
     """A window, or a stream that decays: its result, and how it came about."""
     found: Parts = [
         lambda: summary_section.of_summary(
-            metric.summary(look.level, look.anytime), *_labels(metric._metric), _eps(metric._metric)
+            metric.summary(look.level, look.anytime), *_labels(metric.metric), _eps(metric.metric)
         )
     ]
     state = metric._state
     if isinstance(metric, Decayed):
-        half_life = metric._half_life
+        half_life = microseconds(metric.options["half_life"], "half_life")
 
         def lives() -> str:
             _, _, numbers, ledger = metric._state.sorted()
             return series_section.history(
-                [int(k) * half_life for k in numbers], ledger, half_life, metric._metric, look, "half-life"
+                [int(k) * half_life for k in numbers], ledger, half_life, metric.metric, look, "half-life"
             )
 
         found.append(lives)
     elif isinstance(state, Panes):
 
         def panes() -> str:
-            _, _, starts, ledger = state.copy()._groups.sorted()
-            assert metric._step is not None
-            return series_section.history(
-                [int(start) for start in starts], ledger, metric._step, metric._metric, look, "pane"
-            )
+            starts, ledger = state.sorted()
+            step = microseconds(metric.options["step"], "step")
+            return series_section.history(starts, ledger, step, metric.metric, look, "pane")
 
         found.append(panes)
     return found
 
 
 def _grouped(metric: Grouped, look: Look) -> Parts:
-    one = metric._metric
-    cells, ledger = metric._sorted()
-    period, several = metric._period, isinstance(next(iter(cells), None), tuple)
+    one, period = metric.metric, metric.options["period"]
+    cells, ledger = sorted_cells(metric._state)
+    several = isinstance(next(iter(cells), None), tuple)
 
     def whole() -> str:
         found = summary_section.of_summary(metric.micro(look.level, look.anytime), *_labels(one), _eps(one))
@@ -236,7 +230,7 @@ def _grouped(metric: Grouped, look: Look) -> Parts:
     def history() -> str:
         assert period is not None
         starts = [aggregation.microseconds(key[-1] if several else key) for key in cells]
-        return series_section.history(starts, ledger, period, one, look, "period")
+        return series_section.history(starts, ledger, microseconds(period), one, look, "period")
 
     def groups() -> str:
         if period is None:

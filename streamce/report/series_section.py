@@ -12,6 +12,7 @@ from streamce.errors import InputError
 from streamce.keys.periods import show
 from streamce.metrics import SequenceCrossEntropy
 from streamce.metrics.base import Metric
+from streamce.metrics.sequence import n_positions
 from streamce.report import aggregation, html, svg
 from streamce.report.html import between, number
 from streamce.stats import summary
@@ -20,7 +21,7 @@ from streamce.wrappers import Collection
 
 if TYPE_CHECKING:
     from streamce.core.ledger.ledger import Ledger
-    from streamce.metrics.mergeable import Additive
+    from streamce.metrics.mergeable import MergeableState
     from streamce.stats.summary import Cell, Summary
 
 WORST, BEST = 12, 5  # rows of a ranking, where there are more than both
@@ -39,7 +40,7 @@ class Look(NamedTuple):
         return kind_of(self.level, self.anytime)
 
 
-def checked_names(metrics: Iterable[Additive], given: Iterable[str]) -> tuple[str, ...]:
+def checked_names(metrics: Iterable[MergeableState], given: Iterable[str]) -> tuple[str, ...]:
     """The names of classes; InputError where none of the metrics has as many classes or labels."""
     names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else None
     if names is None or not all(isinstance(name, str) for name in names):
@@ -67,7 +68,7 @@ def _sizes(metric: Any) -> Iterator[int]:
 def history(starts: Sequence[int | None], ledger: Ledger, period: int, one: Any, look: Look, what: str) -> str:
     """The value by time, with its intervals."""
     found = [
-        each._replace(found=one._shown(each.found))
+        each._replace(found=one._present(each.found))
         for each in aggregation.history(starts, ledger, period, look.level, look.anytime)
     ]
     if not found:
@@ -95,9 +96,9 @@ def positions(metric: Any, look: Look) -> str:
     held = cells.columns() if cells is not None else {}
     if cells is None or not held:
         return ""
-    size = metric._cells_of(cells, held)
+    size = n_positions(held)
     found = [
-        each._replace(found=metric._shown(each.found))
+        each._replace(found=metric._present(each.found))
         for each in aggregation.positions(cells, size, look.level, look.anytime)
     ]
     width = aggregation.together(size)
@@ -161,13 +162,14 @@ def ranking(
     few = len(order) <= WORST + BEST
     worst, best = (order, []) if few else (order[:WORST], order[-BEST:])
 
+    wrapped = None if metric is None else metric.metric
+
     def found(cell: int) -> Summary:
         each = summary.summarise_cell(cell_of(cell), level=look.level, anytime=look.anytime)
-        shown: Summary = metric._metric._shown(each) if metric is not None else each
-        return shown
+        return each if wrapped is None else wrapped._present(each)
 
     shown = {cell: found(cell) for cell in (*worst, *best)}
-    whole = math.nan if metric is None else metric._summary(metric._state.total(), 0, look.level, look.anytime).value
+    whole = math.nan if metric is None else metric.micro(look.level, look.anytime).value
     scale = svg.around([each.value for each in shown.values()], [each.interval for each in shown.values()])
     title = f"By {one}, the worst first" if few else f"By {one}: the worst and the best of {len(order):,}"
     written = html.aligned(each.value for each in shown.values())
@@ -196,7 +198,7 @@ def ranking(
 
 def _spread(means: list[float], many: str, metric: Any) -> str:
     """How the means of groups are spread: a histogram and quantiles."""
-    values = sorted(metric._metric._value(mean) for mean in means) if metric is not None else sorted(means)
+    values = sorted(means if metric is None else map(metric.metric._value, means))
     counts, low, high = aggregation.spread(values, BINS)
     if not counts or low == high:
         return ""

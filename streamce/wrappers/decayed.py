@@ -13,7 +13,7 @@ from streamce.keys import periods
 from streamce.metrics.base import Metric
 from streamce.stats import summary
 from streamce.stats.summary import GRID, SUMS
-from streamce.wrappers.base import Keeper, Plan
+from streamce.wrappers.base import KeyedWrapper, Route
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FAR = 4000
 
 
-class Decayed(Keeper):
+class Decayed(KeyedWrapper):
     """A metric with exponential decay: the weight of a sample halves with each half-life of its age.
 
     With t the moment of a sample and h the half-life,
@@ -76,16 +76,16 @@ class Decayed(Keeper):
         """All options."""
         return {"metric": self.metric, "half_life": periods.show(self._half_life)}
 
-    def _of_the_loss(self) -> dict[str, Any]:
+    def _loss_options(self) -> dict[str, Any]:
         return {"metric": self._metric._header(), "half_life": self._half_life}
 
     @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
         if type(options["half_life"]) is not int:
             raise ValueError(f"it has a half_life {options['half_life']!r}")
         return cls(made(options["metric"]), half_life=f"{options['half_life']}us")
 
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         found = Groups.from_parts(parts)
         kinds, null, numbers, _ = found.sorted()
         if kinds is not None:
@@ -98,7 +98,7 @@ class Decayed(Keeper):
     # ---- adding ----
 
     def update(self, preds: Any, target: Any = None, *, by_time: Any = None, weight: Any = None, **others: Any) -> Self:
-        """Add a chunk.
+        """Add a batch.
 
         Parameters
         ----------
@@ -113,12 +113,14 @@ class Decayed(Keeper):
             If the metric does not take the chunk, or ``by_time`` holds anything but a moment for each
             sample. Nothing of the chunk is counted then.
         """
-        return self._follow(self._plan(by_time), preds, target, weight=weight, **others)
+        if others:
+            self._check_keywords("Decayed.update", others)
+        return self._apply(self._route(by_time), preds, target, weight=weight, **others)
 
     def _keyed_by(self) -> tuple[str, ...]:
         return ("by_time",)
 
-    def _plan(self, by_time: Any = None) -> Plan:  # type: ignore[override]
+    def _route(self, by_time: Any = None) -> Route:  # type: ignore[override]
         if by_time is None:
             raise InputError("by_time", "is missing", "the moment of each sample")
         ticks = periods.ticks(by_time)
@@ -127,7 +129,7 @@ class Decayed(Keeper):
             own = samples.copy()
             state.add(own, ("int",), decay(own, ticks, self._half_life), None, [])
 
-        return Plan("by_time", len(ticks), add)
+        return Route("by_time", len(ticks), add)
 
     # ---- reading ----
 
@@ -137,7 +139,7 @@ class Decayed(Keeper):
         Raises
         ------
         InputError
-            If more was taken away than had been added.
+            If more was subtracted than had been added.
         """
         return self._metric._value(summary.ratio(self._cell()[0]))
 
@@ -159,10 +161,10 @@ class Decayed(Keeper):
         Raises
         ------
         InputError
-            If more was taken away than had been added, or ``level`` is not between 0 and 1.
+            If more was subtracted than had been added, or ``level`` is not between 0 and 1.
         """
         cell, unit = self._cell()
-        return self._metric._shown(summary.summarise_cell(cell, level=level, anytime=anytime, unit=unit))
+        return self._metric._present(summary.summarise_cell(cell, level=level, anytime=anytime, unit=unit))
 
     def _cell(self) -> tuple[Cell, int]:
         """The integers of all half-lives together, and how many units are a weight of 1.

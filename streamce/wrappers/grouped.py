@@ -20,7 +20,7 @@ from streamce.errors import InputError
 from streamce.keys import key_columns, periods
 from streamce.metrics.base import Metric
 from streamce.stats import summary
-from streamce.wrappers.base import Keeper, Plan
+from streamce.wrappers.base import KeyedWrapper, Route
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
@@ -63,7 +63,7 @@ class Estimate(HtmlRepr, DefaultModeMethods):
     groups: int
 
 
-class Grouped(Keeper):
+class Grouped(KeyedWrapper):
     """One metric for each group of samples; groups come as they are met.
 
     Parameters
@@ -108,17 +108,17 @@ class Grouped(Keeper):
         """All options."""
         return {"metric": self.metric, "period": None if self._period is None else periods.show(self._period)}
 
-    def _of_the_loss(self) -> dict[str, Any]:
+    def _loss_options(self) -> dict[str, Any]:
         return {"metric": self._metric._header(), "period": self._period}
 
     @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
         period = options["period"]
         if not (period is None or type(period) is int):
             raise ValueError(f"it has a period {period!r}")
         return cls(made(options["metric"]), period=None if period is None else f"{period}us")
 
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         self._state = Groups.from_parts(parts)
 
     # ---- adding ----
@@ -145,15 +145,17 @@ class Grouped(Keeper):
             If the metric does not take the chunk, or the keys are of another length or kind. Nothing
             of the chunk is counted then.
         """
-        return self._follow(self._plan(by, by_time), preds, target, weight=weight, **others)
+        if others:
+            self._check_keywords("Grouped.update", others)
+        return self._apply(self._route(by, by_time), preds, target, weight=weight, **others)
 
     def _keyed_by(self) -> tuple[str, ...]:
         return ("by",) if self._period is None else ("by", "by_time")
 
-    def _plan(self, by: Any = None, by_time: Any = None) -> Plan:  # type: ignore[override]
+    def _route(self, by: Any = None, by_time: Any = None) -> Route:  # type: ignore[override]
         found = self._keys(by, by_time)
         rest = found.kinds, found.integers, found.codes, found.distinct
-        return Plan(
+        return Route(
             "by",
             found.size,
             lambda state, samples: state.add(samples, *rest),
@@ -204,31 +206,23 @@ class Grouped(Keeper):
     def __iter__(self) -> Any:
         return iter(self.keys())
 
-    def _sorted(self) -> tuple[dict[Any, int], Ledger]:
-        """The cell of each key, in the order of the keys, None first; and the ledger of all cells."""
-        kinds, null, found, ledger = self._state.sorted()
-        cells = {key: cell for cell, key in enumerate(key_columns.decoded(kinds or (), null, found))}
-        if any(kind in ("str", "bytes") for kind in kinds or ()):  # whose bytes in a state begin with their length
-            cells = dict(sorted(cells.items(), key=lambda item: key_columns.rank(item[0])))
-        return cells, ledger
-
     def keys(self) -> list[Any]:
         """The keys of all groups, in order."""
-        return list(self._sorted()[0])
+        return list(sorted_cells(self._state)[0])
 
     def compute(self) -> dict[Any, float]:
         """The value of each group, by key, in the order of the keys."""
-        cells, ledger = self._sorted()
+        cells, ledger = sorted_cells(self._state)
         means = summary.means(ledger)
         return {key: self._metric._value(means[cell]) for key, cell in cells.items()}
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Summary]:
         """The summary of each group, by key; see the metric's ``summary``."""
-        cells, ledger = self._sorted()
+        cells, ledger = sorted_cells(self._state)
         return {key: self._summary(ledger, cell, level, anytime) for key, cell in cells.items()}
 
     def _summary(self, ledger: Ledger, cell: int, level: float, anytime: bool) -> Summary:
-        return self._metric._shown(summary.summarise(ledger, cell, level=level, anytime=anytime))
+        return self._metric._present(summary.summarise(ledger, cell, level=level, anytime=anytime))
 
     def micro(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """The summary of all samples together, whatever their groups."""
@@ -266,14 +260,14 @@ class Grouped(Keeper):
         ['ann']
         """
         number = _number(k)
-        cells, ledger = self._sorted()
+        cells, ledger = sorted_cells(self._state)
         samples = ledger.column("samples")
         order = sorted(cells, key=lambda key: -samples.get(cells[key], 0))
         return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
 
     def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Summary]]:
         number = _number(k)
-        cells, ledger = self._sorted()
+        cells, ledger = sorted_cells(self._state)
         values = summary.means(ledger)
         order = sorted(cells, key=lambda key: (math.isnan(values[cells[key]]), sign * values[cells[key]]))
         return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
@@ -284,7 +278,7 @@ class Grouped(Keeper):
         ``key`` (or ``key_0``, ``key_1``, ... of keys with several parts), ``value``, ``low``, ``high``,
         ``stderr``, ``total``, ``weight``, ``count``, ``samples``, ``seen`` and the counters of a summary.
         """
-        cells, ledger = self._sorted()
+        cells, ledger = sorted_cells(self._state)
         several = isinstance(next(iter(cells), None), tuple)
         parts = list(zip(*cells, strict=True)) if several else [list(cells)]
         columns = {f"key_{i}" if several else "key": _array(part) for i, part in enumerate(parts)}
@@ -299,6 +293,15 @@ class Grouped(Keeper):
             # Counters are at most 2^62, and some of these are sums of several.
             columns[name] = np.array(counts, dtype=np.int64 if max(counts, default=0) < key_columns.TOP else object)
         return columns
+
+
+def sorted_cells(groups: Groups) -> tuple[dict[Any, int], Ledger]:
+    """Return the cell of each key, in the order of the keys, None first; and the ledger of all cells."""
+    kinds, null, found, ledger = groups.sorted()
+    cells = {key: cell for cell, key in enumerate(key_columns.decoded(kinds or (), null, found))}
+    if any(kind in ("str", "bytes") for kind in kinds or ()):  # their bytes in a state begin with their length
+        cells = dict(sorted(cells.items(), key=lambda item: key_columns.rank(item[0])))
+    return cells, ledger
 
 
 def _number(k: Any) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from streamce._support.html_repr import HtmlRepr
 from streamce.core.default_mode import DefaultModeMethods
+from streamce.core.ledger.state import State
 from streamce.core.samples import pairs
 from streamce.errors import InputError
 from streamce.inputs import arrays
@@ -18,7 +19,7 @@ from streamce.keys import key_columns
 from streamce.metrics.composite import States
 from streamce.stats import summary
 from streamce.stats.summary import aligned, between, counts_of, kind_of, shown
-from streamce.wrappers.base import Wrapper
+from streamce.wrappers.base import MetricWrapper
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
@@ -133,7 +134,7 @@ def _percents(interval: tuple[float, float]) -> str:
     return f"{_percent(interval[0])} to {_percent(interval[1])}"
 
 
-class Paired(Wrapper):
+class Paired(MetricWrapper):
     """Compares the losses of two models, A and B, sample by sample, in nats.
 
     With n_a and n_b the weighted losses of a sample and d its weight,
@@ -183,16 +184,16 @@ class Paired(Wrapper):
         """All options."""
         return {"metric": self.metric}
 
-    def _of_the_loss(self) -> dict[str, Any]:
+    def _loss_options(self) -> dict[str, Any]:
         return {"metric": self._metric._header()}
 
     @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
         if set(options) != {"metric"}:
             raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
         return cls(made(options["metric"]))
 
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         self._state = States.from_parts(parts, pairs.NAMES)
 
     # ---- adding ----
@@ -217,8 +218,8 @@ class Paired(Wrapper):
         target, weight, **others
             As the metric's ``update`` takes them, for both.
         cluster : array, or tuple of arrays, optional
-            Which document, user or session each sample belongs to: integers, strings or any other
-            keys. Errors are then robust to samples of one cluster being alike. In all updates, or none.
+            The document, user or session of each sample: integers, strings or any other keys. Standard errors are then
+            robust to correlated samples of one cluster. Give it in all updates or in none.
 
         Raises
         ------
@@ -233,16 +234,20 @@ class Paired(Wrapper):
         >>> paired.update([[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 2.0]], [0, 1], cluster=["x", "y"]).compute()
         0.0
         """
-        self._state.merge(self._chunk(preds_a, preds_b, target, weight, cluster, **others))
+        if others:
+            self._check_keywords("Paired.update", others)
+        self._state.merge(self._compute_states(preds_a, preds_b, target, weight, cluster, **others))
         return self
 
     def _update(
         self, preds_a: Any, preds_b: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None
     ) -> None:
         """As ``update``, with a mask of the losses in which an input is null."""
-        self._state.merge(self._chunk(preds_a, preds_b, target, weight, cluster, null=null))
+        self._state.merge(self._compute_states(preds_a, preds_b, target, weight, cluster, null=null))
 
-    def _chunk(self, preds_a: Any, preds_b: Any, target: Any, weight: Any, cluster: Any, **others: Any) -> States:
+    def _compute_states(
+        self, preds_a: Any, preds_b: Any, target: Any, weight: Any, cluster: Any, **others: Any
+    ) -> States:
         """The states of a chunk."""
         of_losses = self._metric._task == "mean"
         if of_losses and target is not None:
@@ -264,7 +269,7 @@ class Paired(Wrapper):
         others = arrays.all_once(others)
         for name, source in sources.items():
             try:
-                found[name] = self._metric._samples(source, target, weight=weight, **others)
+                found[name] = self._metric._run_returning_samples(State(), source, target, weight=weight, **others)
             except InputError as error:
                 raise _of_model(error, argument, name) from None
         a, b = found["a"], found["b"]
@@ -273,10 +278,13 @@ class Paired(Wrapper):
         if (out := pairs.left_out(a, b)) is not None:  # losses of larger samples: once more, without them
             others["null"] = np.frombuffer(out, dtype=np.bool_)
             a, b = (
-                pairs.with_causes(self._metric._samples(sources[name], target, weight=weight, **others), found[name])
+                pairs.with_causes(
+                    self._metric._run_returning_samples(State(), sources[name], target, weight=weight, **others),
+                    found[name],
+                )
                 for name in sources
             )
-        return States.of(
+        return States.from_states(
             dict(zip(pairs.NAMES, pairs.add_pairs(a, b, None if buckets is None else buckets.of), strict=True))
         )
 
@@ -284,9 +292,12 @@ class Paired(Wrapper):
         self, preds_a: Any, preds_b: Any, target: Any = None, *, weight: Any = None, cluster: Any = None, **others: Any
     ) -> float:
         """Update, and return the difference of this chunk alone."""
-        chunk = self._empty().update(preds_a, preds_b, target, weight=weight, cluster=cluster, **others)
-        self._state.merge(chunk._state)
-        return chunk.compute()
+        if others:
+            self._check_keywords("Paired.__call__", others)
+        batch = self._new()
+        batch._state = self._compute_states(preds_a, preds_b, target, weight, cluster, **others)
+        self._state.merge(batch._state)
+        return batch.compute()
 
     # ---- reading ----
 
@@ -298,7 +309,7 @@ class Paired(Wrapper):
         Raises
         ------
         InputError
-            If more was taken away than had been added.
+            If more was subtracted than had been added.
         """
         return summary.mean(self._state["difference"].copy().total)
 
@@ -317,7 +328,7 @@ class Paired(Wrapper):
         Raises
         ------
         InputError
-            If more was taken away than had been added, or ``level`` is not between 0 and 1.
+            If more was subtracted than had been added, or ``level`` is not between 0 and 1.
 
         Examples
         --------

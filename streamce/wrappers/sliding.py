@@ -20,7 +20,7 @@ from streamce.inputs import arrays
 from streamce.keys import periods
 from streamce.keys.key_columns import EPOCH, MICROSECOND, TOP, encode
 from streamce.metrics.base import Metric
-from streamce.wrappers.base import Keeper, Plan
+from streamce.wrappers.base import KeyedWrapper, Route
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
@@ -30,7 +30,7 @@ MOST = 1 << 40  # samples of a window
 FEW = 30  # panes that are not worth looking for
 
 
-class Sliding(Keeper):
+class Sliding(KeyedWrapper):
     """A metric of a window: of the last samples, or of the last period of time.
 
     What leaves the window is taken away exactly. At any moment the state is, to the bit, that of a
@@ -124,13 +124,13 @@ class Sliding(Keeper):
         shown = {name: None if length is None else periods.show(length) for name, length in lengths.items()}
         return {"metric": self.metric, "samples": self._last, **shown}
 
-    def _of_the_loss(self) -> dict[str, Any]:
+    def _loss_options(self) -> dict[str, Any]:
         return {
             "metric": self._metric._header(), "period": self._period, "samples": self._last, "step": self._step
         }  # fmt: skip
 
     @classmethod
-    def _of(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
         lengths = {name: options[name] for name in ("period", "samples", "step")}
         for name, length in lengths.items():
             if not (length is None or type(length) is int):
@@ -139,7 +139,7 @@ class Sliding(Keeper):
                 lengths[name] = f"{length}us"
         return cls(made(options["metric"]), **lengths)
 
-    def _take(self, parts: dict[str, bytes]) -> None:
+    def _load_payload(self, parts: dict[str, bytes]) -> None:
         self._state = self._nothing().from_parts(parts)
 
     # ---- adding ----
@@ -160,21 +160,23 @@ class Sliding(Keeper):
             If the metric does not take the chunk, or ``by_time`` holds anything but a moment for each
             sample. Nothing of the chunk is counted then.
         """
-        return self._follow(self._plan(by_time), preds, target, weight=weight, **others)
+        if others:
+            self._check_keywords("Sliding.update", others)
+        return self._apply(self._route(by_time), preds, target, weight=weight, **others)
 
     def _keyed_by(self) -> tuple[str, ...]:
         return () if self._last is not None else ("by_time",)
 
-    def _plan(self, by_time: Any = None) -> Plan:  # type: ignore[override]
+    def _route(self, by_time: Any = None) -> Route:  # type: ignore[override]
         state = self._state
         if isinstance(state, Window):
             if by_time is not None:
                 raise InputError("by_time", "is given", "none: the window is of the last samples, whenever they were")
-            return Plan("samples", None, Window.add)
+            return Route("samples", None, Window.add)
         if by_time is None:
             raise InputError("by_time", "is missing", "the moment of each sample")
         starts = state.starts(by_time, "by_time")
-        return Plan("by_time", len(starts), lambda state, samples: state.add(samples, starts))
+        return Route("by_time", len(starts), lambda state, samples: state.add(samples, starts))
 
     def _extend(self, other: Self) -> Self:
         """Add all that another of the same options has seen, as what comes next."""
@@ -306,6 +308,11 @@ class Panes:
                 expected = f"a moment from {clock} on, to which the window has moved"
                 raise InputError("now", f"is in the pane from {value}", expected, value=value)
             return self._groups.total(now - self._period + 1)
+
+    def sorted(self) -> tuple[list[int], Ledger]:
+        """Return when each pane of the window begins, in order, and the ledger of their cells."""
+        _, _, starts, ledger = self.copy()._groups.sorted()
+        return [int(start) for start in starts], ledger
 
     # ---- bytes ----
 

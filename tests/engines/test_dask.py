@@ -38,7 +38,7 @@ def test_worker_processes_make_the_bytes_of_one_thread(client, name, partitions)
     found = ce.integrations.dask.evaluate(collection(partitions), metric, **columns)
     assert found.to_bytes() == expected(name)
     assert repr(found) == repr(metric)
-    assert metric == metric._empty()
+    assert metric == metric._new()
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])

@@ -26,7 +26,7 @@ def test_tasks_make_the_bytes_of_one_thread(rows, name):
     found = ce.integrations.spark.evaluate(rows, metric, **columns)
     assert found.to_bytes() == expected(name)
     assert repr(found) == repr(metric)
-    assert metric == metric._empty()
+    assert metric == metric._new()
 
 
 @pytest.mark.parametrize("partitions", [1, 3, 20])

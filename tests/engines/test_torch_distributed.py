@@ -51,7 +51,7 @@ def test_options_that_change_no_loss_are_those_of_the_rank(tmp_path):
     [
         (
             "other_options",
-            "rank 1: kind is 'probs' in one metric and 'logits' in the other: their losses do not add up",
+            "rank 1: kind is 'probs' in one metric and 'logits' in the other: their losses cannot be added",
         ),
         ("no_sum_on_one", "rank 1: the last samples of two streams do not add up: those of a period do"),
         ("no_metric_on_one", "rank 1: metric is {'loss': 0.3}: expected a metric such as BinaryCrossEntropy()"),

@@ -102,11 +102,11 @@ def test_states_are_those_of_the_core(stream, clustered):
 @given(streams(tasks=TASKS), st.integers(1, 40))
 def test_how_many_rows_are_worked_on_at_a_time_changes_nothing(stream, some):
     whole = elsewhere(stream.metric(), *map(tensor, stream.arrays))
-    before, torch_device.SOME = torch_device.SOME, some
+    before, torch_device.PREDS_PER_STEP = torch_device.PREDS_PER_STEP, some
     try:
         assert elsewhere(stream.metric(), *map(tensor, stream.arrays)) == whole
     finally:
-        torch_device.SOME = before
+        torch_device.PREDS_PER_STEP = before
 
 
 @given(streams(tasks=TASKS))
