@@ -156,7 +156,7 @@ def test_a_file_torn_anywhere_is_replaced_by_the_generation_before(path):
     whole = path.read_bytes()
     for n in range(len(whole)):
         path.write_bytes(whole[:n])
-        with pytest.warns(RuntimeWarning, match="the generation before it is used"):
+        with pytest.warns(RuntimeWarning, match="the previous checkpoint is used"):
             assert ce.Checkpoint(path).load() == (ONE, {"row": 1})
 
 
@@ -166,7 +166,7 @@ def test_every_flipped_bit_is_found(path):
     for i in range(len(whole)):
         for bit in range(8):
             path.write_bytes(whole[:i] + bytes([whole[i] ^ 1 << bit]) + whole[i + 1 :])
-            with pytest.warns(RuntimeWarning, match="the generation before it is used"):
+            with pytest.warns(RuntimeWarning, match="the previous checkpoint is used"):
                 assert ce.Checkpoint(path).load() == (ONE, {"row": 1})
 
 

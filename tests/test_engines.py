@@ -41,7 +41,7 @@ def test_states_of_other_options_are_named():
 
 
 def test_nothing_to_merge_is_an_error():
-    with pytest.raises(ce.InputError, match="states are none: expected one or more"):
+    with pytest.raises(ce.InputError, match="states is empty: expected one or more"):
         engines.merge()
 
 
@@ -58,7 +58,7 @@ def test_options_that_change_no_loss_are_the_templates():
     ("metric", "expected"),
     [
         (0.5, "metric is 0.5: expected a metric such as BinaryCrossEntropy()"),
-        (ce.MeanLoss().update([1.0]), "metric has samples already: expected an empty one, for its options alone"),
+        (ce.MeanLoss().update([1.0]), "metric has samples already: expected an empty metric, for its options"),
         (ce.Sliding(ce.MeanLoss(), samples=3), "the last samples of two streams do not add up: those of a period do"),
         (
             ce.Collection({"last": ce.Sliding(ce.MeanLoss(), samples=3)}),
@@ -131,7 +131,7 @@ ZeroDivisionError: of the user
         (OF_PYTHON, "ZeroDivisionError: of the user"),
         (
             "No module named 'streamce.integrations.engines'",
-            "OSError: No module named 'streamce.integrations.engines'; streamce has to be installed on the workers too",
+            "OSError: No module named 'streamce.integrations.engines'; install streamce on the workers too",
         ),
     ],
 )

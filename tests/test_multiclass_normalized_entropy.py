@@ -221,5 +221,5 @@ def test_bad_input_is_named_and_nothing_is_added(preds, target, more, message):
 
 
 def test_it_is_not_grouped():
-    with pytest.raises(ce.InputError, match="metric is a MulticlassNormalizedEntropy, with sums by the class"):
+    with pytest.raises(ce.InputError, match="metric is a MulticlassNormalizedEntropy, with sums by class"):
         ce.Grouped(ce.MulticlassNormalizedEntropy())

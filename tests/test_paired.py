@@ -206,7 +206,7 @@ def test_looking_often_takes_more_evidence():
     ("a", "b", "verdict", "better", "p_value"),
     [
         ([], [], "no difference shown: there are no samples", None, math.nan),
-        ([0.5], [0.75], "no difference shown: A - B is -0.25 nats (there is no interval, for want of samples or "
+        ([0.5], [0.75], "no difference shown: A - B is -0.25 nats (no interval, because there are too few samples or "
          "clusters)", None, math.nan),
         ([0.5, 0.25], [0.5, 0.25], "no difference shown: A - B is 0 nats (95 % interval 0 to 0, p = 1)", None, 1.0),
         ([0.5, 1.0], [0.75, 1.25], "A is better by 0.25 nats (95 % interval 0.25 to 0.25, p < 1e-300)", "A", 0.0),
@@ -438,8 +438,8 @@ def test_losses_are_named_as_such(losses, message):
         (None, "^metric is None: expected a metric"),
         (ce.GANCrossEntropy(), "^metric is GANCrossEntropy"),
         (ce.Grouped(ce.MeanLoss()), "^metric is Grouped"),
-        (ce.MultilabelCrossEntropy(), r"^metric keeps sums of its own \(per_label=True\)"),
-        (ce.MulticlassCrossEntropy(per_class=True), r"^metric keeps sums of its own \(per_class=True\)"),
+        (ce.MultilabelCrossEntropy(), r"^metric keeps other sums \(per_label=True\)"),
+        (ce.MulticlassCrossEntropy(per_class=True), r"^metric keeps other sums \(per_class=True\)"),
         (ce.MeanLoss().update([1.0]), "^metric has samples already"),
     ],
 )

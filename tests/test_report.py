@@ -20,6 +20,7 @@ from streamce.cli.main import main
 from streamce.keys.key_columns import show_key
 from streamce.report import MARK, aggregation, fragment, html, page, svg
 from streamce.stats import summary
+from streamce.wrappers.grouped import sorted_cells
 
 N = 4000
 RNG = np.random.default_rng(8)
@@ -230,7 +231,7 @@ def test_periods_that_are_summed_stay_whole():
     """A period of 7 h divides a week, but not the three days from a Monday to the start of 1970."""
     at = 3600.0 * np.arange(7 * 24 * 60)
     metric = ce.Grouped(ce.MeanLoss(), period="7h").update(at, by_time=at)
-    cells, ledger = metric._sorted()
+    cells, ledger = sorted_cells(metric._state)
     for each in aggregation.history(
         [aggregation.microseconds(key) for key in cells], ledger, metric._period, 0.95, False
     ):
@@ -656,7 +657,7 @@ def test_a_histogram_of_groups_holds_each_that_is_finite(values, bins):
 def test_a_history_loses_nothing(hours, period):
     at = [3600.0 * hour for hour in hours]
     metric = ce.Grouped(ce.MeanLoss(), period=period).update(np.ones(len(at)), by_time=at)
-    cells, ledger = metric._sorted()
+    cells, ledger = sorted_cells(metric._state)
     starts = [aggregation.microseconds(key) for key in cells]
     found = aggregation.history(starts, ledger, metric._period, 0.95, False)
     assert sum(each.found.count for each in found) == len(at)

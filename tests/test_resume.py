@@ -426,7 +426,7 @@ def test_a_torn_checkpoint_goes_on_from_the_generation_before(folder, capsys, mo
     assert main([*RESUMED, "--json"]) == 0
     out, err = capsys.readouterr()
     assert err.startswith("streamce: warning: ")
-    assert err.endswith("S.checkpoint: the checkpoint is damaged, and the generation before it is used\n")
+    assert err.endswith("S.checkpoint: the checkpoint is damaged, so the previous checkpoint is used\n")
     assert json.loads(out)["rows_resumed"] in (950, 1000)
     assert Path("S").read_bytes() == plain()
 

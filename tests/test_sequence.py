@@ -405,7 +405,7 @@ BAD = {
     "clusters of tokens": ({"cluster": np.arange(12)}, "cluster", None, "length 12 and preds 3"),
     "offsets and lengths": ({"offsets": [0, 3], "lengths": [3]}, "lengths", None, "one of the two"),
     "offsets of padded tokens": ({"offsets": [0, 4, 8, 12]}, "preds", None, "not flat"),
-    "words and weights of tokens": ({"n_words": [1, 2, 3], "weight": np.ones((3, 4))}, "weight", None, "where words"),
+    "words and weights of tokens": ({"n_words": [1, 2, 3], "weight": np.ones((3, 4))}, "weight", None, "with n_words"),
 }
 BAD_OFFSETS = {
     "no offsets": (None, "preds", None, "flat tokens and offsets"),

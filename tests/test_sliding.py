@@ -302,9 +302,9 @@ def test_a_later_moment_moves_the_window_of_one_look():
 @pytest.mark.parametrize(
     ("now", "message"),
     [
-        (119.0, "now is in the pane from 1970-01-01 00:01:00: expected a moment from 1970-01-01 00:02:00 on"),
-        ([], "now has length 0: expected one moment"),
-        ([120.0, 121.0], "now has length 2: expected one moment"),
+        (119.0, "now is in the pane from 1970-01-01 00:01:00: expected 1970-01-01 00:02:00 or later"),
+        ([], "now has length 0: expected one timestamp"),
+        ([120.0, 121.0], "now has length 2: expected one timestamp"),
         ("noon", "now"),
         (math.nan, r"now\[0\] is missing: expected a moment"),
         (1e18, r"now\[0\] is 1e\+18"),

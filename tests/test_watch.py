@@ -1034,7 +1034,7 @@ def test_a_torn_checkpoint_goes_on_from_the_generation_before(folder, capsys):
     with open("a.jsonl", "ab") as file:
         file.write(lines_of(rows[20:]))
     found, log = watched(capsys, *words)
-    assert log[0].endswith("S.checkpoint: the checkpoint is damaged, and the generation before it is used")
+    assert log[0].endswith("S.checkpoint: the checkpoint is damaged, so the previous checkpoint is used")
     assert (found["rows"], found["rows_resumed"]) == (30, 10)
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
 

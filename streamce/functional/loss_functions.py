@@ -1,4 +1,4 @@
-"""Functions on arrays: each is a metric that is used once."""
+"""Defines the losses as functions of arrays, with gradients. Each function uses a metric once."""
 
 from __future__ import annotations
 
@@ -52,37 +52,36 @@ def binary_cross_entropy(
     Parameters
     ----------
     preds : array of float64, float32, float16 or bfloat16, or a float
-        Any shape; the first axis is that of the samples.
+        Any shape. The first axis is that of the samples.
     target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
-        The shape of ``preds``.
+        Same shape as ``preds``.
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds: p, log p, or log(p / (1 - p)).
+        The content of ``preds``: p, log p, or log(p / (1 - p)).
     weight : array, optional
-        One per sample (first axis) or one per entry, finite and 0 or more.
+        One per sample (first axis) or one per entry, finite and at least 0.
     label_smoothing, ignore_index, class_weight, pos_weight, eps, threads
         As for :class:`BinaryCrossEntropy`.
     reduction : {"mean", "sum", "none"}
-        Σn / Σd; Σn; or each n.
-
+        Return Σn / Σd, Σn, or each n.
     grad : bool
-        Return the gradient as well: ``(loss, gradient)``.
+        Return the gradient too: ``(loss, gradient)``.
     out : array, optional
-        Where the gradient goes: the shape of ``preds``, any of its dtypes, any strides.
+        The array to write the gradient to: same shape as ``preds``, with any of its dtypes and any strides.
 
     Returns
     -------
     float or array of float64
-        The mean or the sum, exact and rounded once; with ``reduction="none"`` the weighted losses
-        in the shape of ``preds``, 0 where the target is ignored. The mean of none is nan.
+        The mean or the sum, exact and rounded once. With ``reduction="none"`` the weighted losses in the shape of
+        ``preds``, 0 for ignored targets. The mean of no losses is nan.
     array, with ``grad=True``
-        The gradient of the reduced loss with respect to ``preds``: its shape, dtype and layout, a
-        tensor if it is one; or ``out``. With ``reduction="none"`` that of each loss for itself.
+        The gradient of the reduced loss with respect to ``preds``, with the shape, dtype and layout of ``preds``, as a
+        tensor if ``preds`` is one; or ``out``. With ``reduction="none"`` the gradient of each loss separately.
 
     Raises
     ------
     InputError
-        For input without meaning, naming the argument and the first entry at fault. What ``out``
-        holds then is without meaning.
+        If the input is invalid. The error names the argument and its first invalid entry. The content of ``out`` is
+        undefined then.
 
     Notes
     -----
@@ -90,10 +89,10 @@ def binary_cross_entropy(
 
         logits:  b p - a (1 - p)        probs:  b / (1 - p) - a / p        log_probs:  b p / (1 - p) - a
 
-    divided by Σd for the mean. A term whose probability is floored has none, as a clamp has it, and
-    neither have entries that are ignored or of weight 0. An infinite logit is at its limit, p = 0 or 1.
+    divided by Σd for the mean. The gradient is 0 for terms with a floored probability, as that of a clamp, and for
+    entries that are ignored or have weight 0. For an infinite logit it is the limit, with p = 0 or 1.
 
-    Good (1952), *Rational decisions*; ``pos_weight`` after
+    The loss is that of Good (1952), *Rational decisions*. ``pos_weight`` is that of
     ``torch.nn.functional.binary_cross_entropy_with_logits``.
 
     Examples
@@ -115,7 +114,7 @@ def binary_cross_entropy(
         eps=eps,
         threads=threads,
     )
-    return _reduced(metric, preds, target, weight, reduction, grad, out)
+    return _reduce(metric, preds, target, weight, reduction, grad, out)
 
 
 @in_default_mode
@@ -146,38 +145,36 @@ def cross_entropy(
     Parameters
     ----------
     preds : array of float64, float32, float16 or bfloat16
-        Any shape with a class axis (``axis``); the first other axis is that of the samples.
+        Any shape with a class axis (``axis``). The first other axis is that of the samples.
     target : array of integers or bool, or of real numbers in [0, 1]
-        Labels, the shape of ``preds`` without the class axis; or soft targets of its shape.
+        Labels, with the shape of ``preds`` without the class axis; or soft targets, with the shape of ``preds``.
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds; logits go through a softmax.
+        The content of ``preds``. Logits go through a softmax.
     weight : array, optional
-        One per sample (first axis) or one per row, finite and 0 or more.
+        One per sample (first axis) or one per row, finite and at least 0.
     label_smoothing, ignore_index, class_weight, eps, axis, threads
         As for :class:`MulticlassCrossEntropy`.
     reduction : {"mean", "sum", "none"}
-        Σn / Σd; Σn; or each n.
-
+        Return Σn / Σd, Σn, or each n.
     grad : bool
-        Return the gradient as well: ``(loss, gradient)``.
+        Return the gradient too: ``(loss, gradient)``.
     out : array, optional
-        Where the gradient goes: the shape of ``preds``, any of its dtypes, any strides.
+        The array to write the gradient to: same shape as ``preds``, with any of its dtypes and any strides.
 
     Returns
     -------
     float or array of float64
-        The mean or the sum, exact and rounded once; with ``reduction="none"`` the weighted losses
-        in the shape of ``preds`` without its class axis, 0 where the target is ignored. The mean
-        of none is nan.
+        The mean or the sum, exact and rounded once. With ``reduction="none"`` the weighted losses in the shape of
+        ``preds`` without its class axis, 0 for ignored targets. The mean of no losses is nan.
     array, with ``grad=True``
-        The gradient of the reduced loss with respect to ``preds``: its shape, dtype and layout, a
-        tensor if it is one; or ``out``. With ``reduction="none"`` that of each loss for itself.
+        The gradient of the reduced loss with respect to ``preds``, with the shape, dtype and layout of ``preds``, as a
+        tensor if ``preds`` is one; or ``out``. With ``reduction="none"`` the gradient of each loss separately.
 
     Raises
     ------
     InputError
-        For input without meaning, naming the argument and the first entry at fault. What ``out``
-        holds then is without meaning.
+        If the input is invalid. The error names the argument and its first invalid entry. The content of ``out`` is
+        undefined then.
 
     Notes
     -----
@@ -185,12 +182,12 @@ def cross_entropy(
 
         logits:  p_c · Σ v - v_c        probs:  -v_c / p_c        log_probs:  -v_c
 
-    divided by Σd for the mean. A class whose probability is floored has none, as a clamp has it, and
-    neither have rows that are ignored or of weight 0, nor masked classes (logits of -inf) without a
-    share; the class of the one logit of +inf has p = 1.
+    divided by Σd for the mean. The gradient is 0 for classes with a floored probability, as that of a clamp, for rows
+    that are ignored or have weight 0, and for masked classes (logits of -inf) with v_c = 0. A single logit of +inf has
+    p = 1.
 
-    Conventions after ``torch.nn.functional.cross_entropy``; soft targets are divided by Σd here,
-    and by the number of rows there.
+    The conventions are those of ``torch.nn.functional.cross_entropy``, with one difference: for soft targets torch
+    divides by the number of rows instead of Σd.
 
     Examples
     --------
@@ -212,7 +209,7 @@ def cross_entropy(
         axis=axis,
         threads=threads,
     )
-    return _reduced(metric, preds, target, weight, reduction, grad, out)
+    return _reduce(metric, preds, target, weight, reduction, grad, out)
 
 
 @in_default_mode
@@ -244,44 +241,43 @@ def multilabel_cross_entropy(
     Parameters
     ----------
     preds : array of float64, float32, float16 or bfloat16
-        Any shape with a label axis (``axis``); the first other axis is that of the samples.
+        Any shape with a label axis (``axis``). The first other axis is that of the samples.
     target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
-        The shape of ``preds``.
+        Same shape as ``preds``.
     kind : {"probs", "log_probs", "logits"}
-        What ``preds`` holds: p, log p, or log(p / (1 - p)) of each label.
+        The content of ``preds``: p, log p, or log(p / (1 - p)) of each label.
     weight : array, optional
-        One per sample (first axis) or one per entry, finite and 0 or more.
+        One per sample (first axis) or one per entry, finite and at least 0.
     label_smoothing, ignore_index, class_weight, pos_weight, eps, axis, threads
         As for :class:`MultilabelCrossEntropy`.
     reduction : {"mean", "sum", "none"}
-        Σn / Σd; Σn; or each n.
-
+        Return Σn / Σd, Σn, or each n.
     grad : bool
-        Return the gradient as well: ``(loss, gradient)``.
+        Return the gradient too: ``(loss, gradient)``.
     out : array, optional
-        Where the gradient goes: the shape of ``preds``, any of its dtypes, any strides.
+        The array to write the gradient to: same shape as ``preds``, with any of its dtypes and any strides.
 
     Returns
     -------
     float or array of float64
-        The mean or the sum, exact and rounded once; with ``reduction="none"`` the weighted losses
-        in the shape of ``preds``, 0 where the target is ignored. The mean of none is nan.
+        The mean or the sum, exact and rounded once. With ``reduction="none"`` the weighted losses in the shape of
+        ``preds``, 0 for ignored targets. The mean of no losses is nan.
     array, with ``grad=True``
-        The gradient of the reduced loss with respect to ``preds``: its shape, dtype and layout, a
-        tensor if it is one; or ``out``. With ``reduction="none"`` that of each loss for itself.
+        The gradient of the reduced loss with respect to ``preds``, with the shape, dtype and layout of ``preds``, as a
+        tensor if ``preds`` is one; or ``out``. With ``reduction="none"`` the gradient of each loss separately.
 
     Raises
     ------
     InputError
-        For input without meaning, naming the argument and the first entry at fault. What ``out``
-        holds then is without meaning.
+        If the input is invalid. The error names the argument and its first invalid entry. The content of ``out`` is
+        undefined then.
 
     Notes
     -----
-    The gradient is that of :func:`binary_cross_entropy`, label by label.
+    The gradient of each label is that of :func:`binary_cross_entropy`.
 
-    Conventions after ``torch.nn.functional.binary_cross_entropy_with_logits``; class weights enter
-    the denominator here, and not there.
+    The conventions are those of ``torch.nn.functional.binary_cross_entropy_with_logits``, with one difference: in torch
+    class weights are not part of the denominator.
 
     Examples
     --------
@@ -304,24 +300,24 @@ def multilabel_cross_entropy(
         threads=threads,
         per_label=False,
     )
-    return _reduced(metric, preds, target, weight, reduction, grad, out)
+    return _reduce(metric, preds, target, weight, reduction, grad, out)
 
 
-def _reduced(
+def _reduce(
     metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, grad: bool = False, out: Any = None
 ) -> Any:
-    """What an empty metric makes of one chunk, and its gradient."""
+    """Return the reduced loss of one batch, and with ``grad`` its gradient. ``metric`` is empty."""
     one_of(REDUCTIONS, "reduction", reduction)
     require(isinstance(grad, (bool, np.bool_)), "grad", grad, "True or False")
-    require(bool(grad) or out is None, "out", out, "None without grad=True: it is where the gradient goes")
-    given = preds
+    require(bool(grad) or out is None, "out", out, "None without grad=True, because the gradient is written to it")
+    source = preds
     preds, target, weight = (
         arrays.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
     )
     if not grad:
         return _loss(metric, preds, target, weight, reduction, None)
     if out is None:
-        gradient = arrays.like(given, preds)
+        gradient = arrays.like(source, preds)
         return _loss(metric, preds, target, weight, reduction, gradient), gradient
     gradient = arrays.destination(out, [("preds", preds), ("target", target), ("weight", weight)])
     loss = _loss(metric, preds, target, weight, reduction, gradient)
@@ -338,14 +334,14 @@ def _loss(metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, 
 
 
 def _losses(metric: Metric, preds: Any, target: Any, weight: Any, gradient: Any = None) -> Array:
-    """The weighted loss of each entry or row."""
+    """Return the weighted loss of each entry or row."""
     preds, shape = arrays.plain(preds, "preds")
-    losses, axis = shape, -1
+    losses_shape, axis = shape, -1
     if not isinstance(metric, BinaryCrossEntropy):
-        rows = isinstance(metric, MulticlassCrossEntropy)
-        axis = arrays.class_axis(metric.options["axis"], shape, rows)
-        # The pipeline writes losses in order, those of a row's labels next to each other.
-        losses = shape[:axis] + shape[axis + 1 :] + (() if rows else (shape[axis],))
-    out = np.empty(losses)
+        is_multiclass = isinstance(metric, MulticlassCrossEntropy)
+        axis = arrays.class_axis(metric.options["axis"], shape, is_multiclass)
+        # The pipeline writes the losses of a row's labels next to each other, whatever the axis.
+        losses_shape = shape[:axis] + shape[axis + 1 :] + (() if is_multiclass else (shape[axis],))
+    out = np.empty(losses_shape)
     metric._pipeline.update(State(), preds, target, weight, out=out.reshape(-1), gradient=gradient)
     return np.moveaxis(out, -1, axis) if isinstance(metric, MultilabelCrossEntropy) else out

@@ -1,7 +1,7 @@
-"""scikit-learn's log_loss with its conventions, errors and warnings, on our kernels and exact sums.
+"""Defines ``log_loss`` with the conventions, errors and warnings of scikit-learn, on our kernels and exact sums.
 
-The probability of each true class is picked out of ``y_proba``, and goes through the binary path
-as that of an outcome that occurred. Nothing else is as large as ``y_proba``.
+It selects the probability of each true class from ``y_proba`` and computes the binary loss of an outcome 1 with this
+probability. No other array is as large as ``y_proba``.
 """
 
 from __future__ import annotations
@@ -37,38 +37,37 @@ def log_loss(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        Labels: whole numbers, bools or strings. Or an indicator matrix of shape (n_samples,
-        n_classes) of 0 and 1; the losses of all the classes that a row marks add up.
+        Labels: whole numbers, bools or strings. Or an indicator matrix of 0 and 1 with shape (n_samples, n_classes),
+        where the loss of a row is the sum over its marked classes.
     y_proba : array-like of shape (n_samples, n_classes) or (n_samples,)
-        Probabilities in [0, 1]; a single column is that of the greater of two labels. float64,
-        float32 and float16 are taken as they are, other real dtypes as float64.
+        Probabilities in [0, 1]. A single column is that of the greater of two labels. float64, float32 and float16 are
+        used directly. Other real dtypes are converted to float64.
     normalize : bool
-        The mean over the samples, or with False the sum.
+        Return the mean over the samples, or the sum if False.
     sample_weight : array-like of shape (n_samples,), optional
-        Finite, and not 0 throughout. scikit-learn allows negative ones, and so does this.
+        Finite, and not all 0. Negative weights are allowed, as in scikit-learn.
     labels : array-like of shape (n_classes,), optional
-        All the labels there are, sorted as the columns have to be; by default those in ``y_true``.
+        All labels, sorted in the order of the columns. The default is the labels in ``y_true``.
 
     Returns
     -------
     float
-        The loss in nats, of sums that are exact.
+        The loss in nats, computed from exact sums.
 
     Raises
     ------
     InputError
-        For input without meaning; in scikit-learn's words where its tests know them.
+        If the input is invalid. The text is that of scikit-learn if its tests check it.
 
     Warns
     -----
     UserWarning
-        If rows do not add up to 1, to the root of eps; if ``labels`` are not sorted.
+        If a row does not sum to 1 within the square root of eps, or if ``labels`` are not sorted.
 
     Notes
     -----
-    The conventions are those of scikit-learn 1.9, without its deprecated ``y_pred``. A metric or
-    :func:`cross_entropy` floors at the same eps whatever the dtype, and takes chunks that lack a
-    class.
+    The conventions are those of scikit-learn 1.9, without its deprecated ``y_pred``. Metrics and :func:`cross_entropy`
+    differ: their floor eps is the same for all dtypes, and batches need not contain every class.
 
     Examples
     --------
@@ -80,30 +79,31 @@ def log_loss(
     proba = _probabilities(y_proba)
     truth = _labels(y_true, "y_true")
     weight = None if sample_weight is None else _weights(sample_weight)
-    given = None if labels is None else _labels(labels, "labels")
-    _check_lengths(proba, truth, weight)  # after all that may run the caller's code, which may change an array
-    classes, rows, true = _marked(truth) if truth.ndim == 2 and given is None else _found(truth, given, labels)
+    declared = None if labels is None else _labels(labels, "labels")
+    _check_lengths(proba, truth, weight)  # last, because conversions run the caller's code, which may resize an array
+    is_indicator = truth.ndim == 2 and declared is None
+    classes, rows, true = _indicated_classes(truth) if is_indicator else _label_classes(truth, declared, labels)
     _check_classes(classes, 2 if proba.ndim == 1 else proba.shape[1], labels)
 
     eps = float(np.finfo(proba.dtype).eps)
     if proba.ndim == 2 and not np.isclose(proba.sum(axis=1), 1, rtol=math.sqrt(eps)).all():
         message = "The y_prob values do not sum to one. Make sure to pass probabilities."
         warnings.warn(message, UserWarning, stacklevel=2)
-    picked = proba[rows, true] if proba.ndim == 2 else np.where(true == 1, proba[rows], 1 - proba[rows])
-    losses = np.empty(len(picked))
+    selected = proba[rows, true] if proba.ndim == 2 else np.where(true == 1, proba[rows], 1 - proba[rows])
+    losses = np.empty(len(selected))
     clipped = Pipeline("binary", floor=eps, ceiling=1 - eps)
-    clipped.update(State(), picked, np.ones(len(picked), dtype=bool), out=losses)
+    clipped.update(State(), selected, np.ones(len(selected), dtype=bool), out=losses)
 
     total = _sum(losses if weight is None else losses * weight[rows])
     if not normalize:
         return total
-    whole = len(proba) if weight is None else _sum(weight)
-    require(whole != 0, "sample_weight", sample_weight, "weights that do not add up to 0")
-    return total / whole
+    total_weight = len(proba) if weight is None else _sum(weight)
+    require(total_weight != 0, "sample_weight", sample_weight, "weights that do not sum to 0")
+    return total / total_weight
 
 
 def _sum(values: Array) -> float:
-    """The exact sum, rounded once."""
+    """Return the exact sum, rounded once."""
     return MeanLoss().update(values).summary().total
 
 
@@ -111,32 +111,32 @@ def _sum(values: Array) -> float:
 
 
 def _probabilities(source: Any) -> Array:
-    """A float for each class of a sample, or one for the greater of two."""
+    """Return a float for each class of each sample, or one float per sample for the greater of two labels."""
     found, halves = arrays.array(source, "y_proba")
     if halves or found.dtype.kind != "f":
         found = arrays.widened(found, halves).astype(np.float64)
     if found.ndim not in (1, 2) or found.size == 0:
-        expected = "shape (n_samples, n_classes) or (n_samples,), and one sample or more"
+        expected = "shape (n_samples, n_classes) or (n_samples,), with at least one sample"
         raise InputError("y_proba", f"has shape {found.shape}", expected, value=found.shape)
-    least, greatest = found.min(), found.max()
-    if not (least >= 0 and greatest <= 1):
-        raise _no_probability(found, least, greatest)
+    low, high = found.min(), found.max()
+    if not (low >= 0 and high <= 1):
+        raise _probability_error(found, low, high)
     return found[:, 0] if found.shape[1:] == (1,) else found
 
 
-def _no_probability(found: Array, least: Any, greatest: Any) -> InputError:
+def _probability_error(found: Array, low: Any, high: Any) -> InputError:
     wrong = np.isnan(found)
-    what = "y_proba contains NaN"
+    message = "y_proba contains NaN"
     if not wrong.any():
-        bound = greatest if greatest > 1 else least
-        wrong = found == bound
-        what = f"y_prob contains values {'greater than 1' if greatest > 1 else 'lower than 0'}: {bound}"
-        if np.isinf(bound):
-            what = "y_proba contains infinity"
+        extreme = high if high > 1 else low
+        wrong = found == extreme
+        message = f"y_prob contains values {'greater than 1' if high > 1 else 'lower than 0'}: {extreme}"
+        if np.isinf(extreme):
+            message = "y_proba contains infinity"
     index = arrays.first(wrong)
     return InputError(
         "y_proba",
-        f"{what} ({qualified_name('y_proba', index)})",
+        f"{message} ({qualified_name('y_proba', index)})",
         "a probability in [0, 1]",
         index=index,
         value=found[index].item(),
@@ -145,13 +145,13 @@ def _no_probability(found: Array, least: Any, greatest: Any) -> InputError:
 
 
 def _labels(source: Any, name: str) -> Array:
-    """Labels, or a matrix of two columns or more, as whole numbers, bools or strings."""
+    """Return labels, or a matrix of at least two columns, as whole numbers, bools or strings."""
     expected = "whole numbers, bools or strings"
     try:
         found = np.asarray(interop.checked(source))
         if found.dtype.kind in "OT" and len({isinstance(value, str) for value in found.flat}) == 1:
-            found = np.array(found.tolist())  # objects that are all strings, or all numbers, are as good as those
-    except Exception as error:  # whatever a stranger's __array__ raises
+            found = np.array(found.tolist())  # converts objects that are all strings, or all numbers
+    except Exception as error:  # any exception of a third-party __array__
         raise InputError(name, f"is {short_repr(source)}", expected) from error
     if found.dtype.kind not in "biufU":
         raise InputError(name, f"has dtype {found.dtype}", expected)
@@ -189,8 +189,8 @@ def _check_lengths(proba: Array, truth: Array, weight: Array | None) -> None:
 # ---- classes ----
 
 
-def _marked(truth: Array) -> tuple[Array, Array, Array]:
-    """The classes of an indicator matrix; the samples and the columns that it marks."""
+def _indicated_classes(truth: Array) -> tuple[Array, Array, Array]:
+    """Return the classes of an indicator matrix, and the rows and columns of its entries that are 1."""
     other = (truth != 0) & (truth != 1) if truth.dtype.kind != "U" else np.ones(truth.shape, dtype=bool)
     if other.any():
         index = arrays.first(other)
@@ -205,19 +205,19 @@ def _marked(truth: Array) -> tuple[Array, Array, Array]:
     return np.arange(truth.shape[1]), rows, true
 
 
-def _found(truth: Array, given: Array | None, labels: Any) -> tuple[Array, Array, Array]:
-    """The classes; all samples and the column of each one's label. ``given`` was read of ``labels``."""
+def _label_classes(truth: Array, declared: Array | None, labels: Any) -> tuple[Array, Array, Array]:
+    """Return the classes, all rows, and the column of each row's label. ``declared`` is the array of ``labels``."""
     rows = np.arange(len(truth))
-    if given is None:
+    if declared is None:
         classes, true = np.unique(truth, return_inverse=True)
         return classes, rows, true
-    if truth.ndim == 2 or given.ndim == 2 or not len(given):
-        name, shape = ("y_true", truth.shape) if truth.ndim == 2 else ("labels", given.shape)
-        raise InputError(name, f"has shape {shape}", "one label each, where labels are given", value=shape)
-    classes = np.unique(given)
-    if len(classes) not in (1, len(given)):
+    if truth.ndim == 2 or declared.ndim == 2 or not len(declared):
+        name, shape = ("y_true", truth.shape) if truth.ndim == 2 else ("labels", declared.shape)
+        raise InputError(name, f"has shape {shape}", "one axis, because labels are given", value=shape)
+    classes = np.unique(declared)
+    if len(classes) not in (1, len(declared)):
         raise InputError("labels", f"is {short_repr(labels)}", "each label once", value=labels)
-    if not (classes == given).all():
+    if not (classes == declared).all():
         message = (
             f"Labels passed were {labels}. But this function assumes labels are ordered lexicographically. "
             f"Pass the ordered labels={classes.tolist()} and ensure that the columns of y_prob correspond to "
@@ -227,7 +227,7 @@ def _found(truth: Array, given: Array | None, labels: Any) -> tuple[Array, Array
     comparable = (truth.dtype.kind == "U") == (classes.dtype.kind == "U")
     true = np.minimum(np.searchsorted(classes, truth), len(classes) - 1) if comparable else rows
     if not comparable or not (classes[true] == truth).all():
-        undeclared = set(truth.tolist()) - set(given.tolist())
+        undeclared = set(truth.tolist()) - set(declared.tolist())
         message = f"y_true contains values {undeclared} not belonging to the passed labels {labels}."
         raise InputError("y_true", message, f"one of {labels}", value=undeclared, location="")
     return classes, rows, true

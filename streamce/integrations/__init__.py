@@ -1,7 +1,7 @@
 """One module per foreign package, each imported by its user: ``import streamce.integrations.dask``.
 
 ``engines``            ``partial``, ``merge`` and ``finish``, for any engine that has no module here
-``dask``, ``spark``    ``evaluate``: a metric of a distributed collection
+``dask``, ``spark``    ``evaluate``: a metric of all rows of a distributed collection
 ``torch_distributed``  ``all_reduce``: the sum over the ranks of a job
 ``prometheus``         ``Collector``: metrics for a Prometheus server
 

@@ -1,6 +1,7 @@
-"""Metrics of Dask collections: a state for each partition, where it is, and a tree of sums.
+"""Evaluates metrics of Dask collections.
 
-Dask is imported when it is asked for. The workers need streamce too.
+Each partition computes a state where its rows are, and a tree of tasks adds these states. The workers need streamce
+too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from streamce.integrations import engines
 if TYPE_CHECKING:
     from streamce.integrations.engines import Template
 
-TOGETHER = 8  # states that are added up in one task
+STATES_PER_MERGE = 8  # states that one task adds
 
 
 def evaluate(
@@ -36,33 +37,34 @@ def evaluate(
     n_words: str | None = None,
     n_bytes: str | None = None,
 ) -> Template:
-    """A metric of all rows of a Dask collection.
+    """Return a metric of all rows of a Dask collection.
 
-    Σ_p state_p over the partitions p: to the byte that of one ``update_from`` with all rows, whatever the partitions,
-    and however often a worker died on the way. It runs on the current client's cluster, or else on Dask's default
-    scheduler. States are added up in a tree, so no worker ever holds more than a few.
+    The result is Σ_p state_p over the partitions p. Its bytes are those of one ``update_from`` with all rows, whatever
+    the partitions and however many workers die meanwhile. It runs on the cluster of the current client, or else on
+    Dask's default scheduler. States are added in a tree, so a worker holds only a few of them.
 
     Parameters
     ----------
     collection : dask.dataframe.DataFrame, dask.bag.Bag or list of Delayed
-        A bag holds records (dicts, all of which have the columns; None is a null), or tables and frames; a Delayed is
-        of a table or frame.
-    metric : any metric that adds up
-        An empty one, for its options; it is left as it is. Without ``threads`` a task takes one.
+        A bag holds tables, frames or records. A record is a dict with all columns, in which None is a null. A Delayed
+        holds a table or frame.
+    metric : metric
+        An empty metric, for its options. It is not changed. All metrics but ``Sliding`` over samples can be added.
+        Without ``threads`` a task uses one thread.
     preds, target, weight, by, by_time, cluster, n_words, n_bytes
-        Columns, as the metric's ``update_from`` takes them. No others are read.
+        Columns, as for the metric's ``update_from``. No other columns are read.
 
     Returns
     -------
     metric
-        A new one.
+        A new metric.
 
     Raises
     ------
     InputError
-        If there is no such column, a row is invalid (the error names the partition, and the row in it), the metric has
-        samples or its states do not add up, a partition cannot be computed, or Dask is not installed. There is no
-        partial result.
+        If a column does not exist, if a row is invalid (the error names the partition and the row in it), if the metric
+        has samples or its states cannot be added, if a partition cannot be computed, or if Dask is not installed. There
+        is no partial result.
 
     Examples
     --------
@@ -77,7 +79,7 @@ def evaluate(
     dask = module("dask")
     run = uuid.uuid4().hex
     names, level = [], []
-    # A function that holds the metric and the columns: Dask then looks for no collections in them.
+    # The function holds the metric and the columns, so that Dask does not search them for collections.
     state = dask.delayed(functools.partial(_state, metric, columns), pure=False)
     for number, part in enumerate(_partitions(collection, columns)):
         names.append(f"streamce-partial-{run}-{number}")
@@ -86,12 +88,12 @@ def evaluate(
         return metric._new()
     merge = dask.delayed(engines.merge, pure=False)
     while len(level) > 1:
-        level = [merge(*level[i : i + TOGETHER]) for i in range(0, len(level), TOGETHER)]
+        level = [merge(*level[i : i + STATES_PER_MERGE]) for i in range(0, len(level), STATES_PER_MERGE)]
     return engines.finish(_computed(level[0], names), metric)
 
 
 def module(name: str) -> Any:
-    """A module of Dask."""
+    """Import a module of Dask."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -101,41 +103,41 @@ def module(name: str) -> Any:
 
 
 def _partitions(collection: Any, columns: Mapping[str, Any]) -> list[Any]:
-    """Delayed partitions of a collection, with the columns that are wanted if it has any."""
-    delayed = module("dask.delayed").Delayed  # which has whatever attribute it is asked for
+    """Return the partitions of a collection as Delayed objects, with the selected columns if it has columns."""
+    delayed = module("dask.delayed").Delayed  # hasattr is always true for it
     if isinstance(collection, module("dask.bag").Bag):
         return list(collection.to_delayed())
     if isinstance(collection, Sequence) and all(isinstance(each, delayed) for each in collection):
         return list(collection)
     if hasattr(collection, "to_delayed") and hasattr(collection, "columns") and not isinstance(collection, delayed):
         wanted = engines.wanted([str(name) for name in collection.columns], columns)  # names as Arrow has them
-        some = collection[[name for name in collection.columns if str(name) in wanted]]
-        # An index would be one more column in Arrow's stream, and of some partitions alone.
-        return list(some.reset_index(drop=True).to_delayed())
+        selected = collection[[name for name in collection.columns if str(name) in wanted]]
+        # Drop the index, because it would be another column of the Arrow stream in some partitions only.
+        return list(selected.reset_index(drop=True).to_delayed())
     expected = "a Dask data frame, a bag or a list of Delayed"
     raise InputError("collection", f"is {short_repr(collection)}", expected)
 
 
 def _state(metric: Any, columns: Mapping[str, Any], number: int, part: Any) -> bytes:
-    """The state of a partition."""
-    whole = hasattr(part, "__arrow_c_stream__") or hasattr(part, "__arrow_c_array__")
+    """Return the state of a partition."""
+    is_table = hasattr(part, "__arrow_c_stream__") or hasattr(part, "__arrow_c_array__")
     with engines.naming(f"partition {number}"):
-        return engines.partial(metric, [part] if whole else _tables(part, columns), **columns)
+        return engines.partial(metric, [part] if is_table else _tables(part, columns), **columns)
 
 
 def _tables(items: Any, columns: Mapping[str, Any]) -> Iterator[Any]:
-    """The items of a bag as tables: records together, tables as they are."""
+    """Yield the items of a bag as tables. Consecutive records become one table."""
     if not isinstance(items, Iterable):
         raise InputError("collection", f"holds {short_repr(items)}", "tables, frames or records")
-    for records, some in itertools.groupby(items, lambda item: isinstance(item, Mapping)):
-        if records:
-            yield _table(list(some), columns)
+    for are_records, run in itertools.groupby(items, lambda item: isinstance(item, Mapping)):
+        if are_records:
+            yield _table(list(run), columns)
         else:
-            yield from some
+            yield from run
 
 
 def _table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> Any:
-    """Records as a table of the columns that are wanted."""
+    """Return records as a table of the selected columns."""
     import pyarrow as pa
 
     names = [name for name in records[0] if isinstance(name, str)]
@@ -148,7 +150,9 @@ def _table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> 
                 array = array.cast(_real(array.type))
         except KeyError:
             number = next(number for number, record in enumerate(records) if name not in record)
-            raise InputError(None, f"has no '{name}'", "one, None for a null", location=f"record {number}") from None
+            raise InputError(
+                None, f"has no '{name}'", "a value, or None for a null", location=f"record {number}"
+            ) from None
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise InputError(None, f"column '{name}' of the records: {error}", location="") from None
         arrays[name] = array
@@ -156,7 +160,7 @@ def _table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> 
 
 
 def _real(type_: Any) -> Any:
-    """The type of numbers, or lists of them, as real ones: whether there are fractions hangs on the partition."""
+    """Return a type of numbers, or of lists of numbers, as real: whether numbers have fractions varies by partition."""
     import pyarrow as pa
 
     if pa.types.is_list(type_):
@@ -165,22 +169,22 @@ def _real(type_: Any) -> Any:
 
 
 def _computed(root: Any, names: Sequence[str]) -> bytes:
-    """The state that Dask computes; errors name the partition."""
+    """Return the state that Dask computes. Errors name the partition."""
     client = getattr(module("dask.base").get_scheduler(collections=[root]), "__self__", None)
-    if not hasattr(client, "scheduler"):  # but one of Dask's own schedulers
+    if not hasattr(client, "scheduler"):  # one of Dask's own schedulers
         with clearly():
             return bytes(root.compute())
     assert client is not None
-    future = client.compute(root)  # kept, as the cluster then still knows which task failed
+    future = client.compute(root)  # while the future exists, the cluster knows which task failed
     try:
         with clearly(lambda: _failed(client, names)):
             return bytes(future.result())
-    finally:  # whoever keeps the error, or a notebook the interrupt, keeps this frame, and the tasks would go on
+    finally:  # a stored exception keeps this frame alive, and with it the future and its tasks
         future.release()
 
 
 def _failed(client: Any, names: Sequence[str]) -> str:
-    """Which partition failed, as the cluster has it."""
+    """Return the name of the partition that failed, according to the cluster."""
     states = client.sync(client.scheduler.get_task_status, keys=names)
     number = next((number for number, name in enumerate(names) if states.get(name) == "erred"), None)
     return "" if number is None else f"partition {number}"
@@ -188,14 +192,14 @@ def _failed(client: Any, names: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def clearly(place: Callable[[], str] = str) -> Iterator[None]:
-    """Whatever Dask raises as one line, after what ``place`` says of the partition."""
+    """Turn an exception of Dask into an InputError of one line, after the partition that ``place`` returns."""
     try:
         yield
     except InputError as error:
         raise error from None
     except Exception as error:
-        where = ""
-        with contextlib.suppress(Exception):  # of a cluster that is gone
-            where = place()
-        found = InputError("collection", engines.reason(error), location="")
-        raise (found.with_place(where) if where else found) from error
+        partition = ""
+        with contextlib.suppress(Exception):  # the cluster may be gone
+            partition = place()
+        clear = InputError("collection", engines.reason(error), location="")
+        raise (clear.with_place(partition) if partition else clear) from error

@@ -1,7 +1,8 @@
-"""What runs a metric on many machines is made of: a state per part of the data, their sum, and a metric of it.
+"""Evaluates a metric with any distributed engine, in three steps.
 
-``partial`` runs where a part of the data is, as often as an engine tries it; ``merge`` anywhere, in any order and tree;
-``finish`` where the result is wanted. States travel as bytes, so an engine needs to know nothing of metrics.
+``partial`` computes the state of one partition. It runs where the data are, and an engine may repeat it. ``merge`` adds
+states anywhere, in any order and tree. ``finish`` makes a metric of the sum. States travel as bytes, so the engine
+needs to know nothing of metrics.
 """
 
 from __future__ import annotations
@@ -21,116 +22,117 @@ if TYPE_CHECKING:
 
     Template = TypeVar("Template", bound=MergeableState)
 
-MOST = 600  # characters of an engine's message
+MAX_LENGTH = 600  # characters of an engine's message
 HINTS = {
-    "No module named 'streamce": "streamce has to be installed on the workers too",
+    "No module named 'streamce": "install streamce on the workers too",
     "JAVA_GATEWAY_EXITED": "Spark needs a Java runtime of version 17 or later",
 }
 
 
 def template(metric: Template, *, empty: bool = True) -> Template:
-    """The metric, if its states add up and it has none yet."""
+    """Return the metric if its states can be added, and with ``empty`` if it has no samples, or raise InputError."""
     if not isinstance(metric, MergeableState):
         raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
     if empty and metric._state.parts():
-        raise InputError("metric", "has samples already", "an empty one, for its options alone")
-    _ = metric._new() + metric._new()  # raises where there is no sum
+        raise InputError("metric", "has samples already", "an empty metric, for its options")
+    _ = metric._new() + metric._new()  # raises if states cannot be added
     return metric
 
 
-def columns(metric: Any, **given: Any) -> dict[str, Any]:
-    """The arguments of ``update_from`` that are given, if the metric is a template that takes them."""
+def columns(metric: Any, **arguments: Any) -> dict[str, Any]:
+    """Return the arguments of ``update_from`` that are not None, or raise InputError if the metric refuses them."""
     template(metric)
-    found = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in arguments.items() if value is not None}
     if not hasattr(metric, "update_from"):
         raise InputError("metric", f"is a {type(metric).__name__}", "one with update_from")
-    metric._new().update_from([], **found)
-    return found
+    metric._new().update_from([], **given)
+    return given
 
 
 def wanted(names: Sequence[str], columns: Mapping[str, Any]) -> list[str]:
-    """Those names that columns stand for, in the order in which they are."""
+    """Return the names that the words of columns match, in the order of ``names``."""
     from streamce.reading.columns import select
 
-    found: set[str] = set()
+    matches: set[str] = set()
     for argument, words in columns.items():
         try:
-            found |= {*select([words] if isinstance(words, str) else words, names)}
+            matches |= {*select([words] if isinstance(words, str) else words, names)}
         except SelectionError as error:
             raise InputError(argument, error.found, value=words, location="").with_place(argument) from None
-    return [name for name in names if name in found]
+    return [name for name in names if name in matches]
 
 
 def partial(metric: MergeableState, batches: Iterable[Any], **columns: Any) -> bytes:
-    """The state of one part of the data.
+    """Return the state of one partition.
 
     Parameters
     ----------
     metric : MergeableState
-        For its options; it is left as it is. Without ``threads`` it takes one: engines run a task per processor.
+        An empty metric, for its options. It is not changed. Without ``threads`` one thread is used, because engines run
+        a task per processor.
     batches : iterable
-        Tables, frames or record batches, as ``update_from`` takes them; there may be none.
+        Any number of tables, frames or record batches, as for ``update_from``.
     **columns
-        The names that ``update_from`` takes: ``preds``, ``target``, ``weight``, ``by``, ...
+        The arguments of ``update_from``: ``preds``, ``target``, ``weight``, ``by``, ...
 
     Raises
     ------
     InputError
-        As ``update_from`` does; rows count from the beginning of the part.
+        As for ``update_from``. Rows are counted from the start of the partition.
     """
-    part: Any = metric._new()
+    partition: Any = metric._new()
     with threads.alone():
-        part.update_from(batches, **columns)
-    return bytes(part.to_bytes())
+        partition.update_from(batches, **columns)
+    return bytes(partition.to_bytes())
 
 
 def merge(*states: bytes) -> bytes:
-    """The sum of states, at least one.
+    """Return the sum of one or more states.
 
     Raises
     ------
     InputError
-        If they are of metrics of different options, or of groups with keys of different kinds.
+        If their metrics have different options, or their groups have keys of different kinds.
     """
     return merged(states, "state")
 
 
 def merged(states: Iterable[bytes], name: str) -> bytes:
-    """The same of any iterable; what does not add up is named by its number."""
+    """Return the sum of an iterable of states. An error names the number of the state that cannot be added."""
     total: MergeableState | None = None
     for number, state in enumerate(states):
-        found = from_bytes(state)
+        metric = from_bytes(state)
         try:
             if total is None:
-                total = found
+                total = metric
             else:
-                total += found
+                total += metric
         except InputError as error:
             raise error.with_place(f"{name} {number}") from None
     if total is None:
-        raise InputError("states", "are none", "one or more")
+        raise InputError("states", "is empty", "one or more states")
     return total.to_bytes()
 
 
 def finish(state: bytes, template: Template) -> Template:
-    """A metric with the options of the template, also those that change no loss, and this state.
+    """Return a metric with this state and all options of the template, including those that change no loss.
 
     Raises
     ------
     InputError
-        If the state is of another metric or of other options.
+        If the state belongs to another class of metrics or to other options.
     """
     metric = template._new()
     metric.load_state_dict({"state": state})
     return metric
 
 
-# ---- what goes wrong ----
+# ---- errors ----
 
 
 @contextlib.contextmanager
 def naming(place: str) -> Iterator[None]:
-    """Errors about input with the place before them."""
+    """Put the place before errors about input."""
     try:
         yield
     except InputError as error:
@@ -138,7 +140,7 @@ def naming(place: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What an engine raised, in one line: of tracebacks of Python and Java in its message what they are of."""
+    """Return an engine's exception in one line. Tracebacks of Python and Java are reduced to their exceptions."""
     text = str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
@@ -147,5 +149,5 @@ def reason(error: BaseException) -> str:
     elif java := re.search(r"^: (.*)$", text, re.MULTILINE):
         causes = re.findall(r"^Caused by: (.*)$", text, re.MULTILINE)
         line = "; ".join([java[1], *causes[-1:]])
-    hints = [hint for found, hint in HINTS.items() if found in str(error)]
-    return "; ".join([line[:MOST], *hints])
+    hints = [hint for words, hint in HINTS.items() if words in str(error)]
+    return "; ".join([line[:MAX_LENGTH], *hints])

@@ -1,6 +1,7 @@
-"""Metrics of Spark data frames: a state for each partition, where it is, some sums of these, and their sum here.
+"""Evaluates metrics of Spark data frames.
 
-Spark is imported by whoever has a data frame of it. The workers need streamce too.
+Each partition computes a state where its rows are, a few tasks add these states, and the driver adds the results. The
+workers need streamce too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from streamce.integrations import engines
 if TYPE_CHECKING:
     from streamce.integrations.engines import Template
 
-SUMS = 8  # tasks that add states up, and states that come here
+MERGE_TASKS = 8  # tasks that add states, which is also the number of states that the driver receives
 
 
 def evaluate(
@@ -34,31 +35,31 @@ def evaluate(
     n_words: str | None = None,
     n_bytes: str | None = None,
 ) -> Template:
-    """A metric of all rows of a Spark data frame.
+    """Return a metric of all rows of a Spark data frame.
 
-    Σ_p state_p over the partitions p: to the byte that of one ``update_from`` with all rows, whatever the partitions,
-    and however often Spark tried one. Rows go to Python as Arrow batches, in ``mapInArrow``; states are added up in a
-    few tasks, and then here.
+    The result is Σ_p state_p over the partitions p. Its bytes are those of one ``update_from`` with all rows, whatever
+    the partitions and however often Spark repeats a task. Rows reach Python as Arrow batches, through ``mapInArrow``.
 
     Parameters
     ----------
     dataframe : pyspark.sql.DataFrame
-        Of Spark 4, classic or Connect.
-    metric : any metric that adds up
-        An empty one, for its options; it is left as it is. Without ``threads`` a task takes one.
+        A data frame of Spark 4, classic or Connect.
+    metric : metric
+        An empty metric, for its options. It is not changed. All metrics but ``Sliding`` over samples can be added.
+        Without ``threads`` a task uses one thread.
     preds, target, weight, by, by_time, cluster, n_words, n_bytes
-        Columns, as the metric's ``update_from`` takes them. No others are read.
+        Columns, as for the metric's ``update_from``. No other columns are read.
 
     Returns
     -------
     metric
-        A new one.
+        A new metric.
 
     Raises
     ------
     InputError
-        If there is no such column, a row is invalid (the error names the partition, and the row in it), the metric has
-        samples or its states do not add up, or Spark gives up. There is no partial result.
+        If a column does not exist, if a row is invalid (the error names the partition and the row in it), if the metric
+        has samples or its states cannot be added, or if Spark fails. There is no partial result.
 
     Examples
     --------
@@ -74,8 +75,8 @@ def evaluate(
         raise InputError("dataframe", f"is {short_repr(dataframe)}", "a Spark data frame")
     with clearly():
         wanted = engines.wanted(dataframe.columns, columns)
-        # mapInArrow cannot do with names that hold dots: they come back where the rows are.
-        chosen = dataframe.select(*map(quoted, wanted)).toDF(*(f"column_{i}" for i in range(len(wanted))))
+        # mapInArrow does not support names with dots, so the tasks restore the names.
+        selected = dataframe.select(*map(quoted, wanted)).toDF(*(f"column_{i}" for i in range(len(wanted))))
 
         def states(batches: Iterable[Any]) -> Iterator[Any]:
             named = (batch.rename_columns(wanted) for batch in batches)
@@ -83,24 +84,23 @@ def evaluate(
                 yield table([engines.partial(metric, named, **columns)])
 
         def sums(batches: Iterable[Any]) -> Iterator[Any]:
-            yield table([engines.merged(itertools.chain([nothing], _states(batches)), "state")])
+            yield table([engines.merged(itertools.chain([empty], _states(batches)), "state")])
 
-        nothing = metric._new().to_bytes()
-        each = chosen.mapInArrow(states, "state binary")
-        some = each.repartition(SUMS).mapInArrow(sums, "state binary")
-        # One after another: all of them together may be more than what Spark lets come here.
-        found = (bytes(row[0]) for row in some.toLocalIterator())
-        state = engines.merged(itertools.chain([nothing], found), "state")
+        empty = metric._new().to_bytes()
+        merged = selected.mapInArrow(states, "state binary").repartition(MERGE_TASKS).mapInArrow(sums, "state binary")
+        # Receive the states one by one, because together they may exceed Spark's limit for results.
+        received = (bytes(row[0]) for row in merged.toLocalIterator())
+        state = engines.merged(itertools.chain([empty], received), "state")
     return engines.finish(state, metric)
 
 
 def quoted(name: str) -> str:
-    """The name of a column as Spark's expressions have it, whatever stands in it."""
+    """Return the name of a column, quoted for Spark's expressions."""
     return "`" + name.replace("`", "``") + "`"
 
 
 def partition() -> int:
-    """The number of the partition that the task is of."""
+    """Return the number of the task's partition."""
     from pyspark import TaskContext
 
     task = TaskContext.get()
@@ -109,7 +109,7 @@ def partition() -> int:
 
 
 def table(states: Sequence[bytes]) -> Any:
-    """A record batch of states."""
+    """Return a record batch of states."""
     import pyarrow as pa
 
     return pa.RecordBatch.from_arrays([pa.array(states, pa.binary())], ["state"])
@@ -122,13 +122,13 @@ def _states(batches: Iterable[Any]) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def clearly() -> Iterator[None]:
-    """Whatever Spark raises as one line: the error of the Python code that it ran, or its own."""
+    """Turn an exception of Spark into an InputError of one line, that of the Python code in a task if there is one."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        # Java's page holds Python's traceback, and that ends with what was raised.
-        if found := re.search(r"^streamce\.errors\.InputError: (.*)$", str(error), re.MULTILINE):
-            raise InputError("dataframe", found[1], location="") from None
+        # The message of Java contains Python's traceback, which ends with the exception.
+        if match := re.search(r"^streamce\.errors\.InputError: (.*)$", str(error), re.MULTILINE):
+            raise InputError("dataframe", match[1], location="") from None
         raise InputError("dataframe", engines.reason(error), location="") from None

@@ -1,4 +1,4 @@
-"""States of the processes of a torch.distributed job, added up in all of them."""
+"""Adds the states of all processes of a torch.distributed job."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ if TYPE_CHECKING:
 
 
 def all_reduce(metric: Metric, group: Any = None) -> Metric:
-    """The sum of the metrics of all ranks of a torch.distributed job, on each of them.
+    """Return the sum of the metrics of all ranks of a torch.distributed job, on each rank.
 
-    Σ_r state_r over the ranks r of the group. All of them have to call it, as any collective operation; each gets a
-    new metric of equal bytes, whatever the order in which states arrive, and keeps its own as it is. Call it where
-    the sum is read, not after each update: it then costs one exchange of states.
+    The sum is Σ_r state_r over the ranks r of the group. All ranks must call it, as any collective operation. Each rank
+    gets a new metric with equal bytes, whatever the order in which states arrive, and its own metric is not changed.
+    Call it to read the sum, not after each update, because each call exchanges the states.
 
     Parameters
     ----------
-    metric : any metric that adds up
-        That of this rank, empty if it has seen nothing.
+    metric : metric
+        The metric of this rank. It may be empty. All metrics but ``Sliding`` over samples can be added.
     group : ProcessGroup, optional
-        As torch.distributed has it; all processes by default. With NCCL states travel through the current CUDA device.
+        A group of torch.distributed. The default is all processes. With NCCL the states travel through the current CUDA
+        device.
 
     Returns
     -------
     metric
-        With the options of this rank's that change no loss, such as ``threads``.
+        A metric with the sum and with this rank's options that change no loss, such as ``threads``.
 
     Raises
     ------
     InputError
-        If there is no job, torch is not installed, or this process is not in the group. On every rank, if any rank's
-        metric does not add up (``Sliding`` over samples) or has other options than the others; the rank is named.
+        If there is no job, if torch is not installed, or if this process is not in the group. On every rank, if the
+        metric of any rank cannot be added or has other options than the others. The error names the rank.
 
-    Notes
-    -----
-    A rank that never calls makes the others wait for the timeout of the group, as with any collective operation; one
-    that died is an error of torch's.
+    Notes ----- If a rank never calls this function, the others wait until the timeout of the group, as for any
+    collective operation. If a rank has died, torch raises an error.
 
     Examples
     --------
@@ -58,19 +57,19 @@ def all_reduce(metric: Metric, group: Any = None) -> Metric:
         raise InputError("group", "all_reduce needs torch: pip install torch", location="") from None
 
     if not (distributed.is_available() and distributed.is_initialized()):
-        expected = "a process of one: torch.distributed.init_process_group(...) comes first"
-        raise InputError("group", "is of no torch.distributed job", expected)
+        expected = "a process of a job: call torch.distributed.init_process_group(...) first"
+        raise InputError("group", "does not belong to a torch.distributed job", expected)
     if distributed.get_rank(group) < 0:
-        raise InputError("group", "is one that this process is not in", "one that it is in, or None")
-    # What goes wrong on one rank is sent as well: one that raised before the exchange would leave the others waiting.
-    mine: bytes | InputError
+        raise InputError("group", "does not contain this process", "a group that contains it, or None")
+    # An error of one rank is sent too. If the rank raised before the exchange, the others would wait for it.
+    message: bytes | InputError
     try:
-        mine = template(metric, empty=False).to_bytes()
+        message = template(metric, empty=False).to_bytes()
     except InputError as error:
-        mine = error
-    found: list[Any] = [None] * distributed.get_world_size(group)
-    distributed.all_gather_object(found, mine, group)
-    for rank, sent in enumerate(found):
+        message = error
+    messages: list[Any] = [None] * distributed.get_world_size(group)
+    distributed.all_gather_object(messages, message, group)
+    for rank, sent in enumerate(messages):
         if isinstance(sent, InputError):
             raise sent.changed(argument="metric", location=sent.subject).with_place(f"rank {rank}")
-    return finish(merged(found, "rank"), metric)
+    return finish(merged(messages, "rank"), metric)

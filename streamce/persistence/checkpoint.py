@@ -1,7 +1,7 @@
-"""A metric and how far it has come, in one file that outlives a crash.
+"""Writes a metric and the positions of its input to one file that survives a crash.
 
-docs/FORMAT.md has the file byte by byte, and what becomes of the generation before. A reader takes only
-what a writer would have written, to the byte.
+docs/FORMAT.md documents the file byte by byte, and how the previous checkpoint is kept. A reader accepts only the bytes
+that a writer would write.
 """
 
 from __future__ import annotations
@@ -25,20 +25,19 @@ DIGEST = 16
 
 
 class Checkpoint:
-    """A file that holds a metric together with the positions in the sources it has read up to.
+    """A file that holds a metric and the positions in the sources up to which it counts.
 
-    Both are written at once, so that they always belong together: a job that is killed at any
-    moment, and goes on from what it loads, counts each row exactly once. That holds for sources
-    that can be read again from a position (files; Kafka and other logs, whose consumers are to seek
-    to the positions loaded instead of what the broker has committed). What was counted after the
-    last save is counted again, from the same rows.
+    Both are written together, so they always match: a job can be killed at any time, and if it resumes from the loaded
+    checkpoint, it counts each row exactly once. The sources must be readable from a position, such as files, Kafka and
+    other logs. Their consumers must seek to the loaded positions, not to those that the broker has committed. Rows that
+    were counted after the last save are read and counted again.
 
     Parameters
     ----------
     path : path-like
-        The file. The generation before it is kept at ``path + ".previous"``. One process at a time
-        may save there: with two, the later save wins, and the rows of the other are lost, but no file
-        is ever torn. Both files keep the permissions of the one that is replaced.
+        The file. The previous checkpoint is kept at ``path + ".previous"``. Only one process at a time may save there.
+        If two do, the later save wins and the rows of the other are lost, but each file stays intact. Both files keep
+        the permissions of the file that they replace.
 
     Examples
     --------
@@ -59,7 +58,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.abspath(os.fsdecode(path))  # wherever the process goes
+        self.path = os.path.abspath(os.fsdecode(path))  # absolute, because the process may change its folder
         self.previous = self.path + ".previous"
         self._saved: float | None = None
 
@@ -73,25 +72,25 @@ class Checkpoint:
         Parameters
         ----------
         metric : metric
-            Anything with ``to_bytes()``.
+            An object with ``to_bytes()``.
         positions : JSON value
-            Where the sources are to be read from next: None, bools, numbers, text, lists, and dicts
-            with text as keys. It comes back equal, so tuples, NaN and NumPy's integers are errors.
+            Where to read the sources next: None, bools, numbers, text, lists, and dicts with text as keys. ``load``
+            returns an equal value, so tuples, NaN and integers of NumPy are errors.
         every : float
-            Seconds since this object's last save before which nothing is written: a loop may call
-            this for each batch.
+            Write only if this object's last save was at least so many seconds ago. A loop can then call ``save`` after
+            each batch.
 
         Returns
         -------
         bool
-            Whether it was written.
+            Whether the file was written.
 
         Raises
         ------
         InputError
-            If JSON does not hold the positions.
+            If the positions are not a JSON value.
         OSError
-            If the file cannot be written, as on a full disk. What was there is still there.
+            If the file cannot be written, for example because the disk is full. The old file is kept then.
         """
         if self._saved is not None and time.monotonic() - self._saved < every:
             return False
@@ -100,7 +99,7 @@ class Checkpoint:
             for path in (self.path, self.previous):
                 atomic_file.sweep(path)
         current = _read(self.path)
-        if current is None:  # begun anew, and a run before this one must not come back
+        if current is None:  # started anew, so the checkpoint of an earlier run must not be restored
             with suppress(FileNotFoundError):
                 os.unlink(self.previous)
         elif _intact(current):
@@ -111,19 +110,19 @@ class Checkpoint:
 
     @in_default_mode
     def load(self, metric: Any = None, positions: Any = None) -> tuple[Any, Any]:
-        """What was saved last; the arguments themselves where nothing was.
+        """Return the saved metric and positions, or the arguments if nothing was saved.
 
-        A file that is damaged is replaced by the generation before it, with a RuntimeWarning: the
-        metric and the positions of that moment. Where the file is missing, nothing was saved, and
-        the generation before does not count: removing the file begins anew.
+        If the file is damaged, the metric and positions of the previous checkpoint are returned with a RuntimeWarning.
+        If the file does not exist, nothing was saved, and the previous checkpoint is not used. Remove the file to start
+        anew.
 
         Parameters
         ----------
         metric : metric, optional
-            What to begin with. It must have the class and the options of the one saved; those that
-            change no loss (``axis``, ``threads``, ``invalid``) are taken from it.
+            The metric to start with. It must have the class and the options of the saved one. Options that change no
+            loss (``axis``, ``threads``, ``invalid``) are taken from it.
         positions : JSON value, optional
-            Where to begin.
+            The positions to start from.
 
         Returns
         -------
@@ -132,10 +131,10 @@ class Checkpoint:
         Raises
         ------
         InputError
-            If both generations are damaged, the file was written by a release that this one does
-            not know, or the metric saved has other options.
+            If both checkpoints are damaged, if an unknown release wrote the file, or if the saved metric has other
+            options.
         OSError
-            If the file is there and cannot be read.
+            If the file exists and cannot be read.
         """
         path, data = self.path, _read(self.path)
         if data is None:
@@ -143,31 +142,31 @@ class Checkpoint:
         if not _intact(data):
             path, data = self.previous, _read(self.previous)
             if data is None or not _intact(data):
-                found = "is damaged, or none, and there is no generation before it: remove it to begin anew"
-                raise _unusable(found).with_place(self.path)
-            message = f"{self.path}: the checkpoint is damaged, and the generation before it is used"
+                found = "is damaged, and there is no intact previous checkpoint: remove it to start anew"
+                raise _checkpoint_error(found).with_place(self.path)
+            message = f"{self.path}: the checkpoint is damaged, so the previous checkpoint is used"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
         try:
             saved, state = decode(data)
             if metric is None:
                 return from_bytes(state), saved
-            found = metric.copy()
-            found.load_state_dict({"state": state})
+            restored = metric.copy()
+            restored.load_state_dict({"state": state})
         except InputError as error:
             raise error.with_place(path) from None
-        return found, saved
+        return restored, saved
 
 
 def encode(positions: Any, state: bytes) -> bytes:
-    """The bytes of a checkpoint."""
+    """Return the bytes of a checkpoint."""
     try:
         text = json.dumps(positions, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        same = json.loads(text) == positions
+        is_equal = json.loads(text) == positions
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError("positions", f"is no JSON value: {error}") from None
-    if not same:
+        raise InputError("positions", f"is not a JSON value: {error}") from None
+    if not is_equal:
         expected = "a JSON value, with lists for tuples and text as keys"
-        raise InputError("positions", "would not come back equal", expected)
+        raise InputError("positions", "would be loaded as another value", expected)
     body = b"".join(
         (MAGIC, struct.pack("<HI", VERSION, len(text)), text.encode("ascii"), struct.pack("<Q", len(state)), state)
     )
@@ -175,9 +174,9 @@ def encode(positions: Any, state: bytes) -> bytes:
 
 
 def decode(data: bytes) -> tuple[Any, bytes]:
-    """The positions and the state's bytes, which are still to be judged; InputError for other bytes."""
+    """Return the positions and the bytes of the state, which are not checked, or raise InputError."""
     if not _intact(data):
-        raise _unusable("is damaged, cut short or none")
+        raise _checkpoint_error("is damaged or truncated, or is not a checkpoint")
     try:
         version, length = struct.unpack_from("<HI", data, len(MAGIC))
         if version != VERSION:
@@ -186,29 +185,29 @@ def decode(data: bytes) -> tuple[Any, bytes]:
         positions = json.loads(data[start : start + length].decode("ascii"))
         state = data[start + length + 8 : -DIGEST]
         if encode(positions, state) != data:
-            raise ValueError("it is not in its one canonical form")
+            raise ValueError("it is not in the canonical form")
     except (struct.error, ValueError, RecursionError) as error:
-        raise _unusable(f"is intact but not understood: {error}") from None
+        raise _checkpoint_error(f"is intact but not understood: {error}") from None
     return positions, state
 
 
-def _unusable(found: str) -> InputError:
+def _checkpoint_error(found: str) -> InputError:
     return InputError("path", found, location="the checkpoint")
 
 
 def _intact(data: bytes) -> bool:
-    """Whether these are all the bytes of a checkpoint, of any version, as they were written."""
+    """Return whether these are all bytes of a checkpoint of any version, as they were written."""
     return data.startswith(MAGIC) and data[-DIGEST:] == _digest(data[:-DIGEST])
 
 
 def _digest(body: bytes) -> bytes:
-    from hashlib import sha256  # here: it brings OpenSSL, which takes its time
+    from hashlib import sha256  # here, because importing OpenSSL takes long
 
     return sha256(body).digest()[:DIGEST]
 
 
 def _read(path: str) -> bytes | None:
-    """What the file holds, None where there is none."""
+    """Return the content of a file, None if it does not exist."""
     try:
         with open(path, "rb") as file:
             return file.read()

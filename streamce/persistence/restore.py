@@ -1,4 +1,4 @@
-"""Metrics from the bytes and files that hold their states."""
+"""Restores metrics from the bytes and files of their states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from streamce.wrappers.grouped import Grouped
 from streamce.wrappers.paired import Paired
 from streamce.wrappers.sliding import Sliding
 
-# By the name that state bytes have for them.
+# The classes that a state can name. A new metric adds a line here.
 METRICS: dict[str, type[MergeableState]] = {
     cls.__name__: cls
     for cls in (
@@ -48,14 +48,14 @@ METRICS: dict[str, type[MergeableState]] = {
 
 @in_default_mode
 def from_bytes(data: bytes | bytearray | memoryview) -> MergeableState:
-    """The metric whose ``to_bytes()`` gave ``data``.
+    """Return the metric whose ``to_bytes()`` returned ``data``.
 
-    Options that change no loss (``axis``, ``threads``, ``invalid``) are the defaults again.
+    Options that change no loss (``axis``, ``threads``, ``invalid``) have their defaults.
 
     Raises
     ------
     InputError
-        If the bytes are damaged, cut short, foreign or of a version that is not known.
+        If the bytes are damaged, truncated, not those of a state, or of an unknown version.
 
     Examples
     --------
@@ -66,29 +66,29 @@ def from_bytes(data: bytes | bytearray | memoryview) -> MergeableState:
     """
     header, parts = state_format.decode(data)
     with state_format.understood():
-        metric = _made(header)
+        metric = _from_header(header)
     metric._restore(parts, data)
     return metric
 
 
-def _made(header: state_format.Header) -> MergeableState:
-    """An empty metric of the kind and options that a header says."""
+def _from_header(header: state_format.Header) -> MergeableState:
+    """Return an empty metric with the class and options of a header."""
     state_format.check(header)
     if header["metric"] not in METRICS:
-        raise ValueError(f"it is of a metric {header['metric']!r}, which this release does not know")
-    return METRICS[header["metric"]]._from_options(header["options"], _made)
+        raise ValueError(f"its metric is {header['metric']!r}, which this release does not know")
+    return METRICS[header["metric"]]._from_options(header["options"], _from_header)
 
 
 @in_default_mode
 def load(path: str | os.PathLike[str]) -> MergeableState:
-    """The metric that ``save(path)`` wrote; see :func:`from_bytes`.
+    """Return the metric that ``save(path)`` wrote; see :func:`from_bytes`.
 
     Raises
     ------
     InputError
-        If the file holds no intact state.
+        If the file does not hold an intact state.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
 
     Examples
     --------

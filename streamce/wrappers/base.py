@@ -1,4 +1,7 @@
-"""What wraps a metric: its options, of which each state inside is made."""
+"""Defines the base classes of wrappers, which hold a metric for its options and keep states of that metric.
+
+They know nothing of keys and of time.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
     from streamce.core.samples.samples import Samples
 
 
-# What a metric that keeps its samples together takes alone.
-OF_ONE_SUM = ("cluster", "n_words", "n_bytes")
+# Arguments that only a metric with one sum takes, not one with a sum for each group or period.
+SINGLE_SUM_ARGUMENTS = ("cluster", "n_words", "n_bytes")
 # The arguments of a KeyedWrapper that say where a sample belongs.
 KEY_ARGUMENTS = ("by", "by_time")
 
@@ -45,24 +48,26 @@ def check_keywords(method: str, given: Iterable[str], known: frozenset[str]) -> 
 
 
 class Route(NamedTuple):
-    """What is to be done with the samples of a chunk, known before these are. Once checked, it fails only in a state
-    that is ``crowded``."""
+    """Where the samples of a batch go, which is known before the samples are computed.
 
-    argument: str  # which says how many samples there have to be
+    After ``check``, ``add`` fails only if the state is ``crowded``.
+    """
+
+    argument: str  # the argument that fixes the number of samples
     size: int | None
-    add: Callable[[Any, Samples], Any]  # to a state
-    ready: Callable[[Any], None] = lambda state: None  # raises where it cannot be added to a state
+    add: Callable[[Any, Samples], Any]  # takes a state
+    check_state: Callable[[Any], None] = lambda state: None  # raises if samples cannot be added to a state
 
     def check(self, samples: Samples, state: Any) -> None:
-        """Raises where there are more samples or fewer, or others than before."""
+        """Raise InputError if the number of samples is wrong, or if they cannot be added to the state."""
         if self.size is not None and self.size != samples.samples:
             raise arrays.key_length(self.argument, self.size, samples.samples)
         if samples.samples:
-            self.ready(state)
+            self.check_state(state)
 
 
 class MetricWrapper(MergeableState):
-    """Base of what wraps a metric, of which it takes the options alone."""
+    """Base of the wrappers. A wrapper takes an empty metric for its options."""
 
     __slots__ = ("_metric",)
     _metric: Metric
@@ -72,16 +77,16 @@ class MetricWrapper(MergeableState):
             raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
         for option in BREAKDOWN_OPTIONS:
             if metric.options.get(option):
-                raise InputError("metric", f"keeps sums of its own ({option}=True)", f"one of {option}=False")
+                raise InputError("metric", f"keeps other sums ({option}=True)", f"a metric with {option}=False")
         if metric._pipeline.per_cell:
-            raise InputError("metric", f"is a {type(metric).__name__}, with sums by the class", "a metric of one sum")
+            raise InputError("metric", f"is a {type(metric).__name__}, with sums by class", "a metric with one sum")
         if metric._state.parts():
-            raise InputError("metric", "has samples already", "an empty one, for its options alone")
+            raise InputError("metric", "has samples already", "an empty metric, for its options")
         self._metric = metric._new()
 
     @property
     def metric(self) -> Metric:
-        """An empty metric of the options that hold throughout."""
+        """An empty metric with the options of all states."""
         return self._metric._new()
 
     def _init_kwargs(self) -> dict[str, Any]:
@@ -89,32 +94,33 @@ class MetricWrapper(MergeableState):
 
     def _check_compatible(self, header: Header) -> None:
         if header["metric"] == type(self).__name__:
-            self._metric._check_compatible(header["options"]["metric"])  # names the option of the metric that differs
+            self._metric._check_compatible(header["options"]["metric"])  # its error names the option that differs
         super()._check_compatible(header)
 
     def _check_keywords(self, method: str, given: Iterable[str]) -> None:
-        """Raise TypeError unless the metric's ``update`` takes these keywords, as it does not take internal ones."""
+        """Raise TypeError unless ``update`` of the metric takes these keywords."""
         check_keywords(method, given, update_keywords(type(self._metric)))
 
 
 class KeyedWrapper(MetricWrapper, UpdateFromMixin):
-    """Base of what keeps the samples of a metric apart: by group, by moment, or the last of them."""
+    """Base of the wrappers that separate the samples of a metric: by group, by time, or by their age."""
 
     __slots__ = ()
 
     @abstractmethod
     def _keyed_by(self) -> tuple[str, ...]:
-        """The arguments that say where a sample belongs."""
+        """Return the names of the arguments that hold keys or timestamps."""
 
     @abstractmethod
     def _route(self, **keys: Any) -> Route:
-        """What is to be done with samples of these keys or moments; InputError if they are none."""
+        """Return where samples with these keys or timestamps go, or raise InputError if they are invalid."""
 
-    def _apply(self, route: Route, *given: Any, **others: Any) -> Self:
-        for name in OF_ONE_SUM:
+    def _apply(self, route: Route, *inputs: Any, **others: Any) -> Self:
+        """Add a batch whose route is known."""
+        for name in SINGLE_SUM_ARGUMENTS:
             if others.get(name) is not None:
-                raise InputError(name, "is given", f"none: {type(self).__name__} keeps one sum for each place")
-        samples = self._metric._run_returning_samples(State(), *given, **others)
+                raise InputError(name, "is given", f"none, because {type(self).__name__} separates samples")
+        samples = self._metric._run_returning_samples(State(), *inputs, **others)
         route.check(samples, self._state)
         if samples.samples:
             route.add(self._state, samples)
@@ -129,8 +135,8 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
     def _loss_metric(self) -> Metric:
         return self._metric
 
-    def _filled(self, ledger: Ledger) -> Metric:
-        """A metric whose state is one cell."""
+    def _metric_of(self, ledger: Ledger) -> Metric:
+        """Return a metric whose state is one cell."""
         metric = self._metric._new()
         metric._state = State(ledger)
         return metric

@@ -1,4 +1,4 @@
-"""Several metrics of the same inputs, whose losses are computed once."""
+"""Defines a collection: several metrics of the same inputs, whose losses are computed once."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from streamce.keys.key_columns import buckets
 from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.update_from import UpdateFromMixin
-from streamce.wrappers.base import OF_ONE_SUM, KeyedWrapper, check_keywords, update_keywords
+from streamce.wrappers.base import SINGLE_SUM_ARGUMENTS, KeyedWrapper, check_keywords, update_keywords
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
     from streamce.core.samples.samples import Samples
     from streamce.wrappers.base import Route
 
-# What a collection can hold: what is updated by ``preds`` and ``target``.
-KINDS = (Metric, KeyedWrapper, NormalizedEntropy)
+# The classes of a collection's members: those that are updated with ``preds`` and ``target``.
+MEMBER_TYPES = (Metric, KeyedWrapper, NormalizedEntropy)
 
 
 class Collection(UpdateFromMixin):
-    """Metrics by name, which one update adds a chunk to.
+    """Named metrics that one update adds a batch to.
 
-    Metrics with the same options, and what keeps the samples of one apart (:class:`Grouped`, :class:`Sliding`,
-    :class:`Decayed`), need the same losses: these are computed once for all of them. :class:`NormalizedEntropy` and
-    :class:`MulticlassNormalizedEntropy` compute their own.
+    The losses are computed once for metrics with the same options, including those inside of :class:`Grouped`,
+    :class:`Sliding` and :class:`Decayed`. :class:`NormalizedEntropy` and :class:`MulticlassNormalizedEntropy` compute
+    their own losses.
 
     Parameters
     ----------
     metrics : mapping of str to metrics
-        Empty metrics, all of which take the same ``preds`` and ``target``.
+        Empty metrics that take the same ``preds`` and ``target``.
 
     Notes
     -----
-    A collection is an element of a commutative group if all it holds are: it adds up name by name. An update, a sum or
-    a difference is done for all of its metrics, or raises and is done for none.
+    Collections are added and subtracted name by name, if all of their metrics can be. An update, a sum or a difference
+    changes all metrics, or raises an error and changes none.
 
     Examples
     --------
@@ -70,16 +70,16 @@ class Collection(UpdateFromMixin):
         for name, metric in metrics.items():
             if not isinstance(name, str):
                 raise InputError("metrics", f"has the name {short_repr(name)}", "names that are strings")
-            if not isinstance(metric, KINDS):
-                expected = "a metric that is updated by preds and target"
+            if not isinstance(metric, MEMBER_TYPES):
+                expected = "a metric that is updated with preds and target"
                 raise InputError("metrics", f"is {short_repr(metric)}", expected, part=name)
             if metric._state.parts():
-                raise InputError("metrics", "has samples already", "an empty one", part=name)
+                raise InputError("metrics", "has samples already", "an empty metric", part=name)
         self._state = Members({name: metric._new() for name, metric in metrics.items()})
 
     @property
     def options(self) -> dict[str, Any]:
-        """An empty metric by name: all options."""
+        """All options: an empty metric by name."""
         return {"metrics": {name: metric._new() for name, metric in self._state.metrics.items()}}
 
     def _init_kwargs(self) -> dict[str, Any]:
@@ -89,22 +89,24 @@ class Collection(UpdateFromMixin):
         return {"metrics": {name: metric._header() for name, metric in self._state.metrics.items()}}
 
     @classmethod
-    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
-        return cls({name: made(header) for name, header in options["metrics"].items()})
+    def _from_options(cls, options: dict[str, Any], restore_inner: Callable[[Header], Any]) -> Self:
+        return cls({name: restore_inner(header) for name, header in options["metrics"].items()})
 
     def _check_compatible(self, header: Header) -> None:
         if header["metric"] == type(self).__name__:
             theirs = header["options"]["metrics"]
             if theirs.keys() != self._state.metrics.keys():
                 ours, others = sorted(self._state.metrics), sorted(theirs)
-                found = f"the metrics of one collection are {ours} and those of the other {others}: they do not add up"
+                found = (
+                    f"the metrics of one collection are {ours} and those of the other {others}: they cannot be added"
+                )
                 raise InputError("metrics", found, location="")
             for name, metric in self._state.metrics.items():
-                metric._check_compatible(theirs[name])  # names the option that differs
+                metric._check_compatible(theirs[name])  # its error names the option that differs
         super()._check_compatible(header)
 
-    def _load_payload(self, parts: dict[str, bytes]) -> None:
-        self._state = self._state.from_parts(parts)
+    def _load_payload(self, payload: dict[str, bytes]) -> None:
+        self._state = self._state.from_parts(payload)
 
     # ---- adding ----
 
@@ -119,22 +121,22 @@ class Collection(UpdateFromMixin):
         by_time: Any = None,
         **others: Any,
     ) -> Self:
-        """Add a chunk to all metrics.
+        """Add a batch to all metrics.
 
         Parameters
         ----------
         preds, target, weight, **others
-            As the metrics' ``update`` takes them.
+            The arguments of the metrics' ``update``.
         cluster : array, or tuple of arrays, optional
-            As metrics take it that keep no samples apart.
+            The clusters of the samples, for the metrics that are not in a wrapper.
         by, by_time : array, tuple of arrays, or dict, optional
-            As :class:`Grouped`, :class:`Sliding` and :class:`Decayed` take them; a dict has them by the name of the
-            metric, where not all of these are to have the same.
+            The arguments of :class:`Grouped`, :class:`Sliding` and :class:`Decayed`. A dict gives them by the name of
+            the metric, if they differ.
 
         Raises
         ------
         InputError
-            If one of the metrics does not take the chunk. Nothing of it is counted then.
+            If the batch is invalid for one of the metrics. Nothing is added to any metric then.
         """
         if others:
             check_keywords("Collection.update", others, self._state.keywords)
@@ -163,9 +165,9 @@ class Collection(UpdateFromMixin):
         given = (preds, target) if target is not None else (preds,)
         if cluster is not None:
             others["cluster"] = buckets(cluster)
-        for name in OF_ONE_SUM:
+        for name in SINGLE_SUM_ARGUMENTS:
             if others.get(name) is not None and all(isinstance(each, KeyedWrapper) for each in own.metrics.values()):
-                raise InputError(name, "is given", "none, as no metric of the collection takes it")
+                raise InputError(name, "is given", "none, because no metric of the collection takes it")
         chunk: dict[str, UpdateFromMixin] = {}
         samples: dict[str, Samples] = {}
         for names in own.alike:
@@ -190,7 +192,7 @@ class Collection(UpdateFromMixin):
         found = [metric._loss_metric for metric in self._state.metrics.values()]
         if len({each._task for each in found}) > 1:
             tasks = sorted({type(each).__name__ for each in found})
-            raise InputError("metrics", f"are {', '.join(tasks)}", "metrics of the same columns, for update_from")
+            raise InputError("metrics", f"are {', '.join(tasks)}", "metrics that read the same columns")
         return next(iter(found))
 
     def _by_name(self, argument: str, given: Any) -> Any:
@@ -203,11 +205,11 @@ class Collection(UpdateFromMixin):
         if isinstance(given, dict) and (unkeyed := given.keys() - keyed):
             raise InputError(argument, f"is given for {sorted(unkeyed)}", f"those that take it: {sorted(keyed)}")
         if given is not None and not keyed:
-            raise InputError(argument, "is given", "none, as no metric of the collection takes it")
+            raise InputError(argument, "is given", "none, because no metric of the collection takes it")
         return given
 
     def _route_of(self, name: str, metric: UpdateFromMixin, keys: dict[str, Any]) -> Route | None:
-        """What a metric that keeps samples apart is to do with them."""
+        """Return where the samples go in a metric that separates them, None for other metrics."""
         if not isinstance(metric, KeyedWrapper):
             return None
         own = {}
@@ -220,7 +222,7 @@ class Collection(UpdateFromMixin):
     # ---- reading ----
 
     def __getitem__(self, name: str) -> UpdateFromMixin:
-        """A metric, with a copy of its state."""
+        """Return a metric, with a copy of its state."""
         return self._state.copy().metrics[name]
 
     def __len__(self) -> int:
@@ -230,11 +232,11 @@ class Collection(UpdateFromMixin):
         return iter(self._state.metrics)
 
     def compute(self) -> dict[str, Any]:
-        """What ``compute()`` of each metric gives, by name."""
+        """Return the result of ``compute()`` of each metric, by name."""
         return {name: metric.compute() for name, metric in self._state.copy().metrics.items()}  # type: ignore[attr-defined]
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> dict[str, Any]:
-        """What ``summary()`` of each metric gives, by name."""
+        """Return the result of ``summary()`` of each metric, by name."""
         metrics = self._state.copy().metrics
         return {name: metric.summary(level, anytime) for name, metric in metrics.items()}  # type: ignore[attr-defined]
 
@@ -242,12 +244,12 @@ class Collection(UpdateFromMixin):
 class Members:
     """The metrics of a collection, and which of them need the same losses.
 
-    A lock keeps them together: who reads while others add sees all of a chunk, or nothing.
+    A lock makes each change atomic: a reader sees a concurrent batch completely or not at all.
     """
 
     def __init__(self, metrics: dict[str, UpdateFromMixin]) -> None:
         self.metrics = metrics
-        self.lock = threading.RLock()  # a signal handler may read
+        self.lock = threading.RLock()  # reentrant, because a signal handler may read
         alike: dict[Any, list[str]] = {}
         self.alone: list[str] = []
         for name, metric in metrics.items():
@@ -260,16 +262,16 @@ class Members:
 
     @functools.cached_property
     def keywords(self) -> frozenset[str]:
-        """The keyword-only arguments that ``update`` of all metrics takes."""
+        """The keyword-only arguments that all metrics take in ``update``."""
         metrics = (each._metric if isinstance(each, KeyedWrapper) else each for each in self.metrics.values())
         return frozenset.intersection(*(update_keywords(type(metric)) for metric in metrics))
 
     def losses(self, names: list[str], *given: Any, **others: Any) -> tuple[dict[str, UpdateFromMixin], Samples]:
-        """A chunk's samples, and what it adds to each of the named metrics that keep none apart."""
+        """Return the samples of a batch, and a metric of the batch for each named one that is not in a wrapper."""
         plain = {name: metric for name in names if isinstance(metric := self.metrics[name], Metric)}
         first = self.metrics[names[0]]
         if not plain:
-            others = {name: value for name, value in others.items() if name not in OF_ONE_SUM}
+            others = {name: value for name, value in others.items() if name not in SINGLE_SUM_ARGUMENTS}
         source = next(iter(plain.values()), first._metric if isinstance(first, KeyedWrapper) else None)
         assert source is not None
         options = [metric._init_kwargs() for metric in plain.values()]
@@ -283,10 +285,10 @@ class Members:
         return found, samples
 
     def add(self, chunk: dict[str, UpdateFromMixin], samples: dict[str, tuple[Route, Samples]]) -> None:
-        """Add to all metrics; or an error and to none."""
+        """Add a batch to all metrics. An error changes none of them."""
         with self.lock:
             new = {name: self.metrics[name] + more for name, more in chunk.items()}
-            for name, (route, found) in samples.items():  # once more: others may have added keys of another kind
+            for name, (route, found) in samples.items():  # again, because another thread may have added other keys
                 route.check(found, self.metrics[name]._state)
             for name, (route, found) in samples.items():
                 if found.samples and self.metrics[name]._state.crowded(found):  # adding may fail
@@ -298,7 +300,7 @@ class Members:
             self.metrics = {**self.metrics, **new}
 
     def extend(self, other: Members) -> None:
-        """Add all that another of the same metrics has seen, as what comes next; or an error and to none."""
+        """Add the states of another collection, whose samples follow. An error changes no metric."""
         theirs = other.copy().metrics
         with self.lock:
             new = {name: metric.copy()._extend(theirs[name]) for name, metric in self.metrics.items()}
@@ -319,13 +321,13 @@ class Members:
     # ---- bytes ----
 
     def parts(self) -> dict[str, bytes]:
-        """The parts of each metric, as one part, by its number among the sorted names."""
+        """Return the parts of each metric as one part, by the metric's number among the sorted names."""
         metrics = self.copy().metrics
-        held = {str(number): metrics[name]._state.parts() for number, name in enumerate(sorted(metrics))}
-        return {number: state_format.joined(parts) for number, parts in held.items() if parts}
+        by_number = {str(number): metrics[name]._state.parts() for number, name in enumerate(sorted(metrics))}
+        return {number: state_format.joined(parts) for number, parts in by_number.items() if parts}
 
     def from_parts(self, parts: dict[str, bytes]) -> Members:
-        """Metrics of the same options whose ``parts()`` these are; ValueError if they make no sense."""
+        """Return metrics of the same options whose ``parts()`` these are, or raise ValueError."""
         new = {name: metric._new() for name, metric in self.metrics.items()}
         numbers = {str(number): name for number, name in enumerate(sorted(new))}
         for number, data in parts.items():

@@ -1,4 +1,4 @@
-"""A metric in which samples weigh less the older they are."""
+"""Defines a metric in which the weight of samples decays with their age."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from streamce.core.samples.samples import Samples
     from streamce.stats.summary import Cell, Summary
 
-# Half-lives before the newest of which nothing is left: a sum in float64's range, halved so often, is
-# far below the grid of the newest, and the integers stay within a few thousand bits.
-FAR = 4000
+# Half-lives that are so much older than the newest one have no weight. A sum in the range of float64 that is halved so
+# often is far below the grid, and the limit keeps the integers within a few thousand bits.
+MAX_AGE = 4000
 
 
 class Decayed(KeyedWrapper):
     """A metric with exponential decay: the weight of a sample halves with each half-life of its age.
 
-    With t the moment of a sample and h the half-life,
+    With t the timestamp of a sample and h the half-life,
 
         mean = Σ 2^(t / h) n / Σ 2^(t / h) d
 
-    which does not depend on when one looks: relative to any later moment all weights shrink alike.
+    The mean does not depend on the time of reading, because all weights shrink by the same factor.
 
     Parameters
     ----------
@@ -41,19 +41,16 @@ class Decayed(KeyedWrapper):
     half_life : timedelta or str
         A number and one of us, ms, s, min, h, d, w.
 
-    Notes
-    -----
-    Forward decay (Cormode, Shkapenyuk, Srivastava and Xu, *Forward decay: a practical time decay model for streaming
-    systems*, ICDE 2009). A sample falls in half-life number k = floor(t / h), counted from 1970, and weighs
-    2^(t / h - k - 1) there: n and d are multiplied by that number, which is rounded, with the library's
-    own exponential, and each product too (one below 2^-1022 to a multiple of 2^-1074). The sums of each
-    half-life are exact, and so are powers of two times these, so the state is an element of a commutative
-    group: it adds up across workers, what was added can be taken away, and moments may come in any order,
-    to the same bits.
+    Notes ----- This is forward decay (Cormode, Shkapenyuk, Srivastava and Xu, *Forward decay: a practical time decay
+    model for streaming systems*, ICDE 2009). A sample belongs to half-life number k = floor(t / h), counted from 1970.
+    There its n and d are multiplied by 2^(t / h - k - 1). The library's own exponential rounds this factor, and each
+    product is rounded once (below 2^-1022 to a multiple of 2^-1074). The sums of each half-life are exact, and so are
+    their products with powers of two. The state is therefore an element of a commutative group: it can be added across
+    workers and subtracted again, and samples may arrive in any order, to the same bits.
 
-    The state holds a cell for each half-life in which there were samples, 100 to 200 bytes: a year at
-    a half-life of 1 h has 8,760, and takes less than 2 MB. None is ever dropped, but samples more
-    than 4,000 half-lives before the newest weigh nothing.
+    The state holds a cell of 100 to 200 bytes for each half-life that has samples. With a half-life of 1 h, a year has
+    8,760 cells and takes less than 2 MB. No cell is ever dropped, but samples that are more than 4,000 half-lives older
+    than the newest have no weight.
 
     Examples
     --------
@@ -80,20 +77,20 @@ class Decayed(KeyedWrapper):
         return {"metric": self._metric._header(), "half_life": self._half_life}
 
     @classmethod
-    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], restore_inner: Callable[[Header], Any]) -> Self:
         if type(options["half_life"]) is not int:
             raise ValueError(f"it has a half_life {options['half_life']!r}")
-        return cls(made(options["metric"]), half_life=f"{options['half_life']}us")
+        return cls(restore_inner(options["metric"]), half_life=f"{options['half_life']}us")
 
-    def _load_payload(self, parts: dict[str, bytes]) -> None:
-        found = Groups.from_parts(parts)
-        kinds, null, numbers, _ = found.sorted()
+    def _load_payload(self, payload: dict[str, bytes]) -> None:
+        state = Groups.from_parts(payload)
+        kinds, null, numbers, _ = state.sorted()
         if kinds is not None:
             if kinds != ("int",) or null:
                 raise ValueError("its half-lives have no numbers")
             if not EARLIEST // self._half_life <= int(numbers[0]) <= int(numbers[-1]) <= LATEST // self._half_life:
-                raise ValueError("its half-lives are beyond the years 1 to 9999")
-        self._state = found
+                raise ValueError("its half-lives are outside of the years 1 to 9999")
+        self._state = state
 
     # ---- adding ----
 
@@ -103,15 +100,15 @@ class Decayed(KeyedWrapper):
         Parameters
         ----------
         preds, target, weight, **others
-            As the metric's ``update`` takes them.
+            The arguments of the metric's ``update``.
         by_time : array of datetimes, or of seconds since 1970
-            The moment of each sample, in any order.
+            The timestamp of each sample, in any order.
 
         Raises
         ------
         InputError
-            If the metric does not take the chunk, or ``by_time`` holds anything but a moment for each
-            sample. Nothing of the chunk is counted then.
+            If the batch is invalid for the metric, or if ``by_time`` does not hold one timestamp per sample. Nothing is
+            added then.
         """
         if others:
             self._check_keywords("Decayed.update", others)
@@ -122,7 +119,7 @@ class Decayed(KeyedWrapper):
 
     def _route(self, by_time: Any = None) -> Route:  # type: ignore[override]
         if by_time is None:
-            raise InputError("by_time", "is missing", "the moment of each sample")
+            raise InputError("by_time", "is missing", "the timestamp of each sample")
         ticks = periods.ticks(by_time)
 
         def add(state: Groups, samples: Samples) -> None:
@@ -134,7 +131,7 @@ class Decayed(KeyedWrapper):
     # ---- reading ----
 
     def compute(self) -> float:
-        """The value of the metric with decayed weights, such as the mean loss in nats; nan for an empty stream.
+        """Return the metric's value with decayed weights, such as the mean loss in nats; nan for an empty stream.
 
         Raises
         ------
@@ -144,19 +141,19 @@ class Decayed(KeyedWrapper):
         return self._metric._value(summary.ratio(self._cell()[0]))
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
-        """Mean, standard error and intervals of the decayed stream, and what odd input was seen.
+        """Return the mean, standard error and interval with decayed weights, and counts of anomalies.
 
-        ``total`` and ``weight`` are relative to the end of the newest half-life in which there were
-        samples, when one would weigh 1. The counters are of all samples, whatever they weigh. The interval takes
-        (Σd)² / Σd² samples for the effective number of those that tell something.
+        ``total`` and ``weight`` are relative to the end of the newest half-life that has samples, where a new sample
+        has weight 1. The counters count all samples, whatever their weight. The interval uses (Σd)² / Σd² as the
+        effective number of samples.
 
         Parameters
         ----------
         level : float
-            How often the interval is to hold the truth.
+            The probability with which the interval contains the true mean.
         anytime : bool
-            The multiple of a confidence sequence at that effective number. It grows no more once old samples
-            are forgotten, so there is no promise about all looks at an endless stream.
+            Use the multiple of a confidence sequence at the effective number of samples. This number stops growing once
+            old samples have decayed, so the interval makes no promise about all looks at an endless stream.
 
         Raises
         ------
@@ -167,13 +164,13 @@ class Decayed(KeyedWrapper):
         return self._metric._present(summary.summarise_cell(cell, level=level, anytime=anytime, unit=unit))
 
     def _cell(self) -> tuple[Cell, int]:
-        """The integers of all half-lives together, and how many units are a weight of 1.
+        """Return the integers of all half-lives together, and the number of units in a weight of 1.
 
         Weights are relative to the oldest half-life that counts, where they are whole multiples of the grid.
         """
         _, _, numbers, ledger = self._state.sorted()
-        found: Cell = {}
-        shifts = [int(number) - int(numbers[-1]) + FAR for number in numbers]
+        combined: Cell = {}
+        shifts = [int(number) - int(numbers[-1]) + MAX_AGE for number in numbers]
         oldest = min((shift for shift in shifts if shift >= 0), default=0)
         sums = dict.fromkeys(SUMS, 0)
         for i, shift in enumerate(shifts):
@@ -181,9 +178,9 @@ class Decayed(KeyedWrapper):
             summary.check(cell)
             for column, number in cell.items():
                 if column in summary.COUNTS or (column not in SUMS and shift >= 0):
-                    found[column] = found.get(column, 0) + number
+                    combined[column] = combined.get(column, 0) + number
             if shift >= 0:
                 for column, total in summary.totals(cell).items():
                     sums[column] += total << (shift - oldest) * SUMS[column]
-        found |= summary.excesses(sums, found.get("samples", 0))
-        return found, GRID << (FAR - oldest)
+        combined |= summary.excesses(sums, combined.get("samples", 0))
+        return combined, GRID << (MAX_AGE - oldest)

@@ -1,4 +1,4 @@
-"""A metric per group: by class, user, document, region, hour."""
+"""Defines a metric per group: by class, user, document, region or hour."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from streamce.metrics.base import Metric
     from streamce.stats.summary import Summary
 
-# Columns of a table.
+# The counters among the columns of a table.
 COUNTS = ("seen", "skipped", *summary.COUNTS)
 
 
@@ -40,13 +40,13 @@ class Estimate(HtmlRepr, DefaultModeMethods):
     value : float
         The mean of the groups' mean losses, in nats.
     interval : tuple of float
-        Its confidence interval at ``level``.
+        Confidence interval of ``value`` at ``level``.
     level : float
         Confidence level of ``interval``.
     stderr : float
-        Its standard error, nan for fewer than two groups.
+        Standard error of ``value``, nan for fewer than two groups.
     groups : int
-        Groups that have a value.
+        The number of groups that have a value.
 
     Examples
     --------
@@ -64,23 +64,23 @@ class Estimate(HtmlRepr, DefaultModeMethods):
 
 
 class Grouped(KeyedWrapper):
-    """One metric for each group of samples; groups come as they are met.
+    """One metric for each group of samples. A group is created by its first sample.
 
     Parameters
     ----------
     metric : Metric
-        An empty metric, whose options hold for every group.
+        An empty metric. Its options apply to every group.
     period : timedelta or str, optional
-        Length of the buckets of ``by_time``: a number and one of us, ms, s, min, h, d, w.
+        Length of the periods of ``by_time``: a number and one of us, ms, s, min, h, d, w.
 
     Notes
     -----
-    A key is an integer, a bool, a string, bytes, a datetime (its bucket, with ``by_time``), None
-    where there is none, or a tuple of these. All keys are of one kind. Datetimes with a time zone
-    count in UTC; buckets of whole weeks begin on a Monday.
+    A key is an integer, a bool, a string, bytes, a datetime, None for a missing key, or a tuple of these. With
+    ``by_time`` the datetime is the start of a period. All keys have the same kind. Datetimes with a time zone are
+    converted to UTC. Periods of whole weeks begin on a Monday.
 
-    Like any metric this is an element of a commutative group: it adds up across workers, and what
-    was added can be taken away. Groups in which nothing is left do not exist.
+    Like any metric it can be added and subtracted: across workers, shards or days. A group in which no samples are left
+    does not exist.
 
     Examples
     --------
@@ -112,38 +112,38 @@ class Grouped(KeyedWrapper):
         return {"metric": self._metric._header(), "period": self._period}
 
     @classmethod
-    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], restore_inner: Callable[[Header], Any]) -> Self:
         period = options["period"]
         if not (period is None or type(period) is int):
             raise ValueError(f"it has a period {period!r}")
-        return cls(made(options["metric"]), period=None if period is None else f"{period}us")
+        return cls(restore_inner(options["metric"]), period=None if period is None else f"{period}us")
 
-    def _load_payload(self, parts: dict[str, bytes]) -> None:
-        self._state = Groups.from_parts(parts)
+    def _load_payload(self, payload: dict[str, bytes]) -> None:
+        self._state = Groups.from_parts(payload)
 
     # ---- adding ----
 
     def update(
         self, preds: Any, target: Any = None, *, by: Any = None, by_time: Any = None, weight: Any = None, **others: Any
     ) -> Self:
-        """Add a chunk, each sample to its group.
+        """Add a batch, each sample to its group.
 
         Parameters
         ----------
         preds, target, weight, **others
-            As the metric's ``update`` takes them.
+            The arguments of the metric's ``update``.
         by : array, or tuple of arrays
-            The key of each sample (entry of the first axis): integers, bools, strings, bytes or
-            datetimes in an array, list, pandas categorical or Arrow dictionary; or several such
-            columns. Missing keys (None, NaT, null) are a group of their own, None.
+            The key of each sample (entry of the first axis): integers, bools, strings, bytes or datetimes in an array,
+            list, pandas categorical or Arrow dictionary; or several such columns. Samples with missing keys (None, NaT,
+            null) form the group None.
         by_time : array of datetimes, or of seconds since 1970, optional
-            The moment of each sample; its key, or the last part of it, is when its period began.
+            The timestamp of each sample. The start of its period is the key, or the last part of the key.
 
         Raises
         ------
         InputError
-            If the metric does not take the chunk, or the keys are of another length or kind. Nothing
-            of the chunk is counted then.
+            If the batch is invalid for the metric, or if the keys have a wrong length or another kind than before.
+            Nothing is added then.
         """
         if others:
             self._check_keywords("Grouped.update", others)
@@ -153,24 +153,24 @@ class Grouped(KeyedWrapper):
         return ("by",) if self._period is None else ("by", "by_time")
 
     def _route(self, by: Any = None, by_time: Any = None) -> Route:  # type: ignore[override]
-        found = self._keys(by, by_time)
-        rest = found.kinds, found.integers, found.codes, found.distinct
+        keys = self._keys(by, by_time)
+        columns = keys.kinds, keys.integers, keys.codes, keys.distinct
         return Route(
             "by",
-            found.size,
-            lambda state, samples: state.add(samples, *rest),
-            lambda state: state.check(found.kinds),
+            keys.size,
+            lambda state, samples: state.add(samples, *columns),
+            lambda state: state.check(keys.kinds),
         )
 
     def _keys(self, by: Any, by_time: Any) -> key_columns.Keys:
-        parts = key_columns.columns(by) if by is not None else []
+        columns = key_columns.columns(by) if by is not None else []
         if by_time is not None:
             if self._period is None:
                 raise InputError("by_time", "is given", "Grouped(metric, period=...), such as period='1h'")
-            parts.append(periods.starts(by_time, self._period))
-        if not parts:
+            columns.append(periods.starts(by_time, self._period))
+        if not columns:
             raise InputError("by", "is missing", "a key for each sample" + " or by_time" * bool(self._period))
-        return key_columns.joined(parts)
+        return key_columns.joined(columns)
 
     # ---- reading ----
 
@@ -178,10 +178,10 @@ class Grouped(KeyedWrapper):
         return self._state.count()
 
     def __bool__(self) -> bool:
-        return True  # an empty one is still a metric
+        return True  # `if metric` is not to depend on the number of groups
 
     def __getitem__(self, key: Hashable) -> Metric:
-        """The metric of one group, with a copy of its state; KeyError if there is none."""
+        """Return the metric of one group, with a copy of its state, or raise KeyError."""
         kinds = self._state.kinds
         parts = key if isinstance(key, tuple) else (key,)
         ledger = None
@@ -194,7 +194,7 @@ class Grouped(KeyedWrapper):
                 pass
         if ledger is None:
             raise KeyError(key)
-        return self._filled(ledger)
+        return self._metric_of(ledger)
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -207,17 +207,17 @@ class Grouped(KeyedWrapper):
         return iter(self.keys())
 
     def keys(self) -> list[Any]:
-        """The keys of all groups, in order."""
+        """Return the keys of all groups, in order."""
         return list(sorted_cells(self._state)[0])
 
     def compute(self) -> dict[Any, float]:
-        """The value of each group, by key, in the order of the keys."""
+        """Return the value of each group, by key, in the order of the keys."""
         cells, ledger = sorted_cells(self._state)
         means = summary.means(ledger)
         return {key: self._metric._value(means[cell]) for key, cell in cells.items()}
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Summary]:
-        """The summary of each group, by key; see the metric's ``summary``."""
+        """Return the summary of each group, by key; see the metric's ``summary``."""
         cells, ledger = sorted_cells(self._state)
         return {key: self._summary(ledger, cell, level, anytime) for key, cell in cells.items()}
 
@@ -225,32 +225,32 @@ class Grouped(KeyedWrapper):
         return self._metric._present(summary.summarise(ledger, cell, level=level, anytime=anytime))
 
     def micro(self, level: float = 0.95, anytime: bool = False) -> Summary:
-        """The summary of all samples together, whatever their groups."""
+        """Return the summary of the samples of all groups together."""
         return self._summary(self._state.total(), 0, level, anytime)
 
     def macro(self, level: float = 0.95) -> Estimate:
-        """The mean of the groups' mean losses, each group counting the same.
+        """Return the mean of the groups' mean losses, where each group counts the same.
 
-        Its interval takes the groups for a random sample of all there could be (Student's t).
-        Groups without a value, in which all is ignored, do not count.
+        The interval assumes that the groups are a random sample of all possible groups (Student's t). Groups in which
+        all losses are ignored have no value and do not count.
         """
         values = [value for value in summary.means(self._state.cells()) if not math.isnan(value)]
         return Estimate(*summary.mean_of(values, level), groups=len(values))
 
     def worst(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
-        """The k groups of the largest mean loss, the worst first, with their summaries.
+        """Return the k groups with the largest mean losses, the worst first, with their summaries.
 
-        Each interval is the group's own. The worst of many groups are partly the unlucky ones: their
-        true means lie lower, more often than the intervals say.
+        Each interval is that of a single group. The worst of many groups are partly those with bad luck, so their true
+        means are below the intervals more often than the level says.
         """
         return self._extreme(k, -1, level, anytime)
 
     def best(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
-        """The k groups of the smallest mean loss, the best first, with their summaries."""
+        """Return the k groups with the smallest mean losses, the best first, with their summaries."""
         return self._extreme(k, 1, level, anytime)
 
     def largest(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
-        """The k groups of the most samples, the largest first, with their summaries.
+        """Return the k groups with the most samples, the largest first, with their summaries.
 
         Examples
         --------
@@ -273,15 +273,15 @@ class Grouped(KeyedWrapper):
         return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
 
     def to_table(self, level: float = 0.95, anytime: bool = False) -> dict[str, Any]:
-        """Columns as arrays, a row per group: what pandas, polars and Arrow make a table of.
+        """Return columns as arrays with a row per group, from which pandas, polars and Arrow make a table.
 
-        ``key`` (or ``key_0``, ``key_1``, ... of keys with several parts), ``value``, ``low``, ``high``,
-        ``stderr``, ``total``, ``weight``, ``count``, ``samples``, ``seen`` and the counters of a summary.
+        The columns are ``key`` (or ``key_0``, ``key_1``, ... for keys with several parts), ``value``, ``low``,
+        ``high``, ``stderr``, ``total``, ``weight``, ``count``, ``samples``, ``seen`` and the counters of a summary.
         """
         cells, ledger = sorted_cells(self._state)
-        several = isinstance(next(iter(cells), None), tuple)
-        parts = list(zip(*cells, strict=True)) if several else [list(cells)]
-        columns = {f"key_{i}" if several else "key": _array(part) for i, part in enumerate(parts)}
+        has_parts = isinstance(next(iter(cells), None), tuple)
+        parts = list(zip(*cells, strict=True)) if has_parts else [list(cells)]
+        columns = {f"key_{i}" if has_parts else "key": _array(part) for i, part in enumerate(parts)}
         summaries = [self._summary(ledger, cell, level, anytime) for cell in cells.values()]
         columns["value"] = np.array([each.value for each in summaries], dtype=np.float64)
         columns["low"] = np.array([each.interval[0] for each in summaries], dtype=np.float64)
@@ -290,7 +290,7 @@ class Grouped(KeyedWrapper):
             columns[name] = np.array([getattr(each, name) for each in summaries], dtype=np.float64)
         for name in COUNTS:
             counts = [getattr(each, name) for each in summaries]
-            # Counters are at most 2^62, and some of these are sums of several.
+            # Counters are at most 2^62, and some columns are sums of counters.
             columns[name] = np.array(counts, dtype=np.int64 if max(counts, default=0) < key_columns.TOP else object)
         return columns
 
@@ -306,14 +306,14 @@ def sorted_cells(groups: Groups) -> tuple[dict[Any, int], Ledger]:
 
 def _number(k: Any) -> int:
     """Return ``k`` as a number of groups."""
-    found = scalars.integer(k)
-    if found is None or found < 0:
+    number = scalars.integer(k)
+    if number is None or number < 0:
         raise InputError("k", f"is {short_repr(k)}", "a whole number of groups", value=k)
-    return found
+    return number
 
 
 def _array(part: Sequence[Any]) -> Any:
-    """A part of the keys as an array; of objects where it is text, or some are None."""
+    """Return a part of the keys as an array. Text, and parts with None, become arrays of objects."""
     dtypes: dict[type, Any] = {int: np.int64, bool: np.bool_, dt.datetime: "datetime64[us]"}
     types = set(map(type, part))
     if len(types) == 1 and types <= set(dtypes):

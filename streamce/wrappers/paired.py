@@ -1,4 +1,4 @@
-"""Two models on the same samples: which is better, by how much, and how sure."""
+"""Compares two models on the same samples: which is better, by how much, and with what certainty."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ if TYPE_CHECKING:
     from streamce.metrics.base import Metric
     from streamce.stats.summary import Summary
 
-# What the dict holds of either model, beside what it holds of the pairs.
-OF_A_MODEL = ("mean", "interval", "stderr", "total", "bits", "perplexity", "floored", "infinite", "unnormalised")
+# The entries of the dict of a summary that each model has, beside those of the difference.
+MODEL_FIELDS = ("mean", "interval", "stderr", "total", "bits", "perplexity", "floored", "infinite", "unnormalised")
 
-LEAST = 1e-300  # p-values below are not told apart
+MIN_P_VALUE = 1e-300  # smaller p-values are shown as "< 1e-300"
 
 
 @dataclass(frozen=True, slots=True)
 class PairedSummary(HtmlRepr, DefaultModeMethods):
-    """What a :class:`Paired` has seen so far; ``print`` shows it as a table.
+    """The result of :meth:`Paired.summary`. ``print`` shows it as a table.
 
     Attributes
     ----------
     verdict : str
-        Which model is better and how sure, in one line.
+        Which model is better and how certain that is, in one line.
     better : {"A", "B"} or None
-        The model of the smaller mean, if the interval of the difference leaves 0 out; else None.
+        The model with the smaller mean if the interval of the difference excludes 0, else None.
     p_value : float
-        1 - the highest level at which the interval of the difference does not hold 0: the two-sided p-value of
-        the paired t-test; with ``anytime`` one that stays valid however often it is looked at. nan where the
-        difference has no interval.
+        1 minus the highest level at which the interval of the difference excludes 0: the two-sided p-value of the
+        paired t-test or, with ``anytime``, a p-value that stays valid at any number of looks. nan if the difference has
+        no interval.
     a, b : Summary
-        The losses of each model, of the samples that count in both.
+        The losses of each model, for the samples that count in both.
     difference : Summary
-        The loss of A less that of B. ``value`` is ``compute()``, negative where A is better, and ``perplexity`` is
-        the perplexity of A over that of B. What is odd about a loss counts here if it is about either.
+        The loss of A minus the loss of B. ``value`` is ``compute()``, negative if A is better. ``perplexity`` is the
+        perplexity of A divided by that of B. An anomaly counts here if either model has it.
     a_better, b_better : float
-        Share of the samples, by their weight, in which the loss of A, or of B, is the smaller one.
+        The share of the samples, by weight, in which the loss of A, or of B, is the smaller one.
     a_better_interval, b_better_interval : tuple of float
-        Their intervals at ``level``.
+        Confidence intervals of these shares at ``level``.
     ties : float
-        Share of the samples in which neither is: 1 - a_better - b_better.
+        The share of the samples with equal losses: 1 - a_better - b_better.
 
     Examples
     --------
@@ -88,11 +88,11 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
 
     @property
     def samples(self) -> int:
-        """Pairs that count."""
+        """The number of pairs that count."""
         return self.difference.samples
 
     def to_dict(self) -> dict[str, Any]:
-        """A flat dict of plain values, as JSON takes it: the difference's summary, and ``a_mean``, ``b_mean``, ..."""
+        """Return a flat dict for JSON: the summary of the difference, and ``a_mean``, ``b_mean``, ..."""
         names = (
             "verdict",
             "better",
@@ -104,8 +104,8 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
             "ties",
         )
         found = {**self.difference.to_dict(), **{name: getattr(self, name) for name in names}}
-        found |= {f"a_{name}": getattr(self.a, name) for name in OF_A_MODEL}
-        found |= {f"b_{name}": getattr(self.b, name) for name in OF_A_MODEL}
+        found |= {f"a_{name}": getattr(self.a, name) for name in MODEL_FIELDS}
+        found |= {f"b_{name}": getattr(self.b, name) for name in MODEL_FIELDS}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
     def __str__(self) -> str:
@@ -120,7 +120,7 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
             ("ties", _percent(self.ties), ""),
         ]
         for name, number, what in counts_of(self.difference):
-            if name in OF_A_MODEL:
+            if name in MODEL_FIELDS:
                 what = f"A {getattr(self.a, name):,}, B {getattr(self.b, name):,}"
             rows.append((name, number, what))
         return f"{self.verdict}\n{aligned(rows)}"
@@ -135,29 +135,28 @@ def _percents(interval: tuple[float, float]) -> str:
 
 
 class Paired(MetricWrapper):
-    """Compares the losses of two models, A and B, sample by sample, in nats.
+    """Comparison of the losses of two models, A and B, sample by sample, in nats.
 
     With n_a and n_b the weighted losses of a sample and d its weight,
 
         compute() = Σ(n_a - n_b) / Σd
 
-    which is negative where A is better. The two losses of a sample are mostly alike, hard or easy, so that their
-    difference is known far better than either mean.
+    It is negative if A is better. The two models' losses are correlated, so their difference is estimated more
+    precisely than either mean.
 
     Parameters
     ----------
     metric : Metric
-        An empty metric, whose options hold for both models.
+        An empty metric. Its options apply to both models.
 
     Notes
     -----
-    A loss that does not count for one model (invalid input, an infeasible utterance) counts for neither, and is
-    counted once, by the first cause that applies to either. The difference of two infinite losses of one sign is
-    undefined, and so is any mean of it: nan; as the difference of two infinite means is. Which is better stays
-    known in all other samples. Intervals and p-value: docs/UNCERTAINTY.md.
+    A loss that does not count for one model (invalid input, an infeasible utterance) counts for neither. It is counted
+    once, by the first cause that applies to either model. The difference of two infinite losses of the same sign is
+    undefined, so the mean difference is then nan, as it is for two infinite means. The shares of samples in which a
+    model is better still count all other samples. docs/UNCERTAINTY.md explains intervals and p-values.
 
-    Like any metric this is an element of a commutative group: it adds up across workers and days, and what was
-    added can be taken away.
+    Like any metric it can be added and subtracted: across workers, shards or days.
 
     Examples
     --------
@@ -167,7 +166,7 @@ class Paired(MetricWrapper):
     -0.0837714...
     >>> paired.summary().a_better
     0.6666...
-    >>> losses = ce.Paired(ce.MeanLoss()).update([0.5, 1.0], [0.75, 1.5])  # computed elsewhere
+    >>> losses = ce.Paired(ce.MeanLoss()).update([0.5, 1.0], [0.75, 1.5])  # of another library
     >>> losses.compute()
     -0.375
     """
@@ -188,13 +187,13 @@ class Paired(MetricWrapper):
         return {"metric": self._metric._header()}
 
     @classmethod
-    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], restore_inner: Callable[[Header], Any]) -> Self:
         if set(options) != {"metric"}:
             raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
-        return cls(made(options["metric"]))
+        return cls(restore_inner(options["metric"]))
 
-    def _load_payload(self, parts: dict[str, bytes]) -> None:
-        self._state = States.from_parts(parts, pairs.NAMES)
+    def _load_payload(self, payload: dict[str, bytes]) -> None:
+        self._state = States.from_parts(payload, pairs.NAMES)
 
     # ---- adding ----
 
@@ -208,15 +207,14 @@ class Paired(MetricWrapper):
         cluster: Any = None,
         **others: Any,
     ) -> Self:
-        """Add a chunk: what each model says of the same samples.
+        """Add a batch: the predictions of both models for the same samples.
 
         Parameters
         ----------
         preds_a, preds_b : array
-            As the metric's ``update`` takes them, of one shape; of :class:`MeanLoss` the losses. Their dtypes may
-            differ.
+            Predictions, or losses for :class:`MeanLoss`, with equal shapes. Their dtypes may differ.
         target, weight, **others
-            As the metric's ``update`` takes them, for both.
+            The arguments of the metric's ``update``, for both models.
         cluster : array, or tuple of arrays, optional
             The document, user or session of each sample: integers, strings or any other keys. Standard errors are then
             robust to correlated samples of one cluster. Give it in all updates or in none.
@@ -224,8 +222,7 @@ class Paired(MetricWrapper):
         Raises
         ------
         InputError
-            If the metric does not take the chunk, or the predictions have different shapes. Nothing of the chunk
-            is counted then.
+            If the batch is invalid for the metric, or if the predictions have different shapes. Nothing is added then.
 
         Examples
         --------
@@ -242,25 +239,25 @@ class Paired(MetricWrapper):
     def _update(
         self, preds_a: Any, preds_b: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None
     ) -> None:
-        """As ``update``, with a mask of the losses in which an input is null."""
+        """Add a batch, as ``update`` does; ``null`` is the mask of the losses in which an input is null."""
         self._state.merge(self._compute_states(preds_a, preds_b, target, weight, cluster, null=null))
 
     def _compute_states(
         self, preds_a: Any, preds_b: Any, target: Any, weight: Any, cluster: Any, **others: Any
     ) -> States:
-        """The states of a chunk."""
-        of_losses = self._metric._task == "mean"
-        if of_losses and target is not None:
-            raise InputError("target", "is given", "none: MeanLoss takes losses, of A and of B")
+        """Return the states of a batch."""
+        takes_losses = self._metric._task == "mean"
+        if takes_losses and target is not None:
+            raise InputError("target", "is given", "none, because MeanLoss takes the losses of A and B")
         buckets = key_columns.buckets(cluster)
-        argument = "losses" if of_losses else "preds"
+        argument = "losses" if takes_losses else "preds"
         sources = {"a": preds_a, "b": preds_b}
         shapes, found = {}, {}
         for name, source in sources.items():
             try:
                 sources[name], shapes[name] = arrays.plain(source, argument)
             except InputError as error:
-                raise _of_model(error, argument, name) from None
+                raise _model_error(error, argument, name) from None
         if shapes["a"] != shapes["b"]:
             raise InputError(
                 f"{argument}_b", f"has shape {shapes['b']}", f"{shapes['a']}, as {argument}_a has", value=shapes["b"]
@@ -271,11 +268,11 @@ class Paired(MetricWrapper):
             try:
                 found[name] = self._metric._run_returning_samples(State(), source, target, weight=weight, **others)
             except InputError as error:
-                raise _of_model(error, argument, name) from None
+                raise _model_error(error, argument, name) from None
         a, b = found["a"], found["b"]
         if buckets is not None and buckets.of.size != a.samples:
             raise arrays.key_length("cluster", buckets.of.size, a.samples)
-        if (out := pairs.left_out(a, b)) is not None:  # losses of larger samples: once more, without them
+        if (out := pairs.left_out(a, b)) is not None:  # compute larger samples again without the excluded losses
             others["null"] = np.frombuffer(out, dtype=np.bool_)
             a, b = (
                 pairs.with_causes(
@@ -291,7 +288,7 @@ class Paired(MetricWrapper):
     def __call__(
         self, preds_a: Any, preds_b: Any, target: Any = None, *, weight: Any = None, cluster: Any = None, **others: Any
     ) -> float:
-        """Update, and return the difference of this chunk alone."""
+        """Update, and return the difference of this batch alone."""
         if others:
             self._check_keywords("Paired.__call__", others)
         batch = self._new()
@@ -302,9 +299,9 @@ class Paired(MetricWrapper):
     # ---- reading ----
 
     def compute(self) -> float:
-        """The mean loss of A less that of B in nats, exact and rounded once; negative where A is better.
+        """Return the mean loss of A minus that of B in nats, exact and rounded once. It is negative if A is better.
 
-        nan for an empty stream, and where both means are infinite.
+        It is nan for an empty stream, and if both means are infinite.
 
         Raises
         ------
@@ -314,16 +311,16 @@ class Paired(MetricWrapper):
         return summary.mean(self._state["difference"].copy().total)
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> PairedSummary:
-        """Both means, their difference with its paired interval, how often either is better, and the verdict.
+        """Return both means, their difference with its paired interval, how often each is better, and the verdict.
 
         Parameters
         ----------
         level : float
-            How often the intervals are to hold the truth.
+            The probability with which an interval contains the true mean.
         anytime : bool
-            False: intervals and a p-value for one look at a stream whose length was settled beforehand. True: an
-            asymptotic confidence sequence, as for a running A/B test: one may look after every batch, and stop
-            once it leaves 0 out.
+            False: intervals and a p-value for one look at a stream whose length was fixed in advance. True: an
+            asymptotic confidence sequence, as for a running A/B test. You can look after every batch and stop as soon
+            as it excludes 0.
 
         Raises
         ------
@@ -362,8 +359,8 @@ class Paired(MetricWrapper):
         )
 
 
-def _of_model(error: InputError, argument: str, name: str) -> InputError:
-    """The error of one model's metric, about the argument that has its predictions if they are at fault."""
+def _model_error(error: InputError, argument: str, name: str) -> InputError:
+    """Return an error of the metric with the name of the argument that holds this model's predictions."""
     return error.with_argument(f"{argument}_{name}") if error.argument == argument else error
 
 
@@ -375,7 +372,7 @@ def _better(difference: Summary) -> Literal["A", "B"] | None:
 
 
 def _verdict(better: str | None, *, a: Summary, b: Summary, difference: Summary, p_value: float) -> str:
-    """Which model is better and how sure, in one line."""
+    """Return in one line which model is better and how certain that is."""
     if difference.samples == 0:
         return "no difference shown: there are no samples"
     if math.isnan(difference.mean):
@@ -384,10 +381,10 @@ def _verdict(better: str | None, *, a: Summary, b: Summary, difference: Summary,
         return f"{better} is better: the mean of A is {shown(a.mean)} and that of B {shown(b.mean)}"
     low, high = difference.interval
     if math.isnan(low):
-        why = "there is no interval, for want of samples or clusters"
+        why = "no interval, because there are too few samples or clusters"
     else:
         low, high = (-high, -low) if better == "A" else (low, high)
-        p = f"p = {p_value:.2g}" if p_value > LEAST else f"p < {LEAST:g}"
+        p = f"p = {p_value:.2g}" if p_value > MIN_P_VALUE else f"p < {MIN_P_VALUE:g}"
         why = f"{kind_of(difference.level, difference.anytime)} {between((low, high))}, {p}"
     if better:
         return f"{better} is better by {shown(abs(difference.mean))} nats ({why})"

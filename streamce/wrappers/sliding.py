@@ -1,4 +1,4 @@
-"""A metric of a window that slides along a stream: of its last samples, or of a period of time."""
+"""Defines a metric of a window that moves along a stream: of the last samples, or of the last period of time."""
 
 from __future__ import annotations
 
@@ -26,49 +26,45 @@ if TYPE_CHECKING:
     from streamce._support.state_format import Header
     from streamce.stats.summary import Summary
 
-MOST = 1 << 40  # samples of a window
-FEW = 30  # panes that are not worth looking for
+MAX_SAMPLES = 1 << 40  # of a window
+MIN_PANES_TO_EVICT = 30  # fewer outdated panes are not worth a search
 
 
 class Sliding(KeyedWrapper):
     """A metric of a window: of the last samples, or of the last period of time.
 
-    What leaves the window is taken away exactly. At any moment the state is, to the bit, that of a
-    fresh metric that has seen the window's samples and no others: nothing drifts, and an infinite
-    loss leaves with its sample. What an update costs does not depend on the window.
+    Samples that leave the window are subtracted exactly. The state always equals, to the bit, that of a new metric that
+    has seen only the window's samples. Nothing drifts, and an infinite loss leaves with its sample. The cost of an
+    update does not depend on the size of the window.
 
     Parameters
     ----------
     metric : Metric
         An empty metric, for its options.
     samples : int, optional
-        The window is the last so many samples (entries of the first axis). Those that are ignored or
-        skipped are samples too: they take a place, and leave with it.
+        The number of samples (entries of the first axis) in the window. Ignored and skipped samples take a place in the
+        window too.
     period : timedelta or str, optional
-        The window is a period of time, by the moments that samples have (``by_time``): a number and
-        one of us, ms, s, min, h, d, w.
+        The length of a window of time: a number and one of us, ms, s, min, h, d, w. It needs the timestamps of samples
+        (``by_time``).
     step : timedelta or str, optional
-        With ``period``, which it divides: time is cut in panes of this length, and the window moves
-        by whole panes.
+        The length of a pane, a divisor of ``period``. The window moves by whole panes.
 
-    Notes
-    -----
-    **The last samples.** They are kept one by one, 24 bytes each: n, d and the number of losses.
-    Streams that run side by side have no last samples together, so such windows do not add up; they are
-    copied, pickled and saved like any metric, and a job that resumes goes on to the same bytes.
+    Notes ----- **A window of samples** keeps each sample in 24 bytes: n, d and the number of losses. Parallel streams
+    have no common last samples, so such windows cannot be added. They can be copied, pickled and saved like any metric,
+    and a job that resumes continues to the same bytes.
 
-    **A period.** A sample belongs to the pane that its moment falls in. Panes begin at whole steps since
-    1970, in UTC; those of whole weeks on a Monday. The window is the newest pane that any sample fell in, and
-    the ``period / step - 1`` before it; no more panes are kept, of 100 to 200 bytes each. *Samples older
-    than the window have no part in it*, whether they come late or the window has moved on: they are let
-    go without a count. So the state is a function of the samples alone: neither their order, nor the chunks,
-    nor how they were spread over workers whose windows are added changes a bit.
+    **A window of time** consists of panes. A sample belongs to the pane of its timestamp. Panes begin at whole steps
+    since 1970 in UTC, and panes of whole weeks begin on a Monday. The window is the newest pane that has samples and
+    the ``period / step - 1`` panes before it. A pane takes 100 to 200 bytes. *Samples that are older than the window
+    are not part of it and are not counted*, whether they arrive late or the window has moved on. The state therefore
+    depends only on the samples, not on their order, on the batches or on the workers whose windows were added.
 
-    The newest pane is a clock that never goes back. ``a + b`` and ``a - b`` are those of the panes, in the
-    window of the later clock of the two. Addition is associative and commutative; ``a + b - b`` is ``a`` in
-    that window, and ``a`` itself where b is not ahead of it. What was let go does not come back. A window in
-    which nothing is left is an empty one, and without a clock. A moment that lies wrongly in the future
-    moves the clock, and lets go of all before: where that can happen, judge moments first.
+    The newest pane is a clock that never moves back. ``a + b`` and ``a - b`` add and subtract the panes, in the window
+    of the later of the two clocks. Addition is associative and commutative. ``a + b - b`` is ``a`` in that window, and
+    ``a`` itself if b is not ahead of it. Evicted samples do not come back. A window without samples is empty and has no
+    clock. A timestamp that is wrongly in the future moves the clock and evicts everything older, so check timestamps
+    first if this can happen.
 
     Examples
     --------
@@ -84,7 +80,7 @@ class Sliding(KeyedWrapper):
     2
     """
 
-    __slots__ = ("_last", "_period", "_step")
+    __slots__ = ("_period", "_samples", "_step")
     _state: Window | Panes
 
     def __init__(self, metric: Metric, *, samples: int | None = None, period: Any = None, step: Any = None) -> None:
@@ -92,14 +88,14 @@ class Sliding(KeyedWrapper):
         if (samples is None) == (period is None):
             found = "is missing, and so is period" if samples is None else "is given, and so is period"
             raise InputError("samples", found, "one of samples=1000 and period='1h', step='1min'")
-        self._last = self._period = self._step = None
+        self._samples = self._period = self._step = None
         if samples is not None:
-            last = scalars.integer(samples)
-            if last is None or not 0 < last <= MOST:
+            number = scalars.integer(samples)
+            if number is None or not 0 < number <= MAX_SAMPLES:
                 raise InputError("samples", f"is {short_repr(samples)}", "a whole number from 1 to 2^40", value=samples)
             if step is not None:
-                raise InputError("step", "is given", "none, as a window of samples has no panes")
-            self._last = last
+                raise InputError("step", "is given", "none, because a window of samples has no panes")
+            self._samples = number
         else:
             self._period = periods.microseconds(period)
             if step is None:
@@ -108,11 +104,11 @@ class Sliding(KeyedWrapper):
             if self._period % self._step:
                 expected = f"one that divides the period, {periods.show(self._period)}"
                 raise InputError("step", f"is {periods.show(self._step)}", expected, value=step)
-        self._state = self._nothing()
+        self._state = self._empty_state()
 
-    def _nothing(self) -> Window | Panes:
-        if self._last is not None:
-            return Window(self._last)
+    def _empty_state(self) -> Window | Panes:
+        if self._samples is not None:
+            return Window(self._samples)
         assert self._period is not None
         assert self._step is not None
         return Panes(self._period, self._step)
@@ -121,65 +117,65 @@ class Sliding(KeyedWrapper):
     def options(self) -> dict[str, Any]:
         """All options."""
         lengths = {"period": self._period, "step": self._step}
-        shown = {name: None if length is None else periods.show(length) for name, length in lengths.items()}
-        return {"metric": self.metric, "samples": self._last, **shown}
+        texts = {name: None if length is None else periods.show(length) for name, length in lengths.items()}
+        return {"metric": self.metric, "samples": self._samples, **texts}
 
     def _loss_options(self) -> dict[str, Any]:
         return {
-            "metric": self._metric._header(), "period": self._period, "samples": self._last, "step": self._step
+            "metric": self._metric._header(), "period": self._period, "samples": self._samples, "step": self._step
         }  # fmt: skip
 
     @classmethod
-    def _from_options(cls, options: dict[str, Any], made: Callable[[Header], Any]) -> Self:
+    def _from_options(cls, options: dict[str, Any], restore_inner: Callable[[Header], Any]) -> Self:
         lengths = {name: options[name] for name in ("period", "samples", "step")}
         for name, length in lengths.items():
             if not (length is None or type(length) is int):
                 raise ValueError(f"it has {name} {length!r}")
             if length is not None and name != "samples":
                 lengths[name] = f"{length}us"
-        return cls(made(options["metric"]), **lengths)
+        return cls(restore_inner(options["metric"]), **lengths)
 
-    def _load_payload(self, parts: dict[str, bytes]) -> None:
-        self._state = self._nothing().from_parts(parts)
+    def _load_payload(self, payload: dict[str, bytes]) -> None:
+        self._state = self._empty_state().from_parts(payload)
 
     # ---- adding ----
 
     def update(self, preds: Any, target: Any = None, *, by_time: Any = None, weight: Any = None, **others: Any) -> Self:
-        """Add a chunk; what the window moves on from leaves it.
+        """Add a batch, and evict samples that are older than the window.
 
         Parameters
         ----------
         preds, target, weight, **others
-            As the metric's ``update`` takes them.
+            The arguments of the metric's ``update``.
         by_time : array of datetimes, or of seconds since 1970
-            The moment of each sample, of a window of time, in any order.
+            For a window of time: the timestamp of each sample, in any order.
 
         Raises
         ------
         InputError
-            If the metric does not take the chunk, or ``by_time`` holds anything but a moment for each
-            sample. Nothing of the chunk is counted then.
+            If the batch is invalid for the metric, or if ``by_time`` does not hold one timestamp per sample. Nothing is
+            added then.
         """
         if others:
             self._check_keywords("Sliding.update", others)
         return self._apply(self._route(by_time), preds, target, weight=weight, **others)
 
     def _keyed_by(self) -> tuple[str, ...]:
-        return () if self._last is not None else ("by_time",)
+        return () if self._samples is not None else ("by_time",)
 
     def _route(self, by_time: Any = None) -> Route:  # type: ignore[override]
         state = self._state
         if isinstance(state, Window):
             if by_time is not None:
-                raise InputError("by_time", "is given", "none: the window is of the last samples, whenever they were")
+                raise InputError("by_time", "is given", "none, because the window is not one of time")
             return Route("samples", None, Window.add)
         if by_time is None:
-            raise InputError("by_time", "is missing", "the moment of each sample")
+            raise InputError("by_time", "is missing", "the timestamp of each sample")
         starts = state.starts(by_time, "by_time")
         return Route("by_time", len(starts), lambda state, samples: state.add(samples, starts))
 
     def _extend(self, other: Self) -> Self:
-        """Add all that another of the same options has seen, as what comes next."""
+        """Add another state of the same options, whose samples follow those of this one."""
         if isinstance(self._state, Window) and isinstance(other._state, Window):
             self._state.extend(other._state)
             return self
@@ -188,18 +184,17 @@ class Sliding(KeyedWrapper):
     # ---- reading ----
 
     def window(self, now: Any = None) -> Metric:
-        """The metric of the window, with a state of its own.
+        """Return the metric of the window, with a copy of its state.
 
         Parameters
         ----------
         now : datetime, or seconds since 1970, optional
-            The window that ends with the pane of this moment, of a window of time; no earlier than the
-            newest sample's.
+            For a window of time: end the window with the pane of this timestamp, at or after the newest sample.
 
         Raises
         ------
         InputError
-            If the window has moved on beyond ``now``.
+            If the window has already moved beyond ``now``.
 
         Examples
         --------
@@ -211,46 +206,46 @@ class Sliding(KeyedWrapper):
         state = self._state
         if isinstance(state, Window):
             if now is not None:
-                raise InputError("now", "is given", "none: the window is of the last samples, whenever they were")
-            return self._filled(state.sum())
+                raise InputError("now", "is given", "none, because the window is not one of time")
+            return self._metric_of(state.sum())
         if now is None:
-            return self._filled(state.sum(None))
-        found = state.starts(now, "now")
-        if len(found) != 1:
-            raise InputError("now", f"has length {len(found)}", "one moment", value=len(found))
-        return self._filled(state.sum(int(found[0])))
+            return self._metric_of(state.sum(None))
+        starts = state.starts(now, "now")
+        if len(starts) != 1:
+            raise InputError("now", f"has length {len(starts)}", "one timestamp", value=len(starts))
+        return self._metric_of(state.sum(int(starts[0])))
 
     def compute(self, now: Any = None) -> float:
-        """The value of the metric over the window, nan while it is empty; see :meth:`window`."""
+        """Return the metric's value over the window, nan while it is empty; see :meth:`window`."""
         return self.window(now).compute()
 
     def summary(self, level: float = 0.95, anytime: bool = False, now: Any = None) -> Summary:
-        """The summary of the window; see the metric's ``summary``, and :meth:`window`.
+        """Return the summary of the window; see the metric's ``summary`` and :meth:`window`.
 
-        An ``anytime`` interval is that of one window, looked at while it grows. It makes no promise about all
-        windows of a stream together.
+        An ``anytime`` interval is that of one window that grows between looks. It makes no promise about all windows of
+        a stream together.
         """
         return self.window(now).summary(level, anytime)
 
 
 class Panes:
-    """A cell for each pane of the window, by when it begins; and the newest pane that there ever was.
+    """A cell for each pane of the window, by the start of the pane, and the start of the newest pane.
 
-    Panes that have left may still be there: they are looked for when there are as many again, so that
-    an update costs the same however many there are. Whoever reads passes over them.
+    Outdated panes are evicted once they are as many as the others, so the cost of an update does not depend on the size
+    of the window. Readers skip outdated panes.
 
-    A lock keeps them together: who reads while others add sees all of a chunk, or nothing.
+    A lock makes each change atomic: a reader sees a concurrent batch completely or not at all.
     """
 
     def __init__(self, period: int, step: int) -> None:
         self._period, self._step = period, step
         self._groups = Groups()
         self._newest: int | None = None
-        self._room = FEW
-        self._lock = threading.RLock()  # a signal handler may read
+        self._capacity = MIN_PANES_TO_EVICT
+        self._lock = threading.RLock()  # reentrant, because a signal handler may read
 
     def starts(self, times: Any, name: str) -> arrays.Array:
-        """When the pane of each moment begins."""
+        """Return the start of the pane of each timestamp."""
         return periods.floor(periods.ticks(times, name), self._step)
 
     def add(self, samples: Samples, starts: arrays.Array) -> None:
@@ -259,9 +254,9 @@ class Panes:
         with self._lock:
             self._groups.add(samples, ("datetime",), starts, None, [])
             newest = latest if self._newest is None else max(latest, self._newest)
-            # Samples without any loss move no clock, and one that nothing is left of is none.
-            if self._groups.cell(encode("datetime", newest)) is None or self._groups.slots() > self._room:
-                self._settle()
+            # Samples without losses do not advance the clock, and an empty pane does not count as the newest.
+            if self._groups.cell(encode("datetime", newest)) is None or self._groups.slots() > self._capacity:
+                self._evict()
             else:
                 self._newest = newest
 
@@ -269,8 +264,8 @@ class Panes:
         """Return whether these samples may take an integer out of its range, so that adding them may fail."""
         return self._groups.crowded(samples)
 
-    def _settle(self) -> None:
-        """Let go of panes that have left, and of the clock where nothing is left."""
+    def _evict(self) -> None:
+        """Remove outdated panes, and the clock if no pane is left."""
         newest = self._groups.newest()
         if newest is not None:
             newest = newest if self._newest is None else max(newest, self._newest)
@@ -278,7 +273,7 @@ class Panes:
         panes = self._groups.count()
         if not panes:
             self._groups, newest = Groups(), None
-        self._newest, self._room = newest, 2 * panes + FEW
+        self._newest, self._capacity = newest, 2 * panes + MIN_PANES_TO_EVICT
 
     def merge(self, other: Panes, sign: int = 1) -> None:
         theirs = other.copy()
@@ -286,17 +281,17 @@ class Panes:
             self._groups.merge(theirs._groups, sign)
             clocks = [clock for clock in (self._newest, theirs._newest) if clock is not None]
             self._newest = max(clocks, default=None)
-            self._settle()
+            self._evict()
 
     def copy(self) -> Panes:
         new = Panes(self._period, self._step)
         with self._lock:
             new._groups, new._newest = self._groups.copy(), self._newest
-        new._settle()
+        new._evict()
         return new
 
     def sum(self, now: int | None) -> Ledger:
-        """The sum of the window that ends with the newest pane, or the one that begins at ``now``."""
+        """Return the sum of the window that ends with the newest pane, or with the pane that begins at ``now``."""
         with self._lock:
             newest = self._newest
             if newest is None:
@@ -305,19 +300,19 @@ class Panes:
                 now = newest
             elif now < newest:
                 value, clock = (EPOCH + tick * MICROSECOND for tick in (now, newest))
-                expected = f"a moment from {clock} on, to which the window has moved"
+                expected = f"{clock} or later, because the window has moved there"
                 raise InputError("now", f"is in the pane from {value}", expected, value=value)
             return self._groups.total(now - self._period + 1)
 
     def sorted(self) -> tuple[list[int], Ledger]:
-        """Return when each pane of the window begins, in order, and the ledger of their cells."""
+        """Return the starts of the panes of the window, in order, and the ledger of their cells."""
         _, _, starts, ledger = self.copy()._groups.sorted()
         return [int(start) for start in starts], ledger
 
     # ---- bytes ----
 
     def parts(self) -> dict[str, bytes]:
-        """The bytes of the panes and of the clock, if there are any."""
+        """Return the bytes of the panes and of the clock. An empty window has none."""
         copy = self.copy()
         parts = copy._groups.parts()
         if parts:
@@ -326,7 +321,7 @@ class Panes:
         return parts
 
     def from_parts(self, parts: dict[str, bytes]) -> Panes:
-        """Those of the same lengths whose ``parts()`` these are; ValueError if they make no sense."""
+        """Return the panes of the same lengths whose ``parts()`` these are, or raise ValueError."""
         new = Panes(self._period, self._step)
         if not parts:
             return new
@@ -336,11 +331,11 @@ class Panes:
         newest = int.from_bytes(parts["newest"], "big") - TOP
         kinds, null, starts, _ = new._groups.sorted()
         if kinds != ("datetime",) or null or not EARLIEST <= newest <= LATEST:
-            raise ValueError("its panes have no moments")
+            raise ValueError("its panes have no start")
         all_starts = np.append(starts, newest)
         if (periods.floor(all_starts, self._step) != all_starts).any():
             raise ValueError("its panes do not begin at whole steps")
         if not newest - self._period < all_starts.min() <= all_starts.max() == newest:
-            raise ValueError("its panes are not those of the window")
+            raise ValueError("its panes are not those of a window")
         new._newest = newest
         return new

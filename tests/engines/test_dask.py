@@ -213,7 +213,7 @@ def test_nothing_stays_on_the_cluster_after_an_error_that_is_kept(client, dask_c
 @pytest.mark.parametrize(
     ("records", "expected"),
     [
-        ([{"p": 0.5, "y": 1}, {"p": 0.5}], "partition 0: record 1 has no 'y': expected one, None for a null"),
+        ([{"p": 0.5, "y": 1}, {"p": 0.5}], "partition 0: record 1 has no 'y': expected a value, or None for a null"),
         ([{"p": 0.5, "y": 1}, {"p": "x", "y": 1}], "partition 0: column 'p' of the records: "),
         ([{"p": 0.5, "y": 1}, {"p": 2**70, "y": 1}], "partition 0: column 'p' of the records: "),
         ([{1: 0.5, "y": 1}], "partition 0: preds: no column 'p'; there are 'y'"),

@@ -67,5 +67,7 @@ def test_a_rank_that_dies_lets_no_other_wait(tmp_path):
 
 
 def test_without_a_job():
-    with pytest.raises(ce.InputError, match=r"group is of no torch.distributed job: expected .*init_process_group"):
+    with pytest.raises(
+        ce.InputError, match=r"group does not belong to a torch.distributed job: expected .*init_process_group"
+    ):
         ce.all_reduce(ce.BinaryCrossEntropy())
