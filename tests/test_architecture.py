@@ -50,7 +50,7 @@ OPTIONAL = {
         "cli.cluster_run",
         "cli.column_resolver",
         "cli.partitions",
-        "cli.watch",
+        "cli.watch_rules",
     },
     "pyspark": {"integrations.spark", "cli.cluster_run"},
     "torch": {"metrics.torch_device", "integrations.torch_distributed"},

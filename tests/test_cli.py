@@ -699,7 +699,7 @@ USAGE = {
     "classes twice": (
         ["eval", "FILE", "--task", "multiclass", "--preds", "probs_*", "--target", "label",
          "--classes", "a,b,a"],
-        "classes need names, each its own",
+        "classes need distinct names that are not empty",
     ),
     "classes of numbers": (
         ["eval", "FILE", "--task", "multiclass", "--preds", "probs_*", "--target", "label",
@@ -824,7 +824,7 @@ def test_eval_takes_level_and_anytime(tmp_path, table, data, capsys):
 @pytest.mark.parametrize("level", ["0", "1", "95", "nan", "high"])
 def test_a_level_without_sense_is_a_usage_error(tmp_path, capsys, level):
     assert main(["show", str(tmp_path / "state"), "--level", level]) == 2
-    assert f"argument --level: {level!r} is no number between 0 and 1" in capsys.readouterr().err
+    assert f"argument --level: {level!r} is not a number between 0 and 1" in capsys.readouterr().err
 
 
 def test_merge_and_show(tmp_path, table, data, capsys):

@@ -202,9 +202,9 @@ def test_multilabel_and_multiclass_go_by_group(tmp_path, capsys):
         (["--by", "user", "--period", "1h"], "--period needs --by-time", 2),
         (["--by-time", "at", "--period", "fortnight"], "--period: period is 'fortnight'", 2),
         (["--by-time", "country", "--period", "1h"], "column 'country' holds keys of kind str", 1),
-        (["--by-time", "*", "--period", "1h"], "--by-time is one column", 2),
+        (["--by-time", "*", "--period", "1h"], "--by-time takes one column", 2),
         (["--cluster", "region"], "row 0: column 'region' is None", 1),
-        (["--cluster", "user", "--by", "country"], "--cluster does not go with --by", 2),
+        (["--cluster", "user", "--by", "country"], "--cluster cannot be combined with --by", 2),
         (["--cluster", "p"], "row 0: column 'p' is", 1),
     ],
 )
@@ -283,7 +283,7 @@ def test_soft_targets_are_split(tmp_path, capsys):
 @pytest.mark.parametrize("option", ["--tail", "--divergence", "--calibration"])
 def test_a_group_has_one_mean(path, capsys, option):
     assert main(["eval", path, *TASK, option, "--by", "user"]) == 2
-    assert "a group has one mean" in capsys.readouterr().err
+    assert "a group has only its mean" in capsys.readouterr().err
 
 
 def test_a_collection_is_merged_and_shown(tmp_path, table, capsys):

@@ -15,8 +15,8 @@ from pyarrow import csv, ipc, parquet
 from utterances import Batch
 
 import streamce as ce
-from streamce.cli.arguments import parser
-from streamce.cli.column_resolver import Chooser
+from streamce.cli.arguments import parse
+from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.main import main
 from streamce.reading import ragged, reader, sources, tables
 
@@ -429,10 +429,9 @@ def test_columns_of_nothing_but_nulls_are_counted(tmp_path):
 
 
 def reading(path, words, rows=None):
-    options = parser().parse_args(["eval", str(path), *words])
-    chooser, chosen = Chooser(options), bool(options.token_log_probs)
-    options.preds = options.preds or options.token_log_probs
-    return ragged.Reading(sources.find([str(path)]), chooser, rows, (), options.task, chosen, 2)
+    config = parse(["eval", str(path), *words])
+    resolver, chosen = ColumnResolver(config), bool(config.token_log_probs)
+    return ragged.Reading(sources.find([str(path)]), resolver, rows, (), config.task, chosen, 2)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -631,22 +630,24 @@ USAGE = {
     "no target": (["--task", "sequence", "--preds", "p"], "required: --target"),
     "no preds": (["--task", "sequence", "--target", "t"], "--preds must say"),
     "two of preds": ([*SEQUENCE, "--preds", "w"], "for sequence predictions are one column of lists, not 'p', 'w'"),
-    "preds and log_probs": ([*CHOSEN, "--preds", "p"], "--preds does not go with --token-log-probs"),
-    "target and log_probs": ([*CHOSEN, "--target", "t"], "--target does not go with --token-log-probs"),
-    "kind and log_probs": ([*CHOSEN, "--kind", "logits"], "--kind logits does not go with --token-log-probs"),
-    "smoothing and log_probs": ([*CHOSEN, "--label-smoothing", "0"], "--label-smoothing does not go with"),
-    "ignored and log_probs": ([*CHOSEN, "--ignore-index", "0"], "--ignore-index does not go with"),
+    "preds and log_probs": ([*CHOSEN, "--preds", "p"], "--preds cannot be combined with --token-log-probs"),
+    "target and log_probs": ([*CHOSEN, "--target", "t"], "--target cannot be combined with --token-log-probs"),
+    "kind and log_probs": ([*CHOSEN, "--kind", "logits"], "--kind logits cannot be combined with --token-log-probs"),
+    "smoothing and log_probs": ([*CHOSEN, "--label-smoothing", "0"], "--label-smoothing cannot be combined with"),
+    "ignored and log_probs": ([*CHOSEN, "--ignore-index", "0"], "--ignore-index cannot be combined with"),
     "log_probs of classes": (
-        ["--task", "binary", "--token-log-probs", "p"], "--token-log-probs is no option of --task binary"),
+        ["--task", "binary", "--token-log-probs", "p"], "--token-log-probs is not an option of --task binary"),
     "per of another task": ([*SEQUENCE, "--per", "label"], "--per: per is 'label': expected"),
-    "per of classes": (["--task", "binary", "--preds", "w", "--target", "n", "--per", "token"], "--per is no option"),
-    "blank of sequences": ([*SEQUENCE, "--blank", "1"], "--blank is no option of --task sequence"),
+    "per of classes": (
+        ["--task", "binary", "--preds", "w", "--target", "n", "--per", "token"], "--per is not an option",
+    ),
+    "blank of sequences": ([*SEQUENCE, "--blank", "1"], "--blank is not an option of --task sequence"),
     "a blank below 0": ([*CTC, "--blank", "-1"], "--blank: blank is -1"),
-    "eps of utterances": ([*CTC, "--eps", "0"], "--eps is no option of --task ctc"),
-    "ignored labels of utterances": ([*CTC, "--ignore-index", "0"], "--ignore-index is no option of --task ctc"),
-    "words of utterances": ([*CTC, "--n-words", "n"], "--n-words is no option of --task ctc"),
-    "classes of sequences": ([*SEQUENCE, "--classes", "a,b"], "--classes is no option of --task sequence"),
-    "words by group": ([*SEQUENCE, "--n-words", "n", "--by", "w"], "--n-words and --n-bytes do not go with --by"),
+    "eps of utterances": ([*CTC, "--eps", "0"], "--eps is not an option of --task ctc"),
+    "ignored labels of utterances": ([*CTC, "--ignore-index", "0"], "--ignore-index is not an option of --task ctc"),
+    "words of utterances": ([*CTC, "--n-words", "n"], "--n-words is not an option of --task ctc"),
+    "classes of sequences": ([*SEQUENCE, "--classes", "a,b"], "--classes is not an option of --task sequence"),
+    "words by group": ([*SEQUENCE, "--n-words", "n", "--by", "w"], "--n-words and --n-bytes cannot be combined with --by"),
     "no such column": ([*SEQUENCE, "--n-bytes", "size"], "no column 'size'"),
 }  # fmt: skip
 

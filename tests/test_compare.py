@@ -225,7 +225,7 @@ def test_a_target_that_differs_names_both_files_and_the_row(tmp_path, models, tr
     parquet.write_table(table_of(models[1], {**truth, "label": label}), pair[1])
     line = failure(capsys, 1, "compare", *pair, *MULTICLASS, *cut, "--state", tmp_path / "state")
     assert (
-        f"{pair[0]}: row 543: column 'label' is {truth['label'][543]}, and {label[543]} in {pair[1]}, row 543" in line
+        f"{pair[0]}: row 543: column 'label' is {truth['label'][543]}, but {label[543]} in {pair[1]}, row 543" in line
     )
     assert not (tmp_path / "state").exists()
 
@@ -242,7 +242,7 @@ def test_nulls_in_the_target_must_be_in_both(tmp_path, capsys):
     summary = state_of(tmp_path, tmp_path / "a.parquet", tmp_path / "b.parquet", *words).summary()
     assert (summary.difference.invalid_null, summary.difference.count) == (1, 3)
     capsys.readouterr()
-    for name, row, value in (("c", 1, "None, and 0"), ("d", 2, "0, and None")):
+    for name, row, value in (("c", 1, "None, but 0"), ("d", 2, "0, but None")):
         line = failure(capsys, 1, "compare", tmp_path / "a.parquet", tmp_path / f"{name}.parquet", *words)
         assert f"row {row}: column 'outcome' is {value}" in line
 
@@ -251,7 +251,7 @@ def test_nulls_in_the_target_must_be_in_both(tmp_path, capsys):
 @pytest.mark.parametrize("rows", [1, 400, 899])
 def test_files_of_different_lengths_are_an_error_that_names_both(tmp_path, models, pair, capsys, rows, cut):
     parquet.write_table(table_of(models[1]).slice(0, rows), pair[1])
-    expected = f"{pair[1]} has {rows} rows and {pair[0]} more: expected the same rows"
+    expected = f"{pair[1]} has {rows} rows but {pair[0]} has more: expected the same rows"
     assert expected in failure(capsys, 1, "compare", *pair, *BINARY, *cut, "--state", tmp_path / "state")
     assert not (tmp_path / "state").exists()
 
@@ -270,7 +270,7 @@ def test_lists_of_other_lengths_are_an_error(tmp_path, models, truth, capsys):
         "--target",
         "label",
     )
-    assert "b.parquet: (2,) predictions a row, where " in failure(capsys, 1, "compare", *words)
+    assert "b.parquet: (2,) predictions per row, but " in failure(capsys, 1, "compare", *words)
 
 
 # ---- bad data and odd rows ----
@@ -312,14 +312,14 @@ def test_rows_that_are_invalid_in_either_file_are_skipped_in_both(tmp_path, cut)
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["a.parquet"], 2, "a.parquet: one file holds both models' predictions where --preds-b"),
-        (["a.parquet", "a.parquet"], 2, "a.parquet: one file holds both models' predictions where --preds-b"),
+        (["a.parquet"], 2, "a.parquet: one file was given: expected --preds-b"),
+        (["a.parquet", "a.parquet"], 2, "a.parquet: one file was given: expected --preds-b"),
         (["a.parquet", "b.parquet", "c.parquet"], 2, "3 files: compare takes A and B"),
         (["a.parquet", "b.parquet", "--preds-b", "nothing"], 2, "b.parquet: no column 'nothing'"),
         (["a.parquet", "b.parquet", "--weight", "nothing"], 2, "a.parquet: no column 'nothing'"),
         (["a.parquet", "missing.parquet"], 1, "missing.parquet: no such file"),
         (["b.parquet", "a.parquet"], 2, "b.parquet: no column 'outcome'"),
-        (["-", "-", "--preds-b", "new"], 2, "standard input: this comes only once"),
+        (["-", "-", "--preds-b", "new"], 2, "standard input: this can be read only once"),
         (["a.parquet", "b.parquet", "--state", "b.parquet"], 2, "--state b.parquet: "),
         (["a.parquet", "b.parquet", "--eps", "7"], 2, "--eps: eps is 7.0"),
         (["a.parquet", "b.parquet", "--by", "user"], 2, "unrecognized arguments: --by user"),

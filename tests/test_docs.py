@@ -77,7 +77,7 @@ def test_the_commands_of_a_page_are_ones_that_there_are(path):
     for line in text.replace("\\\n", " ").splitlines():
         for command in re.split(r" && | \| ", line.partition(" # ")[0]):
             if command.startswith("streamce "):
-                arguments.parser().parse_args(shlex.split(command)[1:])
+                arguments.parse(shlex.split(command)[1:])
 
 
 def anchors(path):

@@ -17,7 +17,7 @@ from pyarrow import csv, parquet
 import streamce as ce
 from streamce import errors
 from streamce.cli import partitions
-from streamce.cli.metric_factory import naming_options
+from streamce.cli.metric_factory import as_option_errors
 from streamce.errors import DataError, InputError, Location, SelectionError, StreamceError
 from streamce.inputs import arrays, arrow
 from streamce.reading import ragged, reader, records, sources
@@ -343,7 +343,7 @@ def evaluated(path, metric, task, choice, axes=(1, 1)):
         reading = ragged.reading(task, source, lambda *_: choice)
     with closing(reading.chunks()) as found:
         for chunk in found:
-            partitions.add(metric, chunk, None)
+            partitions.add_chunk(metric, chunk, None)
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_parts_of_a_selection():
 
 def test_parts_of_an_option():
     def make():
-        with naming_options():
+        with as_option_errors():
             ce.BinaryCrossEntropy(label_smoothing=2.0)
 
     error = raised(make, kind=SelectionError)

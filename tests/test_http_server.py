@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 import streamce as ce
 from streamce.cli.main import main
-from streamce.monitor.http_server import CONNECTIONS, Server, host_name, is_loopback
+from streamce.monitor.http_server import MAX_CONNECTIONS, ListenAddress, Server, host_name, is_loopback
 
 COMMAND = [sys.executable, "-m", "streamce", "watch"]
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
@@ -32,8 +32,8 @@ def page(environ, start_response):
 
 
 @contextlib.contextmanager
-def serving(host="127.0.0.1", **options):
-    server = Server(host, 0, page, **options)
+def serving(host="127.0.0.1", allowed_hosts=(), **options):
+    server = Server(ListenAddress(host, 0, allowed_hosts), page, **options)
     server.start()
     try:
         yield server.port
@@ -130,7 +130,7 @@ def test_a_page_that_cannot_be_made_is_said_and_ends_nothing():
     def broken(environ, start_response):
         raise ZeroDivisionError("of no use")
 
-    server = Server("127.0.0.1", 0, broken, say=said.append)
+    server = Server(ListenAddress("127.0.0.1", 0), broken, log=said.append)
     server.start()
     try:
         assert [asked(server.port, GET)[0] for _ in range(2)] == [500, 500]
@@ -150,7 +150,7 @@ def test_a_log_that_cannot_be_written_ends_one_connection_alone():
     def closed(text):
         raise ValueError("I/O operation on closed file")
 
-    server = Server("127.0.0.1", 0, application, say=closed)
+    server = Server(ListenAddress("127.0.0.1", 0), application, log=closed)
     server.start()
     try:
         assert read(connected(server.port, GET)) == b""
@@ -195,7 +195,7 @@ def test_bound_elsewhere_all_names_are_answered_or_those_allowed():
 
 
 def test_half_a_request_is_closed_at_its_time_also_if_it_drips():
-    with serving(seconds=0.5) as port:
+    with serving(max_seconds=0.5) as port:
         silent, dripping = connected(port, GET[:-1]), connected(port, GET[:5])
         closed = threading.Event()
 
@@ -214,7 +214,7 @@ def test_half_a_request_is_closed_at_its_time_also_if_it_drips():
 
 
 def test_who_does_not_read_the_answer_is_closed_at_his_time():
-    with serving(seconds=1.0) as port:
+    with serving(max_seconds=1.0) as port:
         slow = connected(port, GET.replace(b"/metrics", b"/large"))
         assert asked(port, GET)[0] == 200  # meanwhile
         time.sleep(1.5)
@@ -234,7 +234,7 @@ def test_who_keeps_the_connection_after_the_answer_is_closed_soon():
 
 
 def test_a_new_connection_takes_the_place_of_the_oldest_half_request():
-    with serving(seconds=600, connections=3) as port, contextlib.ExitStack() as stack:
+    with serving(max_seconds=600, max_connections=3) as port, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connected(port, GET[:9])) for _ in range(10)]
         assert asked(port, GET)[2] == PAGE
         assert [client.recv(1) for client in clients[:7]] == [b""] * 7
@@ -286,7 +286,7 @@ def test_half_sent_requests_stop_no_watch_and_no_scrape(folder):
         until(lambda: counted(port) == 5)
         for _ in range(300):
             stack.enter_context(connected(port, GET[:20]))
-        assert len(os.listdir(f"/proc/{child.pid}/fd")) < 64 + CONNECTIONS
+        assert len(os.listdir(f"/proc/{child.pid}/fd")) < 64 + MAX_CONNECTIONS
         add(7)
         until(lambda: counted(port) == 12)
         child.send_signal(signal.SIGTERM)

@@ -6,9 +6,10 @@ import pytest
 from pyarrow import ipc, parquet
 
 import streamce as ce
-from streamce.cli import arguments, main, partitions
-from streamce.cli.column_resolver import Chooser
-from streamce.cli.metric_factory import metric_of
+from streamce.cli import arguments, partitions
+from streamce.cli.column_resolver import ColumnResolver
+from streamce.cli.main import main
+from streamce.cli.metric_factory import create_metric
 from streamce.errors import DataError, SelectionError
 from streamce.reading.sources import find
 
@@ -52,19 +53,18 @@ WRITERS = {
 
 def in_parts(monkeypatch, smallest, *command):
     """A run in parts of some size, one after another: (number of parts, state)."""
-    monkeypatch.setattr(partitions, "SMALLEST", smallest)
-    monkeypatch.setattr(partitions, "LARGEST", smallest)
-    options = arguments.parser().parse_args(["eval", *map(str, command)])
-    assert arguments.misfit(options) is None
-    chooser, sources = Chooser(options), find(options.files)
-    reading = partitions.opened(options, sources, chooser)
-    width = partitions.settled(options, reading, chooser.labels)
-    cut = partitions.cut(options, sources, 2, width, chooser.labels.classes if chooser.labels else None)
-    outcomes, state = partitions.join(map(partitions.evaluate, reversed(cut)))
-    partitions.check(cut, outcomes)
-    metric = metric_of(options, chooser.labels)
+    monkeypatch.setattr(partitions, "MIN_BYTES", smallest)
+    monkeypatch.setattr(partitions, "MAX_BYTES", smallest)
+    config = arguments.parse(["eval", *map(str, command)])
+    resolver, sources = ColumnResolver(config), find(config.files)
+    reading = partitions.open_reading(config, sources, resolver)
+    width = partitions.read_first_rows(config, reading, resolver.labels)
+    parts = partitions.split(config, sources, 2, width, resolver.labels.classes if resolver.labels else None)
+    outcomes, state = partitions.merge(map(partitions.evaluate, reversed(parts)))
+    partitions.raise_first_error(parts, outcomes)
+    metric = create_metric(config, resolver.labels)
     metric.load_state_dict({"state": state})
-    return len(cut), sum(outcome.rows for outcome in outcomes), metric.to_bytes()
+    return len(parts), sum(outcome.rows for outcome in outcomes), metric.to_bytes()
 
 
 def whole(tmp_path, *command):
@@ -152,10 +152,10 @@ def test_keys_of_another_kind_are_found_in_whatever_part_they_are(tmp_path, monk
 
 def test_states_without_a_sum_are_an_error_even_if_no_part_is():
     of = [ce.BinaryCrossEntropy(kind=kind).to_bytes() for kind in ("probs", "logits")]
-    outcomes, state = partitions.join((partitions.Outcome(number, 1), found) for number, found in enumerate(of))
+    outcomes, state = partitions.merge((partitions.Outcome(number, 1), found) for number, found in enumerate(of))
     assert state is None
     with pytest.raises(DataError, match="state 1: kind is 'probs' in one metric and 'logits' in the other"):
-        partitions.check([], outcomes)
+        partitions.raise_first_error([], outcomes)
 
 
 def test_the_order_of_the_parts_says_which_error_it_is():
@@ -165,22 +165,22 @@ def test_the_order_of_the_parts_says_which_error_it_is():
         partitions.Outcome(0, 3),
     ]
     with pytest.raises(SelectionError, match="early"):
-        partitions.check([], outcomes)
+        partitions.raise_first_error([], outcomes)
 
 
 @pytest.mark.parametrize("change", ["gone", "other"])
 def test_a_file_that_changed_since_the_run_began_is_not_read(tmp_path, table, change):
     path = tmp_path / "a.parquet"
     WRITERS["a.parquet"](table, path)
-    options = arguments.parser().parse_args(["eval", str(path), *BINARY])
-    arguments.misfit(options)
-    [part] = partitions.cut(options, find([str(path)]), 1)
+    config = arguments.parse(["eval", str(path), *BINARY])
+    [part] = partitions.split(config, find([str(path)]), 1)
     if change == "gone":
         path.unlink()
     else:
         WRITERS["a.parquet"](table.slice(1), path)
     outcome, state = partitions.evaluate(part)
-    what = {"gone": "no such file where it is to be evaluated", "other": "this file has changed since the run began"}
+    gone = "no such file on the machine that evaluates it"
+    what = {"gone": gone, "other": "this file has changed since the run began"}
     assert state is None
     assert isinstance(outcome.error, DataError)
     assert outcome.error.places == (str(path),)
@@ -190,9 +190,12 @@ def test_a_file_that_changed_since_the_run_began_is_not_read(tmp_path, table, ch
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("a.parquet", "--engine", "dask", "--resume", "--state", "s"), "--resume does not go with --engine dask"),
-        (("-", "--engine", "spark"), "standard input: --engine spark needs files, and this comes only once"),
-        (("a.parquet", "--address", "tcp://127.0.0.1:9"), "--address goes with --engine dask or spark"),
+        (
+            ("a.parquet", "--engine", "dask", "--resume", "--state", "s"),
+            "--resume cannot be combined with --engine dask",
+        ),
+        (("-", "--engine", "spark"), "standard input: --engine spark needs files, and this can be read only once"),
+        (("a.parquet", "--address", "tcp://127.0.0.1:9"), "--address needs --engine dask or spark"),
     ],
 )
 def test_what_a_cluster_does_not_do_is_said(tmp_path, monkeypatch, capsys, table, arguments, expected):
@@ -207,4 +210,4 @@ def test_npy_files_are_not_for_clusters(tmp_path, capsys):
     np.save(tmp_path / "y.npy", np.array([0, 1]))
     paths = [str(tmp_path / "p.npy"), "--target", str(tmp_path / "y.npy")]
     assert main(["eval", *paths, "--task", "binary", "--engine", "dask"]) == 2
-    assert "--engine dask takes no .npy files, but .npz files" in capsys.readouterr().err
+    assert "--engine dask supports .npz files, but not .npy files" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import streamce as ce
 from streamce.cli import arguments
+from streamce.cli.config import WatchConfig
 from streamce.integrations.prometheus import CAUSES, EDGES, FAMILIES, Collector
 from streamce.monitor import metrics_page
 from streamce.monitor.alerts import Alerts, Bound
@@ -391,8 +392,8 @@ def everything():
     metrics["users"].update(PROBS, TARGET, by=[1, 1, 2, 2])
     metrics["two"].update(PROBS, PROBS[::-1], TARGET)
     metrics["bad"] = ce.MeanLoss() - ce.MeanLoss().update([1.0])
-    shown = metrics_page.Shown(("last",), Alerts([Bound("above", 0.5)], {"last": 1}), metrics["total"].summary())
-    families = [*Collector(metrics).collect(), *metrics_page._Watch(shown).collect()]
+    shown = metrics_page.WatchStatus(("last",), Alerts([Bound("above", 0.5)], {"last": 1}), metrics["total"].summary())
+    families = [*Collector(metrics).collect(), *metrics_page.WatchCollector(shown).collect()]
     return {family.name: family for family in families}
 
 
@@ -426,7 +427,7 @@ def test_the_names_types_and_labels_that_are_documented_are_those_that_are_expor
 
 
 def test_registration_tells_all_names_and_no_numbers():
-    described = [*Collector(ce.MeanLoss()).describe(), *metrics_page._Watch(None).describe()]
+    described = [*Collector(ce.MeanLoss()).describe(), *metrics_page.WatchCollector(None).describe()]
     assert {family.name: family.samples for family in described} == {
         **{f"streamce_{end}": [] for end in FAMILIES},
         **{name: [] for name in metrics_page.FAMILIES},
@@ -455,7 +456,7 @@ def test_commands_in_the_documentation_are_ones_that_there_are(page):
     commands = re.findall(r"^streamce (watch .*)$", text, re.MULTILINE)
     assert commands
     for command in commands:
-        assert arguments.parser().parse_args(shlex.split(command)).command == "watch"
+        assert isinstance(arguments.parse(shlex.split(command)), WatchConfig)
 
 
 def test_the_example_of_the_documentation_runs():

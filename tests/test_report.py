@@ -776,8 +776,8 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, states, capsys):
     damaged, missing = tmp_path / "damaged.state", str(tmp_path / "none.state")
     damaged.write_bytes((tmp_path / "monday.state").read_bytes()[:-1])
     for argv, code, said in [
-        ([states[0], "-o", str(kept)], 2, "the file that is there is no report, and is kept"),
-        ([states[0], "-o", states[0]], 2, "is no report, and is kept"),
+        ([states[0], "-o", str(kept)], 2, "the file that is there is not a report, and is kept"),
+        ([states[0], "-o", states[0]], 2, "is not a report, and is kept"),
         ([states[0], "-o", str(tmp_path)], 2, "no file can be written there"),
         ([states[0], "-o", str(tmp_path / "no" / "r.html")], 2, "no file can be written there"),
         ([str(damaged), "-o", path], 1, "damaged"),

@@ -29,9 +29,9 @@ from streamce.cli.state_lock import lock_path
 from streamce.errors import DataError
 from streamce.monitor import jsonl_source, parquet_folder
 from streamce.monitor.alerts import Alerts, Bound, Reference
-from streamce.monitor.jsonl_source import LinesFile
-from streamce.monitor.open_source import follow
-from streamce.monitor.parquet_folder import Folder
+from streamce.monitor.jsonl_source import JsonlFile, LineOptions
+from streamce.monitor.open_source import open_source
+from streamce.monitor.parquet_folder import ParquetFolder
 from streamce.reading.reader import Position
 from streamce.reading.tables import Mark
 
@@ -206,7 +206,7 @@ def test_a_file_that_turns_before_a_row_of_it_was_counted_is_not_skipped_without
         assert Path("S").read_bytes() == binary_of(rows).to_bytes()
     else:
         os.unlink("a.jsonl.1")
-        assert "that one is no more in its folder: rows at its end may be lost" in failure(capsys, 1, *words)
+        assert "that file is no longer in its folder: rows at its end may be lost" in failure(capsys, 1, *words)
 
 
 def test_the_first_checkpoint_is_there_before_a_row_is_read(folder):
@@ -215,7 +215,7 @@ def test_the_first_checkpoint_is_there_before_a_row_is_read(folder):
         import os, signal, sys
         from streamce.cli.main import main
         from streamce.monitor import jsonl_source
-        jsonl_source.LinesFile._more = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+        jsonl_source.JsonlFile._more = lambda self: os.kill(os.getpid(), signal.SIGKILL)
         main(sys.argv[1:])
     """
     words = ["watch", "a.jsonl", *BINARY, "--state", "S", "--once"]
@@ -250,7 +250,7 @@ def test_a_state_that_came_beside_a_checkpoint_without_rows_is_kept(folder, caps
     Path("a.jsonl").touch()
     assert watched(capsys, "a.jsonl", *BINARY, "--state", "S")[0] is None
     ce.BinaryCrossEntropy().save("S")
-    expected = "S: this state is no watch's, as S.checkpoint has no rows"
+    expected = "S: this is not the state of a watch, because S.checkpoint has no rows"
     assert failure(capsys, 1, "a.jsonl", *BINARY, "--state", "S") == expected
 
 
@@ -264,11 +264,11 @@ def test_a_half_written_line_waits_for_its_end(folder, capsys):
     words = ("a.jsonl", *BINARY, "--state", "S")
     found, log = watched(capsys, *words)
     assert found["rows"] == 2
-    assert log == ["a.jsonl: the last line has no end yet, and is not counted"]
+    assert log == ["a.jsonl: the last line is not counted, because it has no end yet"]
     Path("a.jsonl").write_bytes(data)
     found, log = watched(capsys, *words)
     assert (found["rows"], found["rows_resumed"]) == (3, 2)
-    assert log == ["going on after 2 rows"]
+    assert log == ["resuming after 2 rows"]
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
 
 
@@ -299,7 +299,7 @@ def test_a_line_that_cannot_be_read_is_skipped_and_counted_apart(folder, capsys,
     Path("a.jsonl").write_bytes(text)
     found, log = watched(capsys, "a.jsonl", *BINARY, "--invalid", "skip", "--state", "S")
     assert (found["rows"], found["unreadable_lines"]) == (9, 2)
-    assert re.match(r"a\.jsonl: a line that cannot be read is skipped \(and 1 more\): row 2: ", log[0])
+    assert re.match(r"a\.jsonl: skipped a line that cannot be read \(and 1 more\): row 2: ", log[0])
     assert found["metrics"]["total"]["skipped"] == 0
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
 
@@ -308,8 +308,8 @@ def test_lines_that_all_cannot_be_read_are_no_rows(folder, capsys):
     Path("a.jsonl").write_text("null\n\n7\n")
     found, log = watched(capsys, "a.jsonl", *BINARY, "--invalid", "skip")
     assert found is None
-    assert log[1:] == ["no row came"]
-    assert log[0].startswith("a.jsonl: a line that cannot be read is skipped (and 1 more): row 0: ")
+    assert log[1:] == ["no rows have arrived"]
+    assert log[0].startswith("a.jsonl: skipped a line that cannot be read (and 1 more): row 0: ")
 
 
 @pytest.mark.parametrize("most", ["1", "2", "9"])
@@ -320,7 +320,7 @@ def test_lines_before_the_first_that_can_be_read_are_no_rows_whatever_comes_with
     Path("a.jsonl").write_bytes(f"\n{line}\n{line}\n".encode() + lines_of(rows))
     found, log = watched(capsys, "a.jsonl", *BINARY, "--invalid", "skip", "--chunk-rows", most, "--state", "S")
     assert (found["rows"], found["unreadable_lines"]) == (5, 2)
-    assert log[0].startswith("a.jsonl: a line that cannot be read is skipped")
+    assert log[0].startswith("a.jsonl: skipped a line that cannot be read")
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
     assert failure(capsys, 1, "a.jsonl", *BINARY).startswith("a.jsonl: row 0: ")
 
@@ -373,7 +373,7 @@ def test_predictions_that_begin_with_whole_numbers_wait_for_one_that_is_none(fol
     Path("a.jsonl").write_bytes(lines_of(rows[:2]))
     found, log = watched(capsys, *words)
     assert found is None
-    assert log[0] == "a.jsonl: all predictions so far are whole numbers: no line is counted before one that has others"
+    assert log[0] == "a.jsonl: not counted, because all predictions so far are whole numbers and may be labels"
     Path("a.jsonl").write_bytes(lines_of(rows))
     found, log = watched(capsys, *words)
     assert (found["rows"], log) == (4, [])
@@ -411,7 +411,7 @@ class Follower:
 
     def __init__(self, path):
         self.said, self.rows = [], []
-        self.of = follow(str(path), self.said.append, 5, False)
+        self.of = open_source(str(path), self.said.append, LineOptions(5))
 
     def read(self):
         """All that has come."""
@@ -420,8 +420,8 @@ class Follower:
             types = {"p": pa.float64(), "y": pa.int64()}
             for batch, _, end in table.batches(types, 100, piece.start.mark):
                 self.rows += batch.to_pylist()
-                self.of.reached(Position(0, end))
-            self.of.finished()
+                self.of.mark_counted(Position(0, end))
+            self.of.finish()
         return self
 
 
@@ -448,18 +448,18 @@ def test_a_file_that_is_renamed_is_read_to_its_end_before_the_next_of_its_name(f
     with open("a.jsonl", "ab") as writer:
         os.rename("a.jsonl", "a.jsonl.1")
         found.read()
-        assert found.said == ["a.jsonl: this file is gone: waiting for the next of its name"]
+        assert found.said == ["a.jsonl: this file is gone: waiting for the next file of this name"]
         Path("a.jsonl").write_bytes(lines_of(rows[20:]))
         writer.write(lines_of(rows[10:15]))
         writer.flush()
         found.read()
         writer.write(lines_of(rows[15:20])[:-1])  # whose last line nobody ends
     found.read()
-    assert found.of.turning
+    assert found.of.rotating
     found.read()
     found.read()
     assert found.rows == plain(rows)
-    assert found.said[1:] == ["a.jsonl: another file has taken its name: going on with that one"]
+    assert found.said[1:] == ["a.jsonl: another file has taken this name: continuing with the new file"]
 
 
 def test_a_file_that_was_renamed_while_nobody_watched_is_found_and_read_to_its_end(folder, follower):
@@ -528,16 +528,16 @@ def test_a_file_that_was_replaced_while_nobody_watched_is_an_error(folder, follo
     os.replace("b.jsonl", "a.jsonl")
     second = follower()
     second.of.restore(first.of.position)
-    with pytest.raises(DataError, match=r"another file than was read before, .* rows at its end may be lost"):
+    with pytest.raises(DataError, match=r"this is not the file that was read before, .* rows at its end may be lost"):
         second.read()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data[:-1], "has shrunk to .* lost"),
-        (lambda data: b"", "has shrunk to 0 bytes, of which .* had been read"),
-        (lambda data: data[::-1] * 2, "was written over"),
+        (lambda data: data[:-1], "has shrunk to .* may be lost"),
+        (lambda data: b"", "has shrunk to 0 bytes after .* bytes were read"),
+        (lambda data: data[::-1] * 2, "was overwritten"),
     ],
     ids=["shorter", "empty", "other"],
 )
@@ -550,7 +550,7 @@ def test_a_file_that_shrinks_or_is_written_over_is_an_error(folder, follower, ch
     if resumed:
         position, found = found.of.position, follower()
         found.of.restore(position)
-        message = f"{message}|another file than was read"
+        message = f"{message}|not the file that was read before"
     with pytest.raises(DataError, match=message):
         found.read()
 
@@ -559,13 +559,13 @@ def test_a_file_that_is_not_there_yet_or_gone_is_waited_for_and_said_once(folder
     found = follower()
     for _ in range(5):
         found.read()
-    assert found.said == ["a.jsonl: there is no such file yet: waiting"]
+    assert found.said == ["a.jsonl: this file does not exist yet: waiting"]
     Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
     found.read()
     os.unlink("a.jsonl")
     for _ in range(5):
         found.read()
-    assert found.said[1:] == ["a.jsonl: this file is gone: waiting for the next of its name"]
+    assert found.said[1:] == ["a.jsonl: this file is gone: waiting for the next file of this name"]
     assert len(found.rows) == 3
 
 
@@ -585,7 +585,7 @@ class Searched(bytearray):
 
 def test_a_line_without_an_end_is_refused_before_memory_is_and_searched_once(folder):
     Path("a.jsonl").write_bytes(b"{" * (1 << 24))
-    found = follow("a.jsonl", lambda word: None, 5, False, max_record=(1 << 24) - 1)
+    found = open_source("a.jsonl", lambda word: None, LineOptions(5, max_record=(1 << 24) - 1))
     found._buffer, Searched.count_of_bytes = Searched(), 0
     with pytest.raises(DataError, match=r"a\.jsonl: row 0: a record of more than 16,777,215 bytes: --max-record"):
         found.next()
@@ -635,7 +635,7 @@ def test_parquet_files_count_once_they_have_a_footer(folder, capsys):
     words = ("d", *BINARY, "--state", "S")
     found, log = watched(capsys, *words)
     assert found["rows"] == 100
-    assert log == ["d: files without a footer are not counted: 2"]
+    assert log == ["d: not counted, because they have no footer: 2 files"]
     Path("d/e.parquet").write_bytes(whole)
     os.unlink("d/a.parquet")  # its rows stay counted
     found, log = watched(capsys, *words)
@@ -703,18 +703,18 @@ def test_rows_whose_place_an_interrupt_kept_from_being_noted_count_once(folder, 
     Path("a.jsonl").write_bytes(lines_of(rows))
     Path("d").mkdir()
     parquet.write_table(pa.Table.from_pylist(rows), "d/a.parquet")
-    of, source = (Folder, "d") if kind == "parquet" else (LinesFile, "a.jsonl")
+    of, source = (ParquetFolder, "d") if kind == "parquet" else (JsonlFile, "a.jsonl")
     words = (source, *BINARY, "--chunk-rows", "10", "--state", "S")
-    reached, calls = of.reached, []
+    mark_counted, calls = of.mark_counted, []
 
     def interrupted(self, end):
         calls.append(end)
         if len(calls) == 3:  # a second Ctrl-C just there
             raise KeyboardInterrupt
-        return reached(self, end)
+        return mark_counted(self, end)
 
     with monkeypatch.context() as patch:
-        patch.setattr(of, "reached", interrupted)
+        patch.setattr(of, "mark_counted", interrupted)
         patch.setattr(signal, "signal", lambda *_: signal.SIG_DFL)  # main's, which ignores what comes after
         assert main(["watch", *words, "--once", "--checkpoint-every", "60"]) == 130
     assert watched(capsys, *words)[0]["rows"] == 30
@@ -724,7 +724,7 @@ def test_rows_whose_place_an_interrupt_kept_from_being_noted_count_once(folder, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: os.unlink("d/a.parquet"), "this file is gone, of which 20 rows had been read"),
+        (lambda: os.unlink("d/a.parquet"), "this file is gone after 20 of its rows were read"),
         (lambda: os.utime("d/a.parquet", (1, 1)), "this file has changed since 20 rows of it were counted"),
     ],
     ids=["gone", "changed"],
@@ -732,9 +732,9 @@ def test_rows_whose_place_an_interrupt_kept_from_being_noted_count_once(folder, 
 def test_a_parquet_file_that_is_read_in_part_has_to_stay_as_it_is(folder, change, message):
     os.mkdir("d")
     parquet.write_table(pa.Table.from_pylist(plain(rows_of(50))), "d/a.parquet")
-    one, other = (follow("d", lambda word: None, 5, False) for _ in range(2))
+    one, other = (open_source("d", lambda word: None, LineOptions(5)) for _ in range(2))
     assert one.next() is not None
-    one.reached(Position(0, Mark(20)))
+    one.mark_counted(Position(0, Mark(20)))
     other.restore(json.loads(json.dumps(one.position)))
     assert (other.rows, other.next().start.mark.row) == (20, 20)
     change()
@@ -743,19 +743,19 @@ def test_a_parquet_file_that_is_read_in_part_has_to_stay_as_it_is(folder, change
 
 
 def test_a_parquet_file_without_a_footer_that_does_not_grow_is_said_once(folder, monkeypatch):
-    monkeypatch.setattr(parquet_folder, "PATIENCE", -1.0)
+    monkeypatch.setattr(parquet_folder, "FOOTER_TIMEOUT", -1.0)
     os.mkdir("d")
     Path("d/a.parquet").write_bytes(b"PAR1 and a part of it")
     words = []
-    folder_of = follow("d", words.append, 5, False)
+    folder_of = open_source("d", words.append, LineOptions(5))
     for _ in range(5):
         assert folder_of.next() is None
-    assert words == ["d/a.parquet: this file has no footer, and does not grow: waiting"]
+    assert words == ["d/a.parquet: this file has no footer and does not grow: waiting"]
 
 
 def test_a_folder_that_is_empty_is_no_rows(folder, capsys):
     os.mkdir("d")
-    assert watched(capsys, "d", *BINARY) == (None, ["no row came"])
+    assert watched(capsys, "d", *BINARY) == (None, ["no rows have arrived"])
 
 
 # ---- alerts ----
@@ -787,11 +787,11 @@ def test_an_alert_that_is_on_is_not_told_again_by_the_next_run_which_ends_it(fol
     Path("a.jsonl").write_bytes(lines_of(losses(1.0)))
     words = ("a.jsonl", *BINARY, "--window", "50", "--alert-above", "0.7", "--state", "S")
     assert len(watched(capsys, *words, status=3)[1]) == 1
-    assert watched(capsys, *words, status=3)[1] == ["going on after 50 rows"]
+    assert watched(capsys, *words, status=3)[1] == ["resuming after 50 rows"]
     with open("a.jsonl", "ab") as file:
         file.write(lines_of(losses(0.1)))
     assert watched(capsys, *words, status=3)[1][1].startswith("alert ends: last_50 above: ")
-    assert watched(capsys, *words)[1] == ["going on after 100 rows"]
+    assert watched(capsys, *words)[1] == ["resuming after 100 rows"]
 
 
 def test_a_window_that_leaves_a_reference_alerts(folder, capsys):
@@ -809,13 +809,13 @@ def test_a_window_that_leaves_a_reference_alerts(folder, capsys):
 @pytest.mark.parametrize(
     ("metric", "expected"),
     [
-        (ce.MeanLoss().update([0.5, 0.6]), "a MeanLoss is no reference for a BinaryCrossEntropy"),
-        (ce.NormalizedEntropy(), "a NormalizedEntropy is no reference for a BinaryCrossEntropy"),
-        (ce.Grouped(ce.MeanLoss()), "a MeanLoss is no reference for a BinaryCrossEntropy"),
-        (ce.BinaryCrossEntropy(label_smoothing=0.25), "its label_smoothing is 0.25, expected 0.0 as here"),
-        (ce.BinaryCrossEntropy(pos_weight=2.0), "its pos_weight is 2.0, expected None as here"),
-        (ce.BinaryCrossEntropy(), "its mean has no interval, with 0 samples and the value nan"),
-        (ce.BinaryCrossEntropy().update(0.5, 1), "its mean has no interval, with 1 sample and the value 0.69"),
+        (ce.MeanLoss().update([0.5, 0.6]), "is a MeanLoss, expected a BinaryCrossEntropy"),
+        (ce.NormalizedEntropy(), "is a NormalizedEntropy, expected a BinaryCrossEntropy"),
+        (ce.Grouped(ce.MeanLoss()), "is a MeanLoss, expected a BinaryCrossEntropy"),
+        (ce.BinaryCrossEntropy(label_smoothing=0.25), "its label_smoothing is 0.25, expected 0.0 as in this command"),
+        (ce.BinaryCrossEntropy(pos_weight=2.0), "its pos_weight is 2.0, expected None as in this command"),
+        (ce.BinaryCrossEntropy(), "its mean has no interval: 0 samples, value nan"),
+        (ce.BinaryCrossEntropy().update(0.5, 1), "its mean has no interval: 1 sample, value 0.69"),
     ],
     ids=["mean", "ratio", "groups", "smoothing", "weight", "empty", "one"],
 )
@@ -829,8 +829,8 @@ def test_a_reference_of_another_loss_or_without_an_interval_is_refused(folder, c
 def test_a_window_is_judged_once_it_has_samples_enough():
     alerts = Alerts([Bound("above", 0.5)], {"w": 10})
     metric = ce.MeanLoss().update([1.0] * 9)
-    assert alerts.judge("w", metric.summary()) == []
-    assert len(alerts.judge("w", metric.update([1.0]).summary())) == 1
+    assert alerts.check("w", metric.summary()) == []
+    assert len(alerts.check("w", metric.update([1.0]).summary())) == 1
 
 
 def test_an_alert_ends_later_than_it_begins():
@@ -841,17 +841,17 @@ def test_an_alert_ends_later_than_it_begins():
     for mean in (0.95, 1.01, 0.99, 1.02, 0.95, 0.91, 0.89, 0.95, 1.0):
         summary = ce.MeanLoss().update([mean - spread, mean + spread] * 50).summary()
         assert summary.stderr == pytest.approx(0.1, rel=0.01)
-        told += [(mean, line.split(":")[0]) for line in alerts.judge("w", summary)]
+        told += [(mean, line.split(":")[0]) for line in alerts.check("w", summary)]
     assert told == [(1.01, "alert begins"), (0.89, "alert ends")]
 
 
 def test_infinite_and_missing_means_are_judged_as_such():
     reference = ce.MeanLoss().update([1.0, 1.2] * 10).summary()
     alerts = Alerts([Bound("above", 5.0), Reference(reference)], {"w": 1})
-    assert alerts.judge("w", ce.MeanLoss().update([math.inf, 1.0]).summary()) != []
+    assert alerts.check("w", ce.MeanLoss().update([math.inf, 1.0]).summary()) != []
     assert alerts.position == {"above": ["w"], "reference": ["w"]}
     quiet = Alerts([Bound("above", 5.0), Reference(reference)], {"w": 0})
-    assert quiet.judge("w", ce.MeanLoss().summary()) == []
+    assert quiet.check("w", ce.MeanLoss().summary()) == []
 
 
 # ---- a run that goes on ----
@@ -989,7 +989,7 @@ def test_one_watch_at_a_time_keeps_a_state(folder, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("--preds", "w"), "--preds has changed since S.checkpoint was begun: remove it to begin anew"),
+        (("--preds", "w"), "--preds has changed since S.checkpoint was begun: remove it to start anew"),
         (("--window", "7"), "--window has changed since S.checkpoint was begun"),
         (("--eps", "0.5"), "eps is"),
         (("--tail",), "tail is True in one metric and False in the other"),
@@ -1017,9 +1017,9 @@ def test_a_checkpoint_or_a_state_of_something_else_is_kept_and_refused(folder, c
         assert "S.checkpoint: " in failure(capsys, 1, "a.jsonl", *BINARY, "--state", "S")
     os.unlink("S.checkpoint")
     ce.BinaryCrossEntropy().save("S")
-    assert "S: this state is no watch's" in failure(capsys, 1, "a.jsonl", *BINARY, "--state", "S")
+    assert "S: this is not the state of a watch" in failure(capsys, 1, "a.jsonl", *BINARY, "--state", "S")
     Path("T").write_text("a text")
-    assert "is no state, and is kept" in failure(capsys, 2, "a.jsonl", *BINARY, "--state", "T")
+    assert "is not a state, and is kept" in failure(capsys, 2, "a.jsonl", *BINARY, "--state", "T")
 
 
 def test_a_torn_checkpoint_goes_on_from_the_generation_before(folder, capsys):
@@ -1076,9 +1076,9 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(folder, capsys):
         (("a.jsonl", "--window", "1y"), "--window: window is '1y': expected"),
         (("a.jsonl", "--window", "0"), "--window: samples is 0: expected"),
         (("a.jsonl", "--window", "1h", "--by-time", "t", "--step", "7min"), "--step: step is 7min: expected one that"),
-        (("a.jsonl", "--port", "99999"), "'99999' is no port"),
-        (("a.jsonl", "--alert-above", "nan"), "'nan' is no number"),
-        (("a.jsonl", "--poll", "-1"), "'-1' is no number of seconds"),
+        (("a.jsonl", "--port", "99999"), "'99999' is not a port"),
+        (("a.jsonl", "--alert-above", "nan"), "'nan' is not a finite number"),
+        (("a.jsonl", "--poll", "-1"), "'-1' is not a number of seconds"),
         (("a.jsonl", "--reference", "none"), "--reference none: No such file or directory"),
         (("a.jsonl", "--preds", "q"), "a.jsonl: no column 'q'"),
     ],
@@ -1093,12 +1093,12 @@ def test_usage_errors_are_one_line(folder, capsys, words, expected):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("a.csv", "a.csv: a file that grows is one of JSON lines"),
-        ("a.jsonl.gz", "a.jsonl.gz: a file that grows is one of JSON lines"),
-        ("no/a.jsonl", "no/a.jsonl: no such file, nor a folder for it"),
-        ("", ": no such file, nor a folder for it"),
+        ("a.csv", "a.csv: expected a file of JSON lines"),
+        ("a.jsonl.gz", "a.jsonl.gz: expected a file of JSON lines"),
+        ("no/a.jsonl", "no/a.jsonl: no such file, and no folder in which it could appear"),
+        ("", ": no such file, and no folder in which it could appear"),
         ("no://a", "no://a: Unrecognized filesystem type"),
-        ("file:///no/a.jsonl", "file:///no/a.jsonl: no such file, nor a folder for it"),
+        ("file:///no/a.jsonl", "file:///no/a.jsonl: no such file, and no folder in which it could appear"),
     ],
 )
 def test_sources_that_cannot_be_followed_are_one_line(folder, capsys, source, expected):
@@ -1122,7 +1122,7 @@ def test_a_host_that_is_no_name_is_one_line(folder, capsys):
 
 def test_what_is_followed_is_no_place_for_a_state(folder, capsys):
     Path("a.jsonl").touch()
-    expected = "--state ./a.jsonl: this is what is followed"
+    expected = "--state ./a.jsonl: this is the source"
     assert failure(capsys, 2, "a.jsonl", *BINARY, "--state", "./a.jsonl") == expected
 
 
@@ -1154,7 +1154,7 @@ def test_a_file_whose_name_is_no_text_is_followed(folder, capsys):
 
 def test_a_named_pipe_is_refused_and_not_waited_for(folder, capsys):
     os.mkfifo("a.jsonl")
-    assert failure(capsys, 1, "a.jsonl", *BINARY) == "a.jsonl: this is no file"
+    assert failure(capsys, 1, "a.jsonl", *BINARY) == "a.jsonl: this is not a file"
 
 
 def test_a_missing_prometheus_client_is_named(folder):

@@ -1,8 +1,7 @@
-"""``streamce eval --engine dask`` and ``--engine spark``: the parts of a run on the machines of a cluster."""
+"""``streamce eval --engine dask`` and ``--engine spark``: evaluate the partitions of a run on a cluster."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import itertools
@@ -20,61 +19,61 @@ from typing import Any
 import pyarrow as pa
 
 from streamce.cli import partitions
+from streamce.cli.config import EvalConfig
 from streamce.cli.console import advance, progress_bar
-from streamce.cli.partitions import Outcome, Part
+from streamce.cli.partitions import Outcome, Partition
 from streamce.errors import DataError, InputError, SelectionError
 from streamce.integrations import dask, spark
 from streamce.reading.labels import Labels
 from streamce.reading.reader import Reading
 from streamce.reading.sources import Source
 
-TOGETHER = 8  # states that are added up in one go, on one machine
-WAIT = 10  # seconds for a cluster to answer
-MANY = 16  # processors that a cluster is taken to have which does not say, or has not started yet
+STATES_PER_MERGE = 8  # states that one task adds
+TIMEOUT = 10  # seconds for a cluster to answer
+DEFAULT_PROCESSORS = 16  # assumed of a cluster that has not started yet, or does not say
+
+# A function from partitions to their outcomes and the sum of their states. It reports each outcome when it is there.
+Evaluate = Callable[[list[Partition], Callable[[Outcome], None]], tuple[list[Outcome], bytes | None]]
 
 
-def refuse(options: argparse.Namespace, sources: Sequence[Source]) -> None:
-    """Raises for what a cluster cannot do."""
-    engine = f"--engine {options.engine}"
-    if options.resume:
-        raise SelectionError(f"--resume does not go with {engine}: engines try a part again themselves")
+def check(config: EvalConfig, sources: Sequence[Source]) -> None:
+    """Raise SelectionError for options and sources that a cluster does not support."""
+    engine = f"--engine {config.engine}"
+    if config.resume:
+        raise SelectionError(f"--resume cannot be combined with {engine}, because engines retry partitions themselves")
     for source in sources:
         if source.format == "pipe":
-            raise SelectionError(f"{source.name}: {engine} needs files, and this comes only once")
+            raise SelectionError(f"{source.name}: {engine} needs files, and this can be read only once")
         if source.format == "npy":
-            raise SelectionError(f"{source.name}: {engine} takes no .npy files, but .npz files")
+            raise SelectionError(f"{source.name}: {engine} supports .npz files, but not .npy files")
 
 
-def run(
-    options: argparse.Namespace, sources: Sequence[Source], reading: Reading, metric: Any, labels: Labels | None
-) -> int:
-    """Evaluate all sources on a cluster into an empty metric; returns the number of rows."""
-    start = {"dask": _on_dask, "spark": _on_spark}[options.engine]
+def run(config: EvalConfig, sources: Sequence[Source], reading: Reading, metric: Any, labels: Labels | None) -> int:
+    """Evaluate all sources on a cluster into an empty metric, and return the number of rows."""
+    connect = {"dask": _dask, "spark": _spark}[config.engine]
     try:
-        with start(options.address) as (processors, evaluated), progress_bar(0) as bar:
-            width = partitions.settled(options, reading, labels)
-            all_parts = partitions.cut(options, sources, processors, width, labels.classes if labels else None)
+        with connect(config.address) as (processors, evaluate), progress_bar(0) as bar:
+            width = partitions.read_first_rows(config, reading, labels)
+            classes = labels.classes if labels else None
+            work = partitions.split(config, sources, processors, width, classes)
             rows, done = 0, 0
 
-            def finished(outcome: Outcome) -> None:
+            def report(outcome: Outcome) -> None:
                 nonlocal rows, done
                 rows, done = rows + outcome.rows, done + 1
-                advance(bar, rows, outcome.rows, done / len(all_parts))
+                advance(bar, rows, outcome.rows, done / len(work))
 
-            outcomes, state = evaluated(all_parts, finished)
-            partitions.check(all_parts, outcomes)
+            outcomes, state = evaluate(work, report)
+            partitions.raise_first_error(work, outcomes)
             metric.load_state_dict({"state": state})
             return sum(outcome.rows for outcome in outcomes)
     except InputError as error:
-        raise DataError(str(error)).with_place(f"--engine {options.engine}") from error
-
-
-Evaluated = Callable[[list[Part], Callable[[Outcome], None]], tuple[list[Outcome], bytes | None]]
+        raise DataError(str(error)).with_place(f"--engine {config.engine}") from error
 
 
 @contextlib.contextmanager
-def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
-    """How many processors there are, and a function from parts to outcomes and the state of all."""
+def _dask(address: str | None) -> Iterator[tuple[int, Evaluate]]:
+    """Connect to Dask. The context is the number of processors and the function that evaluates partitions."""
     try:
         distributed = dask.module("distributed")
     except InputError as error:
@@ -82,55 +81,55 @@ def _on_dask(address: str | None) -> Iterator[tuple[int, Evaluated]]:
     with contextlib.ExitStack() as stack:
         with dask.clearly():
             if address is None:  # processes of this machine, which listen on loopback alone
-                here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-                # Ctrl-C goes to the workers as well, and what they say of it is not for here.
-                with _unheard():
-                    cluster = distributed.LocalCluster(threads_per_worker=1, silence_logs=logging.CRITICAL, **here)
+                local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+                # Silenced, because Ctrl-C goes to the workers as well, and they would print tracebacks.
+                with _silenced():
+                    cluster = distributed.LocalCluster(threads_per_worker=1, silence_logs=logging.CRITICAL, **local)
                     address = stack.enter_context(cluster).scheduler_address
-            asyncio.run(_answered(distributed, address))
-            client = stack.enter_context(distributed.Client(address, timeout=WAIT))
-            processors = sum(client.nthreads().values()) or MANY
+            asyncio.run(_check_scheduler(distributed, address))
+            client = stack.enter_context(distributed.Client(address, timeout=TIMEOUT))
+            processors = sum(client.nthreads().values()) or DEFAULT_PROCESSORS
 
-        def evaluated(all_parts: list[Part], finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
-            results = client.map(partitions.evaluate, all_parts, pure=False)
+        def evaluate(work: list[Partition], report: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
+            results = client.map(partitions.evaluate, work, pure=False)
             outcomes = client.map(operator.itemgetter(0), results, pure=False)
-            level = client.map(partitions.join, [[result] for result in results], pure=False)
-            while len(level) > 1:
-                some = [level[i : i + TOGETHER] for i in range(0, len(level), TOGETHER)]
-                level = client.map(partitions.join_all, some, pure=False)
-            del results  # which the cluster lets go of as they are added up
+            sums = client.map(partitions.merge, [[result] for result in results], pure=False)
+            while len(sums) > 1:
+                batches = [sums[i : i + STATES_PER_MERGE] for i in range(0, len(sums), STATES_PER_MERGE)]
+                sums = client.map(partitions.merge_merged, batches, pure=False)
+            del results  # so that the cluster frees them once they are merged
 
-            def place() -> str:
-                failed = (part for part, future in zip(all_parts, outcomes, strict=True) if future.status == "error")
-                return "".join(f"{part.sources[part.start.source].name}: " for part in itertools.islice(failed, 1))
+            def failed_source() -> str:
+                failed = (each for each, future in zip(work, outcomes, strict=True) if future.status == "error")
+                return "".join(f"{each.sources[each.start.source].name}: " for each in itertools.islice(failed, 1))
 
-            with dask.clearly(place):
+            with dask.clearly(failed_source):
                 for future in distributed.as_completed(outcomes):
                     outcome = future.result()
-                    finished(outcome)
-                    if outcome.error is not None:  # what lies before may yet go wrong too, and is then what to say
-                        for later in (*level, *outcomes[outcome.number + 1 :]):
+                    report(outcome)
+                    if outcome.error is not None:  # wait for earlier partitions, which may have the first error
+                        for later in (*sums, *outcomes[outcome.number + 1 :]):
                             later.release()
                         return client.gather(outcomes[: outcome.number + 1]), None
-                found: tuple[list[Outcome], bytes | None] = level[0].result()
-                return found
+                merged: tuple[list[Outcome], bytes | None] = sums[0].result()
+                return merged
 
-        yield processors, evaluated
+        yield processors, evaluate
 
 
-async def _answered(distributed: Any, address: str) -> None:
-    """Raises unless a scheduler answers there: a client would wait for ever for one that is none."""
+async def _check_scheduler(distributed: Any, address: str) -> None:
+    """Raise InputError unless a scheduler answers at the address. Without this, a client would wait for ever."""
     security = distributed.Security().get_connection_args("client")
     try:
-        async with asyncio.timeout(2 * WAIT):  # of these one for somebody to be there at all
-            (await distributed.comm.connect(address, timeout=WAIT, **security)).abort()
+        async with asyncio.timeout(2 * TIMEOUT):  # half of it to connect
+            (await distributed.comm.connect(address, timeout=TIMEOUT, **security)).abort()
     except TimeoutError:
         raise InputError("address", f"no scheduler answers at {address}", location="") from None
 
 
 @contextlib.contextmanager
-def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
-    """The same with Spark."""
+def _spark(address: str | None) -> Iterator[tuple[int, Evaluate]]:
+    """Connect to Spark. The context is the same as for Dask."""
     address = address or "local[*]"
     if not re.match(r"(spark|sc|k8s)://|local\b|yarn$", address):
         expected = "spark://HOST:PORT, sc://HOST:PORT, local[N], yarn or k8s://..."
@@ -142,95 +141,97 @@ def _on_spark(address: str | None) -> Iterator[tuple[int, Evaluated]]:
             from pyspark.sql import SparkSession
         except ModuleNotFoundError:
             raise SelectionError("--engine spark: this needs Spark: pip install 'streamce[spark]'") from None
-        _reach(address)
+        _check_listening(address)
         with spark.clearly():
             session = SparkSession.getActiveSession()
             if session is None:
-                with _unheard():
-                    session = _started(SparkSession.builder.appName("streamce eval"), address)
+                with _silenced():
+                    session = _start_session(SparkSession.builder.appName("streamce eval"), address)
                 stack.callback(session.stop)
-            processors = MANY if address.startswith("sc://") else int(session.sparkContext.defaultParallelism)
+            is_remote = address.startswith("sc://")
+            processors = DEFAULT_PROCESSORS if is_remote else int(session.sparkContext.defaultParallelism)
 
-        def evaluated(all_parts: list[Part], finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
-            def each(numbers: Iterable[Any]) -> Iterator[Any]:
-                for batch in numbers:
+        def evaluate(work: list[Partition], report: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
+            def evaluate_numbers(batches: Iterable[Any]) -> Iterator[Any]:
+                for batch in batches:
                     for number in batch.column(0).to_pylist():
-                        yield _rows([partitions.evaluate(all_parts[number])])
+                        yield _to_arrow([partitions.evaluate(work[number])])
 
-            def sums(batches: Iterable[Any]) -> Iterator[Any]:
-                outcomes, state = partitions.join(_results(batches))
-                yield _rows([*((outcome, None) for outcome in outcomes), (None, state)])
+            def merge(batches: Iterable[Any]) -> Iterator[Any]:
+                outcomes, state = partitions.merge(_from_arrow(batches))
+                yield _to_arrow([*((outcome, None) for outcome in outcomes), (None, state)])
 
             schema = "outcome binary, state binary"
             with spark.clearly():
-                # What comes here comes from one task after another: the parts are before a shuffle, which is one job.
-                found = session.range(0, len(all_parts), 1, len(all_parts)).mapInArrow(each, schema)
-                found = found.repartition(min(TOGETHER, len(all_parts))).mapInArrow(sums, schema)
-                rows = ((row[0] and pickle.loads(row[0]), row[1] and bytes(row[1])) for row in found.toLocalIterator())
-                outcomes, state = partitions.join(rows)
+                # toLocalIterator runs one job per task of the last stage. Evaluation comes before a shuffle, so that
+                # it is one job.
+                frame = session.range(0, len(work), 1, len(work)).mapInArrow(evaluate_numbers, schema)
+                frame = frame.repartition(min(STATES_PER_MERGE, len(work))).mapInArrow(merge, schema)
+                rows = ((row[0] and pickle.loads(row[0]), row[1] and bytes(row[1])) for row in frame.toLocalIterator())
+                outcomes, state = partitions.merge(rows)
             for outcome in outcomes:
-                finished(outcome)
+                report(outcome)
             return outcomes, state
 
-        yield processors, evaluated
+        yield processors, evaluate
 
 
-def _started(make: Any, address: str) -> Any:
-    """A session of Spark, which listens nowhere but where it must."""
+def _start_session(builder: Any, address: str) -> Any:
+    """Start a session of Spark that listens on as few addresses as possible."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if address.startswith("sc://"):
-        return make.remote(address).getOrCreate()
+        return builder.remote(address).getOrCreate()
     options = {"spark.ui.enabled": "false"}
     if address.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         options |= {"spark.driver.bindAddress": "127.0.0.1", "spark.log.level": "OFF"}
         options |= {"spark.ui.showConsoleProgress": "false"}
     for name, value in options.items():
-        make = make.config(name, value)
-    return make.master(address).getOrCreate()
+        builder = builder.config(name, value)
+    return builder.master(address).getOrCreate()
 
 
 @contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """Nothing that a process started here writes to stderr is seen: Java says hello there, and what Spark logs."""
-    with open(os.devnull, "wb") as nowhere:
+def _silenced() -> Iterator[None]:
+    """Discard the standard error of processes that are started in this context, such as Java's start messages."""
+    with open(os.devnull, "wb") as null:
         try:
-            before = os.dup(2)
+            saved = os.dup(2)
         except OSError:  # closed by the caller
             yield
             return
-        os.dup2(nowhere.fileno(), 2)
+        os.dup2(null.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(before, 2)
-            os.close(before)
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
-def _rows(found: Sequence[tuple[Outcome | None, bytes | None]]) -> Any:
-    """Outcomes and states as a record batch."""
-    outcomes = [outcome and pickle.dumps(outcome) for outcome, _ in found]
-    columns = [pa.array(outcomes, pa.binary()), pa.array([state for _, state in found], pa.binary())]
+def _to_arrow(results: Sequence[tuple[Outcome | None, bytes | None]]) -> Any:
+    """Return outcomes and states as a record batch."""
+    outcomes = [outcome and pickle.dumps(outcome) for outcome, _ in results]
+    columns = [pa.array(outcomes, pa.binary()), pa.array([state for _, state in results], pa.binary())]
     return pa.RecordBatch.from_arrays(columns, ["outcome", "state"])
 
 
-def _results(batches: Iterable[Any]) -> Iterator[tuple[Outcome | None, bytes | None]]:
-    """The same, back."""
+def _from_arrow(batches: Iterable[Any]) -> Iterator[tuple[Outcome | None, bytes | None]]:
+    """Yield the outcomes and states that ``_to_arrow`` wrote."""
     for batch in batches:
         for outcome, state in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             yield outcome and pickle.loads(outcome), state
 
 
-def _reach(address: str) -> None:
-    """Raises unless somebody listens there: Spark itself would try for minutes."""
-    places = re.match(r"(?:spark|sc)://([^/;]+)", address)
+def _check_listening(address: str) -> None:
+    """Raise InputError unless a server listens at the address. Spark itself would try for minutes."""
+    hosts = re.match(r"(?:spark|sc)://([^/;]+)", address)
     errors = []
-    for place in places[1].split(",") if places else ():
-        host, _, port = place.rpartition(":") if ":" in place else (place, "", "15002")
+    for each in hosts[1].split(",") if hosts else ():
+        host, _, port = each.rpartition(":") if ":" in each else (each, "", "15002")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), WAIT).close()
+            socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
             return
         except (OSError, ValueError) as error:
-            errors.append(f"{place}: {error}")
+            errors.append(f"{each}: {error}")
     if errors:
-        raise InputError("address", f"nobody answers at {'; '.join(errors)}", location="")
+        raise InputError("address", f"no server answers at {'; '.join(errors)}", location="")

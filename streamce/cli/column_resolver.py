@@ -1,14 +1,14 @@
-"""What the command line's words for columns and classes stand for, in the files that there are."""
+"""The columns and classes that the options of a command mean in a file. Opens no file."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
+from streamce.cli.config import RowsConfig
 from streamce.errors import SelectionError
 from streamce.inputs.arrow import is_list, is_text
 from streamce.reading import ragged
@@ -18,116 +18,122 @@ from streamce.reading.reader import Selection
 from streamce.reading.sources import Source
 from streamce.reading.tables import Table
 
-CLASSES = "--classes must say which label each column is for"
+NAME_THE_CLASSES = "--classes must say which label each column is for"
 
 
-class Chooser:
-    """Options to a selection of columns: asked for each source, it decides at the first.
+class ColumnResolver:
+    """A function from a source to the selection of its columns. The first source decides for all.
 
-    With ``like``, the chooser of the files that hold the target of the same rows, these may lack it;
-    where they have it, its classes are named as they are there.
+    Parameters
+    ----------
+    config : RowsConfig
+    other : ColumnResolver, optional
+        The resolver of the files that hold the target of the same rows. This file may then lack the target. If it has
+        the target, the classes have the same names as in the other file.
     """
 
-    def __init__(self, options: argparse.Namespace, like: Chooser | None = None) -> None:
-        self._options, self._like = options, like
+    def __init__(self, config: RowsConfig, other: ColumnResolver | None = None) -> None:
+        self._config, self._other = config, other
         self._readings: Sequence[Sequence[str]] = ()
-        self._counts: Any = None  # the type of labels that count the classes
-        self._chosen: Selection | None = None
+        self._index_type: Any = None  # the type of labels that count the classes
+        self._selection: Selection | None = None
         self.labels: Labels | None = None
 
     def __call__(self, source: Source, table: Table) -> Selection:
-        options, names = self._options, table.names()
-        words = options.preds or ([source.name] if source.format == "npy" else [])
+        """Return the selection of a source."""
+        config, names = self._config, table.names()
+        words = config.preds or ([source.name] if source.format == "npy" else [])
         if not words:
             raise SelectionError("--preds must say which columns hold the predictions")
         preds, target = select(words, names), self._target(names)
-        weight = select([options.weight], names) if options.weight else ()
+        weight = select([config.weight], names) if config.weight else ()
         keys: dict[str, Any] = {
-            "by": select(options.by, names) if options.by else (),
-            "by_time": self._one("by_time", names),
-            "cluster": self._one("cluster", names),
-            "n_words": self._one("n_words", names),
-            "n_bytes": self._one("n_bytes", names),
+            "by": select(config.by, names) if config.by else (),
+            "by_time": self._single("by_time", names),
+            "cluster": self._single("cluster", names),
+            "n_words": self._single("n_words", names),
+            "n_bytes": self._single("n_bytes", names),
         }
-        if self._chosen is None:
-            Selection(preds, target, weight[0] if weight else None).check(options.task, table)
-            if self._like and self._like._chosen:
-                self._agree(preds, target, self._like._chosen)
-            self._chosen = replace(self._decide(table, preds, target, *weight), **keys)
-        elif {*preds} != {*self._chosen.preds} or {*target} != {*self._chosen.target}:
+        if self._selection is None:
+            Selection(preds, target, weight[0] if weight else None).check(config.task, table)
+            if self._other and self._other._selection:
+                self._check_same_classes(preds, target, self._other._selection)
+            self._selection = replace(self._decide(table, preds, target, *weight), **keys)
+        elif {*preds} != {*self._selection.preds} or {*target} != {*self._selection.target}:
             raise SelectionError("other columns match here than in the first file")
-        return self._chosen
+        return self._selection
 
     def _target(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The columns of the target, none where another file has it."""
+        """Return the columns of the target, none if they are missing and another file may have them."""
         try:
-            return select(self._options.target or [], names)
+            return select(self._config.target, names)
         except SelectionError:
-            if self._like is None:
+            if self._other is None:
                 raise
             return ()
 
-    def _one(self, option: str, names: Sequence[str]) -> str | None:
-        """The column of an option that takes one."""
-        word = getattr(self._options, option, None)
-        found = select([word], names) if word else ()
-        if len(found) > 1:
-            raise SelectionError(f"--{option.replace('_', '-')} is one column, not {listed(found)}")
-        return found[0] if found else None
+    def _single(self, option: str, names: Sequence[str]) -> str | None:
+        """Return the column of an option that takes one column."""
+        word = getattr(self._config, option)
+        columns = select([word], names) if word else ()
+        if len(columns) > 1:
+            raise SelectionError(f"--{option.replace('_', '-')} takes one column, not {listed(columns)}")
+        return columns[0] if columns else None
 
-    def _agree(self, preds: Sequence[str], target: Sequence[str], like: Selection) -> None:
-        """Refuses predictions that are not of the same classes as those of the other model."""
-        if in_another_order(preds, like.preds):
+    def _check_same_classes(self, preds: Sequence[str], target: Sequence[str], other: Selection) -> None:
+        """Raise SelectionError if the predictions are not of the same classes as those of the other model."""
+        if in_another_order(preds, other.preds):
             raise SelectionError("the two models' columns have the same names in another order: "
-                                       "list them in one")  # fmt: skip
-        if 1 < len(preds) != len(like.preds) > 1:
-            raise SelectionError(f"{len(preds)} columns of predictions, where the other model has {len(like.preds)}")
-        if target and len(target) != len(like.target):
+                                       "list them in one order")  # fmt: skip
+        if 1 < len(preds) != len(other.preds) > 1:
+            raise SelectionError(f"{len(preds)} columns of predictions, but the other model has {len(other.preds)}")
+        if target and len(target) != len(other.target):
             raise SelectionError(
-                f"{len(target)} columns of targets match here, and {len(like.target)} in the other file"
+                f"{len(target)} columns of targets match here, but {len(other.target)} in the other file"
             )
-        if self._like and self._like._counts is not None and not target:
-            check_order(preds, self._like._counts, CLASSES)
+        if self._other and self._other._index_type is not None and not target:
+            check_order(preds, self._other._index_type, NAME_THE_CLASSES)
 
     def _decide(self, table: Table, preds: tuple[str, ...], target: tuple[str, ...], *weight: str) -> Selection:
-        task, classes = self._options.task, self._options.classes
+        """Return the selection of the first source, and set ``labels`` if its labels have names."""
+        task, classes = self._config.task, self._config.classes
         if task in ragged.TASKS:
             return Selection(preds, target, weight[0] if weight else None)
-        found = table.type(target[0]) if target else None
+        target_type = table.type(target[0]) if target else None
         encode = None
-        if target and self._has_labels(table, preds, target):
-            self._readings = [classes] if classes else self._names(preds, target)
-            self.labels = Labels(self._readings, self._options.ignore_index)
-            encode = self.labels.sets if is_list(found) else self.labels.numbers
+        if target and self._has_names(table, preds, target):
+            self._readings = [list(classes)] if classes else self._class_names(preds, target)
+            self.labels = Labels(self._readings, self._config.ignore_index)
+            encode = self.labels.sets if is_list(target_type) else self.labels.numbers
         elif task == "multiclass" and len(target) == 1:
-            self._counts = found
-            check_order(preds, found, CLASSES)
+            self._index_type = target_type
+            check_order(preds, target_type, NAME_THE_CLASSES)
         width = len(preds) if len(preds) > 1 else len(classes or ()) or None
         if classes and len(classes) != (2 if task == "binary" else width):
-            wanted = "2" if task == "binary" else f"{len(preds)} columns of predictions"
-            raise SelectionError(f"--classes names {len(classes)} classes, for {wanted}")
+            expected = "2" if task == "binary" else f"{len(preds)} columns of predictions"
+            raise SelectionError(f"--classes names {len(classes)} classes, for {expected}")
         width = None if task == "binary" else width
         return Selection(preds, target, weight[0] if weight else None, width, encode)
 
-    def _has_labels(self, table: Table, preds: Sequence[str], target: Sequence[str]) -> bool:
-        """Whether the target is labels that need numbers, and no numbers yet."""
-        task, found = self._options.task, table.type(target[0])
-        if len(target) > 1 or is_list(found) != (task == "multilabel"):
+    def _has_names(self, table: Table, preds: Sequence[str], target: Sequence[str]) -> bool:
+        """Return whether the target holds names of classes and not their numbers."""
+        task, target_type = self._config.task, table.type(target[0])
+        if len(target) > 1 or is_list(target_type) != (task == "multilabel"):
             return False
-        text = is_text(found)
-        if table.bare and task == "binary":  # the reader will tell which value is no number
+        text = is_text(target_type)
+        if table.bare and task == "binary":  # the reader will say which value is not a number
             text = False
         elif table.bare and len(preds) > 1:  # true may be the name of a class
-            text = text or pa.types.is_boolean(found)
-        return text or (self._options.classes is not None and task != "multilabel")
+            text = text or pa.types.is_boolean(target_type)
+        return text or (self._config.classes is not None and task != "multilabel")
 
-    def _names(self, preds: Sequence[str], target: Sequence[str]) -> Sequence[Sequence[str]]:
-        """What the classes may be called, where --classes does not say."""
-        if self._like and self._like._readings:
-            return self._like._readings
-        what = f"column '{target[0]}' holds text: "
-        if self._options.task == "binary":
-            raise SelectionError(f"{what}--classes NEGATIVE,POSITIVE names its values")
+    def _class_names(self, preds: Sequence[str], target: Sequence[str]) -> Sequence[Sequence[str]]:
+        """Return the possible names of the classes if --classes is not given."""
+        if self._other and self._other._readings:
+            return self._other._readings
+        is_text_ = f"column '{target[0]}' holds text: "
+        if self._config.task == "binary":
+            raise SelectionError(f"{is_text_}--classes NEGATIVE,POSITIVE must name its values")
         if len(preds) == 1:
-            raise SelectionError(f"{what}--classes must name the classes of '{preds[0]}'")
+            raise SelectionError(f"{is_text_}--classes must name the classes of '{preds[0]}'")
         return readings(preds)

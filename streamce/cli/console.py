@@ -1,4 +1,4 @@
-"""What a command leaves behind: a line about what went wrong, a progress bar, a result and its state."""
+"""Standard output and standard error of a command: errors, a progress bar, the result. Also writes its state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from streamce._support import printable, state_format
-from streamce.errors import USE_LOGITS, DataError, InputError, Location
+from streamce.errors import USE_LOGITS, DataError, InputError, Location, SelectionError
 
 if TYPE_CHECKING:
     from streamce.metrics.mergeable import MergeableState
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def fail(message: str, status: int) -> int:
+    """Print an error and return the exit status."""
     note(f"streamce: error: {message}")
     return status
 
@@ -28,49 +29,53 @@ def note(message: str) -> None:
         print(printable.line(" ".join(message.splitlines())), file=sys.stderr)
 
 
-def show_and_save(show_it: Callable[[], None], save_it: Callable[[], int]) -> int:
-    """Prints a result, and then saves its state: a full disk does not take the first away."""
+def print_and_save(print_result: Callable[[], None], save_state: Callable[[], int]) -> int:
+    """Print a result, then save its state, and return the exit status.
+
+    The result is printed first so that it is not lost if the disk is full.
+    """
     try:
-        show_it()
+        print_result()
         sys.stdout.flush()
-    except OSError:  # whoever read the result left, or there is no room for it: the state is still asked for
-        if status := save_it():
+    except OSError:  # the reader has left, or the disk is full: the state is still wanted
+        if status := save_state():
             return status
         raise
-    return save_it()
+    return save_state()
 
 
-def of_row(chunk: Chunk, error: InputError, labels: Labels | None) -> DataError:
-    """The error for a row of a file, in the words of the command line."""
-    from streamce.reading import error_locations  # here: states are shown without pyarrow
+def row_error(chunk: Chunk, error: InputError, labels: Labels | None) -> DataError:
+    """Return the error for a row of a file, with the names of the command line."""
+    from streamce.reading import error_locations  # here, because states are shown without pyarrow
 
     error = error_locations.relocated(chunk, error, labels)
     if error.hint == USE_LOGITS:
         error = error.with_hint("for logits use --kind logits")
-    where = error.location
-    if not isinstance(where, Location):  # it is about no column
+    location = error.location
+    if not isinstance(location, Location):  # the error is about no column
         return DataError(str(error)).with_place(chunk.source)
-    name = f"{error.argument} " if where.column is None and error.argument is not None else ""
-    return DataError(name + error.predicate, **where._asdict()).changed(places=(chunk.source, *error.places))
+    name = f"{error.argument} " if location.column is None and error.argument is not None else ""
+    return DataError(name + error.predicate, **location._asdict()).changed(places=(chunk.source, *error.places))
 
 
-def refusal(path: str, mark: bytes = state_format.MAGIC, what: str = "state") -> str | None:
-    """Why no state can be written there, or None; never over what is no state. So for other files with a mark."""
-    there = os.path.exists(path)
-    if not path or (there and not os.path.isfile(path)):  # a folder, or /dev/null
-        return "no file can be written there"
+def check_writable(option: str, path: str, magic: bytes = state_format.MAGIC, content: str = "state") -> None:
+    """Raise SelectionError unless ``path``, the value of ``option``, can be written.
+
+    A file that is there is replaced only if it begins with ``magic``, the mark of this ``content``.
+    """
+    exists = os.path.exists(path)
     folder = os.path.dirname(os.path.realpath(path))
-    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-        return "no file can be written there"
-    if there and os.path.getsize(path):
+    is_special = exists and not os.path.isfile(path)  # a folder, or /dev/null
+    if not path or is_special or not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise SelectionError(f"{option} {path}: no file can be written there")
+    if exists and os.path.getsize(path):
         with open(path, "rb") as file:
-            if file.read(len(mark)) != mark:
-                return f"the file that is there is no {what}, and is kept"
-    return None
+            if file.read(len(magic)) != magic:
+                raise SelectionError(f"{option} {path}: the file that is there is not a {content}, and is kept")
 
 
 def save(metric: MergeableState, option: str, path: str | None) -> int:
-    """Writes the state once the result is out: a full disk does not take that away."""
+    """Save a metric to ``path``, the value of ``option``, unless it is None, and return the exit status."""
     if path is not None:
         try:
             metric.save(path)
@@ -79,12 +84,13 @@ def save(metric: MergeableState, option: str, path: str | None) -> int:
     return 0
 
 
-def many(number: int, name: str) -> str:
-    return f"{number:,} {name}" + "s" * (number != 1)
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``2 rows``."""
+    return f"{number:,} {noun}" + "s" * (number != 1)
 
 
 def progress_bar(done: int) -> Any:
-    """A progress bar for people, None for others."""
+    """Return a context with a progress bar, or with None if standard error is not a terminal."""
     if sys.stderr is not None and sys.stderr.isatty():
         with contextlib.suppress(ModuleNotFoundError):
             from tqdm import tqdm
@@ -97,7 +103,8 @@ def progress_bar(done: int) -> Any:
 
 
 def advance(bar: Any, done: int, more: int, fraction: float | None) -> None:
+    """Move the bar by ``more`` rows to ``done``, which are about this fraction of all rows."""
     if bar is not None:
-        if fraction:  # exact for one file that knows its length, else near
+        if fraction:
             bar.total = round(done / fraction)
         bar.update(more)

@@ -16,17 +16,17 @@ from streamce._support import printable
 
 
 class Filtered:
-    """A text stream that escapes control characters, and characters that its encoding does not have."""
+    """A text stream that escapes control characters and characters that its encoding cannot represent."""
 
     def __init__(self, stream: Any) -> None:
         self.unfiltered = stream
 
     def write(self, text: str) -> int:
-        shown = printable.lines(text)
+        escaped = printable.lines(text)
         encoding = getattr(self.unfiltered, "encoding", None)
-        if encoding and not shown.isascii():
-            shown = shown.encode(encoding, "backslashreplace").decode(encoding)
-        self.unfiltered.write(shown)
+        if encoding and not escaped.isascii():
+            escaped = escaped.encode(encoding, "backslashreplace").decode(encoding)
+        self.unfiltered.write(escaped)
         return len(text)
 
     def writelines(self, texts: Any) -> None:
@@ -58,8 +58,8 @@ def occupy_closed() -> None:
         try:
             os.fstat(number)
         except OSError:
-            nothing = os.open(os.devnull, os.O_RDWR)  # usually gets this number, because it is the lowest free one
-            if nothing != number:
-                os.dup2(nothing, number)
-                os.close(nothing)
+            null = os.open(os.devnull, os.O_RDWR)  # usually gets this number, because it is the lowest free one
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
             setattr(sys, ("stdin", "stdout", "stderr")[number], None)

@@ -1,19 +1,20 @@
-"""``streamce eval``."""
+"""``streamce eval``: evaluate files, from row 0 or from a checkpoint, here or on a cluster."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import streamce as ce
 from streamce._support import printable, threads
-from streamce.cli import arguments, formatting, partitions, resume, state_lock
-from streamce.cli.column_resolver import Chooser
-from streamce.cli.console import advance, fail, many, progress_bar, refusal, save, show_and_save
-from streamce.cli.metric_factory import metric_of
+from streamce.cli import formatting, partitions, resume, state_lock
+from streamce.cli.column_resolver import ColumnResolver
+from streamce.cli.config import EvalConfig, RowsConfig
+from streamce.cli.console import advance, check_writable, plural, print_and_save, progress_bar, save
+from streamce.cli.metric_factory import create_metric
 from streamce.errors import DataError, SelectionError
 from streamce.metrics.mergeable import MergeableState
 from streamce.reading import reader
@@ -21,158 +22,165 @@ from streamce.reading.labels import Labels
 from streamce.reading.sources import Source, find
 
 
-def unready(options: argparse.Namespace) -> int:
-    """What keeps a command from reading files and writing a state; 0 if nothing does."""
-    if misfit := arguments.misfit(options):
-        return fail(misfit, 2)
-    if options.state is not None and (why := refusal(options.state)):
-        return fail(f"--state {options.state}: {why}", 2)
+def evaluate(config: EvalConfig) -> int:
+    """Run ``streamce eval`` and return the exit status."""
+    check_environment(config)
+    with state_lock.locked("--state", config.state):
+        run = _Run(config)
+        run.prepare()
+        run.evaluate()
+        return print_and_save(run.print_result, run.save_state)
+
+
+def check_environment(config: RowsConfig) -> None:
+    """Raise SelectionError if the state cannot be written, or the environment asks for an odd number of threads."""
+    if config.state is not None:
+        check_writable("--state", config.state)
     try:
-        threads.limit(options.threads)
-    except ce.InputError as error:  # of STREAMCE_NUM_THREADS
-        return fail(str(error), 2)
-    return 0
+        threads.limit(config.threads)
+    except ce.InputError as error:  # about STREAMCE_NUM_THREADS
+        raise SelectionError(str(error)) from error
 
 
-def evaluate(options: argparse.Namespace) -> int:
-    if options.resume and options.state is None:
-        return fail("--resume needs --state, beside which it keeps its checkpoint", 2)
-    if options.by_time and not options.period:
-        return fail("--by-time needs --period, such as 1h", 2)
-    if options.period and not options.by_time:
-        return fail("--period needs --by-time, a column of times", 2)
-    if options.cluster and (options.by or options.by_time):
-        return fail("--cluster does not go with --by and --by-time: rows count as independent within groups", 2)
-    if (options.n_words or options.n_bytes) and (options.by or options.by_time):
-        return fail("--n-words and --n-bytes do not go with --by and --by-time: a group has one mean", 2)
-    for option in arguments.SUMS:
-        if getattr(options, option) and (options.by or options.by_time):
-            return fail(f"--{option} does not go with --by and --by-time: a group has one mean", 2)
-    on_cluster = options.engine != "threads"
-    if options.address is not None and not on_cluster:
-        return fail("--address goes with --engine dask or spark", 2)
-    if status := unready(options):
-        return status
-    with state_lock.locked("--state", options.state):
-        return _evaluated(options, on_cluster)
+def is_same_file(path: str, source: Source) -> bool:
+    """Return whether a path names the file of a source."""
+    return source.local and os.path.exists(path) and os.path.samefile(path, source.path)
 
 
-def _evaluated(options: argparse.Namespace, on_cluster: bool) -> int:
-    start = time.perf_counter()
-    chooser = Chooser(options)
-    try:
-        sources = find(options.files, options.max_record)
-        if options.state and any(same(options.state, source) for source in sources):
-            raise SelectionError(f"--state {options.state}: this is one of the files to evaluate")
-        if options.resume and (pipes := [source.name for source in sources if source.format == "pipe"]):
-            raise SelectionError(f"{pipes[0]}: --resume needs files, and this comes only once")
-        if on_cluster:
+@dataclass
+class _Run:
+    """One run of ``streamce eval``."""
+
+    config: EvalConfig
+    start: float = field(default_factory=time.perf_counter)
+    progress: resume.Progress = field(default_factory=resume.Progress)
+    checkpoints: resume.Checkpoints | None = None
+    rows_resumed: int = 0
+    sources: list[Source] = field(init=False)
+    reading: reader.Reading = field(init=False)
+    labels: Labels | None = field(init=False)
+    metric: Any = field(init=False)
+
+    def prepare(self) -> None:
+        """Open the files, and create the metric or load it from a checkpoint."""
+        config = self.config
+        self.sources = find(config.files, config.max_record)
+        if config.state and any(is_same_file(config.state, source) for source in self.sources):
+            raise SelectionError(f"--state {config.state}: this is one of the files to evaluate")
+        if config.resume and (pipes := [source.name for source in self.sources if source.format == "pipe"]):
+            raise SelectionError(f"{pipes[0]}: --resume needs files, and this can be read only once")
+        if config.is_on_cluster:
             from streamce.cli import cluster_run
 
-            cluster_run.refuse(options, sources)
-        beside = [*(options.target or []), *(options.by or [])]
-        beside += filter(None, [options.weight, options.by_time, options.cluster])
-        reading = partitions.opened(options, sources, chooser, beside)
-        metric = metric_of(options, chooser.labels)
-        progress, run = resume.Progress(), None
-        if options.resume:
-            read = resume.identities(sources, beside)
-            run = resume.Run(options.state, _of_the_result(options, reading, metric), read, options.checkpoint_every)
-            progress = run.begin(metric)
-        rows_resumed = progress.rows
-        if chooser.labels:
-            chooser.labels.settle(progress.classes)
-        if on_cluster:
-            progress.rows = cluster_run.run(options, sources, reading, metric, chooser.labels)
-        elif not progress.finished:
-            _run(reading, metric, chooser.labels, progress, run)
-        if progress.rows == 0:
-            raise DataError(f"{', '.join(options.files)}: there are no rows")
-    except DataError as error:
-        return fail(str(error), 1)
-    except SelectionError as error:
-        return fail(str(error), 2)
-    seconds = time.perf_counter() - start
-    chosen = reading.selection
-    classes = chooser.labels.classes if chooser.labels else options.classes
+            cluster_run.check(config, self.sources)
+        single_columns = filter(None, [config.weight, config.by_time, config.cluster])
+        beside = [*config.target, *config.by, *single_columns]
+        resolver = ColumnResolver(config)
+        self.reading = partitions.open_reading(config, self.sources, resolver, beside)
+        self.labels = resolver.labels
+        self.metric = create_metric(config, self.labels)
+        if config.state and config.resume:
+            files = resume.file_identities(self.sources, beside)
+            options = _result_options(config, self.reading, self.metric)
+            self.checkpoints = resume.Checkpoints(config.state, options, files, config.checkpoint_every)
+            self.progress = self.checkpoints.load_into(self.metric)
+        self.rows_resumed = self.progress.rows
+        if self.labels:
+            self.labels.settle(self.progress.classes)
 
-    def show_it() -> None:
-        if options.json:
-            formatting.print_json(metric, options.level, options.anytime, {"rows_resumed": rows_resumed}, {
-                "task": options.task,
-                "files": [source.name for source in sources],
-                "preds": chosen.preds,
-                "target": chosen.target,
-                "weight": chosen.weight,
-                "by": chosen.by,
-                "by_time": chosen.by_time,
-                "cluster": chosen.cluster,
-                **({"n_words": chosen.n_words, "n_bytes": chosen.n_bytes} if options.task == "sequence" else {}),
-                "classes": classes,
-                **({} if options.ignore_index is None else {"ignore_index": options.ignore_index}),
-                **({"engine": options.engine} if on_cluster else {}),
-                "threads": options.threads or 1 if on_cluster else threads.limit(options.threads),
-                "chunk_rows": reading.chunk_rows,
-                "state": options.state,
-            })  # fmt: skip
-        else:
-            what = sources[0].name if len(sources) == 1 else f"{len(sources):,} files"
-            resumed = f", resumed at row {rows_resumed:,}" if rows_resumed else ""
-            rows = many(progress.rows, "row") + resumed
-            print(f"{printable.line(what)}: {rows}, {options.task}, kind={options.kind}, {seconds:.2f} s")
-            formatting.print_table(metric, options.level, options.anytime, classes or chosen.preds)
+    def evaluate(self) -> None:
+        """Add all rows that are not counted yet."""
+        if self.config.is_on_cluster:
+            from streamce.cli import cluster_run
 
-    return show_and_save(show_it, lambda: _finish(metric, options.state, progress, run))
+            self.progress.rows = cluster_run.run(self.config, self.sources, self.reading, self.metric, self.labels)
+        elif not self.progress.finished:
+            self._add_chunks()
+        if self.progress.rows == 0:
+            raise DataError(f"{', '.join(self.config.files)}: there are no rows")
 
+    def _add_chunks(self) -> None:
+        progress, labels, checkpoints = self.progress, self.labels, self.checkpoints
+        with progress_bar(progress.rows) as bar, contextlib.closing(self.reading.chunks(progress.position)) as chunks:
+            try:
+                for chunk in chunks:
+                    progress.position = None  # because an interrupt may come before or after the chunk is counted
+                    partitions.add_chunk(self.metric, chunk, labels)
+                    progress.rows += chunk.rows
+                    progress.classes = labels.classes if labels else None
+                    progress.position = chunk.end
+                    if checkpoints is not None:
+                        checkpoints.save(self.metric, progress)
+                    advance(bar, progress.rows, chunk.rows, chunk.fraction)
+            except KeyboardInterrupt:
+                if checkpoints is not None and progress.position is not None:
+                    checkpoints.save(self.metric, progress, now=True)
+                raise
 
-def _finish(metric: MergeableState, path: str | None, progress: resume.Progress, run: resume.Run | None) -> int:
-    """Writes the state, and then that there is nothing left to do: never the other way round."""
-    if progress.finished:
+    def print_result(self) -> None:
+        """Print the result as a table or as JSON."""
+        config, seconds = self.config, time.perf_counter() - self.start
+        classes = self.labels.classes if self.labels else config.classes
+        if config.json:
+            extra = {"rows_resumed": self.rows_resumed}
+            formatting.print_json(self.metric, config.level, config.anytime, extra, self._json_options(classes))
+            return
+        name = self.sources[0].name if len(self.sources) == 1 else f"{len(self.sources):,} files"
+        resumed = f", resumed at row {self.rows_resumed:,}" if self.rows_resumed else ""
+        rows = plural(self.progress.rows, "row") + resumed
+        print(f"{printable.line(name)}: {rows}, {config.task}, kind={config.kind}, {seconds:.2f} s")
+        formatting.print_table(self.metric, config.level, config.anytime, classes or self.reading.selection.preds)
+
+    def _json_options(self, classes: Any) -> dict[str, Any]:
+        """Return the options of the run, which the JSON object has beside those of the metric."""
+        config, selection, on_cluster = self.config, self.reading.selection, self.config.is_on_cluster
+        return {
+            "task": config.task,
+            "files": [source.name for source in self.sources],
+            "preds": selection.preds,
+            "target": selection.target,
+            "weight": selection.weight,
+            "by": selection.by,
+            "by_time": selection.by_time,
+            "cluster": selection.cluster,
+            **({"n_words": selection.n_words, "n_bytes": selection.n_bytes} if config.task == "sequence" else {}),
+            "classes": classes,
+            **({} if config.ignore_index is None else {"ignore_index": config.ignore_index}),
+            **({"engine": config.engine} if on_cluster else {}),
+            "threads": config.threads or 1 if on_cluster else threads.limit(config.threads),
+            "chunk_rows": self.reading.chunk_rows,
+            "state": config.state,
+        }
+
+    def save_state(self) -> int:
+        """Write the state, and then a checkpoint that says so. This order never claims a state that is not there."""
+        if self.progress.finished:
+            return 0
+        if status := save(self.metric, "--state", self.config.state):
+            return status
+        if self.checkpoints is not None:
+            self.progress.position, self.progress.finished = None, True
+            self.checkpoints.save(self.metric, self.progress, now=True)
         return 0
-    if status := save(metric, "--state", path):
-        return status
-    if run is not None:
-        progress.at, progress.finished = None, True
-        run.save(metric, progress, now=True)
-    return 0
 
 
-def _of_the_result(options: argparse.Namespace, reading: reader.Reading, metric: MergeableState) -> dict[str, Any]:
-    """All options that change what comes out."""
-    chosen = reading.selection
-    parts: dict[str, Any] = {"preds": [*chosen.preds], "target": [*chosen.target], "weight": chosen.weight}
-    parts |= {"by": [*chosen.by], "by_time": chosen.by_time, "period": options.period, "cluster": chosen.cluster}
-    parts |= {"n_words": chosen.n_words, "n_bytes": chosen.n_bytes}
-    given = {"classes": options.classes, "ignore_index": options.ignore_index}  # as they are, not as numbers
-    of_a_group = metric.metric if isinstance(metric, ce.Grouped) else metric
-    found = {"task": options.task, **of_a_group.options, **parts, **given}
-    return {name: value for name, value in found.items() if name not in ("axis", "threads")}
-
-
-def _run(
-    reading: reader.Reading,
-    metric: Any,
-    labels: Labels | None,
-    progress: resume.Progress,
-    run: resume.Run | None,
-) -> None:
-    """Evaluate all chunks that are left, and keep account of it."""
-    with progress_bar(progress.rows) as bar, contextlib.closing(reading.chunks(progress.at)) as found:
-        try:
-            for chunk in found:
-                progress.at = None  # while nobody could say whether this chunk is counted
-                partitions.add(metric, chunk, labels)
-                progress.rows += chunk.rows
-                progress.classes = labels.classes if labels else None
-                progress.at = chunk.end
-                if run is not None:
-                    run.save(metric, progress)
-                advance(bar, progress.rows, chunk.rows, chunk.fraction)
-        except KeyboardInterrupt:
-            if run is not None and progress.at is not None:
-                run.save(metric, progress, now=True)
-            raise
-
-
-def same(path: str, source: Source) -> bool:
-    return source.local and os.path.exists(path) and os.path.samefile(path, source.path)
+def _result_options(config: EvalConfig, reading: reader.Reading, metric: MergeableState) -> dict[str, Any]:
+    """Return all options that change the result, as JSON values."""
+    selection = reading.selection
+    template = metric.metric if isinstance(metric, ce.Grouped) else metric
+    options = {
+        "task": config.task,
+        **template.options,
+        "preds": [*selection.preds],
+        "target": [*selection.target],
+        "weight": selection.weight,
+        "by": [*selection.by],
+        "by_time": selection.by_time,
+        "period": config.period,
+        "cluster": selection.cluster,
+        "n_words": selection.n_words,
+        "n_bytes": selection.n_bytes,
+        "classes": None if config.classes is None else [*config.classes],
+        "ignore_index": config.ignore_index,  # the label in the data, not the number of its class
+    }
+    return {name: value for name, value in options.items() if name not in ("axis", "threads")}

@@ -21,17 +21,17 @@ ENDS = 5  # groups that are shown at either end
 NO_GROUP = frozenset({"level", "anytime", "bits_interval", "perplexity_interval"})  # the same, or follow from others
 
 
-def whole(metric: Any, level: float = 0.95, anytime: bool = False) -> Summary:
+def total_summary(metric: Any, level: float = 0.95, anytime: bool = False) -> Summary:
     """The summary of all samples."""
     found: Summary = metric.micro(level, anytime) if isinstance(metric, ce.Grouped) else metric.summary(level, anytime)
     return found
 
 
-def samples(metric: Any) -> int:
+def count_samples(metric: Any) -> int:
     """How many samples were added; to the metric of a collection that holds most."""
     if isinstance(metric, ce.Collection):
-        return max(samples(metric[name]) for name in metric)
-    return whole(metric).samples
+        return max(count_samples(metric[name]) for name in metric)
+    return total_summary(metric).samples
 
 
 def print_table(metric: Any, level: float, anytime: bool, labels: Sequence[str] = ()) -> None:
@@ -41,7 +41,7 @@ def print_table(metric: Any, level: float, anytime: bool, labels: Sequence[str] 
             print("\n" * (number > 0) + name)
             print_table(metric[name], level, anytime)
         return
-    print(whole(metric, level, anytime))
+    print(total_summary(metric, level, anytime))
     for name in ("tail", "calibration"):
         if metric.options.get(name):
             print(f"\n{getattr(metric, name)()}")
@@ -117,7 +117,7 @@ def _found(
 ) -> dict[str, Any]:
     if isinstance(metric, ce.Collection):
         return {"metrics": {name: _found(metric[name], level, anytime) for name in metric}, **(more or {})}
-    found = {**whole(metric, level, anytime).to_dict(), **(more or {})}
+    found = {**total_summary(metric, level, anytime).to_dict(), **(more or {})}
     of = metric
     if isinstance(metric, MetricWrapper):
         of = metric.metric

@@ -1,4 +1,4 @@
-"""The command line: ``streamce eval``, ``compare``, ``watch``, ``merge``, ``show`` and ``report``."""
+"""The entry of the command line: the arguments of a command in, an exit status out."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import signal
 import sys
 from collections.abc import Sequence
 
-import streamce as ce
-from streamce.cli import arguments, console_filter
+from streamce.cli import arguments, config, console_filter
 from streamce.cli.console import fail
 from streamce.cli.state_lock import InUse
+from streamce.errors import DataError, InputError, SelectionError
 
-# Where the function of a command is; imported when it is asked for: states can be merged and shown without pyarrow.
+# Module and function of each command, by the type of its configuration. A module is imported only when its command
+# runs, because states can be merged and shown without pyarrow.
 COMMANDS = {
-    "eval": ("streamce.cli.evaluate", "evaluate"),
-    "compare": ("streamce.cli.compare", "compare"),
-    "merge": ("streamce.cli.state_commands", "merge"),
-    "show": ("streamce.cli.state_commands", "show"),
-    "report": ("streamce.cli.state_commands", "report"),
-    "watch": ("streamce.cli.watch", "watch"),
+    config.EvalConfig: ("streamce.cli.evaluate", "evaluate"),
+    config.CompareConfig: ("streamce.cli.compare", "compare"),
+    config.WatchConfig: ("streamce.cli.watch", "watch"),
+    config.MergeConfig: ("streamce.cli.state_commands", "merge"),
+    config.ShowConfig: ("streamce.cli.state_commands", "show"),
+    config.ReportConfig: ("streamce.cli.state_commands", "report"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     console_filter.occupy_closed()
     with console_filter.filtered():
         if sys.stdout is None:
@@ -35,12 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        top = arguments.parser()
-        options, unknown = top.parse_known_args(argv)
-        if unknown:
-            top.prog += f" {options.command}"  # whose --help has the options that there are
-            top.error(f"unrecognized arguments: {' '.join(unknown)}")
-        module, function = COMMANDS[options.command]
+        options = arguments.parse(argv)
+        module, function = COMMANDS[type(options)]
         try:
             command = getattr(importlib.import_module(module), function)
         except ModuleNotFoundError as error:
@@ -50,18 +47,18 @@ def _run(argv: Sequence[str] | None) -> int:
         status: int = command(options)
         sys.stdout.flush()
         return status
-    except SystemExit as leave:  # argparse's
-        return int(leave.code or 0)
+    except SystemExit as exit_:  # raised by argparse
+        return int(exit_.code or 0)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # because a second Ctrl-C must not interrupt the end
         return fail("interrupted", 130)
     except BrokenPipeError:
-        # Whoever read the result left; nothing may be written at exit either.
+        # The reader of the result has left. Python must not fail either when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except InUse as error:
+    except (InUse, SelectionError) as error:
         return fail(str(error), 2)
-    except ce.InputError as error:
+    except (InputError, DataError) as error:
         return fail(str(error), 1)
     except OSError as error:
         return fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)

@@ -1,40 +1,38 @@
-"""The metric that options ask for."""
+"""The metric that the options of a command ask for."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from collections.abc import Iterator
 
 import streamce as ce
-from streamce.cli import arguments
+from streamce.cli.config import METRICS, EvalConfig, RowsConfig
 from streamce.errors import SelectionError
 from streamce.metrics.base import Metric
 from streamce.reading.labels import Labels
 
 
-def metric_of(options: argparse.Namespace, labels: Labels | None) -> Metric | ce.Grouped:
-    """What ``eval`` adds to."""
-    grouped = options.by or options.by_time
-    metric = of_task(options, labels, per_label=not grouped)
-    with naming_options():
-        return ce.Grouped(metric, period=options.period) if grouped else metric
+def create_metric(config: EvalConfig, labels: Labels | None) -> Metric | ce.Grouped:
+    """Return the metric of ``streamce eval``, which is grouped if the options ask for it."""
+    metric = create_task_metric(config, labels, per_label=not config.is_grouped)
+    with as_option_errors():
+        return ce.Grouped(metric, period=config.period) if config.is_grouped else metric
 
 
-def of_task(options: argparse.Namespace, labels: Labels | None, *, per_label: bool) -> Metric:
-    names = ("kind", "label_smoothing", "ignore_index", "eps", "per", "blank", "invalid", "threads", *arguments.SUMS)
-    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+def create_task_metric(config: RowsConfig, labels: Labels | None, *, per_label: bool) -> Metric:
+    """Return a metric of the task; ``per_label`` matters for multilabel only."""
+    options = config.loss_options
     if labels:
-        given["ignore_index"] = labels.ignore_index
-    if options.task == "multilabel":
-        given["per_label"] = per_label
-    with naming_options():
-        return arguments.METRICS[options.task](**given)
+        options["ignore_index"] = labels.ignore_index
+    if config.task == "multilabel":
+        options["per_label"] = per_label
+    with as_option_errors():
+        return METRICS[config.task](**options)
 
 
 @contextlib.contextmanager
-def naming_options() -> Iterator[None]:
-    """Errors about options as the command line has them."""
+def as_option_errors() -> Iterator[None]:
+    """Turn errors about an argument into errors about the option of the command line."""
     try:
         yield
     except ce.InputError as error:

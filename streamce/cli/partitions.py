@@ -1,13 +1,12 @@
-"""A run of ``streamce eval`` cut into parts, which machines evaluate on their own: what a part is, what comes of it,
-and the sum.
+"""The partitions of a run of ``streamce eval`` on a cluster: how files are split, evaluated, and merged again.
 
-A part is read by the same code as the whole, from a position in a file to another, and the parts' states add up to the
-same bytes. What the first rows decide for all rows, the reading of labels and the length of lists, is settled once.
+A partition is read by the same code as whole files, from a position in a file to another, and the states of all
+partitions add to the same bytes. The first rows decide how labels are read and how long lists are. The machine that
+asks reads these rows and tells all partitions, because most of them do not see the first rows.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import copy
 import itertools
@@ -22,9 +21,10 @@ from typing import Any
 from pyarrow import fs
 
 import streamce as ce
-from streamce.cli.column_resolver import Chooser
-from streamce.cli.console import of_row
-from streamce.cli.metric_factory import metric_of
+from streamce.cli.column_resolver import ColumnResolver
+from streamce.cli.config import EvalConfig, RowsConfig
+from streamce.cli.console import row_error
+from streamce.cli.metric_factory import create_metric
 from streamce.errors import DataError, SelectionError
 from streamce.inputs.arrow import is_list
 from streamce.integrations import engines
@@ -34,19 +34,31 @@ from streamce.reading.reader import Position
 from streamce.reading.sources import Source
 from streamce.reading.tables import Mark, open_table
 
-SMALLEST, LARGEST = 1 << 20, 1 << 27  # bytes of files in a part, where files can be cut
-LAST = sys.maxsize  # beyond the number of any part
-AT_ONCE = 16  # files that are looked at for where to cut them
-AS_MANY = 4  # parts for each processor, as some take longer than others
+MIN_BYTES, MAX_BYTES = 1 << 20, 1 << 27  # of the files in a partition, where files can be split
+LAST_NUMBER = sys.maxsize  # greater than the number of any partition
+SPLITTING_THREADS = 16  # these threads mostly wait for storage
+PARTITIONS_PER_PROCESSOR = 4  # because some take longer than others
 
 
 @dataclass(frozen=True)
-class Part:
-    """Rows ``start`` to ``until`` of some sources, of which the first decides what columns are meant, and the names of
-    the classes where labels have decided between several."""
+class Partition:
+    """Some rows of some sources.
+
+    Attributes
+    ----------
+    number : int
+        Its place in the order of the rows.
+    config : EvalConfig
+    sources : tuple of Source
+        The first source of the run, which decides the columns, and those that hold the rows.
+    start, until : Position
+        The first row, and the row after the last.
+    classes : sequence of str or None
+        Names of the classes, if the labels have decided between several readings.
+    """
 
     number: int
-    options: argparse.Namespace
+    config: EvalConfig
     sources: tuple[Source, ...]
     start: Position
     until: Position
@@ -55,7 +67,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a part: its rows and the kinds of the keys of its groups, or the error."""
+    """The result of a partition beside its state: rows and kinds of the keys of groups, or an error."""
 
     number: int
     rows: int = 0
@@ -63,60 +75,79 @@ class Outcome:
     error: DataError | SelectionError | None = None
 
 
-def opened(
-    options: argparse.Namespace, sources: Sequence[Source], chooser: Chooser, beside: Sequence[str] = ()
+def open_reading(
+    config: RowsConfig, sources: Sequence[Source], resolver: ColumnResolver, beside: Sequence[str] = ()
 ) -> reader.Reading:
-    """The reading that options ask for."""
-    tokens, blank = options.token_log_probs is not None, options.blank or 0
-    return ragged.reading(options.task, sources, chooser, options.chunk_rows, beside, chosen=tokens, blank=blank)
+    """Return the reading of some sources. It opens the first."""
+    chosen, blank = bool(config.token_log_probs), config.blank or 0
+    return ragged.reading(config.task, sources, resolver, config.chunk_rows, beside, chosen=chosen, blank=blank)
 
 
-def add(metric: Any, chunk: reader.Chunk, labels: Labels | None) -> None:
-    """Adds a chunk, or says where in the file it is wrong."""
+def add_chunk(metric: Any, chunk: reader.Chunk, labels: Labels | None) -> None:
+    """Add a chunk to a metric. An error names file, row and column."""
     try:
         metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **chunk.keys, **chunk.more)
     except ce.InputError as error:
-        raise of_row(chunk, error, labels) from error
+        raise row_error(chunk, error, labels) from error
 
 
 # ---- on the machine that asks ----
 
 
-def settled(options: argparse.Namespace, reading: reader.Reading, labels: Labels | None) -> int | None:
-    """Lets the first rows decide what labels mean; the length of lists, where these are in columns.
+def read_first_rows(config: EvalConfig, reading: reader.Reading, labels: Labels | None) -> int | None:
+    """Let the first rows decide how labels are read, and return the length of lists if lists are in columns.
 
-    What is wrong there is for the parts to find, among all that may be wrong.
+    Errors in these rows are ignored here, because the partitions find them and report the first error of all rows.
     """
     width = None
-    with contextlib.suppress(DataError, SelectionError), contextlib.closing(reading.chunks()) as found:
-        for chunk in found:
+    with contextlib.suppress(DataError, SelectionError), contextlib.closing(reading.chunks()) as chunks:
+        for chunk in chunks:
             width = chunk.end.width
-            lists = any(is_list(_plain(chunk, name)) for name in (*chunk.selection.preds, *chunk.selection.target))
-            if (labels is None or labels.classes) and (width or not lists or options.token_log_probs):
+            names = (*chunk.selection.preds, *chunk.selection.target)
+            has_lists = any(is_list(_storage_type(chunk, name)) for name in names)
+            if (labels is None or labels.classes) and (width or not has_lists or config.token_log_probs):
                 break
     return width
 
 
-def _plain(chunk: reader.Chunk, name: str) -> Any:
-    found = chunk.batch.column(name).type
-    return getattr(found, "storage_type", found)
+def _storage_type(chunk: reader.Chunk, name: str) -> Any:
+    """Return the type of a column, without an extension type around it."""
+    type_ = chunk.batch.column(name).type
+    return getattr(type_, "storage_type", type_)
 
 
-def cut(
-    options: argparse.Namespace,
+def split(
+    config: EvalConfig,
     sources: Sequence[Source],
     processors: int,
     width: int | None = None,
     classes: Sequence[str] | None = None,
-) -> list[Part]:
-    """All rows in parts of about the same size, some for each processor."""
+) -> list[Partition]:
+    """Split all rows into partitions of about the same size, several for each processor."""
     sources = [replace(s, path=os.path.abspath(s.path)) if s.local else s for s in sources]
+    positions = _starts(sources, processors, width)
+    ends = [*positions[1:], Position(len(sources))]
+    config = replace(config, threads=config.threads or 1)
+    result = []
+    for number, (start, until) in enumerate(zip(positions, ends, strict=True)):
+        last = until.source + bool(until.mark.row)
+        own = sources[start.source : last]
+        if start.source > 0:  # the first source comes along, because it decides the columns
+            own = [sources[0], *own]
+        shift = start.source - (start.source > 0)
+        start, until = replace(start, source=start.source - shift), replace(until, source=until.source - shift)
+        result.append(Partition(number, config, tuple(own), start, until, classes))
+    return result
+
+
+def _starts(sources: Sequence[Source], processors: int, width: int | None) -> list[Position]:
+    """Return where partitions begin: small sources are taken together, large ones are split."""
     total = sum(source.size or 0 for source in sources)
-    wanted = min(max(total // (AS_MANY * processors), SMALLEST), LARGEST)
-    starts, size = [], wanted
+    wanted = min(max(total // (PARTITIONS_PER_PROCESSOR * processors), MIN_BYTES), MAX_BYTES)
     large = [number for number, source in enumerate(sources) if (source.size or 0) > wanted]
-    with ThreadPoolExecutor(AT_ONCE) as pool:  # which mostly wait
+    with ThreadPoolExecutor(SPLITTING_THREADS) as pool:
         marks = dict(zip(large, pool.map(lambda number: _marks(sources[number], wanted), large), strict=True))
+    starts, size = [], wanted
     for number, source in enumerate(sources):
         more = source.size or 0
         if number in marks:
@@ -127,114 +158,109 @@ def cut(
             size = more
         else:
             size += more
-    ends = [*starts[1:], Position(len(sources))]
-    alone = argparse.Namespace(**{**vars(options), "threads": options.threads or 1})
-    parts = []
-    for number, (start, until) in enumerate(zip(starts, ends, strict=True)):
-        last = until.source + bool(until.mark.row)
-        own = sources[start.source : last]
-        shift = start.source - (start.source > 0)  # the first comes along
-        own = own if start.source == 0 else [sources[0], *own]
-        start, until = replace(start, source=start.source - shift), replace(until, source=until.source - shift)
-        parts.append(Part(number, alone, tuple(own), start, until, classes))
-    return parts
+    return starts
 
 
 def _marks(source: Source, wanted: int) -> list[Mark]:
-    """Where to cut a source into pieces of so many bytes, or as small as they can be."""
+    """Return where to split a source into pieces of about ``wanted`` bytes."""
     with source.naming():
         marks = open_table(source, (), threading.Event()).marks()
     pieces = -(-(source.size or 0) // wanted)
     return marks[:: -(-len(marks) // pieces)]
 
 
-# ---- where the data are ----
+# ---- on the machines that have the data ----
 
 
-def evaluate(part: Part, before: bytes | None = None) -> tuple[Outcome, bytes | None]:
-    """What comes of a part, and its state; ``before`` is a state of rows before it, for what these rule out."""
+def evaluate(partition: Partition, earlier: bytes | None = None) -> tuple[Outcome, bytes | None]:
+    """Evaluate a partition and return its outcome and state.
+
+    ``earlier`` is a state of rows before it, to which its rows are added. It is given to find the row that cannot be
+    added to earlier rows.
+    """
     try:
-        for source in part.sources:
-            _check(source)
-        chooser = Chooser(part.options)
-        reading = opened(part.options, part.sources, chooser)
-        metric = metric_of(part.options, chooser.labels)
-        if before is not None:
-            metric.load_state_dict({"state": before})
-        if chooser.labels:
-            chooser.labels.settle(part.classes)
+        for source in partition.sources:
+            _check_unchanged(source)
+        resolver = ColumnResolver(partition.config)
+        reading = open_reading(partition.config, partition.sources, resolver)
+        metric = create_metric(partition.config, resolver.labels)
+        if earlier is not None:
+            metric.load_state_dict({"state": earlier})
+        if resolver.labels:
+            resolver.labels.settle(partition.classes)
         rows = 0
-        with contextlib.closing(reading.chunks(part.start, part.until)) as found:
-            for chunk in found:
-                add(metric, chunk, chooser.labels)
+        with contextlib.closing(reading.chunks(partition.start, partition.until)) as chunks:
+            for chunk in chunks:
+                add_chunk(metric, chunk, resolver.labels)
                 rows += chunk.rows
     except (DataError, SelectionError) as error:
-        # A copy has no traceback, which would keep the chunk.
-        return Outcome(part.number, error=copy.copy(error)), None
+        # A copy has no traceback, which would keep the chunk in memory.
+        return Outcome(partition.number, error=copy.copy(error)), None
     kinds = metric._state.kinds if isinstance(metric, ce.Grouped) else None
-    return Outcome(part.number, rows, kinds), metric.to_bytes()
+    return Outcome(partition.number, rows, kinds), metric.to_bytes()
 
 
-def _check(source: Source) -> None:
-    """Raises unless the file is there, and as it was when the run was cut into parts."""
+def _check_unchanged(source: Source) -> None:
+    """Raise DataError unless the file exists here, and is as it was when the run was split."""
     with source.naming():
         [info] = source.filesystem.get_file_info([source.path])
         if info.type == fs.FileType.NotFound:
-            raise DataError("no such file where it is to be evaluated, or not any more")
+            raise DataError("no such file on the machine that evaluates it")
         if (info.size, info.mtime_ns) != (source.size, source.changed):
             raise DataError("this file has changed since the run began")
 
 
-def join(found: Iterable[tuple[Outcome | None, bytes | None]]) -> tuple[list[Outcome], bytes | None]:
-    """The outcomes of parts, and one state for all of them, None where there is none."""
+def merge(results: Iterable[tuple[Outcome | None, bytes | None]]) -> tuple[list[Outcome], bytes | None]:
+    """Return all outcomes, and the sum of the states, None if there is no state."""
     outcomes = []
 
-    def states() -> Iterator[bytes]:
-        for outcome, state in found:
+    def each_state() -> Iterator[bytes]:
+        for outcome, state in results:
             if outcome is not None:
                 outcomes.append(outcome)
             if state is not None:
                 yield state
 
-    given = states()
-    first = next(given, None)
+    states = each_state()
+    first = next(states, None)
     if first is None:
         return outcomes, None
     try:
-        return outcomes, engines.merged(itertools.chain([first], given), "state")
-    except ce.InputError as error:  # which the parts' own come before
-        for _ in given:  # the outcomes of the others
+        return outcomes, engines.merged(itertools.chain([first], states), "state")
+    except ce.InputError as error:
+        for _ in states:  # collect the other outcomes, whose own errors come first
             pass
-        return [*outcomes, Outcome(LAST, error=DataError(str(error)))], None
+        return [*outcomes, Outcome(LAST_NUMBER, error=DataError(str(error)))], None
 
 
-def join_all(found: Iterable[tuple[list[Outcome], bytes | None]]) -> tuple[list[Outcome], bytes | None]:
-    """The same of what :func:`join` gave."""
-    given = list(found)
-    outcomes = [(outcome, None) for some, _ in given for outcome in some]
-    return join([*outcomes, *((None, state) for _, state in given)])
+def merge_merged(results: Iterable[tuple[list[Outcome], bytes | None]]) -> tuple[list[Outcome], bytes | None]:
+    """Merge results of :func:`merge`."""
+    results = list(results)
+    outcomes = [(outcome, None) for several, _ in results for outcome in several]
+    return merge([*outcomes, *((None, state) for _, state in results)])
 
 
 # ---- on the machine that asks, at the end ----
 
 
-def check(parts: Sequence[Part], outcomes: Iterable[Outcome]) -> None:
-    """Raises what went wrong first, in the order of the rows: as if these had been read one after another."""
-    had: list[Outcome] = []
+def raise_first_error(partitions: Sequence[Partition], outcomes: Iterable[Outcome]) -> None:
+    """Raise the first error in the order of the rows, as if all had been read one after another."""
+    earlier: list[Outcome] = []
     for outcome in sorted(outcomes, key=lambda each: each.number):
         if outcome.error is None:
-            other = next((each for each in had if not _agree(each.kinds, outcome.kinds)), None)
-            had.append(outcome)
+            other = next((each for each in earlier if not _can_add(each.kinds, outcome.kinds)), None)
+            earlier.append(outcome)
             if other is None:
                 continue
-            # Which row it is that has another kind of key is found by reading these two again.
-            _, before = evaluate(parts[other.number])
-            outcome, _ = evaluate(parts[outcome.number], before)
+            # Read these two again, to find the row that has another kind of key.
+            _, state = evaluate(partitions[other.number])
+            outcome, _ = evaluate(partitions[outcome.number], state)
         if outcome.error is not None:
             raise outcome.error
 
 
-def _agree(one: tuple[str | None, ...] | None, other: tuple[str | None, ...] | None) -> bool:
-    if one is None or other is None:
+def _can_add(a: tuple[str | None, ...] | None, b: tuple[str | None, ...] | None) -> bool:
+    """Return whether groups with these kinds of keys can be added; None is a kind that is not known yet."""
+    if a is None or b is None:
         return True
-    return len(one) == len(other) and all(a is None or b is None or a == b for a, b in zip(one, other, strict=True))
+    return len(a) == len(b) and all(x is None or y is None or x == y for x, y in zip(a, b, strict=True))

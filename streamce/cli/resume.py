@@ -1,7 +1,7 @@
-"""Runs of ``streamce eval`` that go on after a crash: what their checkpoint says, and when it holds.
+"""Checkpoints of ``streamce eval``, from which a run resumes after a crash.
 
-Beside the state S that a run is to write stands its work in progress, ``S.checkpoint``: the metric,
-the position in the sources, and what must not change in between.
+Beside the state S that a run will write is ``S.checkpoint``. It holds the metric, the position in the sources, and the
+options and files that must not change in between.
 """
 
 from __future__ import annotations
@@ -25,97 +25,117 @@ from streamce.reading.tables import Mark
 
 @dataclass
 class Progress:
-    """How far a run is: rows, where the next is (None at the start and the end), and the names of
-    the classes once labels have decided between several."""
+    """The progress of a run.
+
+    Attributes
+    ----------
+    rows : int
+        Rows that are counted.
+    position : Position or None
+        Where the next row is, None at the start and at the end.
+    classes : sequence of str or None
+        Names of the classes, once the labels have decided between several readings.
+    finished : bool
+    """
 
     rows: int = 0
-    at: Position | None = None
+    position: Position | None = None
     classes: Sequence[str] | None = None
     finished: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        position = None if self.position is None else asdict(self.position)
+        return {"rows": self.rows, "at": position, "classes": self.classes, "finished": self.finished}
 
-class Run:
-    """A run that can be killed and started again.
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> Progress:
+        """Return the progress that ``to_json`` wrote. Raises KeyError or TypeError for other values."""
+        at = saved["at"]
+        position = at and Position(at["source"], Mark(**at["mark"]), at["width"])
+        return cls(saved["rows"], position, saved["classes"], saved["finished"])
+
+
+class Checkpoints:
+    """The checkpoints of a run.
 
     Parameters
     ----------
     state : str
-        Path of the state that the run is to write.
+        Path of the state that the run will write.
     options : dict
-        Those that change the result.
+        The options that change the result.
     files : iterable of dict
-        Name, size and time of change of all that is read.
-    every : float
+        Name, size and modification time of all files.
+    interval : float
         Seconds between checkpoints.
     """
 
-    def __init__(self, state: str, options: dict[str, Any], files: Iterable[dict[str, Any]], every: float) -> None:
-        self._state, self._every = state, every
-        self._checkpoint, self._name = Checkpoint(state + ".checkpoint"), state + ".checkpoint"
-        self._same: dict[str, Any] = {"options": options, "files": [*files]}
+    def __init__(self, state: str, options: dict[str, Any], files: Iterable[dict[str, Any]], interval: float) -> None:
+        self._state, self._interval = state, interval
+        self._checkpoint, self._path = Checkpoint(state + ".checkpoint"), state + ".checkpoint"
+        self._identity: dict[str, Any] = {"options": options, "files": [*files]}
 
-    def begin(self, metric: MergeableState) -> Progress:
-        """Where to begin; ``metric`` takes over what was counted until there."""
+    def load_into(self, metric: MergeableState) -> Progress:
+        """Load the last checkpoint, if there is one, into an empty metric, and return the progress."""
         atomic_file.sweep(self._state)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            saved, said = self._checkpoint.load()
+            loaded, saved = self._checkpoint.load()
         for warning in caught:
             note(f"streamce: warning: {warning.message}")
-        written = self._written()
-        if saved is None:
+        written = self._written_state()
+        if loaded is None:
             if written:
-                found = f"is no run's to resume, as there is no {self._name}: remove it to start at row 0"
+                found = f"cannot be resumed, because there is no {self._path}: remove it to start at row 0"
                 raise InputError("state", found, location="this state").with_place(self._state)
             return Progress()
         try:
-            at = said["at"] and Position(said["at"]["source"], Mark(**said["at"]["mark"]), said["at"]["width"])
-            progress = Progress(said["rows"], at, said["classes"], said["finished"])
-            options, files = dict(said["options"]), {file["name"]: file for file in said["files"]}
+            progress = Progress.from_json(saved)
+            options, files = dict(saved["options"]), {file["name"]: file for file in saved["files"]}
         except (KeyError, TypeError, ValueError):
-            raise InputError("state", "this is no checkpoint of streamce eval", location="").with_place(
-                self._name
-            ) from None
-        if progress.finished and not written:  # who removed the state wants it made again
+            found = "this is not a checkpoint of streamce eval"
+            raise InputError("state", found, location="").with_place(self._path) from None
+        if progress.finished and not written:  # the user removed the state, to have it computed again
             return Progress()
-        self._check(options, files, f"remove {self._state if progress.finished else self._name} to start at row 0")
-        if progress.finished and written != saved.to_bytes():
-            found = f"this is not the state that the run of {self._name} wrote: remove it to start at row 0"
+        self._check_identity(options, files, self._state if progress.finished else self._path)
+        if progress.finished and written != loaded.to_bytes():
+            found = f"this is not the state that the run of {self._path} wrote: remove it to start at row 0"
             raise InputError("state", found, location="").with_place(self._state)
-        metric.load_state_dict(saved.state_dict())
+        metric.load_state_dict(loaded.state_dict())
         return progress
 
     def save(self, metric: MergeableState, progress: Progress, *, now: bool = False) -> None:
-        """Save the metric and where its rows end, if it is time to."""
-        self._checkpoint.save(metric, {**self._same, **asdict(progress)}, every=0.0 if now else self._every)
+        """Save the metric and the progress, if it is time to or ``now``."""
+        interval = 0.0 if now else self._interval
+        self._checkpoint.save(metric, {**self._identity, **progress.to_json()}, every=interval)
 
-    def _written(self) -> bytes:
-        """The state that is there, nothing where there is none."""
+    def _written_state(self) -> bytes:
+        """Return the content of the state's file, empty if there is none."""
         if not os.path.exists(self._state):
             return b""
         with open(self._state, "rb") as file:
             return file.read()
 
-    def _check(self, options: dict[str, Any], files: dict[str, Any], advice: str) -> None:
-        """Refuses to go on from a run of other options or files."""
-        how = f"since {self._name} was begun: {advice}"
-        for option in {**(now := self._same["options"]), **options}:
+    def _check_identity(self, options: dict[str, Any], files: dict[str, Any], obsolete: str) -> None:
+        """Raise InputError if options or files have changed; ``obsolete`` is the file to remove to start at row 0."""
+        since = f"since {self._path} was begun: remove {obsolete} to start at row 0"
+        for option in {**(now := self._identity["options"]), **options}:
             if now.get(option) != options.get(option):
                 change = f"from {reprlib.repr(options.get(option))} to {reprlib.repr(now.get(option))}"
-                raise InputError(option, f"has changed {change} {how}", location=f"--{option.replace('_', '-')}")
-        now = {file["name"]: file for file in self._same["files"]}
+                raise InputError(option, f"has changed {change} {since}", location=f"--{option.replace('_', '-')}")
+        now = {file["name"]: file for file in self._identity["files"]}
         for name in {**files, **now}:
             if now.get(name) != files.get(name):
                 change = "has changed" if name in now and name in files else "is new" if name in now else "is gone"
-                raise InputError("files", f"{change} {how}", location="this file").with_place(name)
+                raise InputError("files", f"{change} {since}", location="this file").with_place(name)
         if [*now] != [*files]:
-            raise InputError("files", f"come in another order {how}", location="the files")
+            raise InputError("files", f"have another order {since}", location="the files")
 
 
-def identities(sources: Sequence[Source], beside: Sequence[str]) -> list[dict[str, Any]]:
-    """Name, size and time of change of the sources, and of .npy files beside one."""
-    found = [{"name": source.name, "size": source.size, "changed": source.changed} for source in sources]
+def file_identities(sources: Sequence[Source], beside: Sequence[str]) -> list[dict[str, Any]]:
+    """Return name, size and modification time of the sources, and of the .npy files beside one."""
+    identities = [{"name": source.name, "size": source.size, "changed": source.changed} for source in sources]
     if sources[0].format == "npy":
         infos = [(path, os.stat(path)) for path in beside]
-        found += [{"name": path, "size": info.st_size, "changed": info.st_mtime_ns} for path, info in infos]
-    return found
+        identities += [{"name": path, "size": info.st_size, "changed": info.st_mtime_ns} for path, info in infos]
+    return identities

@@ -1,77 +1,80 @@
-"""``streamce merge``, ``streamce show`` and ``streamce report``."""
+"""``streamce merge``, ``streamce show`` and ``streamce report``: the commands that read states. They read no rows."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import streamce as ce
 from streamce._support import atomic_file, printable
 from streamce.cli import formatting, state_lock
-from streamce.cli.console import fail, many, refusal, save
+from streamce.cli.config import MergeConfig, ReportConfig, ShowConfig
+from streamce.cli.console import check_writable, fail, plural, save
 
 
-def merge(options: argparse.Namespace) -> int:
-    if why := refusal(options.output):
-        return fail(f"--output {options.output}: {why}", 2)
-    with state_lock.locked("--output", options.output):
-        return _merged(options)
+def merge(config: MergeConfig) -> int:
+    """Run ``streamce merge`` and return the exit status."""
+    check_writable("--output", config.output)
+    with state_lock.locked("--output", config.output):
+        return _merge(config)
 
 
-def _merged(options: argparse.Namespace) -> int:
+def _merge(config: MergeConfig) -> int:
     merged: Any = None
-    for path in options.states:
+    for path in config.states:
         metric = ce.load(path)
         try:
             merged = metric if merged is None else merged.merge(metric)
         except ce.InputError as error:
-            return fail(f"{path} does not add to {options.states[0]}: {error}", 1)
-    if status := save(merged, "--output", options.output):
+            return fail(f"{path} cannot be added to {config.states[0]}: {error}", 1)
+    if status := save(merged, "--output", config.output):
         return status
-    name = printable.line(options.output)
-    print(f"{name}: {many(len(options.states), 'state')}, {many(formatting.samples(merged), 'sample')}")
+    name = printable.line(config.output)
+    print(f"{name}: {plural(len(config.states), 'state')}, {plural(formatting.count_samples(merged), 'sample')}")
     return 0
 
 
-def show(options: argparse.Namespace) -> int:
-    metric = ce.load(options.state)
-    if options.json:
-        formatting.print_json(metric, options.level, options.anytime)
+def show(config: ShowConfig) -> int:
+    """Run ``streamce show`` and return the exit status."""
+    metric = ce.load(config.state)
+    if config.json:
+        formatting.print_json(metric, config.level, config.anytime)
     else:
-        print(printable.line(f"{options.state}: {metric!r}"))
-        formatting.print_table(metric, options.level, options.anytime)
+        print(printable.line(f"{config.state}: {metric!r}"))
+        formatting.print_table(metric, config.level, config.anytime)
     return 0
 
 
-def report(options: argparse.Namespace) -> int:
-    from streamce.report import MARK, page  # here: merge and show draw nothing
+def report(config: ReportConfig) -> int:
+    """Run ``streamce report`` and return the exit status."""
+    from streamce.report import MARK, page  # here, because merge and show draw nothing
 
-    out = options.output == "-"
-    if not out and (why := refusal(options.output, MARK.encode(), "report")):
-        return fail(f"--output {options.output}: {why}", 2)
-    names = _told_apart(options.states)
-    metrics = {name: ce.load(path) for name, path in zip(names, options.states, strict=True)}
-    look = {"level": options.level, "anytime": options.anytime}
+    to_stdout = config.output == "-"
+    if not to_stdout:
+        check_writable("--output", config.output, MARK.encode(), "report")
+    names = _distinct_names(config.states)
+    metrics = {name: ce.load(path) for name, path in zip(names, config.states, strict=True)}
+    classes, level, anytime = config.classes or (), config.level, config.anytime
     try:
-        whole = page(metrics, title=options.title, names=options.classes or (), **look).encode()
+        html = page(metrics, title=config.title, level=level, anytime=anytime, names=classes).encode()
     except ce.InputError as error:
         if error.argument != "names":
             raise
         return fail(f"--classes: {error}", 2)
-    if out:
-        sys.stdout.buffer.write(whole)
+    if to_stdout:
+        sys.stdout.buffer.write(html)
         sys.stdout.flush()
         return 0
-    atomic_file.write(options.output, whole)
-    name = printable.line(options.output)
-    print(f"{name}: {many(len(metrics), 'state')}, {-(-len(whole) // 1000):,} kB")
+    atomic_file.write(config.output, html)
+    name = printable.line(config.output)
+    print(f"{name}: {plural(len(metrics), 'state')}, {-(-len(html) // 1000):,} kB")
     return 0
 
 
-def _told_apart(paths: list[str]) -> list[str]:
-    """What states are called: their files' names, or the paths where these are not enough; numbers where they are."""
+def _distinct_names(paths: Sequence[str]) -> Sequence[str]:
+    """Return distinct names for states: the names of their files, else their paths, else numbered paths."""
     for names in ([os.path.splitext(os.path.basename(path))[0] for path in paths], paths):
         if len(set(names)) == len(names):
             return names

@@ -1,4 +1,4 @@
-"""A lock on the state that a command writes, because two runs would overwrite each other's rows."""
+"""The lock on the state that a command writes. Without it, two runs would overwrite each other's rows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from streamce._support import atomic_file
 
 try:
     import fcntl
-except ModuleNotFoundError:  # Windows: no lock there
+except ModuleNotFoundError:  # Windows, where states are not locked
     fcntl = None  # type: ignore[assignment]
 
 
 class InUse(Exception):
-    """Raised if another process writes this state."""
+    """Error that another process writes this state."""
 
 
 @contextlib.contextmanager
@@ -29,7 +29,7 @@ def locked(option: str, state: str | None) -> Iterator[None]:
         yield
         return
     path = lock_path(state)
-    file = _taken(path, f"{option} {state}: in use: another run of streamce writes this state")
+    file = _open_locked(path, f"{option} {state}: in use: another run of streamce writes this state")
     try:
         yield
     finally:
@@ -44,7 +44,7 @@ def lock_path(state: str) -> str:
     return os.path.join(folder, f"{prefix}lock")
 
 
-def _taken(path: str, in_use: str) -> int:
+def _open_locked(path: str, in_use: str) -> int:
     """Open and lock the file, and return its descriptor."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -1,261 +1,210 @@
-"""``streamce watch``."""
+"""``streamce watch``: follow a growing source, keep a total and windows, and raise alerts."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import datetime as dt
 import errno
 import functools
-import math
 import os
 import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
-
-import pyarrow as pa
 
 import streamce as ce
 from streamce._support import atomic_file, printable
-from streamce.cli import arguments, formatting, partitions, state_lock
-from streamce.cli.column_resolver import Chooser
-from streamce.cli.console import fail, many, note, show_and_save
-from streamce.cli.evaluate import unready
-from streamce.cli.metric_factory import naming_options, of_task
+from streamce.cli import formatting, partitions, state_lock, watch_rules
+from streamce.cli.column_resolver import ColumnResolver
+from streamce.cli.config import WatchConfig
+from streamce.cli.console import note, plural, print_and_save
+from streamce.cli.evaluate import check_environment
+from streamce.cli.metric_factory import as_option_errors, create_task_metric
 from streamce.errors import DataError, SelectionError
-from streamce.inputs.arrow import inner, is_list
-from streamce.keys import periods
-from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
-from streamce.monitor.growing_source import Following, Piece, is_out_of_descriptors
-from streamce.monitor.open_source import follow
-from streamce.reading.columns import select
-from streamce.reading.tables import Table
+from streamce.monitor.growing_source import GrowingSource, NewRows, is_out_of_descriptors
+from streamce.monitor.http_server import ListenAddress
+from streamce.monitor.jsonl_source import LineOptions
+from streamce.monitor.open_source import open_source
 
-ROWS = 10_000  # lines taken together, unless the caller says how many
-NAP = 0.2  # seconds after which a signal is noticed at the latest
-LEAST = 0.01  # seconds between two looks
-LAST_SAVE = 10.0  # seconds to retry the last save if no more files can be opened
-ALERTED = 3  # the exit status
-NOTHING_YET = ce.Collection({"nothing yet": ce.MeanLoss()})  # in a checkpoint that holds only a position
+MAX_ROWS = 10_000  # rows added before windows are checked, unless --chunk-rows is given
+SIGNAL_POLL = 0.2  # seconds until a signal is noticed
+MIN_POLL = 0.01  # seconds between two looks at the source
+LAST_SAVE_SECONDS = 10.0  # for the last save if no more files can be opened
+EXIT_ALERT = 3  # the exit status if there was an alert
+NO_ROWS = ce.Collection({"nothing yet": ce.MeanLoss()})  # the metric of a checkpoint that holds only a position
 TOTAL = "total"
-# Options that must stay what they were. Those of the metric and the windows are compared with the state's.
-SAME = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "n_words", "n_bytes", "by_time", "classes",
-        "ignore_index")  # fmt: skip
+# Options that must not change when a watch is resumed. The state itself holds the options of the metric and windows.
+FIXED_OPTIONS = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "n_words", "n_bytes", "by_time",
+                 "classes", "ignore_index")  # fmt: skip
 
 
-def say(word: str) -> None:
-    """A line on standard error, with the time in UTC."""
+def log(message: str) -> None:
+    """Print a message with the time in UTC on standard error."""
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     with contextlib.suppress(OSError):  # a log that cannot be written does not stop the watch
-        note(f"{now} streamce watch: {word}")
+        note(f"{now} streamce watch: {message}")
 
 
-def watch(options: argparse.Namespace) -> int:
-    options.by = None
-    if status := unready(options):
-        return status
-    if options.state is not None and os.path.realpath(options.state) == os.path.realpath(options.source):
-        return fail(f"--state {options.state}: this is what is followed", 2)
-    if options.allowed_host and options.port is None:
-        return fail("--allowed-host needs --port", 2)
-    following = None
-    try:
-        lengths = _lengths(options)
-        rows, skips = options.chunk_rows or ROWS, options.invalid == "skip"
-        following = follow(options.source, say, rows, skips, functools.partial(_tells, options), options.max_record)
-        return _Watch(options, following, lengths).run()
-    except DataError as error:
-        return fail(str(error), 1)
-    except SelectionError as error:
-        return fail(str(error), 2)
-    finally:
-        if following is not None:
-            following.close()
-
-
-def _tells(options: argparse.Namespace, table: Table) -> bool:
-    """Whether a line tells predictions from labels: a program may write 1 for 1.0, but not always."""
-    with contextlib.suppress(SelectionError):  # which is for the reading to say
-        leaves = [table.type(name) for name in select(options.preds, table.names())]
-        while any(is_list(leaf) for leaf in leaves):
-            leaves = [inner(leaf) for leaf in leaves]
-        return not all(pa.types.is_integer(leaf) for leaf in leaves)
-    return True
-
-
-def _lengths(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """What windows are made with, by their names."""
-    found: dict[str, dict[str, Any]] = {}
-    for word in options.window or ["10000"]:
-        if word.isdecimal():
-            made: dict[str, Any] = {"samples": int(word)}
-        else:
-            with naming_options():
-                period = periods.microseconds(word, "window")
-            step = options.step or f"{max(1, period // 60)}us"
-            made = {"period": word, "step": step}
-        try:
-            shown = ce.Sliding(ce.MeanLoss(), **made).options
-        except ce.InputError as error:
-            option = "window" if error.argument == "samples" else error.argument
-            raise SelectionError(str(error)).with_place(f"--{option}") from error
-        found[f"last_{shown['samples'] or shown['period']}"] = made
-    of_time = any("period" in made for made in found.values())
-    if of_time and not options.by_time:
-        raise SelectionError("--window of a period needs --by-time, a column of times")
-    if options.by_time and not of_time:
-        raise SelectionError("--by-time needs --window with a period, such as 1h")
-    if options.step and not of_time:
-        raise SelectionError("--step needs --window with a period, such as 1h")
-    return found
+def watch(config: WatchConfig) -> int:
+    """Run ``streamce watch`` and return the exit status."""
+    check_environment(config)
+    if config.state is not None and os.path.realpath(config.state) == os.path.realpath(config.source):
+        raise SelectionError(f"--state {config.state}: this is the source")
+    windows = watch_rules.window_options(config)
+    shows_types = functools.partial(watch_rules.shows_types, config)
+    skip = config.invalid == "skip"
+    lines = LineOptions(config.chunk_rows or MAX_ROWS, skip, shows_types, config.max_record)
+    with contextlib.closing(open_source(config.source, log, lines)) as source:
+        return _Watch(config, source, windows).run()
 
 
 class _Watch:
-    """A run: what it follows, what it has counted, and what it says about that."""
+    """One run: the source, the metrics of the total and the windows, the checkpoint and the page."""
 
-    def __init__(self, options: argparse.Namespace, following: Following, lengths: dict[str, dict[str, Any]]) -> None:
-        self._options, self._following, self._lengths = options, following, lengths
-        self._chooser = Chooser(options)
-        self._metric: Any = None  # a collection, once labels tell what it is made with
-        self._saved: Any = None  # that of the run before
-        self._reference = _reference(options)
-        # Of a window of samples half are enough: those that are invalid take places, too.
-        most = {name: made.get("samples", 2 * options.alert_samples) // 2 for name, made in lengths.items()}
-        self._alerts = Alerts(self._rules(), {name: min(options.alert_samples, half) for name, half in most.items()})
+    def __init__(self, config: WatchConfig, source: GrowingSource, windows: dict[str, dict[str, Any]]) -> None:
+        self._config, self._source, self._windows = config, source, windows
+        self._resolver = ColumnResolver(config)
+        self._metric: Any = None  # a collection, created when the first rows have decided what the labels are
+        self._saved: Any = None  # the collection of the run before
+        self._reference = watch_rules.load_reference(config)
+        self._alerts = watch_rules.create_alerts(config, windows, self._reference)
         self._checkpoint: ce.Checkpoint | None = None
         self._classes: Any = None
-        self._settled = True  # whether the position is that of what is counted
-        self._dirty = False  # whether anything is not saved
-        self._shown: Any = None
-        self._exhausted = False  # whether it was reported that no more files can be opened
-        self._resumed = 0
-
-    def _rules(self) -> list[Rule]:
-        options = self._options
-        rules: list[Rule] = []
-        if options.alert_above is not None:
-            rules.append(Bound("above", options.alert_above))
-        if options.alert_below is not None:
-            rules.append(Bound("below", options.alert_below))
-        if self._reference is not None:
-            rules.append(Reference(self._reference))
-        return rules
+        self._is_consistent = True  # whether the position of the source is that of the counted rows
+        self._is_dirty = False  # whether there is something to save
+        self._status: Any = None  # a WatchStatus, if a page is served
+        self._was_exhausted = False  # whether it was logged that no more files can be opened
+        self._rows_resumed = 0
 
     def run(self) -> int:
-        """Follow the source to its end, or until a signal."""
-        options = self._options
+        """Follow the source to its end, or until a signal, and return the exit status."""
+        config = self._config
         with contextlib.ExitStack() as stack:
-            if options.state is not None:
-                stack.enter_context(state_lock.locked("--state", options.state))
-                self._begin()
-            stopped = stack.enter_context(_stopping())
-            if options.port is not None:
-                try:
-                    from streamce.monitor import metrics_page  # here: it needs prometheus-client
-                except ModuleNotFoundError as error:
-                    return fail(str(error), 2)
-                shown = metrics_page.Shown((*self._lengths,), self._alerts, self._reference, self._saved)
-                self._shown = shown
-                shown.rows, shown.unreadable = self._following.rows, self._following.unreadable
-                look = options.level, options.anytime
-                server = metrics_page.serving(shown, options.host, options.port, *look, say, options.allowed_host)
-                try:
-                    stack.enter_context(server)
-                except (OSError, UnicodeError) as error:  # of a name that is none
-                    why = getattr(error, "strerror", None) or error
-                    return fail(f"--port {options.port}: {options.host}: {why}", 2)
+            if config.state is not None:
+                stack.enter_context(state_lock.locked("--state", config.state))
+                self._resume()
+            stopped = stack.enter_context(_stop_signals())
+            if config.port is not None:
+                stack.enter_context(self._serve(config.port))
             try:
                 self._loop(stopped)
-            finally:  # an error too ends what was counted before it
+            finally:  # rows that were counted before an error are saved too
                 self._save_last()
-        if word := self._following.left:
-            say(word)
+        if message := self._source.pending:
+            log(message)
         return self._end()
 
+    @contextlib.contextmanager
+    def _serve(self, port: int) -> Iterator[None]:
+        """Serve the page in this context."""
+        config = self._config
+        try:
+            from streamce.monitor import metrics_page  # here, because it needs prometheus-client
+        except ModuleNotFoundError as error:
+            raise SelectionError(str(error)) from error
+        self._status = metrics_page.WatchStatus((*self._windows,), self._alerts, self._reference, self._saved)
+        self._update_status()
+        address = ListenAddress(config.host, port, config.allowed_host)
+        with contextlib.ExitStack() as stack:
+            page = metrics_page.serving(self._status, address, config.level, config.anytime, log)
+            try:
+                stack.enter_context(page)
+            except (OSError, UnicodeError) as error:  # UnicodeError for a host name that cannot be encoded
+                cause = getattr(error, "strerror", None) or error
+                raise SelectionError(f"--port {port}: {config.host}: {cause}") from error
+            yield
+
+    def _update_status(self) -> None:
+        if self._status is not None:
+            self._status.rows, self._status.unreadable = self._source.rows, self._source.unreadable
+
+    # ---- rows ----
+
     def _loop(self, stopped: Callable[[], bool]) -> None:
-        following, options = self._following, self._options
+        source, config = self._source, self._config
         last = time.monotonic()
         while not stopped():
             try:
-                piece = self._next(stopped)
+                any_new = self._next(stopped)
             except (OSError, DataError) as error:
-                if not (self._settled and is_out_of_descriptors(error)):
+                if not (self._is_consistent and is_out_of_descriptors(error)):
                     raise
-                self._say_exhausted(error)
+                self._log_exhausted(error)
             else:
                 self._save()
-                if piece:
+                if any_new:
                     last = time.monotonic()
                     continue
                 idle = time.monotonic() - last
-                if following.ended or (options.until_idle is not None and idle >= options.until_idle):
+                if source.ended or (config.until_idle is not None and idle >= config.until_idle):
                     return
-                if options.once and not following.turning:
+                if config.once and not source.rotating:
                     return
-            _wait(max(options.poll, LEAST), stopped)
+            _wait(max(config.poll, MIN_POLL), stopped)
 
     def _next(self, stopped: Callable[[], bool]) -> bool:
-        """Count new rows; return whether there were any."""
-        if self._following.find() and self._metric is None:
-            self._dirty = True
+        """Count new rows, and return whether there were any."""
+        if self._source.find() and self._metric is None:
+            self._is_dirty = True
             self._save(now=True)
-        piece = self._following.next()
-        if self._shown is not None:  # lines that are not rows are in no piece
-            self._shown.unreadable = self._following.unreadable
-        if piece is not None:
-            self._count(piece, stopped)
-        return piece is not None
+        new = self._source.next()
+        if self._status is not None:  # unreadable lines can arrive without new rows
+            self._status.unreadable = self._source.unreadable
+        if new is not None:
+            self._count(new, stopped)
+        return new is not None
 
-    def _say_exhausted(self, error: Exception) -> None:
-        """Report that no more files can be opened, once until a save succeeds."""
-        if not self._exhausted:
-            where = str(error)
+    def _log_exhausted(self, error: Exception) -> None:
+        """Log that no more files can be opened, once until a save succeeds."""
+        if not self._was_exhausted:
+            message = str(error)
             if isinstance(error, OSError) and error.filename is not None:
-                where = f"{error.filename}: {error.strerror}"
-            say(f"{where}: trying again")
-        self._exhausted = True
+                message = f"{error.filename}: {error.strerror}"
+            log(f"{message}: trying again")
+        self._was_exhausted = True
 
-    def _count(self, piece: Piece, stopped: Callable[[], bool]) -> None:
-        """Add a piece, and judge the windows after each chunk."""
-        reading = partitions.opened(self._options, [piece.source], self._chooser, [])
+    def _count(self, new: NewRows, stopped: Callable[[], bool]) -> None:
+        """Add new rows, and check the windows after each chunk."""
+        reading = partitions.open_reading(self._config, [new.source], self._resolver, [])
         if self._metric is None:
-            self._make()
-        labels = self._chooser.labels
-        with contextlib.closing(reading.chunks(piece.start)) as found:
-            for chunk in found:
-                settled, self._settled = self._settled, False  # an interrupt may come between the rows and their place
+            self._create_metric()
+        labels = self._resolver.labels
+        with contextlib.closing(reading.chunks(new.start)) as chunks:
+            for chunk in chunks:
+                # An interrupt may come after the rows are counted and before their position is noted.
+                before, self._is_consistent = self._is_consistent, False
                 try:
-                    partitions.add(self._metric, chunk, labels)
-                except DataError:  # nothing of it was added
-                    self._settled = settled
+                    partitions.add_chunk(self._metric, chunk, labels)
+                except DataError:  # nothing of the chunk was added
+                    self._is_consistent = before
                     raise
                 self._classes = labels.classes if labels else None
-                self._settled, self._dirty = self._following.reached(chunk.end), True
-                self._judge()
-                self._came()
+                self._is_consistent, self._is_dirty = self._source.mark_counted(chunk.end), True
+                self._check_windows()
+                self._note_rows()
                 self._save()
-                if self._settled and stopped():  # within a file, which may be large
+                if self._is_consistent and stopped():  # within a file, because it may be large
                     return
-        self._following.finished()
-        self._settled = self._dirty = True
-        self._came()
+        self._source.finish()
+        self._is_consistent = self._is_dirty = True
+        self._note_rows()
 
-    def _came(self) -> None:
-        """Let others see what has been counted."""
-        if self._shown is not None:
-            self._shown.rows, self._shown.unreadable = self._following.rows, self._following.unreadable
-            self._shown.came()
+    def _note_rows(self) -> None:
+        """Show the counted rows on the page."""
+        if self._status is not None:
+            self._update_status()
+            self._status.note_rows()
 
-    def _make(self) -> None:
-        """The collection, and what the run before had in it."""
-        options, labels = self._options, self._chooser.labels
-        metrics: dict[str, Any] = {TOTAL: of_task(options, labels, per_label=True)}
-        plain = argparse.Namespace(**{**vars(options), "tail": None, "calibration": None, "divergence": None})
-        of_a_window = of_task(plain, labels, per_label=False)
-        with naming_options():
-            metrics |= {name: ce.Sliding(of_a_window, **made) for name, made in self._lengths.items()}
+    def _create_metric(self) -> None:
+        """Create the collection, and load into it the state of the run before."""
+        config, labels = self._config, self._resolver.labels
+        metrics: dict[str, Any] = {TOTAL: create_task_metric(config, labels, per_label=True)}
+        plain_config = replace(config, tail=None, calibration=None, divergence=None)  # windows have only a mean
+        template = create_task_metric(plain_config, labels, per_label=False)
+        with as_option_errors():
+            metrics |= {name: ce.Sliding(template, **options) for name, options in self._windows.items()}
             self._metric = ce.Collection(metrics)
         if labels and self._classes:
             labels.settle(self._classes)
@@ -263,168 +212,149 @@ class _Watch:
             try:
                 self._metric.load_state_dict(self._saved.state_dict())
             except ce.InputError as error:
-                raise DataError(f"{error}: remove it to begin anew").with_place(self._name) from error
-        if self._shown is not None:
-            self._shown.metric = self._metric
+                raise DataError(f"{error}: remove it to start anew").with_place(self._checkpoint_path) from error
+        if self._status is not None:
+            self._status.metric = self._metric
 
-    def _judge(self) -> None:
+    def _check_windows(self) -> None:
+        """Log the alerts that begin and end."""
         if self._alerts.rules:
-            options = self._options
-            for name in self._lengths:
+            config = self._config
+            for name in self._windows:
                 window = self._metric._state.metrics[name]
-                for word in self._alerts.judge(name, window.summary(options.level, options.anytime)):
-                    say(word)
+                for message in self._alerts.check(name, window.summary(config.level, config.anytime)):
+                    log(message)
 
-    # ---- saving ----
+    # ---- state ----
 
     @property
-    def _name(self) -> str:
-        return f"{self._options.state}.checkpoint"
+    def _checkpoint_path(self) -> str:
+        return f"{self._config.state}.checkpoint"
 
-    def _begin(self) -> None:
-        """Take over what the run before has left."""
-        atomic_file.sweep(self._options.state)
-        self._checkpoint = ce.Checkpoint(self._name)
+    def _resume(self) -> None:
+        """Load the checkpoint of the run before, if there is one."""
+        assert self._config.state is not None
+        state, path = self._config.state, self._checkpoint_path
+        atomic_file.sweep(state)
+        self._checkpoint = ce.Checkpoint(path)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            metric, said = self._checkpoint.load()
+            metric, saved = self._checkpoint.load()
         for warning in caught:
-            say(f"warning: {warning.message}")
-        begun = metric is not None
-        if not begun or metric == NOTHING_YET:
-            if os.path.exists(self._options.state) and os.path.getsize(self._options.state):
-                why = f"{self._name} has no rows" if begun else f"there is no {self._name}"
-                raise DataError(f"{self._options.state}: this state is no watch's, as {why}")
-            if not begun:
+            log(f"warning: {warning.message}")
+        if metric is None or metric == NO_ROWS:
+            if os.path.exists(state) and os.path.getsize(state):
+                reason = f"there is no {path}" if metric is None else f"{path} has no rows"
+                raise DataError(f"{state}: this is not the state of a watch, because {reason}")
+            if metric is None:
                 return
         try:
-            same, at = said["options"], said["at"]
-            if metric == NOTHING_YET:  # options may change, because nothing is counted
-                if same.get("source") == self._same()["source"]:
-                    self._following.restore(at)
+            options, position = saved["options"], saved["at"]
+            if metric == NO_ROWS:  # options may change, because nothing is counted
+                if options.get("source") == self._fixed_options()["source"]:
+                    self._source.restore(position)
                 return
-            self._classes = said["classes"]
-            self._alerts.restore(said["alerts"])
-            for option, now in self._same().items():
-                if same.get(option) != now:
-                    raise DataError(f"{option} has changed since {self._name} was begun: remove it to begin anew")
-            self._following.restore(at)
-            self._saved = ce.Collection({name: metric[name]._new() for name in (TOTAL, *self._lengths)})
+            self._classes = saved["classes"]
+            self._alerts.restore(saved["alerts"])
+            for option, now in self._fixed_options().items():
+                if options.get(option) != now:
+                    raise DataError(f"{option} has changed since {path} was begun: remove it to start anew")
+            self._source.restore(position)
+            self._saved = ce.Collection({name: metric[name]._new() for name in (TOTAL, *self._windows)})
             self._saved.load_state_dict(metric.state_dict())
         except DataError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise DataError(f"{self._name}: this is no checkpoint of streamce watch") from None
-        self._resumed = self._following.rows
-        self._saved[TOTAL].save(self._options.state)  # in case the run before was stopped before it did
-        say(f"going on after {many(self._resumed, 'row')}")
+            raise DataError(f"{path}: this is not a checkpoint of streamce watch") from None
+        self._rows_resumed = self._source.rows
+        self._saved[TOTAL].save(state)  # in case the run before was stopped between the checkpoint and the state
+        log(f"resuming after {plural(self._rows_resumed, 'row')}")
 
-    def _same(self) -> dict[str, Any]:
-        source = self._options.source
-        there = source if source == "-" or "://" in source else os.path.abspath(source)
-        found = {f"--{name.replace('_', '-')}": getattr(self._options, name) for name in SAME}
-        return {"source": there, "--window": [*self._lengths], **found}
+    def _fixed_options(self) -> dict[str, Any]:
+        """Return the options that must not change, as JSON values by their names."""
+        source = self._config.source
+        absolute = source if source == "-" or "://" in source else os.path.abspath(source)
+        options: dict[str, Any] = {"source": absolute, "--window": [*self._windows]}
+        for name in FIXED_OPTIONS:
+            value = getattr(self._config, name)
+            options[f"--{name.replace('_', '-')}"] = ([*value] or None) if isinstance(value, tuple) else value
+        return options
 
     def _save(self, now: bool = False) -> None:
         """Save the collection with the position, and then the total, if it is time to."""
-        if self._checkpoint is None or not (self._dirty and self._settled):
+        if self._checkpoint is None or not (self._is_dirty and self._is_consistent):
             return
-        said = {"options": self._same(), "at": self._following.position, "alerts": self._alerts.position,
-                "classes": self._classes}  # fmt: skip
-        metric = self._metric or self._saved or NOTHING_YET
+        position = {"options": self._fixed_options(), "at": self._source.position, "alerts": self._alerts.position,
+                    "classes": self._classes}  # fmt: skip
+        metric = self._metric or self._saved or NO_ROWS
         try:
-            if self._checkpoint.save(metric, said, every=0.0 if now else self._options.checkpoint_every):
-                if metric is not NOTHING_YET:
-                    metric[TOTAL].save(self._options.state)
-                self._dirty = self._exhausted = False
+            if self._checkpoint.save(metric, position, every=0.0 if now else self._config.checkpoint_every):
+                if metric is not NO_ROWS and self._config.state is not None:
+                    metric[TOTAL].save(self._config.state)
+                self._is_dirty = self._was_exhausted = False
         except OSError as error:
             if not is_out_of_descriptors(error):
                 raise
-            self._say_exhausted(error)
+            self._log_exhausted(error)
 
     def _save_last(self) -> None:
-        """Save what is not saved. If no more files can be opened, retry for LAST_SAVE seconds."""
+        """Save at the end. If no more files can be opened, retry for LAST_SAVE_SECONDS."""
         self._save(now=True)
-        end = time.monotonic() + LAST_SAVE
-        while self._exhausted and self._dirty and time.monotonic() < end:
-            time.sleep(NAP)
+        end = time.monotonic() + LAST_SAVE_SECONDS
+        while self._was_exhausted and self._is_dirty and time.monotonic() < end:
+            time.sleep(SIGNAL_POLL)
             self._save(now=True)
-        if self._exhausted and self._dirty:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), self._name)
+        if self._was_exhausted and self._is_dirty:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), self._checkpoint_path)
 
     # ---- the end ----
 
     def _end(self) -> int:
-        """Print the result; the exit status."""
-        options, rows = self._options, self._following.rows
+        """Print the result and return the exit status."""
+        config, rows = self._config, self._source.rows
         metric = self._metric or self._saved
-        status = ALERTED if self._alerts.raised else 0
+        status = EXIT_ALERT if self._alerts.count else 0
         if metric is None:
-            say("no row came")
+            log("no rows have arrived")
             return status
 
-        def show_it() -> None:
-            if options.json:
-                more = {"rows": rows, "rows_resumed": self._resumed, "unreadable_lines": self._following.unreadable}
-                more["alerts"] = self._alerts.raised
-                formatting.print_json(metric, options.level, options.anytime, more)
+        def print_result() -> None:
+            if config.json:
+                extra = {"rows": rows, "rows_resumed": self._rows_resumed, "unreadable_lines": self._source.unreadable}
+                extra["alerts"] = self._alerts.count
+                formatting.print_json(metric, config.level, config.anytime, extra)
             else:
-                resumed = f", resumed at row {self._resumed:,}" if self._resumed else ""
-                name = printable.line(self._following.name)
-                print(f"{name}: {many(rows, 'row')}{resumed}, {options.task}, kind={options.kind}\n")
-                formatting.print_table(metric, options.level, options.anytime)
+                resumed = f", resumed at row {self._rows_resumed:,}" if self._rows_resumed else ""
+                name = printable.line(self._source.name)
+                print(f"{name}: {plural(rows, 'row')}{resumed}, {config.task}, kind={config.kind}\n")
+                formatting.print_table(metric, config.level, config.anytime)
 
-        return show_and_save(show_it, lambda: 0) or status
-
-
-def _reference(options: argparse.Namespace) -> Any:
-    """The summary of the state to compare with, None without one."""
-    if options.reference is None:
-        return None
-    try:
-        metric = ce.load(options.reference)
-    except OSError as error:
-        raise SelectionError(f"--reference {options.reference}: {error.strerror or error}") from error
-    made = arguments.METRICS[options.task]
-    of = metric.metric if isinstance(metric, ce.Grouped) else metric
-    if type(of) is not made:
-        why = f"a {type(of).__name__} is no reference for a {made.__name__}"
-        raise SelectionError(f"--reference {options.reference}: {why}")
-    with naming_options():
-        given = {
-            name: value for name in ("label_smoothing", "per") if (value := getattr(options, name, None)) is not None
-        }
-        ours = made(**given).options
-    for name in ("label_smoothing", "per", "class_weight", "pos_weight"):  # it is another loss with another of these
-        if of.options.get(name) != ours.get(name):
-            why = f"its {name} is {of.options[name]!r}, expected {ours[name]!r} as here"
-            raise SelectionError(f"--reference {options.reference}: {why}")
-    found = formatting.whole(metric, options.level, options.anytime)
-    if any(map(math.isnan, found.interval)):
-        why = f"its mean has no interval, with {many(found.samples, 'sample')} and the value {found.value}"
-        raise SelectionError(f"--reference {options.reference}: {why}")
-    return found
+        return print_and_save(print_result, lambda: 0) or status
 
 
 def _wait(seconds: float, stopped: Callable[[], bool]) -> None:
+    """Wait for some seconds, or until a signal."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and not stopped():
-        time.sleep(min(left, NAP))
+        time.sleep(min(left, SIGNAL_POLL))
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Whether SIGINT or SIGTERM came; the second one interrupts. A flag, as a handler may hold no lock."""
-    came: list[int] = []
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Handle SIGINT and SIGTERM in this context, which is a function that returns whether one was received.
 
-    def on(number: int, _: Any) -> None:
-        if came:
+    The handler only sets a flag, because it must not take a lock. A second signal interrupts.
+    """
+    received: list[int] = []
+
+    def handle(number: int, _: Any) -> None:
+        if received:
             raise KeyboardInterrupt
-        came.append(number)
+        received.append(number)
 
-    before = {number: signal.signal(number, on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

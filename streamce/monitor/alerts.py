@@ -1,6 +1,7 @@
-"""What raises an alert: a window's mean beyond a bound, or its interval beyond that of a reference.
+"""Alerts: rules for the summaries of windows, and whether each rule is broken.
 
-An alert that is on ends later than it would begin, so that a mean at the bound does not set it off again and again.
+An alert ends at another value than that at which it begins, so that a mean near the bound does not start and end it
+again and again.
 """
 
 from __future__ import annotations
@@ -17,124 +18,126 @@ if TYPE_CHECKING:
 
 
 class Rule(ABC):
-    """What a window's summary is judged by."""
+    """A rule for the summary of a window."""
 
     name: str
 
     @abstractmethod
-    def begins(self, found: Summary) -> bool:
-        """Whether the window is beyond it."""
+    def begins(self, summary: Summary) -> bool:
+        """Return whether the window breaks the rule."""
 
     @abstractmethod
-    def ends(self, found: Summary) -> bool:
-        """Whether the window is back by a margin."""
+    def ends(self, summary: Summary) -> bool:
+        """Return whether the window keeps the rule by a margin."""
 
     @abstractmethod
     def __str__(self) -> str:
-        """What is expected, in words."""
+        """Return the expectation in words."""
 
 
 class Bound(Rule):
-    """A bound of the mean: on beyond it, off once the mean is a standard error back.
+    """A bound of the mean. An alert begins beyond it, and ends when the mean is a standard error within it.
 
     Parameters
     ----------
     name : {"above", "below"}
-        On which side the alert is; a mean too low is what labels do that have leaked.
+        The side of the bound on which there is an alert. A mean that is too low can be a sign of leaked labels.
     bound : float
     """
 
     def __init__(self, name: str, bound: float) -> None:
         self.name, self._bound, self._sign = name, bound, 1 if name == "above" else -1
 
-    def begins(self, found: Summary) -> bool:
-        return self._sign * (found.mean - self._bound) > 0
+    def begins(self, summary: Summary) -> bool:
+        return self._sign * (summary.mean - self._bound) > 0
 
-    def ends(self, found: Summary) -> bool:
-        margin = 0.0 if math.isnan(found.stderr) else found.stderr
-        return self._sign * (found.mean - self._bound) + margin <= 0
+    def ends(self, summary: Summary) -> bool:
+        margin = 0.0 if math.isnan(summary.stderr) else summary.stderr
+        return self._sign * (summary.mean - self._bound) + margin <= 0
 
     def __str__(self) -> str:
         return f"at {'most' if self._sign > 0 else 'least'} {shown(self._bound)} nats"
 
 
 class Reference(Rule):
-    """What was measured before: on where the two intervals have nothing in common, off once the value of the
-    reference is in the window's again."""
+    """A reference. An alert begins when its interval and that of the window do not overlap.
+
+    The alert ends when the interval of the window contains the value of the reference.
+    """
 
     name = "reference"
 
     def __init__(self, reference: Summary) -> None:
         self.reference = reference
 
-    def begins(self, found: Summary) -> bool:
-        low, high = _interval(found)
+    def begins(self, summary: Summary) -> bool:
+        low, high = _interval(summary)
         return low > self.reference.interval[1] or high < self.reference.interval[0]
 
-    def ends(self, found: Summary) -> bool:
-        low, high = _interval(found)
+    def ends(self, summary: Summary) -> bool:
+        low, high = _interval(summary)
         return low <= self.reference.value <= high
 
     def __str__(self) -> str:
         return f"{shown(self.reference.value)} nats ({between(self.reference.interval)}) of the reference"
 
 
-def _interval(found: Summary) -> tuple[float, float]:
-    """That of a mean; one that is infinite has no other."""
-    return (found.value, found.value) if math.isinf(found.value) else found.interval
+def _interval(summary: Summary) -> tuple[float, float]:
+    """Return the interval of a mean, and for an infinite mean the mean itself."""
+    return (summary.value, summary.value) if math.isinf(summary.value) else summary.interval
 
 
 class Alerts:
-    """Each rule for each window, and whether it is broken.
+    """The alerts of all rules for all windows.
 
     Parameters
     ----------
     rules : list of Rule
-    least : mapping of str to int
-        Samples that each window has to hold before it is judged.
+    min_samples : mapping of str to int
+        The number of samples from which on each window is checked.
     """
 
-    def __init__(self, rules: list[Rule], least: Mapping[str, int]) -> None:
-        self._rules, self._least = rules, least
-        self._on: dict[str, list[str]] = {rule.name: [] for rule in rules}
-        self.raised = 0  # alerts that began, or were on when this was restored
+    def __init__(self, rules: list[Rule], min_samples: Mapping[str, int]) -> None:
+        self._rules, self._min_samples = rules, min_samples
+        self._active: dict[str, list[str]] = {rule.name: [] for rule in rules}
+        self.count = 0  # alerts that began, or were active when this was restored
 
     @property
     def position(self) -> dict[str, list[str]]:
-        """What is on, as a JSON value: windows by the name of the rule."""
-        return {name: [*windows] for name, windows in self._on.items() if windows}
+        """The active alerts as a JSON value: windows by the name of the rule."""
+        return {name: [*windows] for name, windows in self._active.items() if windows}
 
     def restore(self, position: Mapping[str, list[str]]) -> None:
-        """Go on from there; what there is no rule for any more is off."""
-        for name in self._on:
-            self._on[name] = [*position.get(name, [])]
-        self.raised = sum(map(len, self._on.values()))
+        """Make the alerts of a position active. Alerts whose rule does not exist any more are dropped."""
+        for name in self._active:
+            self._active[name] = [*position.get(name, [])]
+        self.count = sum(map(len, self._active.values()))
 
-    def on(self, rule: Rule, window: str) -> bool:
-        """Whether this one is."""
-        return window in self._on[rule.name]
+    def is_active(self, rule: Rule, window: str) -> bool:
+        """Return whether there is an alert now."""
+        return window in self._active[rule.name]
 
     @property
     def rules(self) -> list[Rule]:
         return self._rules
 
-    def judge(self, window: str, found: Summary) -> list[str]:
-        """A line for each alert that begins or ends."""
-        said = []
-        if found.samples < self._least[window]:
+    def check(self, window: str, summary: Summary) -> list[str]:
+        """Check a window, and return a message for each alert that begins or ends."""
+        if summary.samples < self._min_samples[window]:
             return []
+        messages = []
         for rule in self._rules:
-            on = self._on[rule.name]
-            if window not in on and rule.begins(found):
-                on.append(window)
-                self.raised += 1
-                said.append(f"alert begins: {_told(window, rule, found)}")
-            elif window in on and rule.ends(found):
-                on.remove(window)
-                said.append(f"alert ends: {_told(window, rule, found)}")
-        return said
+            active = self._active[rule.name]
+            if window not in active and rule.begins(summary):
+                active.append(window)
+                self.count += 1
+                messages.append(f"alert begins: {_description(window, rule, summary)}")
+            elif window in active and rule.ends(summary):
+                active.remove(window)
+                messages.append(f"alert ends: {_description(window, rule, summary)}")
+        return messages
 
 
-def _told(window: str, rule: Rule, found: Summary) -> str:
-    mean = f"{shown(found.mean)} nats ({between(found.interval)}) in {found.samples:,} samples"
+def _description(window: str, rule: Rule, summary: Summary) -> str:
+    mean = f"{shown(summary.mean)} nats ({between(summary.interval)}) in {summary.samples:,} samples"
     return f"{window} {rule.name}: {mean}, expected {rule}"

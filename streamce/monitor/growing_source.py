@@ -1,7 +1,7 @@
-"""A source that grows: what is new in it, piece by piece, and a position, a JSON value, to go on from.
+"""The interface of a source that grows: new rows, and a position, a JSON value, from which to resume.
 
-docs/MONITORING.md has the rules: what becomes of lines and files that are half written, and of files that shrink,
-disappear or are replaced.
+docs/MONITORING.md has the rules for lines and files that are half written, and for files that shrink, disappear or are
+replaced.
 """
 
 from __future__ import annotations
@@ -26,32 +26,34 @@ def is_out_of_descriptors(error: BaseException | None) -> bool:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What is new: a source, and where its rows begin that are."""
+class NewRows:
+    """Rows that are new: those of a source from a position on."""
 
     source: Source
     start: Position
 
 
-class Following(ABC):
+class GrowingSource(ABC):
     """A source that grows.
+
+    The caller takes new rows with ``next``, reports each chunk that it has counted with ``mark_counted``, and the end
+    of these rows with ``finish``.
 
     Parameters
     ----------
     name : str
-        What it is called in errors.
-    say : function of str
-        Where a word about it goes.
+        The name of the source in messages.
+    log : function of str
+        Called with each message.
     """
 
-    ended = False  # nothing can come any more
-    turning = False  # what is new comes after a short wait
-    resumes = True  # whether what was read can be read again
+    ended = False  # nothing can arrive any more
+    rotating = False  # another file has taken the name, and will be read after a short wait
 
-    def __init__(self, name: str, say: Callable[[str], None]) -> None:
-        self.name, self._say, self._said = name, say, ""
-        self.rows = 0  # that were counted
-        self.unreadable = 0  # lines that were skipped
+    def __init__(self, name: str, log: Callable[[str], None]) -> None:
+        self.name, self._log, self._logged = name, log, ""
+        self.rows = 0  # number of rows counted
+        self.unreadable = 0  # number of lines skipped
 
     def find(self) -> bool:
         """Find the source without reading rows, and return whether to write a checkpoint of its position now.
@@ -61,37 +63,37 @@ class Following(ABC):
         return False
 
     @abstractmethod
-    def next(self) -> Piece | None:
-        """What is new, None where nothing is; DataError where rows are lost."""
+    def next(self) -> NewRows | None:
+        """Return new rows, or None if there are none. Raise DataError if rows are lost."""
 
     @abstractmethod
-    def reached(self, end: Position) -> bool:
-        """A chunk up to ``end`` is counted. Whether one may go on from there."""
+    def mark_counted(self, end: Position) -> bool:
+        """Note that the rows before ``end`` are counted, and return whether a run can resume there."""
 
     @abstractmethod
-    def finished(self) -> None:
-        """All of the piece is counted."""
+    def finish(self) -> None:
+        """Note that all of the rows that ``next`` returned are counted."""
 
     @property
     @abstractmethod
     def position(self) -> dict[str, Any]:
-        """Where to go on."""
+        """The position from which to resume."""
 
     @abstractmethod
     def restore(self, position: dict[str, Any]) -> None:
-        """Go on there. KeyError, TypeError or ValueError for what is no position of this kind."""
+        """Resume from a position. Raise KeyError, TypeError or ValueError if it is not one of this kind."""
 
     @property
     @abstractmethod
-    def left(self) -> str | None:
-        """What is there and waits for its end, in words."""
+    def pending(self) -> str | None:
+        """A message about rows that have arrived but cannot be counted yet, None if there are none."""
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Close open files."""
         return
 
-    def _once(self, word: str) -> None:
-        """Says it, unless it was the last said."""
-        if word != self._said:
-            self._say(word)
-        self._said = word
+    def _log_once(self, message: str) -> None:
+        """Log a message, unless it is the same as the last one of this kind."""
+        if message != self._logged:
+            self._log(message)
+        self._logged = message

@@ -1,4 +1,4 @@
-"""An HTTP server for one page, on one thread, with a limit on connections and on the time of each.
+"""An HTTP server for one page, on one thread. It limits the number of connections and the time of each.
 
 ``http.server`` parses requests, and a WSGI application answers them without waiting. This module adds what both lack:
 limits on the number of connections, on their time and on the size of a request, and a check of the Host header. It
@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -29,12 +30,12 @@ try:
 except ModuleNotFoundError:  # Windows
     resource = None  # type: ignore[assignment]
 
-SECONDS = 10.0  # that a connection may last
-LINGER = 1.0  # seconds that remain once the answer is sent
-CONNECTIONS = 16
-REQUEST_BYTES = 8192  # of a request line and headers
+MAX_SECONDS = 10.0  # of a connection
+LINGER_SECONDS = 1.0  # for the client to close a connection after the answer was sent
+MAX_CONNECTIONS = 16
+MAX_REQUEST_BYTES = 8192  # of a request line and headers
 BACKLOG = 64  # connections that wait in the kernel
-NAP = 0.2  # seconds until a stop or a connection that is out of time is noticed
+POLL_SECONDS = 0.2  # until a stop, or a connection that is out of time, is noticed
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\s\[\]:@/]+))(?::\d*)?")
@@ -42,8 +43,8 @@ _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\s\[\]:@/]+))(?::\d*)
 
 def host_name(host: str) -> str | None:
     """Return the name or address in a Host header without its port, or None if it is neither."""
-    found = _HOST.fullmatch(host.lower())
-    return (found["v6"] or found["name"]).rstrip(".") if found else None
+    match = _HOST.fullmatch(host.lower())
+    return (match["v6"] or match["name"]).rstrip(".") if match else None
 
 
 def is_loopback(name: str) -> bool:
@@ -56,10 +57,12 @@ def is_loopback(name: str) -> bool:
 
 
 class _Connection:
+    """A connection: its request so far, and its answer."""
+
     def __init__(self, client: socket.socket, until: float) -> None:
         self.socket, self.until = client, until
         self.request = bytearray()
-        self.answer: memoryview | None = None  # the part that is not sent; None until the request has come
+        self.answer: memoryview | None = None  # the part that is not sent; None until the request is complete
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -70,7 +73,7 @@ class _Request(BaseHTTPRequestHandler):
     def __init__(self, request: bytes) -> None:
         self.rfile, self.wfile = io.BytesIO(request), io.BytesIO()
         self.client_address, self.close_connection = ("", 0), True
-        self.raw_requestline = self.rfile.readline(REQUEST_BYTES + 1)
+        self.raw_requestline = self.rfile.readline(MAX_REQUEST_BYTES + 1)
         self.parsed = self.parse_request()  # writes an error if it fails
 
     def version_string(self) -> str:
@@ -91,47 +94,55 @@ class _Request(BaseHTTPRequestHandler):
         self.reply(status, f"{why}\n".encode(), [("Content-Type", "text/plain; charset=utf-8"), *headers])
 
 
+@dataclass(frozen=True)
+class ListenAddress:
+    """An address to listen on, and the host names whose requests are answered there.
+
+    On loopback, the names of loopback are answered too, but no others, because a web page whose name resolves to
+    loopback (DNS rebinding) must not read the page. On other addresses, all names are answered if ``allowed_hosts`` is
+    empty.
+    """
+
+    host: str
+    port: int
+    allowed_hosts: Iterable[str] = ()
+
+
 class Server:
     """A server that listens from its creation on, and answers between ``start`` and ``close``.
 
     Parameters
     ----------
-    host, port
-        Where to listen. Raises OSError or UnicodeError if that is not possible.
+    address : ListenAddress
+        Raises OSError or UnicodeError if it cannot be used.
     app : WSGI application
-        It is called with few variables: method, path, query, and what the client accepts.
-    allowed_hosts : strings
-        Host names whose requests are answered. Bound to loopback, the names of loopback are answered too, but no
-        others, because a web page whose name resolves to loopback (DNS rebinding) must not read the page. Bound
-        elsewhere, all names are answered if this is empty.
-    say : function of str
+        Its environment has only the method, the path, the query and the client's Accept headers.
+    log : function of str
         Called with a message if the application fails.
-    seconds, connections
-        The time limit of a connection, and the most connections. A new one replaces the oldest.
+    max_seconds, max_connections
+        The time limit of a connection, and the limit of their number. A new one replaces the oldest.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        address: ListenAddress,
         app: Callable[..., Iterable[bytes]],
-        allowed_hosts: Iterable[str] = (),
-        say: Callable[[str], None] = lambda word: None,
+        log: Callable[[str], None] = lambda message: None,
         *,
-        seconds: float = SECONDS,
-        connections: int = CONNECTIONS,
+        max_seconds: float = MAX_SECONDS,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        self._app, self._say, self._seconds = app, say, seconds
-        self._most = connections
-        if resource is not None:  # the rest is for the process's own work
-            self._most = max(1, min(connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
-        self._allowed = {name.lower().rstrip(".") for name in allowed_hosts}
+        self._app, self._log, self._max_seconds = app, log, max_seconds
+        self._max_connections = max_connections
+        if resource is not None:  # other descriptors are left for the process's own work
+            self._max_connections = max(1, min(max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
+        self._allowed = {name.lower().rstrip(".") for name in address.allowed_hosts}
         self._open: set[_Connection] = set()
         self._stop = threading.Event()
-        self._listener = _listening(host, port)
+        self._listener = _listening(address.host, address.port)
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY)
         self.address, self.port = self._listener.getsockname()[:2]
-        self._local = is_loopback(self.address)
+        self._is_local = is_loopback(self.address)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._serve, name="streamce-http", daemon=True)
@@ -154,10 +165,10 @@ class Server:
 
     def _serve(self) -> None:
         while not self._stop.is_set():
-            ready = self._selector.select(NAP)
+            ready = self._selector.select(POLL_SECONDS)
             for key, _ in ready:  # before accepting others, which may replace them
                 if key.data is not None:
-                    self._go_on(key.data)
+                    self._proceed(key.data)
             now = time.monotonic()
             for connection in [each for each in self._open if each.until <= now]:
                 self._close(connection)
@@ -172,18 +183,18 @@ class Server:
             client, _ = self._listener.accept()
         except OSError as error:  # often because the client has left
             if is_out_of_descriptors(error):
-                self._turn_away()
+                self._reject()
             return
         client.setblocking(False)
-        if len(self._open) >= self._most:
+        if len(self._open) >= self._max_connections:
             waiting = [each for each in self._open if each.answer is None]
             self._close(min(waiting or self._open, key=lambda each: each.until))
-        connection = _Connection(client, time.monotonic() + self._seconds)
+        connection = _Connection(client, time.monotonic() + self._max_seconds)
         self._open.add(connection)
         self._selector.register(client, selectors.EVENT_READ, connection)
-        self._go_on(connection)  # most requests come with the connection
+        self._proceed(connection)  # most requests arrive with the connection
 
-    def _turn_away(self) -> None:
+    def _reject(self) -> None:
         """Refuse a waiting connection with the reserved descriptor: otherwise it would stay ready for ever."""
         if self._reserve is not None:
             os.close(self._reserve)
@@ -192,9 +203,9 @@ class Server:
             self._listener.accept()[0].close()
         with contextlib.suppress(OSError):
             self._reserve = os.open(os.devnull, os.O_RDONLY)
-        self._stop.wait(NAP / 4)
+        self._stop.wait(POLL_SECONDS / 4)
 
-    def _go_on(self, connection: _Connection) -> None:
+    def _proceed(self, connection: _Connection) -> None:
         """Read or write what is possible now."""
         try:
             if connection.answer:
@@ -205,20 +216,20 @@ class Server:
             pass
         except OSError:  # the client has left
             self._close(connection)
-        except Exception as error:  # a fault here may end one connection, but not the thread that serves all
+        except Exception as error:  # an error may end one connection, but not the thread that serves all
             self._close(connection)
             with contextlib.suppress(Exception):
-                self._say(f"a connection was closed: {error!r}")
+                self._log(f"a connection was closed: {error!r}")
 
     def _receive(self, connection: _Connection) -> None:
-        more = connection.socket.recv(REQUEST_BYTES)
+        more = connection.socket.recv(MAX_REQUEST_BYTES)
         if not more:
             self._close(connection)
-        elif connection.answer is None:  # once it is answered, ignore what comes
+        elif connection.answer is None:  # after the answer, ignore all data
             connection.request += more
-            whole = _HEAD_END.search(connection.request)
-            if whole or len(connection.request) > REQUEST_BYTES:
-                request = bytes(connection.request[: whole.end() if whole else None])
+            end = _HEAD_END.search(connection.request)
+            if end or len(connection.request) > MAX_REQUEST_BYTES:
+                request = bytes(connection.request[: end.end() if end else None])
                 connection.answer = memoryview(self._answer(request))
                 self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
                 self._send(connection)
@@ -228,7 +239,7 @@ class Server:
         connection.answer = connection.answer[connection.socket.send(connection.answer) :]
         if not connection.answer:  # let the client close: closing with unread data would lose the answer
             connection.socket.shutdown(socket.SHUT_WR)
-            connection.until = min(connection.until, time.monotonic() + LINGER)
+            connection.until = min(connection.until, time.monotonic() + LINGER_SECONDS)
             self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
 
     def _close(self, connection: _Connection) -> None:
@@ -245,11 +256,11 @@ class Server:
             try:
                 self._reply(request, len(data))
             except Exception as error:
-                self._say(f"{request.path}: no answer: {error!r}")
+                self._log(f"{request.path}: no answer: {error!r}")
                 request = _Request(data)
-                request.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the page could not be made")
+                request.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the page could not be created")
         elif not request.wfile.tell():  # the parser says nothing about an empty line
-            request.refuse(HTTPStatus.BAD_REQUEST, "a request begins with a request line")
+            request.refuse(HTTPStatus.BAD_REQUEST, "expected a request line")
         answer: bytes = request.wfile.getvalue()  # type: ignore[attr-defined]
         return answer
 
@@ -261,34 +272,36 @@ class Server:
         hosts = [*request.headers.get_all("Host", []), *filter(None, [url.netloc])]
         if len(hosts) - bool(url.netloc) != 1 and (hosts or request.request_version != "HTTP/1.0"):
             return request.refuse(HTTPStatus.BAD_REQUEST, "expected one Host header")
-        if size > REQUEST_BYTES:
-            return request.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"expected at most {REQUEST_BYTES} bytes")
+        if size > MAX_REQUEST_BYTES:
+            return request.refuse(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"expected at most {MAX_REQUEST_BYTES} bytes"
+            )
         if not all(map(self._is_allowed, hosts)):
             why = "this host name is not allowed: see --allowed-host of streamce watch"
             return request.refuse(HTTPStatus.FORBIDDEN, why)
         if request.command not in ("GET", "HEAD"):
             return request.refuse(HTTPStatus.METHOD_NOT_ALLOWED, "expected GET or HEAD", [("Allow", "GET, HEAD")])
-        return request.reply(*self._made(request, url.path, url.query))
+        return request.reply(*self._page(request, url.path, url.query))
 
-    def _made(self, request: _Request, path: str, query: str) -> tuple[int, bytes, list[tuple[str, str]]]:
+    def _page(self, request: _Request, path: str, query: str) -> tuple[int, bytes, list[tuple[str, str]]]:
         """Return the status, body and headers of the application's answer."""
-        found: list[Any] = []
+        response: list[Any] = []
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query}
         for name in ("Accept", "Accept-Encoding"):
             if (value := request.headers.get(name)) is not None:
                 environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
-        body = b"".join(self._app(environ, lambda status, headers: found.extend((status, headers))))
-        return int(found[0].split()[0]), body, found[1]
+        body = b"".join(self._app(environ, lambda status, headers: response.extend((status, headers))))
+        return int(response[0].split()[0]), body, response[1]
 
     def _is_allowed(self, host: str) -> bool:
         name = host_name(host)
-        if self._local:
+        if self._is_local:
             return name is not None and (is_loopback(name) or name in self._allowed)
         return not self._allowed or name in self._allowed
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there."""
+    """Return a socket that listens on an address."""
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listener = socket.socket(family)
     try:

@@ -1,4 +1,4 @@
-"""Lines of JSON that are followed: of a file that grows, and turns, and of standard input."""
+"""Growing sources of JSON lines: a file, which may be rotated, and standard input."""
 
 from __future__ import annotations
 
@@ -9,155 +9,166 @@ import select
 import stat
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from streamce.errors import DataError
-from streamce.monitor.growing_source import Following, Piece, is_out_of_descriptors
-from streamce.monitor.jsonl_batches import LinesTable, objects
+from streamce.monitor.growing_source import GrowingSource, NewRows, is_out_of_descriptors
+from streamce.monitor.jsonl_table import LinesTable, objects
 from streamce.reading.reader import Position
 from streamce.reading.records import RecordError, too_long
 from streamce.reading.sources import MAX_RECORD, Source, naming
 from streamce.reading.tables import Mark, Table
 
 BLOCK = 1 << 20  # bytes of lines taken at a time
-HEAD = 256  # bytes by which a file is known, beside its number
+HEAD = 256  # bytes at the start of a file that identify it, together with its inode
 
 
-class Lines(Following):
-    """Lines of JSON, each of which counts when its end has come."""
+@dataclass(frozen=True)
+class LineOptions:
+    """How lines of JSON are read.
 
-    def __init__(
-        self,
-        name: str,
-        say: Callable[[str], None],
-        rows: int,
-        skips: bool,
-        tells: Callable[[Table], bool],
-        longest: int = MAX_RECORD,
-    ) -> None:
-        super().__init__(name, say)
-        self._most, self._skips, self._tells, self._longest = rows, skips, tells, longest
+    Attributes
+    ----------
+    max_rows : int
+        The most lines taken at a time.
+    skip_unreadable : bool
+        Whether lines that cannot be read are skipped and counted. Otherwise they are an error.
+    defines_types : function of Table
+        Whether a line, as a table, shows the types of all columns. The first such line defines them.
+    max_record : int
+        The most bytes of a line.
+    """
+
+    max_rows: int
+    skip_unreadable: bool = False
+    defines_types: Callable[[Table], bool] = lambda table: True
+    max_record: int = MAX_RECORD
+
+
+class JsonlSource(GrowingSource):
+    """Lines of JSON. A line counts when its end has arrived."""
+
+    def __init__(self, name: str, log: Callable[[str], None], options: LineOptions) -> None:
+        super().__init__(name, log)
+        self._options = options
         self._buffer = bytearray()  # bytes that are read but not counted
-        self._searched = 0  # the number of them known to hold no line end
-        self._block = b""  # those of them that are being counted
-        self._looked = 0  # those of them in which no line tells what columns hold
-        self._first: bytes | None = None  # the first line that does
-        self._row = 0  # of the file
+        self._n_searched = 0  # its first bytes that are known to hold no line end
+        self._block = b""  # its first bytes that are being counted
+        self._n_untyped = 0  # its first bytes in which no line defines the types
+        self._typing_line: bytes | None = None  # the line that defines the types
+        self._row = 0  # number of the next row in the file
         self._width: int | None = None
         self._table: LinesTable | None = None
 
     @abstractmethod
     def _more(self) -> bytes:
-        """Bytes that are new, nothing where there are none."""
+        """Return new bytes, empty if there are none."""
 
-    def next(self) -> Piece | None:
+    def next(self) -> NewRows | None:
         while True:
-            if (block := self._cut()) and (known := self._known(block)) is not None:
-                if known:
-                    return self._piece(block)
+            if (block := self._whole_lines()) and (has_types := self._find_types(block)) is not None:
+                if has_types:
+                    return self._new_rows(block)
                 continue
-            if len(self._buffer) > self._longest and not block:
-                raise DataError(f"{self.name}: row {self._row}: {RecordError(self._longest)}")
+            if len(self._buffer) > self._options.max_record and not block:
+                raise self._too_long()
             more = self._more()
             if not more:
-                return self._rest()
+                return self._at_end()
             self._buffer += more
 
-    def _cut(self) -> bytes:
-        """Whole lines from the buffer, no more than asked for."""
-        end = self._buffer.rfind(b"\n", self._searched, BLOCK) + 1 or self._buffer.find(b"\n", self._searched) + 1
+    def _whole_lines(self) -> bytes:
+        """Return whole lines from the buffer, at most the number of the options."""
+        searched, most = self._n_searched, self._options.max_rows
+        end = self._buffer.rfind(b"\n", searched, BLOCK) + 1 or self._buffer.find(b"\n", searched) + 1
         if end == 0:
-            self._searched = len(self._buffer)
-        if self._buffer.count(b"\n", 0, end) > self._most:
+            self._n_searched = len(self._buffer)
+        if self._buffer.count(b"\n", 0, end) > most:
             end = 0
-            for _ in range(self._most):
+            for _ in range(most):
                 end = self._buffer.index(b"\n", end) + 1
         block = bytes(self._buffer[:end])
-        if (start := too_long(block, self._longest)) == 0:
-            raise DataError(f"{self.name}: row {self._row}: {RecordError(self._longest)}")
+        if (start := too_long(block, self._options.max_record)) == 0:
+            raise self._too_long()
         return block[:start]
 
-    def _rest(self) -> Piece | None:
-        """What there is to do where nothing is new."""
+    def _too_long(self) -> DataError:
+        return DataError(f"{self.name}: row {self._row}: {RecordError(self._options.max_record)}")
+
+    def _at_end(self) -> NewRows | None:
+        """Do what is left to do if no bytes are new, and return new rows that result."""
         return None
 
-    def _known(self, block: bytes, last: bool = False) -> bool | None:
-        """Whether it is known what the columns of a block hold; None where only lines to come may tell.
+    def _find_types(self, block: bytes, last: bool = False) -> bool | None:
+        """Return whether the types of columns are defined, and the block can be read.
 
-        Lines before the first object are no rows; they are done with here, whatever comes together with them.
+        False means that lines before the first object were dealt with here, because they are not rows. None means
+        that only later lines may define the types.
         """
-        if self._first is not None:
+        if self._typing_line is not None:
             return True
-        if not self._looked and (start := next((start for _, start, _ in objects(block)), len(block))):
-            self._piece(block[:start])
+        if not self._n_untyped and (start := next((start for _, start, _ in objects(block)), len(block))):
+            self._new_rows(block[:start])
             with naming(self.name):
                 list(self._table_of(block[:start]).batches({}, 1, Mark(self._row)))
-            self.finished()
+            self.finish()
             return False
         end = len(block) if last else max(len(block), self._buffer.rfind(b"\n", 0, BLOCK) + 1)
-        lines = objects(bytes(self._buffer[self._looked : end]))
-        self._first = next((line for line, _, table in lines if self._tells(table)), None)
-        self._looked = end
-        if self._first is None and (last or len(self._buffer) >= BLOCK):
-            self._first = next(line for line, _, _ in objects(block))  # whose columns are then what is wrong
-        return None if self._first is None else True
+        lines = objects(bytes(self._buffer[self._n_untyped : end]))
+        defines_types = self._options.defines_types
+        self._typing_line = next((line for line, _, table in lines if defines_types(table)), None)
+        self._n_untyped = end
+        if self._typing_line is None and (last or len(self._buffer) >= BLOCK):
+            self._typing_line = next(line for line, _, _ in objects(block))  # reading with it will be an error
+        return None if self._typing_line is None else True
 
-    def _piece(self, block: bytes) -> Piece:
+    def _new_rows(self, block: bytes) -> NewRows:
         self._block, self._table = block, None
         source = Source(
             self.name, "json", self.name, size=len(block), table=lambda source: self._table_of(block, source)
         )
-        return Piece(source, Position(0, Mark(self._row), self._width))
+        return NewRows(source, Position(0, Mark(self._row), self._width))
 
     def _table_of(self, block: bytes, source: Source | None = None) -> LinesTable:
         source = source or Source(self.name, "json", self.name)
-        self._table = LinesTable(source, self._first or b"{}", block, self._skips)
+        self._table = LinesTable(source, self._typing_line or b"{}", block, self._options.skip_unreadable)
         return self._table
 
     @property
-    def left(self) -> str | None:
-        if self._looked and self._first is None:
-            return (
-                f"{self.name}: all predictions so far are whole numbers: no line is counted before one that has others"
-            )
-        return f"{self.name}: the last line has no end yet, and is not counted" if self._buffer.strip() else None
+    def pending(self) -> str | None:
+        if self._n_untyped and self._typing_line is None:
+            return f"{self.name}: not counted, because all predictions so far are whole numbers and may be labels"
+        return f"{self.name}: the last line is not counted, because it has no end yet" if self._buffer.strip() else None
 
-    def reached(self, end: Position) -> bool:
+    def mark_counted(self, end: Position) -> bool:
         self._width = end.width
         return False
 
-    def finished(self) -> None:
+    def finish(self) -> None:
         if self._table is not None:
             self._row += self._table.rows + self._table.unreadable
             self.rows += self._table.rows
             if self._table.unreadable:
                 self.unreadable += self._table.unreadable
                 others = f" (and {self._table.unreadable - 1:,} more)" if self._table.unreadable > 1 else ""
-                self._say(f"{self.name}: a line that cannot be read is skipped{others}: {self._table.why}")
+                self._log(f"{self.name}: skipped a line that cannot be read{others}: {self._table.first_error}")
         del self._buffer[: len(self._block)]
-        self._searched = 0
+        self._n_searched = 0
         self._block = b""
 
 
-class LinesFile(Lines):
-    """A file that lines are appended to. One that is renamed, and begun anew, is read to its end first."""
+class JsonlFile(JsonlSource):
+    """A file that lines are appended to. After a rotation, the old file is read to its end first."""
 
-    def __init__(
-        self,
-        path: str,
-        say: Callable[[str], None],
-        rows: int,
-        skips: bool,
-        tells: Callable[[Table], bool],
-        longest: int = MAX_RECORD,
-    ) -> None:
-        super().__init__(path, say, rows, skips, tells, longest)
+    def __init__(self, path: str, log: Callable[[str], None], options: LineOptions) -> None:
+        super().__init__(path, log, options)
         self._path = path
         self._file: int | None = None
         self._inode, self._head, self._offset = 0, b"", 0
         name, end = map(re.escape, os.path.splitext(os.path.basename(path)))
-        self._former = re.compile(rf"{name}(?:{end})?[._-][0-9][0-9T:._-]*(?:{end})?")  # as rotation names files
-        self._quiet = False  # whether the file before has said nothing since it was replaced
+        self._rotated_name = re.compile(rf"{name}(?:{end})?[._-][0-9][0-9T:._-]*(?:{end})?")
+        self._was_idle = False  # whether the old file did not grow since another took its name
 
     @property
     def position(self) -> dict[str, Any]:
@@ -168,18 +179,18 @@ class LinesFile(Lines):
             "row": self._row,
             "rows": self.rows,
             "unreadable": self.unreadable,
-            "first": None if self._first is None else self._first.decode(errors="surrogateescape"),
+            "first": None if self._typing_line is None else self._typing_line.decode(errors="surrogateescape"),
             "width": self._width,
         }
 
     def restore(self, position: dict[str, Any]) -> None:
-        whole = [position[name] for name in ("inode", "offset", "row", "rows", "unreadable")]
-        if not all(type(number) is int and number >= 0 for number in whole):
-            raise ValueError("numbers that are none")
-        self._inode, self._offset, self._row, self.rows, self.unreadable = whole
+        numbers = [position[name] for name in ("inode", "offset", "row", "rows", "unreadable")]
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError("expected numbers that are not negative")
+        self._inode, self._offset, self._row, self.rows, self.unreadable = numbers
         self._head, self._width = bytes.fromhex(position["head"]), position["width"]
         first = position["first"]
-        self._first = None if first is None else first.encode(errors="surrogateescape")
+        self._typing_line = None if first is None else first.encode(errors="surrogateescape")
 
     def close(self) -> None:
         if self._file is not None:
@@ -187,59 +198,61 @@ class LinesFile(Lines):
         self._file = None
 
     def find(self) -> bool:
-        known = self._inode
+        before = self._inode
         if self._file is None:
             self._open()
-        return self._inode != known
+        return self._inode != before
 
-    def finished(self) -> None:
+    def finish(self) -> None:
         if self._offset < HEAD:
             self._head = (self._head[: self._offset] + self._block)[:HEAD]
         self._offset += len(self._block)
-        super().finished()
+        super().finish()
 
     def _more(self) -> bytes:
         if self._file is None and not self._open():
             return b""
         assert self._file is not None
-        at = self._offset + len(self._buffer)
+        end = self._offset + len(self._buffer)
         size = os.fstat(self._file).st_size
-        if size < at:
+        if size < end:
             raise DataError(
-                f"{self._path}: this file has shrunk to {size:,} bytes, of which {at:,} had been read: what came in "
-                "between is lost"
+                f"{self._path}: this file has shrunk to {size:,} bytes after {end:,} bytes were read: rows may be lost"
             )
-        more = os.pread(self._file, BLOCK, at)
+        more = os.pread(self._file, BLOCK, end)
         if more:
-            self._said, self._quiet = "", False
+            self._logged, self._was_idle = "", False
             if os.pread(self._file, len(self._head), 0) != self._head:
-                raise DataError(f"{self._path}: this file was written over: what came in between is lost")
+                raise DataError(f"{self._path}: this file was overwritten: rows may be lost")
         return more
 
-    def _rest(self) -> Piece | None:
-        """Where the file is at its end: another may have taken its name."""
-        self.turning = False
+    def _at_end(self) -> NewRows | None:
+        """Look for another file that has taken the name of this one, and continue there."""
+        self.rotating = False
         if self._file is None:
             return None
         try:
-            there = os.stat(self._path)
+            info = os.stat(self._path)
         except FileNotFoundError:
-            self._once(f"{self._path}: this file is gone: waiting for the next of its name")
+            self._log_once(f"{self._path}: this file is gone: waiting for the next file of this name")
             return None
-        if there.st_ino == self._inode or there.st_size == 0:
+        if info.st_ino == self._inode or info.st_size == 0:
             return None
-        if not self._quiet:  # whoever has it open may write a little more
-            self._quiet = self.turning = True
+        if not self._was_idle:  # a program that has the old file open may still write
+            self._was_idle = self.rotating = True
             return None
-        if self._buffer and self._known(bytes(self._buffer), last=True):  # a last line without an end
-            return self._piece(bytes(self._buffer))
-        return self.next() if self._turn() else None
+        if self._buffer and self._find_types(bytes(self._buffer), last=True):  # a last line without an end
+            return self._new_rows(bytes(self._buffer))
+        return self.next() if self._open_next() else None
 
-    def _turn(self) -> bool:
-        """Go on with the file that was begun after this one: that of the name, unless there were more in between."""
+    def _open_next(self) -> bool:
+        """Continue with the file that came after this one, and return whether there is one.
+
+        This is the file of the name, unless others had the name in between.
+        """
         assert self._file is not None
         try:
-            file = self._regular()  # before one looks for others, as it may be renamed meanwhile
+            file = self._open_regular()  # before looking for others, because it may be renamed meanwhile
         except FileNotFoundError:
             return False
         name = ""
@@ -251,30 +264,30 @@ class LinesFile(Lines):
                         os.close(other)
                         continue
                     os.close(file)
-                    file, name = other, f"{path}, which came before it"
+                    file, name = other, f"{path}, which was written before it"
                     break
         except BaseException:
             os.close(file)
             raise
-        self._say(f"{self._path}: another file has taken its name: going on with {name or 'that one'}")
+        self._log(f"{self._path}: another file has taken this name: continuing with {name or 'the new file'}")
         self.close()
         self._begin(file)
         self._offset = self._row = 0
-        self._quiet = False
+        self._was_idle = False
         return True
 
     def _between(self, newest: int) -> list[str]:
         """Return the files that had the name between this one and the newest, oldest first."""
         assert self._file is not None
-        mine, last, found = os.fstat(self._file), os.fstat(newest), []
+        this, last, between = os.fstat(self._file), os.fstat(newest), []
         with os.scandir(os.path.dirname(os.path.abspath(self._path))) as entries:
             for entry in entries:
-                if self._former.fullmatch(entry.name) and entry.inode() not in (mine.st_ino, last.st_ino):
+                if self._rotated_name.fullmatch(entry.name) and entry.inode() not in (this.st_ino, last.st_ino):
                     with contextlib.suppress(OSError):
-                        there = entry.stat()
-                        if mine.st_mtime_ns < there.st_mtime_ns <= last.st_mtime_ns and stat.S_ISREG(there.st_mode):
-                            found.append((there.st_mtime_ns, entry.path))
-        return [path for _, path in sorted(found)]
+                        info = entry.stat()
+                        if this.st_mtime_ns < info.st_mtime_ns <= last.st_mtime_ns and stat.S_ISREG(info.st_mode):
+                            between.append((info.st_mtime_ns, entry.path))
+        return [path for _, path in sorted(between)]
 
     def _is_copy(self, other: int) -> bool:
         """Return whether another file looks like a copy of this one."""
@@ -283,17 +296,17 @@ class LinesFile(Lines):
         return same_size and os.pread(other, HEAD, 0) == os.pread(self._file, HEAD, 0)
 
     def _begin(self, file: int) -> None:
-        """Take a file that is not read yet. Its first bytes tell it from another file with the same inode number."""
+        """Take a file that is not read yet. Its first bytes distinguish it from another file with the same inode."""
         self._file, self._inode, self._head = file, os.fstat(file).st_ino, os.pread(file, HEAD, 0)
 
     def _open(self) -> bool:
-        """Opens the file, or the one of the position wherever it has been moved to."""
+        """Open the file, or the file of the position even if it was renamed. Return whether there is one."""
         try:
-            file = self._regular()
+            file = self._open_regular()
         except FileNotFoundError:
-            if self._inode and self._moved():
+            if self._inode and self._open_renamed():
                 return True
-            self._once(f"{self._path}: there is no such file yet: waiting")
+            self._log_once(f"{self._path}: this file does not exist yet: waiting")
             return False
         inode = os.fstat(file).st_ino
         if not self._inode:  # nothing was read
@@ -303,23 +316,23 @@ class LinesFile(Lines):
             self._file = file
             return True
         os.close(file)
-        if self._moved():
+        if self._open_renamed():
             return True
         raise DataError(
-            f"{self._path}: this is another file than was read before, and that one is no more in its folder: "
+            f"{self._path}: this is not the file that was read before, and that file is no longer in its folder: "
             "rows at its end may be lost"
         )
 
-    def _regular(self) -> int:
-        """The file of the name, opened; FileNotFoundError where there is none, DataError where it is no file."""
+    def _open_regular(self) -> int:
+        """Open the file of the name. Raise FileNotFoundError if there is none, DataError if it is not a file."""
         file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
-            raise DataError(f"{self._path}: this is no file")
+            raise DataError(f"{self._path}: this is not a file")
         return file
 
-    def _moved(self) -> bool:
-        """Whether the file of the position is in the folder by another name; opens it then."""
+    def _open_renamed(self) -> bool:
+        """Open the file of the position if it is in the folder under another name. Return whether it is."""
         with os.scandir(os.path.dirname(os.path.abspath(self._path))) as entries:
             names = [entry.path for entry in entries if entry.inode() == self._inode]
         for name in names:
@@ -336,20 +349,11 @@ class LinesFile(Lines):
         return False
 
 
-class Pipe(Lines):
-    """Lines on standard input. They come once."""
+class JsonlPipe(JsonlSource):
+    """Lines on standard input, which can be read only once."""
 
-    resumes = False
-
-    def __init__(
-        self,
-        say: Callable[[str], None],
-        rows: int,
-        skips: bool,
-        tells: Callable[[Table], bool],
-        longest: int = MAX_RECORD,
-    ) -> None:
-        super().__init__("standard input", say, rows, skips, tells, longest)
+    def __init__(self, log: Callable[[str], None], options: LineOptions) -> None:
+        super().__init__("standard input", log, options)
 
     @property
     def position(self) -> dict[str, Any]:
@@ -365,6 +369,6 @@ class Pipe(Lines):
         self.ended = not more
         return more
 
-    def _rest(self) -> Piece | None:
-        whole = self.ended and self._buffer and self._known(bytes(self._buffer), last=True)
-        return self._piece(bytes(self._buffer)) if whole else None
+    def _at_end(self) -> NewRows | None:
+        is_complete = self.ended and self._buffer and self._find_types(bytes(self._buffer), last=True)
+        return self._new_rows(bytes(self._buffer)) if is_complete else None

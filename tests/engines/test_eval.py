@@ -12,7 +12,8 @@ import pytest
 from cases import table
 from pyarrow import csv, parquet
 
-from streamce.cli.main import main, partitions
+from streamce.cli import partitions
+from streamce.cli.main import main
 
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
 TASKS = {
@@ -42,8 +43,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(params=["dask", "spark"])
 def cluster(request, monkeypatch):
     """Options for a cluster, on which files of some kilobytes are large."""
-    monkeypatch.setattr(partitions, "SMALLEST", 5_000)
-    monkeypatch.setattr(partitions, "AS_MANY", 12)  # so many that states are added up in several tasks
+    monkeypatch.setattr(partitions, "MIN_BYTES", 5_000)
+    monkeypatch.setattr(partitions, "PARTITIONS_PER_PROCESSOR", 12)  # so many that states are added up in several tasks
     if request.param == "dask":
         return "--engine", "dask", "--address", request.getfixturevalue("dask_cluster").scheduler_address
     request.getfixturevalue("spark")  # is there already, and is used
@@ -106,13 +107,13 @@ def test_a_column_that_is_not_there_and_text_that_needs_classes(folder, capsys, 
     [
         ("dask", "tcp://127.0.0.1:9", 1, "--engine dask: OSError: Timed out trying to connect to tcp://127.0.0.1:9"),
         ("dask", "nonsense", 1, "--engine dask: ValueError: missing port number in address 'nonsense'"),
-        ("spark", "spark://127.0.0.1:9", 1, "--engine spark: nobody answers at 127.0.0.1:9: "),
-        ("spark", "sc://127.0.0.1:9", 1, "--engine spark: nobody answers at 127.0.0.1:9: "),
+        ("spark", "spark://127.0.0.1:9", 1, "--engine spark: no server answers at 127.0.0.1:9: "),
+        ("spark", "sc://127.0.0.1:9", 1, "--engine spark: no server answers at 127.0.0.1:9: "),
         ("spark", "nonsense", 2, "--address nonsense: expected spark://HOST:PORT, "),
     ],
 )
 def test_a_cluster_that_is_not_there(folder, capsys, monkeypatch, engine, address, status, expected):
-    monkeypatch.setattr("streamce.cli.cluster_run.WAIT", 1)
+    monkeypatch.setattr("streamce.cli.cluster_run.TIMEOUT", 1)
     assert main(["eval", str(folder), *BINARY, "--engine", engine, "--address", address]) == status
     out, err = capsys.readouterr()
     assert out == ""
@@ -121,7 +122,7 @@ def test_a_cluster_that_is_not_there(folder, capsys, monkeypatch, engine, addres
 
 
 def test_who_answers_nothing_is_not_waited_for(folder, capsys, monkeypatch):
-    monkeypatch.setattr("streamce.cli.cluster_run.WAIT", 0.5)
+    monkeypatch.setattr("streamce.cli.cluster_run.TIMEOUT", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         assert main(["eval", str(folder), *BINARY, "--engine", "dask", "--address", address]) == 1
@@ -131,7 +132,7 @@ def test_who_answers_nothing_is_not_waited_for(folder, capsys, monkeypatch):
 
 def test_parts_are_one_job_of_spark_however_few(folder, tmp_path, capsys, monkeypatch, spark):
     """In jobs of their own they would run one after another."""
-    monkeypatch.setattr(partitions, "SMALLEST", 1)
+    monkeypatch.setattr(partitions, "MIN_BYTES", 1)
     paths = [folder / f"b{number}.parquet" for number in range(3)]
     status = spark.sparkContext.statusTracker()
     before = {*status.getJobIdsForGroup(None)}
@@ -142,8 +143,9 @@ def test_parts_are_one_job_of_spark_however_few(folder, tmp_path, capsys, monkey
 
 def test_an_interrupt_is_one_line_as_it_is_with_threads(folder):
     """Ctrl-C at a terminal goes to all processes of a run, here once the cluster is there."""
-    interrupted = "parts.cut = lambda *_: (os.killpg(0, signal.SIGINT), time.sleep(60))"
-    code = f"import os, signal, sys, time; from streamce.cli.main import main, parts; {interrupted}; sys.exit(main())"
+    interrupted = "partitions.split = lambda *_: (os.killpg(0, signal.SIGINT), time.sleep(60))"
+    imports = "import os, signal, sys, time; from streamce.cli import partitions; from streamce.cli.main import main"
+    code = f"{imports}; {interrupted}; sys.exit(main())"
     command = [sys.executable, "-c", code, "eval", folder, *BINARY, "--engine", "dask"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "streamce: error: interrupted\n")

@@ -1,4 +1,4 @@
-"""Lines of JSON that come a few at a time: one of them tells what the columns hold, whatever comes together."""
+"""Lines of JSON as a table. One line defines the types of all columns, however the lines arrive."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ from streamce.errors import DataError
 from streamce.reading.sources import Source
 from streamce.reading.tables import START, Batches, JsonTable, Mark
 
-# A line that is neither an object nor empty, as far as its ends tell. Arrow would go on with an object in the next.
-NO_OBJECT = re.compile(rb"^(?![ \t\r]*$|[ \t\r]*\{.*\}[ \t\r]*$)", re.MULTILINE)
+# A line that is neither empty nor begins and ends like an object. Arrow would continue the object in the next line.
+NOT_AN_OBJECT = re.compile(rb"^(?![ \t\r]*$|[ \t\r]*\{.*\}[ \t\r]*$)", re.MULTILINE)
 
 
 class LinesTable(JsonTable):
-    """Some whole lines of a file, whose columns are those of a line ``first``.
+    """Some whole lines of a file, whose columns have the types of one line.
 
-    Arrow guesses types from what it reads at once; which lines come together is chance, so it guesses from one.
+    Arrow infers types from the lines that it reads together. It is chance which lines arrive together, so this table
+    lets Arrow infer them from one line only.
 
     Parameters
     ----------
     source : Source
-    first, block : bytes
-    skips : bool
-        Whether lines that cannot be read are counted in ``unreadable``, with the first in ``why``, or an error.
+    typing_line : bytes
+        The line that defines the types.
+    block : bytes
+        The lines.
+    skip_unreadable : bool
+        Whether lines that cannot be read are counted in ``unreadable``, with the first error in ``first_error``.
+        Otherwise they are an error.
     """
 
-    def __init__(self, source: Source, first: bytes, block: bytes, skips: bool) -> None:
-        super().__init__(source, io.BytesIO(first))
-        self._block, self._skips = block, skips
-        self.rows, self.unreadable, self.why = 0, 0, ""
+    def __init__(self, source: Source, typing_line: bytes, block: bytes, skip_unreadable: bool) -> None:
+        super().__init__(source, io.BytesIO(typing_line))
+        self._block, self._skip_unreadable = block, skip_unreadable
+        self.rows, self.unreadable, self.first_error = 0, 0, ""
 
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         lines = [line for line in self._block.split(b"\n") if line.strip()]
@@ -47,32 +52,32 @@ class LinesTable(JsonTable):
                 yield batch, None, Mark(done)
 
     def _read(self, lines: list[bytes], types: Mapping[str, Any], row: int) -> list[Any]:
-        """Tables of the lines that can be read; others are found by halves."""
+        """Return tables of the lines that can be read. Lines that cannot be read are found by bisection."""
         if not lines:
             return []
         block = b"\n".join(lines)
         try:
-            if NO_OBJECT.search(block):
-                raise pa.ArrowInvalid("no JSON object in one line")
+            if NOT_AN_OBJECT.search(block):
+                raise pa.ArrowInvalid("a line is not a JSON object")
             return [self._parse(block, types).select(list(types))]
         except pa.ArrowInvalid as error:
             if len(lines) > 1:
                 half = len(lines) // 2
                 return self._read(lines[:half], types, row) + self._read(lines[half:], types, row + half)
-            why = DataError(f"{_plain(str(error))}: {_shown(lines[0])}", row=row)
-            if not self._skips:
-                raise why from error
+            line_error = DataError(f"{_without_row(str(error))}: {_short_repr(lines[0])}", row=row)
+            if not self._skip_unreadable:
+                raise line_error from error
             self.unreadable += 1
-            self.why = self.why or str(why)
+            self.first_error = self.first_error or str(line_error)
             return []
 
 
 def objects(block: bytes) -> Iterator[tuple[bytes, int, JsonTable]]:
-    """The lines of a block that are objects: each with where it begins, and as a table of its own."""
+    """Yield the lines of a block that are objects: the line, where it begins, and a table of it alone."""
     start = 0
     for line in block.split(b"\n"):
         table = None
-        if line.strip() and not NO_OBJECT.search(line):
+        if line.strip() and not NOT_AN_OBJECT.search(line):
             with contextlib.suppress(DataError):
                 table = JsonTable(Source("", "json", ""), io.BytesIO(line))
         if table is not None:
@@ -80,12 +85,12 @@ def objects(block: bytes) -> Iterator[tuple[bytes, int, JsonTable]]:
         start += len(line) + 1
 
 
-def _plain(message: str) -> str:
-    """Arrow's message without its row, which is that of one line."""
+def _without_row(message: str) -> str:
+    """Return Arrow's message without its row, which counts from the line that was tried alone."""
     message = message.removeprefix("JSON parse error: ").partition(" in row ")[0]
     return re.sub(r"Column\(/([^)]*)\)", lambda m: f"column '{m[1]}'", message).rstrip(".")
 
 
-def _shown(line: bytes) -> str:
+def _short_repr(line: bytes) -> str:
     text = line.decode(errors="replace").strip()
     return repr(text if len(text) <= 60 else text[:57] + "...")

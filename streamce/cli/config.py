@@ -1,0 +1,150 @@
+"""The options of a command, checked and complete.
+
+The rest of the command line takes a configuration where ``argparse`` has a namespace. Fields have the names of the
+options. A configuration does not change, because all stages of a run share it, and can be pickled, because the workers
+of a cluster get a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamce as ce
+from streamce.metrics.base import Metric
+
+METRICS: dict[str, type[Metric]] = {
+    "binary": ce.BinaryCrossEntropy,
+    "multiclass": ce.MulticlassCrossEntropy,
+    "multilabel": ce.MultilabelCrossEntropy,
+    "sequence": ce.SequenceCrossEntropy,
+    "ctc": ce.CTCCrossEntropy,
+}
+LOSS_OPTIONS = ("kind", "label_smoothing", "ignore_index", "eps", "per", "blank", "invalid", "threads",
+                "calibration", "divergence", "tail")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsConfig:
+    """The options of a command that reads rows: which columns, which loss, and how to read and print.
+
+    An option that was not given is None, or empty if it can be repeated.
+    """
+
+    # columns
+    preds: tuple[str, ...]
+    target: tuple[str, ...]
+    weight: str | None
+    cluster: str | None
+    by: tuple[str, ...] = ()
+    by_time: str | None = None
+    n_words: str | None = None
+    n_bytes: str | None = None
+    token_log_probs: tuple[str, ...] = ()  # if given, ``preds`` are the same
+    classes: tuple[str, ...] | None
+    # the loss
+    task: str
+    kind: str
+    label_smoothing: float | None
+    ignore_index: int | None
+    eps: float | None
+    per: str | None = None
+    blank: int | None = None
+    invalid: str
+    threads: int | None
+    calibration: bool | None = None
+    divergence: bool | None = None
+    tail: bool | None = None
+    # reading and printing
+    chunk_rows: int | None
+    max_record: int
+    state: str | None
+    level: float
+    anytime: bool
+    json: bool
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """The options given that are arguments of a metric."""
+        return {name: value for name in LOSS_OPTIONS if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig(RowsConfig):
+    """The options of ``streamce eval``."""
+
+    files: tuple[str, ...]
+    period: str | None
+    resume: bool
+    checkpoint_every: float
+    engine: str
+    address: str | None
+
+    @property
+    def is_grouped(self) -> bool:
+        return bool(self.by or self.by_time)
+
+    @property
+    def is_on_cluster(self) -> bool:
+        return self.engine != "threads"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(RowsConfig):
+    """The options of ``streamce compare``."""
+
+    files: tuple[str, ...]
+    preds_b: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchConfig(RowsConfig):
+    """The options of ``streamce watch``."""
+
+    source: str
+    window: tuple[str, ...]
+    step: str | None
+    checkpoint_every: float
+    port: int | None
+    host: str
+    allowed_host: tuple[str, ...]
+    alert_above: float | None
+    alert_below: float | None
+    reference: str | None
+    alert_samples: int
+    poll: float
+    once: bool
+    until_idle: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig:
+    """The options of ``streamce merge``."""
+
+    states: tuple[str, ...]
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowConfig:
+    """The options of ``streamce show``."""
+
+    state: str
+    level: float
+    anytime: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """The options of ``streamce report``."""
+
+    states: tuple[str, ...]
+    output: str
+    title: str | None
+    classes: tuple[str, ...] | None
+    level: float
+    anytime: bool
+
+
+Config = EvalConfig | CompareConfig | WatchConfig | MergeConfig | ShowConfig | ReportConfig
