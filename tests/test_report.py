@@ -265,7 +265,7 @@ def test_only_confidence_sequences_hold_at_all_looks():
 
 def test_a_level_is_written_whole():
     assert "99.999999 % interval" in words(tree(binary().report(level=0.99999999)))
-    assert summary.kind_of(0.07, False) == "7 % interval"
+    assert summary.interval_name(0.07, False) == "7 % interval"
     assert str(FULL["gan"]().summary(anytime=True)).count("95 % confidence sequence") == 1
 
 
@@ -446,7 +446,7 @@ def test_a_state_of_less_than_nothing_says_so():
     for whole in (metric.report(), metric._repr_html_()):
         errors = [words(each) for each in named(tree(whole), "sce-error")]
         assert len(errors) == 2
-        assert all("more was taken away than had been added" in error for error in errors)
+        assert all("more was subtracted than had been added" in error for error in errors)
 
 
 SUMMARIES = {
@@ -795,6 +795,6 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, states, capsys):
 
 
 def test_words_are_those_of_the_summary():
-    assert summary.kind_of(0.95, False) == "95 % interval"
+    assert summary.interval_name(0.95, False) == "95 % interval"
     assert html.many(1, "loss", "losses") == "1 loss"
     assert html.many(1200, "loss", "losses") == "1,200 losses"

@@ -507,7 +507,7 @@ def test_merging_other_windows_names_the_option():
 def test_more_taken_away_than_was_there_is_an_error_when_it_is_read():
     window = ce.Sliding(ce.MeanLoss(), period="1h", step="1min")
     window -= window.copy().update([1.0], by_time=[0.0])
-    with pytest.raises(ce.InputError, match="more was taken away"):
+    with pytest.raises(ce.InputError, match="more was subtracted"):
         window.compute()
 
 

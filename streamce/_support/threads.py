@@ -32,7 +32,7 @@ _here = threading.local()  # its `limit`, where a thread has one
 
 def check(n: Any, name: str) -> int:
     """``n`` as a number of threads."""
-    found = scalars.integer(n)
+    found = scalars.to_int(n)
     if found is None or found < 1:
         raise InputError(name, f"is {short_repr(n)}", "a whole number of threads, 1 or more", value=n)
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamce as ce
 from streamce.keys.key_columns import moment_of, show_key
-from streamce.stats.summary import kind_of
+from streamce.stats.summary import interval_name
 from streamce.wrappers.base import Wrapper
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> No
 def _print_text(metric: ce.SequenceCrossEntropy, level: float, anytime: bool) -> None:
     """What does not depend on how text is cut into tokens, where its words or bytes were counted."""
     word, byte = metric.per_word(level, anytime), metric.per_byte(level, anytime)
-    kind = kind_of(level, anytime)
+    kind = interval_name(level, anytime)
     rows = [
         ("word perplexity", word.samples, word.perplexity, word.perplexity_interval),
         ("bits per byte", byte.samples, byte.bits, byte.bits_interval),
@@ -83,7 +83,7 @@ def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
     """The last periods of a history; else all groups where they are few, or the worst and the best."""
     number, macro = len(metric), metric.macro(level)
     low, high = macro.interval
-    print(f"mean of groups  {macro.value:.6g} nats   {kind_of(level, False)} {low:.6g} to {high:.6g}")
+    print(f"mean of groups  {macro.value:.6g} nats   {interval_name(level, False)} {low:.6g} to {high:.6g}")
     if metric.options["period"] is not None:
         last = sorted(metric.keys(), key=moment_of)[-FEW:]
         rows = [(key, metric[key].summary(level, anytime)) for key in last]

@@ -20,7 +20,7 @@ from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.gan import GANCrossEntropy
 from streamce.metrics.mergeable import Additive
 from streamce.persistence.restore import load
-from streamce.stats.summary import INVALID
+from streamce.stats.estimators import INVALID
 from streamce.wrappers.collection import Collection
 from streamce.wrappers.decayed import Decayed
 from streamce.wrappers.grouped import Grouped
@@ -141,7 +141,7 @@ class Collector:
                     raise InputError("source", found, "metrics by name", value=metric)
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise InputError("name", f"is {short_repr(name)}", "letters, digits and _", value=name)
-        groups = scalars.integer(max_groups)
+        groups = scalars.to_int(max_groups)
         if groups is None or groups < 0:
             raise InputError("max_groups", f"is {short_repr(max_groups)}", "a whole number", value=max_groups)
         BinaryCrossEntropy().summary(level, anytime)  # which judges these

@@ -17,7 +17,7 @@ from streamce.keys.key_columns import bucket_of
 from streamce.metrics.options import one_of, plain
 from streamce.metrics.torch_device import Elsewhere
 from streamce.metrics.update_from import FromStreams
-from streamce.stats import calibration, summary, tail
+from streamce.stats import calibration, estimators, summary, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,7 +172,7 @@ class Metric(FromStreams):
         InputError
             If more was taken away than had been added.
         """
-        return self._value(summary.mean(self._state.copy().total))
+        return self._value(estimators.mean(self._state.copy().total))
 
     def _value(self, mean: float) -> float:
         """The metric's value where the mean loss is this."""
@@ -210,7 +210,7 @@ class Metric(FromStreams):
         """
         found = self._ratio(0, level, anytime)
         if self._options.get("divergence"):
-            return summary.split(found, self._state.copy(), level, anytime)
+            return summary.with_divergence(found, self._state.copy(), level, anytime)
         return found
 
     def _ratio(self, ratio: int, level: float, anytime: bool) -> Summary:

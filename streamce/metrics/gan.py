@@ -13,7 +13,7 @@ from streamce.core.default_mode import DefaultModeMethods
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.metrics.composite import Composite, States
-from streamce.stats import summary
+from streamce.stats import estimators, summary
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
@@ -78,7 +78,7 @@ class GANSummary(HtmlRepr, DefaultModeMethods):
         return {**{name: getattr(self, name) for name in names}, "interval": list(self.interval), **parts}
 
     def __str__(self) -> str:
-        kind, (low, high) = summary.kind_of(self.level, self.real.anytime), self.interval
+        kind, (low, high) = summary.interval_name(self.level, self.real.anytime), self.interval
         return "\n".join(
             [
                 f"discriminator   {self.value:<10.6g} nats   {kind} {low:.6g} to {high:.6g}",
@@ -182,7 +182,7 @@ class GANCrossEntropy(Composite):
     def compute(self) -> float:
         """Mean real loss + mean fake loss in nats; nan until there are both."""
         state = self._state.copy()
-        return summary.mean(state["real"].total) + summary.mean(state["fake"].total)
+        return estimators.mean(state["real"].total) + estimators.mean(state["fake"].total)
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> GANSummary:
         """The loss with its interval, its parts, and what they say of the generator."""

@@ -19,7 +19,7 @@ from streamce.metrics.composite import Composite, States
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.options import EPS
 from streamce.metrics.update_from import FromStreams
-from streamce.stats import summary
+from streamce.stats import estimators, summary
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
@@ -121,7 +121,7 @@ class NormalizedEntropy(Composite, FromStreams):
     def compute(self) -> float:
         """Mean log loss over the entropy of the base rate; nan while one outcome alone was seen."""
         state = self._state.copy()
-        return _ratio(summary.mean(state["loss"].total), entropy(summary.mean(state["outcome"].total)))
+        return _ratio(estimators.mean(state["loss"].total), entropy(estimators.mean(state["outcome"].total)))
 
     def skill(self) -> float:
         """1 - NE, the skill against the base rate: D², the share of the deviance explained, McFadden's R².
@@ -276,22 +276,22 @@ class MulticlassNormalizedEntropy(Metric):
         if state.cells is not None and math.isfinite(value) and loss.samples > 1:
             spread = 0.0
             for cell, cost in costs.items():
-                spread += summary.spread(state.cells, cell, value * cost)
+                spread += estimators.residual_squares(state.cells, cell, value * cost)
             error = math.sqrt(loss.samples / (loss.samples - 1) * spread) / (base * loss.weight)
-        margin = summary.margin(error, state.total, level, anytime)
+        margin = estimators.interval_margin(error, state.total, level, anytime)
         return replace(loss, value=value, interval=(value - margin, value + margin))
 
     @staticmethod
     def _against(state: State) -> tuple[float, float, dict[int, float]]:
         """Normalized entropy, the entropy of the frequencies, and what predicting these costs each class seen."""
-        shares = summary.shares(state.cells) if state.cells is not None else {}
+        shares = estimators.weight_shares(state.cells) if state.cells is not None else {}
         # -log q, or of shares near 1, for the sake of its digits, -log(1 - the others' share)
         least = [min(pair) for pair in shares.values()]
         rarer = [int(share <= others) for share, others in shares.values()]
         costs = np.empty(len(shares))
         BinaryCrossEntropy(eps=0.0)._pipeline.update(State(), np.array(least), np.array(rarer, int), out=costs)
         base = math.fsum(share * cost for (share, _), cost in zip(shares.values(), costs.tolist(), strict=True))
-        return _ratio(summary.mean(state.total), base), base, dict(zip(shares, costs.tolist(), strict=True))
+        return _ratio(estimators.mean(state.total), base), base, dict(zip(shares, costs.tolist(), strict=True))
 
 
 def entropy(rate: float) -> float:

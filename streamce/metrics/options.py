@@ -47,7 +47,7 @@ def _name(*names: str) -> Any:
 
 def _real(most: float, expected: str) -> Any:
     def check(name: str, value: Any) -> float:
-        found = scalars.real(value)
+        found = scalars.to_float(value)
         if found is None or not 0 <= found <= most:
             raise InputError(name, f"is {short_repr(value)}", expected, value=value)
         return found + 0.0  # -0.0 is 0.0
@@ -59,7 +59,7 @@ def _whole(least: int, below: int, expected: str, *, none: bool = False) -> Any:
     def check(name: str, value: Any) -> int | None:
         if none and value is None:
             return None
-        found = scalars.integer(value)
+        found = scalars.to_int(value)
         require(found is not None and least <= found < below, name, value, expected)
         return found
 
@@ -67,7 +67,7 @@ def _whole(least: int, below: int, expected: str, *, none: bool = False) -> Any:
 
 
 def _switch(name: str, value: Any) -> bool:
-    found = scalars.switch(value)
+    found = scalars.to_bool(value)
     require(found is not None, name, value, "True or False")
     return bool(found)
 

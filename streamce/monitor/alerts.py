@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from streamce.stats.summary import between, shown
+from streamce.stats.summary import format_interval, format_number
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
@@ -55,7 +55,7 @@ class Bound(Rule):
         return self._sign * (found.mean - self._bound) + margin <= 0
 
     def __str__(self) -> str:
-        return f"at {'most' if self._sign > 0 else 'least'} {shown(self._bound)} nats"
+        return f"at {'most' if self._sign > 0 else 'least'} {format_number(self._bound)} nats"
 
 
 class Reference(Rule):
@@ -76,7 +76,9 @@ class Reference(Rule):
         return low <= self.reference.value <= high
 
     def __str__(self) -> str:
-        return f"{shown(self.reference.value)} nats ({between(self.reference.interval)}) of the reference"
+        return (
+            f"{format_number(self.reference.value)} nats ({format_interval(self.reference.interval)}) of the reference"
+        )
 
 
 def _interval(found: Summary) -> tuple[float, float]:
@@ -136,5 +138,5 @@ class Alerts:
 
 
 def _told(window: str, rule: Rule, found: Summary) -> str:
-    mean = f"{shown(found.mean)} nats ({between(found.interval)}) in {found.samples:,} samples"
+    mean = f"{format_number(found.mean)} nats ({format_interval(found.interval)}) in {found.samples:,} samples"
     return f"{window} {rule.name}: {mean}, expected {rule}"

@@ -15,7 +15,8 @@ from streamce.stats import summary
 
 if TYPE_CHECKING:
     from streamce.core.ledger.ledger import Ledger
-    from streamce.stats.summary import Cell, Summary
+    from streamce.stats.estimators import Cell
+    from streamce.stats.summary import Summary
 
 POINTS = 200  # of a line: more could not be told apart on a screen
 # What periods are widened to, in microseconds: what a clock and a calendar of weeks have.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from streamce.keys.key_columns import cut, show_key
-from streamce.stats.summary import shown
+from streamce.stats.summary import format_number
 
 LONG = 120  # characters of a name, all its parts together
 UNKNOWN = "–"
@@ -43,7 +43,7 @@ def number(x: float) -> str:
     """A number as summaries print it; an infinity as its sign, and what is not known as a dash."""
     if math.isnan(x):
         return UNKNOWN
-    return ("-∞" if x < 0 else "∞") if math.isinf(x) else shown(x)
+    return ("-∞" if x < 0 else "∞") if math.isinf(x) else format_number(x)
 
 
 def aligned(values: Iterable[float]) -> Callable[[float], str]:

@@ -14,14 +14,15 @@ from streamce.metrics import SequenceCrossEntropy
 from streamce.metrics.base import Metric
 from streamce.report import aggregation, html, svg
 from streamce.report.html import between, number
-from streamce.stats import summary
-from streamce.stats.summary import kind_of
+from streamce.stats import estimators, summary
+from streamce.stats.summary import interval_name
 from streamce.wrappers import Collection
 
 if TYPE_CHECKING:
     from streamce.core.ledger.ledger import Ledger
     from streamce.metrics.mergeable import Additive
-    from streamce.stats.summary import Cell, Summary
+    from streamce.stats.estimators import Cell
+    from streamce.stats.summary import Summary
 
 WORST, BEST = 12, 5  # rows of a ranking, where there are more than both
 BINS = 40  # bars of a histogram of groups
@@ -36,7 +37,7 @@ class Look(NamedTuple):
 
     @property
     def kind(self) -> str:
-        return kind_of(self.level, self.anytime)
+        return interval_name(self.level, self.anytime)
 
 
 def checked_names(metrics: Iterable[Additive], given: Iterable[str]) -> tuple[str, ...]:
@@ -140,7 +141,7 @@ def cells(metric: Any, one: str, many: str, look: Look) -> str:
     if ledger is None or not ledger.columns():
         return ""
     names = look.names if len(look.names) == ledger.size else range(ledger.size)
-    return ranking(one, many, names, summary.means(ledger), ledger.cell, None, look)
+    return ranking(one, many, names, estimators.means(ledger), ledger.cell, None, look)
 
 
 def ranking(

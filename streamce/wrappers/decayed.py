@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from streamce._support.rational import GRID
 from streamce.core.grouping.groups import Groups
 from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.core.samples.decay import decay
 from streamce.errors import InputError
 from streamce.keys import periods
 from streamce.metrics.base import Metric
-from streamce.stats import summary
-from streamce.stats.summary import GRID, SUMS
+from streamce.stats import estimators, summary
+from streamce.stats.estimators import WEIGHT_POWERS
 from streamce.wrappers.base import Keeper, Plan
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
     from streamce.core.samples.samples import Samples
-    from streamce.stats.summary import Cell, Summary
+    from streamce.stats.estimators import Cell
+    from streamce.stats.summary import Summary
 
 # Half-lives before the newest of which nothing is left: a sum in float64's range, halved so often, is
 # far below the grid of the newest, and the integers stay within a few thousand bits.
@@ -139,7 +141,7 @@ class Decayed(Keeper):
         InputError
             If more was taken away than had been added.
         """
-        return self._metric._value(summary.ratio(self._cell()[0]))
+        return self._metric._value(estimators.ratio(self._cell()[0]))
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """Mean, standard error and intervals of the decayed stream, and what odd input was seen.
@@ -173,15 +175,15 @@ class Decayed(Keeper):
         found: Cell = {}
         shifts = [int(number) - int(numbers[-1]) + FAR for number in numbers]
         oldest = min((shift for shift in shifts if shift >= 0), default=0)
-        sums = dict.fromkeys(SUMS, 0)
+        sums = dict.fromkeys(WEIGHT_POWERS, 0)
         for i, shift in enumerate(shifts):
             cell = ledger.cell(i)
-            summary.check(cell)
+            estimators.check_cell(cell)
             for column, number in cell.items():
-                if column in summary.COUNTS or (column not in SUMS and shift >= 0):
+                if column in estimators.COUNTS or (column not in WEIGHT_POWERS and shift >= 0):
                     found[column] = found.get(column, 0) + number
             if shift >= 0:
-                for column, total in summary.totals(cell).items():
-                    sums[column] += total << (shift - oldest) * SUMS[column]
-        found |= summary.excesses(sums, found.get("samples", 0))
+                for column, total in estimators.full_sums(cell).items():
+                    sums[column] += total << (shift - oldest) * WEIGHT_POWERS[column]
+        found |= estimators.stored_sums(sums, found.get("samples", 0))
         return found, GRID << (FAR - oldest)

@@ -19,7 +19,7 @@ from streamce.core.ledger.ledger import Ledger
 from streamce.errors import InputError
 from streamce.keys import key_columns, periods
 from streamce.metrics.base import Metric
-from streamce.stats import summary
+from streamce.stats import estimators, summary
 from streamce.wrappers.base import Keeper, Plan
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from streamce.stats.summary import Summary
 
 # Columns of a table.
-COUNTS = ("seen", "skipped", *summary.COUNTS)
+COUNTS = ("seen", "skipped", *estimators.COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class Grouped(Keeper):
     def compute(self) -> dict[Any, float]:
         """The value of each group, by key, in the order of the keys."""
         cells, ledger = self._sorted()
-        means = summary.means(ledger)
+        means = estimators.means(ledger)
         return {key: self._metric._value(means[cell]) for key, cell in cells.items()}
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Summary]:
@@ -240,8 +240,8 @@ class Grouped(Keeper):
         Its interval takes the groups for a random sample of all there could be (Student's t).
         Groups without a value, in which all is ignored, do not count.
         """
-        values = [value for value in summary.means(self._state.cells()) if not math.isnan(value)]
-        return Estimate(*summary.mean_of(values, level), groups=len(values))
+        values = [value for value in estimators.means(self._state.cells()) if not math.isnan(value)]
+        return Estimate(*estimators.estimate_mean(values, level), groups=len(values))
 
     def worst(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
         """The k groups of the largest mean loss, the worst first, with their summaries.
@@ -274,7 +274,7 @@ class Grouped(Keeper):
     def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Summary]]:
         number = _number(k)
         cells, ledger = self._sorted()
-        values = summary.means(ledger)
+        values = estimators.means(ledger)
         order = sorted(cells, key=lambda key: (math.isnan(values[cells[key]]), sign * values[cells[key]]))
         return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
 
@@ -303,7 +303,7 @@ class Grouped(Keeper):
 
 def _number(k: Any) -> int:
     """Return ``k`` as a number of groups."""
-    found = scalars.integer(k)
+    found = scalars.to_int(k)
     if found is None or found < 0:
         raise InputError("k", f"is {short_repr(k)}", "a whole number of groups", value=k)
     return found

@@ -16,8 +16,8 @@ from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys import key_columns
 from streamce.metrics.composite import States
-from streamce.stats import summary
-from streamce.stats.summary import aligned, between, counts_of, kind_of, shown
+from streamce.stats import estimators, summary
+from streamce.stats.summary import align_rows, count_rows, format_interval, format_number, interval_name
 from streamce.wrappers.base import Wrapper
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
     def __str__(self) -> str:
-        kind = kind_of(self.difference.level, self.difference.anytime)
+        kind = interval_name(self.difference.level, self.difference.anytime)
         rows = [
-            (name, f"{shown(of.mean)} nats", f"{kind} {between(of.interval)}")
+            (name, f"{format_number(of.mean)} nats", f"{kind} {format_interval(of.interval)}")
             for name, of in (("A", self.a), ("B", self.b), ("A - B", self.difference))
         ]
         rows += [
@@ -118,11 +118,11 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
             ("B better", _percent(self.b_better), f"{kind} {_percents(self.b_better_interval)}"),
             ("ties", _percent(self.ties), ""),
         ]
-        for name, number, what in counts_of(self.difference):
+        for name, number, what in count_rows(self.difference):
             if name in OF_A_MODEL:
                 what = f"A {getattr(self.a, name):,}, B {getattr(self.b, name):,}"
             rows.append((name, number, what))
-        return f"{self.verdict}\n{aligned(rows)}"
+        return f"{self.verdict}\n{align_rows(rows)}"
 
 
 def _percent(share: float) -> str:
@@ -300,7 +300,7 @@ class Paired(Wrapper):
         InputError
             If more was taken away than had been added.
         """
-        return summary.mean(self._state["difference"].copy().total)
+        return estimators.mean(self._state["difference"].copy().total)
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> PairedSummary:
         """Both means, their difference with its paired interval, how often either is better, and the verdict.
@@ -332,11 +332,11 @@ class Paired(Wrapper):
             for name in ("a", "b", "difference")
         }
         (a_better, a_interval), (b_better, b_interval) = (
-            summary.share(state[name].total, level=level, anytime=anytime, buckets=state[name].buckets)
+            estimators.proportion(state[name].total, level=level, anytime=anytime, buckets=state[name].buckets)
             for name in ("a_better", "b_better")
         )
         difference = state["difference"]
-        p_value = summary.p_value(difference.total, anytime=anytime, buckets=difference.buckets)
+        p_value = estimators.p_value(difference.total, anytime=anytime, buckets=difference.buckets)
         better = _better(parts["difference"])
         return PairedSummary(
             verdict=_verdict(better, p_value=p_value, **parts),
@@ -347,7 +347,7 @@ class Paired(Wrapper):
             a_better_interval=a_interval,
             b_better=b_better,
             b_better_interval=b_interval,
-            ties=summary.rest(state["a_better"].total, state["b_better"].total),
+            ties=estimators.remaining_proportion(state["a_better"].total, state["b_better"].total),
         )
 
 
@@ -368,16 +368,16 @@ def _verdict(better: str | None, *, a: Summary, b: Summary, difference: Summary,
     if difference.samples == 0:
         return "no difference shown: there are no samples"
     if math.isnan(difference.mean):
-        return f"no difference shown: the mean of A is {shown(a.mean)} and that of B {shown(b.mean)}"
+        return f"no difference shown: the mean of A is {format_number(a.mean)} and that of B {format_number(b.mean)}"
     if math.isinf(difference.mean):
-        return f"{better} is better: the mean of A is {shown(a.mean)} and that of B {shown(b.mean)}"
+        return f"{better} is better: the mean of A is {format_number(a.mean)} and that of B {format_number(b.mean)}"
     low, high = difference.interval
     if math.isnan(low):
         why = "there is no interval, for want of samples or clusters"
     else:
         low, high = (-high, -low) if better == "A" else (low, high)
         p = f"p = {p_value:.2g}" if p_value > LEAST else f"p < {LEAST:g}"
-        why = f"{kind_of(difference.level, difference.anytime)} {between((low, high))}, {p}"
+        why = f"{interval_name(difference.level, difference.anytime)} {format_interval((low, high))}, {p}"
     if better:
-        return f"{better} is better by {shown(abs(difference.mean))} nats ({why})"
-    return f"no difference shown: A - B is {shown(difference.mean)} nats ({why})"
+        return f"{better} is better by {format_number(abs(difference.mean))} nats ({why})"
+    return f"no difference shown: A - B is {format_number(difference.mean)} nats ({why})"

@@ -94,7 +94,7 @@ class Sliding(Keeper):
             raise InputError("samples", found, "one of samples=1000 and period='1h', step='1min'")
         self._last = self._period = self._step = None
         if samples is not None:
-            last = scalars.integer(samples)
+            last = scalars.to_int(samples)
             if last is None or not 0 < last <= MOST:
                 raise InputError("samples", f"is {short_repr(samples)}", "a whole number from 1 to 2^40", value=samples)
             if step is not None:

@@ -20,7 +20,7 @@ from streamce.core.samples.samples import Samples
 from streamce.inputs import arrays
 from streamce.keys.key_columns import bucket_of
 from streamce.metrics import torch_device
-from streamce.stats.summary import COUNTS
+from streamce.stats.estimators import COUNTS
 
 TASKS = ("binary", "multiclass", "multilabel")
 CLOSE = {"float64": 1e-12, "float32": 1e-6, "float16": 1e-6, "bfloat16": 1e-6}
