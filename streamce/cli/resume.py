@@ -56,7 +56,7 @@ class Run:
 
     def begin(self, metric: Additive) -> Progress:
         """Where to begin; ``metric`` takes over what was counted until there."""
-        atomic_file.sweep(self._state)
+        atomic_file.remove_stale_temporaries(self._state)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             saved, said = self._checkpoint.load()

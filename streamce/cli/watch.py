@@ -283,7 +283,7 @@ class _Watch:
 
     def _begin(self) -> None:
         """Take over what the run before has left."""
-        atomic_file.sweep(self._options.state)
+        atomic_file.remove_stale_temporaries(self._options.state)
         self._checkpoint = ce.Checkpoint(self._name)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from streamce._support.short_repr import ATOMS
+from streamce._support.short_repr import ATOMIC_TYPES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Found = tuple[Array, Array | None]  # values, and where they are null
@@ -35,7 +35,7 @@ def checked(source: Any) -> Any:
 
 def _check(source: Any, torch: Any, pa: Any) -> None:
     if isinstance(source, (list, tuple)):
-        types = {type_ for type_ in set(map(type, source)) if not issubclass(type_, ATOMS)}
+        types = {type_ for type_ in set(map(type, source)) if not issubclass(type_, ATOMIC_TYPES)}
         for each in source if types else ():
             if type(each) in types:
                 _check(each, torch, pa)

@@ -79,7 +79,7 @@ def partial(metric: Additive, batches: Iterable[Any], **columns: Any) -> bytes:
         As ``update_from`` does; rows count from the beginning of the part.
     """
     part: Any = metric._empty()
-    with threads.alone():
+    with threads.single_threaded():
         part.update_from(batches, **columns)
     return bytes(part.to_bytes())
 

@@ -208,7 +208,7 @@ class Additive(HtmlRepr, DefaultModeMethods, ABC):
 
     def _restore(self, parts: dict[str, bytes], data: Any) -> None:
         """Take over the parts of ``data``, which has to be what this one then writes."""
-        with state_format.understood():
+        with state_format.decoding_errors():
             self._take(parts)
             if self.to_bytes() != bytes(memoryview(data).cast("B")):
                 raise ValueError("it is not in its one canonical form")

@@ -108,5 +108,5 @@ CHECKS: dict[str, Any] = {
     "per_position": _switch,
     "pos_weight": lambda name, value: _weights(name, value, one=True),
     "tail": _switch,
-    "threads": lambda _, value: value if value is None else threads.check(value, "threads"),
+    "threads": lambda _, value: value if value is None else threads.check_count(value, "threads"),
 }

@@ -65,7 +65,7 @@ def from_bytes(data: bytes | bytearray | memoryview) -> Additive:
     True
     """
     header, parts = state_format.decode(data)
-    with state_format.understood():
+    with state_format.decoding_errors():
         metric = _made(header)
     metric._restore(parts, data)
     return metric
@@ -73,7 +73,7 @@ def from_bytes(data: bytes | bytearray | memoryview) -> Additive:
 
 def _made(header: state_format.Header) -> Additive:
     """An empty metric of the kind and options that a header says."""
-    state_format.check(header)
+    state_format.check_header(header)
     if header["metric"] not in METRICS:
         raise ValueError(f"it is of a metric {header['metric']!r}, which this release does not know")
     return METRICS[header["metric"]]._of(header["options"], _made)

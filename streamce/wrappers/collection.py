@@ -297,12 +297,12 @@ class Members:
         """The parts of each metric, as one part, by its number among the sorted names."""
         metrics = self.copy().metrics
         held = {str(number): metrics[name]._state.parts() for number, name in enumerate(sorted(metrics))}
-        return {number: state_format.joined(parts) for number, parts in held.items() if parts}
+        return {number: state_format.join_parts(parts) for number, parts in held.items() if parts}
 
     def from_parts(self, parts: dict[str, bytes]) -> Members:
         """Metrics of the same options whose ``parts()`` these are; ValueError if they make no sense."""
         new = {name: metric._empty() for name, metric in self.metrics.items()}
         numbers = {str(number): name for number, name in enumerate(sorted(new))}
         for number, data in parts.items():
-            new[numbers[number]]._take(state_format.split(data))
+            new[numbers[number]]._take(state_format.split_parts(data))
         return Members(new)
