@@ -6,8 +6,9 @@ import pytest
 from pyarrow import ipc, parquet
 
 import streamce as ce
-from streamce.cli import arguments, main, partitions
+from streamce.cli import arguments, partitions
 from streamce.cli.column_resolver import Chooser
+from streamce.cli.main import main
 from streamce.cli.metric_factory import metric_of
 from streamce.errors import DataError, SelectionError
 from streamce.reading.sources import find

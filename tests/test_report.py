@@ -17,7 +17,7 @@ from test_package import modules_after
 
 import streamce as ce
 from streamce.cli.main import main
-from streamce.keys.key_columns import show_key
+from streamce.keys.encoding import format_key
 from streamce.report import MARK, aggregation, fragment, html, page, svg
 from streamce.stats import summary
 
@@ -506,10 +506,10 @@ NASTY = ["<script>alert(1)</script>", "\"'&<>", "שלום", "\u202eevil", "a\nb"
 def test_names_from_data_are_escaped_and_cut():
     metric = ce.Grouped(ce.MeanLoss()).update(np.arange(len(NASTY), dtype=float), by=NASTY)
     root = tree(metric.report())
-    assert {bdi.text for bdi in root.iter("bdi")} == {show_key(name) for name in NASTY}
+    assert {bdi.text for bdi in root.iter("bdi")} == {format_key(name) for name in NASTY}
     assert max(len(bdi.text) for bdi in root.iter("bdi")) <= 120
     both = ce.Collection({name: ce.MeanLoss() for name in NASTY})
-    assert [bdi.text for bdi in tree(both.report()).iter("bdi")] == [show_key(name) for name in sorted(NASTY)]
+    assert [bdi.text for bdi in tree(both.report()).iter("bdi")] == [format_key(name) for name in sorted(NASTY)]
 
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=60), min_size=2, max_size=4, unique=True))

@@ -12,11 +12,11 @@ import pyarrow as pa
 from streamce.errors import SelectionError
 from streamce.inputs.arrow import is_list, is_text
 from streamce.reading import ragged
-from streamce.reading.columns import listed, select
-from streamce.reading.labels import Labels, check_order, in_another_order, readings
+from streamce.reading.columns import quote_names, select
+from streamce.reading.formats.base import Table
+from streamce.reading.labels import Labels, check_order, is_reordered, readings
 from streamce.reading.reader import Selection
 from streamce.reading.sources import Source
-from streamce.reading.tables import Table
 
 CLASSES = "--classes must say which label each column is for"
 
@@ -72,12 +72,12 @@ class Chooser:
         word = getattr(self._options, option, None)
         found = select([word], names) if word else ()
         if len(found) > 1:
-            raise SelectionError(f"--{option.replace('_', '-')} is one column, not {listed(found)}")
+            raise SelectionError(f"--{option.replace('_', '-')} is one column, not {quote_names(found)}")
         return found[0] if found else None
 
     def _agree(self, preds: Sequence[str], target: Sequence[str], like: Selection) -> None:
         """Refuses predictions that are not of the same classes as those of the other model."""
-        if in_another_order(preds, like.preds):
+        if is_reordered(preds, like.preds):
             raise SelectionError("the two models' columns have the same names in another order: "
                                        "list them in one")  # fmt: skip
         if 1 < len(preds) != len(like.preds) > 1:
@@ -115,9 +115,9 @@ class Chooser:
         if len(target) > 1 or is_list(found) != (task == "multilabel"):
             return False
         text = is_text(found)
-        if table.bare and task == "binary":  # the reader will tell which value is no number
+        if table.has_only_text and task == "binary":  # the reader will tell which value is no number
             text = False
-        elif table.bare and len(preds) > 1:  # true may be the name of a class
+        elif table.has_only_text and len(preds) > 1:  # true may be the name of a class
             text = text or pa.types.is_boolean(found)
         return text or (self._options.classes is not None and task != "multilabel")
 

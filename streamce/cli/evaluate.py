@@ -81,7 +81,7 @@ def _evaluated(options: argparse.Namespace, on_cluster: bool) -> int:
             progress = run.begin(metric)
         rows_resumed = progress.rows
         if chooser.labels:
-            chooser.labels.settle(progress.classes)
+            chooser.labels.decide(progress.classes)
         if on_cluster:
             progress.rows = cluster_run.run(options, sources, reading, metric, chooser.labels)
         elif not progress.finished:
@@ -175,4 +175,4 @@ def _run(
 
 
 def same(path: str, source: Source) -> bool:
-    return source.local and os.path.exists(path) and os.path.samefile(path, source.path)
+    return source.is_local and os.path.exists(path) and os.path.samefile(path, source.path)

@@ -13,7 +13,7 @@ from streamce.cli.column_resolver import Chooser
 from streamce.cli.console import of_row
 from streamce.errors import DataError, InputError, SelectionError
 from streamce.reading import reader
-from streamce.reading.columns import listed
+from streamce.reading.columns import quote_names
 from streamce.reading.labels import Labels
 from streamce.reading.ragged import first_null
 from streamce.reading.sources import find
@@ -56,7 +56,7 @@ class Pairing:
         self.b = reader.Reading(self.sources[1], of_b, *axes, options.chunk_rows)
         self.labels = chooser.labels
         preds = self.a.selection.preds, self.b.selection.preds
-        self.names = [listed(names, 3) for names in preds] if one else [words[0], words[1]]
+        self.names = [quote_names(names, 3) for names in preds] if one else [words[0], words[1]]
 
     def parts(self) -> Generator[tuple[reader.Chunk, reader.Chunk]]:
         """The same rows of A and of B, some at a time. Close this iterator when leaving early."""
@@ -64,7 +64,7 @@ class Pairing:
             rows, a, b = 0, next(of_a, None), next(of_b, None)
             while a is not None and b is not None:
                 number = min(len(a.preds), len(b.preds))
-                pair = a.part(0, number), b.part(0, number)
+                pair = a.slice(0, number), b.slice(0, number)
                 _check_rows(*pair)
                 yield pair
                 rows += number
@@ -78,7 +78,7 @@ class Pairing:
 
 def _rest(chunk: reader.Chunk, used: int, more: Iterator[reader.Chunk]) -> reader.Chunk | None:
     """What is left of a chunk, or the next one that is not empty; None at the end."""
-    left: reader.Chunk | None = chunk.part(used, len(chunk.preds))
+    left: reader.Chunk | None = chunk.slice(used, len(chunk.preds))
     while left is not None and len(left.preds) == 0:
         left = next(more, None)
     return left

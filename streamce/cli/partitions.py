@@ -29,10 +29,11 @@ from streamce.errors import DataError, SelectionError
 from streamce.inputs.arrow import is_list
 from streamce.integrations import engines
 from streamce.reading import ragged, reader
+from streamce.reading.formats.base import Mark
 from streamce.reading.labels import Labels
+from streamce.reading.open_table import open_table
 from streamce.reading.reader import Position
 from streamce.reading.sources import Source
-from streamce.reading.tables import Mark, open_table
 
 SMALLEST, LARGEST = 1 << 20, 1 << 27  # bytes of files in a part, where files can be cut
 LAST = sys.maxsize  # beyond the number of any part
@@ -68,13 +69,13 @@ def opened(
 ) -> reader.Reading:
     """The reading that options ask for."""
     tokens, blank = options.token_log_probs is not None, options.blank or 0
-    return ragged.reading(options.task, sources, chooser, options.chunk_rows, beside, chosen=tokens, blank=blank)
+    return ragged.open_reading(options.task, sources, chooser, options.chunk_rows, beside, chosen=tokens, blank=blank)
 
 
 def add(metric: Any, chunk: reader.Chunk, labels: Labels | None) -> None:
     """Adds a chunk, or says where in the file it is wrong."""
     try:
-        metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **chunk.keys, **chunk.more)
+        metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **chunk.keys, **chunk.extra)
     except ce.InputError as error:
         raise of_row(chunk, error, labels) from error
 
@@ -110,7 +111,7 @@ def cut(
     classes: Sequence[str] | None = None,
 ) -> list[Part]:
     """All rows in parts of about the same size, some for each processor."""
-    sources = [replace(s, path=os.path.abspath(s.path)) if s.local else s for s in sources]
+    sources = [replace(s, path=os.path.abspath(s.path)) if s.is_local else s for s in sources]
     total = sum(source.size or 0 for source in sources)
     wanted = min(max(total // (AS_MANY * processors), SMALLEST), LARGEST)
     starts, size = [], wanted
@@ -162,7 +163,7 @@ def evaluate(part: Part, before: bytes | None = None) -> tuple[Outcome, bytes | 
         if before is not None:
             metric.load_state_dict({"state": before})
         if chooser.labels:
-            chooser.labels.settle(part.classes)
+            chooser.labels.decide(part.classes)
         rows = 0
         with contextlib.closing(reading.chunks(part.start, part.until)) as found:
             for chunk in found:

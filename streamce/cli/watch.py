@@ -31,7 +31,7 @@ from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.monitor.growing_source import Following, Piece, is_out_of_descriptors
 from streamce.monitor.open_source import follow
 from streamce.reading.columns import select
-from streamce.reading.tables import Table
+from streamce.reading.formats.base import Table
 
 ROWS = 10_000  # lines taken together, unless the caller says how many
 NAP = 0.2  # seconds after which a signal is noticed at the latest
@@ -258,7 +258,7 @@ class _Watch:
             metrics |= {name: ce.Sliding(of_a_window, **made) for name, made in self._lengths.items()}
             self._metric = ce.Collection(metrics)
         if labels and self._classes:
-            labels.settle(self._classes)
+            labels.decide(self._classes)
         if self._saved is not None:
             try:
                 self._metric.load_state_dict(self._saved.state_dict())

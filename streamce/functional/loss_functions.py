@@ -8,7 +8,7 @@ import numpy as np
 
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.state import State
-from streamce.inputs import arrays
+from streamce.inputs import arrays, messages, outputs
 from streamce.metrics import BinaryCrossEntropy, MulticlassCrossEntropy, MultilabelCrossEntropy
 from streamce.metrics.options import EPS, one_of, require
 
@@ -316,17 +316,17 @@ def _reduced(
     require(bool(grad) or out is None, "out", out, "None without grad=True: it is where the gradient goes")
     given = preds
     preds, target, weight = (
-        arrays.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
+        arrays.materialize(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
     )
     if not grad:
         return _loss(metric, preds, target, weight, reduction, None)
     if out is None:
-        gradient = arrays.like(given, preds)
+        gradient = outputs.empty_like(given, preds)
         return _loss(metric, preds, target, weight, reduction, gradient), gradient
-    gradient = arrays.destination(out, [("preds", preds), ("target", target), ("weight", weight)])
+    gradient = outputs.output_array(out, [("preds", preds), ("target", target), ("weight", weight)])
     loss = _loss(metric, preds, target, weight, reduction, gradient)
     if gradient is not out:
-        arrays.copy(gradient, out)
+        outputs.copy_to(gradient, out)
     return loss, out
 
 
@@ -339,11 +339,11 @@ def _loss(metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, 
 
 def _losses(metric: Metric, preds: Any, target: Any, weight: Any, gradient: Any = None) -> Array:
     """The weighted loss of each entry or row."""
-    preds, shape = arrays.plain(preds, "preds")
+    preds, shape = arrays.convert_with_shape(preds, "preds")
     losses, axis = shape, -1
     if not isinstance(metric, BinaryCrossEntropy):
         rows = isinstance(metric, MulticlassCrossEntropy)
-        axis = arrays.class_axis(metric.options["axis"], shape, rows)
+        axis = messages.check_class_axis(metric.options["axis"], shape, rows)
         # The pipeline writes losses in order, those of a row's labels next to each other.
         losses = shape[:axis] + shape[axis + 1 :] + (() if rows else (shape[axis],))
     out = np.empty(losses)

@@ -112,9 +112,9 @@ def _sum(values: Array) -> float:
 
 def _probabilities(source: Any) -> Array:
     """A float for each class of a sample, or one for the greater of two."""
-    found, halves = arrays.array(source, "y_proba")
+    found, halves = arrays.to_numpy(source, "y_proba")
     if halves or found.dtype.kind != "f":
-        found = arrays.widened(found, halves).astype(np.float64)
+        found = arrays.bfloat16_to_float32(found, halves).astype(np.float64)
     if found.ndim not in (1, 2) or found.size == 0:
         expected = "shape (n_samples, n_classes) or (n_samples,), and one sample or more"
         raise InputError("y_proba", f"has shape {found.shape}", expected, value=found.shape)
@@ -133,7 +133,7 @@ def _no_probability(found: Array, least: Any, greatest: Any) -> InputError:
         what = f"y_prob contains values {'greater than 1' if greatest > 1 else 'lower than 0'}: {bound}"
         if np.isinf(bound):
             what = "y_proba contains infinity"
-    index = arrays.first(wrong)
+    index = arrays.first_index(wrong)
     return InputError(
         "y_proba",
         f"{what} ({qualified_name('y_proba', index)})",
@@ -148,7 +148,7 @@ def _labels(source: Any, name: str) -> Array:
     """Labels, or a matrix of two columns or more, as whole numbers, bools or strings."""
     expected = "whole numbers, bools or strings"
     try:
-        found = np.asarray(interop.checked(source))
+        found = np.asarray(interop.check_memory(source))
         if found.dtype.kind in "OT" and len({isinstance(value, str) for value in found.flat}) == 1:
             found = np.array(found.tolist())  # objects that are all strings, or all numbers, are as good as those
     except Exception as error:  # whatever a stranger's __array__ raises
@@ -158,18 +158,18 @@ def _labels(source: Any, name: str) -> Array:
     if found.ndim not in (1, 2):
         raise InputError(name, f"has shape {found.shape}", "one label per sample", value=found.shape)
     if found.dtype.kind == "f" and not (found == np.floor(found)).all():
-        index = arrays.first(found != np.floor(found))
+        index = arrays.first_index(found != np.floor(found))
         value = found[index].item()
         raise InputError(name, f"is {value!r}", "a whole number as label", index=index, value=value)
     return found[:, 0] if found.shape[1:] == (1,) else found
 
 
 def _weights(source: Any) -> Array:
-    found: Array = arrays.widened(*arrays.array(source, "sample_weight")).astype(np.float64, copy=False)
+    found: Array = arrays.bfloat16_to_float32(*arrays.to_numpy(source, "sample_weight")).astype(np.float64, copy=False)
     if found.ndim != 1:
         raise InputError("sample_weight", f"has shape {found.shape}", "one number per sample", value=found.shape)
     if not np.isfinite(found).all():
-        index = arrays.first(~np.isfinite(found))
+        index = arrays.first_index(~np.isfinite(found))
         value = found[index].item()
         raise InputError("sample_weight", f"is {value!r}", "a finite number", index=index, value=value)
     if not found.any():
@@ -193,7 +193,7 @@ def _marked(truth: Array) -> tuple[Array, Array, Array]:
     """The classes of an indicator matrix; the samples and the columns that it marks."""
     other = (truth != 0) & (truth != 1) if truth.dtype.kind != "U" else np.ones(truth.shape, dtype=bool)
     if other.any():
-        index = arrays.first(other)
+        index = arrays.first_index(other)
         raise InputError(
             "y_true",
             f"is {short_repr(truth[index])}",

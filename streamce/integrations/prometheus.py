@@ -15,7 +15,7 @@ from streamce._support import printable, scalars
 from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
-from streamce.keys.key_columns import moment_of
+from streamce.keys.encoding import time_sort_key
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.gan import GANCrossEntropy
 from streamce.metrics.mergeable import Additive
@@ -289,7 +289,7 @@ class _Scrape:
         if grouped.options["period"] is None:
             shown = grouped.largest(self._max_groups, *self._look)
         else:
-            newest = sorted(grouped.keys(), key=moment_of)[::-1][: self._max_groups]
+            newest = sorted(grouped.keys(), key=time_sort_key)[::-1][: self._max_groups]
             shown = [(key, grouped[key].summary(*self._look)) for key in newest]
         self.add("groups", "", labels, number)
         self.add("groups_left_out", "", labels, number - len(shown))

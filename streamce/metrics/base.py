@@ -13,7 +13,7 @@ from streamce.core.ledger.state import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, St
 from streamce.core.pipeline.pipeline import NULL_INPUT, Pipeline
 from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.options import one_of, plain
 from streamce.metrics.torch_device import Elsewhere
 from streamce.metrics.update_from import FromStreams
@@ -120,11 +120,11 @@ class Metric(FromStreams):
     # ---- adding ----
 
     def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
-        self._pipeline.update(self._state, preds, target, weight, None if cluster is None else bucket_of(cluster))
+        self._pipeline.update(self._state, preds, target, weight, None if cluster is None else hash_clusters(cluster))
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
-        self._pipeline.update(self._state, preds, target, weight, bucket_of(cluster), settled(null))
+        self._pipeline.update(self._state, preds, target, weight, hash_clusters(cluster), settled(null))
 
     @property
     def _of_losses(self) -> Metric:
@@ -149,7 +149,7 @@ class Metric(FromStreams):
         if self._task == "mean" and target is not None:
             raise InputError("target", "is given", "none: MeanLoss takes losses")
         samples = Samples()
-        self._pipeline.update(state, preds, target, weight, bucket_of(cluster), settled(null), samples=samples)
+        self._pipeline.update(state, preds, target, weight, hash_clusters(cluster), settled(null), samples=samples)
         return samples
 
     def _samples(self, *given: Any, **named: Any) -> Samples:

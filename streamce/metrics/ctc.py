@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.core.ledger.state import State
 from streamce.core.pipeline.ctc_pipeline import CTC
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric, settled
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class CTCCrossEntropy(Metric):
         >>> metric.update(logits, [1, 2, 2], input_lengths=[5, 4], target_lengths=[1, 2]).summary().weight
         3.0
         """
-        self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster))
+        self._pipeline.update(self._state, preds, target, input_lengths, target_lengths, weight, hash_clusters(cluster))
         return self
 
     def _update(
@@ -164,6 +164,6 @@ class CTCCrossEntropy(Metric):
         null: Any = None,
     ) -> Samples:
         samples: Samples = self._pipeline.update(
-            state, preds, target, input_lengths, target_lengths, weight, bucket_of(cluster), settled(null)
+            state, preds, target, input_lengths, target_lengths, weight, hash_clusters(cluster), settled(null)
         )
         return samples

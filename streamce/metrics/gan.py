@@ -160,8 +160,8 @@ class GANCrossEntropy(Composite):
         ):
             if preds is not None:
                 try:
-                    source, shape = arrays.plain(preds, "preds")
-                    weight = arrays.once(weight, "weight")
+                    source, shape = arrays.convert_with_shape(preds, "preds")
+                    weight = arrays.materialize(weight, "weight")
                     for name, target in targets.items():
                         same = np.broadcast_to(np.int8(target), shape)
                         self._metric._pipeline.update(chunk[name], source, same, weight)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric
 
 
@@ -57,5 +57,5 @@ class MeanLoss(Metric):
         >>> ce.MeanLoss().update([1.0, 4.0], weight=[3.0, 1.0]).compute()
         1.75
         """
-        self._pipeline.update(self._state, losses, None, weight, None if cluster is None else bucket_of(cluster))
+        self._pipeline.update(self._state, losses, None, weight, None if cluster is None else hash_clusters(cluster))
         return self

@@ -12,7 +12,7 @@ from streamce.core.kernels import kernels
 from streamce.core.ledger.state import State
 from streamce.errors import InputError
 from streamce.inputs import arrays
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric, settled
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
@@ -90,15 +90,19 @@ class NormalizedEntropy(Composite, FromStreams):
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
-        target, weight, bucket = arrays.once(target, "target"), arrays.once(weight, "weight"), bucket_of(cluster)
-        preds, shape = arrays.plain(preds, "preds")
+        target, weight, bucket = (
+            arrays.materialize(target, "target"),
+            arrays.materialize(weight, "weight"),
+            hash_clusters(cluster),
+        )
+        preds, shape = arrays.convert_with_shape(preds, "preds")
         losses = np.empty(shape)
         chunk, pipeline, null = States(self._names), self._metric._pipeline, settled(null)
         pipeline.update(chunk["loss"], preds, target, weight, bucket, null, losses.reshape(-1))
         if weight is not None:  # those losses have it in them
             pipeline.update(State(), preds, target, None, None, null, losses.reshape(-1))
-        target = arrays.read(target, "target")
-        outcomes = arrays.widened(target.values, target.halves).astype(np.float64, order="C")
+        target = arrays.convert(target, "target")
+        outcomes = arrays.bfloat16_to_float32(target.values, target.is_bfloat16).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # what is invalid was judged above
         mean.update(chunk["outcome"], outcomes, None, weight, bucket)
@@ -239,7 +243,7 @@ class MulticlassNormalizedEntropy(Metric):
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         if cluster is not None:
             raise InputError("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")
-        preds, shape = arrays.plain(preds, "preds")
+        preds, shape = arrays.convert_with_shape(preds, "preds")
         if len(shape) > 2:
             raise InputError("preds", f"has shape {shape}", "(N, C): one loss per sample")
         super()._update(preds, target, weight, null=null)

@@ -76,7 +76,7 @@ def _weights(name: str, value: Any, *, one: bool = False) -> float | tuple[float
     """A weight per class or label; or with ``one`` a single one for all."""
     if value is None:
         return None
-    found = arrays.widened(*arrays.array(value, name))
+    found = arrays.bfloat16_to_float32(*arrays.to_numpy(value, name))
     shaped = (found.ndim == 1 and found.size > 0) or (one and found.ndim == 0)
     expected = "a number, or a sequence of numbers" if one else "a sequence of numbers"
     require(shaped and found.dtype.kind in "fiu", name, value, expected)

@@ -13,7 +13,7 @@ from streamce.core.pipeline.pipeline import Pipeline
 from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
 from streamce.inputs import arrays
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, settled
 from streamce.metrics.options import EPS
@@ -243,10 +243,10 @@ class SequenceCrossEntropy(Metric):
                 given = self.options[option]
                 raise InputError(option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given)
         path, name = (self._token_pipeline, "log_probs") if chosen else (self._pipeline, "preds")
-        weight = arrays.once(weight, "weight")
+        weight = arrays.materialize(weight, "weight")
         if not chosen:
-            target = arrays.once(target, "target")
-        preds, tokens = arrays.plain(preds, name)
+            target = arrays.materialize(target, "target")
+        preds, tokens = arrays.convert_with_shape(preds, name)
         if chosen:
             target = np.broadcast_to(np.uint8(1), tokens)
         else:
@@ -262,7 +262,7 @@ class SequenceCrossEntropy(Metric):
             preds,
             target,
             weight,
-            bucket_of(cluster),
+            hash_clusters(cluster),
             found.settled if null is None else settled(null),
             samples=samples,
             offsets=found.offsets,
@@ -273,8 +273,8 @@ class SequenceCrossEntropy(Metric):
         """The weight of each sequence, by which its words and bytes count; None for 1."""
         if weight is None:
             return None
-        given = arrays.read(weight, "weight")
-        found = arrays.widened(given.values, given.halves)
+        given = arrays.convert(weight, "weight")
+        found = arrays.bfloat16_to_float32(given.values, given.is_bfloat16)
         if found.shape != (many,):
             expected = f"one per sequence, shape {(many,)}, where words or bytes are given"
             raise InputError("weight", f"has shape {found.shape}", expected, value=found.shape)

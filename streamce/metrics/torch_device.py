@@ -46,8 +46,8 @@ class Elsewhere:
     def _checked(self, source: Any, name: str) -> Any:
         """Check the storage of a tensor; convert anything else, because it is read twice."""
         if not isinstance(source, self._torch.Tensor):
-            return arrays.once(source, name)
-        arrays.sound(source, name)
+            return arrays.materialize(source, name)
+        arrays.check_memory(source, name)
         return source
 
     def _stand_in(self, tensor: Any) -> Any:
@@ -89,8 +89,8 @@ class Elsewhere:
         """The target beside the predictions."""
         torch, target = self._torch, self._given[1]
         if not isinstance(target, torch.Tensor):
-            given = arrays.read(target, "target")  # whose nulls the pipeline sees to
-            found = arrays.widened(given.values, given.halves)
+            given = arrays.convert(target, "target")  # whose nulls the pipeline sees to
+            found = arrays.bfloat16_to_float32(given.values, given.is_bfloat16)
             target = torch.from_numpy(found.astype(np.int64 if found.dtype.kind in "iub" else np.float64))
         return target.detach().to(device)
 

@@ -166,12 +166,12 @@ def _feed(metric: FromStreams, stream: Any, columns: dict[str, list[str]], mode:
     with contextlib.closing(table):
         try:
             chosen = _selection(table, columns, of, tokens)
-            reading = ragged.reading(
+            reading = ragged.open_reading(
                 of._task, [source], lambda *_: chosen, chosen=tokens, blank=of._options.get("blank", 0)
             )
-            for chunk in reading.one_by_one():
+            for chunk in reading.lazy_chunks():
                 try:
-                    others = chunk.keys | chunk.more
+                    others = chunk.keys | chunk.extra
                     metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **others)
                 except InputError as error:
                     raise _of_row(chunk, error) from error
@@ -183,7 +183,7 @@ def _feed(metric: FromStreams, stream: Any, columns: dict[str, list[str]], mode:
 
 def _selection(table: Any, columns: dict[str, list[str]], of: Metric, tokens: bool) -> Selection:
     """The columns that words stand for; where lists are of one length, with that of the first."""
-    from streamce.reading.columns import listed, select
+    from streamce.reading.columns import quote_names, select
     from streamce.reading.labels import check_order
     from streamce.reading.reader import AXES, Selection
 
@@ -195,12 +195,12 @@ def _selection(table: Any, columns: dict[str, list[str]], of: Metric, tokens: bo
         except SelectionError as error:
             raise _of_argument(argument, str(error), value=words) from error
         if argument not in SEVERAL and len(found[argument]) > 1:
-            raise InputError(argument, f"stands for {listed(found[argument])}", "one column")
+            raise InputError(argument, f"stands for {quote_names(found[argument])}", "one column")
     preds, target = found.pop("preds"), found.pop("target", ())
     by = found.pop("by", ())
     chosen = Selection(preds, target, by=by, **{argument: one[0] for argument, one in found.items()})
     chosen.check(of._task, table)
-    table.only(name for argument in columns for name in chosen.columns(argument))
+    table.select(name for argument in columns for name in chosen.columns(argument))
     axes = AXES.get(of._task, (1 if tokens else 2, 1))[0]
     if of._task == "multiclass" and len(target) == 1 and not {*columns["preds"]} >= {*preds}:
         check_order(preds, table.type(target[0]), "name them one by one, in that order")
@@ -231,7 +231,7 @@ def _of_row(chunk: Chunk, error: InputError) -> InputError:
     from streamce.reading import error_locations, ragged
 
     error = error.with_argument(OF_LOSSES.get(str(error.argument), error.argument))
-    columns = chunk.selection.columns(ragged.argument_of(chunk, error))
+    columns = chunk.selection.columns(ragged.source_argument(chunk, error))
     if error.cause != "invalid_null" and (not columns or error.found == "is given"):
         return error
     return error_locations.relocated(chunk, error)

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from streamce.errors import DataError
+from streamce.reading.formats.base import START, Batches, Mark
+from streamce.reading.formats.text import JsonTable
 from streamce.reading.sources import Source
-from streamce.reading.tables import START, Batches, JsonTable, Mark
 
 # A line that is neither an object nor empty, as far as its ends tell. Arrow would go on with an object in the next.
 NO_OBJECT = re.compile(rb"^(?![ \t\r]*$|[ \t\r]*\{.*\}[ \t\r]*$)", re.MULTILINE)

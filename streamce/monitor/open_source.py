@@ -11,8 +11,8 @@ from streamce.errors import DataError
 from streamce.monitor.growing_source import Following
 from streamce.monitor.jsonl_source import LinesFile, Pipe
 from streamce.monitor.parquet_folder import Folder
-from streamce.reading.sources import MAX_RECORD, check_standard_input, format_of, naming, opened
-from streamce.reading.tables import Table
+from streamce.reading.formats.base import Table
+from streamce.reading.sources import MAX_RECORD, check_standard_input, format_of, naming, open_uri
 
 
 def follow(
@@ -33,7 +33,7 @@ def follow(
     filesystem, path = fs.LocalFileSystem(), name
     if "://" in name:
         with naming(name):
-            filesystem, path = opened(name)
+            filesystem, path = open_uri(name)
             local = isinstance(filesystem, fs.LocalFileSystem)
             if not local and filesystem.get_file_info([path])[0].type != fs.FileType.Directory:
                 raise DataError("no such folder")

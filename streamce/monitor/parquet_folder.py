@@ -11,9 +11,9 @@ from pyarrow import fs
 
 from streamce.errors import DataError
 from streamce.monitor.growing_source import Following, Piece
+from streamce.reading.formats.base import Mark
 from streamce.reading.reader import Position
-from streamce.reading.sources import Source, format_of, listing, naming
-from streamce.reading.tables import Mark
+from streamce.reading.sources import Source, format_of, list_files, naming
 
 PATIENCE = 30.0  # seconds that a file without a footer rests before a word about it is due
 FOOTER = b"PAR1"
@@ -69,7 +69,7 @@ class Folder(Following):
         """New files by name; those that are counted are looked at once more."""
         try:
             with naming(self.name):
-                infos = listing(self._filesystem, self._path, True)
+                infos = list_files(self._filesystem, self._path, True)
         except DataError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise

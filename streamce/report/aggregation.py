@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce.core.ledger.ledger import NAMES
-from streamce.keys.key_columns import EPOCH, MICROSECOND
+from streamce.keys.encoding import EPOCH, MICROSECOND
 from streamce.keys.periods import MONDAY, UNITS
 from streamce.report.svg import Scale
 from streamce.stats import summary

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.keys.periods import show
+from streamce.keys.periods import format_period
 from streamce.metrics import SequenceCrossEntropy
 from streamce.metrics.base import Metric
 from streamce.report import aggregation, html, svg
@@ -75,8 +75,8 @@ def history(starts: Sequence[int | None], ledger: Ledger, period: int, one: Any,
         return ""
     width = found[0].end - found[0].start
     plural = "half-lives" if what == "half-life" else f"{what}s"
-    together = f": {width // period:,} {plural} of {show(period)} together" if width > period else ""
-    title = f"History by {show(width)}{together}"
+    together = f": {width // period:,} {plural} of {format_period(period)} together" if width > period else ""
+    title = f"History by {format_period(width)}{together}"
     first, last = svg.moment(found[0].start / 1e6), svg.moment(found[-1].end / 1e6)
     xs = svg.Scale(found[0].start / 1e6, found[-1].end / 1e6)
     points = [svg.Point((each.start + each.end) / 2e6, each.found.value, *each.found.interval) for each in found]

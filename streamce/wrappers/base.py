@@ -9,7 +9,7 @@ from streamce._support.short_repr import short_repr
 from streamce.core.ledger.ledger import Ledger
 from streamce.core.ledger.state import State
 from streamce.errors import InputError
-from streamce.inputs import arrays
+from streamce.inputs import messages
 from streamce.metrics.base import SUMS, Metric
 from streamce.metrics.mergeable import Additive
 from streamce.metrics.update_from import FromStreams
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
     def check(self, samples: Samples, state: Any) -> None:
         """Raises where there are more samples or fewer, or others than before."""
         if self.size is not None and self.size != samples.samples:
-            raise arrays.key_length(self.argument, self.size, samples.samples)
+            raise messages.key_length(self.argument, self.size, samples.samples)
         if samples.samples:
             self.ready(state)
 

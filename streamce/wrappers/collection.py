@@ -10,7 +10,7 @@ from streamce._support import state_format
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
 from streamce.inputs import arrays
-from streamce.keys.key_columns import buckets
+from streamce.keys.cluster_buckets import to_buckets
 from streamce.metrics.base import SUMS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.update_from import FromStreams
@@ -138,12 +138,12 @@ class Collection(FromStreams):
         keys = {"by": self._by_name("by", by), "by_time": self._by_name("by_time", by_time)}
         plans = {name: self._planned(name, metric, keys) for name, metric in own.metrics.items()}
         preds, target, weight = (
-            arrays.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
+            arrays.materialize(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
         )
-        others = arrays.all_once(others)
+        others = arrays.materialize_others(others)
         given = (preds, target) if target is not None else (preds,)
         if cluster is not None:
-            others["cluster"] = buckets(cluster)
+            others["cluster"] = to_buckets(cluster)
         for name in OF_ONE_SUM:
             if others.get(name) is not None and all(isinstance(each, Keeper) for each in own.metrics.values()):
                 raise InputError(name, "is given", "none, as no metric of the collection takes it")

@@ -76,7 +76,7 @@ class Decayed(Keeper):
     @property
     def options(self) -> dict[str, Any]:
         """All options."""
-        return {"metric": self.metric, "half_life": periods.show(self._half_life)}
+        return {"metric": self.metric, "half_life": periods.format_period(self._half_life)}
 
     def _of_the_loss(self) -> dict[str, Any]:
         return {"metric": self._metric._header(), "half_life": self._half_life}

@@ -17,7 +17,7 @@ from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.grouping.groups import Groups
 from streamce.core.ledger.ledger import Ledger
 from streamce.errors import InputError
-from streamce.keys import key_columns, periods
+from streamce.keys import encoding, key_columns, periods
 from streamce.metrics.base import Metric
 from streamce.stats import estimators, summary
 from streamce.wrappers.base import Keeper, Plan
@@ -106,7 +106,7 @@ class Grouped(Keeper):
     @property
     def options(self) -> dict[str, Any]:
         """All options."""
-        return {"metric": self.metric, "period": None if self._period is None else periods.show(self._period)}
+        return {"metric": self.metric, "period": None if self._period is None else periods.format_period(self._period)}
 
     def _of_the_loss(self) -> dict[str, Any]:
         return {"metric": self._metric._header(), "period": self._period}
@@ -161,14 +161,14 @@ class Grouped(Keeper):
         )
 
     def _keys(self, by: Any, by_time: Any) -> key_columns.Keys:
-        parts = key_columns.columns(by) if by is not None else []
+        parts = key_columns.convert_columns(by) if by is not None else []
         if by_time is not None:
             if self._period is None:
                 raise InputError("by_time", "is given", "Grouped(metric, period=...), such as period='1h'")
             parts.append(periods.starts(by_time, self._period))
         if not parts:
             raise InputError("by", "is missing", "a key for each sample" + " or by_time" * bool(self._period))
-        return key_columns.joined(parts)
+        return key_columns.join_columns(parts)
 
     # ---- reading ----
 
@@ -185,9 +185,9 @@ class Grouped(Keeper):
         ledger = None
         if kinds is not None and len(parts) == len(kinds):
             try:
-                columns = [key_columns.objects([part], "key") for part in parts]
+                columns = [key_columns.convert_objects([part], "key") for part in parts]
                 if all(column.kind in (None, kind) for column, kind in zip(columns, kinds, strict=True)):
-                    ledger = self._state.cell(key_columns.whole(columns))
+                    ledger = self._state.cell(key_columns.encode_key(columns))
             except InputError:
                 pass
         if ledger is None:
@@ -207,9 +207,9 @@ class Grouped(Keeper):
     def _sorted(self) -> tuple[dict[Any, int], Ledger]:
         """The cell of each key, in the order of the keys, None first; and the ledger of all cells."""
         kinds, null, found, ledger = self._state.sorted()
-        cells = {key: cell for cell, key in enumerate(key_columns.decoded(kinds or (), null, found))}
+        cells = {key: cell for cell, key in enumerate(encoding.decode_keys(kinds or (), null, found))}
         if any(kind in ("str", "bytes") for kind in kinds or ()):  # whose bytes in a state begin with their length
-            cells = dict(sorted(cells.items(), key=lambda item: key_columns.rank(item[0])))
+            cells = dict(sorted(cells.items(), key=lambda item: encoding.sort_key(item[0])))
         return cells, ledger
 
     def keys(self) -> list[Any]:
@@ -297,7 +297,7 @@ class Grouped(Keeper):
         for name in COUNTS:
             counts = [getattr(each, name) for each in summaries]
             # Counters are at most 2^62, and some of these are sums of several.
-            columns[name] = np.array(counts, dtype=np.int64 if max(counts, default=0) < key_columns.TOP else object)
+            columns[name] = np.array(counts, dtype=np.int64 if max(counts, default=0) < encoding.INT64_END else object)
         return columns
 
 

@@ -13,8 +13,8 @@ from streamce._support.html_repr import HtmlRepr
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.samples import pairs
 from streamce.errors import InputError
-from streamce.inputs import arrays
-from streamce.keys import key_columns
+from streamce.inputs import arrays, messages
+from streamce.keys import cluster_buckets
 from streamce.metrics.composite import States
 from streamce.stats import estimators, summary
 from streamce.stats.summary import align_rows, count_rows, format_interval, format_number, interval_name
@@ -247,29 +247,29 @@ class Paired(Wrapper):
         of_losses = self._metric._task == "mean"
         if of_losses and target is not None:
             raise InputError("target", "is given", "none: MeanLoss takes losses, of A and of B")
-        buckets = key_columns.buckets(cluster)
+        buckets = cluster_buckets.to_buckets(cluster)
         argument = "losses" if of_losses else "preds"
         sources = {"a": preds_a, "b": preds_b}
         shapes, found = {}, {}
         for name, source in sources.items():
             try:
-                sources[name], shapes[name] = arrays.plain(source, argument)
+                sources[name], shapes[name] = arrays.convert_with_shape(source, argument)
             except InputError as error:
                 raise _of_model(error, argument, name) from None
         if shapes["a"] != shapes["b"]:
             raise InputError(
                 f"{argument}_b", f"has shape {shapes['b']}", f"{shapes['a']}, as {argument}_a has", value=shapes["b"]
             )
-        target, weight = arrays.once(target, "target"), arrays.once(weight, "weight")
-        others = arrays.all_once(others)
+        target, weight = arrays.materialize(target, "target"), arrays.materialize(weight, "weight")
+        others = arrays.materialize_others(others)
         for name, source in sources.items():
             try:
                 found[name] = self._metric._samples(source, target, weight=weight, **others)
             except InputError as error:
                 raise _of_model(error, argument, name) from None
         a, b = found["a"], found["b"]
-        if buckets is not None and buckets.of.size != a.samples:
-            raise arrays.key_length("cluster", buckets.of.size, a.samples)
+        if buckets is not None and buckets.numbers.size != a.samples:
+            raise messages.key_length("cluster", buckets.numbers.size, a.samples)
         if (out := pairs.left_out(a, b)) is not None:  # losses of larger samples: once more, without them
             others["null"] = np.frombuffer(out, dtype=np.bool_)
             a, b = (
@@ -277,7 +277,7 @@ class Paired(Wrapper):
                 for name in sources
             )
         return States.of(
-            dict(zip(pairs.NAMES, pairs.add_pairs(a, b, None if buckets is None else buckets.of), strict=True))
+            dict(zip(pairs.NAMES, pairs.add_pairs(a, b, None if buckets is None else buckets.numbers), strict=True))
         )
 
     def __call__(

@@ -18,7 +18,7 @@ from streamce.core.samples.window import Window
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys import periods
-from streamce.keys.key_columns import EPOCH, MICROSECOND, TOP, encode
+from streamce.keys.encoding import EPOCH, INT64_END, MICROSECOND, encode_part
 from streamce.metrics.base import Metric
 from streamce.wrappers.base import Keeper, Plan
 
@@ -106,8 +106,8 @@ class Sliding(Keeper):
                 raise InputError("step", "is missing", "one that divides the period, such as step='1min'")
             self._step = periods.microseconds(step, "step")
             if self._period % self._step:
-                expected = f"one that divides the period, {periods.show(self._period)}"
-                raise InputError("step", f"is {periods.show(self._step)}", expected, value=step)
+                expected = f"one that divides the period, {periods.format_period(self._period)}"
+                raise InputError("step", f"is {periods.format_period(self._step)}", expected, value=step)
         self._state = self._nothing()
 
     def _nothing(self) -> Window | Panes:
@@ -121,7 +121,7 @@ class Sliding(Keeper):
     def options(self) -> dict[str, Any]:
         """All options."""
         lengths = {"period": self._period, "step": self._step}
-        shown = {name: None if length is None else periods.show(length) for name, length in lengths.items()}
+        shown = {name: None if length is None else periods.format_period(length) for name, length in lengths.items()}
         return {"metric": self.metric, "samples": self._last, **shown}
 
     def _of_the_loss(self) -> dict[str, Any]:
@@ -258,7 +258,7 @@ class Panes:
             self._groups.add(samples, ("datetime",), starts, None, [])
             newest = latest if self._newest is None else max(latest, self._newest)
             # Samples without any loss move no clock, and one that nothing is left of is none.
-            if self._groups.cell(encode("datetime", newest)) is None or self._groups.slots() > self._room:
+            if self._groups.cell(encode_part("datetime", newest)) is None or self._groups.slots() > self._room:
                 self._settle()
             else:
                 self._newest = newest
@@ -315,7 +315,7 @@ class Panes:
         parts = copy._groups.parts()
         if parts:
             assert copy._newest is not None
-            parts["newest"] = (copy._newest + TOP).to_bytes(8, "big")
+            parts["newest"] = (copy._newest + INT64_END).to_bytes(8, "big")
         return parts
 
     def from_parts(self, parts: dict[str, bytes]) -> Panes:
@@ -326,7 +326,7 @@ class Panes:
         if set(parts) != {"groups", "newest"} or len(parts["newest"]) != 8:
             raise ValueError(f"it has parts {sorted(parts)}")
         new._groups = Groups.from_parts({"groups": parts["groups"]})
-        newest = int.from_bytes(parts["newest"], "big") - TOP
+        newest = int.from_bytes(parts["newest"], "big") - INT64_END
         kinds, null, starts, _ = new._groups.sorted()
         if kinds != ("datetime",) or null or not EARLIEST <= newest <= LATEST:
             raise ValueError("its panes have no moments")

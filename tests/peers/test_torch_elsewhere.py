@@ -18,7 +18,7 @@ from streamce.core.ledger.state import State
 from streamce.core.pipeline.pipeline import PADDING
 from streamce.core.samples.samples import Samples
 from streamce.inputs import arrays
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics import torch_device
 from streamce.stats.estimators import COUNTS
 
@@ -89,7 +89,7 @@ def test_states_are_those_of_the_core(stream, clustered):
     close = CLOSE[str(stream.preds.dtype)]
     ids = {"cluster": np.arange(len(stream)) % 7} if clustered else {}
     expected = stream.metric().update(stream.preds, stream.target, weight=stream.weight, **ids)
-    bucket = bucket_of(ids.get("cluster"))
+    bucket = hash_clusters(ids.get("cluster"))
     found = elsewhere(stream.metric(), *map(tensor, stream.arrays), bucket=bucket)
     same(found._state.total, expected._state.total, close)
     for name in ("cells", "buckets"):
@@ -282,7 +282,7 @@ def test_sequences_are_the_same_elsewhere(kind):
     padding = np.zeros(len(corpus.target), dtype=np.uint8)
     padding[::7] = PADDING
     ratios = ((1, corpus.words.astype(float), None),)
-    given = {"offsets": corpus.offsets, "settled": padding, "ratios": ratios, "bucket": bucket_of(corpus.document)}
+    given = {"offsets": corpus.offsets, "settled": padding, "ratios": ratios, "bucket": hash_clusters(corpus.document)}
     here = metric.copy()
     here._pipeline.update(here._state, corpus.preds, corpus.target, **given)
     there = elsewhere(metric, tensor(corpus.preds), tensor(corpus.target), **given)

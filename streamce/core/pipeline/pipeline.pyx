@@ -39,7 +39,7 @@ from functools import partial
 
 import numpy as np
 
-from streamce.inputs import arrays
+from streamce.inputs import arrays, loss_errors, loss_layout, messages
 from streamce.core.ledger.ledger import NAMES
 from streamce._support.rational import quotient
 from streamce._support.threads import limit, run
@@ -61,7 +61,7 @@ CAUSES = {
 }
 
 cdef type ndarray = np.ndarray
-cdef type Read = arrays.Read
+cdef type ArrayData = arrays.ArrayData
 cdef int DIVERGENCE = 1
 # What a loss may be settled as before it is looked at.
 PADDING, MASKED, NULL_INPUT = NOT_THERE, LEFT_OUT, IS_NULL
@@ -179,15 +179,15 @@ cdef class Pipeline:
     ):
         """``update`` for arguments that have to be converted first."""
         try:
-            preds = preds if is_plain(preds) else arrays.read(preds, self.name)
+            preds = preds if is_plain(preds) else arrays.convert(preds, self.name)
         except arrays.OnDevice:
             if self.elsewhere is None or gradient is not None:
                 raise
             return self.update_on_device(state, preds, target, weight, bucket, settled, out, samples, offsets, ratios)
         return self.update(
-            state, preds, target if is_plain(target) else arrays.read(target, "target"),
-            weight if is_plain(weight) else arrays.read(weight, "weight"), bucket, settled, out, samples,
-            gradient if is_plain(gradient) else arrays.read(gradient, "out"), mean, offsets, ratios,
+            state, preds, target if is_plain(target) else arrays.convert(target, "target"),
+            weight if is_plain(weight) else arrays.convert(weight, "weight"), bucket, settled, out, samples,
+            gradient if is_plain(gradient) else arrays.convert(gradient, "out"), mean, offsets, ratios,
         )
 
     cdef object update_on_device(
@@ -208,8 +208,8 @@ cdef class Pipeline:
         """As ``update``, of a tensor of predictions on any device, with losses that are worked out there."""
         cdef Chunk chunk = Chunk.__new__(Chunk)
         found = self.elsewhere(preds, target, weight)
-        some, labels = arrays.once(found.preds, self.name), arrays.once(found.target, "target")
-        weights = arrays.once(found.weight, "weight")
+        some, labels = arrays.materialize(found.preds, self.name), arrays.materialize(found.target, "target")
+        weights = arrays.materialize(found.weight, "weight")
         chunk.open(self, some, labels, weights, settled, out, offsets)
         computed = chunk.losses_of(found)
         chunk.open(self, some, labels, weights, settled, out, offsets)
@@ -230,7 +230,7 @@ cdef class Pipeline:
             state.cells is not None and not self.by_position and state.cells.size != chunk.cells()
             and not state.cells.is_zero()
         ):
-            raise arrays.class_count(
+            raise messages.class_count(
                 "labels" if self.r.task == MULTILABEL else "classes", chunk.preds.shape_tuple(), state.cells.size
             )
         chunk.recorded = samples if samples is not None or not together else Samples.__new__(Samples)
@@ -239,9 +239,9 @@ cdef class Pipeline:
                 chunk.samples, chunk.losses, chunk.group, chunk.offsets, chunk.unit and not self.whole
             )
         if clusters and bucket.shape[0] != chunk.samples:
-            raise arrays.key_length("cluster", bucket.shape[0], chunk.samples)
+            raise messages.key_length("cluster", bucket.shape[0], chunk.samples)
         if (clusters or state.buckets is not None) and chunk.losses and state.mixes(clusters):
-            raise arrays.other_clusters(clusters)
+            raise messages.mixed_clusters(clusters)
         if together:
             chunk.add_in_parts(state, bucket, ratios, target, weight)
         # A few rows of very many classes are one block, and still worth two threads.
@@ -283,11 +283,11 @@ cdef class Chunk(Blocks):
         self.computed = None
         self.preds.take(preds, p.name)
         if not self.preds.real:
-            raise arrays.integer_preds(self.preds.once(preds), self.preds.shape_tuple(), p.name)
+            raise messages.integer_preds(self.preds.once(preds), self.preds.shape_tuple(), p.name)
         if p.r.task == MULTICLASS or p.r.task == MULTILABEL:
             axis = p.axis if p.axis >= 0 else p.axis + self.preds.ndim
             if not 0 <= axis < self.preds.ndim or self.preds.shape[axis] < 1 + (p.r.task == MULTICLASS):
-                raise arrays.class_axis(p.axis, self.preds.shape_tuple(), p.r.task == MULTICLASS)
+                raise messages.check_class_axis(p.axis, self.preds.shape_tuple(), p.r.task == MULTICLASS)
         self.preds.axes(axis)
         if p.r.task != MEAN:
             self.open_target(target, axis)
@@ -323,7 +323,7 @@ cdef class Chunk(Blocks):
         if self.has_settled:
             self.settled.take(settled, "settled")
             if self.settled.v.itemsize != 1 or entries(self.settled) != self.losses:
-                raise arrays.settled(settled, self.losses)
+                raise messages.status_shape(settled, self.losses)
             self.settled.axes(-1)
         self.out = NULL
         if out is not None and self.losses:
@@ -360,12 +360,12 @@ cdef class Chunk(Blocks):
         nulls = self.preds.null(), self.target.null(), self.weights.null()
         if all([null is None for null in nulls]):
             return settled
-        return arrays.settle(settled, nulls, IS_NULL, *self.place(axis))
+        return loss_layout.mark_nulls(settled, nulls, IS_NULL, self.layout(axis if axis >= 0 else None))
 
-    cdef tuple place(self, int axis):
-        """Where losses are, for ``inputs``."""
-        return (
-            self.preds.shape_tuple(), axis if axis >= 0 else None, self.r.task == MULTICLASS,
+    cdef object layout(self, axis):
+        """The layout of the losses, for ``inputs``; ``axis`` is that of the classes or labels, or None."""
+        return loss_layout.LossLayout(
+            self.preds.shape_tuple(), axis, self.r.task == MULTICLASS,
             self.bounds if self.offsets is not NULL else None,
         )
 
@@ -426,20 +426,22 @@ cdef class Chunk(Blocks):
         self.hard = not self.target.real
         if rows and same_shape(self.target, self.preds, axis):
             if self.target.real and entries(self.target):
-                raise arrays.real_labels(self.target.once(target))
+                raise messages.real_labels(self.target.once(target))
             self.hard = True
             self.target.axes(-1)
             return 0
         if not same_shape(self.target, self.preds, -1):
             shape = self.preds.shape_tuple()
-            raise arrays.shapes(shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None)
+            raise messages.target_shape(
+                shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None
+            )
         self.target.axes(axis)
         if rows:
             self.hard = False
             if self.p.per_cell and not self.by_position:
-                raise arrays.soft_per_class()
+                raise messages.soft_per_class()
             if self.p.calibration:
-                raise arrays.soft_calibration()
+                raise messages.soft_calibration()
         elif self.r.task == MULTILABEL:
             self.target.join_classes()
         return 0
@@ -464,7 +466,7 @@ cdef class Chunk(Blocks):
         elif self.weights.ndim == 0:
             self.weights.axes(-1)
             return 0
-        raise arrays.weight_shape(
+        raise messages.weight_shape(
             self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else (), self.whole
         )
 
@@ -477,9 +479,9 @@ cdef class Chunk(Blocks):
         found.writes = True
         found.take(gradient, "out")
         if not found.real:
-            raise arrays.unsupported(arrays.array(gradient, "out")[0], "out")
+            raise arrays.unsupported_dtype(arrays.to_numpy(gradient, "out")[0], "out")
         if not same_shape(found, self.preds, -1):
-            raise arrays.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
+            raise messages.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
         found.axes(axis)
         if self.r.task == MULTILABEL:
             found.join_classes()
@@ -508,7 +510,7 @@ cdef class Chunk(Blocks):
         names = "classes" if p.r.task == MULTICLASS else "labels"
         for name, values in (("class_weight", p.class_weight), ("pos_weight", p.pos_weight)):
             if isinstance(values, tuple) and not binary and len(values) != many:
-                raise arrays.class_weight_length(len(values), many, names, name)
+                raise messages.class_weight_length(len(values), many, names, name)
         if p.r.task == MULTICLASS:
             if p.class_weight is not None:
                 self.class_weight = vector(p.class_weight, many)
@@ -703,15 +705,17 @@ cdef class Chunk(Blocks):
 
     cdef object error(self, preds, target, weight):
         preds, target, weight = self.preds.once(preds), self.target.once(target), self.weights.once(weight)
-        return arrays.bad_value(
-            CAUSES[self.status], NAMES[COUNTER_OF[self.status]], self.bad, preds, target, weight,
-            axis=self.p.axis if self.r.task in (MULTICLASS, MULTILABEL) else None,
-            rows=self.r.task == MULTICLASS, soft=self.r.task != MEAN and not self.hard,
-            weight_each=self.weight_each, sample=self.sample_of(self.bad),
-            offsets=self.bounds if self.offsets is not NULL else None,
-            name=self.p.name,
-            kind=KIND_NAMES[self.r.kind],
-            ignore=self.r.ignore if self.r.ignores else None,
+        return loss_errors.invalid_loss(
+            loss_errors.InvalidLoss(
+                self.bad, self.sample_of(self.bad), CAUSES[self.status], NAMES[COUNTER_OF[self.status]]
+            ),
+            loss_errors.LossInputs(
+                preds, target, weight, self.p.name, KIND_NAMES[self.r.kind],
+                ignore_index=self.r.ignore if self.r.ignores else None,
+                has_soft_targets=self.r.task != MEAN and not self.hard,
+                weights_are_per_loss=self.weight_each,
+            ),
+            self.layout(self.p.axis if self.r.task in (MULTICLASS, MULTILABEL) else None),
         )
 
 
@@ -719,7 +723,7 @@ cdef inline bint is_plain(source) noexcept:
     """Whether reading a source runs none of the caller's code: a plain array or number, or what was read already."""
     return (
         is_a(source, ndarray) or source is None or PyFloat_Check(source) or PyLong_CheckExact(source)
-        or PyBool_Check(source) or is_a(source, Read)
+        or PyBool_Check(source) or is_a(source, ArrayData)
     )
 
 
