@@ -1,13 +1,13 @@
-"""All errors that streamce itself raises about what it was given::
+"""All errors that streamce itself raises about its input::
 
     ValueError
     └── StreamceError
         ├── InputError      an argument, an option or a state has no meaning; nothing was counted
-        ├── DataError       a file cannot be read, or what is in it cannot be used (row, column)
-        └── SelectionError  a request has no answer in the files, such as an unknown column (column)
+        ├── DataError       a file cannot be read, or its content cannot be used (row, column)
+        └── SelectionError  a request does not match the files, such as an unknown column (column)
 
-An error holds its parts, and ``str`` renders them. Code that knows more than the code that raised the error (another
-name of the argument, the file it was made of) returns a copy with other parts. No code edits or reads the text.
+An error holds its parts, and ``str`` renders them. Code that knows more than the code that raised the error, such as
+another name of the argument or its file, returns a copy with other parts. No code edits or parses the text.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import copy
 import copyreg
 from typing import Any, NamedTuple, Self
 
-# Hints that other layers look for: the command line has another option, and some metrics have no such arguments.
+# Hints that other layers replace, because the command line has another option, and some metrics have other arguments.
 USE_LOGITS = 'for logits use kind="logits"'
 SWAPPED = "are preds and target swapped?"
 
 
 def qualified_name(argument: str, index: tuple[int, ...] = (), part: int | str | None = None) -> str:
-    """Return an argument, or the entry of it at ``index``, as Python code has it."""
+    """Return an argument, or its entry at ``index``, as Python code."""
     name = argument if part is None else f"{argument}[{part!r}]"
     return f"{name}[{', '.join(map(str, index))}]" if index else name
 
 
 class Location(NamedTuple):
-    """Where in a file or stream something is: a row, counted from 0, a column, and for lists the entry."""
+    """A place in a file or stream: a row, counted from 0, a column, and the entry of a list."""
 
     row: int | None = None
     column: str | None = None
@@ -41,18 +41,18 @@ class Location(NamedTuple):
 
 
 class StreamceError(ValueError):
-    """Base of the errors that streamce raises about what it was given.
+    """Base of the errors that streamce raises about its input.
 
     Attributes
     ----------
     found : str
         What is wrong.
     places : tuple of str
-        Where the error was met, the outermost first: a file, a partition, a rank.
+        Where the error occurred, the outermost first: a file, a partition, a rank.
     """
 
     def __init__(self, found: str) -> None:
-        super().__init__()  # without arguments, which would be a second copy of the parts
+        super().__init__()  # without arguments, because these would be a second copy of the parts
         self.found = found
         self.places: tuple[str, ...] = ()
 
@@ -69,7 +69,7 @@ class StreamceError(ValueError):
         return self.found
 
     def changed(self, **parts: Any) -> Self:
-        """Return a copy in which these attributes are others."""
+        """Return a copy with these attributes changed."""
         unknown = parts.keys() - vars(self).keys()
         if unknown:
             raise AttributeError(f"{type(self).__name__} has no {sorted(unknown)}")
@@ -78,41 +78,39 @@ class StreamceError(ValueError):
         return new
 
     def with_place(self, place: str) -> Self:
-        """Return a copy that says where the error was met, before the places it has."""
+        """Return a copy that also says where the error occurred, before the places that it has."""
         return self.changed(places=(place, *self.places))
 
 
 class InputError(StreamceError):
-    """Input that has no meaning for the loss asked for; nothing was counted.
+    """Input that has no meaning for the requested loss; nothing was counted.
 
-    As text it is one line that names the argument, where in it, what stands there and what was
-    expected.
+    Its text is one line that names the argument, the index, the value there and what was expected.
 
     Attributes
     ----------
     argument : str or None
         Name of the argument at fault.
     index : tuple of int or None
-        Position of the first offending entry in that argument.
+        Index of the first invalid entry of that argument.
     value : object
-        What stands there.
+        The value of that entry.
     found : str
-        What is wrong, such as ``"is 1.5"``; the whole text if ``location`` is empty.
+        What is wrong, such as ``"is 1.5"``; the complete text if ``location`` is empty.
     expected : str or None
         What would have been accepted.
     hint : str
-        What may help, empty if nothing is known to.
+        Advice, or an empty string.
     cause : str or None
-        The counter of the summary that ``invalid="skip"`` would have raised, such as
-        ``"invalid_nan"``.
+        The counter of the summary that ``invalid="skip"`` would have increased, such as ``"invalid_nan"``.
     part : int, str or None
-        Which member of the argument is at fault, if that is a tuple of columns or a dict.
+        The member of the argument at fault, if that is a tuple of columns or a dict.
     context : str
         What the index alone does not tell, such as ``" in sequence 3"``.
     location : Location, str or None
         What the text names in place of the argument and index: row and column of a file, or other words.
     places : tuple of str
-        Where the error was met, the outermost first: a file, a partition, a rank.
+        Where the error occurred, the outermost first: a file, a partition, a rank.
 
     Examples
     --------
@@ -149,11 +147,11 @@ class InputError(StreamceError):
         self.location = location
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().split())  # one line, whatever a value looks like
+        return " ".join(super().__str__().split())  # one line, even if a value has several
 
     @property
     def subject(self) -> str:
-        """What the text is about: ``preds[3]``, ``row 7: column 'p'``, or nothing before a whole sentence."""
+        """The subject of the text: ``preds[3]`` or ``row 7: column 'p'``; empty if ``found`` is a complete sentence."""
         name = "" if self.argument is None else qualified_name(self.argument, self.index or (), self.part)
         if self.location is None:
             return name
@@ -172,13 +170,13 @@ class InputError(StreamceError):
         return self.found if self.location == "" else f"{self.subject} {self.predicate}".lstrip()
 
     def relocated(self, location: Location | str, **parts: Any) -> Self:
-        """Return a copy about a place of a file, which takes the place of the argument, index and context."""
+        """Return a copy about a place in a file, in place of the argument, index and context."""
         return self.changed(location=location, context="", **parts)
 
     def with_argument(self, name: str | None) -> Self:
-        """Return a copy about the argument that the caller knows as ``name``.
+        """Return a copy about the argument that the caller calls ``name``.
 
-        The hint that arguments may be swapped is left out under another name, because it has the old one.
+        With another name the hint that arguments may be swapped is left out, because it contains the old name.
         """
         swapped = self.hint == SWAPPED and name != self.argument
         return self.changed(argument=name, hint="" if swapped else self.hint)
@@ -188,25 +186,25 @@ class InputError(StreamceError):
         return self.changed(hint=hint)
 
     def enclosed(self, argument: str, place: str | None = None) -> Self:
-        """Return a copy about the argument that holds what the error names, at ``place`` if that is not its name."""
+        """Return a copy about the argument that contains the one of this error. ``place`` is its name in the text."""
         return self.changed(argument=argument, location=self.subject, places=(place or argument,))
 
 
 class DataError(StreamceError):
-    """A file that cannot be read, or something in it that cannot be used.
+    """A file that cannot be read, or content of a file that cannot be used.
 
     Attributes
     ----------
     found : str
-        What is wrong, a whole sentence if ``column`` is None.
+        What is wrong, as a complete sentence if ``column`` is None.
     row : int or None
         The row at fault, counted from 0.
     column : str or None
         The column at fault.
     entry : tuple of int
-        Of a list column the entry at fault.
+        The index of the entry at fault in the row of a list column.
     places : tuple of str
-        Where the error was met, the outermost first, such as a file.
+        Where the error occurred, the outermost first, such as a file.
     """
 
     def __init__(
@@ -228,16 +226,16 @@ class DataError(StreamceError):
 
 
 class SelectionError(StreamceError):
-    """A request that the files have no answer to, such as an unknown column.
+    """A request that does not match the files, such as an unknown column.
 
     Attributes
     ----------
     found : str
-        What is wrong, as a whole sentence.
+        What is wrong, as a complete sentence.
     column : str or None
-        The column that was asked for.
+        The requested column.
     places : tuple of str
-        Where the error was met, the outermost first: a file, an option.
+        Where the error occurred, the outermost first: a file, an option.
     """
 
     def __init__(self, found: str, *, column: str | None = None) -> None:

@@ -157,8 +157,8 @@ def current_umask():
 HALF = """
 import os, sys
 from streamce._support import atomic_file
-folder, prefix = atomic_file.beside(os.path.realpath("S"))
-atomic_file._created(os.path.join(folder, prefix + "0.tmp"), 0o666)
+folder, prefix = atomic_file.folder_and_prefix(os.path.realpath("S"))
+atomic_file._create(os.path.join(folder, prefix + "0.tmp"), 0o666)
 print(flush=True)
 sys.stdin.read()
 """
@@ -169,12 +169,12 @@ def test_a_sweep_removes_what_the_dead_left_and_nothing_of_the_living(folder):
         try:
             assert writer.stdout.readline() == b"\n"
             [half] = [name for name in os.listdir() if name.endswith(".tmp")]
-            atomic_file.sweep("S")
+            atomic_file.remove_stale_temporaries("S")
             ce.Checkpoint("S").save(METRIC, 1)
             assert os.path.exists(half)
         finally:
             writer.kill()
-    atomic_file.sweep("S")
+    atomic_file.remove_stale_temporaries("S")
     assert not os.path.exists(half)
 
 

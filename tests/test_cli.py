@@ -22,7 +22,7 @@ from pyarrow import csv, ipc, parquet
 
 import streamce as ce
 from streamce.cli.main import main
-from streamce.reading import tables
+from streamce.reading.formats import text
 
 ROWS = 900
 COMMAND = [sys.executable, "-m", "streamce"]
@@ -426,7 +426,7 @@ def test_names_that_fit_in_two_ways_are_not_guessed(tmp_path, capsys):
     WRITERS["a.parquet"](found, tmp_path / "a.parquet")
     arguments = ("--task", "multiclass", "--preds", "a_*", "--target", "label")
     line = failure(capsys, 2, "eval", tmp_path / "a.parquet", *arguments)
-    assert "--classes decides" in line
+    assert "choose with --classes" in line
 
 
 # ---- odd rows ----
@@ -606,7 +606,7 @@ def test_an_empty_file_is_named(tmp_path, capsys, name, table):
 def test_a_line_of_null_in_json_is_a_row_of_nulls_also_where_a_block_begins_with_it(
     tmp_path, capsys, monkeypatch, block
 ):
-    monkeypatch.setattr(tables, "TEXT_BLOCK", block)
+    monkeypatch.setattr(text, "TEXT_BLOCK", block)
     row = '{"prob": 0.5, "outcome": 1}\n'
     assert len(row) == 28
     (tmp_path / "a.jsonl").write_text(row * 2 + "null\nnull\n" + row)
@@ -682,10 +682,10 @@ USAGE = {
     ),
     "one column twice": (
         ["eval", "FILE", "--task", "multiclass", "--preds", "prob*,prob", "--target", "label"],
-        "'prob' is there, or is asked for, twice",
+        "column 'prob' is selected twice",
     ),
     "two parts": (
-        ["eval", "FILE", "--task", "binary", "--preds", "prob", "--target", "prob"], "two parts"
+        ["eval", "FILE", "--task", "binary", "--preds", "prob", "--target", "prob"], "selected for two arguments"
     ),
     "binary with columns": (
         ["eval", "FILE", "--task", "binary", "--preds", "probs_*", "--target", "outcome"],

@@ -18,7 +18,9 @@ import streamce as ce
 from streamce.cli.arguments import parse
 from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.main import main
-from streamce.reading import ragged, reader, sources, tables
+from streamce.reading import ragged, reader, sources
+from streamce.reading.formats.parquet import FIRST_ROWS
+from streamce.reading.open_table import open_table
 
 SEQUENCE = ("--task", "sequence", "--preds", "p", "--target", "t", "--kind", "logits")
 CHOSEN = ("--task", "sequence", "--token-log-probs", "lp")
@@ -481,13 +483,13 @@ def test_lists_without_nulls_are_not_copied(tmp_path, inner):
 def test_the_rows_to_read_follow_from_what_they_hold(tmp_path):
     rows = [[[0.5] * 5] * length for length in [1, 1, 9, 3, 40, 40] + [400] * 5000]
     parquet.write_table(pa.table({"p": rows, "t": [1] * 5006}), tmp_path / "a.parquet", row_group_size=6)
-    table = tables.open_table(sources.find([str(tmp_path / "a.parquet")])[0], (), None)
+    table = open_table(sources.find([str(tmp_path / "a.parquet")])[0], (), None)
     assert table.width("t") == 1
     assert table.width("p") >= 79  # on average in the first row group at least
     # Of rows that turn out to be long no more come at a time than make a few megabytes.
     sizes = [batch.nbytes for batch, _, _ in table.batches({"p": None}, 1 << 17)]
     assert len(sizes) > 2
-    assert max(sizes) < 2 * tables.FIRST_ROWS * 400 * 5 * 8
+    assert max(sizes) < 2 * FIRST_ROWS * 400 * 5 * 8
 
 
 def test_sequences_come_through_a_pipe(tmp_path):
@@ -536,7 +538,7 @@ BAD = {
     "out of range": ({"p": [[[0.5, 0.5]], [[0.5, 0.5], [1.5, 0.75]]]}, [], "is 1.5: expected a probability in [0, 1]"),
     "a sum": ({"p": [[[0.5, 0.5]], [[0.5, 0.5], [0.5, 0.75]]]}, [], "row 1: column 'p[1]' adds up to 1.25 over the"),
     "a token": ({"t": [[0], [1, 2]]}, [], "row 1: column 't[1]' is 2: expected a class from 0 to 1"),
-    "lengths": ({"t": [[0], [1]]}, [], "row 1: columns 'p' and 't' hold 2 and 1 tokens, expected as many"),
+    "lengths": ({"t": [[0], [1]]}, [], "row 1: columns 'p' and 't' hold 2 and 1 tokens, expected the same number"),
     "an empty sequence": (
         {"p": [[[0.5, 0.5]], []], "t": [[0], []]}, [], "row 1: column 't' holds an empty list: expected one token"),
     "widths": (
@@ -558,7 +560,7 @@ BAD = {
     "text": ({"t": [["a"], ["b", "c"]]}, [], "column 't' holds list<element: string>, expected lists of integers"),
     "flat predictions": ({"p": [[0.5], [0.5, 0.25]]}, [], "expected lists of lists of floating-point numbers"),
     "numbers": ({"p": [0.5, 0.5]}, [],
-                "expected lists of lists of floating-point numbers, as Parquet, Arrow and JSON lines have them"),
+                "expected lists of lists of floating-point numbers, which Parquet, Arrow and JSON lines can hold"),
 }  # fmt: skip
 
 
@@ -582,7 +584,9 @@ BAD_UTTERANCES = {
     "a sum": ({"p": [[[0.5, 0.5]], [[0.5, 0.5], [0.5, 0.75]]]}, [], "row 1: column 'p[1]' adds up to 1.25 over"),
     "a weight": ({"w": [1.0, -2.0]}, ["--weight", "w"], "row 1: column 'w' is -2.0: expected a finite number"),
     "a blank that is none": ({}, ["--blank", "7"], "blank is 7 and preds has 2 classes"),
-    "no frames to begin with": ({"p": [[], []]}, [], "row 0: column 'p' holds no frames, and nothing tells how many"),
+    "no frames to begin with": (
+        {"p": [[], []]}, [], "row 0: column 'p' holds no frames, and the number of classes is unknown",
+    ),
 }  # fmt: skip
 
 
@@ -610,9 +614,9 @@ def test_a_bad_log_probability_is_named(tmp_path, capsys):
 def test_formats_without_lists_of_lists_say_so(tmp_path, capsys):
     csv.write_csv(pa.table({"p": [0.5], "t": [1]}), tmp_path / "a.csv")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *SEQUENCE)
-    assert "column 'p' holds double, expected lists of lists of floating-point numbers, as Parquet, Arrow" in line
+    assert "column 'p' holds double, expected lists of lists of floating-point numbers, which Parquet, Arrow" in line
     np.savez(tmp_path / "a.npz", p=np.zeros((2, 3, 4)), t=np.zeros((2, 3), int))
-    assert "is no column" in failure(capsys, 1, "eval", tmp_path / "a.npz", *SEQUENCE)
+    assert "is not a column" in failure(capsys, 1, "eval", tmp_path / "a.npz", *SEQUENCE)
     np.save(tmp_path / "p.npy", np.zeros((2, 3)))
     np.save(tmp_path / "t.npy", np.zeros((2, 3), int))
     words = ["eval", tmp_path / "p.npy", "--task", "sequence", "--target", tmp_path / "t.npy"]
@@ -647,7 +651,9 @@ USAGE = {
     "ignored labels of utterances": ([*CTC, "--ignore-index", "0"], "--ignore-index is not an option of --task ctc"),
     "words of utterances": ([*CTC, "--n-words", "n"], "--n-words is not an option of --task ctc"),
     "classes of sequences": ([*SEQUENCE, "--classes", "a,b"], "--classes is not an option of --task sequence"),
-    "words by group": ([*SEQUENCE, "--n-words", "n", "--by", "w"], "--n-words and --n-bytes cannot be combined with --by"),
+    "words by group": (
+        [*SEQUENCE, "--n-words", "n", "--by", "w"], "--n-words and --n-bytes cannot be combined with --by"
+    ),
     "no such column": ([*SEQUENCE, "--n-bytes", "size"], "no column 'size'"),
 }  # fmt: skip
 

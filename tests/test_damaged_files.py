@@ -15,7 +15,9 @@ from pyarrow import csv, feather, fs, ipc, parquet
 
 from streamce.cli.main import main
 from streamce.errors import DataError
-from streamce.reading import arrow_blocks, reader, records, sources, tables
+from streamce.reading import reader, sources
+from streamce.reading.formats import arrow_blocks, arrow_ipc, records, text
+from streamce.reading.open_table import open_table
 
 ROWS = 5000
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
@@ -55,7 +57,7 @@ WRITERS = {
 
 
 def reading(path, rows=100, beside=(), axes=(1, 1), preds="p", target="y"):
-    found = sources.source_of(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
+    found = sources.make_source(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
     chosen = reader.Selection((preds,), (target,))
     return reader.Reading([found], lambda *_: chosen, *axes, rows, beside)
 
@@ -75,12 +77,12 @@ def failure(capsys, status, *arguments):
 @pytest.mark.parametrize("keep", [0, 1, 3])
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_file_that_is_cut_short_while_it_is_read_is_an_error_that_names_it(tmp_path, monkeypatch, table, name, keep):
-    for module in (arrow_blocks, tables):
+    for module in (arrow_blocks, arrow_ipc):
         monkeypatch.setattr(module, "BATCH_BYTES", 4096)
-    monkeypatch.setattr(tables, "TEXT_BLOCK", 4096)
+    monkeypatch.setattr(text, "TEXT_BLOCK", 4096)
     path = tmp_path / name
     WRITERS[name](table, path)
-    parts = reading(path).one_by_one()
+    parts = reading(path).lazy_chunks()
     next(parts)
     os.truncate(path, path.stat().st_size * keep // 4)
     with pytest.raises(DataError, match=re.escape(f"{name}: ")):
@@ -89,16 +91,16 @@ def test_a_file_that_is_cut_short_while_it_is_read_is_an_error_that_names_it(tmp
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_an_array_that_is_cut_short_while_it_is_read_says_which_rows_are_gone(tmp_path, monkeypatch, order):
-    monkeypatch.setattr("streamce.reading.numpy_rows.TILE_BYTES", 1000)
+    monkeypatch.setattr("streamce.reading.formats.numpy_rows.TILE_BYTES", 1000)
     probs = np.full((ROWS, 2), 0.5, order=order)
     np.save(tmp_path / "p.npy", probs)
     np.save(tmp_path / "y.npy", np.zeros(ROWS, int))
     beside = str(tmp_path / "y.npy")
     path = tmp_path / "p.npy"
-    parts = reading(path, 100, [beside], (2, 1), str(path), beside).one_by_one()
+    parts = reading(path, 100, [beside], (2, 1), str(path), beside).lazy_chunks()
     next(parts)
     os.truncate(path, 10_000)
-    with pytest.raises(DataError, match=r"p\.npy: it ends before byte [\d,]+, which the part with rows \d+ to"):
+    with pytest.raises(DataError, match=r"p\.npy: it ends before byte [\d,]+, the end of the part with rows \d+ to"):
         list(parts)
 
 
@@ -107,7 +109,7 @@ def test_no_file_is_mapped(tmp_path, table):
     maps = Path("/proc/self/maps")
     for name, write in WRITERS.items():
         write(table, tmp_path / name)
-        for chunk in reading(tmp_path / name, 1000).one_by_one():
+        for chunk in reading(tmp_path / name, 1000).lazy_chunks():
             assert chunk.rows
             assert str(tmp_path) not in maps.read_text()
     uri = f"file://{tmp_path}/a.parquet?use_mmap"
@@ -120,7 +122,8 @@ def test_no_file_is_mapped(tmp_path, table):
 
 FLIPPED_BITS = """
 import os, resource, sys
-from streamce.reading import sources, tables
+from streamce.reading.open_table import open_table
+from streamce.reading import sources
 
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 whole, signals, refused = open(sys.argv[1], "rb").read(), [], 0
@@ -133,7 +136,7 @@ for place in (footer + byte for start in (16, 44, 57) for byte in range(start, s
         child = os.fork()
         if child == 0:
             try:
-                table = tables.open_table(sources.find(["damaged.parquet"])[0], (), None)
+                table = open_table(sources.find(["damaged.parquet"])[0], (), None)
                 table.width("p")
                 table.marks()
                 list(table.batches({"p": None}, 100))
@@ -217,8 +220,8 @@ def test_parts_of_a_large_batch_are_its_rows(tmp_path, monkeypatch, rows, new, c
     write_ipc(found, tmp_path / "a.arrow", new, 500, options=options)
     for limit in (1000, 1 << 30):  # bytes of a part, and of a batch to read whole
         monkeypatch.setattr(arrow_blocks, "BATCH_BYTES", limit)
-        monkeypatch.setattr(tables, "BATCH_BYTES", 1000)
-        table = tables.open_table(source_of(tmp_path / "a.arrow"), (), None)
+        monkeypatch.setattr(arrow_ipc, "BATCH_BYTES", 1000)
+        table = open_table(source_of(tmp_path / "a.arrow"), (), None)
         for name in found.column_names:
             parts = [*table.batches({name: None}, rows)]
             assert all(batch.num_rows <= rows for batch, _, _ in parts)
@@ -234,11 +237,11 @@ def test_parts_of_a_large_batch_are_its_rows(tmp_path, monkeypatch, rows, new, c
 
 
 def source_of(path):
-    return sources.source_of(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
+    return sources.make_source(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
 
 
 def test_offsets_without_sense_in_a_large_batch_are_an_error(tmp_path, monkeypatch):
-    for module in (arrow_blocks, tables):
+    for module in (arrow_blocks, arrow_ipc):
         monkeypatch.setattr(module, "BATCH_BYTES", 100)
     lists = pa.table({"p": [[0.5]] * 1000, "y": [0] * 1000})
     path = tmp_path / "a.arrow"
@@ -250,7 +253,7 @@ def test_offsets_without_sense_in_a_large_batch_are_an_error(tmp_path, monkeypat
             data = bytearray(whole)
             data[start + 4 * row : start + 4 * row + 4] = struct.pack("<i", number)
             path.write_bytes(data)
-            table = tables.open_table(source_of(path), (), None)
+            table = open_table(source_of(path), (), None)
             with pytest.raises((DataError, pa.ArrowInvalid)):
                 list(table.batches({"p": None}, 64))
 

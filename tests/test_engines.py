@@ -74,7 +74,7 @@ def test_what_cannot_be_a_template(metric, expected):
 
 def test_a_task_of_an_engine_takes_one_thread():
     elsewhere = []
-    with threads.alone():
+    with threads.single_threaded():
         thread = threading.Thread(target=lambda: elsewhere.append(threads.limit(None)))
         thread.start()
         thread.join()

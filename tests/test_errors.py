@@ -20,8 +20,9 @@ from streamce.cli import partitions
 from streamce.cli.metric_factory import as_option_errors
 from streamce.errors import DataError, InputError, Location, SelectionError, StreamceError
 from streamce.inputs import arrays, arrow
-from streamce.reading import ragged, reader, records, sources
+from streamce.reading import ragged, reader, sources
 from streamce.reading.columns import select
+from streamce.reading.formats import records
 
 PACKAGE = Path(ce.__file__).parent
 BINARY, GROUPED = ce.BinaryCrossEntropy(), ce.Grouped(ce.BinaryCrossEntropy())
@@ -340,7 +341,7 @@ def evaluated(path, metric, task, choice, axes=(1, 1)):
     if task in reader.AXES:
         reading = reader.Reading(source, lambda *_: choice, *axes)
     else:
-        reading = ragged.reading(task, source, lambda *_: choice)
+        reading = ragged.open_reading(task, source, lambda *_: choice)
     with closing(reading.chunks()) as found:
         for chunk in found:
             partitions.add_chunk(metric, chunk, None)
@@ -433,7 +434,7 @@ ANY = {"ValueError", "Exception", "BaseException"}  # which ours are too
 FOREIGN = {
     "integrations/engines.py": {"reason"},
     "_support/short_repr.py": {"reason"},
-    "reading/arrow_stream.py": {"_understood"},
+    "reading/arrow_stream.py": {"_conversion_errors"},
     "reading/sources.py": {"one_line"},
     "integrations/spark.py": {"clearly"},
 }

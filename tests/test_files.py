@@ -13,7 +13,8 @@ from pyarrow import csv, feather, fs, ipc, parquet
 
 from streamce.errors import DataError, Location
 from streamce.inputs import arrow
-from streamce.reading import reader, sources, tables
+from streamce.reading import reader, sources
+from streamce.reading.formats import text
 
 pytestmark = pytest.mark.core
 
@@ -66,7 +67,7 @@ def table():
 
 
 def source(path):
-    return sources.source_of(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
+    return sources.make_source(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
 
 
 def reading(*paths, preds, target=("target",), weight=None, axes=(2, 1), rows=None, **selection):
@@ -180,7 +181,7 @@ def test_text_is_cut_between_rows_wherever_blocks_end(tmp_path, monkeypatch, siz
         json.dumps({"note": note, "p": float(p), "target": int(t)})
         for note, p, t in zip(notes, probs, labels, strict=True)
     ]
-    monkeypatch.setattr(tables, "TEXT_BLOCK", size)
+    monkeypatch.setattr(text, "TEXT_BLOCK", size)
     for name, rows, bad in (
         ("a.csv", ["note,p,target", *csv_rows], '"",x,1'),
         ("a.jsonl", json_rows, '{"note": "", "p": "x", "target": 1}'),
@@ -199,7 +200,7 @@ def test_text_is_cut_between_rows_wherever_blocks_end(tmp_path, monkeypatch, siz
 def test_a_stray_quote_does_not_swallow_the_file(tmp_path, monkeypatch):
     rows = [f"{note},{i / 1000},1" for i, note in enumerate(["a"] * 20 + ['5" pipe'] + ["b"] * 500)]
     (tmp_path / "a.csv").write_text("\n".join(["note,p,target", *rows]))
-    monkeypatch.setattr(tables, "TEXT_BLOCK", 64)
+    monkeypatch.setattr(text, "TEXT_BLOCK", 64)
     preds, _, _, _ = arrays(reading(tmp_path / "a.csv", preds=("p",), axes=(1, 1)))
     assert preds.tolist() == [i / 1000 for i in range(521)]
 
@@ -273,7 +274,7 @@ def test_lists_that_begin_with_nulls_or_are_empty(tmp_path):
         null = [np.zeros(len(c.preds), bool) if c.null is None else c.null for c in found]
         assert np.concatenate(null).tolist() == [True] * 5 + [False]
     found = reading(tmp_path / "a.parquet", preds=("p",), rows=2, axes=(2, 2))
-    with pytest.raises(DataError, match="row 0: nulls before any list"):
+    with pytest.raises(DataError, match="row 0: there are nulls before any list"):
         next(found.chunks())
     empty = pa.table({"p": pa.array([[]], pa.list_(pa.float64())), "target": [0]})
     WRITERS["a.parquet"](empty, tmp_path / "a.parquet")
@@ -360,7 +361,7 @@ def test_leaving_ends_the_thread_though_a_pipe_says_nothing(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
     holder = os.open(path, os.O_RDWR)  # so that neither end waits, and the end never comes
-    block = b"0.5,1\n" * (2 * tables.TEXT_BLOCK // 6 + 1)
+    block = b"0.5,1\n" * (2 * text.TEXT_BLOCK // 6 + 1)
     writer = threading.Thread(target=lambda: os.write(holder, b"p,target\n" + block))
     writer.start()
     chosen = reader.Selection(("p",), ("target",))
@@ -411,10 +412,10 @@ def check_every_end(make):
                 np.testing.assert_array_equal(left, column[done:])
 
 
-@pytest.mark.parametrize("block", [tables.TEXT_BLOCK, 3000])
+@pytest.mark.parametrize("block", [text.TEXT_BLOCK, 3000])
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_reading_goes_on_from_the_end_of_any_chunk(tmp_path, table, name, block, monkeypatch):
-    monkeypatch.setattr(tables, "TEXT_BLOCK", block)
+    monkeypatch.setattr(text, "TEXT_BLOCK", block)
     paths = [tmp_path / part / name for part in "ab"]
     for path, part in zip(paths, (table.slice(0, 700), table.slice(700)), strict=True):
         path.parent.mkdir()

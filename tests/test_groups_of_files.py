@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from streamce.cli.formatting import show_key
 from streamce.cli.main import main
+from streamce.keys.encoding import format_key
 
 HOURS = 30
 START = dt.datetime(2026, 1, 2, 20)
@@ -72,5 +72,5 @@ def test_long_keys_lose_their_middle_in_tables_and_nowhere_else(tmp_path, capsys
     assert max(map(len, capsys.readouterr().out.splitlines()[1:])) < 100
     assert evaluate(tmp_path, "a.parquet", "--by=long", "--json", table=TABLE.append_column("long", keys)) == 0
     assert {group["key"] for group in json.loads(capsys.readouterr().out)["groups"]} == set(keys.to_pylist())
-    assert show_key("a" * 40) == "a" * 40
-    assert show_key("a" * 30 + "b" * 30) == "a" * 20 + "..." + "b" * 17
+    assert format_key("a" * 40) == "a" * 40
+    assert format_key("a" * 30 + "b" * 30) == "a" * 20 + "..." + "b" * 17

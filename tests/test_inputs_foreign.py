@@ -183,7 +183,7 @@ def states(holds, source, **options):
 @ALL
 def test_the_bits_are_those_of_numpy(holds, make):
     source = make(OF[holds])
-    dtype = np.float32 if arrays.read(source, "target").halves else None
+    dtype = np.float32 if arrays.convert(source, "target").is_bfloat16 else None
     found, expected = states(holds, source), states(holds, np.array(OF[holds], dtype))
     for one, other in zip(found, expected, strict=True):
         assert one.to_bytes() == other.to_bytes()
@@ -192,8 +192,8 @@ def test_the_bits_are_those_of_numpy(holds, make):
 @pytest.mark.parametrize(("holds", "make", "copied"), [each[:3] for each in PRODUCERS.values()], ids=PRODUCERS)
 def test_nothing_is_copied_where_the_layout_allows(holds, make, copied):
     source = make(OF[holds])
-    one, other = arrays.read(source, "target"), arrays.read(source, "target")
-    assert one.null is None
+    one, other = arrays.convert(source, "target"), arrays.convert(source, "target")
+    assert one.null_mask is None
     assert np.shares_memory(one.values, other.values) == (copied in (NO, WITH))
 
 
@@ -211,9 +211,9 @@ def with_null(holds, at):
 def test_a_null_is_named(holds, make, at):
     source = make(with_null(holds, at))
     place = f"{at}, 1" if holds == "rows" else str(at)
-    found = arrays.read(source, "preds")
-    assert found.null.tolist() == np.array(with_null(holds, at), dtype=object).__eq__(None).tolist()
-    assert not found.values[found.null].any()
+    found = arrays.convert(source, "preds")
+    assert found.null_mask.tolist() == np.array(with_null(holds, at), dtype=object).__eq__(None).tolist()
+    assert not found.values[found.null_mask].any()
     with pytest.raises(ce.InputError, match=rf"^[a-z]+\[{place}\] is null: expected a value$") as caught:
         list(states(holds, source))
     assert caught.value.cause == "invalid_null"
@@ -452,7 +452,7 @@ def test_tensors_whose_axes_are_permuted_are_refused():
         assert metric.copy().update(source, target) == metric.copy().update(logits, target)
     source = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float64(), (3, 3), permutation=[1, 0]), lists)
     with pytest.raises(
-        ce.InputError, match=r"^preds is no array \(it holds tensors whose axes are permuted, \[1, 0\]\)"
+        ce.InputError, match=r"^preds is not an array \(it holds tensors whose axes are permuted, \[1, 0\]\)"
     ):
         metric.update(source, target)
 
@@ -469,9 +469,9 @@ def test_chunks_whose_lists_are_all_null():
     chunks = pa.chunked_array([[None], [[0.25, 0.5, 0.25]], [None, None]], lists)
     found = ce.MulticlassCrossEntropy(invalid="skip").update(chunks, [2, 2, 2, 2])
     assert found == ce.MulticlassCrossEntropy(invalid="skip").update(chunks.combine_chunks(), [2, 2, 2, 2])
-    with pytest.raises(ce.InputError, match=r"^preds is no array \(rows of shapes \(2,\) and \(3,\)\)"):
+    with pytest.raises(ce.InputError, match=r"^preds is not an array \(rows of shapes \(2,\) and \(3,\)\)"):
         ce.MulticlassCrossEntropy().update(pa.chunked_array([[[0.5, 0.5]], [[0.25, 0.5, 0.25]]]), [0, 0])
-    with pytest.raises(ce.InputError, match=r"^preds is no array \(row 2: a list of 1 where others have 2\)"):
+    with pytest.raises(ce.InputError, match=r"^preds is not an array \(row 2: a list of 1 where others have 2\)"):
         ce.MulticlassCrossEntropy().update(pa.chunked_array([[[0.5, 0.5]], [[0.5, 0.5], [0.5]]]), [0, 0, 0])
 
 
@@ -509,7 +509,7 @@ def test_a_mask_is_not_forgotten(make):
         ce.MulticlassCrossEntropy().update([np.ma.masked_array([0.5, 0.5], [False, True])], [1])
 
 
-# ---- what is no array ----
+# ---- what is not an array ----
 
 
 class OnGPU(DLPack):
@@ -521,7 +521,7 @@ WRONG = {
     "text": (pa.array(["a"]), "it holds string"),
     "polars text": (pl.Series(["a"]), "it holds string_view"),
     "ragged": (pa.array([[0.5], [0.5, 0.5]]), "row 1: a list of 2 where others have 1"),
-    "a list beside": (pa.table({"a": [[0.5]], "b": [0.5]}), "columns of lists beside each other"),
+    "a list beside": (pa.table({"a": [[0.5]], "b": [0.5]}), "a column of lists beside other columns"),
     "no columns": (pa.table({}), "no columns"),
     "dates": (pl.Series([0]).cast(pl.Date), "it holds date32"),
 }
@@ -529,7 +529,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("source", "message"), WRONG.values(), ids=WRONG)
 def test_what_is_no_array_of_numbers(source, message):
-    with pytest.raises(ce.InputError, match=rf"^preds is no array \({message}.*\): expected an array of float64"):
+    with pytest.raises(ce.InputError, match=rf"^preds is not an array \({message}.*\): expected an array of float64"):
         ce.MulticlassCrossEntropy().update(source, [0])
 
 
@@ -544,10 +544,10 @@ def test_other_dtypes_of_ml_dtypes_are_named(dtype):
 def test_offsets_that_lie_are_not_followed():
     offsets, values = pa.py_buffer(np.array([0, 1000, 4], np.int32)), pa.array([0.5, 0.5, 0.5, 0.5])
     lists = pa.Array.from_buffers(pa.list_(pa.float64()), 2, [None, offsets], children=[values])
-    with pytest.raises(ce.InputError, match=r"^preds is no array"):
+    with pytest.raises(ce.InputError, match=r"^preds is not an array"):
         ce.MulticlassCrossEntropy().update(lists, [0, 1])
     codes = pa.DictionaryArray.from_arrays(pa.array([0, 9]), pa.array([0, 1]), safe=False)
-    with pytest.raises(ce.InputError, match=r"^target is no array"):
+    with pytest.raises(ce.InputError, match=r"^target is not an array"):
         ce.BinaryCrossEntropy().update([0.5, 0.5], codes)
 
 
@@ -600,7 +600,7 @@ def test_pyarrow_is_named_where_it_is_missing():
     found = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines() == [
         "1",
-        "target is no array (reading it needs pyarrow: pip install 'streamce[files]'): "
+        "target is not an array (reading it needs pyarrow: pip install 'streamce[files]'): "
         "expected an array of integers, bool or real numbers",
     ]
 

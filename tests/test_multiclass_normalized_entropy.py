@@ -195,7 +195,7 @@ def test_losses_of_any_size_have_a_value_and_no_error_that_is_too_small(size):
 def test_more_taken_away_than_added_is_an_error():
     rows = ce.MulticlassNormalizedEntropy().update([[0.5, 0.5]] * 2, [0, 1])
     more = rows.copy().update([[0.5, 0.5]], [1])
-    with pytest.raises(ce.InputError, match="more was taken away"):
+    with pytest.raises(ce.InputError, match="more was subtracted"):
         (rows - more).compute()
 
 

@@ -19,7 +19,7 @@ from utterances import Batch
 
 import streamce as ce
 from streamce.stats import intervals
-from streamce.stats.summary import INVALID
+from streamce.stats.estimators import INVALID
 
 TASKS = {"binary": ce.BinaryCrossEntropy, "multiclass": ce.MulticlassCrossEntropy,
          "multilabel": ce.MultilabelCrossEntropy, "mean": ce.MeanLoss}  # fmt: skip
@@ -467,7 +467,7 @@ def test_comparisons_by_other_options_do_not_add_up():
 def test_more_taken_away_than_was_added_is_an_error():
     empty, paired = ce.Paired(ce.BinaryCrossEntropy()), ce.Paired(ce.BinaryCrossEntropy()).update(**GOOD)
     for read in ((empty - paired).compute, (empty - paired).summary):
-        with pytest.raises(ce.InputError, match="more was taken away"):
+        with pytest.raises(ce.InputError, match="more was subtracted"):
             read()
 
 

@@ -344,7 +344,7 @@ def test_a_metric_that_cannot_be_read_leaves_the_others(caplog):
     found = exported({"good": good, "bad": ce.MeanLoss() - good})
     check_values(found, good.summary(), ("metric", "good"))
     assert found["streamce_unreadable", ("metric", "bad")] == 1.0
-    assert "more was taken away than had been added" in caplog.text
+    assert "more was subtracted than had been added" in caplog.text
 
 
 # ---- bad input ----

@@ -270,7 +270,7 @@ def leaves(parts):
     """The parts of a state that hold cells, those of the metrics of a collection too: paths of names."""
     for name, data in parts.items():
         if name.isdigit():
-            yield from ((name, *path) for path in leaves(state_format.split(data)))
+            yield from ((name, *path) for path in leaves(state_format.split_parts(data)))
         elif name.rpartition(".")[2] in ("buckets", "calibration", "cells", "groups", "tail", "total"):
             yield (name,)
 
@@ -279,8 +279,8 @@ def topped(parts, path, value):
     """The parts with the first sum of n that is above 0, in the part of this path, at a value; None without one."""
     name, *rest = path
     if rest:
-        inner = topped(state_format.split(parts[name]), rest, value)
-        return inner and parts | {name: state_format.joined(inner)}
+        inner = topped(state_format.split_parts(parts[name]), rest, value)
+        return inner and parts | {name: state_format.join_parts(inner)}
     data, at = parts[name], 0
     if name == "groups":  # of one key, and then a record as in a ledger of one cell
         at = next(at for at in range(11, len(data)) if _record(data[at:]))

@@ -17,7 +17,7 @@ from test_package import modules_after
 
 import streamce as ce
 from streamce.cli.main import main
-from streamce.keys.key_columns import show_key
+from streamce.keys.encoding import format_key
 from streamce.report import MARK, aggregation, fragment, html, page, svg
 from streamce.stats import summary
 from streamce.wrappers.grouped import sorted_cells
@@ -266,7 +266,7 @@ def test_only_confidence_sequences_hold_at_all_looks():
 
 def test_a_level_is_written_whole():
     assert "99.999999 % interval" in words(tree(binary().report(level=0.99999999)))
-    assert summary.kind_of(0.07, False) == "7 % interval"
+    assert summary.interval_name(0.07, False) == "7 % interval"
     assert str(FULL["gan"]().summary(anytime=True)).count("95 % confidence sequence") == 1
 
 
@@ -447,7 +447,7 @@ def test_a_state_of_less_than_nothing_says_so():
     for whole in (metric.report(), metric._repr_html_()):
         errors = [words(each) for each in named(tree(whole), "sce-error")]
         assert len(errors) == 2
-        assert all("more was taken away than had been added" in error for error in errors)
+        assert all("more was subtracted than had been added" in error for error in errors)
 
 
 SUMMARIES = {
@@ -507,10 +507,10 @@ NASTY = ["<script>alert(1)</script>", "\"'&<>", "שלום", "\u202eevil", "a\nb"
 def test_names_from_data_are_escaped_and_cut():
     metric = ce.Grouped(ce.MeanLoss()).update(np.arange(len(NASTY), dtype=float), by=NASTY)
     root = tree(metric.report())
-    assert {bdi.text for bdi in root.iter("bdi")} == {show_key(name) for name in NASTY}
+    assert {bdi.text for bdi in root.iter("bdi")} == {format_key(name) for name in NASTY}
     assert max(len(bdi.text) for bdi in root.iter("bdi")) <= 120
     both = ce.Collection({name: ce.MeanLoss() for name in NASTY})
-    assert [bdi.text for bdi in tree(both.report()).iter("bdi")] == [show_key(name) for name in sorted(NASTY)]
+    assert [bdi.text for bdi in tree(both.report()).iter("bdi")] == [format_key(name) for name in sorted(NASTY)]
 
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=60), min_size=2, max_size=4, unique=True))
@@ -796,6 +796,6 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, states, capsys):
 
 
 def test_words_are_those_of_the_summary():
-    assert summary.kind_of(0.95, False) == "95 % interval"
+    assert summary.interval_name(0.95, False) == "95 % interval"
     assert html.many(1, "loss", "losses") == "1 loss"
     assert html.many(1200, "loss", "losses") == "1,200 losses"

@@ -306,7 +306,7 @@ def test_a_later_moment_moves_the_window_of_one_look():
         ([], "now has length 0: expected one timestamp"),
         ([120.0, 121.0], "now has length 2: expected one timestamp"),
         ("noon", "now"),
-        (math.nan, r"now\[0\] is missing: expected a moment"),
+        (math.nan, r"now\[0\] is missing: expected a timestamp"),
         (1e18, r"now\[0\] is 1e\+18"),
     ],
 )
@@ -452,8 +452,8 @@ def test_what_has_no_window_is_an_error(metric):
         ({"by_time": [0.0]}, "by_time has length 1 and preds 3 samples"),
         ({"by_time": 0.0}, "by_time has length 1 and preds 3 samples"),
         ({"by_time": []}, "by_time has length 0 and preds 3 samples"),
-        ({"by_time": [0.0, math.nan, 0.0]}, r"by_time\[1\] is missing: expected a moment"),
-        ({"by_time": [None, None, None]}, r"by_time\[0\] is missing: expected a moment"),
+        ({"by_time": [0.0, math.nan, 0.0]}, r"by_time\[1\] is missing: expected a timestamp"),
+        ({"by_time": [None, None, None]}, r"by_time\[0\] is missing: expected a timestamp"),
         ({"by_time": [dt.date(2026, 1, 1), dt.date(2026, 1, 1), None]}, r"by_time\[2\] is missing"),
         ({"by_time": np.array(["2026", "NaT", "2026"], "datetime64[s]")}, r"by_time\[1\] is missing"),
         ({"by_time": pd.Series([None, pd.Timestamp(0), None]).astype("category")}, r"by_time\[0\] is missing"),
@@ -507,7 +507,7 @@ def test_merging_other_windows_names_the_option():
 def test_more_taken_away_than_was_there_is_an_error_when_it_is_read():
     window = ce.Sliding(ce.MeanLoss(), period="1h", step="1min")
     window -= window.copy().update([1.0], by_time=[0.0])
-    with pytest.raises(ce.InputError, match="more was taken away"):
+    with pytest.raises(ce.InputError, match="more was subtracted"):
         window.compute()
 
 

@@ -285,9 +285,9 @@ def test_weights_that_are_all_zero_are_nan():
     ids=repr,
 )
 def test_more_taken_away_than_was_added_is_an_error(metric):
-    with pytest.raises(ce.InputError, match="more was taken away"):
+    with pytest.raises(ce.InputError, match="more was subtracted"):
         metric.compute()
-    with pytest.raises(ce.InputError, match="more was taken away"):
+    with pytest.raises(ce.InputError, match="more was subtracted"):
         metric.summary()
 
 

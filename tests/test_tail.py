@@ -127,7 +127,7 @@ def test_what_has_no_tail_says_so():
     with pytest.raises(ce.InputError, match=r"tail=True"):
         ce.Grouped(ce.BinaryCrossEntropy(tail=True))
     metric = ce.BinaryCrossEntropy(tail=True)
-    with pytest.raises(ce.InputError, match="more was taken away"):
+    with pytest.raises(ce.InputError, match="more was subtracted"):
         (metric - ce.BinaryCrossEntropy(tail=True).update(0.5, 1)).tail()
     for wrong in (-0.1, 1.5, "a", True, math.nan):
         with pytest.raises(ce.InputError, match="between 0 and 1"):

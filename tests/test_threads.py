@@ -384,6 +384,18 @@ def test_the_number_of_threads_is_checked():
             ce.MeanLoss(threads=wrong)
 
 
+def test_a_number_of_threads_beyond_65536_is_refused():
+    for wrong in (65537, 10**5000, -(10**5000)):  # Python does not print the last two
+        for use in (ce.set_num_threads, lambda n: ce.MeanLoss(threads=n)):
+            with pytest.raises(ce.InputError) as caught:
+                use(wrong)
+            assert caught.value.expected == "a whole number of threads from 1 to 65536"
+            assert str(caught.value)
+    metric = ce.MeanLoss(threads=65536)
+    assert "threads=65536" in repr(metric)
+    assert metric.update([1.0, 2.0]).compute() == 1.5
+
+
 SHOWN = """
     import threading, numpy as np, streamce as ce
     {}
@@ -407,7 +419,7 @@ def test_the_metrics_own_number_goes_before_all():
     assert run(SHOWN.format("ce.set_num_threads(1)", "threads=4"))[1] != "0"
 
 
-@pytest.mark.parametrize("wrong", ["0", "-1", "many", "1.5", "", "²"])
+@pytest.mark.parametrize("wrong", ["0", "-1", "many", "1.5", "", "²", "65537", "9" * 5000], ids=range(8))
 def test_an_environment_without_sense_is_an_error(wrong):
     status, _, errors = run(SHOWN.format("", ""), STREAMCE_NUM_THREADS=wrong)
     assert status == 1

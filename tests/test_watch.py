@@ -32,8 +32,8 @@ from streamce.monitor.alerts import Alerts, Bound, Reference
 from streamce.monitor.jsonl_source import JsonlFile, LineOptions
 from streamce.monitor.open_source import open_source
 from streamce.monitor.parquet_folder import ParquetFolder
+from streamce.reading.formats.base import Mark
 from streamce.reading.reader import Position
-from streamce.reading.tables import Mark
 
 KILLING = Path(__file__).with_name("killing.py")
 COMMAND = [sys.executable, "-m", "streamce", "watch"]
@@ -383,9 +383,7 @@ def test_predictions_that_begin_with_whole_numbers_wait_for_one_that_is_none(fol
 
 def test_predictions_that_are_all_whole_numbers_are_labels(folder, monkeypatch, capsys):
     labels = [{"p": 1, "y": 1}] * 20
-    expected = (
-        "column 'p' holds int64, expected predictions, which are floating-point numbers, such as 1.0 where it says 1"
-    )
+    expected = "column 'p' holds int64, expected predictions, which are floating-point numbers: write 1.0 instead of 1"
     words = ["-", *BINARY]
     done = subprocess.run([*COMMAND, *words], input=lines_of(labels), capture_output=True, check=False, text=False)
     assert (done.returncode, done.stderr.decode()) == (1, f"streamce: error: standard input: {expected}\n")

@@ -1,4 +1,4 @@
-"""Files that are whole or as they were before, whatever stops the writer."""
+"""Atomic writes: a file is written completely or not at all, even if the writer is killed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ except ModuleNotFoundError:  # Windows, where an open file cannot be removed
     fcntl = None  # type: ignore[assignment]
 
 
-def write(path: str | os.PathLike[str], data: bytes, *, like: str | None = None) -> None:
-    """Put ``data`` at ``path``, whole or not at all, and wait until it is on the disk.
+def write(path: str | os.PathLike[str], data: bytes, *, permissions_from: str | None = None) -> None:
+    """Write ``data`` to ``path`` atomically, and wait until it is on the disk.
 
-    The file gets the permissions of the file ``like``, or of the one that it replaces; a new file gets those of the
-    umask. If ``path`` is a symbolic link, the file that it points to is replaced, not the link.
+    The file gets the permissions of the file ``permissions_from``, or of the one that it replaces. A new file gets
+    those of the umask. If ``path`` is a symbolic link, the file that it points to is replaced, not the link.
     """
-    given = os.fsdecode(path)
-    path = os.path.realpath(given)
-    folder, prefix = beside(path)
+    name = os.fsdecode(path)
+    path = os.path.realpath(name)
+    folder, prefix = folder_and_prefix(path)
     temporary = os.path.join(folder, f"{prefix}{os.urandom(8).hex()}.tmp")
     file = -1
     try:
-        before = _status(like or path)
-        file = _created(temporary, 0o666 if before is None else 0o600)
-        if before is not None:
-            _make_like(temporary, like or path, before)
+        model = permissions_from or path
+        status = _status(model)
+        file = _create(temporary, 0o666 if status is None else 0o600)
+        if status is not None:
+            _copy_permissions(model, status, temporary)
         with open(file, "wb", closefd=False) as stream:
             stream.write(data)
             stream.flush()
@@ -35,16 +36,16 @@ def write(path: str | os.PathLike[str], data: bytes, *, like: str | None = None)
         if fcntl is None:  # Windows cannot rename an open file
             file = os.close(file) or -1
         os.replace(temporary, path)
-    except BaseException as error:  # an interrupt too, wherever it comes
-        with suppress(OSError):  # the first error is the one that explains
+    except BaseException as error:  # an interrupt can come at any time
+        with suppress(OSError):  # the first error explains the failure
             os.unlink(temporary)
         if isinstance(error, OSError) and error.errno is not None:  # a full disk names no file
-            error.filename = given
+            error.filename = name
             del error.filename2
         raise
     finally:
         if file >= 0:
-            os.close(file)  # not earlier, because its lock prevents others from removing it
+            os.close(file)  # not earlier, because its lock keeps other processes from removing it
     if os.name == "posix":  # the new name has to reach the disk too
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -53,17 +54,17 @@ def write(path: str | os.PathLike[str], data: bytes, *, like: str | None = None)
             os.close(descriptor)
 
 
-def sweep(path: str | os.PathLike[str]) -> None:
-    """Remove temporary files that killed writers of ``path`` left, but not those of running ones."""
-    folder, prefix = beside(os.path.realpath(os.fsdecode(path)))
-    with suppress(OSError):  # what cannot be removed does no harm
+def remove_stale_temporaries(path: str | os.PathLike[str]) -> None:
+    """Remove temporary files that killed writers of ``path`` left, but not those of running writers."""
+    folder, prefix = folder_and_prefix(os.path.realpath(os.fsdecode(path)))
+    with suppress(OSError):  # a file that cannot be removed does no harm
         for entry in os.listdir(folder):
             if entry.startswith(prefix) and entry.endswith(".tmp"):
                 with suppress(OSError):
-                    _remove_if_left(os.path.join(folder, entry))
+                    _remove_if_stale(os.path.join(folder, entry))
 
 
-def _remove_if_left(temporary: str) -> None:
+def _remove_if_stale(temporary: str) -> None:
     """Remove a temporary file, unless a running writer holds its lock."""
     if fcntl is None:
         os.unlink(temporary)
@@ -76,7 +77,7 @@ def _remove_if_left(temporary: str) -> None:
         os.close(file)
 
 
-def _created(temporary: str, mode: int) -> int:
+def _create(temporary: str, mode: int) -> int:
     """Create a file and return its descriptor, which holds a lock until it is closed."""
     while True:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
@@ -97,25 +98,25 @@ def _status(path: str) -> os.stat_result | None:
         return None
 
 
-def _make_like(temporary: str, path: str, before: os.stat_result) -> None:
-    """Give a file the owner, mode and access control lists of another, as far as the process may."""
-    kept = before.st_mode & 0o777
+def _copy_permissions(path: str, status: os.stat_result, temporary: str) -> None:
+    """Copy owner, mode and access control lists of a file to another, as far as the process may."""
+    mode = status.st_mode & 0o777
     if hasattr(os, "chown"):
-        for owner, group in ((before.st_uid, before.st_gid), (-1, before.st_gid)):
+        for owner, group in ((status.st_uid, status.st_gid), (-1, status.st_gid)):
             with suppress(OSError):
                 os.chown(temporary, owner, group)
                 break
-        else:  # the file has another group, which gets only the permissions of others
-            kept &= ~0o070 | (kept & 0o007) << 3
+        else:  # the new file has another group, which gets only the permissions of others
+            mode &= ~0o070 | (mode & 0o007) << 3
     with suppress(OSError):  # the file system does not support them
         shutil.copystat(path, temporary)
     with suppress(OSError):
-        os.chmod(temporary, kept)
+        os.chmod(temporary, mode)
 
 
-def beside(path: str) -> tuple[str, str]:
-    """Return the folder, and the prefix of hidden names for this path, which is short even if the name is long."""
-    from hashlib import sha256  # here: it brings OpenSSL, which takes its time
+def folder_and_prefix(path: str) -> tuple[str, str]:
+    """Return the folder of a path and the prefix of its hidden files, which is short even if the name is long."""
+    from hashlib import sha256  # here, because it loads OpenSSL, which is slow
 
     folder, name = os.path.split(path)
     return folder, f".streamce-{sha256(os.fsencode(name)).hexdigest()[:16]}-"

@@ -1,7 +1,6 @@
-"""The socket of the report, which lies above the classes that it draws.
+"""The socket into which ``streamce/__init__.py`` plugs the report, which lies in a layer above the metrics.
 
-``streamce/__init__.py`` plugs in a function that imports the report, because a program that only computes needs no
-drawings.
+The socket holds a function that imports the report, because a program that only computes does not need it.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from typing import Any, Protocol
 
 
 class Renderer(Protocol):
-    """The report: ``fragment`` for a notebook, ``page`` for a file."""
+    """The functions of the report: ``fragment`` for a notebook, ``page`` for a file."""
 
-    def fragment(self, shown: Any) -> str: ...
+    def fragment(self, value: Any) -> str: ...
 
     def page(self, metric: Any, *, title: str | None, level: float, anytime: bool, names: Any) -> str: ...
 
@@ -28,16 +27,16 @@ def plug_in(load: Callable[[], Renderer]) -> None:
 
 
 def renderer() -> Renderer:
-    """Import the report, at the first call."""
-    assert _load is not None  # streamce/__init__.py is imported before any of its modules
+    """Return the report, which the first call imports."""
+    assert _load is not None  # Python runs streamce/__init__.py before any module of the package
     return _load()
 
 
 class HtmlRepr:
-    """Base of the classes that notebooks show as a drawing."""
+    """Base of the classes that notebooks show as HTML."""
 
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        """Return a fragment of HTML with its own style and without scripts."""
+        """Return a fragment of HTML that brings its style and has no scripts."""
         return renderer().fragment(self)

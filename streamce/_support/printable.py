@@ -1,4 +1,4 @@
-"""Escapes control characters, which could move the cursor, change the terminal or reorder text.
+"""Escapes of control characters, which could move the cursor, change the terminal or reorder text.
 
 Names of columns, files and classes, keys of JSON and messages of libraries come from outside. The command line and the
 log print all text through this filter. Exceptions keep the original text, for programs.

@@ -1,10 +1,12 @@
-"""Quotients and roots of integers, rounded once."""
+"""Exact integers in units of 2^-1074, and quotients and square roots of them that are rounded once."""
 
 import math
 
+GRID = 1 << 1074  # the integer that stands for 1 in exact sums, whose unit is 2^-1074
+
 
 def quotient(numerator: int, denominator: int) -> float:
-    """The exact quotient rounded once: inf where it exceeds float64, nan for 0 / 0."""
+    """Return the exact quotient, rounded once: inf if it exceeds float64, nan for 0 / 0."""
     if denominator == 0:
         return math.nan if numerator == 0 else math.inf if numerator > 0 else -math.inf
     try:
@@ -14,10 +16,10 @@ def quotient(numerator: int, denominator: int) -> float:
 
 
 def root(numerator: int, denominator: int) -> float:
-    """The square root of a quotient of positive integers."""
+    """Return the square root of a quotient. The numerator is at least 0 and the denominator is positive."""
     if numerator == 0:
         return 0.0
-    # 128 bits and more of the quotient, on an even power of two.
+    # Take at least 128 bits of the quotient, and an even shift, so that the power of two has a root.
     shift = 128 - (numerator.bit_length() - denominator.bit_length())
     shift += shift % 2
     shifted = (numerator << shift) // denominator if shift >= 0 else numerator // (denominator << -shift)

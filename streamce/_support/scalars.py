@@ -1,4 +1,4 @@
-"""Converts single values of options, of Python, NumPy or any other type of number, to Python's own types."""
+"""Conversion of single values of options, of Python, NumPy or any other type of number, to Python's own types."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 
-def switch(value: Any) -> bool | None:
+def to_bool(value: Any) -> bool | None:
     """Return True or False, or None for anything else."""
     return bool(value) if isinstance(value, (bool, np.bool_)) else None
 
 
-def integer(value: Any) -> int | None:
+def to_int(value: Any) -> int | None:
     """Return an integer that is not a bool, or None for anything else."""
     if type(value) is int:
         return value
-    if switch(value) is not None:
+    if to_bool(value) is not None:
         return None
     try:
         return operator.index(value)
@@ -28,7 +28,7 @@ def integer(value: Any) -> int | None:
         return None
 
 
-def real(value: Any) -> float | None:
+def to_float(value: Any) -> float | None:
     """Return a real number that is not a bool, rounded to float64, or None for anything else."""
     if type(value) is float:
         return value

@@ -1,4 +1,4 @@
-"""Values and errors of users and other libraries, as short text for a message."""
+"""Values and errors of users and other libraries as short text for a message. It never reads foreign memory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 MAX_LENGTH = 60  # characters of a value that a message shows
-# Types whose values hold no memory of another library.
-ATOMS = (bytes, dt.date, float, int, np.generic, str, type(None))
-# Protocols by which arrays of other libraries can be read.
-PROTOCOLS = ("__array__", "__arrow_c_array__", "__arrow_c_stream__", "__dlpack__")
+# Types whose values do not refer to memory of another library.
+ATOMIC_TYPES = (bytes, dt.date, float, int, np.generic, str, type(None))
+# Protocols of arrays of other libraries.
+ARRAY_PROTOCOLS = ("__array__", "__arrow_c_array__", "__arrow_c_stream__", "__dlpack__")
 
 
 def short_repr(value: Any) -> str:
@@ -41,7 +41,7 @@ def _holds_memory(value: Any) -> bool:
         return any(map(_holds_memory, value))
     if isinstance(value, Mapping):
         return any(map(_holds_memory, value.values()))
-    if isinstance(value, (*ATOMS, np.ndarray)):
+    if isinstance(value, (*ATOMIC_TYPES, np.ndarray)):
         return False
     library = type(value).__module__.partition(".")[0]
-    return library in ("pyarrow", "torch") or any(hasattr(type(value), name) for name in PROTOCOLS)
+    return library in ("pyarrow", "torch") or any(hasattr(type(value), name) for name in ARRAY_PROTOCOLS)

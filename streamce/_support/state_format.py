@@ -1,8 +1,8 @@
-"""States as bytes: docs/FORMAT.md has them byte by byte. Equal states have equal bytes.
+"""The envelope of states as bytes, which docs/FORMAT.md describes byte by byte. Equal states have equal bytes.
 
-What a state says of itself is a header, ``{"metric": name, "options": {...}}`` with the options that
-change a loss; what it holds are parts, bytes by name, which the core writes and reads. A reader takes
-only what a writer would have written, to the byte.
+A state consists of a header and parts. The header is ``{"metric": name, "options": {...}}`` with the options that
+change a loss. Parts are bytes by name, which the core writes and reads. A reader accepts only bytes that a writer would
+have written.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ Header = dict[str, Any]
 
 
 def _digest(body: bytes) -> bytes:
-    from hashlib import sha256  # here: it brings OpenSSL, which takes its time
+    from hashlib import sha256  # here, because it loads OpenSSL, which is slow
 
     return sha256(body).digest()[:DIGEST]
 
 
 def encode(header: Header, parts: dict[str, bytes]) -> bytes:
-    """The bytes of a state."""
-    said = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    body = b"".join([MAGIC, struct.pack("<HI", VERSION, len(said)), said, joined(parts)])
+    """Return the bytes of a state."""
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    body = b"".join([MAGIC, struct.pack("<HI", VERSION, len(text)), text, join_parts(parts)])
     return body + _digest(body)
 
 
-def joined(parts: dict[str, bytes]) -> bytes:
-    """Parts one after another, each with its name and length."""
+def join_parts(parts: dict[str, bytes]) -> bytes:
+    """Return parts one after another, each with its name and length."""
     pieces = []
     for name in sorted(parts):
         pieces += [struct.pack("<B", len(name)), name.encode(), struct.pack("<Q", len(parts[name])), parts[name]]
@@ -41,25 +41,25 @@ def joined(parts: dict[str, bytes]) -> bytes:
 
 
 def decode(data: Any) -> tuple[Header, dict[str, bytes]]:
-    """The header and the parts; InputError for anything but intact bytes.
+    """Return the header and the parts. Raise InputError for anything but intact bytes.
 
-    Whether what they say makes sense is for the caller to find out: see :func:`understood`.
+    The caller checks whether they have a meaning, within :class:`decoding_errors`.
     """
     try:
         raw = bytes(memoryview(data).cast("B"))
     except TypeError:
         raise InputError("state", f"is {type(data).__name__}", "bytes") from None
     if raw[: len(MAGIC)] != MAGIC:
-        raise InputError("state", "does not begin as one of streamce's does", "what to_bytes() gave")
+        raise InputError("state", "does not begin like a state of streamce", "the bytes that to_bytes() returned")
     body, digest = raw[:-DIGEST], raw[-DIGEST:]
     if len(raw) < len(MAGIC) + 6 + DIGEST or _digest(body) != digest:
         raise InputError("state", f"is damaged or cut short at {len(raw)} bytes: its checksum is wrong")
-    with understood():
+    with decoding_errors():
         return _body(body)
 
 
-class understood:
-    """Turns whatever goes wrong with intact bytes that no writer would have written into one error."""
+class decoding_errors:
+    """A context that converts the exceptions for intact bytes that no writer would have written to InputError."""
 
     def __enter__(self) -> None:
         pass
@@ -67,11 +67,11 @@ class understood:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, InputError) and error.argument == "state":
             return
-        if isinstance(error, _NOT_UNDERSTOOD):
+        if isinstance(error, _DECODING_ERRORS):
             raise InputError("state", f"is intact but not understood: {error}") from None
 
 
-_NOT_UNDERSTOOD = (struct.error, ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
+_DECODING_ERRORS = (struct.error, ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
 
 
 def _body(body: bytes) -> tuple[Header, dict[str, bytes]]:
@@ -80,12 +80,12 @@ def _body(body: bytes) -> tuple[Header, dict[str, bytes]]:
         raise ValueError(f"it has format version {version}, and this release reads {VERSION}")
     at = len(MAGIC) + 6
     header = json.loads(body[at : at + length].decode())
-    check(header)
-    return header, split(body, at + length)
+    check_header(header)
+    return header, split_parts(body, at + length)
 
 
-def split(body: bytes, at: int = 0) -> dict[str, bytes]:
-    """The parts that bytes hold from a place on; ValueError and its like for anything else."""
+def split_parts(body: bytes, at: int = 0) -> dict[str, bytes]:
+    """Return the parts that bytes hold from offset ``at`` on. Malformed bytes raise exceptions of several types."""
     parts = {}
     while at < len(body):
         name = body[at + 1 : at + 1 + body[at]].decode("ascii")
@@ -98,8 +98,8 @@ def split(body: bytes, at: int = 0) -> dict[str, bytes]:
     return parts
 
 
-def check(header: Any) -> None:
-    """Raises unless this names a metric and options."""
+def check_header(header: Any) -> None:
+    """Raise ValueError unless a header names a metric and options."""
     if not isinstance(header, dict) or not isinstance(header.get("metric"), str):
         raise ValueError("its header names no metric")
     if not isinstance(header.get("options"), dict):

@@ -1,10 +1,10 @@
-"""Threads: a pool of our own, since the kernels release the interpreter lock.
+"""A pool of threads, and the number of threads, which never changes a result.
 
-Chunks are cut at samples and every part adds up exactly, so the number of threads never changes
-a result.
+Threads help because the kernels release the interpreter lock. Each thread computes some of the samples, and sums are
+exact.
 
-It is no ``ThreadPoolExecutor``: a child that is forked while another thread imports ``concurrent.futures``
-waits for that import for ever, and an executor takes no work while Python is ending.
+The pool is not a ``ThreadPoolExecutor``, because a child that is forked while another thread imports
+``concurrent.futures`` waits for that import forever, and because an executor takes no work while Python is exiting.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ from streamce.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# Threads start as they are needed; a caller may ask for more than there are processors.
-MOST = 64
+MAX_THREADS = 1 << 16  # of an option; larger numbers are mistakes
+POOL_THREADS = 64  # of the pool, which starts threads when they are needed
 
 _limit: int | None = None
-_here = threading.local()  # its `limit`, where a thread has one
+_local = threading.local()  # its `limit`, if this thread has one
 
 
-def check(n: Any, name: str) -> int:
-    """``n`` as a number of threads."""
-    found = scalars.integer(n)
-    if found is None or found < 1:
-        raise InputError(name, f"is {short_repr(n)}", "a whole number of threads, 1 or more", value=n)
-    return found
+def check_count(n: Any, name: str) -> int:
+    """Return a number of threads as an int, or raise InputError."""
+    count = scalars.to_int(n)
+    if count is None or not 1 <= count <= MAX_THREADS:
+        raise InputError(name, f"is {short_repr(n)}", f"a whole number of threads from 1 to {MAX_THREADS}", value=n)
+    return count
 
 
 def _available() -> int:
+    """Return the number of threads that the environment sets, or of the processors that this process may use."""
     setting = os.environ.get("STREAMCE_NUM_THREADS")
     if setting is not None:
-        return check(int(setting) if setting.isascii() and setting.isdigit() else setting, "STREAMCE_NUM_THREADS")
+        is_number = setting.isascii() and setting.isdigit() and len(setting) < 20  # longer text is slow to convert
+        return check_count(int(setting) if is_number else setting, "STREAMCE_NUM_THREADS")
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # no affinity on this system
@@ -49,10 +51,20 @@ def _available() -> int:
 
 
 def set_num_threads(n: int | None) -> None:
-    """Set the number of threads of metrics that were given none; None is the default again.
+    """Set the number of threads of metrics without the option ``threads``; None restores the default.
 
-    The default is ``STREAMCE_NUM_THREADS`` or the processors this process may use. Results do
-    not depend on it.
+    The default is ``STREAMCE_NUM_THREADS``, or the number of processors that this process may use. Results do not
+    depend on it.
+
+    Parameters
+    ----------
+    n : int or None
+        From 1 to 65536.
+
+    Raises
+    ------
+    InputError
+        If ``n`` is anything else.
 
     Examples
     --------
@@ -61,75 +73,78 @@ def set_num_threads(n: int | None) -> None:
     >>> ce.set_num_threads(None)
     """
     global _limit
-    _limit = None if n is None else check(n, "n")
+    _limit = None if n is None else check_count(n, "n")
 
 
-def limit(own: int | None) -> int:
-    """How many threads a metric may use that was given ``own``."""
-    if own is not None:
-        return own
-    here: int | None = getattr(_here, "limit", None)
-    return here if here is not None else _limit if _limit is not None else _available()
+def limit(option: int | None) -> int:
+    """Return how many threads a metric with this option ``threads`` may use."""
+    if option is not None:
+        return option
+    local: int | None = getattr(_local, "limit", None)
+    return local if local is not None else _limit if _limit is not None else _available()
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """One thread, in this one and for metrics that were given none: where an engine runs a task on each processor."""
-    before = getattr(_here, "limit", None)
-    _here.limit = 1
+def single_threaded() -> Iterator[None]:
+    """Make metrics without the option ``threads`` use one thread, in this thread.
+
+    Engines need this, because they run a task on each processor.
+    """
+    before = getattr(_local, "limit", None)
+    _local.limit = 1
     try:
         yield
     finally:
-        _here.limit = before
+        _local.limit = before
 
 
 class _Pool:
-    """Threads that wait for jobs. One more starts when all have one."""
+    """Threads that wait for jobs. Another one starts if all are busy."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.threads = 0
-        self.asked = 0  # jobs that wait or are under way
+        self.unfinished = 0  # jobs that wait or run
 
-    def ask(self, job: Callable[[], None]) -> None:
+    def submit(self, job: Callable[[], None]) -> None:
         with self.lock:
-            if self.asked >= self.threads and self.threads < MOST:
-                # A daemon: it holds nothing that an ending program has to wait for.
+            if self.unfinished >= self.threads and self.threads < POOL_THREADS:
+                # A daemon, because it holds nothing that an exiting program has to wait for.
                 threading.Thread(target=self._serve, name=f"streamce-{self.threads}", daemon=True).start()
                 self.threads += 1
-            self.asked += 1
+            self.unfinished += 1
         self.jobs.put(job)
 
     def _serve(self) -> None:
         while True:
             self.jobs.get()()
             with self.lock:
-                self.asked -= 1
+                self.unfinished -= 1
 
 
 _pool = _Pool()
 
 
-def _forget() -> None:
-    # After a fork the child has the pool but not its threads, and perhaps a lock that was held.
+def _replace_pool() -> None:
+    """Replace the pool after a fork, because the child has none of its threads, and its lock may be locked."""
     global _pool
     _pool = _Pool()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_replace_pool)
 
 
 def run(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Results of all tasks, in order. The calling thread works as well, if need be alone."""
-    left = deque(enumerate(tasks))
+    """Return the results of all tasks, in order. The calling thread works too, so tasks run even without a pool."""
+    remaining = deque(enumerate(tasks))
     finished: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
 
     def work() -> None:
-        while left:
+        while remaining:
             try:
-                i, task = left.popleft()
+                i, task = remaining.popleft()
             except IndexError:  # another thread was faster
                 return
             result, error = None, None
@@ -137,18 +152,18 @@ def run(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
                 result = task()
             except BaseException as caught:
                 error = caught
-            del task  # and with it the caller's arrays, which are free again once the update returns
+            del task  # so that no thread refers to the caller's arrays once the update returns
             finished.put((i, result, error))
 
     try:
         for _ in tasks[1:]:
-            _pool.ask(work)
+            _pool.submit(work)
     except RuntimeError:
-        pass  # Python is ending, or the system starts no more threads
+        pass  # Python is exiting, or the system starts no more threads
     work()
     results: list[Any] = [None] * len(tasks)
     failed = None
-    for _ in tasks:  # an error waits for the others, which may write to memory of the caller's
+    for _ in tasks:  # an error waits for the other tasks, because they may write to memory of the caller
         i, results[i], error = finished.get()
         failed = failed or error
     if failed is not None:

@@ -12,11 +12,11 @@ from streamce.cli.config import RowsConfig
 from streamce.errors import SelectionError
 from streamce.inputs.arrow import is_list, is_text
 from streamce.reading import ragged
-from streamce.reading.columns import listed, select
-from streamce.reading.labels import Labels, check_order, in_another_order, readings
+from streamce.reading.columns import quote_names, select
+from streamce.reading.formats.base import Table
+from streamce.reading.labels import Labels, check_order, is_reordered, readings
 from streamce.reading.reader import Selection
 from streamce.reading.sources import Source
-from streamce.reading.tables import Table
 
 NAME_THE_CLASSES = "--classes must say which label each column is for"
 
@@ -77,12 +77,12 @@ class ColumnResolver:
         word = getattr(self._config, option)
         columns = select([word], names) if word else ()
         if len(columns) > 1:
-            raise SelectionError(f"--{option.replace('_', '-')} takes one column, not {listed(columns)}")
+            raise SelectionError(f"--{option.replace('_', '-')} takes one column, not {quote_names(columns)}")
         return columns[0] if columns else None
 
     def _check_same_classes(self, preds: Sequence[str], target: Sequence[str], other: Selection) -> None:
         """Raise SelectionError if the predictions are not of the same classes as those of the other model."""
-        if in_another_order(preds, other.preds):
+        if is_reordered(preds, other.preds):
             raise SelectionError("the two models' columns have the same names in another order: "
                                        "list them in one order")  # fmt: skip
         if 1 < len(preds) != len(other.preds) > 1:
@@ -121,9 +121,9 @@ class ColumnResolver:
         if len(target) > 1 or is_list(target_type) != (task == "multilabel"):
             return False
         text = is_text(target_type)
-        if table.bare and task == "binary":  # the reader will say which value is not a number
+        if table.has_only_text and task == "binary":  # the reader will say which value is not a number
             text = False
-        elif table.bare and len(preds) > 1:  # true may be the name of a class
+        elif table.has_only_text and len(preds) > 1:  # true may be the name of a class
             text = text or pa.types.is_boolean(target_type)
         return text or (self._config.classes is not None and task != "multilabel")
 

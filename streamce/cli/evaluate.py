@@ -44,7 +44,7 @@ def check_environment(config: RowsConfig) -> None:
 
 def is_same_file(path: str, source: Source) -> bool:
     """Return whether a path names the file of a source."""
-    return source.local and os.path.exists(path) and os.path.samefile(path, source.path)
+    return source.is_local and os.path.exists(path) and os.path.samefile(path, source.path)
 
 
 @dataclass
@@ -86,7 +86,7 @@ class _Run:
             self.progress = self.checkpoints.load_into(self.metric)
         self.rows_resumed = self.progress.rows
         if self.labels:
-            self.labels.settle(self.progress.classes)
+            self.labels.decide(self.progress.classes)
 
     def evaluate(self) -> None:
         """Add all rows that are not counted yet."""

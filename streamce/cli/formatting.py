@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamce as ce
-from streamce.keys.key_columns import moment_of, show_key
-from streamce.stats.summary import kind_of
+from streamce.keys.encoding import format_key, time_sort_key
+from streamce.stats.summary import interval_name
 from streamce.wrappers.base import MetricWrapper
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> No
     """The loss of each label, where they are few enough to be read."""
     summaries = metric.per_label()
     if 1 < len(summaries) <= FEW:
-        names = [*map(show_key, names if len(names) == len(summaries) else range(len(summaries)))]
+        names = [*map(format_key, names if len(names) == len(summaries) else range(len(summaries)))]
         width = max(14, *(len(name) + 2 for name in names))
         print("\n" + "label".ljust(width) + "nats       losses")
         for name, summary in zip(names, summaries, strict=True):
@@ -67,7 +67,7 @@ def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> No
 def _print_text(metric: ce.SequenceCrossEntropy, level: float, anytime: bool) -> None:
     """What does not depend on how text is cut into tokens, where its words or bytes were counted."""
     word, byte = metric.per_word(level, anytime), metric.per_byte(level, anytime)
-    kind = kind_of(level, anytime)
+    kind = interval_name(level, anytime)
     rows = [
         ("word perplexity", word.samples, word.perplexity, word.perplexity_interval),
         ("bits per byte", byte.samples, byte.bits, byte.bits_interval),
@@ -83,9 +83,9 @@ def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
     """The last periods of a history; else all groups where they are few, or the worst and the best."""
     number, macro = len(metric), metric.macro(level)
     low, high = macro.interval
-    print(f"mean of groups  {macro.value:.6g} nats   {kind_of(level, False)} {low:.6g} to {high:.6g}")
+    print(f"mean of groups  {macro.value:.6g} nats   {interval_name(level, False)} {low:.6g} to {high:.6g}")
     if metric.options["period"] is not None:
-        last = sorted(metric.keys(), key=moment_of)[-FEW:]
+        last = sorted(metric.keys(), key=time_sort_key)[-FEW:]
         rows = [(key, metric[key].summary(level, anytime)) for key in last]
         shown = {f"the last {FEW} of {number:,}" if number > FEW else "period": rows}
     elif number <= 2 * ENDS:
@@ -95,13 +95,13 @@ def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
             f"the worst of {number:,}": metric.worst(ENDS, level, anytime),
             "the best": metric.best(ENDS, level, anytime),
         }
-    width = max(len(text) for title, part in shown.items() for text in [title, *(show_key(key) for key, _ in part)])
+    width = max(len(text) for title, part in shown.items() for text in [title, *(format_key(key) for key, _ in part)])
     width = max(14, width + 2)
     for title, part in shown.items():
         print(f"\n{title:<{width}}nats       interval                 losses")
         for key, summary in part:
             between = f"{summary.interval[0]:.6g} to {summary.interval[1]:.6g}"
-            print(f"{show_key(key):<{width}}{summary.value:<10.6g} {between:<24} {summary.count:,}")
+            print(f"{format_key(key):<{width}}{summary.value:<10.6g} {between:<24} {summary.count:,}")
 
 
 def print_json(

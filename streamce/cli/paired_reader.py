@@ -14,7 +14,7 @@ from streamce.cli.config import CompareConfig
 from streamce.cli.console import row_error
 from streamce.errors import DataError, InputError, SelectionError
 from streamce.reading import reader
-from streamce.reading.columns import listed
+from streamce.reading.columns import quote_names
 from streamce.reading.labels import Labels
 from streamce.reading.ragged import first_null
 from streamce.reading.sources import find
@@ -54,7 +54,7 @@ class PairedReader:
         self.b = reader.Reading(self.sources[1], ColumnResolver(config_b, resolver_a), *axes, config.chunk_rows)
         self.labels = resolver_a.labels
         preds = self.a.selection.preds, self.b.selection.preds
-        self.names = [listed(names, 3) for names in preds] if same_files else [words[0], words[1]]
+        self.names = [quote_names(names, 3) for names in preds] if same_files else [words[0], words[1]]
 
     def chunks(self) -> Generator[tuple[reader.Chunk, reader.Chunk]]:
         """Yield the same rows of A and of B, some at a time. Close this iterator when leaving early."""
@@ -62,7 +62,7 @@ class PairedReader:
             rows, a, b = 0, next(chunks_a, None), next(chunks_b, None)
             while a is not None and b is not None:
                 number = min(len(a.preds), len(b.preds))
-                pair = a.part(0, number), b.part(0, number)
+                pair = a.slice(0, number), b.slice(0, number)
                 _check_rows(*pair)
                 yield pair
                 rows += number
@@ -76,7 +76,7 @@ class PairedReader:
 
 def _rest(chunk: reader.Chunk, used: int, more: Iterator[reader.Chunk]) -> reader.Chunk | None:
     """Return the rest of a chunk, or the next chunk that is not empty; None at the end."""
-    rest: reader.Chunk | None = chunk.part(used, len(chunk.preds))
+    rest: reader.Chunk | None = chunk.slice(used, len(chunk.preds))
     while rest is not None and len(rest.preds) == 0:
         rest = next(more, None)
     return rest

@@ -29,10 +29,11 @@ from streamce.errors import DataError, SelectionError
 from streamce.inputs.arrow import is_list
 from streamce.integrations import engines
 from streamce.reading import ragged, reader
+from streamce.reading.formats.base import Mark
 from streamce.reading.labels import Labels
+from streamce.reading.open_table import open_table
 from streamce.reading.reader import Position
 from streamce.reading.sources import Source
-from streamce.reading.tables import Mark, open_table
 
 MIN_BYTES, MAX_BYTES = 1 << 20, 1 << 27  # of the files in a partition, where files can be split
 LAST_NUMBER = sys.maxsize  # greater than the number of any partition
@@ -80,13 +81,13 @@ def open_reading(
 ) -> reader.Reading:
     """Return the reading of some sources. It opens the first."""
     chosen, blank = bool(config.token_log_probs), config.blank or 0
-    return ragged.reading(config.task, sources, resolver, config.chunk_rows, beside, chosen=chosen, blank=blank)
+    return ragged.open_reading(config.task, sources, resolver, config.chunk_rows, beside, chosen=chosen, blank=blank)
 
 
 def add_chunk(metric: Any, chunk: reader.Chunk, labels: Labels | None) -> None:
     """Add a chunk to a metric. An error names file, row and column."""
     try:
-        metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **chunk.keys, **chunk.more)
+        metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **chunk.keys, **chunk.extra)
     except ce.InputError as error:
         raise row_error(chunk, error, labels) from error
 
@@ -124,7 +125,7 @@ def split(
     classes: Sequence[str] | None = None,
 ) -> list[Partition]:
     """Split all rows into partitions of about the same size, several for each processor."""
-    sources = [replace(s, path=os.path.abspath(s.path)) if s.local else s for s in sources]
+    sources = [replace(s, path=os.path.abspath(s.path)) if s.is_local else s for s in sources]
     positions = _starts(sources, processors, width)
     ends = [*positions[1:], Position(len(sources))]
     config = replace(config, threads=config.threads or 1)
@@ -187,7 +188,7 @@ def evaluate(partition: Partition, earlier: bytes | None = None) -> tuple[Outcom
         if earlier is not None:
             metric.load_state_dict({"state": earlier})
         if resolver.labels:
-            resolver.labels.settle(partition.classes)
+            resolver.labels.decide(partition.classes)
         rows = 0
         with contextlib.closing(reading.chunks(partition.start, partition.until)) as chunks:
             for chunk in chunks:

@@ -18,9 +18,9 @@ from streamce.cli.console import note
 from streamce.errors import InputError
 from streamce.metrics.mergeable import MergeableState
 from streamce.persistence.checkpoint import Checkpoint
+from streamce.reading.formats.base import Mark
 from streamce.reading.reader import Position
 from streamce.reading.sources import Source
-from streamce.reading.tables import Mark
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Checkpoints:
 
     def load_into(self, metric: MergeableState) -> Progress:
         """Load the last checkpoint, if there is one, into an empty metric, and return the progress."""
-        atomic_file.sweep(self._state)
+        atomic_file.remove_stale_temporaries(self._state)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             loaded, saved = self._checkpoint.load()

@@ -40,7 +40,7 @@ def locked(option: str, state: str | None) -> Iterator[None]:
 
 def lock_path(state: str) -> str:
     """Return the path of the lock, which is the same for all names of a state."""
-    folder, prefix = atomic_file.beside(os.path.realpath(state))
+    folder, prefix = atomic_file.folder_and_prefix(os.path.realpath(state))
     return os.path.join(folder, f"{prefix}lock")
 
 

@@ -207,7 +207,7 @@ class _Watch:
             metrics |= {name: ce.Sliding(template, **options) for name, options in self._windows.items()}
             self._metric = ce.Collection(metrics)
         if labels and self._classes:
-            labels.settle(self._classes)
+            labels.decide(self._classes)
         if self._saved is not None:
             try:
                 self._metric.load_state_dict(self._saved.state_dict())
@@ -235,7 +235,7 @@ class _Watch:
         """Load the checkpoint of the run before, if there is one."""
         assert self._config.state is not None
         state, path = self._config.state, self._checkpoint_path
-        atomic_file.sweep(state)
+        atomic_file.remove_stale_temporaries(state)
         self._checkpoint = ce.Checkpoint(path)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -18,7 +18,7 @@ from streamce.inputs.arrow import inner, is_list
 from streamce.keys import periods
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.reading.columns import select
-from streamce.reading.tables import Table
+from streamce.reading.formats.base import Table
 from streamce.stats.summary import Summary
 
 DEFAULT_WINDOW = "10000"

@@ -9,7 +9,7 @@ import numpy as np
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.state import State
 from streamce.core.losses.batch import Batch, Outputs
-from streamce.inputs import arrays
+from streamce.inputs import arrays, messages, outputs
 from streamce.metrics import BinaryCrossEntropy, MulticlassCrossEntropy, MultilabelCrossEntropy
 from streamce.metrics.options import EPS, one_of, require
 
@@ -313,17 +313,17 @@ def _reduce(
     require(bool(grad) or out is None, "out", out, "None without grad=True, because the gradient is written to it")
     source = preds
     preds, target, weight = (
-        arrays.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
+        arrays.materialize(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
     )
     if not grad:
         return _loss(metric, preds, target, weight, reduction, None)
     if out is None:
-        gradient = arrays.like(source, preds)
+        gradient = outputs.empty_like(source, preds)
         return _loss(metric, preds, target, weight, reduction, gradient), gradient
-    gradient = arrays.destination(out, [("preds", preds), ("target", target), ("weight", weight)])
+    gradient = outputs.output_array(out, [("preds", preds), ("target", target), ("weight", weight)])
     loss = _loss(metric, preds, target, weight, reduction, gradient)
     if gradient is not out:
-        arrays.copy(gradient, out)
+        outputs.copy_to(gradient, out)
     return loss, out
 
 
@@ -337,11 +337,11 @@ def _loss(metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, 
 
 def _losses(metric: Metric, preds: Any, target: Any, weight: Any, gradient: Any = None) -> Array:
     """Return the weighted loss of each entry or row."""
-    preds, shape = arrays.plain(preds, "preds")
+    preds, shape = arrays.convert_with_shape(preds, "preds")
     losses_shape, axis = shape, -1
     if not isinstance(metric, BinaryCrossEntropy):
         is_multiclass = isinstance(metric, MulticlassCrossEntropy)
-        axis = arrays.class_axis(metric.options["axis"], shape, is_multiclass)
+        axis = messages.check_class_axis(metric.options["axis"], shape, is_multiclass)
         # The pipeline writes the losses of a row's labels next to each other, whatever the axis.
         losses_shape = shape[:axis] + shape[axis + 1 :] + (() if is_multiclass else (shape[axis],))
     out = np.empty(losses_shape)

@@ -114,9 +114,9 @@ def _sum(values: Array) -> float:
 
 def _probabilities(source: Any) -> Array:
     """Return a float for each class of each sample, or one float per sample for the greater of two labels."""
-    found, halves = arrays.array(source, "y_proba")
+    found, halves = arrays.to_numpy(source, "y_proba")
     if halves or found.dtype.kind != "f":
-        found = arrays.widened(found, halves).astype(np.float64)
+        found = arrays.bfloat16_to_float32(found, halves).astype(np.float64)
     if found.ndim not in (1, 2) or found.size == 0:
         expected = "shape (n_samples, n_classes) or (n_samples,), with at least one sample"
         raise InputError("y_proba", f"has shape {found.shape}", expected, value=found.shape)
@@ -135,7 +135,7 @@ def _probability_error(found: Array, low: Any, high: Any) -> InputError:
         message = f"y_prob contains values {'greater than 1' if high > 1 else 'lower than 0'}: {extreme}"
         if np.isinf(extreme):
             message = "y_proba contains infinity"
-    index = arrays.first(wrong)
+    index = arrays.first_index(wrong)
     return InputError(
         "y_proba",
         f"{message} ({qualified_name('y_proba', index)})",
@@ -150,7 +150,7 @@ def _labels(source: Any, name: str) -> Array:
     """Return labels, or a matrix of at least two columns, as whole numbers, bools or strings."""
     expected = "whole numbers, bools or strings"
     try:
-        found = np.asarray(interop.checked(source))
+        found = np.asarray(interop.check_memory(source))
         if found.dtype.kind in "OT" and len({isinstance(value, str) for value in found.flat}) == 1:
             found = np.array(found.tolist())  # converts objects that are all strings, or all numbers
     except Exception as error:  # any exception of a third-party __array__
@@ -160,18 +160,18 @@ def _labels(source: Any, name: str) -> Array:
     if found.ndim not in (1, 2):
         raise InputError(name, f"has shape {found.shape}", "one label per sample", value=found.shape)
     if found.dtype.kind == "f" and not (found == np.floor(found)).all():
-        index = arrays.first(found != np.floor(found))
+        index = arrays.first_index(found != np.floor(found))
         value = found[index].item()
         raise InputError(name, f"is {value!r}", "a whole number as label", index=index, value=value)
     return found[:, 0] if found.shape[1:] == (1,) else found
 
 
 def _weights(source: Any) -> Array:
-    found: Array = arrays.widened(*arrays.array(source, "sample_weight")).astype(np.float64, copy=False)
+    found: Array = arrays.bfloat16_to_float32(*arrays.to_numpy(source, "sample_weight")).astype(np.float64, copy=False)
     if found.ndim != 1:
         raise InputError("sample_weight", f"has shape {found.shape}", "one number per sample", value=found.shape)
     if not np.isfinite(found).all():
-        index = arrays.first(~np.isfinite(found))
+        index = arrays.first_index(~np.isfinite(found))
         value = found[index].item()
         raise InputError("sample_weight", f"is {value!r}", "a finite number", index=index, value=value)
     if not found.any():
@@ -195,7 +195,7 @@ def _indicated_classes(truth: Array) -> tuple[Array, Array, Array]:
     """Return the classes of an indicator matrix, and the rows and columns of its entries that are 1."""
     other = (truth != 0) & (truth != 1) if truth.dtype.kind != "U" else np.ones(truth.shape, dtype=bool)
     if other.any():
-        index = arrays.first(other)
+        index = arrays.first_index(other)
         raise InputError(
             "y_true",
             f"is {short_repr(truth[index])}",

@@ -1,11 +1,15 @@
-"""Anything in, a NumPy array out, or an InputError that says why not.
+"""Conversion of inputs: any supported argument becomes a NumPy array, or an InputError that explains why it cannot.
 
-In come the arguments of a user: lists, NumPy arrays, pandas, polars, Arrow, DLPack, torch. Each is converted once, by
-the first function that meets it.
+Input: the arguments of a user: lists, NumPy arrays, pandas, polars, Arrow, DLPack, torch. Output: ``ArrayData``. Each
+argument is converted once, by the first function that receives it.
 
-``arrays``   the conversion, and the checks of shapes
-``interop``  arrays of other libraries: pandas, DLPack, Arrow's PyCapsule protocol
-``arrow``    Arrow columns as NumPy arrays and masks of their nulls
+``interop``      arrays of other libraries: pandas, DLPack, Arrow's PyCapsule protocol
+``arrow``        Arrow columns as NumPy arrays and masks of their nulls
+``arrays``       the conversion, and ``ArrayData``
+``outputs``      arrays and tensors that results are written to
+``messages``     errors about shapes, dtypes, lengths and options
+``loss_layout``  which loss an entry of an argument belongs to
+``loss_errors``  errors about invalid losses, which the core finds by index and cause
 
-Imports ``errors`` and ``_support``. pyarrow is imported when an Arrow array comes.
+Imports ``errors`` and ``_support``. pyarrow is imported when the first Arrow array arrives.
 """

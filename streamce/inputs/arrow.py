@@ -1,4 +1,4 @@
-"""Arrow columns as NumPy arrays and masks of their nulls, without copying where the layout allows."""
+"""Conversion of Arrow columns to NumPy arrays and masks of nulls, without copies if the layout allows."""
 
 from typing import Any
 
@@ -11,29 +11,30 @@ Array = np.ndarray[Any, Any]
 
 
 def is_list(type_: Any) -> bool:
+    """Return whether a type is a list with one value type, of any kind."""
     checks = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list
     return any(check(type_) for check in checks)
 
 
 def inner(type_: Any) -> Any:
-    """The type of what stands in lists or a dictionary."""
+    """Return the type of the values in lists or a dictionary; another type unchanged."""
     return type_.value_type if is_list(type_) or pa.types.is_dictionary(type_) else type_
 
 
 def is_text(type_: Any) -> bool:
-    """Whether this is text, a dictionary or lists of text."""
+    """Return whether a type is text, or a dictionary or lists of text."""
     name = str(inner(inner(type_)))
     return name.removeprefix("large_").removesuffix("_view") in ("string", "binary")
 
 
 def numbers(array: Any, row: int = 0) -> tuple[Array, Array | None]:
-    """Numbers of a column, with lists, which are of one length, along further axes; and the mask of their nulls.
+    """Return the numbers of a column and the mask of nulls. Lists, all of one length, add an axis.
 
     ``row`` is the number of the first row, for the error.
     """
     shape = getattr(array.type, "shape", None)  # of tensors
     order = getattr(array.type, "permutation", None)
-    if order and list(order) != sorted(order):  # of which pyarrow itself has several readings
+    if order and list(order) != sorted(order):  # because functions of pyarrow interpret it differently
         raise DataError(f"it holds tensors whose axes are permuted, {list(order)}")
     array = getattr(array, "storage", array)
     if is_list(array.type):
@@ -48,7 +49,7 @@ def numbers(array: Any, row: int = 0) -> tuple[Array, Array | None]:
 
 
 def flat(array: Any) -> tuple[Array, Array | None]:
-    """Numbers of a column without lists, and the mask of its nulls (None where none is)."""
+    """Return the numbers of a column without lists, and the mask of nulls (None without nulls)."""
     array = getattr(array, "storage", array)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -66,17 +67,17 @@ def flat(array: Any) -> tuple[Array, Array | None]:
 
 
 def _dtype(type_: Any) -> np.dtype[Any]:
-    """NumPy's dtype of an Arrow type. Arrow's own answer imports pandas in older versions, so not of numbers."""
+    """Return NumPy's dtype of an Arrow type. For numbers it does not ask Arrow, whose older versions import pandas."""
     if pa.types.is_floating(type_):
         return np.dtype(f"f{type_.bit_width // 8}")
     if pa.types.is_integer(type_):
         return np.dtype(f"{'i' if pa.types.is_signed_integer(type_) else 'u'}{type_.bit_width // 8}")
-    found: np.dtype[Any] = np.dtype(type_.to_pandas_dtype())
-    return found
+    dtype: np.dtype[Any] = np.dtype(type_.to_pandas_dtype())
+    return dtype
 
 
 def _bits(array: Any, buffer: int) -> Array:
-    """Bits of one of an array's buffers, as bools. (``to_numpy`` would import pandas.)"""
+    """Return the bits of one of an array's buffers as bools. ``to_numpy`` would import pandas."""
     start, stop = array.offset, array.offset + len(array)
     packed = np.frombuffer(array.buffers()[buffer], np.uint8)[start // 8 : (stop + 7) // 8]
     bits = np.unpackbits(packed, bitorder="little")[start % 8 :]
@@ -84,8 +85,10 @@ def _bits(array: Any, buffer: int) -> Array:
 
 
 def entries(lists: Any) -> tuple[Any, Array, Array | None]:
-    """What stands in the lists of a column, one after another; how many in each, none in those that
-    are null; and the mask of these (None where none is)."""
+    """Return the values of the lists of a column, the length of each list, and the mask of null lists.
+
+    Null lists have length 0. The mask is None if there are none.
+    """
     null = ~_bits(lists, 0) if lists.null_count else None
     if pa.types.is_fixed_size_list(lists.type):
         lengths = np.full(len(lists), lists.type.list_size)
@@ -93,11 +96,11 @@ def entries(lists: Any) -> tuple[Any, Array, Array | None]:
         lengths = np.diff(flat(lists.offsets)[0].astype(np.int64)) if len(lists) else np.empty(0, np.int64)
     if null is not None:
         lengths[null] = 0
-    return lists.flatten(), lengths, null  # which leaves out lists that are null
+    return lists.flatten(), lengths, null  # flatten() leaves out null lists
 
 
 class RaggedError(DataError):
-    """A list of another length than those before, number ``index`` of its column."""
+    """A list of a different length than the lists before it. ``index`` is its number in the column."""
 
     def __init__(self, row: int, index: int, found: str) -> None:
         super().__init__(found, row=row + index)
@@ -105,19 +108,21 @@ class RaggedError(DataError):
 
 
 def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None]:
-    """Numbers of a list column, the lists along the second axis, and their nulls. ``width`` is their
-    length where it is known; ``row`` is the number of the first row, for the error."""
-    inside, lengths, missing = entries(array)
+    """Return the numbers of a list column, with the lists along the second axis, and the mask of nulls.
+
+    ``width`` is the length of the lists, if known. ``row`` is the number of the first row, for the error.
+    """
+    inner_values, lengths, missing = entries(array)
     valid = None if missing is None else ~missing
     if valid is not None:
         lengths = lengths[valid]
-    width = width or (int(lengths[0]) if lengths.size else 2)  # a stand-in among nulls alone
-    odd = np.flatnonzero((lengths != width) | (lengths == 0))
-    if odd.size:
-        index = int(odd[0] if valid is None else np.flatnonzero(valid)[odd[0]])
+    width = width or (int(lengths[0]) if lengths.size else 2)  # any width, if all lists are null
+    wrong = np.flatnonzero((lengths != width) | (lengths == 0))
+    if wrong.size:
+        index = int(wrong[0] if valid is None else np.flatnonzero(valid)[wrong[0]])
         others = f" where others have {width}" if width else ""
-        raise RaggedError(row, index, f"a list of {lengths[odd[0]]}{others}")
-    values, null = numbers(inside)
+        raise RaggedError(row, index, f"a list of {lengths[wrong[0]]}{others}")
+    values, null = numbers(inner_values)
     values = values.reshape(-1, width, *values.shape[1:])
     null = None if null is None else null.reshape(values.shape)
     if valid is None:

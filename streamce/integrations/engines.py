@@ -81,7 +81,7 @@ def partial(metric: MergeableState, batches: Iterable[Any], **columns: Any) -> b
         As for ``update_from``. Rows are counted from the start of the partition.
     """
     partition: Any = metric._new()
-    with threads.alone():
+    with threads.single_threaded():
         partition.update_from(batches, **columns)
     return bytes(partition.to_bytes())
 

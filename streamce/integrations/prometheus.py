@@ -15,12 +15,12 @@ from streamce._support import printable, scalars
 from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
-from streamce.keys.key_columns import moment_of
+from streamce.keys.encoding import time_sort_key
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.gan import GANCrossEntropy
 from streamce.metrics.mergeable import MergeableState
 from streamce.persistence.restore import load
-from streamce.stats.summary import INVALID
+from streamce.stats.estimators import INVALID
 from streamce.wrappers.collection import Collection
 from streamce.wrappers.decayed import Decayed
 from streamce.wrappers.grouped import Grouped
@@ -140,7 +140,7 @@ class Collector:
                     raise InputError("source", found, "metrics by name", value=metric)
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise InputError("name", f"is {short_repr(name)}", "letters, digits and _", value=name)
-        groups = scalars.integer(max_groups)
+        groups = scalars.to_int(max_groups)
         if groups is None or groups < 0:
             raise InputError("max_groups", f"is {short_repr(max_groups)}", "a whole number", value=max_groups)
         BinaryCrossEntropy().summary(level, anytime)  # raises if they are invalid
@@ -289,7 +289,7 @@ class _Scrape:
         if grouped.options["period"] is None:
             exported = grouped.largest(self._max_groups, *self._view)
         else:
-            newest = sorted(grouped.keys(), key=moment_of)[::-1][: self._max_groups]
+            newest = sorted(grouped.keys(), key=time_sort_key)[::-1][: self._max_groups]
             exported = [(key, grouped[key].summary(*self._view)) for key in newest]
         self.add("groups", "", labels, number)
         self.add("groups_left_out", "", labels, number - len(exported))

@@ -1,10 +1,12 @@
-"""Keys of groups and clusters: what ``by``, ``by_time`` and ``cluster`` hold.
+"""Keys of groups and clusters: the arguments ``by``, ``by_time`` and ``cluster``.
 
-In come columns of integers, strings, bytes or datetimes. Out go columns of integers, or of codes with what they stand
-for, which the compiled core groups by.
+Input: columns of integers, strings, bytes or datetimes. Output: columns of integers, or of codes and their values, by
+which the compiled core groups.
 
-``key_columns``  the conversion of columns, and the bytes of a key in a state
-``periods``      the period of time that a moment falls in
+``encoding``         keys as bytes, which states hold, and as text for people
+``key_columns``      conversion of columns
+``periods``          lengths of time, and the period that a timestamp falls in
+``cluster_buckets``  the hash of each cluster
 
-Imports ``inputs`` and ``core``.
+Imports ``errors``, ``_support``, ``inputs`` and ``core``.
 """

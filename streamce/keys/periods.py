@@ -1,4 +1,4 @@
-"""Periods of time: the bucket that a moment falls in."""
+"""Lengths of time, and the start of the period that a timestamp falls in."""
 
 from __future__ import annotations
 
@@ -12,110 +12,112 @@ from streamce._support.short_repr import short_repr
 from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.errors import InputError
 from streamce.inputs import arrays, interop
-from streamce.keys.key_columns import MICROSECOND, Column, column, judged, moments, numbers
+from streamce.keys.encoding import MICROSECOND
+from streamce.keys.key_columns import Column, arrow_numbers, conversion_errors, convert_column, datetime_column
 
 UNITS = {
     "us": 1, "ms": 1000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000,
     "d": 86_400_000_000, "w": 604_800_000_000,
 }  # fmt: skip
-# In nanoseconds; a year and a month have no one length.
+# In nanoseconds. Years and months are missing, because their lengths vary.
 NUMPY_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "D": 86_400 * 10**9,
                "W": 604_800 * 10**9}  # fmt: skip
 EXPECTED = f"a timedelta, or a number and one of {', '.join(UNITS)}, such as '15min'"
-# Buckets begin at the start of 1970, in UTC, but those of whole weeks on a Monday.
+# Periods are counted from the start of 1970 in UTC. Periods of whole weeks are counted from a Monday.
 MONDAY = -3 * UNITS["d"]
 
 
 def microseconds(period: Any, name: str = "period") -> int:
-    """A period as microseconds; InputError for what is none."""
-    found: Any = None
+    """Return a length of time in microseconds, or raise an InputError."""
+    length: Any = None
     if isinstance(period, dt.timedelta):
-        found = period // MICROSECOND
+        length = period // MICROSECOND
     elif isinstance(period, np.timedelta64) and not np.isnat(period):
-        unit, many = np.datetime_data(period.dtype)
-        scaled = int(period.astype(np.int64)) * many * NUMPY_UNITS.get(unit, 0)
-        found = scaled // 1000 if scaled % 1000 == 0 else None
+        unit, multiple = np.datetime_data(period.dtype)
+        scaled = int(period.astype(np.int64)) * multiple * NUMPY_UNITS.get(unit, 0)
+        length = scaled // 1000 if scaled % 1000 == 0 else None
     elif isinstance(period, str) and (match := re.fullmatch(r"(\d{0,18})\s*([a-z]+)", period.strip())):
-        found = int(match[1] or 1) * UNITS.get(match[2], 0)
-    if found is None or not 0 < found <= LATEST:
+        length = int(match[1] or 1) * UNITS.get(match[2], 0)
+    if length is None or not 0 < length <= LATEST:
         raise InputError(name, f"is {short_repr(period)}", EXPECTED, value=period)
-    return int(found)
+    return int(length)
 
 
-def show(period: int) -> str:
-    """A period in its largest unit."""
+def format_period(period: int) -> str:
+    """Return a length of time as text, in the largest unit that divides it."""
     unit = max((unit for unit in UNITS if period % UNITS[unit] == 0), key=UNITS.__getitem__)
     return f"{period // UNITS[unit]}{unit}"
 
 
 def starts(times: Any, period: int) -> Column:
-    """When the bucket of each moment begins."""
-    found = _moments(times, "by_time")
-    if found.integers is not None:
-        return Column("datetime", found.size, floor(found.integers, period))
-    listed = [None if tick is None else int(floor(np.array([tick]), period)[0]) for tick in found.distinct]
-    places: dict[Any, int] = {}
-    again = np.array([places.setdefault(tick, len(places)) for tick in listed], dtype=np.int64)
-    assert found.codes is not None
-    return Column("datetime", found.size, None, again[found.codes], list(places))
+    """Return the start of the period of each timestamp."""
+    column = _timestamps(times, "by_time")
+    if column.integers is not None:
+        return Column("datetime", column.size, floor(column.integers, period))
+    floored = [None if tick is None else int(floor(np.array([tick]), period)[0]) for tick in column.distinct]
+    code_of_start: dict[Any, int] = {}
+    codes = np.array([code_of_start.setdefault(tick, len(code_of_start)) for tick in floored], dtype=np.int64)
+    assert column.codes is not None
+    return Column("datetime", column.size, None, codes[column.codes], list(code_of_start))
 
 
 def ticks(times: Any, name: str = "by_time") -> arrays.Array:
-    """The microseconds since 1970 of moments, none of which is missing."""
-    found = _moments(times, name)
-    if found.integers is not None:
-        return found.integers
-    assert found.codes is not None
-    missing = np.array([tick is None for tick in found.distinct], np.bool_)[found.codes]
+    """Return the microseconds since 1970 of timestamps. Raise an InputError if one is missing."""
+    column = _timestamps(times, name)
+    if column.integers is not None:
+        return column.integers
+    assert column.codes is not None
+    missing = np.array([tick is None for tick in column.distinct], np.bool_)[column.codes]
     if missing.any():
-        raise InputError(name, "is missing", "a moment", index=arrays.first(missing))
-    return np.array(found.distinct, np.int64)[found.codes]
+        raise InputError(name, "is missing", "a timestamp", index=arrays.first_index(missing))
+    return np.array(column.distinct, np.int64)[column.codes]
 
 
-def _moments(times: Any, name: str) -> Column:
-    """Moments as microseconds. Numbers are seconds since 1970, as ``time.time()`` has them."""
-    with judged(times, name) as checked:
-        if interop.speaks_arrow(checked) and not hasattr(checked, "__array__"):
-            checked = interop.imported(checked)
-        found = _seconds(checked, name)
-        if found is None:
-            found = column(checked, name, cut=True)
-    if found.kind not in ("datetime", None):
-        raise InputError(name, f"holds keys of kind {found.kind}", "datetimes, or seconds since 1970")
-    return found
+def _timestamps(times: Any, name: str) -> Column:
+    """Return timestamps as a column of microseconds. Numbers are seconds since 1970, like ``time.time()``."""
+    with conversion_errors(times, name) as checked:
+        if interop.has_arrow_protocol(checked) and not hasattr(checked, "__array__"):
+            checked = interop.import_arrow(checked)
+        column = _seconds(checked, name)
+        if column is None:
+            column = convert_column(checked, name, cut=True)
+    if column.kind not in ("datetime", None):
+        raise InputError(name, f"holds keys of kind {column.kind}", "datetimes, or seconds since 1970")
+    return column
 
 
 def floor(ticks: arrays.Array, period: int) -> arrays.Array:
-    """When the bucket of each tick begins."""
+    """Return the start of the period of each timestamp in microseconds."""
     origin = MONDAY if period % UNITS["w"] == 0 else 0
     floored: arrays.Array = (ticks - origin) // period * period + origin
     return np.maximum(floored, EARLIEST)
 
 
 def _seconds(times: Any, name: str) -> Column | None:
-    """Numbers as microseconds, or None for what is not numbers."""
+    """Return seconds as a column of microseconds, or None if these are not numbers."""
     if isinstance(times, (str, bytes, dt.date, np.datetime64)):
         return None
-    arrays.unmasked(times, name, "a moment")
+    arrays.check_unmasked(times, name, "a timestamp")
     if hasattr(times, "dictionary_encode"):
-        if (held := numbers(times)) is None:
+        if (masked := arrow_numbers(times)) is None:
             return None
-        found, null = held
+        seconds, null = masked
     else:
         try:
-            found = np.array(np.atleast_1d(np.asarray(times)))  # a copy, so that the values checked are the values used
-        except Exception:  # whatever a stranger's __array__ raises: the column's judge explains
+            # A copy, because the values that are checked must be the values that are used.
+            seconds = np.array(np.atleast_1d(np.asarray(times)))
+        except Exception:  # any exception of a third-party array, which convert_column explains
             return None
-        null = np.zeros(found.shape, np.bool_)
-    if found.dtype.kind not in "iuf" or found.ndim != 1:
+        null = np.zeros(seconds.shape, np.bool_)
+    if seconds.dtype.kind not in "iuf" or seconds.ndim != 1:
         return None
-    ticks = found.astype(np.float64) * 1e6
+    ticks = seconds.astype(np.float64) * 1e6
     null |= np.isnan(ticks)
     wrong = ~((ticks >= EARLIEST) & (ticks <= LATEST)) & ~null
     if wrong.any():
-        index = arrays.first(wrong)
+        index = arrays.first_index(wrong)
         expected = "seconds since 1970, in the years 1 to 9999"
-        raise InputError(name, f"is {found[index]}", expected, index=index, value=found[index])
+        raise InputError(name, f"is {seconds[index]}", expected, index=index, value=seconds[index])
     ticks[null] = 0
-    whole = np.rint(ticks).astype(np.int64) if found.dtype.kind == "f" else found.astype(np.int64) * 1_000_000
-    return moments(whole, null, name)
+    micro = np.rint(ticks).astype(np.int64) if seconds.dtype.kind == "f" else seconds.astype(np.int64) * 1_000_000
+    return datetime_column(micro, null, name)

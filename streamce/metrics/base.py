@@ -16,11 +16,11 @@ from streamce.core.pipeline.pipeline import Pipeline
 from streamce.core.samples.samples import Samples
 from streamce.core.samples.status import NULL_INPUT
 from streamce.errors import InputError
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.options import checked_options
 from streamce.metrics.torch_device import TorchDeviceLosses
 from streamce.metrics.update_from import UpdateFromMixin
-from streamce.stats import calibration, summary, tail
+from streamce.stats import calibration, estimators, summary, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -140,7 +140,7 @@ class Metric(UpdateFromMixin):
     # ---- adding ----
 
     def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
-        self._pipeline.update(self._state, preds, target, weight, None if cluster is None else bucket_of(cluster))
+        self._pipeline.update(self._state, preds, target, weight, None if cluster is None else hash_clusters(cluster))
         return self
 
     def _update(
@@ -171,7 +171,7 @@ class Metric(UpdateFromMixin):
         """Add a batch to a state, and its samples one by one to ``samples``; ``null`` is the mask of missing inputs."""
         batch = Batch(preds, target, weight, status=null_status(null))
         outputs = None if samples is None else Outputs(samples=samples)
-        self._pipeline.update_batch(state, batch, outputs, bucket_of(cluster))
+        self._pipeline.update_batch(state, batch, outputs, hash_clusters(cluster))
 
     def _run_returning_samples(self, state: State, *inputs: Any, **named: Any) -> Samples:
         """Add a batch to a state, and return its samples."""
@@ -195,7 +195,7 @@ class Metric(UpdateFromMixin):
         InputError
             If more was subtracted than had been added.
         """
-        return self._value(summary.mean(self._state.copy().total))
+        return self._value(estimators.mean(self._state.copy().total))
 
     def _value(self, mean: float) -> float:
         """Return the metric's value for a mean loss."""
@@ -233,7 +233,7 @@ class Metric(UpdateFromMixin):
         """
         losses = self._ratio(0, level, anytime)
         if self._options.get("divergence"):
-            return summary.split(losses, self._state.copy(), level, anytime)
+            return summary.with_divergence(losses, self._state.copy(), level, anytime)
         return losses
 
     def _ratio(self, ratio: int, level: float, anytime: bool) -> Summary:

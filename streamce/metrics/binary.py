@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric
 from streamce.metrics.options import EPS, require
 
@@ -116,7 +116,7 @@ class BinaryCrossEntropy(Metric):
         >>> ce.BinaryCrossEntropy(kind="logits").update([0.0, 2.0], [0, 1]).compute()
         0.41003759...
         """
-        self._pipeline.update(self._state, preds, target, weight, None if cluster is None else bucket_of(cluster))
+        self._pipeline.update(self._state, preds, target, weight, None if cluster is None else hash_clusters(cluster))
         return self
 
     def calibration(self) -> Calibration:

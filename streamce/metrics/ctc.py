@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from streamce.core.ledger.state import State
 from streamce.core.losses.utterances import Utterances
 from streamce.core.pipeline.ctc_pipeline import CTC
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric, null_status
 from streamce.metrics.options import integer, name_among
 
@@ -152,7 +152,7 @@ class CTCCrossEntropy(Metric):
         3.0
         """
         batch = Utterances(preds, target, input_lengths, target_lengths, weight)
-        self._pipeline.update(self._state, batch, bucket_of(cluster))
+        self._pipeline.update(self._state, batch, hash_clusters(cluster))
         return self
 
     def _run(self, state: State, preds: Any, target: Any = None, **others: Any) -> None:
@@ -171,5 +171,5 @@ class CTCCrossEntropy(Metric):
         null: Any = None,
     ) -> Samples:
         batch = Utterances(preds, target, input_lengths, target_lengths, weight, status=null_status(null))
-        samples: Samples = self._pipeline.update(state, batch, bucket_of(cluster))
+        samples: Samples = self._pipeline.update(state, batch, hash_clusters(cluster))
         return samples

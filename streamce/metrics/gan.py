@@ -13,7 +13,7 @@ from streamce.core.default_mode import DefaultModeMethods
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.metrics.composite import Composite, States
-from streamce.stats import summary
+from streamce.stats import estimators, summary
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
@@ -78,7 +78,7 @@ class GANSummary(HtmlRepr, DefaultModeMethods):
         return {**{name: getattr(self, name) for name in names}, "interval": list(self.interval), **parts}
 
     def __str__(self) -> str:
-        kind, (low, high) = summary.kind_of(self.level, self.real.anytime), self.interval
+        kind, (low, high) = summary.interval_name(self.level, self.real.anytime), self.interval
         return "\n".join(
             [
                 f"discriminator   {self.value:<10.6g} nats   {kind} {low:.6g} to {high:.6g}",
@@ -161,8 +161,8 @@ class GANCrossEntropy(Composite):
         ):
             if preds is not None:
                 try:
-                    source, shape = arrays.plain(preds, "preds")
-                    weight = arrays.once(weight, "weight")
+                    source, shape = arrays.convert_with_shape(preds, "preds")
+                    weight = arrays.materialize(weight, "weight")
                     for name, target in targets.items():
                         same = np.broadcast_to(np.int8(target), shape)
                         self._metric._pipeline.update(batch[name], source, same, weight)
@@ -183,7 +183,7 @@ class GANCrossEntropy(Composite):
     def compute(self) -> float:
         """Return mean real loss + mean fake loss in nats; nan until both have samples."""
         state = self._state.copy()
-        return summary.mean(state["real"].total) + summary.mean(state["fake"].total)
+        return estimators.mean(state["real"].total) + estimators.mean(state["fake"].total)
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> GANSummary:
         """Return the value with its interval, the losses of real and fake samples, and those of the generator."""

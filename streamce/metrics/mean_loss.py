@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from streamce.errors import InputError
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class MeanLoss(Metric):
         >>> ce.MeanLoss().update([1.0, 4.0], weight=[3.0, 1.0]).compute()
         1.75
         """
-        self._pipeline.update(self._state, losses, None, weight, None if cluster is None else bucket_of(cluster))
+        self._pipeline.update(self._state, losses, None, weight, None if cluster is None else hash_clusters(cluster))
         return self
 
     def _run(self, state: State, preds: Any, target: Any = None, **others: Any) -> None:

@@ -221,7 +221,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
 
     def _restore(self, payload: dict[str, bytes], data: Any) -> None:
         """Replace the state by that of ``data``, whose payload this is. ``data`` must be in the canonical form."""
-        with state_format.understood():
+        with state_format.decoding_errors():
             self._load_payload(payload)
             if self.to_bytes() != bytes(memoryview(data).cast("B")):
                 raise ValueError("it is not in the canonical form")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.errors import InputError
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric
 from streamce.metrics.options import EPS, flag
 
@@ -119,7 +119,7 @@ class MulticlassCrossEntropy(Metric):
         >>> ce.MulticlassCrossEntropy().update([[0.7, 0.2, 0.1]], [0], weight=[3.0]).compute()
         0.35667494...
         """
-        self._pipeline.update(self._state, preds, target, weight, None if cluster is None else bucket_of(cluster))
+        self._pipeline.update(self._state, preds, target, weight, None if cluster is None else hash_clusters(cluster))
         return self
 
     def calibration(self) -> Calibration:

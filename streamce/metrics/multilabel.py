@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.errors import InputError
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric
 from streamce.metrics.options import EPS, flag
 
@@ -111,7 +111,7 @@ class MultilabelCrossEntropy(Metric):
         >>> ce.MultilabelCrossEntropy().update([[0.5, 0.5]], [[1, 0]]).compute()
         0.69314718...
         """
-        self._pipeline.update(self._state, preds, target, weight, None if cluster is None else bucket_of(cluster))
+        self._pipeline.update(self._state, preds, target, weight, None if cluster is None else hash_clusters(cluster))
         return self
 
     def per_label(self, level: float = 0.95, anytime: bool = False) -> np.ndarray[Any, np.dtype[np.object_]]:

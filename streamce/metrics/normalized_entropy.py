@@ -13,14 +13,14 @@ from streamce.core.ledger.state import State
 from streamce.core.losses.batch import Batch, Outputs
 from streamce.errors import InputError
 from streamce.inputs import arrays
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric, null_status
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
 from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.options import EPS
 from streamce.metrics.update_from import UpdateFromMixin
-from streamce.stats import summary
+from streamce.stats import estimators, summary
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
@@ -92,16 +92,20 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
-        target, weight, bucket = arrays.once(target, "target"), arrays.once(weight, "weight"), bucket_of(cluster)
-        preds, shape = arrays.plain(preds, "preds")
+        target, weight, bucket = (
+            arrays.materialize(target, "target"),
+            arrays.materialize(weight, "weight"),
+            hash_clusters(cluster),
+        )
+        preds, shape = arrays.convert_with_shape(preds, "preds")
         losses = np.empty(shape)
         batch, pipeline, status = States(self._names), self._metric._pipeline, null_status(null)
         outputs = Outputs(losses=losses.reshape(-1))
         pipeline.update_batch(batch["loss"], Batch(preds, target, weight, status=status), outputs, bucket)
         if weight is not None:  # the losses above are multiplied by it
             pipeline.update_batch(State(), Batch(preds, target, status=status), outputs)
-        target = arrays.read(target, "target")
-        outcomes = arrays.widened(target.values, target.halves).astype(np.float64, order="C")
+        target = arrays.convert(target, "target")
+        outcomes = arrays.bfloat16_to_float32(target.values, target.is_bfloat16).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid samples are excluded from all sums
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # errors were raised above
         mean.update(batch["outcome"], outcomes, None, weight, bucket)
@@ -124,7 +128,7 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
     def compute(self) -> float:
         """Return mean log loss over the entropy of the base rate; nan while only one outcome has been seen."""
         state = self._state.copy()
-        return _ratio(summary.mean(state["loss"].total), entropy(summary.mean(state["outcome"].total)))
+        return _ratio(estimators.mean(state["loss"].total), entropy(estimators.mean(state["outcome"].total)))
 
     def skill(self) -> float:
         """Return 1 - NE, the skill against the base rate: D², the explained share of the deviance.
@@ -244,7 +248,7 @@ class MulticlassNormalizedEntropy(Metric):
     def _run(self, state: State, preds: Any, target: Any = None, *, cluster: Any = None, **others: Any) -> None:
         if cluster is not None:
             raise InputError("cluster", "is given", "None: only the binary NormalizedEntropy takes clusters")
-        preds, shape = arrays.plain(preds, "preds")
+        preds, shape = arrays.convert_with_shape(preds, "preds")
         if len(shape) > 2:
             raise InputError("preds", f"has shape {shape}", "(N, C): one loss per sample")
         super()._run(state, preds, target, **others)
@@ -282,15 +286,15 @@ class MulticlassNormalizedEntropy(Metric):
         if state.cells is not None and math.isfinite(value) and loss.samples > 1:
             spread = 0.0
             for cell, cost in costs.items():
-                spread += summary.spread(state.cells, cell, value * cost)
+                spread += estimators.residual_squares(state.cells, cell, value * cost)
             error = math.sqrt(loss.samples / (loss.samples - 1) * spread) / (base * loss.weight)
-        margin = summary.margin(error, state.total, level, anytime)
+        margin = estimators.interval_margin(error, state.total, level, anytime)
         return replace(loss, value=value, interval=(value - margin, value + margin))
 
     @staticmethod
     def _normalize(state: State) -> tuple[float, float, dict[int, float]]:
         """Return NE, the entropy of the frequencies, and the loss of predicting the frequencies for each class seen."""
-        shares = summary.shares(state.cells) if state.cells is not None else {}
+        shares = estimators.weight_shares(state.cells) if state.cells is not None else {}
         # The loss is -log q. For shares near 1, -log(1 - share of the others) keeps more digits.
         smaller = [min(pair) for pair in shares.values()]
         rarer = [int(share <= others) for share, others in shares.values()]
@@ -298,7 +302,7 @@ class MulticlassNormalizedEntropy(Metric):
         batch, outputs = Batch(np.array(smaller), np.array(rarer, int)), Outputs(losses=costs)
         BinaryCrossEntropy(eps=0.0)._pipeline.update_batch(State(), batch, outputs)
         base = math.fsum(share * cost for (share, _), cost in zip(shares.values(), costs.tolist(), strict=True))
-        return _ratio(summary.mean(state.total), base), base, dict(zip(shares, costs.tolist(), strict=True))
+        return _ratio(estimators.mean(state.total), base), base, dict(zip(shares, costs.tolist(), strict=True))
 
 
 def entropy(rate: float) -> float:

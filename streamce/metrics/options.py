@@ -63,7 +63,7 @@ def real(high: float, expected: str) -> Check:
     """Return the check of an option that is a number from 0 to ``high``."""
 
     def check(name: str, value: Any) -> float:
-        number = scalars.real(value)
+        number = scalars.to_float(value)
         if number is None or not 0 <= number <= high:
             raise InputError(name, f"is {short_repr(value)}", expected, value=value)
         return number + 0.0  # turns -0.0 into 0.0
@@ -77,7 +77,7 @@ def integer(low: int, end: int, expected: str, *, allow_none: bool = False) -> C
     def check(name: str, value: Any) -> int | None:
         if allow_none and value is None:
             return None
-        number = scalars.integer(value)
+        number = scalars.to_int(value)
         require(number is not None and low <= number < end, name, value, expected)
         return number
 
@@ -86,7 +86,7 @@ def integer(low: int, end: int, expected: str, *, allow_none: bool = False) -> C
 
 def flag(name: str, value: Any) -> bool:
     """Check an option that is True or False."""
-    converted = scalars.switch(value)
+    converted = scalars.to_bool(value)
     require(converted is not None, name, value, "True or False")
     return bool(converted)
 
@@ -95,7 +95,7 @@ def _weights(name: str, value: Any, *, allow_number: bool = False) -> float | tu
     """Check weights of classes or labels; with ``allow_number`` one number for all of them is allowed."""
     if value is None:
         return None
-    numbers = arrays.widened(*arrays.array(value, name))
+    numbers = arrays.bfloat16_to_float32(*arrays.to_numpy(value, name))
     has_shape = (numbers.ndim == 1 and numbers.size > 0) or (allow_number and numbers.ndim == 0)
     expected = "a number, or a sequence of numbers" if allow_number else "a sequence of numbers"
     require(has_shape and numbers.dtype.kind in "fiu", name, value, expected)
@@ -122,5 +122,5 @@ CHECKS: dict[str, Check] = {
     "label_smoothing": real(1, "a number between 0 and 1"),
     "pos_weight": lambda name, value: _weights(name, value, allow_number=True),
     "tail": flag,
-    "threads": lambda _, value: value if value is None else threads.check(value, "threads"),
+    "threads": lambda _, value: value if value is None else threads.check_count(value, "threads"),
 }

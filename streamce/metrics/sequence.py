@@ -14,7 +14,7 @@ from streamce.core.losses.loss_spec import Breakdowns, LossSpec
 from streamce.core.pipeline.pipeline import Pipeline
 from streamce.errors import InputError
 from streamce.inputs import arrays
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, null_status
 from streamce.metrics.options import EPS, flag, name_among
@@ -255,10 +255,10 @@ class SequenceCrossEntropy(Metric):
                 value = self.options[option]
                 raise InputError(option, f"is {value!r}", "none with log-probabilities of tokens", value=value)
         pipeline, name = (self._token_pipeline, "log_probs") if arguments.chosen else (self._pipeline, "preds")
-        weight = arrays.once(weight, "weight")
+        weight = arrays.materialize(weight, "weight")
         if not arguments.chosen:
-            target = arrays.once(target, "target")
-        preds, tokens = arrays.plain(preds, name)
+            target = arrays.materialize(target, "target")
+        preds, tokens = arrays.convert_with_shape(preds, name)
         if arguments.chosen:
             target = np.broadcast_to(np.uint8(1), tokens)
         else:
@@ -278,14 +278,14 @@ class SequenceCrossEntropy(Metric):
             ratios=tuple(ratios),
         )
         outputs = None if samples is None else Outputs(samples=samples)
-        pipeline.update_batch(state, batch, outputs, bucket_of(cluster))
+        pipeline.update_batch(state, batch, outputs, hash_clusters(cluster))
 
     def _weights(self, weight: Any, many: int) -> Any:
         """Return the weight of each sequence, by which its words and bytes are multiplied."""
         if weight is None:
             return 1.0
-        given = arrays.read(weight, "weight")
-        found = arrays.widened(given.values, given.halves)
+        given = arrays.convert(weight, "weight")
+        found = arrays.bfloat16_to_float32(given.values, given.is_bfloat16)
         if found.shape != (many,):
             expected = f"one per sequence, shape {(many,)}, with n_words or n_bytes"
             raise InputError("weight", f"has shape {found.shape}", expected, value=found.shape)

@@ -13,7 +13,7 @@ import numpy as np
 
 from streamce.core.samples.status import IGNORED, PADDING
 from streamce.errors import InputError
-from streamce.inputs import arrays
+from streamce.inputs import arrays, messages
 from streamce.inputs.arrays import Array
 
 
@@ -90,7 +90,7 @@ def shift_by_one(preds: Any, target: Any) -> tuple[Any, Any]:
     8
     """
     preds, target = _array(preds, "preds"), _array(target, "target")
-    shape, tokens = arrays.plain(preds, "preds")[1], arrays.plain(target, "target")[1]
+    shape, tokens = arrays.convert_with_shape(preds, "preds")[1], arrays.convert_with_shape(target, "target")[1]
     if len(shape) not in (2, 3):
         raise InputError("preds", f"has shape {shape}", "shape (B, T, V) or (T, V)", value=shape)
     if tokens != shape[:-1]:
@@ -110,7 +110,7 @@ def _array(source: Any, name: str) -> Any:
     try:
         return np.asarray(source)
     except Exception:  # any exception of a third-party __array__
-        return arrays.read(source, name).values  # or raise an InputError that explains why
+        return arrays.convert(source, name).values  # or raise an InputError that explains why
 
 
 def _offsets(name: str, shape: tuple[int, ...], lengths: Any, offsets: Any) -> Array:
@@ -153,13 +153,13 @@ def _padding(shape: tuple[int, ...], lengths: Any) -> Array:
 
 def _mask(shape: tuple[int, ...], mask: Any) -> Array:
     """Return which tokens the mask excludes."""
-    found, halves = arrays.array(mask, "mask")
+    found, halves = arrays.to_numpy(mask, "mask")
     if found.shape != shape:
         raise InputError("mask", f"has shape {found.shape}", f"one entry per token, shape {shape}", value=found.shape)
     if found.dtype.kind == "f" or halves:
-        raise arrays.not_integers("mask", mask, "bool, or integers 0 and 1")
+        raise messages.not_integers("mask", mask, "bool, or integers 0 and 1")
     if (wrong := (found != 0) & (found != 1)).any():
-        index = arrays.first(wrong)
+        index = arrays.first_index(wrong)
         raise InputError(
             "mask", f"is {found[index]}", "1 for a token that counts, or 0", index=index, value=int(found[index])
         )
@@ -167,13 +167,13 @@ def _mask(shape: tuple[int, ...], mask: Any) -> Array:
 
 
 def _integers(name: str, source: Any) -> Array:
-    found, halves = arrays.array(source, name)
+    found, halves = arrays.to_numpy(source, name)
     if found.size == 0:
         return found.astype(np.int64)  # an empty list has the dtype float64
     if found.dtype.kind not in "iu" or halves:
-        raise arrays.not_integers(name, source)
+        raise messages.not_integers(name, source)
     if (wrong := found > np.uint64(2**63 - 1) if found.dtype.kind == "u" else np.zeros(1, dtype=bool)).any():
-        index = arrays.first(wrong)
+        index = arrays.first_index(wrong)
         value = int(found[index])
         raise InputError(name, f"is {value}", "an integer that fits int64", index=index, value=value)
     return found.astype(np.int64)

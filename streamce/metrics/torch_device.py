@@ -46,8 +46,8 @@ class TorchDeviceLosses:
     def _checked(self, source: Any, name: str) -> Any:
         """Check the storage of a tensor; convert anything else, because it is read twice."""
         if not isinstance(source, self._torch.Tensor):
-            return arrays.once(source, name)
-        arrays.sound(source, name)
+            return arrays.materialize(source, name)
+        arrays.check_memory(source, name)
         return source
 
     def _stand_in(self, tensor: Any) -> Any:
@@ -93,8 +93,8 @@ class TorchDeviceLosses:
         """Return the target on the device of the predictions."""
         torch, target = self._torch, self._sources[1]
         if not isinstance(target, torch.Tensor):
-            given = arrays.read(target, "target")  # the pipeline handles nulls
-            found = arrays.widened(given.values, given.halves)
+            given = arrays.convert(target, "target")  # the pipeline handles nulls
+            found = arrays.bfloat16_to_float32(given.values, given.is_bfloat16)
             target = torch.from_numpy(found.astype(np.int64 if found.dtype.kind in "iub" else np.float64))
         return target.detach().to(device)
 

@@ -174,10 +174,10 @@ def _add_stream(metric: UpdateFromMixin, stream: Any, columns: dict[str, list[st
         try:
             selection = _select_columns(table, columns, loss_metric, tokens)
             blank = loss_metric._options.get("blank", 0)
-            reading = ragged.reading(loss_metric._task, [source], lambda *_: selection, chosen=tokens, blank=blank)
-            for chunk in reading.one_by_one():
+            reading = ragged.open_reading(loss_metric._task, [source], lambda *_: selection, chosen=tokens, blank=blank)
+            for chunk in reading.lazy_chunks():
                 try:
-                    others = chunk.keys | chunk.more
+                    others = chunk.keys | chunk.extra
                     metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **others)
                 except InputError as error:
                     raise _row_error(chunk, error) from error
@@ -189,7 +189,7 @@ def _add_stream(metric: UpdateFromMixin, stream: Any, columns: dict[str, list[st
 
 def _select_columns(table: Any, columns: dict[str, list[str]], metric: Metric, tokens: bool) -> Selection:
     """Return the columns that the words match, with the width of the rows if it is fixed."""
-    from streamce.reading.columns import listed, select
+    from streamce.reading.columns import quote_names, select
     from streamce.reading.labels import check_order
     from streamce.reading.reader import AXES, Selection
 
@@ -201,7 +201,7 @@ def _select_columns(table: Any, columns: dict[str, list[str]], metric: Metric, t
         except SelectionError as error:
             raise _argument_error(argument, str(error), value=words) from error
         if argument not in MULTI_COLUMN_ARGUMENTS and len(matches[argument]) > 1:
-            raise InputError(argument, f"matches {listed(matches[argument])}", "one column")
+            raise InputError(argument, f"matches {quote_names(matches[argument])}", "one column")
     preds, target = matches.pop("preds"), matches.pop("target", ())
     by = matches.pop("by", ())
     selection = Selection(preds, target, by=by, **{argument: each[0] for argument, each in matches.items()})
@@ -237,7 +237,7 @@ def _row_error(chunk: Chunk, error: InputError) -> InputError:
     from streamce.reading import error_locations, ragged
 
     error = error.with_argument(PREDS_ARGUMENTS.get(str(error.argument), error.argument))
-    columns = chunk.selection.columns(ragged.argument_of(chunk, error))
+    columns = chunk.selection.columns(ragged.source_argument(chunk, error))
     if error.cause != "invalid_null" and (not columns or error.found == "is given"):
         return error
     return error_locations.relocated(chunk, error)

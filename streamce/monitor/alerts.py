@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from streamce.stats.summary import between, shown
+from streamce.stats.summary import format_interval, format_number
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
@@ -56,7 +56,7 @@ class Bound(Rule):
         return self._sign * (summary.mean - self._bound) + margin <= 0
 
     def __str__(self) -> str:
-        return f"at {'most' if self._sign > 0 else 'least'} {shown(self._bound)} nats"
+        return f"at {'most' if self._sign > 0 else 'least'} {format_number(self._bound)} nats"
 
 
 class Reference(Rule):
@@ -79,7 +79,9 @@ class Reference(Rule):
         return low <= self.reference.value <= high
 
     def __str__(self) -> str:
-        return f"{shown(self.reference.value)} nats ({between(self.reference.interval)}) of the reference"
+        return (
+            f"{format_number(self.reference.value)} nats ({format_interval(self.reference.interval)}) of the reference"
+        )
 
 
 def _interval(summary: Summary) -> tuple[float, float]:
@@ -139,5 +141,5 @@ class Alerts:
 
 
 def _description(window: str, rule: Rule, summary: Summary) -> str:
-    mean = f"{shown(summary.mean)} nats ({between(summary.interval)}) in {summary.samples:,} samples"
+    mean = f"{format_number(summary.mean)} nats ({format_interval(summary.interval)}) in {summary.samples:,} samples"
     return f"{window} {rule.name}: {mean}, expected {rule}"

@@ -11,9 +11,9 @@ from pyarrow import fs
 
 from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource, NewRows
+from streamce.reading.formats.base import Mark
 from streamce.reading.reader import Position
-from streamce.reading.sources import Source, format_of, listing, naming
-from streamce.reading.tables import Mark
+from streamce.reading.sources import Source, format_of, list_files, naming
 
 FOOTER_TIMEOUT = 30.0  # seconds without growth after which a file without a footer is reported
 FOOTER = b"PAR1"
@@ -69,7 +69,7 @@ class ParquetFolder(GrowingSource):
         """Return the names of new files, in order. Check that the counted files have not changed."""
         try:
             with naming(self.name):
-                infos = listing(self._filesystem, self._path, True)
+                infos = list_files(self._filesystem, self._path, True)
         except DataError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise

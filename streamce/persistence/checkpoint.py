@@ -97,13 +97,13 @@ class Checkpoint:
         data = encode(positions, metric.to_bytes())
         if self._saved is None:
             for path in (self.path, self.previous):
-                atomic_file.sweep(path)
+                atomic_file.remove_stale_temporaries(path)
         current = _read(self.path)
         if current is None:  # started anew, so the checkpoint of an earlier run must not be restored
             with suppress(FileNotFoundError):
                 os.unlink(self.previous)
         elif _intact(current):
-            atomic_file.write(self.previous, current, like=self.path)
+            atomic_file.write(self.previous, current, permissions_from=self.path)
         atomic_file.write(self.path, data)
         self._saved = time.monotonic()
         return True

@@ -65,7 +65,7 @@ def from_bytes(data: bytes | bytearray | memoryview) -> MergeableState:
     True
     """
     header, parts = state_format.decode(data)
-    with state_format.understood():
+    with state_format.decoding_errors():
         metric = _from_header(header)
     metric._restore(parts, data)
     return metric
@@ -73,7 +73,7 @@ def from_bytes(data: bytes | bytearray | memoryview) -> MergeableState:
 
 def _from_header(header: state_format.Header) -> MergeableState:
     """Return an empty metric with the class and options of a header."""
-    state_format.check(header)
+    state_format.check_header(header)
     if header["metric"] not in METRICS:
         raise ValueError(f"its metric is {header['metric']!r}, which this release does not know")
     return METRICS[header["metric"]]._from_options(header["options"], _from_header)

@@ -1,4 +1,4 @@
-"""The bytes of a file, read by position into memory of our own.
+"""Bytes of a file, read by offset into memory of this process.
 
 Files are never mapped, because a process that reads a map is killed if another program truncates the file.
 """
@@ -11,7 +11,7 @@ from streamce.errors import DataError
 
 
 class ByteFile:
-    """A file that others may change while it is read.
+    """A file that other programs may change while it is read.
 
     Parameters
     ----------
@@ -23,32 +23,32 @@ class ByteFile:
         self.file = file
         self.size = int(file.size())
 
-    def read(self, start: int, count: int, what: str) -> Any:
+    def read(self, start: int, count: int, description: str) -> Any:
         """Return a buffer of ``count`` bytes from ``start`` on.
 
-        If the file has fewer, raise a DataError that says ``what`` they are. The size is checked before memory is
-        allocated, because a damaged file may ask for any number of bytes, and again after reading.
+        If the file has fewer, raise a DataError in which ``description`` names the bytes. The size is checked before
+        memory is allocated, because a damaged file may ask for any number of bytes, and again after reading.
         """
-        self._seek(start, count, what)
-        found = self.file.read_buffer(count)
-        if found.size < count:
-            raise _short(start + count, what)
-        return found
+        self._seek(start, count, description)
+        buffer = self.file.read_buffer(count)
+        if buffer.size < count:
+            raise _truncated(start + count, description)
+        return buffer
 
-    def read_into(self, memory: Any, start: int, what: str) -> None:
-        """Read bytes from ``start`` on into given memory."""
-        self._seek(start, memory.nbytes, what)
+    def read_into(self, memory: Any, start: int, description: str) -> None:
+        """Read bytes from ``start`` on into memory of the caller."""
+        self._seek(start, memory.nbytes, description)
         count = self.file.readinto(memory)
         if count < memory.nbytes:
-            raise _short(start + memory.nbytes, what)
+            raise _truncated(start + memory.nbytes, description)
 
-    def _seek(self, start: int, count: int, what: str) -> None:
+    def _seek(self, start: int, count: int, description: str) -> None:
         if start < 0 or count < 0:
-            raise DataError(f"{what} begins at byte {start:,} and has {count:,} bytes: it is damaged")
+            raise DataError(f"{description} begins at byte {start:,} and has {count:,} bytes: it is damaged")
         if start + count > self.size:
-            raise _short(start + count, what)
+            raise _truncated(start + count, description)
         self.file.seek(start)
 
 
-def _short(end: int, what: str) -> DataError:
-    return DataError(f"it ends before byte {end:,}, which {what} ends at: it is damaged, or cut short")
+def _truncated(end: int, description: str) -> DataError:
+    return DataError(f"it ends before byte {end:,}, the end of {description}: it is damaged, or cut short")

@@ -1,4 +1,4 @@
-"""Which columns words stand for."""
+"""Selection of columns by name, comma list or glob."""
 
 import difflib
 import fnmatch
@@ -12,36 +12,43 @@ from streamce.errors import SelectionError
 
 
 def select(words: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """The columns that words stand for: a column, a comma list, a glob."""
-    chosen: list[str] = []
+    """Return the columns that words select. A word is a name, a comma list or a glob."""
+    selected: list[str] = []
     for word in words:
         for part in [word] if word in names else [part.strip() for part in word.split(",")]:
             matches = [part] if part in names else fnmatch.filter(names, part)
             if not matches:
-                near = difflib.get_close_matches(part, names, 3)
-                there = f"there are {listed(names)}" if names else "there are no columns"
-                if len(names) == 1 and re.search(r"[,;\t|]", names[0]):
-                    near, there = [], f"there is one only, {names[0]!r}: columns stand between commas, in .tsv tabs"
-                what = f"did you mean {listed(near)}?" if near else there
-                raise SelectionError(f"no column '{part}'; {what}", column=part)
-            if numbers := numbers_of(matches):
+                raise SelectionError(f"no column '{part}'; {_suggestion(part, names)}", column=part)
+            if numbers := trailing_numbers(matches):
                 matches = [matches[i] for i in np.argsort(numbers, kind="stable")]
-            chosen += matches
-    for name in chosen:
-        if names.count(name) > 1 or chosen.count(name) > 1:
-            raise SelectionError(f"column '{name}' is there, or is asked for, twice", column=name)
-    return tuple(chosen)
+            selected += matches
+    for name in selected:
+        if names.count(name) > 1:
+            raise SelectionError(f"two columns have the name '{name}'", column=name)
+        if selected.count(name) > 1:
+            raise SelectionError(f"column '{name}' is selected twice", column=name)
+    return tuple(selected)
 
 
-def numbers_of(names: Sequence[str]) -> list[int] | None:
-    """The numbers at the ends of names that differ in nothing else."""
-    found = [re.fullmatch(r"(.*?)(\d+)", name, re.DOTALL) for name in names]
-    parts = [match.groups() for match in found if match]
-    if len(parts) < len(names) or len({stem for stem, _ in parts}) > 1:
+def _suggestion(word: str, names: Sequence[str]) -> str:
+    """Return what may help a user who selected a column that does not exist."""
+    if len(names) == 1 and re.search(r"[,;\t|]", names[0]):
+        return f"the only column is {names[0]!r}: columns must be separated by commas, in .tsv by tabs"
+    if similar := difflib.get_close_matches(word, names, 3):
+        return f"did you mean {quote_names(similar)}?"
+    return f"there are {quote_names(names)}" if names else "there are no columns"
+
+
+def trailing_numbers(names: Sequence[str]) -> list[int] | None:
+    """Return the numbers at the ends of names, or None if the names differ in anything else."""
+    matches = [re.fullmatch(r"(.*?)(\d+)", name, re.DOTALL) for name in names]
+    pairs = [match.groups() for match in matches if match]
+    if len(pairs) < len(names) or len({stem for stem, _ in pairs}) > 1:
         return None
-    return [int(number) for _, number in parts]
+    return [int(number) for _, number in pairs]
 
 
-def listed(names: Sequence[Any], most: int = 12) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    return shown + (f", ... ({len(names)} in all)" if len(names) > most else "")
+def quote_names(names: Sequence[Any], max_names: int = 12) -> str:
+    """Return names in quotes, between commas. Long lists are shortened."""
+    text = ", ".join(f"'{name}'" for name in names[:max_names])
+    return text + (f", ... ({len(names)} in all)" if len(names) > max_names else "")

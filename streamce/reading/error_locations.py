@@ -1,10 +1,10 @@
-"""Where in a file something is wrong: row and column, in place of an array's index."""
+"""Conversion of errors about an array's index to errors about row and column of a file."""
 
 from __future__ import annotations
 
 from streamce.errors import InputError, Location
 from streamce.reading import ragged, reader
-from streamce.reading.columns import listed
+from streamce.reading.columns import quote_names
 from streamce.reading.labels import Labels
 
 KEYS = ("by", "by_time", "cluster")
@@ -17,10 +17,10 @@ def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = No
     """
     if isinstance(error.location, str):
         return error
-    if chunk.more and error.argument not in KEYS:
+    if chunk.extra and error.argument not in KEYS:
         return ragged.relocated(chunk, error)
     if error.cause == "invalid_null" and error.index is not None:
-        return ragged.of_null(chunk, error.index[0], error, whole=True)
+        return ragged.null_error(chunk, error.index[0], error, whole_column=True)
     argument = str(error.argument)
     names = chunk.selection.columns(argument)
     if not names:
@@ -28,7 +28,7 @@ def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = No
     if argument in KEYS:
         return _of_key(chunk, names, error)
     if error.index is None:
-        return error.relocated(_columns(names))
+        return error.relocated(_column_location(names))
     row, *inside = error.index
     location, value = chunk.cell(argument, error.index)
     moved = error.relocated(location, index=(chunk.first_row + row, *inside))
@@ -42,11 +42,11 @@ def _of_key(chunk: reader.Chunk, names: tuple[str, ...], error: InputError) -> I
     if isinstance(error.part, int):
         names = names[error.part : error.part + 1]
     if error.index is None:
-        return error.relocated(_columns(names))
+        return error.relocated(_column_location(names))
     row, *inside = error.index
     row += chunk.first_row
     return error.relocated(Location(row, names[0]), index=(row, *inside))
 
 
-def _columns(names: tuple[str, ...]) -> Location | str:
-    return Location(column=names[0]) if len(names) == 1 else f"column {listed(names)}"
+def _column_location(names: tuple[str, ...]) -> Location | str:
+    return Location(column=names[0]) if len(names) == 1 else f"column {quote_names(names)}"

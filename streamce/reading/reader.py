@@ -1,6 +1,6 @@
-"""Record batches to chunks: NumPy arrays of a few thousand rows.
+"""Chunks of sources: NumPy arrays of many rows, made of record batches.
 
-``Reading`` goes through the sources, on a thread of its own, while the caller works on the chunk before.
+``Reading`` reads the sources on its own thread, while the caller computes with the chunk before.
 """
 
 import contextlib
@@ -15,40 +15,41 @@ import pyarrow as pa
 
 from streamce.errors import DataError, Location, SelectionError
 from streamce.inputs.arrow import RaggedError, flat, inner, is_list, is_text, matrix
-from streamce.reading.columns import listed
-from streamce.reading.labels import in_another_order
+from streamce.reading.columns import quote_names
+from streamce.reading.formats.base import START, Array, Mark, Table
+from streamce.reading.labels import is_reordered
+from streamce.reading.open_table import open_table
 from streamce.reading.sources import Source
-from streamce.reading.tables import START, Array, Mark, Table, open_table
 
 CHUNK_ROWS = 1 << 17
-CHUNK_VALUES = 1 << 21  # predictions in a chunk, unless the caller says how many rows
+CHUNK_VALUES = 1 << 21  # predictions in a chunk, unless the caller sets the number of rows
 # The axes of predictions and of losses, by task; a row of other tasks is a sequence.
 AXES = {"binary": (1, 1), "mean": (1, 1), "multiclass": (2, 1), "multilabel": (2, 2)}
-AHEAD = 2  # chunks that wait: chunks take uneven times to read, and one is soon used up
+PREFETCH = 2  # chunks that are read ahead: one is not enough, because reading times vary
 
 
-class _Stack:
-    """Columns side by side, in buffers by turns: one is in use while the others fill or wait."""
+class _ColumnStacker:
+    """Puts columns side by side, in rotating buffers: one is in use while the others are filled or wait."""
 
     def __init__(self) -> None:
-        self._buffers = [np.empty((0, 0)) for _ in range(AHEAD + 1)]
+        self._buffers = [np.empty((0, 0)) for _ in range(PREFETCH + 1)]
 
-    def __call__(self, parts: Sequence[tuple[Array, Array | None]]) -> tuple[Array, Array | None]:
-        rows, dtype = len(parts[0][0]), np.result_type(*(values for values, _ in parts))
+    def __call__(self, columns: Sequence[tuple[Array, Array | None]]) -> tuple[Array, Array | None]:
+        rows, dtype = len(columns[0][0]), np.result_type(*(values for values, _ in columns))
         self._buffers.insert(0, self._buffers.pop())
         if self._buffers[0].dtype != dtype or len(self._buffers[0]) < rows:
-            self._buffers[0] = np.empty((rows, len(parts)), dtype)
+            self._buffers[0] = np.empty((rows, len(columns)), dtype)
         stacked = self._buffers[0][:rows]
-        for i, (values, _) in enumerate(parts):
+        for i, (values, _) in enumerate(columns):
             stacked[:, i] = values
-        if all(null is None for _, null in parts):
+        if all(null is None for _, null in columns):
             return stacked, None
-        none = np.zeros(rows, bool)
-        return stacked, np.stack([none if null is None else null for _, null in parts], axis=1)
+        no_null = np.zeros(rows, bool)
+        return stacked, np.stack([no_null if null is None else null for _, null in columns], axis=1)
 
 
 def _union(masks: Sequence[Array | None], shape: tuple[int, ...]) -> Array | None:
-    """Where any mask, of rows or of entries, is true: for rows or entries, as ``shape`` says."""
+    """Return where any mask is true. Masks and result have an entry per row, or per entry if ``shape`` has two axes."""
     union = np.zeros(shape, bool)
     for mask in (mask for mask in masks if mask is not None):
         if len(shape) == 1:
@@ -60,9 +61,11 @@ def _union(masks: Sequence[Array | None], shape: tuple[int, ...]) -> Array | Non
 
 @dataclass(frozen=True)
 class Selection:
-    """Columns by the part they play. ``target`` may be empty where another file has it. ``encode``
-    makes numbers of labels, and a mask of their nulls; ``width`` is the length that a list column of
-    predictions must have."""
+    """The columns of each argument of ``update``.
+
+    ``target`` may be empty if another file has it. ``encode`` converts labels to numbers and a mask of nulls. ``width``
+    is the length that the lists of predictions must have.
+    """
 
     preds: tuple[str, ...]
     target: tuple[str, ...]
@@ -76,34 +79,33 @@ class Selection:
     n_bytes: str | None = None
 
     def columns(self, argument: str) -> tuple[str, ...]:
-        """The names of the columns behind an argument of ``update``."""
+        """Return the names of the columns of an argument of ``update``."""
         found = getattr(self, argument, ())
         return found if isinstance(found, tuple) else (found,) if found else ()
 
     def check(self, task: str, table: Table) -> None:
-        """Refuses columns that do not make the arrays of a task."""
+        """Raise SelectionError if the columns cannot be the arguments of a task."""
         if twice := {*self.preds} & {*self.target} | {*self.columns("weight")} & {*self.preds, *self.target}:
-            raise SelectionError(f"column '{min(twice)}' is asked for in two parts", column=min(twice))
-        for part, names in ("predictions", self.preds), ("targets", self.target):
+            raise SelectionError(f"column '{min(twice)}' is selected for two arguments", column=min(twice))
+        for argument, names in ("predictions", self.preds), ("targets", self.target):
             if task not in AXES:
                 if len(names) > 1:
-                    raise SelectionError(f"for {task} {part} are one column of lists, not {listed(names)}")
+                    raise SelectionError(f"for {task} {argument} are one column of lists, not {quote_names(names)}")
                 continue
             lists = [name for name in names if is_list(table.type(name))]
             if lists and len(names) > 1:
-                found = f"column '{lists[0]}' holds lists: {part} are one such column, or several of numbers"
+                found = f"column '{lists[0]}' holds lists: {argument} are one such column, or several of numbers"
                 raise SelectionError(found, column=lists[0])
             if AXES[task][0] == 1 and (lists or len(names) > 1):
-                raise SelectionError(f"for {task} {part} are one column of numbers, not {listed(names)}")
-        if self.target and task in AXES and in_another_order(self.preds, self.target):
-            raise SelectionError("columns of predictions and of targets have the same names "
-                                       "in another order: list them in one")  # fmt: skip
+                raise SelectionError(f"for {task} {argument} are one column of numbers, not {quote_names(names)}")
+        if self.target and task in AXES and is_reordered(self.preds, self.target):
+            found = "columns of predictions and of targets have the same names in another order: use one order for both"
+            raise SelectionError(found)
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a reading can go on: a source by its number, a row of it, and the length that lists
-    were found to have before."""
+    """Where to continue a reading: the number of a source, a row of it, and the length of lists so far."""
 
     source: int = 0
     mark: Mark = START
@@ -112,10 +114,12 @@ class Position:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows ``first_row``, ... of a source. Its arrays hold until the next chunk is asked for;
-    ``fraction`` is the part of all sources that ends here, None where nobody knows; ``end`` is
-    where to go on once it is used up; ``no_target`` is the mask of nulls in the target, and ``null``
-    that of nulls in anything; ``more`` is what else an update of the metric takes."""
+    """Rows of a source, from ``first_row`` on. Its arrays are valid until the next chunk is requested.
+
+    ``fraction`` is the fraction of all sources up to its end, None if unknown. ``end`` is where to continue after it.
+    ``no_target`` is the mask of nulls in the target, ``null`` the mask of nulls in any argument. ``extra`` holds other
+    arguments of ``update``.
+    """
 
     source: str
     first_row: int
@@ -128,41 +132,44 @@ class Chunk:
     weight: Array | None
     null: Array | None
     no_target: Array | None = None
-    more: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         return int(self.batch.num_rows)
 
-    def part(self, start: int, stop: int) -> "Chunk":
-        """Some of its rows."""
-        arrays = ("preds", "target", "weight", "null", "no_target")
-        some: dict[str, Any] = {
-            name: None if (rows := getattr(self, name)) is None else rows[start:stop] for name in arrays
+    def slice(self, start: int, stop: int) -> "Chunk":
+        """Return a chunk of some of the rows."""
+        names = ("preds", "target", "weight", "null", "no_target")
+        arrays: dict[str, Any] = {
+            name: None if (rows := getattr(self, name)) is None else rows[start:stop] for name in names
         }
-        return replace(self, first_row=self.first_row + start, batch=self.batch.slice(start, stop - start), **some)
+        return replace(self, first_row=self.first_row + start, batch=self.batch.slice(start, stop - start), **arrays)
 
     @property
     def keys(self) -> dict[str, Any]:
-        """The columns of keys that there are, by the arguments of ``update``."""
-        found = {}
+        """The columns of keys, by argument of ``update``."""
+        keys = {}
         for argument in ("by", "by_time", "cluster"):
-            columns = tuple(self._key(name) for name in self.selection.columns(argument))
+            columns = tuple(self._key_column(name) for name in self.selection.columns(argument))
             if columns:
-                found[argument] = columns if len(columns) > 1 else columns[0]
-        return found
+                keys[argument] = columns if len(columns) > 1 else columns[0]
+        return keys
 
-    def _key(self, name: str) -> Any:
-        """A column of keys; one that plays another part too was read as real numbers."""
+    def _key_column(self, name: str) -> Any:
+        """Return a column of keys. If another argument uses it too, it was read as real numbers."""
         column = self.batch.column(name)
         shared = any(name in self.selection.columns(part) for part in ("preds", "target", "weight"))
         if shared and pa.types.is_floating(column.type):
-            with contextlib.suppress(pa.ArrowInvalid):  # of fractions, which are no keys
+            with contextlib.suppress(pa.ArrowInvalid):  # it has fractions, so that it is not a column of keys
                 return column.cast(pa.int64())
         return column
 
     def cell(self, argument: str, index: Sequence[int]) -> tuple[Location, object]:
-        """Where in the source an entry is (without a column where it takes several), and what stands there."""
+        """Return where an entry of an argument is in the source, and its value.
+
+        An entry that several columns make up has neither a column nor a value.
+        """
         names = self.selection.columns(argument)
         row, *inner = index
         if len(names) > 1 and not inner:
@@ -181,13 +188,13 @@ class Reading:
     ----------
     sources : sequence of Source
     choose : function from a source and its table to a Selection
-        Called for each source. The first answer holds; the others are only to complain.
+        Called for each source. The first selection is used for all sources. Later calls only check them.
     preds_axes, losses_axes : int
-        1 and 1 for one prediction a row, 2 and 1 for one per class, 2 and 2 where every
-        prediction has a target and a loss of its own.
+        1 and 1 for one prediction per row, 2 and 1 for one per class, 2 and 2 if every prediction has its own target
+        and loss.
     chunk_rows : int, optional
-    beside : sequence of str
-        Paths of .npy files that go with a .npy file of predictions.
+    companions : sequence of str
+        Paths of .npy files that belong to a .npy file of predictions.
     """
 
     def __init__(
@@ -197,12 +204,12 @@ class Reading:
         preds_axes: int,
         losses_axes: int,
         chunk_rows: int | None = None,
-        beside: Sequence[str] = (),
+        companions: Sequence[str] = (),
     ) -> None:
-        self._sources, self._choose, self._beside = sources, choose, beside
+        self._sources, self._choose, self._companions = sources, choose, companions
         self._preds_axes, self._losses_axes = preds_axes, losses_axes
         self._stopped = threading.Event()
-        self._stacks = _Stack(), _Stack()
+        self._stackers = _ColumnStacker(), _ColumnStacker()
         self._first, self.selection = self._open(sources[0])
         self._width = self.selection.width
         names = self.selection.preds
@@ -211,11 +218,13 @@ class Reading:
         self.chunk_rows = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
 
     def chunks(self, start: Position | None = None, until: Position | None = None) -> Generator[Chunk]:
-        """The chunks from ``start`` on, and before the row ``until``, read on another thread while those
-        before are in use. Close this iterator when leaving early."""
-        chunks = self.one_by_one(start, until)
+        """Yield the chunks from ``start`` on, before ``until``, read on another thread while earlier ones are in use.
+
+        Close this generator if you stop early.
+        """
+        chunks = self.lazy_chunks(start, until)
         ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
-        wanted = threading.Semaphore(AHEAD)  # a queue as long would fill one buffer more
+        wanted = threading.Semaphore(PREFETCH)  # a bounded queue would need one more buffer
 
         def read() -> None:
             try:
@@ -239,11 +248,11 @@ class Reading:
 
     def _open(self, source: Source) -> tuple[Table, Selection]:
         with source.naming():
-            table = open_table(source, self._beside, self._stopped)
+            table = open_table(source, self._companions, self._stopped)
             return table, self._choose(source, table)
 
-    def one_by_one(self, start: Position | None = None, until: Position | None = None) -> Iterator[Chunk]:
-        """The chunks from ``start`` on, and before the row ``until``, read when they are asked for."""
+    def lazy_chunks(self, start: Position | None = None, until: Position | None = None) -> Iterator[Chunk]:
+        """Yield the chunks from ``start`` on, before ``until``. Each is read when it is requested."""
         start = start or Position()
         sizes = [source.size or 0 for source in self._sources]
         before, total = sum(sizes[: start.source]), sum(sizes)
@@ -262,7 +271,7 @@ class Reading:
                         batch = batch.slice(0, end_row - mark.row)
                     if fraction is not None:
                         fraction = (before + fraction * sizes[number]) / total
-                    for part in self._parts(batch):
+                    for part in self._cut(batch):
                         stop = replace(end, row=mark.row + part.num_rows)
                         yield self._chunk(number, mark.row, fraction if stop == end else None, part, stop)
                         mark = stop
@@ -270,47 +279,47 @@ class Reading:
                         return
             before, mark = before + sizes[number], START
 
-    def _parts(self, batch: Any) -> Iterator[Any]:
-        """What a batch is cut into."""
+    def _cut(self, batch: Any) -> Iterator[Any]:
+        """Yield the slices of a batch that become chunks."""
         yield batch
 
     def _types(self, table: Table) -> dict[str, Any]:
-        """Types to read the columns as: the table's, or where those are guesses, wider ones."""
+        """Return the types to read the columns as: those of the table, or wider ones if those are guesses."""
         chosen = self.selection
         types = {name: table.type(name) for name in chosen.preds}
-        whole = all(pa.types.is_integer(inner(found)) for found in types.values())
-        wide = None if table.typed or whole else pa.float64()
+        are_integers = all(pa.types.is_integer(inner(found)) for found in types.values())
+        wide = None if table.has_types or are_integers else pa.float64()
         for name in chosen.preds:
             if pa.types.is_integer(inner(types[name])) and wide is None:
-                written = "" if table.typed else ", such as 1.0 where it says 1"
-                found = f"holds {types[name]}, expected predictions, which are floating-point numbers{written}"
+                hint = "" if table.has_types else ": write 1.0 instead of 1"
+                found = f"holds {types[name]}, expected predictions, which are floating-point numbers{hint}"
                 raise DataError(found, column=name)
-            types[name] = _numeric(name, types[name], wide)
+            types[name] = _numeric_type(name, types[name], wide)
         one_label = self._preds_axes > self._losses_axes and len(chosen.target) == 1
         for name in chosen.target:
             found = table.type(name)
             if chosen.encode is None:
                 label = one_label and not pa.types.is_floating(found) and not is_list(found)
                 wide = pa.int64() if label else pa.float64()
-                types[name] = _numeric(name, found, None if table.typed else wide)
+                types[name] = _numeric_type(name, found, None if table.has_types else wide)
             else:
-                types[name] = pa.string() if table.bare else found
-        return self._types_beside(table, types)
+                types[name] = pa.string() if table.has_only_text else found
+        return self._with_other_types(table, types)
 
-    def _types_beside(self, table: Table, types: dict[str, Any]) -> dict[str, Any]:
-        """The same of weights and keys, where ``types`` has those of predictions and targets."""
+    def _with_other_types(self, table: Table, types: dict[str, Any]) -> dict[str, Any]:
+        """Return the types of predictions and targets together with those of weights and keys."""
         chosen = self.selection
         types = dict(types)
         if chosen.weight:
-            types[chosen.weight] = number(table, chosen.weight, pa.float64())
+            types[chosen.weight] = number_type(table, chosen.weight, pa.float64())
         for name in (*chosen.by, *chosen.columns("cluster")):
-            # Text that has no types is text: what seem to be numbers in one file need not in the next.
-            types.setdefault(name, pa.string() if table.bare else table.type(name))
+            # Keys of CSV are text, because a column that looks like numbers in one file need not in the next.
+            types.setdefault(name, pa.string() if table.has_only_text else table.type(name))
         for name in chosen.columns("by_time"):
             found = table.type(name)
-            if not table.typed:
-                moment = pa.types.is_temporal(found) or is_text(found)
-                found = pa.timestamp("us", getattr(found, "tz", None)) if moment else pa.float64()
+            if not table.has_types:
+                is_time = pa.types.is_temporal(found) or is_text(found)
+                found = pa.timestamp("us", getattr(found, "tz", None)) if is_time else pa.float64()
             types.setdefault(name, found)
         return types
 
@@ -330,8 +339,10 @@ class Reading:
         return Chunk(name, row, fraction, end, chosen, batch, preds, target, weight, null, no_target)
 
     def _entries(self, batch: Any, names: Sequence[str], axes: int, row: int) -> tuple[Array, Array | None]:
-        """Preds or target: one number a row, or several where there are several columns, a
-        list column, or where ``axes`` says so."""
+        """Return the entries of predictions or targets, and the mask of nulls.
+
+        They have a second axis if there are several columns, a list column, or two ``axes``.
+        """
         columns = [batch.column(name) for name in names]
         columns = [getattr(column, "storage", column) for column in columns]
         if is_list(columns[0].type):
@@ -342,24 +353,24 @@ class Reading:
             if columns[0].null_count < len(columns[0]):
                 self._width = values.shape[1]
             elif self._width is None and self._losses_axes == 2:
-                raise DataError("nulls before any list: nothing tells how many labels there are", row=row)
+                raise DataError("there are nulls before any list, so the number of labels is unknown", row=row)
             return values, null
         if axes == 1 and len(names) == 1:
             return flat(columns[0])
-        stack = self._stacks[names is self.selection.target]
-        return stack([flat(column) for column in columns])
+        stacker = self._stackers[names is self.selection.target]
+        return stacker([flat(column) for column in columns])
 
 
-def number(table: Table, name: str, wide: Any) -> Any:
-    """The type to read a column with one number per row as: its own, or where that is a guess ``wide``."""
+def number_type(table: Table, name: str, wide: Any) -> Any:
+    """Return the type to read a column of one number per row as: its own, or ``wide`` if that is a guess."""
     found = table.type(name)
     if is_list(found):
         raise DataError(f"holds {found}, expected one number per row", column=name)
-    return _numeric(name, found, None if table.typed else wide)
+    return _numeric_type(name, found, None if table.has_types else wide)
 
 
-def _numeric(name: str, type_: Any, wide: Any) -> Any:
-    """The type to read a column of numbers as: its own, or ``wide`` where that is given."""
+def _numeric_type(name: str, type_: Any, wide: Any) -> Any:
+    """Return the type to read a column of numbers as: its own, or ``wide`` unless that is None."""
     entry = inner(type_)
     if wide is not None and not pa.types.is_boolean(entry):
         return pa.list_(wide) if is_list(type_) else wide

@@ -1,4 +1,4 @@
-"""What is read: files, folders, globs, URIs and standard input, by the names that a user has for them."""
+"""Sources: files, folders, globs, URIs and standard input, by the names that a user gives them."""
 
 import glob
 import os
@@ -22,7 +22,7 @@ ENDINGS = {
     **{".npy": "npy", ".npz": "npz"},
 }
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # after an ending of CSV or JSON
-MAX_RECORD = 1 << 26  # most bytes of a row of CSV or a line of JSON, by default
+MAX_RECORD = 1 << 26  # default limit of the bytes of a row of CSV or a line of JSON
 ARROW_FILE, ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 MAGIC = {
     **{b"PAR1": "parquet", ARROW_FILE: "arrow", ARROW_STREAM: "arrow"},
@@ -31,57 +31,60 @@ MAGIC = {
 
 
 def one_line(error: Exception) -> str:
-    """What another library raised, as one line that is not too long: it may hold a whole record."""
+    """Return the message of another library's error on one line, shortened because it may contain a whole record."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())[:400] or type(error).__name__
 
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Whatever a reader raises, as one line that names the file."""
+    """Convert any exception of a reader into an error that names the file."""
     try:
         yield
     except (DataError, SelectionError) as error:
         raise error.with_place(name) from error
     except Exception as error:
-        found = one_line(error)
+        message = one_line(error)
         if isinstance(error, MemoryError):
-            found = f"reading it takes more memory than there is ({found}): it is damaged, or one of its values is huge"
-        raise DataError(found).with_place(name) from error
+            message = f"there is not enough memory to read it ({message}): it is damaged, or one of its values is huge"
+        raise DataError(message).with_place(name) from error
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file, or a stream that comes only once (format "pipe", path "-" for stdin; or format "stream", which a
-    program handed over)."""
+    """A file, or a stream that can be read only once.
+
+    The format of a pipe is "pipe", with the path "-" for standard input. The format of a stream that a program handed
+    over is "stream".
+    """
 
     name: str
     format: str
     path: str
     filesystem: Any = None
     size: int | None = None
-    changed: int | None = field(default=None, compare=False)  # when, in nanoseconds, where that is known
-    table: Any = field(default=None, compare=False)  # a function that opens it, where its format does not tell
-    max_record: int = field(default=MAX_RECORD, compare=False)  # most bytes of a record of text
+    changed: int | None = field(default=None, compare=False)  # time of the last change in nanoseconds, if known
+    table: Any = field(default=None, compare=False)  # a function that opens the source in place of its format
+    max_record: int = field(default=MAX_RECORD, compare=False)  # limit of the bytes of a record of text
 
     @property
-    def local(self) -> bool:
+    def is_local(self) -> bool:
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     @property
-    def packed(self) -> bool:
+    def is_compressed(self) -> bool:
         return self.path.lower().endswith(COMPRESSED)
 
     def open(self) -> Any:
         return self.filesystem.open_input_file(self.path)
 
     def naming(self) -> AbstractContextManager[None]:
-        """``naming`` for a file. What makes a stream may raise what it likes, and has no name."""
+        """Return ``naming`` for a file. A stream has no name, and its producer's exceptions are not converted."""
         return nullcontext() if self.format == "stream" else naming(self.name)
 
 
 def format_of(path: str) -> str | None:
-    """The format that a file's ending tells, None where it tells none."""
+    """Return the format that the ending of a path stands for, or None."""
     stem, ending = os.path.splitext(path.lower())
     if ending not in COMPRESSED:
         return ENDINGS.get(ending)
@@ -89,7 +92,8 @@ def format_of(path: str) -> str | None:
     return inner if inner in ("csv", "json") else None
 
 
-def source_of(name: str, filesystem: Any, path: str, size: int, changed: int | None = None) -> Source:
+def make_source(name: str, filesystem: Any, path: str, size: int, changed: int | None = None) -> Source:
+    """Return the source for a file. Its format is that of its ending, or else of its first bytes."""
     if size == 0:
         raise DataError("the file is empty")
     kind = format_of(path)
@@ -98,25 +102,25 @@ def source_of(name: str, filesystem: Any, path: str, size: int, changed: int | N
             start = file.read(8)
         kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None)
     if kind is None:
-        raise SelectionError(f"unknown kind of file; known are {' '.join(ENDINGS)}")
+        raise SelectionError(f"unknown kind of file; known endings are {' '.join(ENDINGS)}")
     return Source(name, kind, path, filesystem, size, changed)
 
 
 def find(names: Sequence[str], max_record: int = MAX_RECORD) -> list[Source]:
-    """The sources that names stand for: files, folders (in depth), globs, URIs, "-"."""
-    found: list[Source] = []
+    """Return the sources that names stand for: files, folders with their subfolders, globs, URIs, "-"."""
+    all_sources: list[Source] = []
     for name in names:
         with naming(name):
             sources = [replace(source, max_record=max_record) for source in _sources(name)]
             if not sources:
-                raise DataError("no data file is there")
+                raise DataError("there are no data files")
             for source in sources:
-                if source in found:
-                    raise SelectionError("named twice, its rows would count twice")
-                found.append(source)
-    if len(found) > 1 and any(source.format == "npy" for source in found):
-        raise SelectionError("a .npy file is evaluated alone; several go into .npz files")
-    return found
+                if source in all_sources:
+                    raise SelectionError("it is named twice, so its rows would count twice")
+                all_sources.append(source)
+    if len(all_sources) > 1 and any(source.format == "npy" for source in all_sources):
+        raise SelectionError("a .npy file is evaluated alone: put several arrays into .npz files")
+    return all_sources
 
 
 def check_standard_input() -> None:
@@ -131,7 +135,7 @@ def _sources(name: str) -> Iterator[Source]:
         yield Source("standard input", "pipe", "-")
         return
     scheme, colon, _ = name.partition("://")
-    filesystem, path = opened(name) if colon else (fs.LocalFileSystem(), name)
+    filesystem, path = open_uri(name) if colon else (fs.LocalFileSystem(), name)
     [info] = filesystem.get_file_info([path])
     magic = re.search(r"[*?[]", path)
     if info.type == fs.FileType.Unknown:  # a named pipe, such as the shell's <(command)
@@ -140,7 +144,7 @@ def _sources(name: str) -> Iterator[Source]:
     if info.type == fs.FileType.File:
         infos = [info]
     elif info.type == fs.FileType.Directory:
-        infos = [i for i in listing(filesystem, path, True) if format_of(i.path)]
+        infos = [i for i in list_files(filesystem, path, True) if format_of(i.path)]
     elif magic is None:
         raise DataError("no such file")
     elif not colon:
@@ -149,22 +153,22 @@ def _sources(name: str) -> Iterator[Source]:
         return
     else:
         base = path[: magic.start()].rpartition("/")[0]
-        infos = listing(filesystem, base, "/" in path[len(base) + 1 :])
+        infos = list_files(filesystem, base, "/" in path[len(base) + 1 :])
         infos = [i for i in infos if PurePosixPath(i.path).match(path)]
     for info in infos:
-        shown = f"{scheme}://{info.path.lstrip('/')}" if colon else info.path
-        yield source_of(shown, filesystem, info.path, info.size, info.mtime_ns)
+        full_name = f"{scheme}://{info.path.lstrip('/')}" if colon else info.path
+        yield make_source(full_name, filesystem, info.path, info.size, info.mtime_ns)
 
 
-def opened(uri: str) -> tuple[Any, str]:
+def open_uri(uri: str) -> tuple[Any, str]:
     """Return the file system and the path of a URI."""
     filesystem, path = fs.FileSystem.from_uri(uri)
-    # A URI can ask for memory maps (?use_mmap), which could kill the process if the file is truncated.
+    # A local file system without options, because ?use_mmap maps files, and a truncated map kills the process.
     return fs.LocalFileSystem() if isinstance(filesystem, fs.LocalFileSystem) else filesystem, path
 
 
-def listing(filesystem: Any, folder: str, deep: bool) -> list[Any]:
-    """Files in a folder by name, but for those that writers hide with "_" or "."."""
+def list_files(filesystem: Any, folder: str, deep: bool) -> list[Any]:
+    """Return the files of a folder in the order of names, without those that writers hide with "_" or "."."""
     infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=deep))
-    shown = [i for i in infos if not re.search(r"/[_.]", f"/{i.path[len(folder) :].lstrip('/')}")]
-    return sorted((i for i in shown if i.type == fs.FileType.File), key=lambda i: str(i.path))
+    visible = [i for i in infos if not re.search(r"/[_.]", f"/{i.path[len(folder) :].lstrip('/')}")]
+    return sorted((i for i in visible if i.type == fs.FileType.File), key=lambda i: str(i.path))

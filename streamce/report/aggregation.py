@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce.core.ledger.ledger import NAMES
-from streamce.keys.key_columns import EPOCH, MICROSECOND
+from streamce.keys.encoding import EPOCH, MICROSECOND
 from streamce.keys.periods import MONDAY, UNITS
 from streamce.report.svg import Scale
 from streamce.stats import summary
 
 if TYPE_CHECKING:
     from streamce.core.ledger.ledger import Ledger
-    from streamce.stats.summary import Cell, Summary
+    from streamce.stats.estimators import Cell
+    from streamce.stats.summary import Summary
 
 POINTS = 200  # of a line: more could not be told apart on a screen
 # What periods are widened to, in microseconds: what a clock and a calendar of weeks have.

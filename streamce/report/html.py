@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
-from streamce.keys.key_columns import cut, show_key
-from streamce.stats.summary import shown
+from streamce.keys.encoding import abbreviate, format_key
+from streamce.stats.summary import format_number
 
 LONG = 120  # characters of a name, all its parts together
 UNKNOWN = "–"
@@ -26,7 +26,7 @@ def text(words: object) -> str:
 
 def name(key: object) -> str:
     """A name that comes from data: a key, a class, a metric of a collection. It does not turn the text around it."""
-    return f"<bdi>{text(cut(show_key(key), LONG))}</bdi>"
+    return f"<bdi>{text(abbreviate(format_key(key), LONG))}</bdi>"
 
 
 def tag(kind: str, *inner: str, **attributes: object) -> str:
@@ -43,7 +43,7 @@ def number(x: float) -> str:
     """A number as summaries print it; an infinity as its sign, and what is not known as a dash."""
     if math.isnan(x):
         return UNKNOWN
-    return ("-∞" if x < 0 else "∞") if math.isinf(x) else shown(x)
+    return ("-∞" if x < 0 else "∞") if math.isinf(x) else format_number(x)
 
 
 def aligned(values: Iterable[float]) -> Callable[[float], str]:

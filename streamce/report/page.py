@@ -14,7 +14,8 @@ from streamce.report import html, sections, series_section, summary_section
 from streamce.report.html import tag, text
 from streamce.report.series_section import Look
 from streamce.stats.calibration import Calibration
-from streamce.stats.summary import Summary, level_of
+from streamce.stats.estimators import check_level
+from streamce.stats.summary import Summary
 from streamce.stats.tail import Tail
 from streamce.wrappers import Collection
 from streamce.wrappers.grouped import Estimate
@@ -124,7 +125,7 @@ def page(
     named = metrics if isinstance(metrics, Mapping) else {"": metrics}
     if not named or not all(isinstance(metric, MergeableState) for metric in named.values()):
         raise InputError("metrics", f"is {short_repr(metrics)}", "a metric, or metrics by name")
-    look = Look(level_of(level), anytime, series_section.checked_names(named.values(), names))
+    look = Look(check_level(level), anytime, series_section.checked_names(named.values(), names))
     several = len(named) > 1
     shown = title or (f"{len(named)} states" if several else sections.title_of(next(iter(named.values()))))
     body = [tag("h1", text(shown))]

@@ -19,7 +19,7 @@ from streamce.metrics import (
 from streamce.report import aggregation, html, series_section, summary_section, svg
 from streamce.report.html import between, number, tag, text
 from streamce.report.series_section import Look
-from streamce.stats import summary
+from streamce.stats import estimators
 from streamce.wrappers import Collection, Decayed, Grouped, Paired, Sliding
 from streamce.wrappers.base import MetricWrapper
 from streamce.wrappers.grouped import sorted_cells
@@ -235,7 +235,7 @@ def _grouped(metric: Grouped, look: Look) -> Parts:
     def groups() -> str:
         if period is None:
             return series_section.ranking(
-                "group", "groups", list(cells), summary.means(ledger), ledger.cell, metric, look
+                "group", "groups", list(cells), estimators.means(ledger), ledger.cell, metric, look
             )
         # Of keys with a moment: each group over all of its periods.
         parts = [key[:-1] if len(key) > 2 else key[0] for key in cells]
@@ -244,7 +244,7 @@ def _grouped(metric: Grouped, look: Look) -> Parts:
         added = aggregation.summed(ledger, lambda number: place[parts[number]])  # a name may be None
         found = [added.get(at, {}) for at in range(len(names))]
         return series_section.ranking(
-            "group", "groups", names, [summary.ratio(cell) for cell in found], found.__getitem__, metric, look
+            "group", "groups", names, [estimators.ratio(cell) for cell in found], found.__getitem__, metric, look
         )
 
     parts: Parts = [whole]

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.keys.periods import show
+from streamce.keys.periods import format_period
 from streamce.metrics import SequenceCrossEntropy
 from streamce.metrics.base import Metric
 from streamce.metrics.sequence import n_positions
 from streamce.report import aggregation, html, svg
 from streamce.report.html import between, number
-from streamce.stats import summary
-from streamce.stats.summary import kind_of
+from streamce.stats import estimators, summary
+from streamce.stats.summary import interval_name
 from streamce.wrappers import Collection
 
 if TYPE_CHECKING:
     from streamce.core.ledger.ledger import Ledger
     from streamce.metrics.mergeable import MergeableState
-    from streamce.stats.summary import Cell, Summary
+    from streamce.stats.estimators import Cell
+    from streamce.stats.summary import Summary
 
 WORST, BEST = 12, 5  # rows of a ranking, where there are more than both
 BINS = 40  # bars of a histogram of groups
@@ -37,7 +38,7 @@ class Look(NamedTuple):
 
     @property
     def kind(self) -> str:
-        return kind_of(self.level, self.anytime)
+        return interval_name(self.level, self.anytime)
 
 
 def checked_names(metrics: Iterable[MergeableState], given: Iterable[str]) -> tuple[str, ...]:
@@ -75,8 +76,8 @@ def history(starts: Sequence[int | None], ledger: Ledger, period: int, one: Any,
         return ""
     width = found[0].end - found[0].start
     plural = "half-lives" if what == "half-life" else f"{what}s"
-    together = f": {width // period:,} {plural} of {show(period)} together" if width > period else ""
-    title = f"History by {show(width)}{together}"
+    together = f": {width // period:,} {plural} of {format_period(period)} together" if width > period else ""
+    title = f"History by {format_period(width)}{together}"
     first, last = svg.moment(found[0].start / 1e6), svg.moment(found[-1].end / 1e6)
     xs = svg.Scale(found[0].start / 1e6, found[-1].end / 1e6)
     points = [svg.Point((each.start + each.end) / 2e6, each.found.value, *each.found.interval) for each in found]
@@ -141,7 +142,7 @@ def cells(metric: Any, one: str, many: str, look: Look) -> str:
     if ledger is None or not ledger.columns():
         return ""
     names = look.names if len(look.names) == ledger.size else range(ledger.size)
-    return ranking(one, many, names, summary.means(ledger), ledger.cell, None, look)
+    return ranking(one, many, names, estimators.means(ledger), ledger.cell, None, look)
 
 
 def ranking(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streamce.core.ledger.state import BINS_BITS
 from streamce.report import html, svg
 from streamce.report.html import between, number, percent, tag, text
-from streamce.stats.summary import LN2, counts_of, kind_of
+from streamce.stats.summary import LN2, count_rows, interval_name
 
 if TYPE_CHECKING:
     from streamce.metrics.gan import GANSummary
@@ -67,7 +67,7 @@ def of_summary(
     found: Summary, label: str = "", unit: str = "nats", eps: float | None = None, why: str = NO_MEAN
 ) -> str:
     """A summary: its value, the mean in other units, what was counted, and what was odd."""
-    kind = kind_of(found.level, found.anytime)
+    kind = interval_name(found.level, found.anytime)
     other = repr(found.value) != repr(found.mean)  # and not because both are nan
     label = label or ("value" if other else "cross-entropy")
     top = headline(found.value, "" if other else unit, found.interval, kind, not found.count, why)
@@ -87,7 +87,7 @@ def of_summary(
             ("entropy of the targets", number(found.entropy), ""),
             ("divergence from them", number(found.divergence), between(found.divergence_interval)),
         ]
-    rows += counts_of(found)[: 1 + bool(found.buckets)]
+    rows += count_rows(found)[: 1 + bool(found.buckets)]
     table = html.table(("", "", kind), [[text(a), text(b), text(c)] for a, b, c in rows], "nat")
     return html.columns(top + picture, table) + odd(found, eps)
 
@@ -249,7 +249,7 @@ def _reliability(found: Calibration) -> str:
 def paired(found: PairedSummary) -> str:
     """The difference of two models against 0, and how often either is better."""
     of = found.difference
-    kind = kind_of(of.level, of.anytime)
+    kind = interval_name(of.level, of.anytime)
     top = tag("p", text(found.verdict), class_="sce-verdict")
     if not of.count:
         return top + odd(of)
@@ -279,7 +279,7 @@ def paired(found: PairedSummary) -> str:
         [tag("span", "", class_=f"sce-key {k}") + name, percent(p), _percents(ends)]
         for (name, p, ends), k in zip(often, kinds, strict=True)
     ], "nat"))  # fmt: skip
-    counted = [[text(a), text(b), text(c)] for a, b, c in counts_of(of)[: 1 + bool(of.buckets)]]
+    counted = [[text(a), text(b), text(c)] for a, b, c in count_rows(of)[: 1 + bool(of.buckets)]]
     return top + html.columns("".join(parts[:2]), "".join(parts[2:]) + html.table((), counted, "nat")) + odd(of)
 
 
@@ -289,7 +289,7 @@ def _percents(ends: tuple[float, float] | None) -> str:
 
 def gan(found: GANSummary) -> str:
     """A discriminator's loss, its two parts, and how far it is from where it could tell nothing apart."""
-    kind = kind_of(found.level, found.real.anytime)
+    kind = interval_name(found.level, found.real.anytime)
     top = headline(
         found.value,
         "nats",
@@ -326,7 +326,7 @@ def estimate(found: Estimate, one: str = "group", of: str = "") -> str:
         return ""
     groups, known = html.many(found.groups, one), ""
     if between(found.interval):
-        known = f" ({kind_of(found.level, False)} {between(found.interval)})"
+        known = f" ({interval_name(found.level, False)} {between(found.interval)})"
     return html.note(f"The mean of {groups}{of}, each counting the same, is {number(found.value)} nats{known}.")
 
 

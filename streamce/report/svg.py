@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from streamce.keys.key_columns import EPOCH
+from streamce.keys.encoding import EPOCH
 from streamce.report.html import number, tag, text
 
 UNIT = 1000  # sides of the inner SVG of a path

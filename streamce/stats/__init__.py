@@ -1,11 +1,12 @@
-"""From exact sums to what people read: means, intervals, calibration, tails.
+"""Statistics from exact sums: means, intervals, calibration, tails.
 
-In come the integers of a ledger. Out go numbers of which each is rounded once.
+Input: the integers of a ledger. Output: numbers, each rounded once.
 
 ``intervals``    quantiles, confidence sequences, the jackknife over clusters
+``estimators``   means, standard errors, p-values and proportions of the integers of a cell
 ``summary``      ``Summary``: value, interval, bits, perplexity and counts of invalid input
-``calibration``  ``Calibration``: whether predictions come true as often as they say
+``calibration``  ``Calibration``: how well predicted probabilities agree with observed frequencies
 ``tail``         ``Tail``: quantiles of the losses, and the share of the worst
 
-Imports ``_support`` and ``core``.
+Imports ``errors``, ``_support`` and ``core``.
 """

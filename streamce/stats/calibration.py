@@ -1,4 +1,4 @@
-"""Calibration: whether predictions come true as often as they say, from the integers of a ledger."""
+"""Calibration: how well predicted probabilities agree with observed frequencies, from the integers of a ledger."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from streamce._support.html_repr import HtmlRepr
-from streamce._support.rational import quotient, root
+from streamce._support.rational import GRID, quotient, root
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.ledger.state import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE, State
 from streamce.errors import InputError
-from streamce.stats import summary
+from streamce.stats import estimators
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamce.core.ledger.ledger import Ledger
-
-GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +26,13 @@ class Bin:
     Attributes
     ----------
     low, high : float
-        Its bounds: low <= confidence < high; the last bin holds 1.
+        Its bounds: low <= confidence < high. The last bin includes 1.
     weight : float
-        Sum of the weights of the losses in it.
+        Sum of the weights of its losses.
     confidence, frequency : float
-        The mean probability predicted, and how often what was predicted came, both by weight.
+        Mean predicted probability of the outcome, and how often the outcome occurred, both by weight.
     count : int
-        Losses in it.
+        Number of its losses.
     """
 
     low: float
@@ -47,49 +45,50 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration(HtmlRepr, DefaultModeMethods):
-    """How far predictions are to be believed; ``print`` shows it as a table.
+    """Calibration of predictions; ``print`` shows it as a table.
 
-    Confidence is the predicted probability of outcome 1, or of the likeliest class (the first of several); frequency is
-    how often outcome 1, or that class, came. All means are weighted. Losses of weight 0 are left out.
+    Confidence is the predicted probability of outcome 1, or of the most likely class (the first of several). Frequency
+    is how often outcome 1, or that class, occurred. All means are weighted. Losses of weight 0 are left out.
 
     Attributes
     ----------
     loss : float
-        The mean loss seen, in nats, as ``compute()`` has it.
+        Mean observed loss in nats, which ``compute()`` returns.
     expected : float
-        The mean loss that the predictions expect of themselves: their entropy, in nats. Below ``loss`` they are
-        overconfident, above it too cautious.
+        Expected loss in nats: the mean loss of calibrated predictions, which is their entropy. If it is below ``loss``,
+        the predictions are overconfident; if above, underconfident.
     z : float
-        ``loss - expected`` in units of its standard deviation if the predictions were right:
-        Σ d (-log p - H) / √(Σ d² V), with d the weight, and H the mean and V the variance of -log p if outcomes come
-        as predicted. Standard normal for many calibrated predictions, also where each was made knowing the outcomes
-        before it.
+        ``loss - expected`` in units of its standard deviation for calibrated predictions:
+        Σ d (-log p - H) / √(Σ d² V), with d the weight, and H the mean and V the variance of -log p under the
+        prediction. It is standard normal for many calibrated predictions, even if each was made with knowledge of the
+        outcomes before it.
     p_value : float
-        Of a z as far from 0 on either side, under the standard normal distribution.
+        Two-sided p-value of ``z`` under the standard normal distribution.
     bins : tuple of Bin
-        The reliability diagram: of 15 equal bins of confidence on [0, 1] those that hold losses.
+        The reliability diagram: those of 15 equal bins of confidence on [0, 1] that contain losses.
     count : int
-        Losses in all bins.
+        Number of losses in all bins.
     ece : float
         Expected calibration error: the mean of ``|frequency - confidence|`` over the bins, by weight.
     calibration, refinement : float or None
-        ``loss`` split in two, in nats. Calibration is the Kullback-Leibler divergence of the mean prediction in each
-        bin from what came there, the mean over the bins by weight: multiplying the probabilities of each bin by
-        frequency / mean would take at least that from ``loss``. Refinement is the rest. Of classes a bin is one of the
-        likeliest class and of its confidence. None if any predictions had more than 100 classes.
+        Two parts of ``loss``, in nats. Calibration is the Kullback-Leibler divergence of the mean prediction in each
+        bin from the observed frequencies, averaged over the bins by weight. Multiplying the probabilities of each bin
+        by frequency / mean would reduce ``loss`` by at least this much. Refinement is the rest. With classes, there is
+        a bin for each pair of a most likely class and an interval of confidence. None if any predictions had more than
+        100 classes.
 
     Notes
     -----
     The z-score is that of Spiegelhalter (Statistics in Medicine 5, 1986) with the log loss as the score; Seillier-
-    Moiseiwitsch and Dawid (JASA 88, 1993) show that it holds for forecasts in sequence. It takes each loss as an
-    outcome of its own, given the prediction: it is too far from 0 where outcomes go together, as within clusters, and
-    too close to it with soft targets.
+    Moiseiwitsch and Dawid (JASA 88, 1993) show that it holds for forecasts in sequence. It assumes that outcomes are
+    independent, given the predictions. It is too far from 0 if outcomes are correlated, as within clusters, and too
+    close to 0 with soft targets.
 
-    The split is that of the logarithmic score into reliability and what resolution leaves of the uncertainty (Bröcker,
-    Quarterly Journal of the Royal Meteorological Society 135, 2009), with bins in place of equal predictions. Errors
-    of one bin that cancel in its means are not seen, neither by calibration nor by ``ece``: both are then too small,
-    and refinement too large. Chance makes both too large: of calibrated predictions, calibration is about
-    B (C - 1) / (2 k) nats for k losses of C outcomes in B bins.
+    The two parts are those of the logarithmic score: reliability, and uncertainty minus resolution (Bröcker, Quarterly
+    Journal of the Royal Meteorological Society 135, 2009), with bins instead of equal predictions. Errors that cancel
+    within a bin are invisible, both to calibration and to ``ece``; then both are too small, and refinement is too
+    large. Chance makes both too large: for calibrated predictions, calibration is about B (C - 1) / (2 k) nats with k
+    losses of C outcomes in B bins.
 
     Examples
     --------
@@ -121,7 +120,7 @@ class Calibration(HtmlRepr, DefaultModeMethods):
     refinement: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """A flat dict of plain values, as JSON takes it; of the bins a list of each of their fields."""
+        """Return a flat dict of values that JSON can hold, with a list for each field of the bins."""
         found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "bins"}
         return found | {f"bin_{part.name}": [getattr(each, part.name) for each in self.bins] for part in fields(Bin)}
 
@@ -135,17 +134,17 @@ class Calibration(HtmlRepr, DefaultModeMethods):
         rows.append(("ECE", f"{self.ece:.6g}", f"of {len(self.bins)} bins that hold losses"))
         table = [("confidence", "predicted", "observed", "losses")]
         for each in self.bins:
-            shown = f"{each.low:.4f} to {each.high:.4f}", f"{each.confidence:.4g}", f"{each.frequency:.4g}"
-            table.append((*shown, f"{each.count:,}"))
+            means = f"{each.confidence:.4g}", f"{each.frequency:.4g}"
+            table.append((f"{each.low:.4f} to {each.high:.4f}", *means, f"{each.count:,}"))
         width = max(len(middle) for _, middle, _ in rows)
-        lines = [f"{name:<16}{middle:<{width}}   {what}" for name, middle, what in rows]
+        lines = [f"{name:<16}{middle:<{width}}   {explanation}" for name, middle, explanation in rows]
         return "\n".join([*lines, "", *(f"{a:<18}{b:<13}{c:<11}{d}" for a, b, c, d in table)])
 
 
 def read(state: State, *, classes: bool, floor: float) -> Calibration:
-    """What a state says; ``classes`` where confidence is that of the likeliest of several.
+    """Return the calibration that a state holds. ``classes`` says whether confidence is that of the most likely class.
 
-    InputError if more was taken away than had been added.
+    Raise InputError if more was subtracted than had been added.
     """
     ledger = state.calibration
     column: Callable[[str], dict[int, int]] = ledger.column if ledger is not None else lambda name: {}
@@ -155,21 +154,21 @@ def read(state: State, *, classes: bool, floor: float) -> Calibration:
         _check(counts.get(cell, 0) >= 0 and weights.get(cell, -1) >= 0, cell)
     for cell, total in sums.items():
         _check(total >= 0 or cell == EXCESS, cell)
-    whole = sum(weights.get(cell, 0) for cell in range(CONFIDENCE_BINS))
-    bins, off, outcomes = [], 0, {}
+    total_weight = sum(weights.get(cell, 0) for cell in range(CONFIDENCE_BINS))
+    bins, distance, outcomes = [], 0, {}
     for cell in range(CONFIDENCE_BINS):
         weight, confidence, hits = weights.get(cell, 0), sums.get(cell, 0), sums.get(HITS + cell, 0)
         _check(hits <= weight, HITS + cell)
         if cell not in counts:
             continue
-        off += abs(confidence - hits)
+        distance += abs(confidence - hits)
         outcomes[cell] = [(hits, confidence), (weight - hits, sums.get(SPLIT + cell, 0))]
         means = quotient(weight, GRID), quotient(confidence, weight), quotient(hits, weight)
         bins.append(Bin(cell / CONFIDENCE_BINS, (cell + 1) / CONFIDENCE_BINS, *means, counts[cell]))
     if classes:
-        outcomes = _of_classes(weights, sums)
-    loss, divergence = summary.mean(state.total), _divergence(outcomes, whole, floor)
-    expected = math.nan if _is_infinite(ledger, EXPECTED) else quotient(sums.get(EXPECTED, 0), whole)
+        outcomes = _class_outcomes(weights, sums)
+    loss, divergence = estimators.mean(state.total), _divergence(outcomes, total_weight, floor)
+    expected = math.nan if _is_infinite(ledger, EXPECTED) else quotient(sums.get(EXPECTED, 0), total_weight)
     z = _z(ledger, sums.get(EXCESS, 0), sums.get(VARIANCE, 0))
     return Calibration(
         loss=loss,
@@ -178,54 +177,53 @@ def read(state: State, *, classes: bool, floor: float) -> Calibration:
         p_value=math.erfc(abs(z) / math.sqrt(2)),
         bins=tuple(bins),
         count=sum(each.count for each in bins),
-        ece=quotient(off, whole),
+        ece=quotient(distance, total_weight),
         calibration=divergence,
         refinement=None if divergence is None else loss - divergence,
     )
 
 
-def _check(makes_sense: bool, cell: int) -> None:
-    if not makes_sense:
-        found = f"has less than no losses in cell {cell}: more was taken away than had been added"
-        raise InputError("calibration", found)
+def _check(is_possible: bool, cell: int) -> None:
+    if not is_possible:
+        raise InputError("calibration", f"has a negative sum in cell {cell}: {estimators.SUBTRACTED}")
 
 
-def _of_classes(weights: dict[int, int], sums: dict[int, int]) -> dict[int, list[tuple[int, int]]]:
-    """What came and what was predicted of each class, by bin: of the likeliest class, and of its confidence."""
-    found: dict[int, list[tuple[int, int]]] = {}
+def _class_outcomes(weights: dict[int, int], sums: dict[int, int]) -> dict[int, list[tuple[int, int]]]:
+    """Return (observed, predicted) of each class, for each bin of a most likely class and its confidence."""
+    outcomes: dict[int, list[tuple[int, int]]] = {}
     for cell in {*weights, *sums}:
         if cell >= SPLIT:
             pair, bin_ = divmod(cell - SPLIT, CONFIDENCE_BINS)
-            most = math.isqrt(pair)
-            at = pair - most * most
-            top = most if at <= most else at - most - 1
-            found.setdefault(top * CONFIDENCE_BINS + bin_, []).append((weights.get(cell, 0), sums.get(cell, 0)))
-    return found
+            largest = math.isqrt(pair)
+            rest = pair - largest**2
+            top = largest if rest <= largest else rest - largest - 1
+            outcomes.setdefault(top * CONFIDENCE_BINS + bin_, []).append((weights.get(cell, 0), sums.get(cell, 0)))
+    return outcomes
 
 
-def _divergence(outcomes: dict[int, list[tuple[int, int]]], whole: int, floor: float) -> float | None:
-    """The mean over bins, by weight, of the Kullback-Leibler divergence of what was predicted from what came.
+def _divergence(outcomes: dict[int, list[tuple[int, int]]], total_weight: int, floor: float) -> float | None:
+    """Return the Kullback-Leibler divergence of predictions from observed frequencies, averaged over bins by weight.
 
-    None if there are bins whose outcomes were not kept.
+    Return None if the state does not hold the outcomes of all bins.
     """
-    if sum(came for each in outcomes.values() for came, _ in each) != whole:
+    if sum(observed for each in outcomes.values() for observed, _ in each) != total_weight:
         return None
     terms = []
     for each in outcomes.values():
         weight, predicted = (sum(sums) for sums in zip(*each, strict=True))
-        for came, sum_of_p in each:
-            if came:
+        for observed, sum_of_p in each:
+            if observed:
                 p = max(quotient(sum_of_p, predicted), floor)
-                frequency = quotient(came, weight)
-                terms.append(quotient(came, whole) * (math.log(frequency / p) if p > 0 else math.inf))
+                frequency = quotient(observed, weight)
+                terms.append(quotient(observed, total_weight) * (math.log(frequency / p) if p > 0 else math.inf))
     return max(0.0, math.fsum(terms)) if terms else math.nan
 
 
 def _z(ledger: Ledger | None, excess: int, variance: int) -> float:
-    """A sum in units of its standard deviation: exact integers until they are rounded."""
+    """Return a sum in units of its standard deviation, computed from exact integers."""
     if _is_infinite(ledger, VARIANCE):
         return math.nan
-    if _is_infinite(ledger, EXCESS):  # what was held for impossible
+    if _is_infinite(ledger, EXCESS):  # an outcome occurred whose predicted probability was 0
         return math.inf
     size = root(excess * excess, variance * GRID) if variance else math.inf if excess else math.nan
     return -size if excess < 0 else size

@@ -1,9 +1,8 @@
-"""From standard errors to intervals: quantiles, the confidence sequence, the delete-a-group jackknife.
+"""Quantiles, confidence sequences and the delete-a-group jackknife, from which intervals are made.
 
 An interval is the mean plus and minus a multiple of its standard error. The multiple is Student's
-quantile where the interval is looked at once, and the boundary of a confidence sequence where it
-may be looked at again and again. What each assumes, and how often each was seen to cover the
-truth: docs/UNCERTAINTY.md.
+quantile for a single look, and the boundary of a confidence sequence for repeated looks. Their
+assumptions and measured coverage are in docs/UNCERTAINTY.md.
 """
 
 import functools
@@ -15,50 +14,50 @@ from collections.abc import Sequence
 
 from streamce._support.rational import root
 
-# Samples at which the confidence sequence is tightest. It is exact for normal sums, which those of
-# skewed losses are only after thousands of samples; being tightest late leaves little of alpha to
-# be spent before. Of 95 % sequences of a rare outcome's log losses, first looked at after 100
-# samples, 8 to 10 % missed when tightest at 500, 4 to 6 % at 5,000, 3 to 5 % here.
+# Number of samples at which the confidence sequence is tightest. The sequence is exact for normal sums,
+# but sums of skewed losses are nearly normal only after thousands of samples. If it is tightest late,
+# little of alpha is spent before. Of 95 % sequences of a rare outcome's log losses, first looked at after
+# 100 samples, 8 to 10 % missed when tightest at 500, 4 to 6 % at 5,000, 3 to 5 % at 10,000.
 TIGHTEST = 10_000
-# From here on four terms of the expansion in 1 / df are right to 1e-10, and the series is long.
-MANY = 500
-# Tails below this are summed term by term.
-FAR = 1e-4
+# From this df on, four terms of the expansion in 1 / df are accurate to 1e-10, and the exact series is long.
+MIN_DF_OF_EXPANSION = 500
+# Smaller tails are summed term by term, because 1 minus the other terms would cancel.
+MAX_FAR_TAIL = 1e-4
 
 
 def normal(level: float) -> float:
-    """The z of which a standard normal variable lies within ±z with probability ``level``.
+    """Return the z for which a standard normal variable lies within ±z with probability ``level``.
 
     Examples
     --------
     >>> round(normal(0.95), 6)
     1.959964
     """
-    from statistics import NormalDist  # here: it is slow to import
+    from statistics import NormalDist  # here, because it is slow to import
 
     return -NormalDist().inv_cdf((1 - level) / 2)  # the lower tail keeps the digits of levels near 1
 
 
 @functools.lru_cache(maxsize=4096)  # groups of few samples share their degrees of freedom
 def student(level: float, df: int) -> float:
-    """The t of which Student's variable lies within ±t with probability ``level``.
+    """Return the t for which Student's variable lies within ±t with probability ``level``.
 
-    Right to 1e-10 for levels up to 0.999999, to 1e-8 beyond.
+    The error is at most 1e-10 for levels up to 0.999999, and 1e-8 beyond.
 
     Parameters
     ----------
     level : float
         Between 0 and 1.
     df : int
-        Degrees of freedom, from 1 on.
+        Degrees of freedom, at least 1.
 
     Notes
     -----
     With t = √df · cot φ the probability of the tails is a finite sum of powers of sin φ (Abramowitz
     and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4), which grows with φ and is
-    convex. Student's quantile lies above the normal one, so Newton's method starts from that, comes
-    down to the root from one side and needs no bracket. Many degrees of freedom: the expansion
-    around the normal quantile (26.7.5).
+    convex. Student's quantile lies above the normal one, so Newton's method starts from the normal
+    one, approaches the root from one side and needs no bracket. For many degrees of freedom, the
+    expansion around the normal quantile is used (26.7.5).
 
     Examples
     --------
@@ -69,33 +68,33 @@ def student(level: float, df: int) -> float:
     if df == 1:
         return 1 / math.tan(alpha * math.pi / 2)
     z = normal(level)
-    if df >= MANY:
+    if df >= MIN_DF_OF_EXPANSION:
         return _expansion(z, df)
     phi = math.atan2(math.sqrt(df), z)
     while True:
-        tails, slope = _tails(phi, df, far=alpha < FAR)
+        tails, slope = _tails(phi, df, far=alpha < MAX_FAR_TAIL)
         step = (tails - alpha) / slope
         phi -= step
-        if step <= 1e-9 * phi:  # a step of Newton's squares the error, so what is left is rounding
+        if step <= 1e-9 * phi:  # Newton's method squares the error in each step, so the rest is rounding
             return math.sqrt(df) / math.tan(phi)
 
 
 def tails(t: float, df: int) -> float:
-    """The probability that Student's variable lies beyond ±t: 1 - level, where t is ``student(level, df)``.
+    """Return the probability that Student's variable lies beyond ±t: 1 - level, if t is ``student(level, df)``.
 
-    Right to 1e-8 of its value down to 1e-60, to 1e-6 below, and 0 where it underflows.
+    The relative error is at most 1e-8 down to 1e-60, and 1e-6 below. The result is 0 where it underflows.
 
     Parameters
     ----------
     t : float
         0 or more.
     df : int
-        Degrees of freedom, from 1 on.
+        Degrees of freedom, at least 1.
 
     Notes
     -----
-    The sums that ``student`` inverts; for many degrees of freedom the normal variable with the same tails (Hill,
-    Algorithm 395, Communications of the ACM 13, 1970).
+    These are the sums that ``student`` inverts. For many degrees of freedom, they are the tails of a normal variable
+    (Hill, Algorithm 395, Communications of the ACM 13, 1970).
 
     Examples
     --------
@@ -104,27 +103,27 @@ def tails(t: float, df: int) -> float:
     """
     if df == 1:
         return 2 / math.pi * math.atan2(1, t)
-    if df >= MANY:
+    if df >= MIN_DF_OF_EXPANSION:
         return math.erfc(_hill(t, df) / math.sqrt(2))
     phi = math.atan2(math.sqrt(df), t)
     near = _tails(phi, df, far=False)[0]
-    return near if near >= FAR else _tails(phi, df, far=True)[0]
+    return near if near >= MAX_FAR_TAIL else _tails(phi, df, far=True)[0]
 
 
 def _hill(t: float, df: int) -> float:
-    """The z beyond which a standard normal variable lies as often as Student's beyond t."""
+    """Return the z beyond which a standard normal variable lies as often as Student's beyond t."""
     a = df - 0.5
     b = 48 * a * a
     square = a * math.log1p(t / df * t)
     if square == math.inf:
         return square
-    more = ((4 * square + 33) * square + 240) * square + 855
+    polynomial = ((4 * square + 33) * square + 240) * square + 855
     z = math.sqrt(square)
-    return z + z * ((square + 3) / b - more / (10 * b * (b + 0.8 * square * square + 100)))
+    return z + z * ((square + 3) / b - polynomial / (10 * b * (b + 0.8 * square * square + 100)))
 
 
 def _tails(phi: float, df: int, far: bool) -> tuple[float, float]:
-    """The probability of |t| > √df · cot φ for df >= 2, and its derivative by φ."""
+    """Return the probability of |t| > √df · cot φ for df >= 2, and its derivative by φ."""
     odd = df % 2
     sine, square = math.sin(phi), math.sin(phi) ** 2
     total = term = sine if odd else 1.0
@@ -132,7 +131,7 @@ def _tails(phi: float, df: int, far: bool) -> tuple[float, float]:
         term *= square * (j - 1) / j
         total += term
     slope = (df - 1) * term * sine
-    if far:  # the rest of the series, which has infinitely many terms: 1 less the others would cancel
+    if far:  # sum the rest of the infinite series, because 1 minus the other terms would cancel
         total = 0.0
         j = df
         while term > 1e-17 * total:
@@ -146,6 +145,7 @@ def _tails(phi: float, df: int, far: bool) -> tuple[float, float]:
 
 
 def _expansion(z: float, df: int) -> float:
+    """Return Student's quantile for the normal quantile z."""
     x = z * z
     terms = (
         (x + 1) / 4,
@@ -157,19 +157,19 @@ def _expansion(z: float, df: int) -> float:
 
 
 def sequence(level: float, samples: float, df: int) -> float:
-    """The multiple of the standard error in an asymptotic confidence sequence.
+    """Return the multiple of the standard error in an asymptotic confidence sequence.
 
-    With it the intervals of all numbers of samples hold the truth together, with probability
-    ``level``: one may look after every sample, and stop when one likes. The price is width: at
-    level 0.95 the multiple is 3.04 at its tightest, at 10,000 samples, 3.2 at 3,000 and at 100,000,
-    3.9 at 1,000 and 11 at 100, instead of 1.96.
+    The intervals after all numbers of samples contain the true mean together, with probability
+    ``level``. So you may look after every sample and stop at any time. In exchange the intervals are
+    wider: at level 0.95 the multiple is 3.04 at its tightest, at 10,000 samples, 3.2 at 3,000 and at
+    100,000, 3.9 at 1,000 and 11 at 100, instead of 1.96.
 
     Parameters
     ----------
     level : float
         Between 0 and 1.
     samples : float
-        How many independent samples of equal weight tell as much as those that were seen.
+        Effective samples: the number of independent samples of equal weight that give the same information.
     df : int
         Degrees of freedom of the standard error.
 
@@ -180,11 +180,11 @@ def sequence(level: float, samples: float, df: int) -> float:
 
         m² = 2 (n ρ² + 1) / (n ρ²) · log(√(n ρ² + 1) / α)
 
-    and the ρ² = (-2 log α + log(-2 log α + 1)) / 10,000 that makes it least at 10,000 samples. The
-    promise is asymptotic: it holds in the limit of a late first look. The sequence takes the
-    standard error as known; as Student's quantile does for a single look, m is widened to the
-    point of Student's distribution with the same tails, by Wallace's approximation (Annals of
-    Mathematical Statistics 30, 1959), t² = df (exp(u² / df) - 1), u = m (8 df + 3) / (8 df + 1).
+    and the ρ² = (-2 log α + log(-2 log α + 1)) / 10,000 that minimises it at 10,000 samples. The
+    guarantee is asymptotic: it holds in the limit of a late first look. The sequence assumes a known
+    standard error. Because it is estimated, m is widened to the point of Student's distribution with
+    the same tails, by Wallace's approximation (Annals of Mathematical Statistics 30, 1959),
+    t² = df (exp(u² / df) - 1), u = m (8 df + 3) / (8 df + 1).
 
     Examples
     --------
@@ -195,25 +195,25 @@ def sequence(level: float, samples: float, df: int) -> float:
 
 
 def sequence_tails(t: float, samples: float, df: int) -> float:
-    """1 - the highest level at which a confidence sequence does not reach t standard errors from its middle.
+    """Return 1 - the highest level at which a confidence sequence does not reach t standard errors from its middle.
 
-    Of a difference this many standard errors from 0 it is the p-value that stays valid however often one looks
-    (Johari, Koomen, Pekelis and Walsh, Always valid inference, Operations Research 70, 2022): if there is no
-    difference, it ever falls to α or below with probability α at most.
+    For a difference this many standard errors from 0, it is the p-value that stays valid for repeated looks (Johari,
+    Koomen, Pekelis and Walsh, Always valid inference, Operations Research 70, 2022): if there is no difference, the
+    probability that it ever falls to α or below is at most α.
 
     Parameters
     ----------
     t : float
         0 or more.
     samples, df
-        As ``sequence`` takes them.
+        The same arguments as those of ``sequence``.
 
     Examples
     --------
     >>> round(sequence_tails(sequence(0.95, 3000, 2999), 3000, 2999), 12)
     0.05
     """
-    low, high = 0.0, 1.0  # of -log α, with which the boundary grows
+    low, high = 0.0, 1.0  # bounds of -log α; the boundary grows with it
     while _boundary(-high, samples, df) < t:
         low, high = high, 2 * high
         if high > 1024:  # α is 0 as a float64
@@ -228,29 +228,29 @@ def sequence_tails(t: float, samples: float, df: int) -> float:
 
 
 def _boundary(log_alpha: float, samples: float, df: int) -> float:
-    """The multiple of ``sequence`` at level 1 - α."""
+    """Return the multiple of ``sequence`` at level 1 - α."""
     ratio = (-2 * log_alpha + math.log1p(-2 * log_alpha)) / TIGHTEST * samples
     ratio = max(ratio, sys.float_info.min)
     m = math.sqrt(2 * (1 + 1 / ratio) * (math.log1p(ratio) / 2 - log_alpha))
     u = m * (8 * df + 3) / (8 * df + 1)
     try:
         return math.sqrt(df * math.expm1(u * u / df))
-    except OverflowError:  # a handful of samples tell nothing yet
+    except OverflowError:  # there are too few samples for any bound
         return math.inf
 
 
 def jackknife(groups: Sequence[tuple[int, int]]) -> float:
-    """Standard error of R = Σn / Σd by leaving out one group after another.
+    """Return the standard error of R = Σn / Σd by leaving out one group after another.
 
     Parameters
     ----------
     groups : sequence of (int, int)
-        n and d of each group, in any unit; groups are independent, what is inside them need not be.
+        n and d of each group, in any unit. Groups are independent; the samples of a group need not be.
 
     Returns
     -------
     float
-        nan for fewer than two groups, or where all weight is in one.
+        nan for fewer than two groups, or if all weight is in one.
 
     Notes
     -----
@@ -259,8 +259,8 @@ def jackknife(groups: Sequence[tuple[int, int]]) -> float:
 
         stderr² = (G - 1) / G · Σ (R(g) - R)²,    R(g) - R = (N d_g - n_g D) / (D (D - d_g)),
 
-    of which the differences, which cancel, are exact. They are cut to 128 bits below the largest
-    of them, so that their squares add up to the same integer in any order of the groups.
+    The differences, which cancel, are exact. They are truncated to 128 bits below the largest one, so
+    that their squares add up to the same integer in any order of the groups.
 
     Examples
     --------
@@ -269,7 +269,7 @@ def jackknife(groups: Sequence[tuple[int, int]]) -> float:
     """
     number = len(groups)
     if units := functools.reduce(operator.or_, itertools.chain.from_iterable(groups), 0):
-        zeros = (units & -units).bit_length() - 1  # the units of sums are tiny: shorter integers are faster
+        zeros = (units & -units).bit_length() - 1  # shorter integers are faster
         groups = [(n_g >> zeros, d_g >> zeros) for n_g, d_g in groups]
     n, d = sum(n_g for n_g, _ in groups), sum(d_g for _, d_g in groups)
     if number < 2 or any(d == d_g for _, d_g in groups):

@@ -1,7 +1,7 @@
-"""The tail of a stream's losses: how many fell in each of some thousand bins, and what they add up to.
+"""The tail of the losses: number and sum of the losses in each of some thousand bins, from the integers of a ledger.
 
-Bins are as wide as a 64th of the power of two they are in, so a loss is known within 0.8 %. They add up
-and can be taken away as all of a state.
+A bin is as wide as a 64th of the power of two that it lies in, so a loss is known within 0.8 %. Bins can be added and
+subtracted like all of a state.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 from streamce._support import scalars
 from streamce._support.html_repr import HtmlRepr
-from streamce._support.rational import quotient
+from streamce._support.rational import GRID, quotient
 from streamce._support.short_repr import short_repr
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.ledger.state import BINS_BITS, LEAST, TAIL
 from streamce.errors import InputError
+from streamce.stats.estimators import SUBTRACTED
 
 if TYPE_CHECKING:
     from streamce.core.ledger.ledger import Ledger
 
-GRID = 1 << 1074  # the unit of the exact sums is 2^-1074
 LEVELS = (0.5, 0.9, 0.99, 0.999)
 
 
 @dataclass(frozen=True, slots=True)
 class Tail(HtmlRepr, DefaultModeMethods):
-    """Losses by size; ``print`` shows quantiles.
+    """Distribution of the losses by size; ``print`` shows quantiles.
 
     Attributes
     ----------
     bins : tuple of (float, float, int, float)
-        Of each bin that holds losses, in ascending order: its bounds, low <= loss < high, in nats, how many
-        losses are in it, and the sum of these, weighted.
+        Of each bin that contains losses, in ascending order: its bounds in nats, low <= loss < high, the number of its
+        losses, and their weighted sum.
     count : int
-        Losses in all bins. Losses of weight 0 are in none.
+        Number of losses in all bins. Losses of weight 0 are not in any.
 
     Examples
     --------
@@ -55,66 +55,66 @@ class Tail(HtmlRepr, DefaultModeMethods):
     _infinite: bool
 
     def quantile(self, q: float) -> float:
-        """The least loss that a share ``q`` of all losses does not exceed, within 1 %; nan without losses.
+        """Return the smallest loss that a share ``q`` of all losses does not exceed, within 1 %; nan without losses.
 
-        Losses below 2^-64 are taken as 0, and those of 2^64 and more as inf.
+        Losses below 2^-64 count as 0, and losses of 2^64 and more as inf.
         """
-        wanted = _share("q", q) * self.count  # exact: 0.07 of 100 are 7
-        seen = 0
+        rank = _check_share("q", q) * self.count  # exact: 0.07 of 100 are 7
+        below = 0
         for low, high, count, _ in self.bins:
-            seen += count
-            if seen >= wanted:
+            below += count
+            if below >= rank:
                 return (low + high) / 2 if low > 0 else 0.0
         return math.nan
 
     def share(self, worst: float = 0.01) -> float:
-        """The share of the weighted sum of losses that the share ``worst`` of losses carries, the largest ones.
+        """Return the share of the weighted sum of losses that the largest losses, a share ``worst`` of all, make up.
 
-        Where the line goes through a bin, its losses are taken as equal. nan if there are infinite losses, or if all
-        are 0.
+        If only some losses of a bin are among them, the losses of this bin count as equal. The result is nan if there
+        are infinite losses, or if all are 0.
         """
-        wanted = _share("worst", worst) * self.count
-        whole, carried = sum(self._sums), 0.0
-        if self._infinite or not whole:
+        remaining = _check_share("worst", worst) * self.count
+        all_sums, share = sum(self._sums), 0.0
+        if self._infinite or not all_sums:
             return math.nan
-        for (_, _, count, _), total in zip(reversed(self.bins), reversed(self._sums), strict=True):
-            if wanted < count:
-                return carried + quotient(total, whole) * float(wanted / count)
-            carried += quotient(total, whole)
-            wanted -= count
+        for (_, _, count, _), bin_sum in zip(reversed(self.bins), reversed(self._sums), strict=True):
+            if remaining < count:
+                return share + quotient(bin_sum, all_sums) * float(remaining / count)
+            share += quotient(bin_sum, all_sums)
+            remaining -= count
         return 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Quantiles and the share of the worst 1 %, as plain values."""
+        """Return quantiles and the share of the worst 1 % as a dict of numbers."""
         quantiles = {f"p{100 * q:g}": self.quantile(q) for q in LEVELS}
         return {**quantiles, "worst_1_percent": self.share(0.01), "count": self.count}
 
     def __str__(self) -> str:
-        shown = "   ".join(f"{100 * q:g} % {self.quantile(q):.4g}" for q in LEVELS)
-        carried = f"the worst 1 % of losses carry {100 * self.share():.3g} % of their sum"
-        return f"tail            {shown}\n                {carried}"
+        quantiles = "   ".join(f"{100 * q:g} % {self.quantile(q):.4g}" for q in LEVELS)
+        share = f"the worst 1 % of losses carry {100 * self.share():.3g} % of their sum"
+        return f"tail            {quantiles}\n                {share}"
 
 
 def read(ledger: Ledger | None) -> Tail:
-    """The tail that a ledger of bins holds; InputError if more was taken away than had been added."""
+    """Return the tail that a ledger of bins holds. Raise InputError if more was subtracted than had been added."""
     columns = ledger.columns() if ledger is not None else {}
     counts, sums = columns.get("count", {}), columns.get("n", {})
     for bin_, count in counts.items():
         if count < 0:
-            found = f"has {count} losses around {_bounds(bin_)[0]:.4g}: more was taken away than had been added"
+            found = f"has {count} losses around {_bounds(bin_)[0]:.4g}: {SUBTRACTED}"
             raise InputError("tail", found, value=count)
     if sums.keys() - counts.keys():
-        raise InputError("tail", "holds a sum of no losses: more was taken away than had been added")
-    held = sorted(counts)
-    exact = tuple(sums.get(bin_, 0) for bin_ in held)
+        raise InputError("tail", f"has a sum in a bin without losses: {SUBTRACTED}")
+    used = sorted(counts)
+    exact = tuple(sums.get(bin_, 0) for bin_ in used)
     infinite = {bin_ for name in ("n+inf", "n-inf") for bin_ in columns.get(name, {})}
-    shown = [math.inf if bin_ in infinite else quotient(each, GRID) for bin_, each in zip(held, exact, strict=True)]
-    bins = tuple((*_bounds(bin_), counts[bin_], total) for bin_, total in zip(held, shown, strict=True))
+    totals = [math.inf if bin_ in infinite else quotient(each, GRID) for bin_, each in zip(used, exact, strict=True)]
+    bins = tuple((*_bounds(bin_), counts[bin_], total) for bin_, total in zip(used, totals, strict=True))
     return Tail(bins, sum(counts.values()), exact, bool(infinite))
 
 
 def _bounds(bin_: int) -> tuple[float, float]:
-    """The least loss of a bin, and that of the next."""
+    """Return the smallest loss of a bin and of the next bin."""
     return _edge(bin_), _edge(bin_ + 1)
 
 
@@ -127,8 +127,9 @@ def _edge(bin_: int) -> float:
     return math.ldexp(1 + step / (1 << BINS_BITS), LEAST + octave)
 
 
-def _share(name: str, value: Any) -> Fraction:
-    found = scalars.real(value)
-    if found is None or not 0 <= found <= 1:
+def _check_share(name: str, value: Any) -> Fraction:
+    """Return a share as the decimal fraction that its text is, so that 0.07 is 7/100."""
+    share = scalars.to_float(value)
+    if share is None or not 0 <= share <= 1:
         raise InputError(name, f"is {short_repr(value)}", "a number between 0 and 1", value=value)
-    return Fraction(repr(found))  # as it is written
+    return Fraction(repr(share))

@@ -15,7 +15,7 @@ from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.ledger import Ledger
 from streamce.core.ledger.state import State
 from streamce.errors import InputError
-from streamce.inputs import arrays
+from streamce.inputs import messages
 from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.mergeable import MergeableState
 from streamce.metrics.update_from import UpdateFromMixin
@@ -61,7 +61,7 @@ class Route(NamedTuple):
     def check(self, samples: Samples, state: Any) -> None:
         """Raise InputError if the number of samples is wrong, or if they cannot be added to the state."""
         if self.size is not None and self.size != samples.samples:
-            raise arrays.key_length(self.argument, self.size, samples.samples)
+            raise messages.key_length(self.argument, self.size, samples.samples)
         if samples.samples:
             self.check_state(state)
 

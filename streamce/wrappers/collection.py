@@ -12,7 +12,7 @@ from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.inputs import arrays
-from streamce.keys.key_columns import buckets
+from streamce.keys.cluster_buckets import to_buckets
 from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.update_from import UpdateFromMixin
@@ -159,12 +159,12 @@ class Collection(UpdateFromMixin):
         keys = {"by": self._by_name("by", by), "by_time": self._by_name("by_time", by_time)}
         routes = {name: self._route_of(name, metric, keys) for name, metric in own.metrics.items()}
         preds, target, weight = (
-            arrays.once(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
+            arrays.materialize(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
         )
-        others = arrays.all_once(others)
+        others = arrays.materialize_others(others)
         given = (preds, target) if target is not None else (preds,)
         if cluster is not None:
-            others["cluster"] = buckets(cluster)
+            others["cluster"] = to_buckets(cluster)
         for name in SINGLE_SUM_ARGUMENTS:
             if others.get(name) is not None and all(isinstance(each, KeyedWrapper) for each in own.metrics.values()):
                 raise InputError(name, "is given", "none, because no metric of the collection takes it")
@@ -324,12 +324,12 @@ class Members:
         """Return the parts of each metric as one part, by the metric's number among the sorted names."""
         metrics = self.copy().metrics
         by_number = {str(number): metrics[name]._state.parts() for number, name in enumerate(sorted(metrics))}
-        return {number: state_format.joined(parts) for number, parts in by_number.items() if parts}
+        return {number: state_format.join_parts(parts) for number, parts in by_number.items() if parts}
 
     def from_parts(self, parts: dict[str, bytes]) -> Members:
         """Return metrics of the same options whose ``parts()`` these are, or raise ValueError."""
         new = {name: metric._new() for name, metric in self.metrics.items()}
         numbers = {str(number): name for number, name in enumerate(sorted(new))}
         for number, data in parts.items():
-            new[numbers[number]]._load_payload(state_format.split(data))
+            new[numbers[number]]._load_payload(state_format.split_parts(data))
         return Members(new)

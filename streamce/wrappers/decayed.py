@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from streamce._support.rational import GRID
 from streamce.core.grouping.groups import Groups
 from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.core.samples.decay import decay
 from streamce.errors import InputError
 from streamce.keys import periods
 from streamce.metrics.base import Metric
-from streamce.stats import summary
-from streamce.stats.summary import GRID, SUMS
+from streamce.stats import estimators, summary
+from streamce.stats.estimators import WEIGHT_POWERS
 from streamce.wrappers.base import KeyedWrapper, Route
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
     from streamce.core.samples.samples import Samples
-    from streamce.stats.summary import Cell, Summary
+    from streamce.stats.estimators import Cell
+    from streamce.stats.summary import Summary
 
 # Half-lives that are so much older than the newest one have no weight. A sum in the range of float64 that is halved so
 # often is far below the grid, and the limit keeps the integers within a few thousand bits.
@@ -71,7 +73,7 @@ class Decayed(KeyedWrapper):
     @property
     def options(self) -> dict[str, Any]:
         """All options."""
-        return {"metric": self.metric, "half_life": periods.show(self._half_life)}
+        return {"metric": self.metric, "half_life": periods.format_period(self._half_life)}
 
     def _loss_options(self) -> dict[str, Any]:
         return {"metric": self._metric._header(), "half_life": self._half_life}
@@ -138,7 +140,7 @@ class Decayed(KeyedWrapper):
         InputError
             If more was subtracted than had been added.
         """
-        return self._metric._value(summary.ratio(self._cell()[0]))
+        return self._metric._value(estimators.ratio(self._cell()[0]))
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """Return the mean, standard error and interval with decayed weights, and counts of anomalies.
@@ -172,15 +174,15 @@ class Decayed(KeyedWrapper):
         combined: Cell = {}
         shifts = [int(number) - int(numbers[-1]) + MAX_AGE for number in numbers]
         oldest = min((shift for shift in shifts if shift >= 0), default=0)
-        sums = dict.fromkeys(SUMS, 0)
+        sums = dict.fromkeys(WEIGHT_POWERS, 0)
         for i, shift in enumerate(shifts):
             cell = ledger.cell(i)
-            summary.check(cell)
+            estimators.check_cell(cell)
             for column, number in cell.items():
-                if column in summary.COUNTS or (column not in SUMS and shift >= 0):
+                if column in estimators.COUNTS or (column not in WEIGHT_POWERS and shift >= 0):
                     combined[column] = combined.get(column, 0) + number
             if shift >= 0:
-                for column, total in summary.totals(cell).items():
-                    sums[column] += total << (shift - oldest) * SUMS[column]
-        combined |= summary.excesses(sums, combined.get("samples", 0))
+                for column, total in estimators.full_sums(cell).items():
+                    sums[column] += total << (shift - oldest) * WEIGHT_POWERS[column]
+        combined |= estimators.stored_sums(sums, combined.get("samples", 0))
         return combined, GRID << (MAX_AGE - oldest)

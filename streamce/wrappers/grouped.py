@@ -17,9 +17,9 @@ from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.grouping.groups import Groups
 from streamce.core.ledger.ledger import Ledger
 from streamce.errors import InputError
-from streamce.keys import key_columns, periods
+from streamce.keys import encoding, key_columns, periods
 from streamce.metrics.base import Metric
-from streamce.stats import summary
+from streamce.stats import estimators, summary
 from streamce.wrappers.base import KeyedWrapper, Route
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from streamce.stats.summary import Summary
 
 # The counters among the columns of a table.
-COUNTS = ("seen", "skipped", *summary.COUNTS)
+COUNTS = ("seen", "skipped", *estimators.COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Grouped(KeyedWrapper):
     @property
     def options(self) -> dict[str, Any]:
         """All options."""
-        return {"metric": self.metric, "period": None if self._period is None else periods.show(self._period)}
+        return {"metric": self.metric, "period": None if self._period is None else periods.format_period(self._period)}
 
     def _loss_options(self) -> dict[str, Any]:
         return {"metric": self._metric._header(), "period": self._period}
@@ -163,14 +163,14 @@ class Grouped(KeyedWrapper):
         )
 
     def _keys(self, by: Any, by_time: Any) -> key_columns.Keys:
-        columns = key_columns.columns(by) if by is not None else []
+        columns = key_columns.convert_columns(by) if by is not None else []
         if by_time is not None:
             if self._period is None:
                 raise InputError("by_time", "is given", "Grouped(metric, period=...), such as period='1h'")
             columns.append(periods.starts(by_time, self._period))
         if not columns:
             raise InputError("by", "is missing", "a key for each sample" + " or by_time" * bool(self._period))
-        return key_columns.joined(columns)
+        return key_columns.join_columns(columns)
 
     # ---- reading ----
 
@@ -187,9 +187,9 @@ class Grouped(KeyedWrapper):
         ledger = None
         if kinds is not None and len(parts) == len(kinds):
             try:
-                columns = [key_columns.objects([part], "key") for part in parts]
+                columns = [key_columns.convert_objects([part], "key") for part in parts]
                 if all(column.kind in (None, kind) for column, kind in zip(columns, kinds, strict=True)):
-                    ledger = self._state.cell(key_columns.whole(columns))
+                    ledger = self._state.cell(key_columns.encode_key(columns))
             except InputError:
                 pass
         if ledger is None:
@@ -213,7 +213,7 @@ class Grouped(KeyedWrapper):
     def compute(self) -> dict[Any, float]:
         """Return the value of each group, by key, in the order of the keys."""
         cells, ledger = sorted_cells(self._state)
-        means = summary.means(ledger)
+        means = estimators.means(ledger)
         return {key: self._metric._value(means[cell]) for key, cell in cells.items()}
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Summary]:
@@ -234,8 +234,8 @@ class Grouped(KeyedWrapper):
         The interval assumes that the groups are a random sample of all possible groups (Student's t). Groups in which
         all losses are ignored have no value and do not count.
         """
-        values = [value for value in summary.means(self._state.cells()) if not math.isnan(value)]
-        return Estimate(*summary.mean_of(values, level), groups=len(values))
+        values = [value for value in estimators.means(self._state.cells()) if not math.isnan(value)]
+        return Estimate(*estimators.estimate_mean(values, level), groups=len(values))
 
     def worst(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
         """Return the k groups with the largest mean losses, the worst first, with their summaries.
@@ -268,7 +268,7 @@ class Grouped(KeyedWrapper):
     def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Summary]]:
         number = _number(k)
         cells, ledger = sorted_cells(self._state)
-        values = summary.means(ledger)
+        values = estimators.means(ledger)
         order = sorted(cells, key=lambda key: (math.isnan(values[cells[key]]), sign * values[cells[key]]))
         return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
 
@@ -291,22 +291,22 @@ class Grouped(KeyedWrapper):
         for name in COUNTS:
             counts = [getattr(each, name) for each in summaries]
             # Counters are at most 2^62, and some columns are sums of counters.
-            columns[name] = np.array(counts, dtype=np.int64 if max(counts, default=0) < key_columns.TOP else object)
+            columns[name] = np.array(counts, dtype=np.int64 if max(counts, default=0) < encoding.INT64_END else object)
         return columns
 
 
 def sorted_cells(groups: Groups) -> tuple[dict[Any, int], Ledger]:
     """Return the cell of each key, in the order of the keys, None first; and the ledger of all cells."""
     kinds, null, found, ledger = groups.sorted()
-    cells = {key: cell for cell, key in enumerate(key_columns.decoded(kinds or (), null, found))}
+    cells = {key: cell for cell, key in enumerate(encoding.decode_keys(kinds or (), null, found))}
     if any(kind in ("str", "bytes") for kind in kinds or ()):  # their bytes in a state begin with their length
-        cells = dict(sorted(cells.items(), key=lambda item: key_columns.rank(item[0])))
+        cells = dict(sorted(cells.items(), key=lambda item: encoding.sort_key(item[0])))
     return cells, ledger
 
 
 def _number(k: Any) -> int:
     """Return ``k`` as a number of groups."""
-    number = scalars.integer(k)
+    number = scalars.to_int(k)
     if number is None or number < 0:
         raise InputError("k", f"is {short_repr(k)}", "a whole number of groups", value=k)
     return number

@@ -14,11 +14,17 @@ from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.ledger.state import State
 from streamce.core.samples import pairs
 from streamce.errors import InputError
-from streamce.inputs import arrays
-from streamce.keys import key_columns
+from streamce.inputs import arrays, messages
+from streamce.keys import cluster_buckets
 from streamce.metrics.composite import States
-from streamce.stats import summary
-from streamce.stats.summary import aligned, between, counts_of, kind_of, shown
+from streamce.stats import estimators, summary
+from streamce.stats.summary import (
+    align_rows,
+    count_rows,
+    format_interval,
+    format_number,
+    interval_name,
+)
 from streamce.wrappers.base import MetricWrapper
 
 if TYPE_CHECKING:
@@ -109,9 +115,9 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
     def __str__(self) -> str:
-        kind = kind_of(self.difference.level, self.difference.anytime)
+        kind = interval_name(self.difference.level, self.difference.anytime)
         rows = [
-            (name, f"{shown(of.mean)} nats", f"{kind} {between(of.interval)}")
+            (name, f"{format_number(of.mean)} nats", f"{kind} {format_interval(of.interval)}")
             for name, of in (("A", self.a), ("B", self.b), ("A - B", self.difference))
         ]
         rows += [
@@ -119,11 +125,11 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
             ("B better", _percent(self.b_better), f"{kind} {_percents(self.b_better_interval)}"),
             ("ties", _percent(self.ties), ""),
         ]
-        for name, number, what in counts_of(self.difference):
+        for name, number, what in count_rows(self.difference):
             if name in MODEL_FIELDS:
                 what = f"A {getattr(self.a, name):,}, B {getattr(self.b, name):,}"
             rows.append((name, number, what))
-        return f"{self.verdict}\n{aligned(rows)}"
+        return f"{self.verdict}\n{align_rows(rows)}"
 
 
 def _percent(share: float) -> str:
@@ -249,29 +255,29 @@ class Paired(MetricWrapper):
         takes_losses = self._metric._task == "mean"
         if takes_losses and target is not None:
             raise InputError("target", "is given", "none, because MeanLoss takes the losses of A and B")
-        buckets = key_columns.buckets(cluster)
+        buckets = cluster_buckets.to_buckets(cluster)
         argument = "losses" if takes_losses else "preds"
         sources = {"a": preds_a, "b": preds_b}
         shapes, found = {}, {}
         for name, source in sources.items():
             try:
-                sources[name], shapes[name] = arrays.plain(source, argument)
+                sources[name], shapes[name] = arrays.convert_with_shape(source, argument)
             except InputError as error:
                 raise _model_error(error, argument, name) from None
         if shapes["a"] != shapes["b"]:
             raise InputError(
                 f"{argument}_b", f"has shape {shapes['b']}", f"{shapes['a']}, as {argument}_a has", value=shapes["b"]
             )
-        target, weight = arrays.once(target, "target"), arrays.once(weight, "weight")
-        others = arrays.all_once(others)
+        target, weight = arrays.materialize(target, "target"), arrays.materialize(weight, "weight")
+        others = arrays.materialize_others(others)
         for name, source in sources.items():
             try:
                 found[name] = self._metric._run_returning_samples(State(), source, target, weight=weight, **others)
             except InputError as error:
                 raise _model_error(error, argument, name) from None
         a, b = found["a"], found["b"]
-        if buckets is not None and buckets.of.size != a.samples:
-            raise arrays.key_length("cluster", buckets.of.size, a.samples)
+        if buckets is not None and buckets.numbers.size != a.samples:
+            raise messages.key_length("cluster", buckets.numbers.size, a.samples)
         if (out := pairs.left_out(a, b)) is not None:  # compute larger samples again without the excluded losses
             others["null"] = np.frombuffer(out, dtype=np.bool_)
             a, b = (
@@ -282,7 +288,7 @@ class Paired(MetricWrapper):
                 for name in sources
             )
         return States.from_states(
-            dict(zip(pairs.NAMES, pairs.add_pairs(a, b, None if buckets is None else buckets.of), strict=True))
+            dict(zip(pairs.NAMES, pairs.add_pairs(a, b, None if buckets is None else buckets.numbers), strict=True))
         )
 
     def __call__(
@@ -308,7 +314,7 @@ class Paired(MetricWrapper):
         InputError
             If more was subtracted than had been added.
         """
-        return summary.mean(self._state["difference"].copy().total)
+        return estimators.mean(self._state["difference"].copy().total)
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> PairedSummary:
         """Return both means, their difference with its paired interval, how often each is better, and the verdict.
@@ -340,11 +346,11 @@ class Paired(MetricWrapper):
             for name in ("a", "b", "difference")
         }
         (a_better, a_interval), (b_better, b_interval) = (
-            summary.share(state[name].total, level=level, anytime=anytime, buckets=state[name].buckets)
+            estimators.proportion(state[name].total, level=level, anytime=anytime, buckets=state[name].buckets)
             for name in ("a_better", "b_better")
         )
         difference = state["difference"]
-        p_value = summary.p_value(difference.total, anytime=anytime, buckets=difference.buckets)
+        p_value = estimators.p_value(difference.total, anytime=anytime, buckets=difference.buckets)
         better = _better(parts["difference"])
         return PairedSummary(
             verdict=_verdict(better, p_value=p_value, **parts),
@@ -355,7 +361,7 @@ class Paired(MetricWrapper):
             a_better_interval=a_interval,
             b_better=b_better,
             b_better_interval=b_interval,
-            ties=summary.rest(state["a_better"].total, state["b_better"].total),
+            ties=estimators.remaining_proportion(state["a_better"].total, state["b_better"].total),
         )
 
 
@@ -376,16 +382,16 @@ def _verdict(better: str | None, *, a: Summary, b: Summary, difference: Summary,
     if difference.samples == 0:
         return "no difference shown: there are no samples"
     if math.isnan(difference.mean):
-        return f"no difference shown: the mean of A is {shown(a.mean)} and that of B {shown(b.mean)}"
+        return f"no difference shown: the mean of A is {format_number(a.mean)} and that of B {format_number(b.mean)}"
     if math.isinf(difference.mean):
-        return f"{better} is better: the mean of A is {shown(a.mean)} and that of B {shown(b.mean)}"
+        return f"{better} is better: the mean of A is {format_number(a.mean)} and that of B {format_number(b.mean)}"
     low, high = difference.interval
     if math.isnan(low):
         why = "no interval, because there are too few samples or clusters"
     else:
         low, high = (-high, -low) if better == "A" else (low, high)
         p = f"p = {p_value:.2g}" if p_value > MIN_P_VALUE else f"p < {MIN_P_VALUE:g}"
-        why = f"{kind_of(difference.level, difference.anytime)} {between((low, high))}, {p}"
+        why = f"{interval_name(difference.level, difference.anytime)} {format_interval((low, high))}, {p}"
     if better:
-        return f"{better} is better by {shown(abs(difference.mean))} nats ({why})"
-    return f"no difference shown: A - B is {shown(difference.mean)} nats ({why})"
+        return f"{better} is better by {format_number(abs(difference.mean))} nats ({why})"
+    return f"no difference shown: A - B is {format_number(difference.mean)} nats ({why})"

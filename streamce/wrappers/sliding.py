@@ -18,7 +18,7 @@ from streamce.core.samples.window import Window
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys import periods
-from streamce.keys.key_columns import EPOCH, MICROSECOND, TOP, encode
+from streamce.keys.encoding import EPOCH, INT64_END, MICROSECOND, encode_part
 from streamce.metrics.base import Metric
 from streamce.wrappers.base import KeyedWrapper, Route
 
@@ -90,7 +90,7 @@ class Sliding(KeyedWrapper):
             raise InputError("samples", found, "one of samples=1000 and period='1h', step='1min'")
         self._samples = self._period = self._step = None
         if samples is not None:
-            number = scalars.integer(samples)
+            number = scalars.to_int(samples)
             if number is None or not 0 < number <= MAX_SAMPLES:
                 raise InputError("samples", f"is {short_repr(samples)}", "a whole number from 1 to 2^40", value=samples)
             if step is not None:
@@ -102,8 +102,8 @@ class Sliding(KeyedWrapper):
                 raise InputError("step", "is missing", "one that divides the period, such as step='1min'")
             self._step = periods.microseconds(step, "step")
             if self._period % self._step:
-                expected = f"one that divides the period, {periods.show(self._period)}"
-                raise InputError("step", f"is {periods.show(self._step)}", expected, value=step)
+                expected = f"one that divides the period, {periods.format_period(self._period)}"
+                raise InputError("step", f"is {periods.format_period(self._step)}", expected, value=step)
         self._state = self._empty_state()
 
     def _empty_state(self) -> Window | Panes:
@@ -117,7 +117,7 @@ class Sliding(KeyedWrapper):
     def options(self) -> dict[str, Any]:
         """All options."""
         lengths = {"period": self._period, "step": self._step}
-        texts = {name: None if length is None else periods.show(length) for name, length in lengths.items()}
+        texts = {name: None if length is None else periods.format_period(length) for name, length in lengths.items()}
         return {"metric": self.metric, "samples": self._samples, **texts}
 
     def _loss_options(self) -> dict[str, Any]:
@@ -255,7 +255,7 @@ class Panes:
             self._groups.add(samples, ("datetime",), starts, None, [])
             newest = latest if self._newest is None else max(latest, self._newest)
             # Samples without losses do not advance the clock, and an empty pane does not count as the newest.
-            if self._groups.cell(encode("datetime", newest)) is None or self._groups.slots() > self._capacity:
+            if self._groups.cell(encode_part("datetime", newest)) is None or self._groups.slots() > self._capacity:
                 self._evict()
             else:
                 self._newest = newest
@@ -317,7 +317,7 @@ class Panes:
         parts = copy._groups.parts()
         if parts:
             assert copy._newest is not None
-            parts["newest"] = (copy._newest + TOP).to_bytes(8, "big")
+            parts["newest"] = (copy._newest + INT64_END).to_bytes(8, "big")
         return parts
 
     def from_parts(self, parts: dict[str, bytes]) -> Panes:
@@ -328,7 +328,7 @@ class Panes:
         if set(parts) != {"groups", "newest"} or len(parts["newest"]) != 8:
             raise ValueError(f"it has parts {sorted(parts)}")
         new._groups = Groups.from_parts({"groups": parts["groups"]})
-        newest = int.from_bytes(parts["newest"], "big") - TOP
+        newest = int.from_bytes(parts["newest"], "big") - INT64_END
         kinds, null, starts, _ = new._groups.sorted()
         if kinds != ("datetime",) or null or not EARLIEST <= newest <= LATEST:
             raise ValueError("its panes have no start")

@@ -27,9 +27,9 @@ def test_the_bits_are_those_of_numpy_and_nothing_is_copied(make):
     source, rows = make(ROWS), np.array(ROWS, np.float32)  # which are exact in bfloat16
     assert ce.MulticlassCrossEntropy().update(source, LABELS) == ce.MulticlassCrossEntropy().update(rows, LABELS)
     assert ce.MulticlassCrossEntropy().update(rows, source) == ce.MulticlassCrossEntropy().update(rows, rows)
-    one, other = arrays.read(source, "preds"), arrays.read(source, "preds")
+    one, other = arrays.convert(source, "preds"), arrays.convert(source, "preds")
     assert np.shares_memory(one.values, other.values)
-    assert one.halves == ("bfloat16" in str(source.dtype))
+    assert one.is_bfloat16 == ("bfloat16" in str(source.dtype))
 
 
 @pytest.mark.parametrize("make", [torch.tensor, jnp.array])
@@ -73,7 +73,7 @@ def test_dlpack_of_both(make):
     source = Pack(make(ROWS))
     rows = np.array(ROWS, np.float32)
     assert ce.MulticlassCrossEntropy().update(source, LABELS) == ce.MulticlassCrossEntropy().update(rows, LABELS)
-    with pytest.raises(ce.InputError, match=r"^preds is no array"):  # NumPy has no bfloat16 to take it as
+    with pytest.raises(ce.InputError, match=r"^preds is not an array"):  # NumPy has no bfloat16 to take it as
         ce.MulticlassCrossEntropy().update(Pack(torch.tensor(ROWS, dtype=torch.bfloat16)), LABELS)
 
 

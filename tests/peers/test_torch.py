@@ -252,8 +252,8 @@ def test_parameters_and_numbers():
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
-        (lambda: torch.zeros(3, device="meta"), "a strided tensor on meta: expected a dense one on the CPU"),
-        (lambda: torch.eye(3).to_sparse(), "a sparse_coo tensor on cpu: expected a dense one on the CPU"),
+        (lambda: torch.zeros(3, device="meta"), "a strided tensor on meta: expected a dense tensor on the CPU"),
+        (lambda: torch.eye(3).to_sparse(), "a sparse_coo tensor on cpu: expected a dense tensor on the CPU"),
         (lambda: torch.zeros(3).to(torch.float8_e4m3fn), "Float8"),
         (lambda: torch.zeros(3, dtype=torch.complex64), "complex64"),
         (lambda: torch.zeros(3, dtype=torch.int64), "has dtype int64"),
@@ -478,7 +478,7 @@ def test_an_out_that_is_no_plain_tensor_is_explained():
     for out, words in (
         (torch.zeros(LOGITS.shape, device="meta"), "a strided tensor on meta"),
         (torch._neg_view(torch.zeros(LOGITS.shape)), "is a view of negated numbers"),
-        (torch.zeros(1, CLASSES).expand(ROWS, -1), "is one number in several places"),
+        (torch.zeros(1, CLASSES).expand(ROWS, -1), "has overlapping memory"),
         (torch.zeros(LOGITS.shape, dtype=torch.int64), "has dtype int64"),
     ):
         with pytest.raises(ce.InputError, match=words) as error:

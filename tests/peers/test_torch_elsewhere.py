@@ -19,9 +19,9 @@ from streamce.core.losses.batch import Batch, Outputs
 from streamce.core.samples.samples import Samples
 from streamce.core.samples.status import PADDING
 from streamce.inputs import arrays
-from streamce.keys.key_columns import bucket_of
+from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics import torch_device
-from streamce.stats.summary import COUNTS
+from streamce.stats.estimators import COUNTS
 
 TASKS = ("binary", "multiclass", "multilabel")
 CLOSE = {"float64": 1e-12, "float32": 1e-6, "float16": 1e-6, "bfloat16": 1e-6}
@@ -91,7 +91,7 @@ def test_states_are_those_of_the_core(stream, clustered):
     close = CLOSE[str(stream.preds.dtype)]
     ids = {"cluster": np.arange(len(stream)) % 7} if clustered else {}
     expected = stream.metric().update(stream.preds, stream.target, weight=stream.weight, **ids)
-    bucket = bucket_of(ids.get("cluster"))
+    bucket = hash_clusters(ids.get("cluster"))
     found = elsewhere(stream.metric(), *map(tensor, stream.arrays), bucket=bucket)
     same(found._state.total, expected._state.total, close)
     for name in ("cells", "buckets"):
@@ -283,7 +283,7 @@ def test_sequences_are_the_same_elsewhere(kind):
     metric = corpus.metric(ce.Perplexity, per_position=True, tail=True)
     padding = np.zeros(len(corpus.target), dtype=np.uint8)
     padding[::7] = PADDING
-    ratios, bucket = ((1, corpus.words.astype(float)),), bucket_of(corpus.document)
+    ratios, bucket = ((1, corpus.words.astype(float)),), hash_clusters(corpus.document)
     layout = {"offsets": corpus.offsets, "status": padding, "ratios": ratios}
     here = metric.copy()
     here._pipeline.update_batch(here._state, Batch(corpus.preds, corpus.target, **layout), bucket=bucket)

@@ -46,11 +46,11 @@ cdef class ArrayView:
                 self.v.dtype = I64
                 return 0
         if type(source) is not ndarray or not self.hold(source):
-            found = arrays.read(source, name)
+            found = arrays.convert(source, name)
             if not self.hold(found.values):
-                raise arrays.unsupported(found.values, name)
+                raise arrays.unsupported_dtype(found.values, name)
             self.given = found
-            if found.halves:
+            if found.is_bfloat16:
                 self.v.dtype = BF16
         self.v.data = <const char*>self.buffer.buf
         self.v.itemsize = <int>self.buffer.itemsize
@@ -79,7 +79,7 @@ cdef class ArrayView:
 
     cdef object null(self):
         """The mask of nulls, None where there are none."""
-        return None if self.given is None else self.given.null
+        return None if self.given is None else self.given.null_mask
 
     cdef object once(self, object source):
         """What was read of a source, which may come once only; else the source."""

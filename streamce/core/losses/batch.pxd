@@ -79,6 +79,7 @@ cdef class Batch:
     cdef Py_ssize_t n_cells(self) noexcept nogil
     cdef Py_ssize_t sample_of(self, Py_ssize_t loss) noexcept nogil
     cdef object error(self)
+    cdef object layout(self, axis)
 
 
 cdef inline bint below_floor(Batch b, double p) noexcept nogil:

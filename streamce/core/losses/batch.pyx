@@ -17,7 +17,7 @@ from streamce.core.samples.status cimport (
     INVALID_LABEL, INVALID_WEIGHT, NULL_INPUT, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE, TARGET_SUM,
 )
 
-from streamce.inputs import arrays
+from streamce.inputs import arrays, loss_errors, loss_layout, messages
 from streamce.core.ledger.ledger import NAMES
 from streamce.core.losses.loss_spec import KIND_NAMES
 
@@ -99,12 +99,12 @@ cdef class Batch:
         self.offsets = NULL
         self.preds.take(self.given_preds, name)
         if not self.preds.is_real:
-            raise arrays.integer_preds(self.preds.once(self.given_preds), self.preds.shape_tuple(), name)
+            raise messages.integer_preds(self.preds.once(self.given_preds), self.preds.shape_tuple(), name)
         axis = self.class_axis()
         if (spec.task == MULTICLASS or spec.task == MULTILABEL) and (
             not 0 <= axis < self.preds.ndim or self.preds.shape[axis] < 1 + (spec.task == MULTICLASS)
         ):
-            raise arrays.class_axis(spec.axis, self.preds.shape_tuple(), spec.task == MULTICLASS)
+            raise messages.check_class_axis(spec.axis, self.preds.shape_tuple(), spec.task == MULTICLASS)
         self.preds.axes(axis)
         if spec.task != MEAN:
             self.open_target(axis)
@@ -182,20 +182,20 @@ cdef class Batch:
         self.has_integer_targets = not self.target.is_real
         if rows and same_shape(self.target, self.preds, axis):
             if self.target.is_real and entries(self.target):
-                raise arrays.real_labels(self.target.once(self.given_target))
+                raise messages.real_labels(self.target.once(self.given_target))
             self.has_integer_targets = True
             self.target.axes(-1)
             return 0
         if not same_shape(self.target, self.preds, -1):
             shape = self.preds.shape_tuple()
-            raise arrays.shapes(shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None)
+            raise messages.target_shape(shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None)
         self.target.axes(axis)
         if rows:
             self.has_integer_targets = False
             if self.breakdowns.per_cell and not self.breakdowns.by_position:
-                raise arrays.soft_per_class()
+                raise messages.soft_per_class()
             if self.breakdowns.calibration:
-                raise arrays.soft_calibration()
+                raise messages.soft_calibration()
         elif self.spec.task == MULTILABEL:
             self.target.join_classes()
         return 0
@@ -221,7 +221,7 @@ cdef class Batch:
         elif self.weights.ndim == 0:
             self.weights.axes(-1)
             return 0
-        raise arrays.weight_shape(self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else (), whole)
+        raise messages.weight_shape(self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else (), whole)
 
     cdef int open_status(self, int axis) except -1:
         """The statuses that losses have before any is evaluated, among them those of nulls."""
@@ -230,7 +230,7 @@ cdef class Batch:
         if self.has_status:
             self.status.take(status, "settled")
             if self.status.v.itemsize != 1 or entries(self.status) != self.losses:
-                raise arrays.settled(status, self.losses)
+                raise messages.status_shape(status, self.losses)
             self.status.axes(-1)
         return 0
 
@@ -238,10 +238,7 @@ cdef class Batch:
         nulls = self.preds.null(), self.target.null(), self.weights.null()
         if all([null is None for null in nulls]):
             return self.given_status
-        return arrays.settle(
-            self.given_status, nulls, NULL_INPUT, self.preds.shape_tuple(), axis if axis >= 0 else None,
-            self.spec.task == MULTICLASS, self.given_offsets,
-        )
+        return loss_layout.mark_nulls(self.given_status, nulls, NULL_INPUT, self.layout(axis if axis >= 0 else None))
 
     cdef int open_factors(self) except -1:
         """What the options multiply each cost by."""
@@ -273,9 +270,9 @@ cdef class Batch:
         found.writes = True
         found.take(gradient, "out")
         if not found.is_real:
-            raise arrays.unsupported(arrays.array(gradient, "out")[0], "out")
+            raise arrays.unsupported_dtype(arrays.to_numpy(gradient, "out")[0], "out")
         if not same_shape(found, self.preds, -1):
-            raise arrays.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
+            raise messages.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
         found.axes(self.class_axis())
         if self.spec.task == MULTILABEL:
             found.join_classes()
@@ -352,16 +349,22 @@ cdef class Batch:
         """The error for the first invalid loss."""
         preds, target = self.preds.once(self.given_preds), self.target.once(self.given_target)
         weight = self.weights.once(self.given_weight)
-        return arrays.bad_value(
-            CAUSES[self.invalid_status], NAMES[COUNTER_OF[self.invalid_status]], self.first_invalid_index, preds,
-            target, weight,
-            axis=self.spec.axis if self.spec.task in (MULTICLASS, MULTILABEL) else None,
-            rows=self.spec.task == MULTICLASS, soft=self.spec.task != MEAN and not self.has_integer_targets,
-            weight_each=self.weight_each, sample=self.sample_of(self.first_invalid_index),
-            offsets=self.given_offsets,
-            name=self.name,
-            kind=KIND_NAMES[self.spec.kind],
-            ignore=self.spec.ignore_index if self.spec.ignores else None,
+        loss = loss_errors.InvalidLoss(
+            self.first_invalid_index, self.sample_of(self.first_invalid_index), CAUSES[self.invalid_status],
+            NAMES[COUNTER_OF[self.invalid_status]],
+        )
+        inputs = loss_errors.LossInputs(
+            preds, target, weight, self.name, KIND_NAMES[self.spec.kind],
+            self.spec.ignore_index if self.spec.ignores else None,
+            self.spec.task != MEAN and not self.has_integer_targets, self.weight_each,
+        )
+        axis = self.spec.axis if self.spec.task in (MULTICLASS, MULTILABEL) else None
+        return loss_errors.invalid_loss(loss, inputs, self.layout(axis))
+
+    cdef object layout(self, axis):
+        """The layout of the losses, for messages; ``axis`` is that of the classes or labels, or None."""
+        return loss_layout.LossLayout(
+            self.preds.shape_tuple(), axis, self.spec.task == MULTICLASS, self.given_offsets
         )
 
 
@@ -409,7 +412,7 @@ cdef int set_outcome_factors(Batch b) except -1:
 cdef int check_length(str name, values, Py_ssize_t size, str names) except -1:
     """Raises unless an option has one value, or one for each class or label."""
     if isinstance(values, tuple) and len(values) != size:
-        raise arrays.class_weight_length(len(values), size, names, name)
+        raise messages.class_weight_length(len(values), size, names, name)
     return 0
 
 

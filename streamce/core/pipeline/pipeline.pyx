@@ -21,10 +21,10 @@ from streamce.core.samples.samples cimport Samples
 
 import numpy as np
 
-from streamce.inputs import arrays
+from streamce.inputs import arrays, messages
 
 cdef type ndarray = np.ndarray
-cdef type Read = arrays.Read
+cdef type ArrayData = arrays.ArrayData
 # Free list of one: reusing a closed batch avoids allocating objects in small updates.
 # None while it is in use; the lock is for interpreters that have no lock of their own.
 cdef Batch batch_freelist = None
@@ -184,8 +184,8 @@ cdef class Pipeline:
             return self.convert_and_add(state, batch.with_arrays(device.on_cpu()), outputs, bucket)
         here = batch.with_arrays(
             (
-                arrays.once(device.preds, self.name), arrays.once(device.target, "target"),
-                arrays.once(device.weight, "weight"),
+                arrays.materialize(device.preds, self.name), arrays.materialize(device.target, "target"),
+                arrays.materialize(device.weight, "weight"),
             )
         )
         here.source = batch
@@ -214,14 +214,14 @@ cdef class Pipeline:
 
 cdef object read(source, str name):
     """An argument as it is, if it is plain; else what is read of it."""
-    return source if is_plain(source) else arrays.read(source, name)
+    return source if is_plain(source) else arrays.convert(source, name)
 
 
 cdef inline bint is_plain(source) noexcept:
     """Whether reading a source runs none of the caller's code: a plain array or number, or what was read already."""
     return (
         is_a(source, ndarray) or source is None or PyFloat_Check(source) or PyLong_CheckExact(source)
-        or PyBool_Check(source) or is_a(source, Read)
+        or PyBool_Check(source) or is_a(source, ArrayData)
     )
 
 
@@ -236,7 +236,7 @@ cdef int check_cells(State state, Batch batch) except -1:
         state.cells is not None and not batch.breakdowns.by_position and state.cells.size != batch.n_cells()
         and not state.cells.is_zero()
     ):
-        raise arrays.class_count(
+        raise messages.class_count(
             "labels" if batch.spec.task == MULTILABEL else "classes", batch.preds.shape_tuple(), state.cells.size
         )
     return 0

@@ -1,7 +1,7 @@
 """Cuts text that comes in pieces of any size into blocks of whole records: rows of CSV, lines of JSON.
 
 Only new bytes are searched for the end of a record, and a record has a size limit. So text without line ends takes a
-limited amount of memory, and one pass over its bytes. This module does not look at what a record holds.
+limited amount of memory, and one pass over its bytes. This module does not parse records.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MANY_QUOTES = "; an unclosed quote joins many lines into one record"
 
 
 class RecordError(DataError):
-    """Raised if a record is longer than the limit."""
+    """A record is longer than the limit."""
 
     def __init__(self, longest: int, hint: str = "") -> None:
         super().__init__(f"a record of more than {longest:,} bytes: --max-record allows longer ones{hint}")
@@ -56,7 +56,7 @@ class Records:
         end = self._end(piece)
         if end:
             block = b"".join([*self._left, piece[:end]])
-            self._keep(piece[end:])
+            self._start_record(piece[end:])
             yield from self._checked(block)
         else:
             self._left.append(piece)
@@ -65,16 +65,16 @@ class Records:
             yield from self._beyond()
 
     def rest(self) -> bytes:
-        """Return and forget the unfinished record."""
+        """Return the unfinished record, and discard it."""
         rest = b"".join(self._left)
-        self._keep(b"")
+        self._start_record(b"")
         return rest
 
-    def _keep(self, piece: bytes) -> None:
+    def _start_record(self, piece: bytes) -> None:
         self._left, self._size = [piece], len(piece)
 
     def _checked(self, block: bytes) -> Iterator[bytes]:
-        """Yield a block, or the part before the first record that is too long, and then raise."""
+        """Yield a block; or yield the part before the first record that is too long, and raise RecordError."""
         start = self._too_long(block) if len(block) > self._longest else None
         if start is None:
             yield block
@@ -88,7 +88,7 @@ class Records:
         raise RecordError(self._longest, self.hint)
 
     def _end(self, piece: bytes) -> int:
-        """Return where the last whole record of a piece ends, 0 if there is none."""
+        """Return where the last whole record of a piece ends; 0 if there is none."""
         return piece.rfind(b"\n") + 1
 
     def _too_long(self, block: bytes) -> int | None:
@@ -111,8 +111,8 @@ class QuotedRecords(Records):
         cell = rb'(?:"(?:[^"]++|"")*+"[^%b\n]*+|[^"%b\n][^%b\n]*+)?+' % (mark, mark, mark)
         self._record = re.compile(rb"%b(?:%b%b)*+\n" % (cell, mark, cell))
 
-    def _keep(self, piece: bytes) -> None:
-        super()._keep(piece)
+    def _start_record(self, piece: bytes) -> None:
+        super()._start_record(piece)
         self._open = piece.count(b'"') % 2 == 1
 
     def _end(self, piece: bytes) -> int:
@@ -128,7 +128,7 @@ class QuotedRecords(Records):
     def _beyond(self) -> Iterator[bytes]:
         block = self.rest()
         end = self._whole(block)
-        self._keep(block[end:])
+        self._start_record(block[end:])
         if end == 0:
             raise RecordError(self._longest, self.hint)
         yield from self._checked(block[:end])
@@ -154,7 +154,7 @@ class QuotedRecords(Records):
 
 
 def _last_outside(piece: bytes, inside: bool) -> int:
-    """Return where the last line that ends outside of quotes ends, 0 if there is none."""
+    """Return where the last line that ends outside of quotes ends; 0 if there is none."""
     text = np.frombuffer(piece, np.uint8)
     ends, quotes = np.flatnonzero(text == ord("\n")), np.flatnonzero(text == ord('"'))
     outside = ends[(np.searchsorted(quotes, ends) + inside) % 2 == 0]

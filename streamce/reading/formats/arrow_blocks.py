@@ -1,6 +1,6 @@
-"""The record batches of an Arrow IPC file, some rows at a time, because one batch may be larger than memory.
+"""Record batches of an Arrow IPC file, some rows at a time, because one batch may be larger than memory.
 
-Arrow's own reader reads whole batches, or maps the file. This module finds the places of a column's values in the
+Arrow's own reader reads whole batches, or maps the file. This module finds the offsets of a column's values in the
 metadata of the batch (Arrow's columnar format, "Encapsulated message format"), and reads values when they are needed.
 Arrow reads batches that are compressed, and types that this module does not support.
 """
@@ -25,7 +25,7 @@ V4 = 3  # the oldest version of metadata with today's layouts
 LITTLE = 0  # the byte order
 BATCH_BYTES = 1 << 25  # a batch of more bytes is read some rows at a time
 DAMAGED = "its metadata is damaged"
-PLACES = np.dtype("<i8")
+OFFSETS = np.dtype("<i8")
 BLOCKS = np.dtype([("start", "<i8"), ("metadata", "<i4"), ("padding", "<i4"), ("body", "<i8")])
 
 
@@ -49,8 +49,8 @@ class _Column:
     children: list[_Column] = field(default_factory=list)
 
 
-class _Flat:
-    """A table of a flatbuffer. A place outside of the buffer is an error, because the file is damaged."""
+class _FlatTable:
+    """A table of a flatbuffer. An offset outside of the buffer is an error, because the file is damaged."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self._data, self._at = data, at
@@ -61,23 +61,23 @@ class _Flat:
             raise DataError(DAMAGED)
         return int(struct.unpack_from(format_, self._data, at)[0])
 
-    def place(self, number: int) -> int:
-        """Return where a field is, 0 if it is left out."""
+    def position(self, number: int) -> int:
+        """Return where a field is; 0 if it is left out."""
         size = self.number("<H", self._fields)
         offset = self.number("<H", self._fields + 4 + 2 * number) if 4 + 2 * number < size else 0
         return self._at + offset if offset else 0
 
     def value(self, number: int, format_: str) -> int:
-        at = self.place(number)
+        at = self.position(number)
         return self.number(format_, at) if at else 0
 
-    def table(self, number: int) -> _Flat | None:
-        at = self.place(number)
-        return _Flat(self._data, at + self.number("<I", at)) if at else None
+    def table(self, number: int) -> _FlatTable | None:
+        at = self.position(number)
+        return _FlatTable(self._data, at + self.number("<I", at)) if at else None
 
     def structs(self, number: int, dtype: np.dtype[Any]) -> Any:
         """Return a vector of structs as an array."""
-        at = self.place(number)
+        at = self.position(number)
         if not at:
             return np.empty(0, dtype)
         at += self.number("<I", at)
@@ -87,10 +87,10 @@ class _Flat:
         return np.frombuffer(self._data, dtype, count, at)
 
 
-def _root(data: bytes, at: int = 0) -> _Flat:
+def _root(data: bytes, at: int = 0) -> _FlatTable:
     if len(data) < at + 4:
         raise DataError(DAMAGED)
-    return _Flat(data, at + int(struct.unpack_from("<I", data, at)[0]))
+    return _FlatTable(data, at + int(struct.unpack_from("<I", data, at)[0]))
 
 
 def blocks_of_file(file: ByteFile) -> list[Block]:
@@ -123,17 +123,17 @@ def blocks_of_stream(file: ByteFile) -> Iterator[Block]:
         start += block.metadata + block.body
 
 
-def is_plain(file: ByteFile, schema: Any) -> bool:
-    """Return whether each batch of a file in the stream format can be read on its own: without dictionaries."""
+def has_independent_batches(file: ByteFile, schema: Any) -> bool:
+    """Return whether each batch of a file in the stream format can be read alone, because there are no dictionaries."""
     prefix = 8 if file.read(0, 4, "its schema").to_pybytes() == CONTINUATION else 4
     length = _int(file.read(prefix - 4, 4, "its schema"))
-    found = _root(file.read(prefix, length, "its schema").to_pybytes()).table(2)
-    little = found is not None and found.value(0, "<h") == LITTLE
-    return little and not any(_has_dictionary(type_) for type_ in schema.types)
+    header = _root(file.read(prefix, length, "its schema").to_pybytes()).table(2)
+    is_little = header is not None and header.value(0, "<h") == LITTLE
+    return is_little and not any(_has_dictionary(type_) for type_ in schema.types)
 
 
 class Batch:
-    """A record batch, of which columns are read some rows at a time.
+    """A record batch whose columns are read some rows at a time.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class Batch:
         self.num_rows = header.value(0, "<q")
         if self.num_rows < 0:
             raise DataError(f"{self._name} has {self.num_rows:,} rows: it is damaged")
-        self._header, self._plain = header, message.value(0, "<h") >= V4 and not header.place(3)
+        self._header, self._is_uncompressed = header, message.value(0, "<h") >= V4 and not header.position(3)
 
     def has(self, names: Sequence[str]) -> bool:
         """Return whether this class can read some columns. Arrow has to read the others."""
@@ -159,37 +159,37 @@ class Batch:
 
     def _columns(self, names: Sequence[str]) -> list[_Column] | None:
         """Return where some columns are, or None if only Arrow can read them."""
-        if not self._plain:
+        if not self._is_uncompressed:
             return None
-        nodes = iter(self._header.structs(1, np.dtype((PLACES, 2))).tolist())
-        buffers = iter(self._header.structs(2, np.dtype((PLACES, 2))).tolist())
-        views = iter(self._header.structs(4, PLACES).tolist())
-        found: dict[str, _Column] = {}
+        nodes = iter(self._header.structs(1, np.dtype((OFFSETS, 2))).tolist())
+        buffers = iter(self._header.structs(2, np.dtype((OFFSETS, 2))).tolist())
+        views = iter(self._header.structs(4, OFFSETS).tolist())
+        columns: dict[str, _Column] = {}
         try:
             for column in self._schema:
-                found[column.name] = self._column(column.type, nodes, buffers, views)
+                columns[column.name] = self._column(column.type, nodes, buffers, views)
         except StopIteration:
             raise DataError(f"{self._name} has fewer columns than its file: it is damaged") from None
-        except NotImplementedError:  # the places of columns after this one are unknown
+        except NotImplementedError:  # the offsets of columns after this one are unknown
             pass
-        wanted = [found.get(name) for name in names]
-        known = [column for column in wanted if column is not None and _known(column.type)]
-        if len(known) < len(names):
+        wanted = [columns.get(name) for name in names]
+        readable = [column for column in wanted if column is not None and _is_readable(column.type)]
+        if len(readable) < len(names):
             return None
-        for column in known:
+        for column in readable:
             if column.length != self.num_rows:
                 raise DataError(
                     f"{self._name} has {self.num_rows:,} rows, but a column has {column.length:,}: it is damaged"
                 )
-        return known
+        return readable
 
-    def whole(self) -> Any:
-        """Return the whole batch, read by Arrow."""
+    def read_all(self) -> Any:
+        """Return the complete batch, read by Arrow."""
         size = self._block.metadata + self._block.body
         return pa.ipc.read_record_batch(self._file.read(self._block.start, size, self._name), self._schema)
 
     def parts(self, names: Sequence[str], rows: int, before: int, start: int) -> Iterator[tuple[Any, int]]:
-        """Yield parts of the columns as ``tables.slices`` does, with fewer rows where their values are many bytes."""
+        """Yield parts of the columns as ``slice_batch`` does, with fewer rows where their values are many bytes."""
         columns = self._columns(names) or []
         first = max(0, start - before)
         while first < self.num_rows:
@@ -206,22 +206,22 @@ class Batch:
         if pa.types.is_union(type_) or pa.types.is_run_end_encoded(type_) or "_view<" in str(type_):
             raise NotImplementedError
         length, nulls = next(nodes)
-        many = 0 if pa.types.is_null(type_) else 1 if _is_nest(type_) else 3 if _has_offsets(type_) else 2
+        n_buffers = 0 if pa.types.is_null(type_) else 1 if _is_nest(type_) else 3 if _has_offsets(type_) else 2
         if _has_offsets(type_) and type_.num_fields:
-            many = 2  # those of lists
+            n_buffers = 2  # those of lists
         if _is_view(type_):
-            many = 2 + next(views)
-        places = []
-        for place, size in (next(buffers) for _ in range(many)):
-            if place < 0 or size < 0 or place + size > self._block.body:
+            n_buffers = 2 + next(views)
+        ranges = []
+        for offset, size in (next(buffers) for _ in range(n_buffers)):
+            if offset < 0 or size < 0 or offset + size > self._block.body:
                 raise DataError(f"{self._name} has a column outside of its bytes: it is damaged")
-            places.append((self._block.start + self._block.metadata + place, size))
-        within = [] if pa.types.is_dictionary(type_) else [type_.field(i).type for i in range(type_.num_fields)]
-        children = [self._column(each, nodes, buffers, views) for each in within]
-        return _Column(type_, length, nulls, places, children)
+            ranges.append((self._block.start + self._block.metadata + offset, size))
+        inner = [] if pa.types.is_dictionary(type_) else [type_.field(i).type for i in range(type_.num_fields)]
+        children = [self._column(each, nodes, buffers, views) for each in inner]
+        return _Column(type_, length, nulls, ranges, children)
 
     def _bytes(self, column: _Column, start: int, stop: int) -> int:
-        """Return the bytes of the values in some rows, without bits of nulls and offsets."""
+        """Return the number of bytes of the values in some rows, without the bits of nulls and the offsets."""
         if _has_offsets(column.type):
             first, last = (self._offset(column, row) for row in (start, stop))
             return self._bytes(column.children[0], first, last) if column.children else last - first
@@ -237,7 +237,7 @@ class Batch:
         return int(np.frombuffer(self._buffer(column, 1, row * dtype.itemsize, (row + 1) * dtype.itemsize), dtype)[0])
 
     def _array(self, column: _Column, start: int, stop: int) -> Any:
-        """Return some rows of a column, read from a whole byte of bits on: up to seven rows before them."""
+        """Return some rows of a column. Reading begins up to seven rows before them, at a full byte of bits."""
         if not 0 <= start <= stop <= column.length:
             raise DataError(f"{self._name} has lists outside of their values: it is damaged")
         rows, before = stop - start, start % 8
@@ -268,7 +268,7 @@ class Batch:
         return pa.Array.from_buffers(column.type, rows, buffers, nulls, before, children)
 
     def _buffer(self, column: _Column, number: int, start: int, stop: int) -> Any:
-        """Return some bytes of one of a column's buffers."""
+        """Return a range of bytes of one of a column's buffers."""
         at, size = column.buffers[number]
         if not 0 <= start <= stop <= size:
             raise DataError(f"{self._name} has a column of {size:,} bytes with values beyond them: it is damaged")
@@ -304,8 +304,8 @@ def _offsets(type_: Any) -> np.dtype[Any]:
     return np.dtype("<i8" if str(type_).startswith("large_") else "<i4")
 
 
-def _known(type_: Any) -> bool:
+def _is_readable(type_: Any) -> bool:
     """Return whether this module can read some rows of a type."""
     if pa.types.is_dictionary(type_) or _is_view(type_) or hasattr(type_, "storage_type"):
         return False
-    return all(_known(type_.field(i).type) for i in range(type_.num_fields))
+    return all(_is_readable(type_.field(i).type) for i in range(type_.num_fields))

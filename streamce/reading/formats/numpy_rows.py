@@ -1,4 +1,4 @@
-"""Reads the rows of NumPy's arrays in files, in order, as Arrow arrays. It never maps files."""
+"""Rows of NumPy's arrays in files, in order, as Arrow arrays. Files are never mapped."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ Array = np.ndarray[Any, Any]
 class Rows(ABC):
     """The rows of one array."""
 
-    def __init__(self, header: tuple[tuple[int, ...], bool, np.dtype[Any]], room: int) -> None:
-        """``room`` is the number of bytes that the file has for the array."""
-        self.shape, fortran, self._dtype = header
-        self._fortran = fortran and len(self.shape) == 2
-        self._room = room
+    def __init__(self, header: tuple[tuple[int, ...], bool, np.dtype[Any]], n_bytes: int) -> None:
+        """``n_bytes`` is the number of bytes that the file has for the array."""
+        self.shape, is_fortran, self._dtype = header
+        self._is_fortran = is_fortran and len(self.shape) == 2
+        self._n_bytes = n_bytes
 
     @property
     def width(self) -> int:
-        """Bytes of a row."""
+        """Return the number of bytes of a row."""
         return self._dtype.itemsize * math.prod(self.shape[1:])
 
     def type(self) -> Any:
+        """Return the Arrow type of the column. Raise DataError if the array is not a column, or is incomplete."""
         shape, dtype = self.shape, self._dtype
         if len(shape) not in (1, 2) or dtype.hasobject or dtype.itemsize == 0 or min(shape) < 0:
-            raise DataError(f"an array of {dtype} of shape {shape} is no column")
-        if (size := shape[0] * self.width) > self._room:
+            raise DataError(f"an array of {dtype} of shape {shape} is not a column")
+        if (size := shape[0] * self.width) > self._n_bytes:
             raise DataError(
-                f"an array of {dtype} of shape {shape} needs {size:,} bytes, but the file has {self._room:,}: "
+                f"an array of {dtype} of shape {shape} needs {size:,} bytes, but the file has {self._n_bytes:,}: "
                 "it is damaged, or cut short"
             )
         return _arrow(np.empty((0, *shape[1:]), dtype)).type
@@ -61,45 +62,46 @@ class Rows(ABC):
         return _arrow(np.frombuffer(data, self._dtype).reshape(count, *self.shape[1:]))
 
 
-class RowsAnywhere(Rows):
-    """Rows of an unpacked array in a file, which takes at most ``room`` bytes from ``start`` on, with its header."""
+class RandomAccessRows(Rows):
+    """Rows of an unpacked array in a file. Header and array take at most ``size`` bytes from ``start`` on."""
 
-    def __init__(self, file: ByteFile, start: int = 0, room: int | None = None) -> None:
+    def __init__(self, file: ByteFile, start: int = 0, size: int | None = None) -> None:
         self._file, self._done = file, 0
-        room = file.size - start if room is None else room
+        size = file.size - start if size is None else size
         file.file.seek(start)
         header = _header(file.file)
         self._start = int(file.file.tell())
-        super().__init__(header, start + room - self._start)
+        super().__init__(header, start + size - self._start)
         self._tile = np.empty((0, 0), self._dtype)  # columns of an array in Fortran order
-        self._first = 0  # row of it
+        self._first = 0  # the first row of the tile
 
     def skip(self, count: int) -> None:
         self._done += count
 
     def take(self, count: int) -> Any:
         start, self._done = self._done, self._done + count
-        if self._fortran:
+        if self._is_fortran:
             return self._columns(start, count)
-        data = self._file.read(self._start + start * self.width, count * self.width, _rows(start, count))
+        data = self._file.read(self._start + start * self.width, count * self.width, _row_range(start, count))
         return self._rows(data, count)
 
     def _columns(self, start: int, count: int) -> Any:
-        """Return rows of an array in Fortran order. Read some more rows at once, because each column is a read."""
+        """Return rows of an array in Fortran order. More rows are read at once, because each column is a read."""
         if not self._first <= start <= start + count <= self._first + self._tile.shape[1]:
             rows = min(max(count, TILE_BYTES // max(1, self.width)), self.shape[0] - start)
             if self._tile.shape[1] != rows:
                 self._tile = np.empty((self.shape[1], rows), self._dtype)
             self._first = start
-            size, what = self._dtype.itemsize, _rows(start, rows)
+            size, description = self._dtype.itemsize, _row_range(start, rows)
             for number, column in enumerate(self._tile):
-                place = self._start + (number * self.shape[0] + start) * size
-                self._file.read_into(column.view(np.uint8), place, what)
+                self._file.read_into(
+                    column.view(np.uint8), self._start + (number * self.shape[0] + start) * size, description
+                )
         return _arrow(self._tile[:, start - self._first : start - self._first + count].T)
 
 
-class RowsInOrder(Rows):
-    """Rows of an array that comes as a stream, which the archive says has ``size`` bytes."""
+class SequentialRows(Rows):
+    """Rows of an array in a stream. According to the archive the stream has ``size`` bytes."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self._stream, self._done = stream, 0
@@ -107,7 +109,7 @@ class RowsInOrder(Rows):
         super().__init__(header, size - int(stream.tell()))
 
     def type(self) -> Any:
-        if self._fortran:
+        if self._is_fortran:
             raise DataError("an array in Fortran order can be read from an unpacked file only")
         return super().type()
 
@@ -123,20 +125,20 @@ class RowsInOrder(Rows):
             data = self._stream.read(size)
         except (EOFError, OSError, ValueError, zlib.error, zipfile.BadZipFile) as error:
             why = one_line(error) if str(error) else "it ends early"
-            raise DataError(f"{_rows(start, count)} cannot be unpacked: {why}") from error
+            raise DataError(f"{_row_range(start, count)} cannot be unpacked: {why}") from error
         if len(data) < size:
-            raise DataError(f"it ends within {_rows(start, count)}: it is damaged, or cut short")
+            raise DataError(f"it ends within {_row_range(start, count)}: it is damaged, or cut short")
         return self._rows(data, count)
 
 
-def place_of(file: ByteFile, member: zipfile.ZipInfo) -> int:
+def find_member(file: ByteFile, member: zipfile.ZipInfo) -> int:
     """Return where the bytes of an unpacked member begin."""
     lengths = file.read(member.header_offset + LOCAL_HEADER - 4, 4, f"the header of {member.filename}")
     name, extra = struct.unpack("<HH", lengths)
     return member.header_offset + LOCAL_HEADER + int(name) + int(extra)
 
 
-def _rows(start: int, count: int) -> str:
+def _row_range(start: int, count: int) -> str:
     return f"the part with rows {start:,} to {start + count - 1:,}"
 
 

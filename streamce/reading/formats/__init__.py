@@ -1,0 +1,13 @@
+"""The formats of files: each gives the names, types and record batches of a source. No file is held in memory.
+
+``base``          ``Table``, the interface that each format implements
+``parquet``       Parquet
+``arrow_ipc``     Arrow IPC, in the file format or the stream format
+``arrow_blocks``  large record batches of an Arrow file, some rows at a time
+``text``          CSV, TSV and JSON lines
+``records``       text cut into blocks of whole records
+``numpy_files``   .npy and .npz files
+``numpy_rows``    the rows of an array in such a file
+
+Imports ``errors``, ``inputs``, and ``sources`` and ``byte_file`` of ``reading``.
+"""
