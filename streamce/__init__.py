@@ -7,10 +7,12 @@
 0.27977656...
 """
 
-from streamce.calibration import Calibration
-from streamce.checkpoint import Checkpoint
+from streamce._support import html_repr
+from streamce._support.threads import set_num_threads
 from streamce.errors import InputError
-from streamce.losses import binary_cross_entropy, cross_entropy, multilabel_cross_entropy
+from streamce.functional.loss_functions import binary_cross_entropy, cross_entropy, multilabel_cross_entropy
+from streamce.functional.sklearn_log_loss import log_loss
+from streamce.integrations.torch_distributed import all_reduce
 from streamce.metrics import (
     BinaryCrossEntropy,
     CTCCrossEntropy,
@@ -24,14 +26,22 @@ from streamce.metrics import (
     Perplexity,
     SequenceCrossEntropy,
 )
-from streamce.restore import from_bytes, load
-from streamce.sequences import shift_by_one
-from streamce.sklearn_log_loss import log_loss
-from streamce.streams import Collection, Decayed, Estimate, Grouped, Paired, PairedSummary, Sliding
-from streamce.summary import Summary
-from streamce.tail import Tail
-from streamce.threads import set_num_threads
-from streamce.torch_distributed import all_reduce
+from streamce.metrics.sequence_layout import shift_by_one
+from streamce.persistence.checkpoint import Checkpoint
+from streamce.persistence.restore import from_bytes, load
+from streamce.stats.calibration import Calibration
+from streamce.stats.summary import Summary
+from streamce.stats.tail import Tail
+from streamce.wrappers import Collection, Decayed, Estimate, Grouped, Paired, PairedSummary, Sliding
+
+
+def _report() -> html_repr.Renderer:
+    from streamce import report  # here, because a program that only computes needs no drawings
+
+    return report
+
+
+html_repr.plug_in(_report)
 
 __version__ = "0.1.0"
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from streamce.cli import main
+from streamce.cli.main import main
 
 sys.exit(main())

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, feather, ipc, parquet
 
-from streamce.cli import main
+from streamce.cli.main import main
 
 SECONDS, SEED = 60, 14
 MEMORY = 3 << 30  # bytes of addresses that a command may have more than it begins with

@@ -24,7 +24,7 @@ from streamce.core.kernels import kernels
 from streamce.core.ledger.state import State
 from streamce.core.losses.utterances import Utterances
 from streamce.core.pipeline.ctc_pipeline import CTC
-from streamce.losses import _losses
+from streamce.functional.loss_functions import _losses
 
 FILE = Path(__file__).with_name("golden.json")
 # A dtype, the bits of its mantissa, and the exponent of its smallest normal number.

@@ -13,7 +13,8 @@ import numpy as np
 import state_reader
 
 import streamce as ce
-from streamce import checkpoint, state
+from streamce._support import state_format
+from streamce.persistence import checkpoint
 
 FOLDER = Path(__file__).with_name("golden_states")
 CHECKPOINT_FOLDER = Path(__file__).with_name("golden_checkpoints")
@@ -271,7 +272,7 @@ def held(data):
 
 
 def write():
-    folder = FOLDER / str(state.VERSION)
+    folder = FOLDER / str(state_format.VERSION)
     folder.mkdir(parents=True, exist_ok=True)
     for name, made in CASES.items():
         path = folder / f"{name}.state"

@@ -132,7 +132,7 @@ def saving(folder):
 
 def evaluating(folder, *arguments):
     """The command line, with a checkpoint after each chunk unless the arguments say otherwise."""
-    from streamce.cli import main
+    from streamce.cli.main import main
 
     state = folder + "/state"
 
@@ -155,7 +155,7 @@ def watching(folder, source, *arguments):
     """A watch of what another job writes bit by bit: a file of JSON lines that is renamed half-way and begun anew, or
     a folder of Parquet files, each of which is there in part first. It reads what there is, and is killed meanwhile.
     """
-    from streamce.cli import main
+    from streamce.cli.main import main
 
     state, log = folder + "/state", folder + "/log"
     parts = sorted(os.listdir(source))

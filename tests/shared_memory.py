@@ -13,7 +13,7 @@ import threading
 import numpy as np
 
 import streamce as ce
-from streamce import threads
+from streamce._support import threads
 
 LARGE = 1 << 20  # predictions: enough for four parts
 AT_ONCE = 3

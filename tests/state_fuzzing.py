@@ -119,7 +119,7 @@ def check_checkpoint(data):
         held = None
     refused = None
     try:
-        positions, state = ce.checkpoint.decode(data)
+        positions, state = ce.persistence.checkpoint.decode(data)
         metric = ce.from_bytes(state)
     except ce.InputError as error:
         refused = error
@@ -129,7 +129,7 @@ def check_checkpoint(data):
         return False
     assert held is not None
     assert json.dumps(positions) == json.dumps(held[0])
-    assert ce.checkpoint.encode(positions, metric.to_bytes()) == data
+    assert ce.persistence.checkpoint.encode(positions, metric.to_bytes()) == data
     return check(state)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import streamce as ce
-from streamce import atomic
-from streamce.cli import main
+from streamce._support import atomic_file
+from streamce.cli.main import main
 
 METRIC = ce.BinaryCrossEntropy().update([0.25, 0.5], [1, 0])
 
@@ -156,9 +156,9 @@ def current_umask():
 
 HALF = """
 import os, sys
-from streamce import atomic
-folder, prefix = atomic.beside(os.path.realpath("S"))
-atomic._created(os.path.join(folder, prefix + "0.tmp"), 0o666)
+from streamce._support import atomic_file
+folder, prefix = atomic_file.beside(os.path.realpath("S"))
+atomic_file._created(os.path.join(folder, prefix + "0.tmp"), 0o666)
 print(flush=True)
 sys.stdin.read()
 """
@@ -169,12 +169,12 @@ def test_a_sweep_removes_what_the_dead_left_and_nothing_of_the_living(folder):
         try:
             assert writer.stdout.readline() == b"\n"
             [half] = [name for name in os.listdir() if name.endswith(".tmp")]
-            atomic.sweep("S")
+            atomic_file.sweep("S")
             ce.Checkpoint("S").save(METRIC, 1)
             assert os.path.exists(half)
         finally:
             writer.kill()
-    atomic.sweep("S")
+    atomic_file.sweep("S")
     assert not os.path.exists(half)
 
 

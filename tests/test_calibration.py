@@ -15,7 +15,7 @@ from streams import DTYPES, KINDS, cast, make
 from utterances import from_logits
 
 import streamce as ce
-from streamce import state
+from streamce._support import state_format
 from streamce.core.ledger.ledger import Ledger
 
 METRICS = {"binary": ce.BinaryCrossEntropy, "multiclass": ce.MulticlassCrossEntropy}
@@ -474,8 +474,8 @@ def test_whatever_a_state_holds_is_numbers_or_an_error(sums, counts, task, eps):
         ledger.add_integer("n", cell, value << 1070 | 1)
     for cell, value in counts.items():
         ledger.add_integer("samples", cell, value)
-    header, parts = state.decode(METRICS[task](calibration=True, eps=eps).to_bytes())
-    metric = ce.from_bytes(state.encode(header, {**parts, "calibration": ledger.to_bytes()}))
+    header, parts = state_format.decode(METRICS[task](calibration=True, eps=eps).to_bytes())
+    metric = ce.from_bytes(state_format.encode(header, {**parts, "calibration": ledger.to_bytes()}))
     weights = {cell: counts.get(cell, 0) << 1074 for cell in range(48)}
     hits = {cell: sums[15 + cell] << 1070 | 1 if 15 + cell in sums else 0 for cell in range(15)}
     if any(value < 0 and cell != 31 for cell, value in sums.items()) or any(hits[b] > weights[b] for b in range(15)):

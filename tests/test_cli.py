@@ -21,7 +21,7 @@ import pytest
 from pyarrow import csv, ipc, parquet
 
 import streamce as ce
-from streamce.cli import main
+from streamce.cli.main import main
 from streamce.reading import tables
 
 ROWS = 900
@@ -553,8 +553,8 @@ def test_columns_of_the_wrong_kind_are_named(tmp_path, capsys, name):
         (
             "text",
             "t",
-            "column 'text' holds string, expected numbers|column 'text': CSV conv|"
-            r"Column\(/text\) changed from number to string in row 0",
+            "column 'text' holds string, expected numbers|row 0: column 'text' cannot be read: CSV conv|"
+            r"row 0: JSON parse error: Column\(/text\) changed from number to string$",
         ),
         ("t", "p", "column 't' holds int64, expected predictions"),  # swapped
     ):
@@ -566,19 +566,19 @@ def test_text_that_is_no_number_is_named(tmp_path, capsys):
     rows = "0.5,1\n" * 400_000
     (tmp_path / "a.csv").write_text(f"prob,outcome\n{rows}0.5,1\nabc,1\n{rows}")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *BINARY)
-    expected = "row 400001: column 'prob': CSV conversion error to double: invalid value 'abc'"
+    expected = "row 400001: column 'prob' cannot be read: CSV conversion error to double: invalid value 'abc'"
     assert f"a.csv: {expected}\n" in line
     (tmp_path / "a.csv").write_text(f"prob,outcome\n{rows}0.5,1\n0.5,abc\n{rows}")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *BINARY)
-    expected = "row 400001: column 'outcome': CSV conversion error to double: invalid value 'abc'"
+    expected = "row 400001: column 'outcome' cannot be read: CSV conversion error to double: invalid value 'abc'"
     assert f"a.csv: {expected}\n" in line
     (tmp_path / "a.csv").write_text(f"prob,outcome\n{rows}0.5\n{rows}")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *BINARY)
-    assert "row 400000: Expected 2 columns, got 1" in line
+    assert "row 400000: CSV parse error: Expected 2 columns, got 1" in line
     rows = '{"prob": 0.5, "outcome": 1}\n' * 300_000
     (tmp_path / "a.jsonl").write_text(f'{rows}{{"prob": "abc", "outcome": 1}}\n')
     line = failure(capsys, 1, "eval", tmp_path / "a.jsonl", *BINARY)
-    assert "Column(/prob) changed from number to string in row 300000" in line
+    assert "row 300000: JSON parse error: Column(/prob) changed from number to string" in line
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -742,7 +742,7 @@ def test_later_files_must_have_the_columns_of_the_first(tmp_path, capsys, table)
 
 def test_missing_pyarrow_says_what_to_install(tmp_path):
     ce.BinaryCrossEntropy().update(0.5, 1).save(tmp_path / "state")
-    code = "import sys; sys.modules['pyarrow'] = None; from streamce.cli import main; exit(main())"
+    code = "import sys; sys.modules['pyarrow'] = None; from streamce.cli.main import main; exit(main())"
     command = [sys.executable, "-c", code]
     done = subprocess.run([*command, "eval", "a.parquet", *BINARY], capture_output=True, check=False, text=True)
     expected = "streamce: error: reading files needs pyarrow: pip install 'streamce[cli]'\n"

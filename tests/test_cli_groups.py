@@ -9,7 +9,7 @@ import pytest
 from pyarrow import csv, parquet
 
 import streamce as ce
-from streamce.cli import main
+from streamce.cli.main import main
 
 N = 3000
 TASK = ["--task", "binary", "--target", "y", "--preds", "p"]

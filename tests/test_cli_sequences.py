@@ -15,10 +15,10 @@ from pyarrow import csv, ipc, parquet
 from utterances import Batch
 
 import streamce as ce
-from streamce.cli import main
 from streamce.cli.arguments import parser
-from streamce.cli.chooser import Chooser
-from streamce.reading import chunks, nested, sources, tables
+from streamce.cli.column_resolver import Chooser
+from streamce.cli.main import main
+from streamce.reading import ragged, reader, sources, tables
 
 SEQUENCE = ("--task", "sequence", "--preds", "p", "--target", "t", "--kind", "logits")
 CHOSEN = ("--task", "sequence", "--token-log-probs", "lp")
@@ -26,7 +26,7 @@ CTC = ("--task", "ctc", "--preds", "p", "--target", "t", "--kind", "logits")
 CUTS = [[], ["--chunk-rows", "1"], ["--chunk-rows", "7", "--threads", "3"]]
 
 
-def ragged(values, lengths):
+def as_lists(values, lengths):
     """Entries one after another as lists of these lengths."""
     ends = np.cumsum(lengths)
     return [values[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)]
@@ -58,8 +58,8 @@ LISTS = {
 def corpus_table(corpus, type_=None, **more):
     """A corpus as a table, a row per sequence."""
     found = {
-        "p": pa.array(ragged(corpus.preds, corpus.lengths), type_ or pa.list_(pa.list_(pa.float64()))),
-        "t": pa.array(ragged(corpus.target, corpus.lengths), pa.list_(pa.int64())),
+        "p": pa.array(as_lists(corpus.preds, corpus.lengths), type_ or pa.list_(pa.list_(pa.float64()))),
+        "t": pa.array(as_lists(corpus.target, corpus.lengths), pa.list_(pa.int64())),
         "w": corpus.weight, "words": corpus.words, "bytes": corpus.bytes, "doc": corpus.document,
     }  # fmt: skip
     return pa.table(found | more)
@@ -114,7 +114,7 @@ def test_every_format_and_cut_has_the_bits_of_the_library(tmp_path, name, cut, t
         expected = corpus.add_to(corpus.metric())
     else:
         log_probs = -np.abs(corpus.preds[:, 0])
-        table, words = pa.table({"lp": ragged(log_probs, corpus.lengths)}), CHOSEN
+        table, words = pa.table({"lp": as_lists(log_probs, corpus.lengths)}), CHOSEN
         expected = ce.SequenceCrossEntropy(kind="log_probs").update_token_log_probs(log_probs, offsets=corpus.offsets)
     WRITERS[name](table, tmp_path / name)
     assert state_of(tmp_path, tmp_path / name, *words, *cut) == expected.to_bytes()
@@ -126,7 +126,7 @@ def test_every_format_and_cut_has_the_bits_of_the_library(tmp_path, name, cut, t
 def test_every_kind_of_list_is_read(tmp_path, lists, name, dtype):
     corpus, batch = Corpus(2, 40, dtype=dtype), Batch(2, 40, dtype=dtype)
     type_ = LISTS[lists](pa.from_numpy_dtype(corpus.preds.dtype), 7)
-    table = corpus_table(corpus, type_, t=pa.array(ragged(corpus.target, corpus.lengths), pa.large_list(pa.int16())))
+    table = corpus_table(corpus, type_, t=pa.array(as_lists(corpus.target, corpus.lengths), pa.large_list(pa.int16())))
     WRITERS[name](table, tmp_path / name)
     for cut in CUTS:
         assert state_of(tmp_path, tmp_path / name, *SEQUENCE, *cut) == corpus.add_to(corpus.metric()).to_bytes()
@@ -233,7 +233,7 @@ def test_groups_of_sequences_and_utterances(tmp_path, capsys):
 def test_groups_of_chosen_tokens(tmp_path):
     corpus = Corpus(8, 40, kind="log_probs", ignored=False)
     chosen = corpus.preds[np.arange(len(corpus.target)), corpus.target]
-    table = corpus_table(corpus, lp=pa.array(ragged(chosen, corpus.lengths)))
+    table = corpus_table(corpus, lp=pa.array(as_lists(chosen, corpus.lengths)))
     WRITERS["a.parquet"](table, tmp_path / "a.parquet")
     of_all = (*SEQUENCE[:-1], "log_probs", "--by", "doc")
     expected = state_of(tmp_path, tmp_path / "a.parquet", *of_all)
@@ -432,7 +432,7 @@ def reading(path, words, rows=None):
     options = parser().parse_args(["eval", str(path), *words])
     chooser, chosen = Chooser(options), bool(options.token_log_probs)
     options.preds = options.preds or options.token_log_probs
-    return nested.Reading(sources.find([str(path)]), chooser, rows, (), options.task, chosen, 2)
+    return ragged.Reading(sources.find([str(path)]), chooser, rows, (), options.task, chosen, 2)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -440,9 +440,9 @@ def reading(path, words, rows=None):
 @pytest.mark.parametrize("most", [250, 1000])
 def test_chunks_hold_so_many_values_or_one_row(tmp_path, monkeypatch, name, words, most):
     corpus = Corpus(10, 60, longest=40)
-    table = corpus_table(corpus, lp=pa.array(ragged(-(corpus.preds[:, 0] ** 2), corpus.lengths)))
+    table = corpus_table(corpus, lp=pa.array(as_lists(-(corpus.preds[:, 0] ** 2), corpus.lengths)))
     WRITERS[name](table, tmp_path / name)
-    monkeypatch.setattr(chunks, "CHUNK_VALUES", most)
+    monkeypatch.setattr(reader, "CHUNK_VALUES", most)
     found = [(chunk.preds.size, chunk.rows, chunk.first_row) for chunk in reading(tmp_path / name, words).chunks()]
     assert sum(values for values, _, _ in found) == corpus.preds.size // (7 if words is CHOSEN else 1)
     assert [first for _, _, first in found] == [0, *np.cumsum([rows for _, rows, _ in found])][:-1]
@@ -454,7 +454,7 @@ def test_chunks_hold_so_many_values_or_one_row(tmp_path, monkeypatch, name, word
 def test_a_reading_goes_on_from_the_end_of_any_chunk(tmp_path, monkeypatch, name):
     corpus = Corpus(11, 40)
     WRITERS[name](corpus_table(corpus), tmp_path / name)
-    monkeypatch.setattr(chunks, "CHUNK_VALUES", 100)
+    monkeypatch.setattr(reader, "CHUNK_VALUES", 100)
     whole = [
         (chunk.first_row, chunk.target.tolist(), chunk.end) for chunk in reading(tmp_path / name, SEQUENCE).chunks()
     ]
@@ -504,7 +504,7 @@ def test_sequences_come_through_a_pipe(tmp_path):
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch, name, capsys):
     corpus = Corpus(13, 60)
     WRITERS[name](corpus_table(corpus), tmp_path / name)
-    monkeypatch.setattr(chunks, "CHUNK_VALUES", 150)
+    monkeypatch.setattr(reader, "CHUNK_VALUES", 150)
     words = [tmp_path / name, *SEQUENCE, "--n-bytes", "bytes", "--resume", "--checkpoint-every", "0"]
     expected = ce.SequenceCrossEntropy(kind="logits").update(
         corpus.preds, corpus.target, offsets=corpus.offsets, n_bytes=corpus.bytes

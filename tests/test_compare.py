@@ -14,7 +14,7 @@ from pyarrow import csv, parquet
 from test_cli import COMMAND, EXAMPLES, WRITERS, failure, run, write_ipc
 
 import streamce as ce
-from streamce.cli import main
+from streamce.cli.main import main
 
 ROWS = 900
 BINARY = ("--task", "binary", "--preds", "prob", "--target", "outcome")

@@ -14,8 +14,9 @@ import pytest
 from pyarrow import parquet
 
 import streamce as ce
-from streamce import printable
-from streamce.cli import console, main
+from streamce._support import printable
+from streamce.cli import console_filter
+from streamce.cli.main import main
 
 COMMAND = [sys.executable, "-m", "streamce"]
 # Colours, a title, a bell, backspace, a new line, DEL, C1, overrides, isolates, separators, marks.
@@ -146,7 +147,7 @@ def test_what_libraries_say_is_filtered_too(monkeypatch):
     out, err = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
-    with console.filtered():
+    with console_filter.filtered():
         print(EVIL)
         sys.stdout.writelines([EVIL, "\n"])
         handler = logging.StreamHandler()

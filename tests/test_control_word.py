@@ -11,8 +11,8 @@ import pytest
 from control_word import MODES, control, in_mode
 
 import streamce as ce
-from streamce.pictured import Pictured
-from streamce.prometheus import Collector
+from streamce.core.default_mode import DefaultModeMethods
+from streamce.integrations.prometheus import Collector
 
 N = 60
 RNG = np.random.default_rng(11)
@@ -121,7 +121,7 @@ FED = {
 
 def shown(value):
     """All that a result says, to the bit."""
-    if isinstance(value, Pictured) and hasattr(value, "to_dict"):
+    if isinstance(value, DefaultModeMethods) and hasattr(value, "to_dict"):
         return type(value).__name__, shown(value.to_dict()), str(value), repr(value)
     if isinstance(value, dict):
         return {repr(key): shown(each) for key, each in value.items()}
@@ -321,7 +321,7 @@ def test_errors_and_options_do_not_depend_on_the_mode(mode):
 def test_every_public_method_runs_in_the_default_mode():
     for name in ce.__all__:
         cls = getattr(ce, name)
-        if isinstance(cls, type) and issubclass(cls, Pictured):
+        if isinstance(cls, type) and issubclass(cls, DefaultModeMethods):
             for base in cls.__mro__[:-1]:
                 methods = {key for key, value in vars(base).items() if isinstance(value, FunctionType)}
                 public = {key for key in methods if not key.startswith("_")}

@@ -13,8 +13,8 @@ import pytest
 from test_intervals import clustered
 
 import streamce as ce
-from streamce import intervals
-from streamce.summary import summarise
+from streamce.stats import intervals
+from streamce.stats.summary import summarise
 
 LEVELS = (0.9, 0.95, 0.99)
 LOOKS = 200

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, feather, fs, ipc, parquet
 
-from streamce.cli import main
-from streamce.reading import arrow_blocks, chunks, records, sources, tables
+from streamce.cli.main import main
+from streamce.errors import DataError
+from streamce.reading import arrow_blocks, reader, records, sources, tables
 
 ROWS = 5000
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
@@ -55,8 +56,8 @@ WRITERS = {
 
 def reading(path, rows=100, beside=(), axes=(1, 1), preds="p", target="y"):
     found = sources.source_of(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
-    chosen = chunks.Selection((preds,), (target,))
-    return chunks.Reading([found], lambda *_: chosen, *axes, rows, beside)
+    chosen = reader.Selection((preds,), (target,))
+    return reader.Reading([found], lambda *_: chosen, *axes, rows, beside)
 
 
 def failure(capsys, status, *arguments):
@@ -82,7 +83,7 @@ def test_a_file_that_is_cut_short_while_it_is_read_is_an_error_that_names_it(tmp
     parts = reading(path).one_by_one()
     next(parts)
     os.truncate(path, path.stat().st_size * keep // 4)
-    with pytest.raises(sources.DataError, match=re.escape(f"{name}: ")):
+    with pytest.raises(DataError, match=re.escape(f"{name}: ")):
         list(parts)
 
 
@@ -97,7 +98,7 @@ def test_an_array_that_is_cut_short_while_it_is_read_says_which_rows_are_gone(tm
     parts = reading(path, 100, [beside], (2, 1), str(path), beside).one_by_one()
     next(parts)
     os.truncate(path, 10_000)
-    with pytest.raises(sources.DataError, match=r"p\.npy: it ends before byte [\d,]+, which the part with rows \d+ to"):
+    with pytest.raises(DataError, match=r"p\.npy: it ends before byte [\d,]+, which the part with rows \d+ to"):
         list(parts)
 
 
@@ -250,7 +251,7 @@ def test_offsets_without_sense_in_a_large_batch_are_an_error(tmp_path, monkeypat
             data[start + 4 * row : start + 4 * row + 4] = struct.pack("<i", number)
             path.write_bytes(data)
             table = tables.open_table(source_of(path), (), None)
-            with pytest.raises((sources.DataError, pa.ArrowInvalid)):
+            with pytest.raises((DataError, pa.ArrowInvalid)):
                 list(table.batches({"p": None}, 64))
 
 
@@ -348,7 +349,7 @@ def test_text_without_a_line_end_takes_little_memory(tmp_path, name, start):
     (tmp_path / "a.gz").write_bytes(gzip.compress(start) + gzip.compress(b"a" * (1 << 23)) * 50)
     # VmHWM, because ru_maxrss counts what this process had before it started the other program.
     script = (
-        "import sys; from streamce.cli import main; status = main(sys.argv[1:]); "
+        "import sys; from streamce.cli.main import main; status = main(sys.argv[1:]); "
         "print(status, next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     if name != "-":

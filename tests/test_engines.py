@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 import streamce as ce
-from streamce import engines, threads
+from streamce._support import threads
+from streamce.integrations import engines
 
 
 def chunks(number=4):
@@ -88,13 +89,13 @@ def test_a_task_of_an_engine_takes_one_thread():
         ("torch", "ce.all_reduce(ce.MeanLoss())", "all_reduce needs torch: pip install torch"),
         (
             "dask",
-            "streamce.dask.evaluate([], ce.MeanLoss(), preds='loss')",
+            "streamce.integrations.dask.evaluate([], ce.MeanLoss(), preds='loss')",
             "this needs Dask: pip install 'streamce[dask]'",
         ),
     ],
 )
 def test_an_engine_that_is_not_installed_is_named(package, call, expected):
-    code = f"import sys; sys.modules['{package}'] = None; import streamce as ce, streamce.dask; {call}"
+    code = f"import sys; sys.modules['{package}'] = None; import streamce as ce, streamce.integrations.dask; {call}"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stderr.splitlines()[-1] == f"streamce.errors.InputError: {expected}"
 
@@ -129,8 +130,8 @@ ZeroDivisionError: of the user
         ),
         (OF_PYTHON, "ZeroDivisionError: of the user"),
         (
-            "No module named 'streamce.engines'",
-            "OSError: No module named 'streamce.engines'; streamce has to be installed on the workers too",
+            "No module named 'streamce.integrations.engines'",
+            "OSError: No module named 'streamce.integrations.engines'; streamce has to be installed on the workers too",
         ),
     ],
 )
@@ -144,7 +145,7 @@ def test_errors_about_input_keep_what_they_know_when_their_place_is_named():
     with pytest.raises(ce.InputError) as placed, engines.naming("partition 3"):
         raise plain.value
     assert str(placed.value) == f"partition 3: {plain.value}"
-    assert {**vars(placed.value)} == {**vars(plain.value)}
+    assert vars(placed.value) == {**vars(plain.value), "places": ("partition 3",)}
 
 
 def test_the_state_of_a_part_is_that_of_its_batches():

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, feather, fs, ipc, parquet
 
-from streamce.reading import arrow, chunks, sources, tables
+from streamce.errors import DataError, Location
+from streamce.inputs import arrow
+from streamce.reading import reader, sources, tables
 
 pytestmark = pytest.mark.core
 
@@ -68,8 +70,8 @@ def source(path):
 
 
 def reading(*paths, preds, target=("target",), weight=None, axes=(2, 1), rows=None, **selection):
-    chosen = chunks.Selection(preds, target, weight, **selection)
-    return chunks.Reading([source(path) for path in paths], lambda *_: chosen, *axes, rows)
+    chosen = reader.Selection(preds, target, weight, **selection)
+    return reader.Reading([source(path) for path in paths], lambda *_: chosen, *axes, rows)
 
 
 def arrays(found):
@@ -130,8 +132,8 @@ def test_npy_files_of_any_byte_order_and_layout(tmp_path, dtype, order):
     np.save(tmp_path / "p.npy", probs)
     np.save(tmp_path / "t.npy", np.arange(100, dtype=">i2"))
     path, target = str(tmp_path / "p.npy"), str(tmp_path / "t.npy")
-    chosen = chunks.Selection((path,), (target,))
-    found = chunks.Reading([source(tmp_path / "p.npy")], lambda *_: chosen, 2, 1, 33, [target])
+    chosen = reader.Selection((path,), (target,))
+    found = reader.Reading([source(tmp_path / "p.npy")], lambda *_: chosen, 2, 1, 33, [target])
     preds, target, _, _ = arrays(found)
     np.testing.assert_array_equal(preds, probs)
     np.testing.assert_array_equal(target, np.arange(100))
@@ -190,7 +192,7 @@ def test_text_is_cut_between_rows_wherever_blocks_end(tmp_path, monkeypatch, siz
             assert preds.tolist() == probs.tolist()
             assert target.tolist() == labels.tolist()
         (tmp_path / name).write_bytes(ending.join([*rows, bad]).encode())
-        with pytest.raises(sources.DataError, match=f"{name}: .*row 60"):
+        with pytest.raises(DataError, match=f"{name}: .*row 60"):
             arrays(reading(tmp_path / name, preds=("p",), axes=(1, 1)))
 
 
@@ -259,7 +261,7 @@ def test_fixed_size_lists_without_nulls_are_not_copied():
 
 def test_ragged_lists_are_named_by_their_row():
     lists = pa.array([[1.0, 2.0], None, [1.0]])
-    with pytest.raises(sources.DataError, match="row 102: a list of 1 where others have 2"):
+    with pytest.raises(DataError, match="row 102: a list of 1 where others have 2"):
         arrow.matrix(lists, None, 100)
 
 
@@ -271,18 +273,18 @@ def test_lists_that_begin_with_nulls_or_are_empty(tmp_path):
         null = [np.zeros(len(c.preds), bool) if c.null is None else c.null for c in found]
         assert np.concatenate(null).tolist() == [True] * 5 + [False]
     found = reading(tmp_path / "a.parquet", preds=("p",), rows=2, axes=(2, 2))
-    with pytest.raises(sources.DataError, match="row 0: nulls before any list"):
+    with pytest.raises(DataError, match="row 0: nulls before any list"):
         next(found.chunks())
     empty = pa.table({"p": pa.array([[]], pa.list_(pa.float64())), "target": [0]})
     WRITERS["a.parquet"](empty, tmp_path / "a.parquet")
-    with pytest.raises(sources.DataError, match="row 0: column 'p' is a list of 0"):
+    with pytest.raises(DataError, match="row 0: column 'p' is a list of 0"):
         next(reading(tmp_path / "a.parquet", preds=("p",)).chunks())
 
 
 def test_list_columns_must_agree_from_chunk_to_chunk(tmp_path):
     found = pa.table({"p": [[0.5, 0.5]] * 4 + [[0.2, 0.3, 0.5]] * 4, "target": [0] * 8})
     WRITERS["a.parquet"](found, tmp_path / "a.parquet")
-    with pytest.raises(sources.DataError, match=r"a\.parquet: row 4: column 'p' is a list of 3 where others"):
+    with pytest.raises(DataError, match=r"a\.parquet: row 4: column 'p' is a list of 3 where others"):
         arrays(reading(tmp_path / "a.parquet", preds=("p",), rows=2))
 
 
@@ -336,11 +338,11 @@ def test_cells_are_told_by_row_and_column(tmp_path):
     with closing(reading(tmp_path / "a.parquet", preds=("a", "b"), rows=4).chunks()) as parts:
         next(parts)
         chunk = next(parts)
-        assert chunk.cell("preds", (1, 1)) == (5, "b", 0.2)
-        assert chunk.cell("preds", (1,)) == (5, None, None)
-        assert chunk.cell("target", (3,)) == (7, "target", 7)
+        assert chunk.cell("preds", (1, 1)) == (Location(5, "b"), 0.2)
+        assert chunk.cell("preds", (1,)) == (Location(5), None)
+        assert chunk.cell("target", (3,)) == (Location(7, "target"), 7)
     with closing(reading(tmp_path / "a.parquet", preds=("list",), rows=4).chunks()) as parts:
-        assert next(parts).cell("preds", (2, 1)) == (2, "list[1]", 0.4)
+        assert next(parts).cell("preds", (2, 1)) == (Location(2, "list", (1,)), 0.4)
 
 
 # ---- the reader's thread ----
@@ -361,9 +363,9 @@ def test_leaving_ends_the_thread_though_a_pipe_says_nothing(tmp_path):
     block = b"0.5,1\n" * (2 * tables.TEXT_BLOCK // 6 + 1)
     writer = threading.Thread(target=lambda: os.write(holder, b"p,target\n" + block))
     writer.start()
-    chosen = chunks.Selection(("p",), ("target",))
+    chosen = reader.Selection(("p",), ("target",))
     pipe = sources.Source("pipe", "pipe", str(path))
-    with closing(chunks.Reading([pipe], lambda *_: chosen, 1, 1).chunks()) as parts:
+    with closing(reader.Reading([pipe], lambda *_: chosen, 1, 1).chunks()) as parts:
         assert next(parts).preds[0] == 0.5
     assert not [t for t in threading.enumerate() if t.name == "streamce-reader"]
     os.set_blocking(holder, False)
@@ -381,7 +383,7 @@ def test_what_goes_wrong_on_the_thread_is_raised_in_the_loop(tmp_path, table):
     data = bytearray(path.read_bytes())
     data[4:40] = b"\xff" * 36  # the header of the first page
     path.write_bytes(data)
-    with pytest.raises(sources.DataError, match=r"a\.parquet: "):
+    with pytest.raises(DataError, match=r"a\.parquet: "):
         arrays(reading(path, preds=("p_0",), axes=(1, 1)))
 
 
@@ -425,9 +427,9 @@ def test_a_npy_file_goes_on_with_those_beside_it(tmp_path, table):
     for name in ("p_0", "target", "weight"):
         np.save(tmp_path / f"{name}.npy", table[name].to_numpy())
     preds, *beside = (str(tmp_path / f"{name}.npy") for name in ("p_0", "target", "weight"))
-    chosen = chunks.Selection((preds,), (beside[0],), beside[1])
+    chosen = reader.Selection((preds,), (beside[0],), beside[1])
     found = source(tmp_path / "p_0.npy")
-    check_every_end(lambda rows: chunks.Reading([found], lambda *_: chosen, 1, 1, rows, beside))
+    check_every_end(lambda rows: reader.Reading([found], lambda *_: chosen, 1, 1, rows, beside))
 
 
 def test_the_length_of_lists_is_known_when_a_reading_goes_on(tmp_path):
@@ -436,5 +438,5 @@ def test_the_length_of_lists_is_known_when_a_reading_goes_on(tmp_path):
     with closing(reading(tmp_path / "a.parquet", preds=("p",), rows=1).chunks()) as parts:
         ends = [next(parts).end for _ in range(3)]
     for end in ends[1:]:
-        with pytest.raises(sources.DataError, match="row 3: column 'p' is a list of 3 where others have 2"):
+        with pytest.raises(DataError, match="row 3: column 'p' is a list of 3 where others have 2"):
             rows_of(reading(tmp_path / "a.parquet", preds=("p",), rows=1), end)

@@ -76,7 +76,9 @@ def test_golden_states_are_read_and_mean_what_they_meant(path):
 
 
 def test_every_case_has_a_golden_state_of_this_version():
-    assert {path.stem for path in FILES if path.parent.name == str(ce.state.VERSION)} == set(golden_states.CASES)
+    assert {path.stem for path in FILES if path.parent.name == str(ce._support.state_format.VERSION)} == set(
+        golden_states.CASES
+    )
 
 
 CHECKPOINTS = golden_states.checkpoints()
@@ -93,7 +95,7 @@ def test_golden_checkpoints_are_read_and_written_again_to_the_same_bytes(path, t
 
 
 def test_every_case_has_a_golden_checkpoint_of_this_version():
-    version = str(ce.checkpoint.VERSION)
+    version = str(ce.persistence.checkpoint.VERSION)
     assert {path.stem for path in CHECKPOINTS if path.parent.name == version} == set(golden_states.CHECKPOINTS)
 
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from streamce.cli import main
-from streamce.cli.results import show_key
+from streamce.cli.formatting import show_key
+from streamce.cli.main import main
 
 HOURS = 30
 START = dt.datetime(2026, 1, 2, 20)

@@ -17,7 +17,7 @@ import pytest
 from pyarrow import parquet
 
 import streamce as ce
-from streamce.cli import main
+from streamce.cli.main import main
 from streamce.monitor.http_server import CONNECTIONS, Server, host_name, is_loopback
 
 COMMAND = [sys.executable, "-m", "streamce", "watch"]

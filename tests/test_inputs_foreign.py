@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamce as ce
-from streamce import inputs
+from streamce.inputs import arrays
 
 NUMBERS = [0.25, 0.5, 0.125, 1.0, 0.75, 0.0625, 0.375]
 LABELS = [1, 0, 2, 1, 1, 0, 2]
@@ -183,7 +183,7 @@ def states(holds, source, **options):
 @ALL
 def test_the_bits_are_those_of_numpy(holds, make):
     source = make(OF[holds])
-    dtype = np.float32 if inputs.read(source, "target").halves else None
+    dtype = np.float32 if arrays.read(source, "target").halves else None
     found, expected = states(holds, source), states(holds, np.array(OF[holds], dtype))
     for one, other in zip(found, expected, strict=True):
         assert one.to_bytes() == other.to_bytes()
@@ -192,7 +192,7 @@ def test_the_bits_are_those_of_numpy(holds, make):
 @pytest.mark.parametrize(("holds", "make", "copied"), [each[:3] for each in PRODUCERS.values()], ids=PRODUCERS)
 def test_nothing_is_copied_where_the_layout_allows(holds, make, copied):
     source = make(OF[holds])
-    one, other = inputs.read(source, "target"), inputs.read(source, "target")
+    one, other = arrays.read(source, "target"), arrays.read(source, "target")
     assert one.null is None
     assert np.shares_memory(one.values, other.values) == (copied in (NO, WITH))
 
@@ -211,7 +211,7 @@ def with_null(holds, at):
 def test_a_null_is_named(holds, make, at):
     source = make(with_null(holds, at))
     place = f"{at}, 1" if holds == "rows" else str(at)
-    found = inputs.read(source, "preds")
+    found = arrays.read(source, "preds")
     assert found.null.tolist() == np.array(with_null(holds, at), dtype=object).__eq__(None).tolist()
     assert not found.values[found.null].any()
     with pytest.raises(ce.InputError, match=rf"^[a-z]+\[{place}\] is null: expected a value$") as caught:

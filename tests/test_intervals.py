@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import streamce as ce
-from streamce import intervals
 from streamce.core.kernels import kernels
 from streamce.core.ledger.ledger import Ledger
-from streamce.summary import GRID, summarise
+from streamce.stats import intervals
+from streamce.stats.summary import GRID, summarise
 
 LEVELS = [0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.999999]
 GROUPS = st.lists(st.tuples(st.integers(-(10**30), 10**30), st.integers(1, 10**30)), min_size=2, max_size=30)

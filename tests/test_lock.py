@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import streamce as ce
-from streamce.cli.lock import lock_path
+from streamce.cli.state_lock import lock_path
 
 COMMAND = [sys.executable, "-m", "streamce"]
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")

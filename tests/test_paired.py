@@ -18,8 +18,8 @@ from test_bad_input import anything, refusal
 from utterances import Batch
 
 import streamce as ce
-from streamce import intervals
-from streamce.summary import INVALID
+from streamce.stats import intervals
+from streamce.stats.summary import INVALID
 
 TASKS = {"binary": ce.BinaryCrossEntropy, "multiclass": ce.MulticlassCrossEntropy,
          "multilabel": ce.MultilabelCrossEntropy, "mean": ce.MeanLoss}  # fmt: skip

@@ -6,10 +6,11 @@ import pytest
 from pyarrow import ipc, parquet
 
 import streamce as ce
-from streamce.cli import arguments, main, parts
-from streamce.cli.chooser import Chooser
-from streamce.cli.making import metric_of
-from streamce.reading.sources import DataError, SelectionError, find
+from streamce.cli import arguments, main, partitions
+from streamce.cli.column_resolver import Chooser
+from streamce.cli.metric_factory import metric_of
+from streamce.errors import DataError, SelectionError
+from streamce.reading.sources import find
 
 ROWS = 400
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
@@ -51,16 +52,16 @@ WRITERS = {
 
 def in_parts(monkeypatch, smallest, *command):
     """A run in parts of some size, one after another: (number of parts, state)."""
-    monkeypatch.setattr(parts, "SMALLEST", smallest)
-    monkeypatch.setattr(parts, "LARGEST", smallest)
+    monkeypatch.setattr(partitions, "SMALLEST", smallest)
+    monkeypatch.setattr(partitions, "LARGEST", smallest)
     options = arguments.parser().parse_args(["eval", *map(str, command)])
     assert arguments.misfit(options) is None
     chooser, sources = Chooser(options), find(options.files)
-    reading = parts.opened(options, sources, chooser)
-    width = parts.settled(options, reading, chooser.labels)
-    cut = parts.cut(options, sources, 2, width, chooser.labels.classes if chooser.labels else None)
-    outcomes, state = parts.join(map(parts.evaluate, reversed(cut)))
-    parts.check(cut, outcomes)
+    reading = partitions.opened(options, sources, chooser)
+    width = partitions.settled(options, reading, chooser.labels)
+    cut = partitions.cut(options, sources, 2, width, chooser.labels.classes if chooser.labels else None)
+    outcomes, state = partitions.join(map(partitions.evaluate, reversed(cut)))
+    partitions.check(cut, outcomes)
     metric = metric_of(options, chooser.labels)
     metric.load_state_dict({"state": state})
     return len(cut), sum(outcome.rows for outcome in outcomes), metric.to_bytes()
@@ -151,16 +152,20 @@ def test_keys_of_another_kind_are_found_in_whatever_part_they_are(tmp_path, monk
 
 def test_states_without_a_sum_are_an_error_even_if_no_part_is():
     of = [ce.BinaryCrossEntropy(kind=kind).to_bytes() for kind in ("probs", "logits")]
-    outcomes, state = parts.join((parts.Outcome(number, 1), found) for number, found in enumerate(of))
+    outcomes, state = partitions.join((partitions.Outcome(number, 1), found) for number, found in enumerate(of))
     assert state is None
     with pytest.raises(DataError, match="state 1: kind is 'probs' in one metric and 'logits' in the other"):
-        parts.check([], outcomes)
+        partitions.check([], outcomes)
 
 
 def test_the_order_of_the_parts_says_which_error_it_is():
-    outcomes = [parts.Outcome(2, error=(1, "late")), parts.Outcome(1, error=(2, "early")), parts.Outcome(0, 3)]
+    outcomes = [
+        partitions.Outcome(2, error=DataError("late")),
+        partitions.Outcome(1, error=SelectionError("early")),
+        partitions.Outcome(0, 3),
+    ]
     with pytest.raises(SelectionError, match="early"):
-        parts.check([], outcomes)
+        partitions.check([], outcomes)
 
 
 @pytest.mark.parametrize("change", ["gone", "other"])
@@ -169,17 +174,17 @@ def test_a_file_that_changed_since_the_run_began_is_not_read(tmp_path, table, ch
     WRITERS["a.parquet"](table, path)
     options = arguments.parser().parse_args(["eval", str(path), *BINARY])
     arguments.misfit(options)
-    [part] = parts.cut(options, find([str(path)]), 1)
+    [part] = partitions.cut(options, find([str(path)]), 1)
     if change == "gone":
         path.unlink()
     else:
         WRITERS["a.parquet"](table.slice(1), path)
-    outcome, state = parts.evaluate(part)
+    outcome, state = partitions.evaluate(part)
     what = {"gone": "no such file where it is to be evaluated", "other": "this file has changed since the run began"}
     assert state is None
-    assert outcome.error is not None
-    assert outcome.error[0] == 1
-    assert outcome.error[1].startswith(f"{path}: {what[change]}")
+    assert isinstance(outcome.error, DataError)
+    assert outcome.error.places == (str(path),)
+    assert outcome.error.found.startswith(what[change])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""``streamce.prometheus``: what is exported is what the metric holds, of one moment, under the names documented."""
+"""The Prometheus exporter: it exports what the metric holds, of one moment, under the documented names."""
 
 import json
 import math
@@ -20,9 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import streamce as ce
 from streamce.cli import arguments
-from streamce.monitor import serving
+from streamce.integrations.prometheus import CAUSES, EDGES, FAMILIES, Collector
+from streamce.monitor import metrics_page
 from streamce.monitor.alerts import Alerts, Bound
-from streamce.prometheus import CAUSES, EDGES, FAMILIES, Collector
 
 ROOT = Path(__file__).parents[1]
 PROBS, TARGET = [0.9, 0.2, 0.6, 0.7], [1, 0, 0, 1]
@@ -366,7 +366,7 @@ def test_bad_arguments_are_named(source, options, message):
         Collector(source, **options)
 
 
-@pytest.mark.parametrize("module", ["streamce.prometheus", "streamce.monitor.serving"])
+@pytest.mark.parametrize("module", ["streamce.integrations.prometheus", "streamce.monitor.metrics_page"])
 def test_a_missing_package_is_named(module):
     script = (
         f"import sys; sys.modules['prometheus_client'] = sys.modules['prometheus_client.core'] = None; import {module}"
@@ -391,8 +391,8 @@ def everything():
     metrics["users"].update(PROBS, TARGET, by=[1, 1, 2, 2])
     metrics["two"].update(PROBS, PROBS[::-1], TARGET)
     metrics["bad"] = ce.MeanLoss() - ce.MeanLoss().update([1.0])
-    shown = serving.Shown(("last",), Alerts([Bound("above", 0.5)], {"last": 1}), metrics["total"].summary())
-    families = [*Collector(metrics).collect(), *serving._Watch(shown).collect()]
+    shown = metrics_page.Shown(("last",), Alerts([Bound("above", 0.5)], {"last": 1}), metrics["total"].summary())
+    families = [*Collector(metrics).collect(), *metrics_page._Watch(shown).collect()]
     return {family.name: family for family in families}
 
 
@@ -426,10 +426,10 @@ def test_the_names_types_and_labels_that_are_documented_are_those_that_are_expor
 
 
 def test_registration_tells_all_names_and_no_numbers():
-    described = [*Collector(ce.MeanLoss()).describe(), *serving._Watch(None).describe()]
+    described = [*Collector(ce.MeanLoss()).describe(), *metrics_page._Watch(None).describe()]
     assert {family.name: family.samples for family in described} == {
         **{f"streamce_{end}": [] for end in FAMILIES},
-        **{name: [] for name in serving.FAMILIES},
+        **{name: [] for name in metrics_page.FAMILIES},
     }
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import streamce as ce
-from streamce import state
+from streamce._support import state_format
 from streamce.core.ledger.ledger import Ledger
 
 NAN = float("nan")
@@ -270,7 +270,7 @@ def leaves(parts):
     """The parts of a state that hold cells, those of the metrics of a collection too: paths of names."""
     for name, data in parts.items():
         if name.isdigit():
-            yield from ((name, *path) for path in leaves(state.split(data)))
+            yield from ((name, *path) for path in leaves(state_format.split(data)))
         elif name.rpartition(".")[2] in ("buckets", "calibration", "cells", "groups", "tail", "total"):
             yield (name,)
 
@@ -279,8 +279,8 @@ def topped(parts, path, value):
     """The parts with the first sum of n that is above 0, in the part of this path, at a value; None without one."""
     name, *rest = path
     if rest:
-        inner = topped(state.split(parts[name]), rest, value)
-        return inner and parts | {name: state.joined(inner)}
+        inner = topped(state_format.split(parts[name]), rest, value)
+        return inner and parts | {name: state_format.joined(inner)}
     data, at = parts[name], 0
     if name == "groups":  # of one key, and then a record as in a ledger of one cell
         at = next(at for at in range(11, len(data)) if _record(data[at:]))
@@ -304,14 +304,14 @@ def _record(data):
 
 @pytest.mark.parametrize(("made", "fed"), CASES)
 def test_no_sum_leaves_its_range(made, fed):
-    header, parts = state.decode(fed(made()).to_bytes())
+    header, parts = state_format.decode(fed(made()).to_bytes())
     for path in leaves(parts):
         for value, fits in ((TOP - 1, False), (TOP - 2**3000, True)):
             crafted = topped(parts, path, value)
             if crafted is None:
                 continue
             full = made()
-            full.load_state_dict({"state": state.encode(header, crafted)})
+            full.load_state_dict({"state": state_format.encode(header, crafted)})
             if fits:
                 fed(full)
                 assert ce.from_bytes(full.to_bytes()) == full
@@ -345,11 +345,11 @@ def test_sums_are_doubled_up_to_their_range():
 def window(count, column=None, samples=3):
     """A window of one row, of so many losses; or of so many that count in another column."""
     made = ce.Sliding(ce.BinaryCrossEntropy(invalid="skip", ignore_index=-1), samples=samples).update([0.5], [1])
-    header, parts = state.decode(made.to_bytes())
+    header, parts = state_format.decode(made.to_bytes())
     row, odd = parts["rows"][:24], b"" if column is None else bytes(8) + bytes([column]) + count.to_bytes(8, "little")
     losses = count if column is None else 1
     raw = row + losses.to_bytes(8, "little") + (column is not None).to_bytes(8, "little") + odd
-    return ce.from_bytes(state.encode(header, {"rows": raw}))
+    return ce.from_bytes(state_format.encode(header, {"rows": raw}))
 
 
 @pytest.mark.parametrize(("column", "fed"), [(None, feed([0.5], [1])), (17, feed([0.5], [-1])), (21, feed([NAN], [1]))])
@@ -395,23 +395,23 @@ def test_a_reader_takes_what_a_writer_writes_and_no_more():
 
 @pytest.mark.parametrize("top", [2**62, 2**63, 2**64 - 2**62 - 1])
 def test_a_sum_beyond_the_range_is_not_read(top):
-    header, _ = state.decode(ce.MeanLoss().to_bytes())
+    header, _ = state_format.decode(ce.MeanLoss().to_bytes())
     raw = io.BytesIO()
     raw.write((1).to_bytes(8, "little") * 2 + bytes(8) + (1).to_bytes(4, "little") + bytes([254, 1]))
     raw.write(top.to_bytes(8, "little"))
     with pytest.raises(ce.InputError, match="state is intact but not understood: an integer of a cell is out of"):
-        ce.from_bytes(state.encode(header, {"total": raw.getvalue()}))
+        ce.from_bytes(state_format.encode(header, {"total": raw.getvalue()}))
 
 
 def test_the_least_sum_that_is_read_has_no_opposite():
     least = Ledger()
     least.add_integer("n", 0, -(2**16318))
-    header, _ = state.decode(ce.MeanLoss().to_bytes())
-    metric = ce.from_bytes(state.encode(header, {"total": least.to_bytes()}))
+    header, _ = state_format.decode(ce.MeanLoss().to_bytes())
+    metric = ce.from_bytes(state_format.encode(header, {"total": least.to_bytes()}))
     assert refuses(metric, lambda metric: ce.MeanLoss() - metric)
     grouped = ce.Grouped(ce.MeanLoss()).update([1.0], by=[1])
-    header, parts = state.decode(grouped.to_bytes())
+    header, parts = state_format.decode(grouped.to_bytes())
     key = parts["groups"][:19]
     record = (1).to_bytes(4, "little") + bytes([254, 1]) + (2**64 - 2**62).to_bytes(8, "little")
-    groups = ce.from_bytes(state.encode(header, {"groups": key + record}))
+    groups = ce.from_bytes(state_format.encode(header, {"groups": key + record}))
     assert refuses(groups, lambda metric: ce.Grouped(ce.MeanLoss()) - metric)

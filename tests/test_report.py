@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from test_package import modules_after
 
 import streamce as ce
-from streamce import summary
-from streamce.cli import main
-from streamce.keys import show_key
-from streamce.report import MARK, drawings, fragment, markup, page, sums
+from streamce.cli.main import main
+from streamce.keys.key_columns import show_key
+from streamce.report import MARK, aggregation, fragment, html, page, svg
+from streamce.stats import summary
 
 N = 4000
 RNG = np.random.default_rng(8)
@@ -231,7 +231,9 @@ def test_periods_that_are_summed_stay_whole():
     at = 3600.0 * np.arange(7 * 24 * 60)
     metric = ce.Grouped(ce.MeanLoss(), period="7h").update(at, by_time=at)
     cells, ledger = metric._sorted()
-    for each in sums.history([sums.microseconds(key) for key in cells], ledger, metric._period, 0.95, False):
+    for each in aggregation.history(
+        [aggregation.microseconds(key) for key in cells], ledger, metric._period, 0.95, False
+    ):
         within = at[(at >= each.start / 1e6) & (at < each.end / 1e6)]
         assert each.found.count == len(within)
         assert each.found.mean == pytest.approx(within.mean())
@@ -571,7 +573,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 @example([1.1e308, 1.2e308], [])
 @example([-1.1e308, -1.2e308], [])
 def test_a_scale_holds_all_numbers(numbers, intervals):
-    scale = drawings.around([*numbers, math.nan, math.inf], intervals)
+    scale = svg.around([*numbers, math.nan, math.inf], intervals)
     assert -1e308 <= scale.low <= scale.high <= 1e308
     places = [scale.at(x) for x in sorted(numbers) if abs(x) <= 1e308]
     assert all(-1e-9 <= place <= 1 + 1e-9 for place in places)
@@ -580,20 +582,20 @@ def test_a_scale_holds_all_numbers(numbers, intervals):
 
 @given(finite, finite)
 def test_ticks_are_numbers_on_the_scale_that_their_labels_name(one, other):
-    scale = drawings.around([one, other])
-    found = drawings.ticks(scale)
+    scale = svg.around([one, other])
+    found = svg.ticks(scale)
     assert 1 <= len(found) <= 7
     assert len(set(found.values())) == len(found)
     for x, label in found.items():
         assert -1e-6 <= scale.at(x) <= 1 + 1e-6
         assert float(label) == pytest.approx(x, rel=0.006, abs=1e-300)
         assert len(label) <= 12
-    assert drawings.rounded(scale).low <= scale.low <= scale.high <= drawings.rounded(scale).high
+    assert svg.rounded(scale).low <= scale.low <= scale.high <= svg.rounded(scale).high
 
 
 @given(st.floats(0, 5), st.floats(-0.5, 2), st.booleans())
 def test_an_axis_has_two_labels_at_least(low, size, all_of_them):
-    drawn = drawings.axis(drawings.Scale(low, low + 10**size), all_of_them)
+    drawn = svg.axis(svg.Scale(low, low + 10**size), all_of_them)
     assert len(list(ElementTree.fromstring(drawn).iter("text"))) > 1
 
 
@@ -612,9 +614,9 @@ def test_an_axis_of_places_begins_with_the_first():
     st.floats(0, 9.5).map(lambda x: dt.timedelta(seconds=10**x)),
 )
 def test_a_time_axis_has_a_few_labels_that_lie_on_it(start, length):
-    low = (start - sums.EPOCH) / dt.timedelta(seconds=1)
-    scale = drawings.Scale(low, low + length.total_seconds())
-    labels = list(ElementTree.fromstring(f"<g>{drawings.times(scale)}</g>").iter("text"))
+    low = (start - aggregation.EPOCH) / dt.timedelta(seconds=1)
+    scale = svg.Scale(low, low + length.total_seconds())
+    labels = list(ElementTree.fromstring(f"<g>{svg.times(scale)}</g>").iter("text"))
     fine = [label for label in labels if label.get("dy") == "16"]
     assert 1 <= len(fine) <= 7
     assert all(-0.01 <= float(label.get("x")[:-1]) <= 100.01 for label in labels)
@@ -626,14 +628,14 @@ def test_all_of_time_has_an_axis_and_a_part_of_a_second_has_one():
         metric.update([1.0, 2.0], by_time=[dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23)])
         texts = [label.text for label in named(tree(metric.report()), "sce-plot")[0].iter("text")]
         assert {"2000", "4000", "6000", "8000"} <= set(texts)
-    short = ElementTree.fromstring(f"<g>{drawings.times(drawings.Scale(0.25, 0.5))}</g>")
+    short = ElementTree.fromstring(f"<g>{svg.times(svg.Scale(0.25, 0.5))}</g>")
     assert [label.text for label in short.iter("text")] == ["00:00:00.250000", "1 Jan"]
 
 
 def test_a_time_axis_names_hours_days_months_and_years():
     def texts(low, length):
-        scale = drawings.Scale(low, low + length)
-        return [label.text for label in ElementTree.fromstring(f"<g>{drawings.times(scale)}</g>").iter("text")]
+        scale = svg.Scale(low, low + length)
+        return [label.text for label in ElementTree.fromstring(f"<g>{svg.times(scale)}</g>").iter("text")]
 
     day = 86400
     assert texts(0, day) == ["00:00", "1 Jan", "06:00", "12:00", "18:00", "00:00", "2 Jan"]
@@ -644,7 +646,7 @@ def test_a_time_axis_names_hours_days_months_and_years():
 
 @given(st.lists(st.floats(), max_size=50), st.integers(1, 9))
 def test_a_histogram_of_groups_holds_each_that_is_finite(values, bins):
-    counts, low, high = sums.spread(values, bins)
+    counts, low, high = aggregation.spread(values, bins)
     number = sum(map(math.isfinite, values))
     assert sum(counts) == number
     assert number == 0 or low <= high
@@ -655,11 +657,11 @@ def test_a_history_loses_nothing(hours, period):
     at = [3600.0 * hour for hour in hours]
     metric = ce.Grouped(ce.MeanLoss(), period=period).update(np.ones(len(at)), by_time=at)
     cells, ledger = metric._sorted()
-    starts = [sums.microseconds(key) for key in cells]
-    found = sums.history(starts, ledger, metric._period, 0.95, False)
+    starts = [aggregation.microseconds(key) for key in cells]
+    found = aggregation.history(starts, ledger, metric._period, 0.95, False)
     assert sum(each.found.count for each in found) == len(at)
     assert [each.start for each in found] == sorted({each.start for each in found})
-    assert len(found) <= sums.POINTS + 2
+    assert len(found) <= aggregation.POINTS + 2
     width = found[0].end - found[0].start
     assert width % metric._period == 0
     assert all(any(each.start <= start < each.end for start in starts) for each in found)
@@ -696,9 +698,9 @@ def test_pictures_are_imported_when_they_are_asked_for():
 
 
 def test_numbers_of_a_column_have_as_many_decimals():
-    write = markup.aligned([0.5, 12.25, math.inf, 0.0])
+    write = html.aligned([0.5, 12.25, math.inf, 0.0])
     assert [write(x) for x in (0.5, 12.25, math.inf, math.nan)] == ["0.5000", "12.2500", "∞", "–"]
-    assert markup.aligned([1e-9, 1.0])(1e-9) == "1e-09"
+    assert html.aligned([1e-9, 1.0])(1e-9) == "1e-09"
 
 
 # ---- files and the command line ----
@@ -794,5 +796,5 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, states, capsys):
 
 def test_words_are_those_of_the_summary():
     assert summary.kind_of(0.95, False) == "95 % interval"
-    assert markup.many(1, "loss", "losses") == "1 loss"
-    assert markup.many(1200, "loss", "losses") == "1,200 losses"
+    assert html.many(1, "loss", "losses") == "1 loss"
+    assert html.many(1200, "loss", "losses") == "1,200 losses"

@@ -16,8 +16,8 @@ import pytest
 from pyarrow import csv, ipc, parquet
 
 import streamce as ce
-from streamce.cli import main
-from streamce.reading import chunks
+from streamce.cli.main import main
+from streamce.reading import reader
 
 KILLING = Path(__file__).with_name("killing.py")
 COMMAND = [sys.executable, "-m", "streamce"]
@@ -105,7 +105,7 @@ def failure(capsys, status, *arguments):
 def stopped(monkeypatch, after, inside=False):
     """Within it, a run is interrupted once so many chunks are read: while it waits for the next, or
     ``inside`` the update, when that is nearly over."""
-    read, update, seen = chunks.Reading.chunks, ce.BinaryCrossEntropy._update, []
+    read, update, seen = reader.Reading.chunks, ce.BinaryCrossEntropy._update, []
 
     def reading(self, start=None):
         for number, chunk in enumerate(read(self, start)):
@@ -123,7 +123,7 @@ def stopped(monkeypatch, after, inside=False):
         if inside:
             patch.setattr(ce.BinaryCrossEntropy, "_update", updating)
         else:
-            patch.setattr(chunks.Reading, "chunks", reading)
+            patch.setattr(reader.Reading, "chunks", reading)
         patch.setattr(signal, "signal", lambda *_: None)  # this process goes on
         yield
 

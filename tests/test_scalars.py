@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import streamce as ce
-from streamce.prometheus import Collector
+from streamce.integrations.prometheus import Collector
 
 SWITCHES = [np.True_, np.bool_(1), True]
 INTEGERS = [np.int64(2), np.uint8(2), np.array(2), 2]

@@ -18,7 +18,7 @@ from streams import METRICS, make, streams
 from utterances import Batch
 
 import streamce as ce
-from streamce import state
+from streamce._support import state_format
 
 HOUR, MINUTE = 3_600_000_000, 60_000_000
 DATETIME = 4
@@ -646,6 +646,6 @@ def test_a_pane_that_cancels_is_none():
 def test_a_header_of_another_form_is_an_error():
     metric = ce.Sliding(ce.MeanLoss(), samples=3)
     for options in ({}, {"metric": None}, {"metric": []}):
-        data = state.encode({"metric": "Sliding", "options": options}, {})
+        data = state_format.encode({"metric": "Sliding", "options": options}, {})
         with pytest.raises(ce.InputError, match="state is intact but not understood"):
             metric.load_state_dict({"state": data})

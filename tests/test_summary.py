@@ -14,7 +14,7 @@ from streams import make
 
 import streamce as ce
 from streamce.core.kernels import kernels
-from streamce.intervals import student
+from streamce.stats.intervals import student
 
 pytestmark = pytest.mark.core
 

@@ -16,7 +16,7 @@ from streams import make
 from together import together
 
 import streamce as ce
-from streamce import threads
+from streamce._support import threads
 from streamce.core.ledger.state import State
 from streamce.core.losses.batch import Batch, Outputs
 
@@ -338,7 +338,7 @@ def test_small_chunks_never_touch_the_pool(task):
     status, out, errors = run(
         f"""
         import threading, numpy as np, streamce as ce
-        from streamce import threads
+        from streamce._support import threads
         rows = {{"binary": (), "multiclass": (8,), "multilabel": (8,), "mean": ()}}["{task}"]
         def update(predictions):
             shape = (predictions // 8, 8) if rows else (predictions,)

@@ -24,15 +24,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from pyarrow import parquet
 
 import streamce as ce
-from streamce.cli import main
-from streamce.cli.lock import lock_path
-from streamce.monitor import folders, line_files
+from streamce.cli.main import main
+from streamce.cli.state_lock import lock_path
+from streamce.errors import DataError
+from streamce.monitor import jsonl_source, parquet_folder
 from streamce.monitor.alerts import Alerts, Bound, Reference
-from streamce.monitor.folders import Folder
-from streamce.monitor.follow import follow
-from streamce.monitor.line_files import LinesFile
-from streamce.reading.chunks import Position
-from streamce.reading.sources import DataError
+from streamce.monitor.jsonl_source import LinesFile
+from streamce.monitor.open_source import follow
+from streamce.monitor.parquet_folder import Folder
+from streamce.reading.reader import Position
 from streamce.reading.tables import Mark
 
 KILLING = Path(__file__).with_name("killing.py")
@@ -213,9 +213,9 @@ def test_the_first_checkpoint_is_there_before_a_row_is_read(folder):
     Path("a.jsonl").write_bytes(lines_of(rows_of(10)))
     script = """if True:
         import os, signal, sys
-        from streamce.cli import main
-        from streamce.monitor import line_files
-        line_files.LinesFile._more = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+        from streamce.cli.main import main
+        from streamce.monitor import jsonl_source
+        jsonl_source.LinesFile._more = lambda self: os.kill(os.getpid(), signal.SIGKILL)
         main(sys.argv[1:])
     """
     words = ["watch", "a.jsonl", *BINARY, "--state", "S", "--once"]
@@ -389,7 +389,7 @@ def test_predictions_that_are_all_whole_numbers_are_labels(folder, monkeypatch, 
     words = ["-", *BINARY]
     done = subprocess.run([*COMMAND, *words], input=lines_of(labels), capture_output=True, check=False, text=False)
     assert (done.returncode, done.stderr.decode()) == (1, f"streamce: error: standard input: {expected}\n")
-    monkeypatch.setattr(line_files, "BLOCK", 200)  # bytes after which nothing more is waited for
+    monkeypatch.setattr(jsonl_source, "BLOCK", 200)  # bytes after which nothing more is waited for
     Path("a.jsonl").write_bytes(lines_of([*labels, {"p": 0.5, "y": 1}]))
     assert failure(capsys, 1, "a.jsonl", *BINARY) == f"a.jsonl: {expected}"
 
@@ -743,7 +743,7 @@ def test_a_parquet_file_that_is_read_in_part_has_to_stay_as_it_is(folder, change
 
 
 def test_a_parquet_file_without_a_footer_that_does_not_grow_is_said_once(folder, monkeypatch):
-    monkeypatch.setattr(folders, "PATIENCE", -1.0)
+    monkeypatch.setattr(parquet_folder, "PATIENCE", -1.0)
     os.mkdir("d")
     Path("d/a.parquet").write_bytes(b"PAR1 and a part of it")
     words = []
@@ -1127,7 +1127,7 @@ def test_what_is_followed_is_no_place_for_a_state(folder, capsys):
 
 
 def test_standard_input_that_is_closed_is_one_line(folder):
-    script = "import os; os.close(0); from streamce.cli import main; raise SystemExit(main())"
+    script = "import os; os.close(0); from streamce.cli.main import main; raise SystemExit(main())"
     done = subprocess.run([sys.executable, "-c", script, "watch", "-", *BINARY], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (1, b"streamce: error: standard input is closed\n")
 
@@ -1159,7 +1159,7 @@ def test_a_named_pipe_is_refused_and_not_waited_for(folder, capsys):
 
 def test_a_missing_prometheus_client_is_named(folder):
     Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
-    script = "import sys; sys.modules['prometheus_client'] = None; from streamce.cli import main; sys.exit(main())"
+    script = "import sys; sys.modules['prometheus_client'] = None; from streamce.cli.main import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", script, "watch", "a.jsonl", *BINARY, "--once", "--port", "0"],
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import streamce as ce
-from streamce import printable
+from streamce._support import printable
 from streamce.metrics.base import Metric
 
 METRICS: dict[str, type[Metric]] = {

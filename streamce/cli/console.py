@@ -1,65 +1,103 @@
-"""The filter of standard output and standard error.
-
-While a command runs, everything that is written to ``sys.stdout`` and ``sys.stderr`` passes it: tables and errors,
-usage errors of argparse, warnings and log records of libraries, tracebacks.
-"""
+"""What a command leaves behind: a line about what went wrong, a progress bar, a result and its state."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from streamce import printable
+from streamce._support import printable, state_format
+from streamce.errors import USE_LOGITS, DataError, InputError, Location
 
-
-class Filtered:
-    """A text stream that escapes control characters, and characters that its encoding does not have."""
-
-    def __init__(self, stream: Any) -> None:
-        self.unfiltered = stream
-
-    def write(self, text: str) -> int:
-        shown = printable.lines(text)
-        encoding = getattr(self.unfiltered, "encoding", None)
-        if encoding and not shown.isascii():
-            shown = shown.encode(encoding, "backslashreplace").decode(encoding)
-        self.unfiltered.write(shown)
-        return len(text)
-
-    def writelines(self, texts: Any) -> None:
-        for text in texts:
-            self.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.unfiltered, name)
+if TYPE_CHECKING:
+    from streamce.metrics.mergeable import Additive
+    from streamce.reading.labels import Labels
+    from streamce.reading.reader import Chunk
 
 
-@contextlib.contextmanager
-def filtered() -> Iterator[None]:
-    """Filter what is printed in this context. A stream that the caller has closed stays None."""
-    with contextlib.ExitStack() as stack:
-        if sys.stdout is not None:
-            stack.enter_context(contextlib.redirect_stdout(Filtered(sys.stdout)))
-        if sys.stderr is not None:
-            stack.enter_context(contextlib.redirect_stderr(Filtered(sys.stderr)))
-        yield
+def fail(message: str, status: int) -> int:
+    note(f"streamce: error: {message}")
+    return status
 
 
-def occupy_closed() -> None:
-    """Open the null device in place of standard streams that the caller has closed.
+def note(message: str) -> None:
+    """Print one line on standard error, with control characters escaped."""
+    if sys.stderr is not None:  # None if the caller has closed it; print would use stdout instead
+        print(printable.line(" ".join(message.splitlines())), file=sys.stderr)
 
-    Otherwise the next file to be opened would get the descriptor of a standard stream, and be read or written as such.
-    The streams become None in ``sys``, as Python does if they were closed before it started.
-    """
-    for number in range(3):
+
+def show_and_save(show_it: Callable[[], None], save_it: Callable[[], int]) -> int:
+    """Prints a result, and then saves its state: a full disk does not take the first away."""
+    try:
+        show_it()
+        sys.stdout.flush()
+    except OSError:  # whoever read the result left, or there is no room for it: the state is still asked for
+        if status := save_it():
+            return status
+        raise
+    return save_it()
+
+
+def of_row(chunk: Chunk, error: InputError, labels: Labels | None) -> DataError:
+    """The error for a row of a file, in the words of the command line."""
+    from streamce.reading import error_locations  # here: states are shown without pyarrow
+
+    error = error_locations.relocated(chunk, error, labels)
+    if error.hint == USE_LOGITS:
+        error = error.with_hint("for logits use --kind logits")
+    where = error.location
+    if not isinstance(where, Location):  # it is about no column
+        return DataError(str(error)).with_place(chunk.source)
+    name = f"{error.argument} " if where.column is None and error.argument is not None else ""
+    return DataError(name + error.predicate, **where._asdict()).changed(places=(chunk.source, *error.places))
+
+
+def refusal(path: str, mark: bytes = state_format.MAGIC, what: str = "state") -> str | None:
+    """Why no state can be written there, or None; never over what is no state. So for other files with a mark."""
+    there = os.path.exists(path)
+    if not path or (there and not os.path.isfile(path)):  # a folder, or /dev/null
+        return "no file can be written there"
+    folder = os.path.dirname(os.path.realpath(path))
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        return "no file can be written there"
+    if there and os.path.getsize(path):
+        with open(path, "rb") as file:
+            if file.read(len(mark)) != mark:
+                return f"the file that is there is no {what}, and is kept"
+    return None
+
+
+def save(metric: Additive, option: str, path: str | None) -> int:
+    """Writes the state once the result is out: a full disk does not take that away."""
+    if path is not None:
         try:
-            os.fstat(number)
-        except OSError:
-            nothing = os.open(os.devnull, os.O_RDWR)  # usually gets this number, because it is the lowest free one
-            if nothing != number:
-                os.dup2(nothing, number)
-                os.close(nothing)
-            setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+            metric.save(path)
+        except OSError as error:
+            return fail(f"{option} {path}: {error.strerror or error}", 1)
+    return 0
+
+
+def many(number: int, name: str) -> str:
+    return f"{number:,} {name}" + "s" * (number != 1)
+
+
+def progress_bar(done: int) -> Any:
+    """A progress bar for people, None for others."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        with contextlib.suppress(ModuleNotFoundError):
+            from tqdm import tqdm
+
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            # Unfiltered, because a bar moves the cursor; it shows no names.
+            stream = getattr(sys.stderr, "unfiltered", sys.stderr)
+            return tqdm(file=stream, initial=done, unit=" rows", unit_scale=True, leave=False, ncols=width)
+    return contextlib.nullcontext()
+
+
+def advance(bar: Any, done: int, more: int, fraction: float | None) -> None:
+    if bar is not None:
+        if fraction:  # exact for one file that knows its length, else near
+            bar.total = round(done / fraction)
+        bar.update(more)

@@ -9,15 +9,16 @@ import time
 from typing import Any
 
 import streamce as ce
-from streamce import printable, threads
-from streamce.additive import Additive
-from streamce.cli import arguments, lock, parts, results, resume
-from streamce.cli.chooser import Chooser
-from streamce.cli.making import metric_of
-from streamce.cli.output import advance, fail, many, progress_bar, refusal, save, show_and_save
-from streamce.reading import chunks
+from streamce._support import printable, threads
+from streamce.cli import arguments, formatting, partitions, resume, state_lock
+from streamce.cli.column_resolver import Chooser
+from streamce.cli.console import advance, fail, many, progress_bar, refusal, save, show_and_save
+from streamce.cli.metric_factory import metric_of
+from streamce.errors import DataError, SelectionError
+from streamce.metrics.mergeable import Additive
+from streamce.reading import reader
 from streamce.reading.labels import Labels
-from streamce.reading.sources import DataError, SelectionError, Source, find
+from streamce.reading.sources import Source, find
 
 
 def unready(options: argparse.Namespace) -> int:
@@ -52,7 +53,7 @@ def evaluate(options: argparse.Namespace) -> int:
         return fail("--address goes with --engine dask or spark", 2)
     if status := unready(options):
         return status
-    with lock.locked("--state", options.state):
+    with state_lock.locked("--state", options.state):
         return _evaluated(options, on_cluster)
 
 
@@ -66,12 +67,12 @@ def _evaluated(options: argparse.Namespace, on_cluster: bool) -> int:
         if options.resume and (pipes := [source.name for source in sources if source.format == "pipe"]):
             raise SelectionError(f"{pipes[0]}: --resume needs files, and this comes only once")
         if on_cluster:
-            from streamce.cli import clusters
+            from streamce.cli import cluster_run
 
-            clusters.refuse(options, sources)
+            cluster_run.refuse(options, sources)
         beside = [*(options.target or []), *(options.by or [])]
         beside += filter(None, [options.weight, options.by_time, options.cluster])
-        reading = parts.opened(options, sources, chooser, beside)
+        reading = partitions.opened(options, sources, chooser, beside)
         metric = metric_of(options, chooser.labels)
         progress, run = resume.Progress(), None
         if options.resume:
@@ -82,7 +83,7 @@ def _evaluated(options: argparse.Namespace, on_cluster: bool) -> int:
         if chooser.labels:
             chooser.labels.settle(progress.classes)
         if on_cluster:
-            progress.rows = clusters.run(options, sources, reading, metric, chooser.labels)
+            progress.rows = cluster_run.run(options, sources, reading, metric, chooser.labels)
         elif not progress.finished:
             _run(reading, metric, chooser.labels, progress, run)
         if progress.rows == 0:
@@ -97,7 +98,7 @@ def _evaluated(options: argparse.Namespace, on_cluster: bool) -> int:
 
     def show_it() -> None:
         if options.json:
-            results.print_json(metric, options.level, options.anytime, {"rows_resumed": rows_resumed}, {
+            formatting.print_json(metric, options.level, options.anytime, {"rows_resumed": rows_resumed}, {
                 "task": options.task,
                 "files": [source.name for source in sources],
                 "preds": chosen.preds,
@@ -119,7 +120,7 @@ def _evaluated(options: argparse.Namespace, on_cluster: bool) -> int:
             resumed = f", resumed at row {rows_resumed:,}" if rows_resumed else ""
             rows = many(progress.rows, "row") + resumed
             print(f"{printable.line(what)}: {rows}, {options.task}, kind={options.kind}, {seconds:.2f} s")
-            results.print_table(metric, options.level, options.anytime, classes or chosen.preds)
+            formatting.print_table(metric, options.level, options.anytime, classes or chosen.preds)
 
     return show_and_save(show_it, lambda: _finish(metric, options.state, progress, run))
 
@@ -136,7 +137,7 @@ def _finish(metric: Additive, path: str | None, progress: resume.Progress, run: 
     return 0
 
 
-def _of_the_result(options: argparse.Namespace, reading: chunks.Reading, metric: Additive) -> dict[str, Any]:
+def _of_the_result(options: argparse.Namespace, reading: reader.Reading, metric: Additive) -> dict[str, Any]:
     """All options that change what comes out."""
     chosen = reading.selection
     parts: dict[str, Any] = {"preds": [*chosen.preds], "target": [*chosen.target], "weight": chosen.weight}
@@ -149,7 +150,7 @@ def _of_the_result(options: argparse.Namespace, reading: chunks.Reading, metric:
 
 
 def _run(
-    reading: chunks.Reading,
+    reading: reader.Reading,
     metric: Any,
     labels: Labels | None,
     progress: resume.Progress,
@@ -160,7 +161,7 @@ def _run(
         try:
             for chunk in found:
                 progress.at = None  # while nobody could say whether this chunk is counted
-                parts.add(metric, chunk, labels)
+                partitions.add(metric, chunk, labels)
                 progress.rows += chunk.rows
                 progress.classes = labels.classes if labels else None
                 progress.at = chunk.end

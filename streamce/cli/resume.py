@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from streamce import atomic
-from streamce.additive import Additive
-from streamce.checkpoint import Checkpoint
-from streamce.cli.output import note
+from streamce._support import atomic_file
+from streamce.cli.console import note
 from streamce.errors import InputError
-from streamce.reading.chunks import Position
+from streamce.metrics.mergeable import Additive
+from streamce.persistence.checkpoint import Checkpoint
+from streamce.reading.reader import Position
 from streamce.reading.sources import Source
 from streamce.reading.tables import Mark
 
@@ -56,7 +56,7 @@ class Run:
 
     def begin(self, metric: Additive) -> Progress:
         """Where to begin; ``metric`` takes over what was counted until there."""
-        atomic.sweep(self._state)
+        atomic_file.sweep(self._state)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             saved, said = self._checkpoint.load()
@@ -65,26 +65,23 @@ class Run:
         written = self._written()
         if saved is None:
             if written:
-                raise InputError(
-                    f"{self._state}: this state is no run's to resume, as there is no {self._name}: "
-                    "remove it to start at row 0",
-                    argument="state",
-                )
+                found = f"is no run's to resume, as there is no {self._name}: remove it to start at row 0"
+                raise InputError("state", found, location="this state").with_place(self._state)
             return Progress()
         try:
             at = said["at"] and Position(said["at"]["source"], Mark(**said["at"]["mark"]), said["at"]["width"])
             progress = Progress(said["rows"], at, said["classes"], said["finished"])
             options, files = dict(said["options"]), {file["name"]: file for file in said["files"]}
         except (KeyError, TypeError, ValueError):
-            raise InputError(f"{self._name}: this is no checkpoint of streamce eval", argument="state") from None
+            raise InputError("state", "this is no checkpoint of streamce eval", location="").with_place(
+                self._name
+            ) from None
         if progress.finished and not written:  # who removed the state wants it made again
             return Progress()
         self._check(options, files, f"remove {self._state if progress.finished else self._name} to start at row 0")
         if progress.finished and written != saved.to_bytes():
-            raise InputError(
-                f"{self._state}: this is not the state that the run of {self._name} wrote: remove it to start at row 0",
-                argument="state",
-            )
+            found = f"this is not the state that the run of {self._name} wrote: remove it to start at row 0"
+            raise InputError("state", found, location="").with_place(self._state)
         metric.load_state_dict(saved.state_dict())
         return progress
 
@@ -105,14 +102,14 @@ class Run:
         for option in {**(now := self._same["options"]), **options}:
             if now.get(option) != options.get(option):
                 change = f"from {reprlib.repr(options.get(option))} to {reprlib.repr(now.get(option))}"
-                raise InputError(f"--{option.replace('_', '-')} has changed {change} {how}", argument=option)
+                raise InputError(option, f"has changed {change} {how}", location=f"--{option.replace('_', '-')}")
         now = {file["name"]: file for file in self._same["files"]}
         for name in {**files, **now}:
             if now.get(name) != files.get(name):
                 change = "has changed" if name in now and name in files else "is new" if name in now else "is gone"
-                raise InputError(f"{name}: this file {change} {how}", argument="files")
+                raise InputError("files", f"{change} {how}", location="this file").with_place(name)
         if [*now] != [*files]:
-            raise InputError(f"the files come in another order {how}", argument="files")
+            raise InputError("files", f"come in another order {how}", location="the files")
 
 
 def identities(sources: Sequence[Source], beside: Sequence[str]) -> list[dict[str, Any]]:

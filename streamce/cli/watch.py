@@ -18,18 +18,19 @@ from typing import Any
 import pyarrow as pa
 
 import streamce as ce
-from streamce import atomic, periods, printable
-from streamce.cli import arguments, lock, parts, results
-from streamce.cli.chooser import Chooser
+from streamce._support import atomic_file, printable
+from streamce.cli import arguments, formatting, partitions, state_lock
+from streamce.cli.column_resolver import Chooser
+from streamce.cli.console import fail, many, note, show_and_save
 from streamce.cli.evaluate import unready
-from streamce.cli.making import naming_options, of_task
-from streamce.cli.output import fail, many, note, show_and_save
+from streamce.cli.metric_factory import naming_options, of_task
+from streamce.errors import DataError, SelectionError
+from streamce.inputs.arrow import inner, is_list
+from streamce.keys import periods
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
-from streamce.monitor.follow import follow
-from streamce.monitor.following import Following, Piece, is_out_of_descriptors
-from streamce.reading.arrow import inner, is_list
+from streamce.monitor.growing_source import Following, Piece, is_out_of_descriptors
+from streamce.monitor.open_source import follow
 from streamce.reading.columns import select
-from streamce.reading.sources import DataError, SelectionError
 from streamce.reading.tables import Table
 
 ROWS = 10_000  # lines taken together, unless the caller says how many
@@ -99,7 +100,7 @@ def _lengths(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
             shown = ce.Sliding(ce.MeanLoss(), **made).options
         except ce.InputError as error:
             option = "window" if error.argument == "samples" else error.argument
-            raise SelectionError(f"--{option}: {error}") from error
+            raise SelectionError(str(error)).with_place(f"--{option}") from error
         found[f"last_{shown['samples'] or shown['period']}"] = made
     of_time = any("period" in made for made in found.values())
     if of_time and not options.by_time:
@@ -147,19 +148,19 @@ class _Watch:
         options = self._options
         with contextlib.ExitStack() as stack:
             if options.state is not None:
-                stack.enter_context(lock.locked("--state", options.state))
+                stack.enter_context(state_lock.locked("--state", options.state))
                 self._begin()
             stopped = stack.enter_context(_stopping())
             if options.port is not None:
                 try:
-                    from streamce.monitor import serving  # here: it needs prometheus-client
+                    from streamce.monitor import metrics_page  # here: it needs prometheus-client
                 except ModuleNotFoundError as error:
                     return fail(str(error), 2)
-                shown = serving.Shown((*self._lengths,), self._alerts, self._reference, self._saved)
+                shown = metrics_page.Shown((*self._lengths,), self._alerts, self._reference, self._saved)
                 self._shown = shown
                 shown.rows, shown.unreadable = self._following.rows, self._following.unreadable
                 look = options.level, options.anytime
-                server = serving.serving(shown, options.host, options.port, *look, say, options.allowed_host)
+                server = metrics_page.serving(shown, options.host, options.port, *look, say, options.allowed_host)
                 try:
                     stack.enter_context(server)
                 except (OSError, UnicodeError) as error:  # of a name that is none
@@ -218,7 +219,7 @@ class _Watch:
 
     def _count(self, piece: Piece, stopped: Callable[[], bool]) -> None:
         """Add a piece, and judge the windows after each chunk."""
-        reading = parts.opened(self._options, [piece.source], self._chooser, [])
+        reading = partitions.opened(self._options, [piece.source], self._chooser, [])
         if self._metric is None:
             self._make()
         labels = self._chooser.labels
@@ -226,7 +227,7 @@ class _Watch:
             for chunk in found:
                 settled, self._settled = self._settled, False  # an interrupt may come between the rows and their place
                 try:
-                    parts.add(self._metric, chunk, labels)
+                    partitions.add(self._metric, chunk, labels)
                 except DataError:  # nothing of it was added
                     self._settled = settled
                     raise
@@ -262,7 +263,7 @@ class _Watch:
             try:
                 self._metric.load_state_dict(self._saved.state_dict())
             except ce.InputError as error:
-                raise DataError(f"{self._name}: {error}: remove it to begin anew") from error
+                raise DataError(f"{error}: remove it to begin anew").with_place(self._name) from error
         if self._shown is not None:
             self._shown.metric = self._metric
 
@@ -282,7 +283,7 @@ class _Watch:
 
     def _begin(self) -> None:
         """Take over what the run before has left."""
-        atomic.sweep(self._options.state)
+        atomic_file.sweep(self._options.state)
         self._checkpoint = ce.Checkpoint(self._name)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -366,12 +367,12 @@ class _Watch:
             if options.json:
                 more = {"rows": rows, "rows_resumed": self._resumed, "unreadable_lines": self._following.unreadable}
                 more["alerts"] = self._alerts.raised
-                results.print_json(metric, options.level, options.anytime, more)
+                formatting.print_json(metric, options.level, options.anytime, more)
             else:
                 resumed = f", resumed at row {self._resumed:,}" if self._resumed else ""
                 name = printable.line(self._following.name)
                 print(f"{name}: {many(rows, 'row')}{resumed}, {options.task}, kind={options.kind}\n")
-                results.print_table(metric, options.level, options.anytime)
+                formatting.print_table(metric, options.level, options.anytime)
 
         return show_and_save(show_it, lambda: 0) or status
 
@@ -398,7 +399,7 @@ def _reference(options: argparse.Namespace) -> Any:
         if of.options.get(name) != ours.get(name):
             why = f"its {name} is {of.options[name]!r}, expected {ours[name]!r} as here"
             raise SelectionError(f"--reference {options.reference}: {why}")
-    found = results.whole(metric, options.level, options.anytime)
+    found = formatting.whole(metric, options.level, options.anytime)
     if any(map(math.isnan, found.interval)):
         why = f"its mean has no interval, with {many(found.samples, 'sample')} and the value {found.value}"
         raise SelectionError(f"--reference {options.reference}: {why}")

@@ -12,5 +12,5 @@ and adds these to ledgers or groups.
     pipeline    a batch from end to end, by several threads if it is large
 
 A stage imports only from stages before it: kernels < ledger < samples < {grouping, losses} < pipeline. Of Python
-modules the core imports ``errors``, ``exact``, ``inputs`` and ``threads``.
+modules the core imports ``errors``, ``_support`` and ``inputs``.
 """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from streamce import calibration, summary, tail
+from streamce._support.short_repr import short_repr
 from streamce.core.ledger.state import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
 from streamce.core.losses.batch import Batch, Outputs
 from streamce.core.losses.loss_spec import Breakdowns, LossSpec
@@ -16,19 +16,19 @@ from streamce.core.pipeline.pipeline import Pipeline
 from streamce.core.samples.samples import Samples
 from streamce.core.samples.status import NULL_INPUT
 from streamce.errors import InputError
-from streamce.from_streams import FromStreams
-from streamce.inputs import fault, show
-from streamce.keys import bucket_of
-from streamce.options import one_of, plain
-from streamce.torch_losses import Elsewhere
+from streamce.keys.key_columns import bucket_of
+from streamce.metrics.options import one_of, plain
+from streamce.metrics.torch_device import Elsewhere
+from streamce.metrics.update_from import FromStreams
+from streamce.stats import calibration, summary, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamce.calibration import Calibration
-    from streamce.state import Header
-    from streamce.summary import Summary
-    from streamce.tail import Tail
+    from streamce._support.state_format import Header
+    from streamce.stats.calibration import Calibration
+    from streamce.stats.summary import Summary
+    from streamce.stats.tail import Tail
 
 # Options that ask for sums beside the first.
 SUMS = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
@@ -50,13 +50,13 @@ class Metric(FromStreams):
             one_of(self._units, "per", options["per"])
         options = plain({name: value for name, value in options.items() if name not in ("self", "__class__")})
         if options.get("divergence") and options["label_smoothing"]:
-            raise fault("divergence", "is True, and labels are smoothed", "targets as they are: label_smoothing=0")
+            raise InputError("divergence", "is True, and labels are smoothed", "targets as they are: label_smoothing=0")
         if options.get("calibration"):
             for name, plain_one in (("label_smoothing", 0.0), ("class_weight", None), ("pos_weight", None)):
                 if options.get(name, plain_one) != plain_one:
-                    raise fault(
+                    raise InputError(
                         "calibration",
-                        f"is True, and {name} is {show(options[name])}",
+                        f"is True, and {name} is {short_repr(options[name])}",
                         f"the loss that predictions speak of: {name}={plain_one}",
                     )
         self._options = options
@@ -154,7 +154,7 @@ class Metric(FromStreams):
     ) -> Samples:
         """Add a chunk to a state; the samples of the chunk one by one."""
         if self._task == "mean" and target is not None:
-            raise fault("target", "is given", "none: MeanLoss takes losses")
+            raise InputError("target", "is given", "none: MeanLoss takes losses")
         samples = Samples()
         batch = Batch(preds, target, weight, status=settled(null))
         self._pipeline.update_batch(state, batch, Outputs(samples=samples), bucket_of(cluster))
@@ -237,14 +237,12 @@ class Metric(FromStreams):
             If the metric was not made with ``tail=True``, or more was taken away than had been added.
         """
         if not self._options.get("tail"):
-            raise InputError("tail is False: expected a metric made with tail=True", argument="tail")
+            raise InputError("tail", "is False", "a metric made with tail=True")
         return tail.read(self._state.copy().tail)
 
     def _calibration(self) -> Calibration:
         if not self._options["calibration"]:
-            raise InputError(
-                "calibration is False: expected a metric made with calibration=True", argument="calibration"
-            )
+            raise InputError("calibration", "is False", "a metric made with calibration=True")
         floor = 0.0 if self._options["kind"] == "logits" else self._options["eps"]
         return calibration.read(self._state.copy(), classes=self._task == "multiclass", floor=floor)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from streamce.keys import bucket_of
+from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric
-from streamce.options import EPS, require
+from streamce.metrics.options import EPS, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamce.calibration import Calibration
+    from streamce.stats.calibration import Calibration
 
 
 class BinaryCrossEntropy(Metric):

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from streamce.additive import Additive
 from streamce.core.ledger.state import State
 from streamce.metrics.binary import BinaryCrossEntropy
-from streamce.options import EPS
+from streamce.metrics.mergeable import Additive
+from streamce.metrics.options import EPS
 
 if TYPE_CHECKING:
-    from streamce.state import Header
+    from streamce._support.state_format import Header
 
 # Those of the binary losses that a state holds.
 OF_THE_LOSS = ("kind", "eps")

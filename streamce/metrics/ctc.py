@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from streamce.core.ledger.state import State
 from streamce.core.losses.utterances import Utterances
 from streamce.core.pipeline.ctc_pipeline import CTC
-from streamce.keys import bucket_of
+from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric, settled
 
 if TYPE_CHECKING:

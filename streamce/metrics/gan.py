@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from streamce import inputs, summary
-from streamce.errors import InputError, renamed
+from streamce._support.html_repr import HtmlRepr
+from streamce.core.default_mode import DefaultModeMethods
+from streamce.errors import InputError
+from streamce.inputs import arrays
 from streamce.metrics.composite import Composite, States
-from streamce.pictured import Pictured
+from streamce.stats import summary
 
 if TYPE_CHECKING:
-    from streamce.summary import Summary
+    from streamce.stats.summary import Summary
 
 LN2 = summary.LN2
 
 
 @dataclass(frozen=True, slots=True)
-class GANSummary(Pictured):
+class GANSummary(HtmlRepr, DefaultModeMethods):
     """What a :class:`GANCrossEntropy` has seen so far.
 
     Attributes
@@ -150,7 +152,7 @@ class GANCrossEntropy(Composite):
             For input without meaning; nothing was added then.
         """
         if real is None and fake is None:
-            raise inputs.fault("real", "and fake are missing", "one of them at least")
+            raise InputError("real", "and fake are missing", "one of them at least")
         chunk = States(self._names)
         for given, preds, weight, targets in (
             ("real", real, real_weight, {"real": 1}),
@@ -158,13 +160,14 @@ class GANCrossEntropy(Composite):
         ):
             if preds is not None:
                 try:
-                    source, shape = inputs.plain(preds, "preds")
-                    weight = inputs.once(weight, "weight")
+                    source, shape = arrays.plain(preds, "preds")
+                    weight = arrays.once(weight, "weight")
                     for name, target in targets.items():
                         same = np.broadcast_to(np.int8(target), shape)
                         self._metric._pipeline.update(chunk[name], source, same, weight)
                 except InputError as error:
-                    raise renamed(error, {"preds": given, "weight": f"{given}_weight"}) from None
+                    names = {"preds": given, "weight": f"{given}_weight"}
+                    raise error.with_argument(names.get(str(error.argument), error.argument)) from None
         self._state.merge(chunk)
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from streamce.keys import bucket_of
+from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from streamce.errors import InputError
-from streamce.keys import bucket_of
+from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric
-from streamce.options import EPS
+from streamce.metrics.options import EPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
-    from streamce.calibration import Calibration
+    from streamce.stats.calibration import Calibration
 
 
 class MulticlassCrossEntropy(Metric):
@@ -161,5 +161,5 @@ class MulticlassCrossEntropy(Metric):
         [0.3466, 1.3863]
         """
         if not self._options["per_class"]:
-            raise InputError("per_class is False: expected a metric made with per_class=True", argument="per_class")
+            raise InputError("per_class", "is False", "a metric made with per_class=True")
         return self._summaries(level, anytime)

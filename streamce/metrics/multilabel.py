@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from streamce.errors import InputError
-from streamce.keys import bucket_of
+from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric
-from streamce.options import EPS
+from streamce.metrics.options import EPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,5 +128,5 @@ class MultilabelCrossEntropy(Metric):
         [0.6931, 0.837]
         """
         if not self._options["per_label"]:
-            raise InputError("per_label is False: expected a metric made with per_label=True", argument="per_label")
+            raise InputError("per_label", "is False", "a metric made with per_label=True")
         return self._summaries(level, anytime)

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from streamce import inputs, summary
 from streamce.core.kernels import kernels
 from streamce.core.ledger.state import State
 from streamce.core.losses.batch import Batch, Outputs
-from streamce.from_streams import FromStreams
-from streamce.keys import bucket_of
+from streamce.errors import InputError
+from streamce.inputs import arrays
+from streamce.keys.key_columns import bucket_of
 from streamce.metrics.base import Metric, settled
 from streamce.metrics.binary import BinaryCrossEntropy
 from streamce.metrics.composite import Composite, States
 from streamce.metrics.mean_loss import MeanLoss
-from streamce.options import EPS
+from streamce.metrics.options import EPS
+from streamce.metrics.update_from import FromStreams
+from streamce.stats import summary
 
 if TYPE_CHECKING:
-    from streamce.summary import Summary
+    from streamce.stats.summary import Summary
 
 
 class NormalizedEntropy(Composite, FromStreams):
@@ -89,16 +91,16 @@ class NormalizedEntropy(Composite, FromStreams):
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
-        target, weight, bucket = inputs.once(target, "target"), inputs.once(weight, "weight"), bucket_of(cluster)
-        preds, shape = inputs.plain(preds, "preds")
+        target, weight, bucket = arrays.once(target, "target"), arrays.once(weight, "weight"), bucket_of(cluster)
+        preds, shape = arrays.plain(preds, "preds")
         losses = np.empty(shape)
         chunk, pipeline, status = States(self._names), self._metric._pipeline, settled(null)
         outputs = Outputs(losses=losses.reshape(-1))
         pipeline.update_batch(chunk["loss"], Batch(preds, target, weight, status=status), outputs, bucket)
         if weight is not None:  # those losses have it in them
             pipeline.update_batch(State(), Batch(preds, target, status=status), outputs)
-        target = inputs.read(target, "target")
-        outcomes = inputs.widened(target.values, target.halves).astype(np.float64, order="C")
+        target = arrays.read(target, "target")
+        outcomes = arrays.widened(target.values, target.halves).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid: left out of all sums alike
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # what is invalid was judged above
         mean.update(chunk["outcome"], outcomes, None, weight, bucket)
@@ -238,10 +240,10 @@ class MulticlassNormalizedEntropy(Metric):
     @kernels.in_default_mode
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
         if cluster is not None:
-            raise inputs.fault("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")
-        preds, shape = inputs.plain(preds, "preds")
+            raise InputError("cluster", "is given", "None: errors by cluster are for the binary NormalizedEntropy")
+        preds, shape = arrays.plain(preds, "preds")
         if len(shape) > 2:
-            raise inputs.fault("preds", f"has shape {shape}", "(N, C): one loss per sample")
+            raise InputError("preds", f"has shape {shape}", "(N, C): one loss per sample")
         super()._update(preds, target, weight, null=null)
 
     def _take(self, parts: dict[str, bytes]) -> None:

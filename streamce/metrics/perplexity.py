@@ -9,7 +9,7 @@ from streamce.core.kernels import kernels
 from streamce.metrics.sequence import SequenceCrossEntropy
 
 if TYPE_CHECKING:
-    from streamce.summary import Summary
+    from streamce.stats.summary import Summary
 
 
 class Perplexity(SequenceCrossEntropy):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from streamce import inputs, sequences
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.state import State
 from streamce.core.losses.batch import Batch, Outputs
@@ -15,15 +14,17 @@ from streamce.core.losses.loss_spec import Breakdowns, LossSpec
 from streamce.core.pipeline.pipeline import Pipeline
 from streamce.core.samples.samples import Samples
 from streamce.errors import InputError
-from streamce.keys import bucket_of
+from streamce.inputs import arrays
+from streamce.keys.key_columns import bucket_of
+from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, settled
-from streamce.options import EPS
-from streamce.torch_losses import Elsewhere
+from streamce.metrics.options import EPS
+from streamce.metrics.torch_device import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamce.summary import Summary
+    from streamce.stats.summary import Summary
 
 # The ratios that a state holds beside the first: losses over words, and over bytes.
 WORDS, BYTES = 1, 2
@@ -243,23 +244,21 @@ class SequenceCrossEntropy(Metric):
         for option in ("label_smoothing", "class_weight"):
             if chosen and self._options[option]:
                 given = self.options[option]
-                raise inputs.fault(
-                    option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given
-                )
+                raise InputError(option, f"is {given!r}", "none, where the chosen tokens alone are known", value=given)
         path, name = (self._token_pipeline, "log_probs") if chosen else (self._pipeline, "preds")
-        weight = inputs.once(weight, "weight")
+        weight = arrays.once(weight, "weight")
         if not chosen:
-            target = inputs.once(target, "target")
-        preds, tokens = inputs.plain(preds, name)
+            target = arrays.once(target, "target")
+        preds, tokens = arrays.plain(preds, name)
         if chosen:
             target = np.broadcast_to(np.uint8(1), tokens)
         else:
             tokens = tokens[:-1]
-        found = sequences.layout(name, tokens, lengths, mask, offsets)
+        found = sequence_layout.layout(name, tokens, lengths, mask, offsets)
         ratios = []
         for ratio, argument, source in ((WORDS, "n_words", n_words), (BYTES, "n_bytes", n_bytes)):
             if source is not None:
-                counts = sequences.counts(argument, source, found.sequences)
+                counts = sequence_layout.counts(argument, source, found.sequences)
                 ratios.append((ratio, counts * self._weights(weight, found.sequences)))
         batch = Batch(
             preds,
@@ -275,11 +274,11 @@ class SequenceCrossEntropy(Metric):
         """The weight of each sequence, by which its words and bytes count."""
         if weight is None:
             return 1.0
-        given = inputs.read(weight, "weight")
-        found = inputs.widened(given.values, given.halves)
+        given = arrays.read(weight, "weight")
+        found = arrays.widened(given.values, given.halves)
         if found.shape != (many,):
             expected = f"one per sequence, shape {(many,)}, where words or bytes are given"
-            raise inputs.fault("weight", f"has shape {found.shape}", expected, value=found.shape)
+            raise InputError("weight", f"has shape {found.shape}", expected, value=found.shape)
         return found.astype(np.float64)
 
     def _update(
@@ -364,9 +363,7 @@ class SequenceCrossEntropy(Metric):
         [2.5, 1.0]
         """
         if not self._options["per_position"]:
-            raise InputError(
-                "per_position is False: expected a metric made with per_position=True", argument="per_position"
-            )
+            raise InputError("per_position", "is False", "a metric made with per_position=True")
         return self._summaries(level, anytime)
 
     def _cells_of(self, cells: Any, held: dict[str, dict[int, int]]) -> int:

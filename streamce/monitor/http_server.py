@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
-from streamce.monitor.following import is_out_of_descriptors
+from streamce.monitor.growing_source import is_out_of_descriptors
 
 try:
     import resource

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from streamce.errors import DataError
 from streamce.reading.byte_file import ByteFile
-from streamce.reading.sources import DataError
 
 CONTINUATION = b"\xff\xff\xff\xff"
 END = len(b"ARROW1")  # bytes of the magic at the end of a file, behind the length of the footer

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamce.reading.sources import DataError
+from streamce.errors import DataError
 
 
 class ByteFile:

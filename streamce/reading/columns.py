@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamce.reading.sources import SelectionError
+from streamce.errors import SelectionError
 
 
 def select(words: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
@@ -23,13 +23,13 @@ def select(words: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
                 if len(names) == 1 and re.search(r"[,;\t|]", names[0]):
                     near, there = [], f"there is one only, {names[0]!r}: columns stand between commas, in .tsv tabs"
                 what = f"did you mean {listed(near)}?" if near else there
-                raise SelectionError(f"no column '{part}'; {what}")
+                raise SelectionError(f"no column '{part}'; {what}", column=part)
             if numbers := numbers_of(matches):
                 matches = [matches[i] for i in np.argsort(numbers, kind="stable")]
             chosen += matches
     for name in chosen:
         if names.count(name) > 1 or chosen.count(name) > 1:
-            raise SelectionError(f"column '{name}' is there, or is asked for, twice")
+            raise SelectionError(f"column '{name}' is there, or is asked for, twice", column=name)
     return tuple(chosen)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from streamce.reading.arrow import flat
+from streamce.errors import SelectionError
+from streamce.inputs.arrow import flat
 from streamce.reading.columns import listed, numbers_of
-from streamce.reading.sources import SelectionError
 
 Array = np.ndarray[Any, Any]
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from streamce.errors import DataError
 from streamce.reading.byte_file import ByteFile
-from streamce.reading.sources import DataError
+from streamce.reading.sources import one_line
 
 LOCAL_HEADER = 30  # bytes before the name of a member of an archive
 TILE_BYTES = 1 << 25  # bytes read at a time of an array in Fortran order
@@ -121,7 +122,7 @@ class RowsInOrder(Rows):
         try:
             data = self._stream.read(size)
         except (EOFError, OSError, ValueError, zlib.error, zipfile.BadZipFile) as error:
-            why = str(error) or "it ends early"
+            why = one_line(error) if str(error) else "it ends early"
             raise DataError(f"{_rows(start, count)} cannot be unpacked: {why}") from error
         if len(data) < size:
             raise DataError(f"it ends within {_rows(start, count)}: it is damaged, or cut short")

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from streamce.reading.sources import MAX_RECORD, DataError
+from streamce.errors import DataError
+from streamce.reading.sources import MAX_RECORD
 
 MANY_QUOTES = "; an unclosed quote joins many lines into one record"
 

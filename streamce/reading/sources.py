@@ -12,6 +12,8 @@ from typing import Any
 
 from pyarrow import fs
 
+from streamce.errors import DataError, SelectionError
+
 ENDINGS = {
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
     **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), "arrow"),
@@ -28,12 +30,10 @@ MAGIC = {
 }
 
 
-class DataError(ValueError):
-    """A file that cannot be read, or something in it that cannot be used."""
-
-
-class SelectionError(ValueError):
-    """A request that the files have no answer to, such as an unknown column."""
+def one_line(error: Exception) -> str:
+    """What another library raised, as one line that is not too long: it may hold a whole record."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:400] or type(error).__name__
 
 
 @contextmanager
@@ -41,14 +41,13 @@ def naming(name: str) -> Iterator[None]:
     """Whatever a reader raises, as one line that names the file."""
     try:
         yield
-    except SelectionError as error:
-        raise SelectionError(f"{name}: {error}") from error
+    except (DataError, SelectionError) as error:
+        raise error.with_place(name) from error
     except Exception as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        line = " ".join(reason.split()) or type(error).__name__
+        found = one_line(error)
         if isinstance(error, MemoryError):
-            line = f"reading it takes more memory than there is ({line}): it is damaged, or one of its values is huge"
-        raise DataError(f"{name}: {line[:400]}") from error
+            found = f"reading it takes more memory than there is ({found}): it is damaged, or one of its values is huge"
+        raise DataError(found).with_place(name) from error
 
 
 @dataclass(frozen=True)

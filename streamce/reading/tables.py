@@ -21,13 +21,14 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, fs, ipc, json, parquet
 
-from streamce import foreign
-from streamce.reading.arrow import is_list
+from streamce.errors import DataError
+from streamce.inputs import interop
+from streamce.inputs.arrow import is_list
 from streamce.reading.arrow_blocks import BATCH_BYTES, Batch, Block, blocks_of_file, blocks_of_stream, is_plain
 from streamce.reading.byte_file import ByteFile
 from streamce.reading.numpy_rows import ENCRYPTED, Rows, RowsAnywhere, RowsInOrder, place_of
 from streamce.reading.records import QuotedRecords, RecordError, Records
-from streamce.reading.sources import ARROW_FILE, MAGIC, DataError, Source, naming
+from streamce.reading.sources import ARROW_FILE, MAGIC, Source, naming, one_line
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
 FIRST_ROWS = 1 << 10  # rows of lists to read at a time, because their lengths are unknown
@@ -64,7 +65,7 @@ class Table(ABC):
         try:
             return list(self.schema.names)
         except UnicodeDecodeError as error:
-            raise DataError(f"the name of a column is not UTF-8: {error}") from error
+            raise DataError(f"the name of a column is not UTF-8: {one_line(error)}") from error
 
     def type(self, name: str) -> Any:
         found = self.schema.field(name).type
@@ -138,7 +139,7 @@ class ParquetTable(Table):
                 if batch.num_rows:
                     yield batch, done / self._rows, Mark(done)
         except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"from row {done:,} on: {error}") from error
+            raise DataError(f"from row {done:,} on: {one_line(error)}") from error
         if done != self._rows:
             raise DataError(f"it has {done:,} rows, but its footer says {self._rows:,}: it is damaged")
 
@@ -208,7 +209,7 @@ class ArrowTable(Table):
             else:
                 parts = slices(batch.select(names), rows, before, start.row)
             for part, end in parts:
-                foreign.checked(part)  # from here on offsets are believed
+                interop.checked(part)  # from here on offsets are believed
                 share = (end - before) / batch.num_rows
                 so_far = None if fraction is None else done + (fraction - done) * share
                 yield part, so_far, Mark(end, number, before)
@@ -254,7 +255,7 @@ def _whole(number: int, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"record batch {number:,}: {error}") from error
+        raise DataError(f"record batch {number:,}: {one_line(error)}") from error
 
 
 class TextTable(Table):
@@ -306,7 +307,7 @@ class TextTable(Table):
         try:
             return next(blocks, b"")
         except RecordError as error:
-            raise DataError(f"row {row}: {error}") from error
+            raise DataError(error.found, row=row) from error
 
     def _cut(self, stream: Any, offset: int | None) -> Iterator[bytes]:
         """Yield blocks of whole rows of a stream. It begins at ``offset`` of a file; None if it is not a file."""
@@ -326,15 +327,15 @@ class TextTable(Table):
         try:
             return self._parse(block, types)
         except pa.ArrowInvalid as error:
-            raise DataError(self._explained(str(error), rows, block is self._first)) from error
+            raise self._explained(one_line(error), rows, block is self._first) from error
 
     @abstractmethod
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
         """The columns of ``types``, or all, with types as they seem, where that is empty."""
 
     @abstractmethod
-    def _explained(self, message: str, rows: int, first: bool) -> str:
-        """Arrow's message with rows as we count them and columns by name."""
+    def _explained(self, message: str, rows: int, first: bool) -> DataError:
+        """Return the error for Arrow's message, with rows as we count them and columns by name."""
 
 
 class CsvTable(TextTable):
@@ -355,13 +356,14 @@ class CsvTable(TextTable):
         )
         return csv.read_csv(pa.BufferReader(block), read, parse, convert)
 
-    def _explained(self, message: str, rows: int, first: bool) -> str:
-        def place(match: re.Match[str]) -> str:
-            # Arrow's row #1 may be the header.
-            row = f"row {rows - 1 - first + int(match[2])}: "
-            return row + f"column '{self.schema.names[int(match[1])]}': " if match[1] else row
-
-        return re.sub(r"(?:In CSV column #(\d+): )?Row #(\d+): ", place, message)
+    def _explained(self, message: str, rows: int, first: bool) -> DataError:
+        match = re.fullmatch(r"(?:In CSV column #(\d+): |(CSV parse error: ))?Row #(\d+): (.*)", message)
+        if match is None:
+            return DataError(message)
+        row = rows - 1 - first + int(match[3])  # Arrow's row #1 may be the header
+        if match[1]:
+            return DataError(f"cannot be read: {match[4]}", row=row, column=self.schema.names[int(match[1])])
+        return DataError(f"{match[2] or ''}{match[4]}", row=row)
 
 
 class JsonTable(TextTable):
@@ -377,8 +379,9 @@ class JsonTable(TextTable):
         read = json.ReadOptions(use_threads=False, block_size=len(block) + 1)
         return json.read_json(pa.BufferReader(block), read, parse)
 
-    def _explained(self, message: str, rows: int, first: bool) -> str:
-        return re.sub(r"in row (\d+)", lambda m: f"in row {rows + int(m[1])}", message)
+    def _explained(self, message: str, rows: int, first: bool) -> DataError:
+        match = re.fullmatch(r"(.*) in row (\d+)", message)
+        return DataError(message) if match is None else DataError(match[1], row=rows + int(match[2]))
 
 
 def _depth(block: bytes) -> int:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from streamce import inputs
-from streamce.additive import Additive
-from streamce.calibration import Calibration
+from streamce._support.short_repr import short_repr
+from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.metrics.gan import GANSummary
-from streamce.report import markup, parts, results, series
-from streamce.report.markup import tag, text
-from streamce.report.series import Look
-from streamce.streams import Collection
-from streamce.streams.grouped import Estimate
-from streamce.streams.paired import PairedSummary
-from streamce.summary import Summary, level_of
-from streamce.tail import Tail
+from streamce.metrics.mergeable import Additive
+from streamce.report import html, sections, series_section, summary_section
+from streamce.report.html import tag, text
+from streamce.report.series_section import Look
+from streamce.stats.calibration import Calibration
+from streamce.stats.summary import Summary, level_of
+from streamce.stats.tail import Tail
+from streamce.wrappers import Collection
+from streamce.wrappers.grouped import Estimate
+from streamce.wrappers.paired import PairedSummary
 
 # What a report begins with: by this, one is known from other files.
 MARK = '<!doctype html>\n<html lang="en" data-streamce="report">'
@@ -92,12 +93,12 @@ body .sce{--soft:#a9a79f;--rule:#62646a;--grid:#2c2f34;--mark:#79b4e8;--other:#e
 """
 
 FRAGMENTS: dict[type, Callable[[Any], str]] = {
-    Summary: results.of_summary,
-    PairedSummary: results.paired,
-    GANSummary: results.gan,
-    Calibration: results.calibration,
-    Tail: results.tail,
-    Estimate: results.estimate,
+    Summary: summary_section.of_summary,
+    PairedSummary: summary_section.paired,
+    GANSummary: summary_section.gan,
+    Calibration: summary_section.calibration,
+    Tail: summary_section.tail,
+    Estimate: summary_section.estimate,
 }
 
 
@@ -122,20 +123,20 @@ def page(
     """
     named = metrics if isinstance(metrics, Mapping) else {"": metrics}
     if not named or not all(isinstance(metric, Additive) for metric in named.values()):
-        raise inputs.fault("metrics", f"is {inputs.show(metrics)}", "a metric, or metrics by name")
-    look = Look(level_of(level), anytime, series.checked_names(named.values(), names))
+        raise InputError("metrics", f"is {short_repr(metrics)}", "a metric, or metrics by name")
+    look = Look(level_of(level), anytime, series_section.checked_names(named.values(), names))
     several = len(named) > 1
-    shown = title or (f"{len(named)} states" if several else parts.title_of(next(iter(named.values()))))
+    shown = title or (f"{len(named)} states" if several else sections.title_of(next(iter(named.values()))))
     body = [tag("h1", text(shown))]
     if several:
-        body.append(parts.overview(named, look))
+        body.append(sections.overview(named, look))
     for name, metric in named.items():
         if several:
-            body.append(parts.article(name, metric, look))
+            body.append(sections.article(name, metric, look))
         else:
-            what = tag("p", text(parts.title_of(metric)), class_="sce-sub") if title else ""
-            found = parts.of_metric(metric, look)
-            body += [what, found if isinstance(metric, Collection) else markup.raised(found)]
+            what = tag("p", text(sections.title_of(metric)), class_="sce-sub") if title else ""
+            found = sections.of_metric(metric, look)
+            body += [what, found if isinstance(metric, Collection) else html.raised(found)]
     looks = "Intervals and p-values are for one look."
     if anytime:
         looks = (
@@ -151,11 +152,14 @@ def page(
     return f"{MARK}\n<head>{head}</head>\n<body>{main}</body>\n</html>\n"
 
 
+@in_default_mode
 def fragment(shown: Any) -> str:
     """A metric, a summary or a part of one as HTML for a notebook; a state that says nothing says why."""
     made = FRAGMENTS.get(type(shown))
     try:
-        inner = made(shown) if made else tag("p", text(repr(shown)), class_="sce-sub") + parts.of_metric(shown, Look())
+        inner = (
+            made(shown) if made else tag("p", text(repr(shown)), class_="sce-sub") + sections.of_metric(shown, Look())
+        )
     except InputError as error:
         inner = tag("p", text(error), class_="sce-error")
     return tag("div", f"<style>{STYLE}</style>", inner, class_="sce")

@@ -16,7 +16,7 @@ import pytest
 from cases import CASES, ROWS, P, binary, expected, table
 
 import streamce as ce
-import streamce.dask
+import streamce.integrations.dask
 
 
 def frame(**columns):
@@ -35,7 +35,7 @@ def collection(partitions, **columns):
 @pytest.mark.parametrize("name", CASES)
 def test_worker_processes_make_the_bytes_of_one_thread(client, name, partitions):
     metric, columns = CASES[name]
-    found = ce.dask.evaluate(collection(partitions), metric, **columns)
+    found = ce.integrations.dask.evaluate(collection(partitions), metric, **columns)
     assert found.to_bytes() == expected(name)
     assert repr(found) == repr(metric)
     assert metric == metric._empty()
@@ -45,7 +45,7 @@ def test_worker_processes_make_the_bytes_of_one_thread(client, name, partitions)
 def test_without_a_client_it_is_the_scheduler_that_dask_is_set_to(scheduler):
     metric, columns = CASES["groups by text"]
     with dask.config.set(scheduler=scheduler):
-        found = ce.dask.evaluate(collection(5), metric, **columns)
+        found = ce.integrations.dask.evaluate(collection(5), metric, **columns)
     assert found.to_bytes() == expected("groups by text")
 
 
@@ -54,7 +54,7 @@ def test_the_current_client_is_the_one_that_is_asked(client):
         return part.assign(p=0.25 if os.getpid() == here else 0.5)
 
     here = os.getpid()
-    found = ce.dask.evaluate(collection(4).map_partitions(where), binary(), **P)
+    found = ce.integrations.dask.evaluate(collection(4).map_partitions(where), binary(), **P)
     assert found == binary().update(np.full(ROWS, 0.5), table()["y"].to_numpy())
 
 
@@ -63,14 +63,14 @@ def test_the_current_client_is_the_one_that_is_asked(client):
 def test_bags_of_records(client, name, partitions):
     metric, columns = CASES[name]
     bag = dask.bag.from_sequence(table().to_pylist(), npartitions=partitions)
-    assert ce.dask.evaluate(bag, metric, **columns).to_bytes() == expected(name)
+    assert ce.integrations.dask.evaluate(bag, metric, **columns).to_bytes() == expected(name)
 
 
 def test_bags_of_tables_and_lists_of_delayed_tables(client):
     parts = [table().slice(start, 70) for start in range(0, ROWS, 70)]
     metric, columns = CASES["nulls"]
     for some in (dask.bag.from_sequence(parts, npartitions=3), [dask.delayed(part) for part in parts]):
-        assert ce.dask.evaluate(some, metric, **columns).to_bytes() == expected("nulls")
+        assert ce.integrations.dask.evaluate(some, metric, **columns).to_bytes() == expected("nulls")
 
 
 def test_records_whose_numbers_happen_to_be_whole(client):
@@ -79,7 +79,7 @@ def test_records_whose_numbers_happen_to_be_whole(client):
         table().from_pydict({"p": [1.0, 0.5, 0.0], "w": [2.0, 0.5, None], "y": [1, 0, 1]}), **P, weight="w"
     )
     bag = dask.bag.from_sequence(records, npartitions=3)
-    assert ce.dask.evaluate(bag, binary(invalid="skip"), **P, weight="w") == whole
+    assert ce.integrations.dask.evaluate(bag, binary(invalid="skip"), **P, weight="w") == whole
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
@@ -88,7 +88,7 @@ def test_records_of_lists_whose_numbers_happen_to_be_whole(partitions):
     whole = ce.MulticlassCrossEntropy().update(np.array(lists), [0, 1, 1])
     records = [{"p": each, "y": label} for each, label in zip(lists, [0, 1, 1], strict=True)]
     bag = dask.bag.from_sequence(records, npartitions=partitions)
-    assert ce.dask.evaluate(bag, ce.MulticlassCrossEntropy(), **P) == whole
+    assert ce.integrations.dask.evaluate(bag, ce.MulticlassCrossEntropy(), **P) == whole
 
 
 def test_an_index_is_no_column():
@@ -96,20 +96,20 @@ def test_an_index_is_no_column():
     whole = ce.MulticlassCrossEntropy(kind="logits").update(frame()[["q_0", "q_1"]].to_numpy(float), frame()["y"])
     for index in (pd.Index(np.arange(ROWS) / 7, name="q_2"), pd.RangeIndex(ROWS, name="q_2")):
         some = dask.dataframe.from_pandas(frame()[["q_0", "q_1", "y"]].set_index(index), npartitions=3)
-        found = ce.dask.evaluate(some, ce.MulticlassCrossEntropy(kind="logits"), preds="q_*", target="y")
+        found = ce.integrations.dask.evaluate(some, ce.MulticlassCrossEntropy(kind="logits"), preds="q_*", target="y")
         assert found == whole
 
 
 def test_columns_whose_names_are_numbers():
     some = dask.dataframe.from_pandas(frame()[["p", "y"]].set_axis([0, 1], axis=1), npartitions=3)
-    assert ce.dask.evaluate(some, binary(), preds="0", target="1").to_bytes() == expected("binary")
+    assert ce.integrations.dask.evaluate(some, binary(), preds="0", target="1").to_bytes() == expected("binary")
 
 
 def test_partitions_that_are_empty(client):
     some = collection(6)
     some = some[some["label"] > 8]
-    assert ce.dask.evaluate(some, binary(), **P) == binary()
-    assert ce.dask.evaluate([], binary(), **P) == binary()
+    assert ce.integrations.dask.evaluate(some, binary(), **P) == binary()
+    assert ce.integrations.dask.evaluate([], binary(), **P) == binary()
 
 
 def test_a_worker_killed_half_way_changes_no_bit(client, tmp_path):
@@ -123,7 +123,7 @@ def test_a_worker_killed_half_way_changes_no_bit(client, tmp_path):
     metric, columns = CASES["groups by text"]
     parts = [dask.delayed(part)(number) for number in range(ROWS // 50)]
     with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(ce.dask.evaluate, parts, metric, **columns)
+        found = pool.submit(ce.integrations.dask.evaluate, parts, metric, **columns)
         for _ in range(3000):
             waiting = [*tmp_path.glob("9.*")]
             if waiting and len([*tmp_path.iterdir()]) >= len(parts) - 2:  # some may wait for this process
@@ -141,7 +141,7 @@ def test_a_worker_killed_half_way_changes_no_bit(client, tmp_path):
 
 def failure(*given, **columns):
     with pytest.raises(ce.InputError) as error:
-        ce.dask.evaluate(*given, **columns)
+        ce.integrations.dask.evaluate(*given, **columns)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -161,7 +161,7 @@ def test_an_error_on_a_worker_has_all_that_it_has_here(client):
     p = table()["p"].to_numpy().copy()
     p[450] = np.inf
     with pytest.raises(ce.InputError) as error:
-        ce.dask.evaluate(collection(6, p=p), binary(), **P)
+        ce.integrations.dask.evaluate(collection(6, p=p), binary(), **P)
     assert (error.value.argument, error.value.index, error.value.value) == ("preds", (50,), np.inf)
 
 
@@ -201,7 +201,7 @@ def test_a_partition_that_kills_its_workers_is_named(client):
 def test_nothing_stays_on_the_cluster_after_an_error_that_is_kept(client, dask_cluster):
     parts = [dask.delayed(table())] * 20 + [dask.delayed(None)]
     with pytest.raises(ce.InputError) as error:
-        ce.dask.evaluate(parts, binary(), **P)
+        ce.integrations.dask.evaluate(parts, binary(), **P)
     for _ in range(500):
         if not dask_cluster.scheduler.tasks:
             break
@@ -240,4 +240,4 @@ def test_what_is_no_collection_and_no_template():
 
 
 def test_the_example(client):
-    assert doctest.testmod(streamce.dask, optionflags=doctest.ELLIPSIS).failed == 0
+    assert doctest.testmod(streamce.integrations.dask, optionflags=doctest.ELLIPSIS).failed == 0

@@ -12,7 +12,7 @@ import pytest
 from cases import table
 from pyarrow import csv, parquet
 
-from streamce.cli import main, parts
+from streamce.cli.main import main, partitions
 
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
 TASKS = {
@@ -42,8 +42,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(params=["dask", "spark"])
 def cluster(request, monkeypatch):
     """Options for a cluster, on which files of some kilobytes are large."""
-    monkeypatch.setattr(parts, "SMALLEST", 5_000)
-    monkeypatch.setattr(parts, "AS_MANY", 12)  # so many that states are added up in several tasks
+    monkeypatch.setattr(partitions, "SMALLEST", 5_000)
+    monkeypatch.setattr(partitions, "AS_MANY", 12)  # so many that states are added up in several tasks
     if request.param == "dask":
         return "--engine", "dask", "--address", request.getfixturevalue("dask_cluster").scheduler_address
     request.getfixturevalue("spark")  # is there already, and is used
@@ -112,7 +112,7 @@ def test_a_column_that_is_not_there_and_text_that_needs_classes(folder, capsys, 
     ],
 )
 def test_a_cluster_that_is_not_there(folder, capsys, monkeypatch, engine, address, status, expected):
-    monkeypatch.setattr("streamce.cli.clusters.WAIT", 1)
+    monkeypatch.setattr("streamce.cli.cluster_run.WAIT", 1)
     assert main(["eval", str(folder), *BINARY, "--engine", engine, "--address", address]) == status
     out, err = capsys.readouterr()
     assert out == ""
@@ -121,7 +121,7 @@ def test_a_cluster_that_is_not_there(folder, capsys, monkeypatch, engine, addres
 
 
 def test_who_answers_nothing_is_not_waited_for(folder, capsys, monkeypatch):
-    monkeypatch.setattr("streamce.cli.clusters.WAIT", 0.5)
+    monkeypatch.setattr("streamce.cli.cluster_run.WAIT", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         assert main(["eval", str(folder), *BINARY, "--engine", "dask", "--address", address]) == 1
@@ -131,7 +131,7 @@ def test_who_answers_nothing_is_not_waited_for(folder, capsys, monkeypatch):
 
 def test_parts_are_one_job_of_spark_however_few(folder, tmp_path, capsys, monkeypatch, spark):
     """In jobs of their own they would run one after another."""
-    monkeypatch.setattr(parts, "SMALLEST", 1)
+    monkeypatch.setattr(partitions, "SMALLEST", 1)
     paths = [folder / f"b{number}.parquet" for number in range(3)]
     status = spark.sparkContext.statusTracker()
     before = {*status.getJobIdsForGroup(None)}
@@ -143,7 +143,7 @@ def test_parts_are_one_job_of_spark_however_few(folder, tmp_path, capsys, monkey
 def test_an_interrupt_is_one_line_as_it_is_with_threads(folder):
     """Ctrl-C at a terminal goes to all processes of a run, here once the cluster is there."""
     interrupted = "parts.cut = lambda *_: (os.killpg(0, signal.SIGINT), time.sleep(60))"
-    code = f"import os, signal, sys, time; from streamce.cli import main, parts; {interrupted}; sys.exit(main())"
+    code = f"import os, signal, sys, time; from streamce.cli.main import main, parts; {interrupted}; sys.exit(main())"
     command = [sys.executable, "-c", code, "eval", folder, *BINARY, "--engine", "dask"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "streamce: error: interrupted\n")
@@ -164,7 +164,7 @@ def test_without_an_address_it_is_a_cluster_for_the_run(folder, tmp_path, capsys
 
 @pytest.mark.parametrize(("engine", "package"), [("dask", "distributed"), ("spark", "pyspark")])
 def test_an_engine_that_is_not_installed_is_named(folder, engine, package):
-    code = f"import sys; sys.modules['{package}'] = None; from streamce.cli import main; sys.exit(main())"
+    code = f"import sys; sys.modules['{package}'] = None; from streamce.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "eval", folder, *BINARY, "--engine", engine]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2

@@ -9,7 +9,7 @@ from cases import CASES, ROWS, P, binary, expected, table
 from pyarrow import parquet
 
 import streamce as ce
-import streamce.spark
+import streamce.integrations.spark
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def rows(spark):
 @pytest.mark.parametrize("name", CASES)
 def test_tasks_make_the_bytes_of_one_thread(rows, name):
     metric, columns = CASES[name]
-    found = ce.spark.evaluate(rows, metric, **columns)
+    found = ce.integrations.spark.evaluate(rows, metric, **columns)
     assert found.to_bytes() == expected(name)
     assert repr(found) == repr(metric)
     assert metric == metric._empty()
@@ -33,7 +33,7 @@ def test_tasks_make_the_bytes_of_one_thread(rows, name):
 @pytest.mark.parametrize("name", ["groups by text", "nulls"])
 def test_any_partitions_make_the_same_bytes(rows, name, partitions):
     metric, columns = CASES[name]
-    assert ce.spark.evaluate(rows.repartition(partitions), metric, **columns).to_bytes() == expected(name)
+    assert ce.integrations.spark.evaluate(rows.repartition(partitions), metric, **columns).to_bytes() == expected(name)
 
 
 @pytest.mark.parametrize("how", ["raises", "dies"])
@@ -53,13 +53,13 @@ def test_a_task_that_is_tried_again_counts_once(spark, rows, tmp_path, how):
 
     metric, columns = CASES["groups by text"]
     some = rows.select("p", "y", "user").repartition(4)
-    found = ce.spark.evaluate(some.mapInArrow(flaky, some.schema), metric, **columns)
+    found = ce.integrations.spark.evaluate(some.mapInArrow(flaky, some.schema), metric, **columns)
     assert found.to_bytes() == expected("groups by text")
     assert (tmp_path / "failed").exists()
 
 
 def test_partitions_that_are_empty(rows):
-    assert ce.spark.evaluate(rows.where("label > 8"), binary(), **P) == binary()
+    assert ce.integrations.spark.evaluate(rows.where("label > 8"), binary(), **P) == binary()
 
 
 # ---- errors ----
@@ -67,7 +67,7 @@ def test_partitions_that_are_empty(rows):
 
 def failure(*given, **columns):
     with pytest.raises(ce.InputError) as error:
-        ce.spark.evaluate(*given, **columns)
+        ce.integrations.spark.evaluate(*given, **columns)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -114,7 +114,10 @@ def test_keys_of_other_kinds_and_what_is_no_data_frame_and_no_template(rows):
 
 
 def test_the_example(spark):
-    assert doctest.testmod(streamce.spark, extraglobs={"spark": spark}, optionflags=doctest.ELLIPSIS).failed == 0
+    assert (
+        doctest.testmod(streamce.integrations.spark, extraglobs={"spark": spark}, optionflags=doctest.ELLIPSIS).failed
+        == 0
+    )
 
 
 def test_the_rows_are_many_enough_for_several_partitions(rows):

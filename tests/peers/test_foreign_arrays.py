@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import streamce as ce
-from streamce import inputs
 from streamce.core.losses.batch import Batch
+from streamce.inputs import arrays
 
 ROWS = [[0.25, 0.5, 0.25], [0.5, 0.25, 0.25], [0.0, 1.0, 0.0], [0.125, 0.25, 0.625]]
 LABELS = [1, 0, 1, 2]
@@ -27,7 +27,7 @@ def test_the_bits_are_those_of_numpy_and_nothing_is_copied(make):
     source, rows = make(ROWS), np.array(ROWS, np.float32)  # which are exact in bfloat16
     assert ce.MulticlassCrossEntropy().update(source, LABELS) == ce.MulticlassCrossEntropy().update(rows, LABELS)
     assert ce.MulticlassCrossEntropy().update(rows, source) == ce.MulticlassCrossEntropy().update(rows, rows)
-    one, other = inputs.read(source, "preds"), inputs.read(source, "preds")
+    one, other = arrays.read(source, "preds"), arrays.read(source, "preds")
     assert np.shares_memory(one.values, other.values)
     assert one.halves == ("bfloat16" in str(source.dtype))
 

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from streams import KINDS, make, streams
 
 import streamce as ce
-from streamce import inputs, torch_losses
 from streamce.core.ledger.state import State
 from streamce.core.losses.batch import Batch, Outputs
 from streamce.core.samples.samples import Samples
 from streamce.core.samples.status import PADDING
-from streamce.keys import bucket_of
-from streamce.summary import COUNTS
+from streamce.inputs import arrays
+from streamce.keys.key_columns import bucket_of
+from streamce.metrics import torch_device
+from streamce.stats.summary import COUNTS
 
 TASKS = ("binary", "multiclass", "multilabel")
 CLOSE = {"float64": 1e-12, "float32": 1e-6, "float16": 1e-6, "bfloat16": 1e-6}
@@ -103,11 +104,11 @@ def test_states_are_those_of_the_core(stream, clustered):
 @given(streams(tasks=TASKS), st.integers(1, 40))
 def test_how_many_rows_are_worked_on_at_a_time_changes_nothing(stream, some):
     whole = elsewhere(stream.metric(), *map(tensor, stream.arrays))
-    before, torch_losses.SOME = torch_losses.SOME, some
+    before, torch_device.SOME = torch_device.SOME, some
     try:
         assert elsewhere(stream.metric(), *map(tensor, stream.arrays)) == whole
     finally:
-        torch_losses.SOME = before
+        torch_device.SOME = before
 
 
 @given(streams(tasks=TASKS))
@@ -226,7 +227,7 @@ class Far:
         self._tensor, self.shape, self.dtype = tensor, tensor.shape, tensor.dtype
 
     def __array__(self, dtype=None, copy=None):
-        raise inputs.OnDevice("preds is elsewhere", argument="preds")
+        raise arrays.OnDevice("preds", "is elsewhere")
 
     def detach(self):
         return self._tensor

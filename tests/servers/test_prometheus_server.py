@@ -17,7 +17,7 @@ import prometheus_client
 import pytest
 
 import streamce as ce
-from streamce.prometheus import Collector
+from streamce.integrations.prometheus import Collector
 
 BOARD = Path(__file__).parents[2] / "examples" / "grafana_dashboard.json"
 ROWS = 200  # of a step

@@ -163,7 +163,7 @@ cdef class Groups:
         if had is not None and len(kinds) == len(had) and all(of is None or of == by for of, by in zip(kinds, had)):
             return 0
         if len(kinds) > 255:
-            raise InputError(f"by has {len(kinds)} parts: expected at most 255", argument="by", value=len(kinds))
+            raise InputError("by", f"has {len(kinds)} parts", "at most 255", value=len(kinds))
         had = self.known()
         if had is None:
             self.clear()
@@ -171,12 +171,10 @@ cdef class Groups:
             self.table = Table(len(kinds) == 1 and kinds[0] in INTEGERS)
             return 0
         if len(kinds) != len(had):
-            raise InputError(
-                f"by has {len(kinds)} parts: expected {len(had)}, as before", argument="by", value=len(kinds)
-            )
+            raise InputError("by", f"has {len(kinds)} parts", f"{len(had)}, as before", value=len(kinds))
         for of, by in zip(kinds, had):
             if of is not None and by is not None and of != by:
-                raise InputError(f"by has keys of kind {of}: expected {by}, as before", argument="by", value=of)
+                raise InputError("by", f"has keys of kind {of}", f"{by}, as before", value=of)
         new = Groups()
         new.ensure_kinds(tuple(of or by for of, by in zip(kinds, had)))
         new.merge_from(self, 1)
@@ -220,7 +218,7 @@ cdef class Groups:
             try:
                 self.ensure_kinds(theirs.kinds)
             except InputError as error:
-                raise InputError(f"other: {error}", argument="other") from None
+                raise error.enclosed("other") from None
             for slot in range(theirs.table.slots()):
                 if not theirs.is_occupied(slot):
                     continue
@@ -348,7 +346,9 @@ cdef class Groups:
                 p, q = self.ledger.page_of(&cell), found.page_of(&at)
                 full = cell_overflow(q, at, p, cell, 1, MAX_COUNT)
                 if full >= 0:
-                    raise InputError(f"{NAMES[full]} of all groups together is beyond {range_of(full)}", argument="by")
+                    raise InputError(
+                        "by", f"{NAMES[full]} of all groups together is beyond {range_of(full)}", location=""
+                    )
                 add_cell(self.ledger, slot, found, 0)
         return found
 

@@ -44,7 +44,7 @@ cdef class Table:
         if self.integers:
             return self.find_integer(<int64_t>(big_endian(data + 1) ^ TOP), add) if data[0] else 0
         if size > <Py_ssize_t>0xFFFFFFF0:
-            raise InputError("by has a key of 4 gigabytes: expected shorter ones", argument="by")
+            raise InputError("by", "has a key of 4 gigabytes", "shorter ones")
         return slot_at(keys_find(&self.held, hash_bytes(data, size, SEED), 0, data, <uint32_t>size, add))
 
     cdef Py_ssize_t find_integer(self, int64_t key, bint add) except -2:

@@ -409,7 +409,15 @@ def range_of(int column) -> str:
 
 def beyond(int column, str argument="other") -> InputError:
     """The error for an addition that would take a column out of its range."""
+    found = f"would be beyond {range_of(column)}, the most that a state holds: nothing was added"
+    return InputError(argument, found, location=NAMES[column])
+
+
+def mixed_clusters() -> InputError:
+    """The error for adding samples in clusters to samples in none, or the other way round."""
     return InputError(
-        f"{NAMES[column]} would be beyond {range_of(column)}, the most that a state holds: nothing was added",
-        argument=argument,
+        "cluster",
+        "the samples of one metric come in clusters and those of the other do not: "
+        "together they have no standard error",
+        location="",
     )

@@ -4,7 +4,7 @@ cimport cython
 
 from streamce.core.ledger.ledger cimport ALL_FULL, MAX_CELLS, SAMPLES, Ledger, cell_merge, joint, page
 
-from streamce.core.ledger.ledger import beyond
+from streamce.core.ledger.ledger import beyond, mixed_clusters
 from streamce.errors import InputError
 
 
@@ -27,8 +27,7 @@ cdef class State:
         """The ledger of cells; made if there is none yet, or one of another size that is 0."""
         if size > MAX_CELLS:
             raise InputError(
-                f"preds has {size} classes, labels or positions: there are sums of each for at most 2^24",
-                argument="preds",
+                "preds", f"has {size} classes, labels or positions: there are sums of each for at most 2^24"
             )
         # Made before it is looked whether there is one: making it may let another thread in.
         cdef Ledger new = None
@@ -40,7 +39,7 @@ cdef class State:
             self.cells.grow(max(size, self.cells.size))
         elif self.cells.size != size:
             raise InputError(
-                f"a state of {self.cells.size} cells and one of {size} do not add up", argument="other"
+                "other", f"a state of {self.cells.size} cells and one of {size} do not add up", location=""
             )
         return self.cells
 
@@ -84,10 +83,7 @@ cdef class State:
                 (self.buckets is not None or other.buckets is not None) and other.total.value(SAMPLES, 0) != 0
                 and self.mixes_clustering(other.buckets is not None and not other.buckets.is_zero())
             ):
-                raise InputError(
-                    "the samples of one metric come in clusters and those of the other do not: "
-                    "together they have no standard error", argument="cluster",
-                )
+                raise mixed_clusters()
             # Room for what is added.
             if other.cells is not None and not other.cells.is_zero():
                 cells = self.cells_of(other.cells.size, other.cells.size_quantum != 0)

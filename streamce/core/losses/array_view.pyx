@@ -6,7 +6,7 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_Check
 
 import numpy as np
 
-from streamce import inputs
+from streamce.inputs import arrays
 
 cdef type ndarray = np.ndarray
 cdef char FOREIGN = b">" if np.little_endian else b"<"
@@ -46,9 +46,9 @@ cdef class ArrayView:
                 self.v.dtype = I64
                 return 0
         if type(source) is not ndarray or not self.hold(source):
-            found = inputs.read(source, name)
+            found = arrays.read(source, name)
             if not self.hold(found.values):
-                raise inputs.unsupported(found.values, name)
+                raise arrays.unsupported(found.values, name)
             self.given = found
             if found.halves:
                 self.v.dtype = BF16

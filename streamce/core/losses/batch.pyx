@@ -17,7 +17,7 @@ from streamce.core.samples.status cimport (
     INVALID_LABEL, INVALID_WEIGHT, NULL_INPUT, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE, TARGET_SUM,
 )
 
-from streamce import inputs
+from streamce.inputs import arrays
 from streamce.core.ledger.ledger import NAMES
 from streamce.core.losses.loss_spec import KIND_NAMES
 
@@ -99,12 +99,12 @@ cdef class Batch:
         self.offsets = NULL
         self.preds.take(self.given_preds, name)
         if not self.preds.is_real:
-            raise inputs.integer_preds(self.preds.once(self.given_preds), self.preds.shape_tuple(), name)
+            raise arrays.integer_preds(self.preds.once(self.given_preds), self.preds.shape_tuple(), name)
         axis = self.class_axis()
         if (spec.task == MULTICLASS or spec.task == MULTILABEL) and (
             not 0 <= axis < self.preds.ndim or self.preds.shape[axis] < 1 + (spec.task == MULTICLASS)
         ):
-            raise inputs.class_axis(spec.axis, self.preds.shape_tuple(), spec.task == MULTICLASS)
+            raise arrays.class_axis(spec.axis, self.preds.shape_tuple(), spec.task == MULTICLASS)
         self.preds.axes(axis)
         if spec.task != MEAN:
             self.open_target(axis)
@@ -182,20 +182,20 @@ cdef class Batch:
         self.has_integer_targets = not self.target.is_real
         if rows and same_shape(self.target, self.preds, axis):
             if self.target.is_real and entries(self.target):
-                raise inputs.real_labels(self.target.once(self.given_target))
+                raise arrays.real_labels(self.target.once(self.given_target))
             self.has_integer_targets = True
             self.target.axes(-1)
             return 0
         if not same_shape(self.target, self.preds, -1):
             shape = self.preds.shape_tuple()
-            raise inputs.shapes(shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None)
+            raise arrays.shapes(shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None)
         self.target.axes(axis)
         if rows:
             self.has_integer_targets = False
             if self.breakdowns.per_cell and not self.breakdowns.by_position:
-                raise inputs.soft_per_class()
+                raise arrays.soft_per_class()
             if self.breakdowns.calibration:
-                raise inputs.soft_calibration()
+                raise arrays.soft_calibration()
         elif self.spec.task == MULTILABEL:
             self.target.join_classes()
         return 0
@@ -221,7 +221,7 @@ cdef class Batch:
         elif self.weights.ndim == 0:
             self.weights.axes(-1)
             return 0
-        raise inputs.weight_shape(self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else (), whole)
+        raise arrays.weight_shape(self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else (), whole)
 
     cdef int open_status(self, int axis) except -1:
         """The statuses that losses have before any is evaluated, among them those of nulls."""
@@ -230,7 +230,7 @@ cdef class Batch:
         if self.has_status:
             self.status.take(status, "settled")
             if self.status.v.itemsize != 1 or entries(self.status) != self.losses:
-                raise inputs.settled(status, self.losses)
+                raise arrays.settled(status, self.losses)
             self.status.axes(-1)
         return 0
 
@@ -238,7 +238,7 @@ cdef class Batch:
         nulls = self.preds.null(), self.target.null(), self.weights.null()
         if all([null is None for null in nulls]):
             return self.given_status
-        return inputs.settle(
+        return arrays.settle(
             self.given_status, nulls, NULL_INPUT, self.preds.shape_tuple(), axis if axis >= 0 else None,
             self.spec.task == MULTICLASS, self.given_offsets,
         )
@@ -273,9 +273,9 @@ cdef class Batch:
         found.writes = True
         found.take(gradient, "out")
         if not found.is_real:
-            raise inputs.unsupported(inputs.array(gradient, "out")[0], "out")
+            raise arrays.unsupported(arrays.array(gradient, "out")[0], "out")
         if not same_shape(found, self.preds, -1):
-            raise inputs.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
+            raise arrays.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
         found.axes(self.class_axis())
         if self.spec.task == MULTILABEL:
             found.join_classes()
@@ -352,7 +352,7 @@ cdef class Batch:
         """The error for the first invalid loss."""
         preds, target = self.preds.once(self.given_preds), self.target.once(self.given_target)
         weight = self.weights.once(self.given_weight)
-        return inputs.bad_value(
+        return arrays.bad_value(
             CAUSES[self.invalid_status], NAMES[COUNTER_OF[self.invalid_status]], self.first_invalid_index, preds,
             target, weight,
             axis=self.spec.axis if self.spec.task in (MULTICLASS, MULTILABEL) else None,
@@ -409,7 +409,7 @@ cdef int set_outcome_factors(Batch b) except -1:
 cdef int check_length(str name, values, Py_ssize_t size, str names) except -1:
     """Raises unless an option has one value, or one for each class or label."""
     if isinstance(values, tuple) and len(values) != size:
-        raise inputs.class_weight_length(len(values), size, names, name)
+        raise arrays.class_weight_length(len(values), size, names, name)
     return 0
 
 

@@ -25,11 +25,12 @@ from streamce.core.samples.status cimport (
 
 from functools import partial
 
-from streamce import inputs
+from streamce.errors import InputError
+from streamce.inputs import arrays
 from streamce.core.ledger.ledger import NAMES
 from streamce.core.losses.batch import CAUSES
 from streamce.core.losses.loss_spec import KIND_NAMES
-from streamce.threads import limit, run
+from streamce._support.threads import limit, run
 
 cdef enum:
     PER_LABEL, PER_FRAME, PER_UTTERANCE
@@ -98,11 +99,11 @@ cdef class Utterances(Batch):
 
     cdef int convert(self) except -1:
         """Converts all arguments, which may run the caller's code, before the memory of any is taken."""
-        self.given_preds = inputs.once(self.given_preds, "preds")
-        self.given_target = inputs.once(self.given_target, "target")
-        self.given_weight = inputs.once(self.given_weight, "weight")
-        self.given_input_lengths = inputs.once(self.given_input_lengths, "input_lengths")
-        self.given_target_lengths = inputs.once(self.given_target_lengths, "target_lengths")
+        self.given_preds = arrays.once(self.given_preds, "preds")
+        self.given_target = arrays.once(self.given_target, "target")
+        self.given_weight = arrays.once(self.given_weight, "weight")
+        self.given_input_lengths = arrays.once(self.given_input_lengths, "input_lengths")
+        self.given_target_lengths = arrays.once(self.given_target_lengths, "target_lengths")
         return 0
 
     cdef int open_utterances(self, CTCOptions p) except -1:
@@ -120,14 +121,14 @@ cdef class Utterances(Batch):
         self.group = self.labels = 1
         self.preds.take(self.given_preds, "preds")
         if not self.preds.is_real:
-            raise inputs.integer_preds(self.preds.once(self.given_preds), self.preds.shape_tuple())
+            raise arrays.integer_preds(self.preds.once(self.given_preds), self.preds.shape_tuple())
         if self.preds.ndim == 2:
             batch = time = 0
             classes = 1
         if self.preds.ndim not in (2, 3) or self.preds.shape[classes] < 2:
-            raise inputs.not_frames(self.preds.shape_tuple(), p.batch_first)
+            raise arrays.not_frames(self.preds.shape_tuple(), p.batch_first)
         if p.blank >= self.preds.shape[classes]:
-            raise inputs.no_blank(p.blank, self.preds.shape[classes])
+            raise arrays.no_blank(p.blank, self.preds.shape[classes])
         self.samples = self.preds.shape[batch]
         # A view of one utterance; its rows are read in place if those of all utterances can be.
         self.stride = self.preds.strides[batch]
@@ -153,7 +154,7 @@ cdef class Utterances(Batch):
         self.recorded.open(self.samples, self.samples, 1, NULL, self.unit_weight)
         if status is not None:
             if status.shape[0] != self.samples:
-                raise inputs.settled(status, self.samples)
+                raise arrays.settled(status, self.samples)
             for i in range(self.samples):
                 self.recorded.what[i] = status[i]
         if self.preds.null() is not None or self.target.null() is not None or self.null_weight is not None:
@@ -172,7 +173,7 @@ cdef class Utterances(Batch):
         cdef Py_ssize_t total = 0
         for i in range(self.samples):
             if not 0 <= self.frames.at[i] <= frames:
-                raise inputs.ctc_length("input_lengths", i, self.frames.at[i], 0, frames)
+                raise arrays.ctc_length("input_lengths", i, self.frames.at[i], 0, frames)
         if self.preds.ndim == 3:
             return 0
         self.begin = Integers.__new__(Integers)
@@ -185,7 +186,7 @@ cdef class Utterances(Batch):
             if total > frames:
                 break
         if total != frames:
-            raise inputs.ctc_frames(frames, sum([self.frames.at[i] for i in range(self.samples)]))
+            raise arrays.ctc_frames(frames, sum([self.frames.at[i] for i in range(self.samples)]))
         return 0
 
     cdef int take_labels(self) except -1:
@@ -196,12 +197,12 @@ cdef class Utterances(Batch):
         cdef bint padded
         self.target.take(self.given_target, "target")
         if self.target.is_real and self.samples:
-            raise inputs.not_integers("target", self.target.once(self.given_target))
+            raise arrays.not_integers("target", self.target.once(self.given_target))
         padded = self.target.ndim == 2
         if self.samples == 0:
             return 0
         if self.target.ndim != 1 and not (padded and self.target.shape[0] == self.samples):
-            raise inputs.ctc_target(self.target.shape_tuple(), self.samples)
+            raise arrays.ctc_target(self.target.shape_tuple(), self.samples)
         most = self.target.shape[self.target.ndim - 1]
         self.first = Integers.__new__(Integers)
         self.first.at = <int64_t*>malloc((self.samples + 1) * sizeof(int64_t))
@@ -210,27 +211,27 @@ cdef class Utterances(Batch):
         self.longest = 0
         for i in range(self.samples):
             if not 1 <= self.many.at[i] <= most:
-                raise inputs.ctc_length("target_lengths", i, self.many.at[i], 1, most)
+                raise arrays.ctc_length("target_lengths", i, self.many.at[i], 1, most)
             self.first.at[i] = i * most if padded else total
             total += self.many.at[i]
             self.longest = max(self.longest, self.many.at[i])
             if not padded and total > most:
                 break
         if not padded and total != most:
-            raise inputs.ctc_labels(most, sum([self.many.at[i] for i in range(self.samples)]))
+            raise arrays.ctc_labels(most, sum([self.many.at[i] for i in range(self.samples)]))
         self.padded = most if padded else 0
         self.labels_of = Integers.__new__(Integers)
         self.labels_of.take(self.target)
         return 0
 
     cdef int take_weight(self) except -1:
-        found, halves, self.null_weight = inputs.read(self.given_weight, "weight")
+        found, halves, self.null_weight = arrays.read(self.given_weight, "weight")
         if found.shape != (self.samples,):
-            raise inputs.fault(
+            raise InputError(
                 "weight", f"has shape {found.shape}", f"one weight per utterance, shape {(self.samples,)}",
                 value=found.shape,
             )
-        cdef const double[::1] values = inputs.widened(found, halves).astype("float64")
+        cdef const double[::1] values = arrays.widened(found, halves).astype("float64")
         cdef Py_ssize_t i
         self.weight = Vector(self.samples)
         for i in range(self.samples):
@@ -253,7 +254,7 @@ cdef class Utterances(Batch):
             ("weight", self.null_weight, (i,)),
         ):
             if null is not None and null[place].any():
-                return name, inputs.first_in(null, place)
+                return name, arrays.first_in(null, place)
         return None
 
     # ---- the losses ----
@@ -494,19 +495,19 @@ cdef class Utterances(Batch):
         counter = NAMES[COUNTER_OF[status]]
         if status == NULL_INPUT:
             null = self.null_of(i)
-            return inputs.null_row(i, counter) if null is None else inputs.null_entry(*null)
+            return arrays.null_row(i, counter) if null is None else arrays.null_entry(*null)
         if status == INVALID_LABEL:
             while 0 <= label[j] < self.preds.v.classes and label[j] != self.p.blank:
                 j += 1
             index = [i, j] if self.padded else [self.first.at[i] + j]
-            return inputs.ctc_label(tuple(index), label[j], i, self.preds.v.classes, self.p.blank, counter)
+            return arrays.ctc_label(tuple(index), label[j], i, self.preds.v.classes, self.p.blank, counter)
         if status == INVALID_WEIGHT:
-            return inputs.ctc_weight(i, self.weight.at[i], counter)
+            return arrays.ctc_weight(i, self.weight.at[i], counter)
         if self.begin is not None:
             index = [self.begin.at[i] + self.bad_frame.at[i]]
         else:
             index = [i, self.bad_frame.at[i]] if self.p.batch_first else [self.bad_frame.at[i], i]
-        return inputs.ctc_row(preds, tuple(index), i, CAUSES[status], counter, KIND_NAMES[self.spec.kind])
+        return arrays.ctc_row(preds, tuple(index), i, CAUSES[status], counter, KIND_NAMES[self.spec.kind])
 
 
 cdef Py_ssize_t lanes_of(Py_ssize_t labels) noexcept nogil:
@@ -520,10 +521,10 @@ cdef Integers integers(source, str name, Py_ssize_t size):
     cdef Integers found = Integers.__new__(Integers)
     array.take(source, name)
     if array.null() is not None and array.null().any():
-        raise inputs.null_entry(name, inputs.first(array.null()))
+        raise arrays.null_entry(name, arrays.first(array.null()))
     if array.is_real and not (array.ndim and array.shape[0] == 0):  # an empty list holds what it may
-        raise inputs.not_integers(name, array.once(source))
+        raise arrays.not_integers(name, array.once(source))
     if array.ndim != 1 or (array.shape[0] != size and size >= 0):
-        raise inputs.ctc_lengths(name, array.shape_tuple(), size)
+        raise arrays.ctc_lengths(name, array.shape_tuple(), size)
     found.take(array)
     return found

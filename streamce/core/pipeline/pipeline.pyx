@@ -21,10 +21,10 @@ from streamce.core.samples.samples cimport Samples
 
 import numpy as np
 
-from streamce import inputs
+from streamce.inputs import arrays
 
 cdef type ndarray = np.ndarray
-cdef type Read = inputs.Read
+cdef type Read = arrays.Read
 # Free list of one: reusing a closed batch avoids allocating objects in small updates.
 # None while it is in use; the lock is for interpreters that have no lock of their own.
 cdef Batch batch_freelist = None
@@ -94,7 +94,7 @@ cdef class Pipeline:
         """Converts all arguments first, which may run the caller's code, and only then takes the memory of any."""
         try:
             batch.given_preds = read(batch.given_preds, self.name)
-        except inputs.OnDevice:
+        except arrays.OnDevice:
             if self.device_losses is None or (outputs is not None and outputs.gradient is not None):
                 raise
             return self.add_from_device(state, batch, outputs, bucket)
@@ -184,8 +184,8 @@ cdef class Pipeline:
             return self.convert_and_add(state, batch.with_arrays(device.on_cpu()), outputs, bucket)
         here = batch.with_arrays(
             (
-                inputs.once(device.preds, self.name), inputs.once(device.target, "target"),
-                inputs.once(device.weight, "weight"),
+                arrays.once(device.preds, self.name), arrays.once(device.target, "target"),
+                arrays.once(device.weight, "weight"),
             )
         )
         here.source = batch
@@ -214,7 +214,7 @@ cdef class Pipeline:
 
 cdef object read(source, str name):
     """An argument as it is, if it is plain; else what is read of it."""
-    return source if is_plain(source) else inputs.read(source, name)
+    return source if is_plain(source) else arrays.read(source, name)
 
 
 cdef inline bint is_plain(source) noexcept:
@@ -236,7 +236,7 @@ cdef int check_cells(State state, Batch batch) except -1:
         state.cells is not None and not batch.breakdowns.by_position and state.cells.size != batch.n_cells()
         and not state.cells.is_zero()
     ):
-        raise inputs.class_count(
+        raise arrays.class_count(
             "labels" if batch.spec.task == MULTILABEL else "classes", batch.preds.shape_tuple(), state.cells.size
         )
     return 0

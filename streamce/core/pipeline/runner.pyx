@@ -21,8 +21,8 @@ from streamce.core.samples.status cimport IGNORED
 
 from functools import partial
 
-from streamce.exact import quotient
-from streamce.threads import limit, run
+from streamce._support.rational import quotient
+from streamce._support.threads import limit, run
 
 # Minimum number of predictions per thread.
 cdef Py_ssize_t MIN_PREDS_PER_THREAD = 1 << 18

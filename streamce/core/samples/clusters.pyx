@@ -6,16 +6,16 @@ from streamce.core.ledger.ledger cimport Ledger
 from streamce.core.ledger.state cimport BUCKETS, State
 from streamce.core.samples.samples cimport N_COUNTERS, Samples, count_losses
 
-from streamce import inputs
+from streamce.inputs import arrays
 
 
 cdef int check_clusters(State state, Py_ssize_t samples, Py_ssize_t losses, bucket) except -1:
     """Raises unless each sample has a bucket, or none has, as in what the state holds."""
     cdef bint clusters = bucket is not None
     if clusters and len(bucket) != samples:
-        raise inputs.key_length("cluster", len(bucket), samples)
+        raise arrays.key_length("cluster", len(bucket), samples)
     if losses and state.mixes_clustering(clusters):
-        raise inputs.other_clusters(clusters)
+        raise arrays.other_clusters(clusters)
     return 0
 
 

@@ -182,8 +182,7 @@ cdef int check_alike(Samples a, Samples b) except -1:
         for i in range(a.samples):
             alike &= a.start(i) == b.start(i)
     if not alike:
-        raise InputError("preds_b gives other samples than preds_a: expected arguments that are not changed meanwhile",
-                         argument="preds_b")
+        raise InputError("preds_b", "gives other samples than preds_a", "arguments that are not changed meanwhile")
     return 0
 
 

@@ -1,0 +1,19 @@
+"""Metrics around metrics: each is given a metric, whose options it takes over.
+
+``base``        what wrappers share: states of the inner metric, and updates that go to several of them
+``grouped``     ``Grouped``: one metric per group
+``sliding``     ``Sliding``: the last samples, or a period of time
+``decayed``     ``Decayed``: weights that halve with age
+``paired``      ``Paired``: two models on the same samples
+``collection``  ``Collection``: several metrics of the same inputs
+
+Imports ``metrics`` and the layers below it.
+"""
+
+from streamce.wrappers.collection import Collection
+from streamce.wrappers.decayed import Decayed
+from streamce.wrappers.grouped import Estimate, Grouped
+from streamce.wrappers.paired import Paired, PairedSummary
+from streamce.wrappers.sliding import Sliding
+
+__all__ = ["Collection", "Decayed", "Estimate", "Grouped", "Paired", "PairedSummary", "Sliding"]

@@ -1,0 +1,156 @@
+"""The rules of docs/ARCHITECTURE.md that a program can check: layers, circles, module names, optional packages."""
+
+import ast
+import graphlib
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import streamce
+
+ROOT = Path(streamce.__file__).parent
+# Lowest first. Folders on one line may import each other, if that makes no circle. A module at the top of the package
+# is a layer of its own; "streamce" is its __init__.py, the public names.
+LAYERS = [
+    ["errors"],
+    ["_support"],
+    ["inputs"],
+    ["core"],
+    ["keys", "stats", "reading"],
+    ["metrics"],
+    ["wrappers", "functional"],
+    ["persistence", "report"],
+    ["integrations"],
+    ["streamce"],
+    ["monitor"],
+    ["cli"],
+    ["__main__"],
+]
+CORE = [["kernels"], ["ledger"], ["samples"], ["grouping", "losses"], ["pipeline"]]
+# The modules that may import a package which users need not have. NumPy is always there.
+OPTIONAL = {
+    "dask": {"integrations.dask"},
+    "distributed": {"integrations.dask"},
+    "prometheus_client": {"integrations.prometheus", "monitor.metrics_page"},
+    "pyarrow": {
+        "inputs.arrow",
+        "inputs.interop",
+        "reading",
+        "metrics.update_from",
+        "integrations.dask",
+        "integrations.spark",
+        "monitor",
+        "cli.cluster_run",
+        "cli.column_resolver",
+        "cli.partitions",
+        "cli.watch",
+    },
+    "pyspark": {"integrations.spark", "cli.cluster_run"},
+    "torch": {"metrics.torch_device", "integrations.torch_distributed"},
+    "tqdm": {"cli.console"},
+}
+CYTHON = {"cython", "cpython", "libc"}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "streamce"
+
+
+FILES = [path for suffix in ("py", "pyi", "pyx", "pxd") for path in sorted(ROOT.rglob(f"*.{suffix}"))]
+NAMES = {module_name(path) for path in FILES}
+
+
+def python_imports(text):
+    """The absolute names that a Python file imports, wherever in the file: (module, name or None)."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def cython_imports(text):
+    """The same of a Cython file, with cimports."""
+    text = re.sub(r'"""(?:.|\n)*?"""|#[^\n]*', "", text)
+    for match in re.finditer(r"^[ \t]*from ([\w.]+) c?import (?:\(([^)]*)\)|([^\n]*))", text, re.M):
+        for name in (match[2] or match[3]).split(","):
+            if name.strip():
+                yield match[1], name.split()[0]
+    for match in re.finditer(r"^[ \t]*c?import ([\w.]+)", text, re.M):
+        yield match[1], None
+
+
+def imports(path):
+    """The modules that a file imports: those of streamce without its name in front."""
+    read = python_imports if path.suffix in (".py", ".pyi") else cython_imports
+    for module, name in read(path.read_text(encoding="utf-8")):
+        if module == "streamce" or module.startswith("streamce."):
+            inner = module.removeprefix("streamce").removeprefix(".")
+            full = ".".join(filter(None, [inner, name]))
+            yield full if full in NAMES else inner or "streamce"
+        else:
+            yield f"/{module}"
+
+
+IMPORTS = {path: sorted(set(imports(path))) for path in FILES}
+
+
+def folder(name):
+    return name.partition(".")[0]
+
+
+def edges(within=""):
+    """Pairs of different folders, directly in a folder, of which the first imports the second, with the file."""
+    for path, found in IMPORTS.items():
+        name = module_name(path)
+        if name.startswith(within):
+            for each in found:
+                if each.startswith(within) and not each.startswith("/"):
+                    importing, imported = folder(name.removeprefix(within)), folder(each.removeprefix(within))
+                    if importing != imported and importing and imported:
+                        yield importing, imported, str(path.relative_to(ROOT))
+
+
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def test_the_layers_are_the_folders():
+    assert {folder(name) for name in NAMES} == set(LEVEL)
+
+
+def test_no_import_goes_up():
+    assert [edge for edge in edges() if LEVEL[edge[0]] < LEVEL[edge[1]]] == []
+
+
+def test_no_folders_import_each_other_in_a_circle():
+    graph = defaultdict(set)
+    for importing, imported, _ in edges():
+        graph[importing].add(imported)
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_a_module_name_occurs_once():
+    places = defaultdict(set)
+    for name in NAMES:
+        *folders, module = name.split(".")
+        is_main = folders and folders[-1] == module
+        if module != "base" and not is_main:
+            places[module].add(name)
+    assert {module: found for module, found in places.items() if len(found) > 1} == {}
+
+
+def test_optional_packages_are_imported_where_they_may_be():
+    wrong = []
+    for path, found in IMPORTS.items():
+        name = module_name(path)
+        for each in found:
+            package = each.removeprefix("/").partition(".")[0]
+            if not each.startswith("/") or package in sys.stdlib_module_names | CYTHON | {"numpy"}:
+                continue
+            allowed = OPTIONAL[package]
+            if not any(name == place or name.startswith(f"{place}.") for place in allowed):
+                wrong.append((name, package))
+    assert wrong == []
