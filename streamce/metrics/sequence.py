@@ -31,15 +31,22 @@ if TYPE_CHECKING:
 WORDS, BYTES = 1, 2
 
 
-class SequenceArguments(NamedTuple):
-    """The other arguments of an update. With ``chosen``, ``preds`` holds the log-probabilities of the tokens."""
+class SequenceBatch(NamedTuple):
+    """The arguments of an update. With ``chosen``, ``preds`` holds the log-probabilities of the tokens.
 
+    ``null`` is the mask of the tokens in which an input is null.
+    """
+
+    preds: Any
+    target: Any
+    weight: Any = None
     lengths: Any = None
     mask: Any = None
     offsets: Any = None
     n_words: Any = None
     n_bytes: Any = None
     chosen: bool = False
+    null: Any = None
 
 
 class SequenceCrossEntropy(Metric):
@@ -195,8 +202,8 @@ class SequenceCrossEntropy(Metric):
         >>> metric.update([[[0.5, 0.5], [0.25, 0.75]]], [[0, 1]], mask=[[1, 1]], n_bytes=[7]).per_byte().bits
         0.20214...
         """
-        tokens = {"lengths": lengths, "mask": mask, "offsets": offsets, "n_words": n_words, "n_bytes": n_bytes}
-        self._run(self._state, preds, target, weight=weight, cluster=cluster, **tokens)
+        batch = SequenceBatch(preds, target, weight, lengths, mask, offsets, n_words, n_bytes)
+        self._add(self._state, batch, cluster)
         return self
 
     def update_token_log_probs(
@@ -232,40 +239,40 @@ class SequenceCrossEntropy(Metric):
         >>> ce.Perplexity().update_token_log_probs([-0.5, -1.5, -0.1], offsets=[0, 2, 3]).compute()
         2.01375...
         """
-        tokens = {"lengths": lengths, "mask": mask, "offsets": offsets, "n_words": n_words, "n_bytes": n_bytes}
-        self._run(self._state, log_probs, weight=weight, cluster=cluster, chosen=True, **tokens)
+        batch = SequenceBatch(log_probs, None, weight, lengths, mask, offsets, n_words, n_bytes, chosen=True)
+        self._add(self._state, batch, cluster)
         return self
 
-    @in_default_mode
     def _run(
         self,
         state: State,
         preds: Any,
         target: Any = None,
         *,
-        weight: Any = None,
         cluster: Any = None,
-        null: Any = None,
         samples: Samples | None = None,
         **others: Any,
     ) -> None:
-        arguments = SequenceArguments(**others)
+        self._add(state, SequenceBatch(preds, target, **others), cluster, samples)
+
+    @in_default_mode
+    def _add(self, state: State, sequences: SequenceBatch, cluster: Any, samples: Samples | None = None) -> None:
+        """Add a batch to a state, and its samples one by one to ``samples``."""
         for option in ("label_smoothing", "class_weight"):
-            if arguments.chosen and self._options[option]:
+            if sequences.chosen and self._options[option]:
                 value = self.options[option]
                 raise InputError(option, f"is {value!r}", "none with log-probabilities of tokens", value=value)
-        pipeline, name = (self._token_pipeline, "log_probs") if arguments.chosen else (self._pipeline, "preds")
-        weight = arrays.materialize(weight, "weight")
-        if not arguments.chosen:
-            target = arrays.materialize(target, "target")
-        preds, tokens = arrays.convert_with_shape(preds, name)
-        if arguments.chosen:
+        pipeline, name = (self._token_pipeline, "log_probs") if sequences.chosen else (self._pipeline, "preds")
+        weight = arrays.materialize(sequences.weight, "weight")
+        target = None if sequences.chosen else arrays.materialize(sequences.target, "target")
+        preds, tokens = arrays.convert_with_shape(sequences.preds, name)
+        if sequences.chosen:
             target = np.broadcast_to(np.uint8(1), tokens)
         else:
             tokens = tokens[:-1]
-        found = sequence_layout.layout(name, tokens, arguments.lengths, arguments.mask, arguments.offsets)
+        found = sequence_layout.layout(name, tokens, sequences.lengths, sequences.mask, sequences.offsets)
         ratios = []
-        for ratio, argument, source in ((WORDS, "n_words", arguments.n_words), (BYTES, "n_bytes", arguments.n_bytes)):
+        for ratio, argument, source in ((WORDS, "n_words", sequences.n_words), (BYTES, "n_bytes", sequences.n_bytes)):
             if source is not None:
                 counts = sequence_layout.counts(argument, source, found.sequences)
                 ratios.append((ratio, counts * self._weights(weight, found.sequences)))
@@ -273,7 +280,7 @@ class SequenceCrossEntropy(Metric):
             preds,
             target,
             weight,
-            status=found.status if null is None else null_status(null),
+            status=found.status if sequences.null is None else null_status(sequences.null),
             offsets=found.offsets,
             ratios=tuple(ratios),
         )
