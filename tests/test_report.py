@@ -689,7 +689,7 @@ def test_text_and_marks_can_be_told_from_the_page_in_both_schemes():
     for scheme in (light, dark):
         paper = re.search(r"background:(#[0-9a-f]{6})", scheme)[1]
         texts = [re.search(r"[;{]color:(#[0-9a-f]{6})", scheme)[1], re.search(r"--soft:(#[0-9a-f]{6})", scheme)[1]]
-        marks = [re.search(rf"--{name}:(#[0-9a-f]{{6}})", scheme)[1] for name in ("mark", "other", "odd")]
+        marks = [re.search(rf"--{name}:(#[0-9a-f]{{6}})", scheme)[1] for name in ("mark", "other", "error")]
         assert min(contrast(text, paper) for text in texts) >= 4.5
         assert min(contrast(mark, paper) for mark in marks) >= 3
 

@@ -183,7 +183,9 @@ def interval(scale: Scale, value: float, ends: tuple[float, float], title: str, 
     if math.isfinite(value):
         parts.append(dot(scale.fraction(value), 0.5))
     elif math.isinf(value):
-        parts.append(label(float(value > 0), 0.5, number(value), "end" if value > 0 else "start", dy=4, kind="sce-odd"))
+        parts.append(
+            label(float(value > 0), 0.5, number(value), "end" if value > 0 else "start", dy=4, kind="sce-infinite")
+        )
     return plot(title, *parts, kind="sce-row")
 
 
