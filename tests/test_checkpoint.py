@@ -354,7 +354,7 @@ def test_what_killed_writers_left_is_swept_and_nothing_else(path):
         "        if os.fork() == 0:\n"
         "            signal.alarm(50)\n"
         "            os.fsync = stop\n"
-        "            ce.atomic.write(sys.argv[1] + name, b'half')\n"
+        "            ce._support.atomic_file.write(sys.argv[1] + name, b'half')\n"
         "        os.wait()\n",
         path,
     )

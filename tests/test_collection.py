@@ -102,7 +102,7 @@ def test_losses_are_computed_once_for_each_set_of_options_and_predictions_are_re
         collection = ce.Collection(each)
         collection.update(seen, [1, 0])
         assert seen.times == 1
-        assert collection._state.alike == alike
+        assert collection._state.same_losses == alike
 
 
 def test_sequences_and_utterances():

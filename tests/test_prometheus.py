@@ -321,8 +321,8 @@ def test_a_state_that_is_damaged_or_of_another_kind_is_named_and_the_others_coun
     ("source", "name", "message"),
     [
         (lambda: 1 / 0, "source", "source failed: ZeroDivisionError"),
-        (lambda: 5, "source", "source gave 5, no metric"),
-        (lambda: {"a": ce.MeanLoss(), "b": None}, "b", "'b' is None, no metric"),
+        (lambda: 5, "source", "source returned 5, not a metric"),
+        (lambda: {"a": ce.MeanLoss(), "b": None}, "b", "'b' is None, not a metric"),
         ({"a": ce.Collection({"b": ce.MeanLoss()}), "a.b": ce.MeanLoss()}, "a.b", "a.b: another metric has this name"),
     ],
     ids=["fails", "other", "none", "twice"],

@@ -414,7 +414,7 @@ BAD_OFFSETS = {
     "not from 0": ([1, 5, 12], "offsets", (0,), "is 1"),
     "not to the end": ([0, 5, 11], "offsets", (2,), "is 11: expected 12"),
     "beyond the end": ([0, 5, 13], "offsets", (2,), "is 13"),
-    "none": ([], "offsets", None, "one more than"),
+    "none": ([], "offsets", None, "one offset more than"),
     "real": ([0.0, 12.0], "offsets", None, "integers"),
 }
 

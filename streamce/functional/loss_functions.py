@@ -41,7 +41,7 @@ def binary_cross_entropy(
     grad: bool = False,
     out: Any = None,
 ) -> Any:
-    """Binary cross-entropy (log loss) of arrays, in nats.
+    """Return the binary cross-entropy (log loss) of arrays, in nats.
 
     With p the probability of outcome 1, y the target, w the class weights, and the target smoothed
     to ``q = y (1 - a) + a / 2``,
@@ -134,7 +134,7 @@ def cross_entropy(
     grad: bool = False,
     out: Any = None,
 ) -> Any:
-    """Multiclass cross-entropy (log loss, softmax loss) of arrays, in nats.
+    """Return the multiclass cross-entropy (log loss, softmax loss) of arrays, in nats.
 
     With p_c the probability of class c, y the target (one-hot for a label), w the class weights,
     and the target smoothed to ``q = y (1 - a) + a / C``,
@@ -230,7 +230,7 @@ def multilabel_cross_entropy(
     grad: bool = False,
     out: Any = None,
 ) -> Any:
-    """Multilabel cross-entropy of arrays, in nats per label.
+    """Return the multilabel cross-entropy of arrays, in nats per label.
 
     Each label l is a binary outcome with weight w_l. With p the probability of outcome 1, y the
     target, and the target smoothed to ``q = y (1 - a) + a / 2``, an entry has

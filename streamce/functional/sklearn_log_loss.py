@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 def log_loss(
     y_true: Any, y_proba: Any, *, normalize: bool = True, sample_weight: Any = None, labels: Any = None
 ) -> float:
-    """Log loss of labels and probabilities: a drop-in for ``sklearn.metrics.log_loss``.
+    """Return the log loss of labels and probabilities, as a replacement for ``sklearn.metrics.log_loss``.
 
-    The loss of a row is that of its true class, ``-log(min(max(p, eps), 1 - eps))`` with eps the
-    machine epsilon of the dtype, and the mean is Σ sample_weight · loss / Σ sample_weight.
+    With p the probability of the true class and eps the machine epsilon of the dtype, the loss of a row is
+    ``-log(min(max(p, eps), 1 - eps))``. The mean is Σ sample_weight · loss / Σ sample_weight.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a metric holds, as a Prometheus server reads it: docs/MONITORING.md has the names."""
+"""Exports metrics to a Prometheus server. docs/MONITORING.md lists the names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 Labels = dict[str, str]
 
-# Families by the end of their name: type and help. Counters go by their name without "_total".
+# Type and help of the families, by the end of their names. prometheus_client appends "_total" to counters.
 FAMILIES = {
     "value": ("gauge", "The value of the metric: the mean loss in nats, unless it is a perplexity or another ratio."),
     "value_low": ("gauge", "Lower end of the confidence interval of the value."),
@@ -50,22 +50,22 @@ FAMILIES = {
     "p_value": ("gauge", "Two-sided p-value of the difference of two models."),
     "loss_nats": ("summary", "Sum of the weighted losses in nats, and the number of losses."),
     "weight": ("counter", "Sum of the weights: the mean is the sum of the losses over this."),
-    "samples": ("counter", "Samples that the losses came in."),
-    "odd_losses": ("counter", "Losses that are odd or were left out, by cause."),
-    "loss_distribution_nats": ("histogram", "Losses per unit of weight in nats, those of weight 0 left out."),
+    "samples": ("counter", "Samples that the losses belong to."),
+    "odd_losses": ("counter", "Losses with an anomaly, by cause. Some of them are not part of the mean."),
+    "loss_distribution_nats": ("histogram", "Losses per unit of weight in nats, without those of weight 0."),
     "window_loss_nats": ("gauge", "Sum of the weighted losses in the window, in nats."),
     "window_losses": ("gauge", "Losses in the window."),
     "window_weight": ("gauge", "Sum of the weights in the window."),
-    "window_samples": ("gauge", "Samples that the losses in the window came in."),
-    "window_odd_losses": ("gauge", "Losses in the window that are odd or were left out, by cause."),
-    "groups": ("gauge", "Groups that there are."),
-    "groups_left_out": ("gauge", "Groups that are not exported, as others have more samples."),
-    "state_files": ("gauge", "State files that were added up."),
+    "window_samples": ("gauge", "Samples that the losses in the window belong to."),
+    "window_odd_losses": ("gauge", "Losses in the window with an anomaly, by cause."),
+    "groups": ("gauge", "Number of groups."),
+    "groups_left_out": ("gauge", "Groups that are not exported, because others have more samples."),
+    "state_files": ("gauge", "State files that were added."),
     "unreadable": ("gauge", "1 for each metric and each state file that could not be read."),
 }
-OF_A_LOSS = ("floored", "infinite", "unnormalised")
-CAUSES = ("ignored", "infeasible", *OF_A_LOSS, *INVALID)
-# Edges of the histogram, two for each power of two. Edges of the tail's bins, so that counts are exact.
+MODEL_CAUSES = ("floored", "infinite", "unnormalised")  # counted for each of two models
+CAUSES = ("ignored", "infeasible", *MODEL_CAUSES, *INVALID)
+# Edges of the histogram, two for each power of two. They are edges of the tail's bins, so the counts are exact.
 EDGES = tuple(2.0**octave * step for octave in range(-10, 6) for step in (1.0, 1.5))
 NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -73,41 +73,40 @@ _log = logging.getLogger("streamce")
 
 
 class Collector:
-    """A collector for a registry of prometheus_client, which reads metrics whenever they are scraped.
+    """A collector for a registry of prometheus_client that reads metrics at each scrape.
 
-    Each scrape reads one copy of a state, so that all its numbers belong together, while other threads go on
-    adding. What it exports is listed in docs/MONITORING.md.
+    A scrape reads one copy of each state, so its numbers are consistent while other threads add batches.
+    docs/MONITORING.md lists what is exported.
 
     Parameters
     ----------
     source : metric, mapping of str to metrics, callable, or path-like
-        What is exported: any metric, group, window or collection; several by name; a callable that returns
-        either, for metrics that are replaced; or the state files that workers save, added up: a folder, of which
-        those that end in ``.state`` count, or a glob.
+        A metric, wrapper or collection; several of these by name; a callable that returns one of these, for metrics
+        that are replaced; or the state files that workers save. State files are added. They are given by a folder, in
+        which the names end in ``.state``, or by a glob.
     name : str
-        What all names begin with.
+        The prefix of all names.
     level : float
         Confidence level of the intervals.
     anytime : bool
-        Whether intervals are to hold however often one looks; see :meth:`Metric.summary`.
+        Whether intervals are confidence sequences, which are valid at any number of looks; see :meth:`Metric.summary`.
     max_groups : int
-        Of :class:`Grouped`: how many groups are exported, those with the most samples, or the newest periods.
+        How many groups of a :class:`Grouped` are exported: those with the most samples, or the newest periods.
 
     Raises
     ------
     InputError
-        For arguments without meaning.
+        If an argument is invalid.
 
     Notes
     -----
-    The metrics of a mapping or collection have the label ``metric``; groups have ``group`` (``group_0``, ``group_1``,
-    ... where keys have several parts, and none where there is no key), the parts of :class:`GANCrossEntropy` and
-    :class:`Paired` the label ``part``. Windows and decayed metrics lose what they had, so that all of theirs are
-    gauges. A counter that goes down, after ``reset()``, ``-`` or with a state file that is gone, looks to
-    Prometheus like a restart.
+    Metrics of a mapping or collection have the label ``metric``. Groups have the label ``group``, or ``group_0``,
+    ``group_1``, ... if keys have several parts; a missing key has no label. :class:`GANCrossEntropy` and
+    :class:`Paired` use the label ``part``. Values of windows and decayed metrics can decrease, so they are gauges. A
+    counter that decreases after ``reset()``, after ``-`` or without a state file looks to Prometheus like a restart.
 
-    A metric or a state file that cannot be read is left out, and ``_unreadable`` says so: a scrape never fails.
-    Why is logged, once, by the logger ``streamce``.
+    A scrape never fails. A metric or state file that cannot be read is omitted, and ``_unreadable`` counts it. The
+    logger ``streamce`` logs the reason once.
 
     Examples
     --------
@@ -144,17 +143,17 @@ class Collector:
         groups = scalars.integer(max_groups)
         if groups is None or groups < 0:
             raise InputError("max_groups", f"is {short_repr(max_groups)}", "a whole number", value=max_groups)
-        BinaryCrossEntropy().summary(level, anytime)  # which judges these
+        BinaryCrossEntropy().summary(level, anytime)  # raises if they are invalid
         self._source, self._name = source, name
         self._level, self._anytime, self._max_groups = level, anytime, groups
-        self._said: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
 
     def describe(self) -> Iterable[Family]:
-        """All families, without samples: what a registry asks for when this is registered."""
+        """Return all families without samples, for the registration."""
         return _Scrape(self._name, self._level, self._anytime, 0).families.values()
 
     def collect(self) -> Iterator[Family]:
-        """The families that have samples now."""
+        """Return the families that have samples now."""
         scrape = _Scrape(self._name, self._level, self._anytime, self._max_groups)
         names: set[str | None] = set()
         for labels, metric, window in self._metrics(scrape):
@@ -164,60 +163,60 @@ class Collector:
             names.add(labels.get("metric"))
             try:
                 scrape.read(labels, metric, window)
-            except InputError as error:  # more was taken away than had been added
+            except InputError as error:  # more was subtracted than had been added
                 self._unreadable(scrape, labels or {"metric": type(metric).__name__}, str(error))
         return iter([family for family in scrape.families.values() if family.samples])
 
     def _metrics(self, scrape: _Scrape) -> Iterator[tuple[Labels, MergeableState, bool]]:
-        """Copies of the metrics that there are now, each with its labels, and whether it is a window."""
+        """Yield copies of the current metrics, each with its labels and whether it is a window."""
         source = self._source
         if callable(source) and not isinstance(source, MergeableState):
             try:
                 source = source()
-            except Exception as error:  # of the caller's
+            except Exception as error:  # any exception of the caller's function
                 self._unreadable(scrape, {"metric": "source"}, f"source failed: {error!r}")
                 return
         if isinstance(source, (str, os.PathLike)):
             source = self._sum(scrape, os.fspath(source))
         if isinstance(source, Mapping):
-            for name, metric in list(source.items()):  # which others may add to meanwhile
+            for name, metric in list(source.items()):  # a copy, because other threads may add metrics
                 if isinstance(name, str) and isinstance(metric, MergeableState):
                     yield from _named(name, metric)
                 else:
-                    self._unreadable(scrape, {"metric": str(name)}, f"{name!r} is {short_repr(metric)}, no metric")
+                    self._unreadable(scrape, {"metric": str(name)}, f"{name!r} is {short_repr(metric)}, not a metric")
         elif isinstance(source, MergeableState):
             yield from _named("", source)
         elif source is not None:
-            self._unreadable(scrape, {"metric": "source"}, f"source gave {short_repr(source)}, no metric")
+            self._unreadable(scrape, {"metric": "source"}, f"source returned {short_repr(source)}, not a metric")
 
     def _sum(self, scrape: _Scrape, path: str) -> MergeableState | None:
-        """The sum of the state files there, None without any."""
-        folder = os.path.isdir(path)
-        pattern = os.path.join(glob.escape(path), "*.state") if folder else path
-        found: MergeableState | None = None
-        added = 0
+        """Return the sum of the state files, None if there are none."""
+        is_folder = os.path.isdir(path)
+        pattern = os.path.join(glob.escape(path), "*.state") if is_folder else path
+        total: MergeableState | None = None
+        n_files = 0
         for file in sorted(glob.glob(pattern, recursive=True)):
             try:
-                state = load(file)
-                found = state if found is None else found.merge(state)
-                added += 1
-            except FileNotFoundError:  # gone since
+                metric = load(file)
+                total = metric if total is None else total.merge(metric)
+                n_files += 1
+            except FileNotFoundError:  # removed meanwhile
                 pass
             except (InputError, OSError) as error:
-                self._unreadable(scrape, {"file": os.path.basename(file) if folder else file}, str(error))
-        scrape.add("state_files", "", {}, added)
-        return found
+                self._unreadable(scrape, {"file": os.path.basename(file) if is_folder else file}, str(error))
+        scrape.add("state_files", "", {}, n_files)
+        return total
 
     def _unreadable(self, scrape: _Scrape, labels: Labels, why: str) -> None:
         scrape.add("unreadable", "", labels, 1)
-        said = json.dumps(labels, sort_keys=True), why
-        if said not in self._said:
-            self._said.add(said)
+        entry = json.dumps(labels, sort_keys=True), why
+        if entry not in self._logged:
+            self._logged.add(entry)
             _log.warning("not exported: %s", printable.line(why))
 
 
 def _printable(text: str) -> str:
-    """The text, with what UTF-8 does not have, as in names of files, written out."""
+    """Return the text with escapes for characters that UTF-8 cannot encode, which names of files may contain."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -225,7 +224,7 @@ class _Scrape:
     """The families of one scrape."""
 
     def __init__(self, name: str, level: float, anytime: bool, max_groups: int) -> None:
-        self._name, self._look, self._max_groups = name, (level, anytime), max_groups
+        self._name, self._view, self._max_groups = name, (level, anytime), max_groups
         self.families = {end: Family(f"{name}_{end}", help_, kind) for end, (kind, help_) in FAMILIES.items()}
 
     def add(self, end: str, suffix: str, labels: Labels, value: float, **more: str) -> None:
@@ -235,20 +234,20 @@ class _Scrape:
 
     @in_default_mode
     def read(self, labels: Labels, metric: Any, window: bool) -> None:
-        """Export a metric that nobody adds to. Everything is read before anything is exported."""
+        """Export a metric that no other thread adds to. All of it is read first, so an error exports nothing."""
         if window:
-            self._window(metric.summary(*self._look), labels)
+            self._window(metric.summary(*self._view), labels)
         elif isinstance(metric, Grouped):
             self._groups(metric, labels)
         elif isinstance(metric, Paired):
             self._paired(metric, labels)
         elif isinstance(metric, GANCrossEntropy):
-            found = metric.summary(*self._look)
-            self._value(found.value, found.interval, labels)
+            gan = metric.summary(*self._view)
+            self._value(gan.value, gan.interval, labels)
             for part in ("real", "fake", "generator"):
-                self._stream(getattr(found, part), labels | {"part": part})
+                self._stream(getattr(gan, part), labels | {"part": part})
         else:
-            summary = metric.summary(*self._look)
+            summary = metric.summary(*self._view)
             tail = metric.tail() if metric.options.get("tail") else None
             self._value(summary.value, summary.interval, labels)
             self._stream(summary, labels)
@@ -260,61 +259,62 @@ class _Scrape:
         self.add("value_low", "", labels, interval[0])
         self.add("value_high", "", labels, interval[1])
 
-    def _mean(self, found: Summary, labels: Labels) -> None:
-        self.add("mean_nats", "", labels, found.mean)
-        self.add("stderr_nats", "", labels, found.stderr)
+    def _mean(self, summary: Summary, labels: Labels) -> None:
+        self.add("mean_nats", "", labels, summary.mean)
+        self.add("stderr_nats", "", labels, summary.stderr)
 
-    def _stream(self, found: Summary, labels: Labels, causes: Iterable[str] = CAUSES) -> None:
-        """Of all that ever came."""
-        self._mean(found, labels)
-        self.add("loss_nats", "_sum", labels, found.total)
-        self.add("loss_nats", "_count", labels, found.count)
-        self.add("weight", "", labels, found.weight)
-        self.add("samples", "", labels, found.samples)
+    def _stream(self, summary: Summary, labels: Labels, causes: Iterable[str] = CAUSES) -> None:
+        """Export the summary of a stream, whose sums are counters."""
+        self._mean(summary, labels)
+        self.add("loss_nats", "_sum", labels, summary.total)
+        self.add("loss_nats", "_count", labels, summary.count)
+        self.add("weight", "", labels, summary.weight)
+        self.add("samples", "", labels, summary.samples)
         for cause in causes:
-            self.add("odd_losses", "", labels, getattr(found, cause), cause=cause)
+            self.add("odd_losses", "", labels, getattr(summary, cause), cause=cause)
 
-    def _window(self, found: Summary, labels: Labels) -> None:
-        self._value(found.value, found.interval, labels)
-        self._mean(found, labels)
-        self.add("window_loss_nats", "", labels, found.total)
-        self.add("window_losses", "", labels, found.count)
-        self.add("window_weight", "", labels, found.weight)
-        self.add("window_samples", "", labels, found.samples)
+    def _window(self, summary: Summary, labels: Labels) -> None:
+        """Export the summary of a window, whose sums are gauges."""
+        self._value(summary.value, summary.interval, labels)
+        self._mean(summary, labels)
+        self.add("window_loss_nats", "", labels, summary.total)
+        self.add("window_losses", "", labels, summary.count)
+        self.add("window_weight", "", labels, summary.weight)
+        self.add("window_samples", "", labels, summary.samples)
         for cause in CAUSES:
-            self.add("window_odd_losses", "", labels, getattr(found, cause), cause=cause)
+            self.add("window_odd_losses", "", labels, getattr(summary, cause), cause=cause)
 
     def _groups(self, grouped: Grouped, labels: Labels) -> None:
         number = len(grouped)
         if grouped.options["period"] is None:
-            shown = grouped.largest(self._max_groups, *self._look)
+            exported = grouped.largest(self._max_groups, *self._view)
         else:
             newest = sorted(grouped.keys(), key=moment_of)[::-1][: self._max_groups]
-            shown = [(key, grouped[key].summary(*self._look)) for key in newest]
+            exported = [(key, grouped[key].summary(*self._view)) for key in newest]
         self.add("groups", "", labels, number)
-        self.add("groups_left_out", "", labels, number - len(shown))
-        for key, found in shown:
-            own = labels | _of_key(key)
-            self._value(found.value, found.interval, own)
-            self._stream(found, own)
+        self.add("groups_left_out", "", labels, number - len(exported))
+        for key, summary in exported:
+            group_labels = labels | _key_labels(key)
+            self._value(summary.value, summary.interval, group_labels)
+            self._stream(summary, group_labels)
 
     def _paired(self, metric: Paired, labels: Labels) -> None:
-        found = metric.summary(*self._look)
-        self._value(found.difference.value, found.difference.interval, labels)
-        self.add("p_value", "", labels, found.p_value)
-        for part, summary in (("a", found.a), ("b", found.b)):
-            self._stream(summary, labels | {"part": part}, OF_A_LOSS)
+        paired = metric.summary(*self._view)
+        self._value(paired.difference.value, paired.difference.interval, labels)
+        self.add("p_value", "", labels, paired.p_value)
+        for part, summary in (("a", paired.a), ("b", paired.b)):
+            self._stream(summary, labels | {"part": part}, MODEL_CAUSES)
         for cause in CAUSES:
-            if cause not in OF_A_LOSS:  # what either model leaves out, both do
-                self.add("odd_losses", "", labels, getattr(found.difference, cause), cause=cause)
+            if cause not in MODEL_CAUSES:  # a loss that is excluded for one model is excluded for both
+                self.add("odd_losses", "", labels, getattr(paired.difference, cause), cause=cause)
 
     def _tail(self, tail: Tail, labels: Labels) -> None:
         bins, below = iter(tail.bins), 0
-        held = next(bins, None)
+        bin_ = next(bins, None)
         for edge in EDGES:
-            while held is not None and held[1] <= edge:
-                below += held[2]
-                held = next(bins, None)
+            while bin_ is not None and bin_[1] <= edge:
+                below += bin_[2]
+                bin_ = next(bins, None)
             self.add("loss_distribution_nats", "_bucket", labels, below, le=str(edge))
         self.add("loss_distribution_nats", "_bucket", labels, tail.count, le="+Inf")
         self.add("loss_distribution_nats", "_sum", labels, sum(total for *_, total in tail.bins))
@@ -322,32 +322,32 @@ class _Scrape:
 
 
 def _named(name: str, metric: MergeableState) -> list[tuple[Labels, MergeableState, bool]]:
-    """A copy of a metric, or of each of a collection, with its labels; and whether it is a window."""
+    """Return a copy of a metric, or of each metric of a collection, with its labels and whether it is a window."""
     if isinstance(metric, Collection):
         members = metric._state
-        with members.lock:  # copies of one moment
-            found = [_named(f"{name}.{inner}" if name else inner, each) for inner, each in members.metrics.items()]
-        return [each for several in found for each in several]
-    window = isinstance(metric, (Sliding, Decayed))
-    copy = metric.window() if isinstance(metric, Sliding) else metric.copy()  # not all rows of a window
-    return [({"metric": name} if name else {}, copy, window)]
+        with members.lock:  # so that the copies are consistent
+            lists = [_named(f"{name}.{inner}" if name else inner, each) for inner, each in members.metrics.items()]
+        return [each for copies in lists for each in copies]
+    is_window = isinstance(metric, (Sliding, Decayed))
+    copy = metric.window() if isinstance(metric, Sliding) else metric.copy()  # without the samples of a window
+    return [({"metric": name} if name else {}, copy, is_window)]
 
 
-def _of_key(key: Any) -> Labels:
-    """The labels of a group: others for each other key."""
+def _key_labels(key: Any) -> Labels:
+    """Return the labels of a group, which differ for different keys."""
     if isinstance(key, tuple):
         return {f"group_{i}": text for i, part in enumerate(key) if (text := _text(part))}
     return {"group": text} if (text := _text(key)) else {}
 
 
 def _text(part: Any) -> str:
-    """A part of a key as text; nothing, which to Prometheus is no label, where there is none."""
+    """Return a part of a key as text, and empty text, which Prometheus treats as no label, for None."""
     if part is None:
         return ""
     if isinstance(part, dt.datetime):
         return part.isoformat()
     if isinstance(part, bytes):
         return f"0x{part.hex()}"
-    if isinstance(part, str):  # an empty text is not a missing one
+    if isinstance(part, str):  # quotes distinguish empty text from a missing key
         return json.dumps(part) if part == "" or part.startswith('"') else part
     return str(part)

@@ -1,16 +1,16 @@
 """The metrics: options and a state each, one module per metric.
 
-In come predictions and targets. ``inputs`` converts them, ``core`` adds their losses to the state, and ``stats`` turns
-the state into results.
+A metric takes predictions and targets. ``inputs`` converts them, ``core`` adds their losses to the state, and ``stats``
+turns the state into results.
 
-``mergeable``        what has a state that adds up: ``+``, ``-``, bytes, files
-``update_from``      ``update_from``: a whole Arrow stream in one update
+``mergeable``        ``MergeableState``: options and a state, with ``+``, ``-``, bytes and files
+``update_from``      ``UpdateFromMixin``: adds an Arrow stream in one update
 ``options``          the checks of options
-``base``             what metrics share: a pipeline, and a summary
-``binary``, ``multiclass``, ``multilabel``, ``mean_loss``, ``sequence``, ``perplexity``, ``ctc``  metrics of one state
-``composite``        metrics of several states: ``gan``, ``normalized_entropy``
-``sequence_layout``  where the tokens of padded or flat sequences are
-``torch_device``     losses that torch computes on a GPU
+``base``             ``Metric``: a pipeline that adds batches to one state, and the summary of the state
+``binary``, ``multiclass``, ``multilabel``, ``mean_loss``, ``sequence``, ``perplexity``, ``ctc``  metrics with one state
+``composite``        the base of metrics with several states: ``gan``, ``normalized_entropy``
+``sequence_layout``  finds the tokens of padded or flat sequences
+``torch_device``     ``TorchDeviceLosses``: losses that torch computes on a GPU
 
 Imports the layers below. A new metric is a module here and a line in ``persistence.restore``.
 """

@@ -94,18 +94,18 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         target, weight, bucket = arrays.once(target, "target"), arrays.once(weight, "weight"), bucket_of(cluster)
         preds, shape = arrays.plain(preds, "preds")
         losses = np.empty(shape)
-        chunk, pipeline, null = States(self._names), self._metric._pipeline, null_status(null)
-        pipeline.update(chunk["loss"], preds, target, weight, bucket, null, losses.reshape(-1))
+        batch, pipeline, null = States(self._names), self._metric._pipeline, null_status(null)
+        pipeline.update(batch["loss"], preds, target, weight, bucket, null, losses.reshape(-1))
         if weight is not None:  # the losses above are multiplied by it
             pipeline.update(State(), preds, target, None, None, null, losses.reshape(-1))
         target = arrays.read(target, "target")
         outcomes = arrays.widened(target.values, target.halves).astype(np.float64, order="C")
         outcomes[np.isnan(losses)] = np.nan  # invalid samples are excluded from all sums
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # errors were raised above
-        mean.update(chunk["outcome"], outcomes, None, weight, bucket)
+        mean.update(batch["outcome"], outcomes, None, weight, bucket)
         kernels.add(outcomes.reshape(-1), losses.reshape(-1))
-        mean.update(chunk["both"], losses, None, weight, bucket)
-        self._state.merge(chunk)
+        mean.update(batch["both"], losses, None, weight, bucket)
+        self._state.merge(batch)
 
     @property
     def _loss_metric(self) -> Metric:

@@ -29,7 +29,11 @@ PREDS_ARGUMENTS = {"losses": "preds", "log_probs": "preds"}  # what some metrics
 
 
 class UpdateFromMixin(MergeableState):
-    """Base of the metrics and wrappers that are updated with ``preds`` and ``target``."""
+    """Base of the metrics and wrappers that are updated with ``preds`` and ``target``.
+
+    Upper layers use ``_update(preds, target, weight, null=..., **others)``: ``update`` with a mask of the losses in
+    which an input is null.
+    """
 
     __slots__ = ()
     _in_core = frozenset({"update_from"})  # the stream is the caller's code, which runs in the caller's mode

@@ -13,19 +13,23 @@ KEYS = ("by", "by_time", "cluster")
 def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = None) -> InputError:
     """Return an error about row and column of the source, in place of an array and its index.
 
-    It stays as it is if it is about no column, such as one about an option.
+    It stays as it is if it is about no column, such as one about an option, or has words of its own.
     """
-    if error.argument in KEYS:
-        return _of_key(chunk, error)
-    if chunk.more:
+    if isinstance(error.location, str):
+        return error
+    if chunk.more and error.argument not in KEYS:
         return ragged.relocated(chunk, error)
+    if error.cause == "invalid_null" and error.index is not None:
+        return ragged.of_null(chunk, error.index[0], error, whole=True)
     argument = str(error.argument)
+    names = chunk.selection.columns(argument)
+    if not names:
+        return error
+    if argument in KEYS:
+        return _of_key(chunk, names, error)
     if error.index is None:
-        names = chunk.selection.columns(argument)
-        return error.relocated(_columns(names)) if names and error.location is None else error
+        return error.relocated(_columns(names))
     row, *inside = error.index
-    if error.cause == "invalid_null":
-        return ragged.of_null(chunk, row, error, whole=True)
     location, value = chunk.cell(argument, error.index)
     moved = error.relocated(location, index=(chunk.first_row + row, *inside))
     if labels and argument == "target":
@@ -33,16 +37,15 @@ def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = No
     return moved
 
 
-def _of_key(chunk: reader.Chunk, error: InputError) -> InputError:
-    """The same of a column of keys, of which an argument may have several."""
-    names = chunk.selection.columns(str(error.argument))
+def _of_key(chunk: reader.Chunk, names: tuple[str, ...], error: InputError) -> InputError:
+    """The same of the columns of keys, of which an argument may have several."""
+    if isinstance(error.part, int):
+        names = names[error.part : error.part + 1]
     if error.index is None:
-        number = error.part if isinstance(error.part, int) else None
-        return error.relocated(_columns(names if number is None else names[number : number + 1]))
+        return error.relocated(_columns(names))
     row, *inside = error.index
-    column = names[error.part if isinstance(error.part, int) else 0]
     row += chunk.first_row
-    return error.relocated(Location(row, column), index=(row, *inside))
+    return error.relocated(Location(row, names[0]), index=(row, *inside))
 
 
 def _columns(names: tuple[str, ...]) -> Location | str:

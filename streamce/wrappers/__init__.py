@@ -1,6 +1,6 @@
-"""Metrics around metrics: each is given a metric, whose options it takes over.
+"""Metrics around metrics. Each wrapper takes an empty metric for its options.
 
-``base``        what wrappers share: states of the inner metric, and updates that go to several of them
+``base``        ``MetricWrapper`` and ``KeyedWrapper``: states of the inner metric, and where samples go
 ``grouped``     ``Grouped``: one metric per group
 ``sliding``     ``Sliding``: the last samples, or a period of time
 ``decayed``     ``Decayed``: weights that halve with age

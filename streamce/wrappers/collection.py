@@ -174,20 +174,20 @@ class Collection(UpdateFromMixin):
         for name in SINGLE_SUM_ARGUMENTS:
             if others.get(name) is not None and all(isinstance(each, KeyedWrapper) for each in own.metrics.values()):
                 raise InputError(name, "is given", "none, because no metric of the collection takes it")
-        chunk: dict[str, UpdateFromMixin] = {}
+        batch: dict[str, UpdateFromMixin] = {}
         samples: dict[str, Samples] = {}
-        for names in own.alike:
+        for names in own.same_losses:
             found = own.losses(names, *given, weight=weight, **others)
             for name in names:
                 if route := routes[name]:
                     route.check(found[1], own.metrics[name]._state)
                     samples[name] = found[1]
                 else:
-                    chunk[name] = found[0][name]
-        for name in own.alone:
-            chunk[name] = own.metrics[name]._new()
-            chunk[name]._update(preds, target, weight, **others)
-        own.add(chunk, {name: (route, samples[name]) for name, route in routes.items() if route})
+                    batch[name] = found[0][name]
+        for name in own.own_losses:
+            batch[name] = own.metrics[name]._new()
+            batch[name]._update(preds, target, weight, **others)
+        own.add(batch, {name: (route, samples[name]) for name, route in routes.items() if route})
 
     def _extend(self, other: Self) -> Self:
         self._state.extend(other._state)
@@ -256,15 +256,15 @@ class Members:
     def __init__(self, metrics: dict[str, UpdateFromMixin]) -> None:
         self.metrics = metrics
         self.lock = threading.RLock()  # reentrant, because a signal handler may read
-        alike: dict[Any, list[str]] = {}
-        self.alone: list[str] = []
+        same_losses: dict[Any, list[str]] = {}
+        self.own_losses: list[str] = []
         for name, metric in metrics.items():
             of = metric._metric if isinstance(metric, KeyedWrapper) else metric
             if isinstance(of, Metric) and not isinstance(of, MulticlassNormalizedEntropy):
-                alike.setdefault(of._loss_key(), []).append(name)
+                same_losses.setdefault(of._loss_key(), []).append(name)
             else:
-                self.alone.append(name)
-        self.alike = list(alike.values())
+                self.own_losses.append(name)
+        self.same_losses = list(same_losses.values())
 
     @functools.cached_property
     def keywords(self) -> frozenset[str]:
@@ -274,26 +274,26 @@ class Members:
 
     def losses(self, names: list[str], *given: Any, **others: Any) -> tuple[dict[str, UpdateFromMixin], Samples]:
         """Return the samples of a batch, and a metric of the batch for each named one that is not in a wrapper."""
-        plain = {name: metric for name in names if isinstance(metric := self.metrics[name], Metric)}
+        unwrapped = {name: metric for name in names if isinstance(metric := self.metrics[name], Metric)}
         first = self.metrics[names[0]]
-        if not plain:
+        if not unwrapped:
             others = {name: value for name, value in others.items() if name not in SINGLE_SUM_ARGUMENTS}
-        source = next(iter(plain.values()), first._metric if isinstance(first, KeyedWrapper) else None)
+        source = next(iter(unwrapped.values()), first._metric if isinstance(first, KeyedWrapper) else None)
         assert source is not None
-        options = [metric._init_kwargs() for metric in plain.values()]
+        options = [metric._init_kwargs() for metric in unwrapped.values()]
         breakdowns = {name: True for name in BREAKDOWN_OPTIONS if any(each.get(name) for each in options)}
-        whole = type(source)(**{**source._init_kwargs(), **breakdowns})
-        samples = whole._run_returning_samples(whole._state, *given, **others)
-        found: dict[str, UpdateFromMixin] = {}
-        for name, metric in plain.items():
-            found[name] = metric._new()
-            found[name]._state = metric._select(whole._state)
-        return found, samples
+        combined = type(source)(**{**source._init_kwargs(), **breakdowns})  # keeps all that any of them keeps
+        samples = combined._run_returning_samples(combined._state, *given, **others)
+        metrics: dict[str, UpdateFromMixin] = {}
+        for name, metric in unwrapped.items():
+            metrics[name] = metric._new()
+            metrics[name]._state = metric._select(combined._state)
+        return metrics, samples
 
-    def add(self, chunk: dict[str, UpdateFromMixin], samples: dict[str, tuple[Route, Samples]]) -> None:
+    def add(self, batch: dict[str, UpdateFromMixin], samples: dict[str, tuple[Route, Samples]]) -> None:
         """Add a batch to all metrics. An error changes none of them."""
         with self.lock:
-            new = {name: self.metrics[name] + more for name, more in chunk.items()}
+            new = {name: self.metrics[name] + metric for name, metric in batch.items()}
             for name, (route, found) in samples.items():  # again, because another thread may have added other keys
                 route.check(found, self.metrics[name]._state)
             for name, (route, found) in samples.items():
