@@ -69,7 +69,7 @@ PROTOCOL = {
     "_pipeline": "functions of arrays need each loss and the gradient, which a metric does not keep",
     "_loss_key": "a collection computes the losses of its metrics once",
     "_caption": "the report names metrics in words",
-    "_sections": "the report and the command line have a function for each section of a metric",
+    "_sections": "the report, the command line and the collector have a function for each section of a metric",
     "_run_returning_samples": "wrappers add the samples of a batch to states of their own",
     "_select": "the metrics of a collection keep different parts of these losses",
     "_value": "wrappers and the report compute a metric's value from a mean of their own",

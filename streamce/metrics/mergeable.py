@@ -72,7 +72,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     def _sections(self) -> tuple[str, ...]:
         """Return the names of the sections that show the state, in their order.
 
-        The report and the command line have a function for each section.
+        The report, the command line and the Prometheus collector have functions for sections.
         """
         return ("summary",)
 
