@@ -800,6 +800,13 @@ def test_multilabel_prints_a_line_per_label_while_they_are_few(tmp_path, table, 
     assert [line.split() for line in lines] == expected
 
 
+def test_a_multilabel_state_without_sums_by_label_is_shown(tmp_path, data, capsys):
+    metric = ce.MultilabelCrossEntropy(per_label=False).update(data["labels"], data["outcomes"])
+    metric.save(tmp_path / "state")
+    assert main(["show", str(tmp_path / "state")]) == 0
+    assert capsys.readouterr().out.endswith(f"{metric.summary()}\n")
+
+
 @pytest.mark.parametrize("arguments", [(0.9, False), (0.95, True), (0.99, True)])
 def test_level_and_anytime_say_which_interval(tmp_path, data, capsys, arguments):
     metric = ce.BinaryCrossEntropy().update(data["prob"], data["outcome"])

@@ -210,7 +210,7 @@ def test_the_headline_and_the_table_are_those_of_the_summary(level, anytime):
 
 def test_a_long_history_is_that_of_a_metric_with_wider_periods():
     root = tree(FULL["history"]().report())
-    rows = rows_after(root, "History by 2d: 48 periods of 1h together")[1:]
+    rows = rows_after(root, "History by 2d (48 periods of 1h together)")[1:]
     wide = ce.Grouped(ce.BinaryCrossEntropy(), period="2d").update(P, Y, by_time=AT)
     assert [row[0] for row in rows] == [f"{key:%Y-%m-%d %H:%M}" for key in wide]
     for row, found in zip(rows, wide.summary().values(), strict=True):
@@ -224,7 +224,7 @@ def test_a_history_says_where_it_ends_and_in_which_zone():
     zone = dt.timezone(dt.timedelta(hours=5))
     at = [dt.datetime(2026, 1, 1, hour, tzinfo=zone) for hour in (1, 2)]
     metric = ce.Grouped(ce.MeanLoss(), period="1h").update([1.0, 2.0], by_time=at)
-    assert "From 2025-12-31 20:00 to 2025-12-31 22:00 UTC, 2 points" in words(tree(metric.report()))
+    assert "2025-12-31 20:00 to 2025-12-31 22:00 UTC, 2 points" in words(tree(metric.report()))
 
 
 def test_periods_that_are_summed_stay_whole():
@@ -236,20 +236,20 @@ def test_periods_that_are_summed_stay_whole():
         [aggregation.microseconds(key) for key in cells], ledger, metric._period, 0.95, False
     ):
         within = at[(at >= each.start / 1e6) & (at < each.end / 1e6)]
-        assert each.found.count == len(within)
-        assert each.found.mean == pytest.approx(within.mean())
+        assert each.summary.count == len(within)
+        assert each.summary.mean == pytest.approx(within.mean())
 
 
 def test_a_band_that_is_cut_is_said_to_go_on():
     at, losses = 3600.0 * (np.arange(400) // 20), np.tile([0.5, 0.6], 200)
-    said = "Where the band ends at the edge of the picture, it goes on beyond."
+    said = "At the edge of the picture, the band continues beyond it."
     for first, cut in [(0.5, False), (50.0, True)]:
         metric = ce.Grouped(ce.MeanLoss(), period="1h").update([first, *losses[1:]], by_time=at)
         assert (said in words(tree(metric.report()))) == cut
 
 
 def test_half_lives_say_how_they_weigh():
-    assert "Within each, a loss weighs up to twice as much the later it came." in words(
+    assert "Within a point, a later loss has up to twice the weight of an earlier one." in words(
         tree(FULL["decayed"]().report())
     )
     far = ce.Decayed(ce.MeanLoss(), half_life="1h").update([1.0, 2.0], by_time=[0.0, 3.6e6])
@@ -260,8 +260,8 @@ def test_only_confidence_sequences_hold_at_all_looks():
     whole = words(tree(FULL["groups"]().report(anytime=True)))
     assert "each counting the same, is" in whole
     assert "(95 % interval" in whole
-    assert "hold at all looks together; what is called an interval" in whole
-    assert "at all looks" not in words(tree(FULL["groups"]().report()))
+    assert "are valid for all looks together. Values that are called intervals" in whole
+    assert "for all looks" not in words(tree(FULL["groups"]().report()))
 
 
 def test_a_level_is_written_whole():
@@ -298,7 +298,7 @@ def test_a_group_of_null_by_time_is_ranked():
 
 def test_classes_are_ranked_and_named():
     metric, names = FULL["classes"](), ["a", "b", "c", "<i>d</i>", "e"]
-    rows = rows_after(tree(metric.report(names=names)), "By class, the worst first")
+    rows = rows_after(tree(metric.report(names=names)), "By class, worst first")
     each = dict(zip(names, metric.per_class(), strict=True))
     ranked = sorted(each, key=lambda name: -each[name].mean)
     assert [row[0] for row in rows if row[0] in names] == ranked
@@ -325,7 +325,7 @@ def test_places_that_are_summed_claim_no_interval():
     )
     root = tree(metric.report())
     assert {row[2] for row in rows_after(root, "By position")[1:]} == {""}
-    assert "2 together: without intervals" in words(root)
+    assert "Each point is the mean of 2 positions. It has no interval" in words(root)
     few = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs(-losses[:600], offsets=[0, 200, 400, 600])
     low, high = few.per_position()[0].interval
     assert rows_after(tree(few.report()), "By position")[1][2] == f"{low:.5f} to {high:.5f}"
@@ -353,8 +353,8 @@ def test_a_calibration_and_a_tail_have_their_numbers():
     root = tree(metric.report())
     calibrated, tail = metric.calibration(), metric.tail()
     rows = {row[0]: row for row in rows_after(root, "Calibration") if row}
-    assert rows["loss expected"][1] == f"{calibrated.expected:.6g}"
-    assert rows["z"][1] == f"{calibrated.z:.6g}"
+    assert rows["expected loss"][1] == f"{calibrated.expected:.6g}"
+    assert rows["z-score"][1] == f"{calibrated.z:.6g}"
     for each in calibrated.bins:
         row = rows[f"{each.low:.3f} to {each.high:.3f}"]
         assert row[1:3] + row[4:] == [f"{each.confidence:.4f}", f"{each.frequency:.4f}", f"{each.count:,}"]
@@ -374,9 +374,9 @@ def test_a_loss_as_expected_is_not_taken_for_calibration():
     assert found.ece == pytest.approx(0.1)
     assert abs(found.z) < 1e-9
     texts = words(tree(metric.report()))
-    assert "The loss is what the predictions expected, within chance. They may be off all the same" in texts
+    assert "the observed loss agrees with the expected loss. Single bins may still be off" in texts
     assert "overconfident" in words(tree(ce.BinaryCrossEntropy(calibration=True).update(P, 1 - Y).report()))
-    assert "too cautious" in words(tree(ce.BinaryCrossEntropy(calibration=True).update(P, P > 0.5).report()))
+    assert "underconfident" in words(tree(ce.BinaryCrossEntropy(calibration=True).update(P, P > 0.5).report()))
 
 
 def test_dots_of_a_reliability_diagram_stand_where_they_say():
@@ -410,7 +410,7 @@ def test_an_infinite_sum_is_not_shared_out():
     metric = ce.BinaryCrossEntropy(tail=True, eps=0).update([0.0, 0.5, 0.3], [1, 1, 0])
     texts = words(tree(metric.report()))
     assert "Not drawn: 1 loss of 1.8e+19 or more." in texts
-    assert "of the sum" not in texts.replace("of their sum", "")
+    assert "of the sum" not in texts.replace("share of the sum in the worst", "")
 
 
 def test_bars_of_a_tail_say_what_they_carry():
@@ -437,9 +437,9 @@ def test_a_comparison_says_its_verdict_and_draws_0():
 
 def test_what_was_odd_is_explained():
     texts = words(tree(golden_states.odd().report()))
-    for means in ("an input is missing (null)", "none of the classes", "eps = 2.22e-16", "negative or not finite"):
+    for means in ("an input is missing (null)", "not one of the classes", "eps = 2.22e-16", "negative or not finite"):
         assert means in texts
-    assert "Nothing odd was seen in 4,000 losses." in words(tree(binary().report()))
+    assert "No anomalies in 4,000 losses." in words(tree(binary().report()))
 
 
 def test_a_state_of_less_than_nothing_says_so():
@@ -574,24 +574,24 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 @example([1.1e308, 1.2e308], [])
 @example([-1.1e308, -1.2e308], [])
 def test_a_scale_holds_all_numbers(numbers, intervals):
-    scale = svg.around([*numbers, math.nan, math.inf], intervals)
+    scale = svg.scale_around([*numbers, math.nan, math.inf], intervals)
     assert -1e308 <= scale.low <= scale.high <= 1e308
-    places = [scale.at(x) for x in sorted(numbers) if abs(x) <= 1e308]
+    places = [scale.fraction(x) for x in sorted(numbers) if abs(x) <= 1e308]
     assert all(-1e-9 <= place <= 1 + 1e-9 for place in places)
     assert places == sorted(places)
 
 
 @given(finite, finite)
 def test_ticks_are_numbers_on_the_scale_that_their_labels_name(one, other):
-    scale = svg.around([one, other])
+    scale = svg.scale_around([one, other])
     found = svg.ticks(scale)
     assert 1 <= len(found) <= 7
     assert len(set(found.values())) == len(found)
     for x, label in found.items():
-        assert -1e-6 <= scale.at(x) <= 1 + 1e-6
+        assert -1e-6 <= scale.fraction(x) <= 1 + 1e-6
         assert float(label) == pytest.approx(x, rel=0.006, abs=1e-300)
         assert len(label) <= 12
-    assert svg.rounded(scale).low <= scale.low <= scale.high <= svg.rounded(scale).high
+    assert svg.round_scale(scale).low <= scale.low <= scale.high <= svg.round_scale(scale).high
 
 
 @given(st.floats(0, 5), st.floats(-0.5, 2), st.booleans())
@@ -617,7 +617,7 @@ def test_an_axis_of_places_begins_with_the_first():
 def test_a_time_axis_has_a_few_labels_that_lie_on_it(start, length):
     low = (start - aggregation.EPOCH) / dt.timedelta(seconds=1)
     scale = svg.Scale(low, low + length.total_seconds())
-    labels = list(ElementTree.fromstring(f"<g>{svg.times(scale)}</g>").iter("text"))
+    labels = list(ElementTree.fromstring(f"<g>{svg.time_labels(scale)}</g>").iter("text"))
     fine = [label for label in labels if label.get("dy") == "16"]
     assert 1 <= len(fine) <= 7
     assert all(-0.01 <= float(label.get("x")[:-1]) <= 100.01 for label in labels)
@@ -629,14 +629,14 @@ def test_all_of_time_has_an_axis_and_a_part_of_a_second_has_one():
         metric.update([1.0, 2.0], by_time=[dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23)])
         texts = [label.text for label in named(tree(metric.report()), "sce-plot")[0].iter("text")]
         assert {"2000", "4000", "6000", "8000"} <= set(texts)
-    short = ElementTree.fromstring(f"<g>{svg.times(svg.Scale(0.25, 0.5))}</g>")
+    short = ElementTree.fromstring(f"<g>{svg.time_labels(svg.Scale(0.25, 0.5))}</g>")
     assert [label.text for label in short.iter("text")] == ["00:00:00.250000", "1 Jan"]
 
 
 def test_a_time_axis_names_hours_days_months_and_years():
     def texts(low, length):
         scale = svg.Scale(low, low + length)
-        return [label.text for label in ElementTree.fromstring(f"<g>{svg.times(scale)}</g>").iter("text")]
+        return [label.text for label in ElementTree.fromstring(f"<g>{svg.time_labels(scale)}</g>").iter("text")]
 
     day = 86400
     assert texts(0, day) == ["00:00", "1 Jan", "06:00", "12:00", "18:00", "00:00", "2 Jan"]
@@ -647,7 +647,7 @@ def test_a_time_axis_names_hours_days_months_and_years():
 
 @given(st.lists(st.floats(), max_size=50), st.integers(1, 9))
 def test_a_histogram_of_groups_holds_each_that_is_finite(values, bins):
-    counts, low, high = aggregation.spread(values, bins)
+    counts, low, high = aggregation.histogram(values, bins)
     number = sum(map(math.isfinite, values))
     assert sum(counts) == number
     assert number == 0 or low <= high
@@ -660,9 +660,9 @@ def test_a_history_loses_nothing(hours, period):
     cells, ledger = sorted_cells(metric._state)
     starts = [aggregation.microseconds(key) for key in cells]
     found = aggregation.history(starts, ledger, metric._period, 0.95, False)
-    assert sum(each.found.count for each in found) == len(at)
+    assert sum(each.summary.count for each in found) == len(at)
     assert [each.start for each in found] == sorted({each.start for each in found})
-    assert len(found) <= aggregation.POINTS + 2
+    assert len(found) <= aggregation.MAX_POINTS + 2
     width = found[0].end - found[0].start
     assert width % metric._period == 0
     assert all(any(each.start <= start < each.end for start in starts) for each in found)
@@ -689,7 +689,7 @@ def test_text_and_marks_can_be_told_from_the_page_in_both_schemes():
     for scheme in (light, dark):
         paper = re.search(r"background:(#[0-9a-f]{6})", scheme)[1]
         texts = [re.search(r"[;{]color:(#[0-9a-f]{6})", scheme)[1], re.search(r"--soft:(#[0-9a-f]{6})", scheme)[1]]
-        marks = [re.search(rf"--{name}:(#[0-9a-f]{{6}})", scheme)[1] for name in ("mark", "other", "odd")]
+        marks = [re.search(rf"--{name}:(#[0-9a-f]{{6}})", scheme)[1] for name in ("mark", "other", "error")]
         assert min(contrast(text, paper) for text in texts) >= 4.5
         assert min(contrast(mark, paper) for mark in marks) >= 3
 
@@ -785,7 +785,7 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, states, capsys):
         ([states[1], "-o", path, "--classes", "a,b"], 2, "--classes: names has length 2"),
         ([states[1]], 2, "-o/--output"),
         (["-o", path], 2, "STATE"),
-        ([states[0], "-o", path, "--level", "2"], 2, "no number between 0 and 1"),
+        ([states[0], "-o", path, "--level", "2"], 2, "is not a number between 0 and 1"),
     ]:
         status, out, err = run(capsys, *argv)
         assert (status, out) == (code, "")
@@ -797,5 +797,5 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, states, capsys):
 
 def test_words_are_those_of_the_summary():
     assert summary.interval_name(0.95, False) == "95 % interval"
-    assert html.many(1, "loss", "losses") == "1 loss"
-    assert html.many(1200, "loss", "losses") == "1,200 losses"
+    assert html.plural(1, "loss", "losses") == "1 loss"
+    assert html.plural(1200, "loss", "losses") == "1,200 losses"

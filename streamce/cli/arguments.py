@@ -278,7 +278,8 @@ def _add_rules(add: Callable[..., Any]) -> None:
     add("--eps", type=float, help="floor of the true class's probability (default: 2**-52)")
     add("--label-smoothing", type=float, metavar="A", help="share of the target's probability that is moved evenly to "
         "all classes (default: 0)")  # fmt: skip
-    add("--threads", type=_positive, metavar="N", help="number of threads (default: one per processor)")
+    add("--threads", type=_positive, metavar="N", help="number of threads (default: STREAMCE_NUM_THREADS, or "
+        "one per processor)")  # fmt: skip
     add("--chunk-rows", type=_positive, metavar="N", help="number of rows read at a time; it changes no result")
     add("--max-record", type=_bytes, default=MAX_RECORD, metavar="BYTES",
         help="the longest row of CSV or line of JSON: 500K, 64M, 1G (default: 64M)")  # fmt: skip

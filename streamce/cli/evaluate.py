@@ -33,7 +33,7 @@ def evaluate(config: EvalConfig) -> int:
 
 
 def check_environment(config: RowsConfig) -> None:
-    """Raise SelectionError if the state cannot be written, or the environment asks for an odd number of threads."""
+    """Raise SelectionError if the state cannot be written, or STREAMCE_NUM_THREADS is invalid."""
     if config.state is not None:
         check_writable("--state", config.state)
     try:

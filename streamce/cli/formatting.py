@@ -1,11 +1,15 @@
-"""What the command line shows of a metric: a table for people, one JSON object for programs."""
+"""The result of a metric on standard output: a table for people, or one JSON object for programs.
+
+A metric names its sections (``_sections``). ``TABLES`` and ``OBJECTS`` have a function for each section that is printed
+beside the summary.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamce as ce
@@ -16,47 +20,57 @@ from streamce.wrappers.base import MetricWrapper
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
 
-FEW = 20  # rows that are read
-ENDS = 5  # groups that are shown at either end
-NO_GROUP = frozenset({"level", "anytime", "bits_interval", "perplexity_interval"})  # the same, or follow from others
+MAX_ROWS = 20  # of labels or periods in a table
+N_EXTREMES = 5  # groups at either end of a ranking
+# Fields that a group does not have, because they are the same for all groups or follow from other fields.
+NOT_OF_GROUPS = frozenset({"level", "anytime", "bits_interval", "perplexity_interval"})
 
 
 def total_summary(metric: Any, level: float = 0.95, anytime: bool = False) -> Summary:
-    """The summary of all samples."""
-    found: Summary = metric.micro(level, anytime) if isinstance(metric, ce.Grouped) else metric.summary(level, anytime)
-    return found
+    """Return the summary of all samples."""
+    summarise = metric.micro if "group_means" in metric._sections() else metric.summary
+    total: Summary = summarise(level, anytime)
+    return total
 
 
 def count_samples(metric: Any) -> int:
-    """How many samples were added; to the metric of a collection that holds most."""
-    if isinstance(metric, ce.Collection):
+    """Return the number of samples, for a collection that of its largest metric."""
+    if "members" in metric._sections():
         return max(count_samples(metric[name]) for name in metric)
     return total_summary(metric).samples
 
 
+# ---- tables ----
+
+
 def print_table(metric: Any, level: float, anytime: bool, labels: Sequence[str] = ()) -> None:
-    """Print the result for people; ``labels`` are the names of those of a multilabel metric."""
-    if isinstance(metric, ce.Collection):
+    """Print the result for people. ``labels`` are the names of the labels of a multilabel metric."""
+    sections = metric._sections()
+    if "members" in sections:
         for number, name in enumerate(metric):
             print("\n" * (number > 0) + name)
             print_table(metric[name], level, anytime)
         return
     print(total_summary(metric, level, anytime))
-    for name in ("tail", "calibration"):
-        if metric.options.get(name):
-            print(f"\n{getattr(metric, name)()}")
-    if isinstance(metric, ce.MultilabelCrossEntropy):
+    for name, print_section in TABLES.items():
+        if name in sections:
+            print_section(metric, level, anytime)
+    if "per_label" in sections:
         _print_labels(metric, labels)
-    elif isinstance(metric, ce.SequenceCrossEntropy):
-        _print_text(metric, level, anytime)
-    elif isinstance(metric, ce.Grouped) and len(metric):
-        _print_groups(metric, level, anytime)
+
+
+def _print_tail(metric: Any, level: float, anytime: bool) -> None:
+    print(f"\n{metric.tail()}")
+
+
+def _print_calibration(metric: Any, level: float, anytime: bool) -> None:
+    print(f"\n{metric.calibration()}")
 
 
 def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> None:
-    """The loss of each label, where they are few enough to be read."""
+    """Print the loss of each label, unless there are too many."""
     summaries = metric.per_label()
-    if 1 < len(summaries) <= FEW:
+    if 1 < len(summaries) <= MAX_ROWS:
         names = [*map(format_key, names if len(names) == len(summaries) else range(len(summaries)))]
         width = max(14, *(len(name) + 2 for name in names))
         print("\n" + "label".ljust(width) + "nats       losses")
@@ -65,7 +79,7 @@ def _print_labels(metric: ce.MultilabelCrossEntropy, names: Sequence[str]) -> No
 
 
 def _print_text(metric: ce.SequenceCrossEntropy, level: float, anytime: bool) -> None:
-    """What does not depend on how text is cut into tokens, where its words or bytes were counted."""
+    """Print the values that do not depend on the tokenizer, if words or bytes were counted."""
     word, byte = metric.per_word(level, anytime), metric.per_byte(level, anytime)
     kind = interval_name(level, anytime)
     rows = [
@@ -80,79 +94,116 @@ def _print_text(metric: ce.SequenceCrossEntropy, level: float, anytime: bool) ->
 
 
 def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
-    """The last periods of a history; else all groups where they are few, or the worst and the best."""
+    """Print the last periods of a history, or the worst and the best groups, or all if there are few."""
+    if not len(metric):
+        return
     number, macro = len(metric), metric.macro(level)
     low, high = macro.interval
     print(f"mean of groups  {macro.value:.6g} nats   {interval_name(level, False)} {low:.6g} to {high:.6g}")
     if metric.options["period"] is not None:
-        last = sorted(metric.keys(), key=time_sort_key)[-FEW:]
+        last = sorted(metric.keys(), key=time_sort_key)[-MAX_ROWS:]
         rows = [(key, metric[key].summary(level, anytime)) for key in last]
-        shown = {f"the last {FEW} of {number:,}" if number > FEW else "period": rows}
-    elif number <= 2 * ENDS:
-        shown = {"group": metric.worst(number, level, anytime)}
+        tables = {f"the last {MAX_ROWS} of {number:,}" if number > MAX_ROWS else "period": rows}
+    elif number <= 2 * N_EXTREMES:
+        tables = {"group": metric.worst(number, level, anytime)}
     else:
-        shown = {
-            f"the worst of {number:,}": metric.worst(ENDS, level, anytime),
-            "the best": metric.best(ENDS, level, anytime),
+        tables = {
+            f"the worst of {number:,}": metric.worst(N_EXTREMES, level, anytime),
+            "the best": metric.best(N_EXTREMES, level, anytime),
         }
-    width = max(len(text) for title, part in shown.items() for text in [title, *(format_key(key) for key, _ in part)])
+    width = max(len(text) for title, rows in tables.items() for text in [title, *(format_key(key) for key, _ in rows)])
     width = max(14, width + 2)
-    for title, part in shown.items():
+    for title, rows in tables.items():
         print(f"\n{title:<{width}}nats       interval                 losses")
-        for key, summary in part:
-            between = f"{summary.interval[0]:.6g} to {summary.interval[1]:.6g}"
-            print(f"{format_key(key):<{width}}{summary.value:<10.6g} {between:<24} {summary.count:,}")
+        for key, summary in rows:
+            interval = f"{summary.interval[0]:.6g} to {summary.interval[1]:.6g}"
+            print(f"{format_key(key):<{width}}{summary.value:<10.6g} {interval:<24} {summary.count:,}")
+
+
+TABLES: dict[str, Callable[[Any, float, bool], None]] = {
+    "tail": _print_tail,
+    "calibration": _print_calibration,
+    "text": _print_text,
+    "group_means": _print_groups,
+}
+
+
+# ---- JSON ----
 
 
 def print_json(
-    metric: Any, level: float, anytime: bool, more: dict[str, Any] | None = None, read: dict[str, Any] | None = None
+    metric: Any,
+    level: float,
+    anytime: bool,
+    extra: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
 ) -> None:
-    """Print the result as one JSON object; ``more`` stands beside it, ``read`` among the options."""
-    text = json.dumps(_finite(_found(metric, level, anytime, more, read)), allow_nan=False)
+    """Print the result as one JSON object, with ``extra`` fields, and ``options`` beside those of the metric."""
+    text = json.dumps(_finite(_to_dict(metric, level, anytime, extra, options)), allow_nan=False)
     print(text.replace("\x7f", "\\u007f"))  # the only control character that json does not escape
 
 
-def _found(
-    metric: Any, level: float, anytime: bool, more: dict[str, Any] | None = None, read: dict[str, Any] | None = None
+def _to_dict(
+    metric: Any,
+    level: float,
+    anytime: bool,
+    extra: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    if isinstance(metric, ce.Collection):
-        return {"metrics": {name: _found(metric[name], level, anytime) for name in metric}, **(more or {})}
-    found = {**total_summary(metric, level, anytime).to_dict(), **(more or {})}
-    of = metric
+    sections = metric._sections()
+    if "members" in sections:
+        return {"metrics": {name: _to_dict(metric[name], level, anytime) for name in metric}, **(extra or {})}
+    result = {**total_summary(metric, level, anytime).to_dict(), **(extra or {})}
+    for name, to_dict in OBJECTS.items():
+        if name in sections:
+            result |= to_dict(metric, level, anytime)
+    template, own = metric, {}
     if isinstance(metric, MetricWrapper):
-        of = metric.metric
-        read = {**{name: value for name, value in metric.options.items() if name != "metric"}, **(read or {})}
-    for name in ("tail", "calibration"):
-        if metric.options.get(name):
-            found[name] = getattr(metric, name)().to_dict()
-    if isinstance(metric, ce.SequenceCrossEntropy):
-        texts = {"per_word": metric.per_word(level, anytime), "per_byte": metric.per_byte(level, anytime)}
-        found |= {name: summary.to_dict() for name, summary in texts.items() if summary.samples}
-    if isinstance(metric, ce.Grouped):
-        macro = metric.macro(level)
-        found["macro"] = {
-            "value": macro.value,
-            "interval": macro.interval,
-            "stderr": macro.stderr,
-            "groups": macro.groups,
-        }
-        found["groups"] = [
-            {"key": _plain(key), **{name: value for name, value in summary.to_dict().items() if name not in NO_GROUP}}
-            for key, summary in metric.summary(level, anytime).items()
-        ]
-    found["options"] = {"metric": type(of).__name__, **of.options, **(read or {})}
-    return found
+        template, own = metric.metric, {name: value for name, value in metric.options.items() if name != "metric"}
+    result["options"] = {"metric": type(template).__name__, **template.options, **own, **(options or {})}
+    return result
 
 
-def _plain(key: Any) -> Any:
-    """A key as JSON has it: datetimes in ISO's form, bytes as hexadecimal digits."""
+def _tail_to_dict(metric: Any, level: float, anytime: bool) -> dict[str, Any]:
+    return {"tail": metric.tail().to_dict()}
+
+
+def _calibration_to_dict(metric: Any, level: float, anytime: bool) -> dict[str, Any]:
+    return {"calibration": metric.calibration().to_dict()}
+
+
+def _text_to_dict(metric: ce.SequenceCrossEntropy, level: float, anytime: bool) -> dict[str, Any]:
+    summaries = {"per_word": metric.per_word(level, anytime), "per_byte": metric.per_byte(level, anytime)}
+    return {name: summary.to_dict() for name, summary in summaries.items() if summary.samples}
+
+
+def _groups_to_dict(metric: ce.Grouped, level: float, anytime: bool) -> dict[str, Any]:
+    macro = metric.macro(level)
+    fields = {"value": macro.value, "interval": macro.interval, "stderr": macro.stderr, "groups": macro.groups}
+    groups = [
+        {"key": _json_key(key), **{name: x for name, x in summary.to_dict().items() if name not in NOT_OF_GROUPS}}
+        for key, summary in metric.summary(level, anytime).items()
+    ]
+    return {"macro": fields, "groups": groups}
+
+
+OBJECTS: dict[str, Callable[[Any, float, bool], dict[str, Any]]] = {
+    "tail": _tail_to_dict,
+    "calibration": _calibration_to_dict,
+    "text": _text_to_dict,
+    "group_means": _groups_to_dict,
+}
+
+
+def _json_key(key: Any) -> Any:
+    """Return a key as a JSON value: times in the form of ISO 8601, bytes as hexadecimal digits."""
     if isinstance(key, tuple):
-        return [_plain(part) for part in key]
+        return [_json_key(part) for part in key]
     return key.isoformat() if isinstance(key, dt.datetime) else key.hex() if isinstance(key, bytes) else key
 
 
 def _finite(value: Any) -> Any:
-    """The value with null for numbers that JSON does not have."""
+    """Return the value with null in place of NaN and infinities, which JSON does not have."""
     if isinstance(value, dict):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

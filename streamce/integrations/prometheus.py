@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamce._support import printable, scalars
@@ -235,24 +235,27 @@ class _Scrape:
     @in_default_mode
     def read(self, labels: Labels, metric: Any, window: bool) -> None:
         """Export a metric that no other thread adds to. All of it is read first, so an error exports nothing."""
+        readers: dict[str, Callable[[Any, Labels], None]]
+        readers = {"group_means": self._groups, "paired": self._paired, "gan": self._gan}
         if window:
             self._window(metric.summary(*self._view), labels)
-        elif isinstance(metric, Grouped):
-            self._groups(metric, labels)
-        elif isinstance(metric, Paired):
-            self._paired(metric, labels)
-        elif isinstance(metric, GANCrossEntropy):
-            gan = metric.summary(*self._view)
-            self._value(gan.value, gan.interval, labels)
-            for part in ("real", "fake", "generator"):
-                self._stream(getattr(gan, part), labels | {"part": part})
         else:
-            summary = metric.summary(*self._view)
-            tail = metric.tail() if metric.options.get("tail") else None
-            self._value(summary.value, summary.interval, labels)
-            self._stream(summary, labels)
-            if tail is not None:
-                self._tail(tail, labels)
+            readers.get(metric._sections()[0], self._total)(metric, labels)
+
+    def _total(self, metric: Any, labels: Labels) -> None:
+        """Export a metric with one sum."""
+        summary = metric.summary(*self._view)
+        tail = metric.tail() if "tail" in metric._sections() else None
+        self._value(summary.value, summary.interval, labels)
+        self._stream(summary, labels)
+        if tail is not None:
+            self._tail(tail, labels)
+
+    def _gan(self, metric: GANCrossEntropy, labels: Labels) -> None:
+        gan = metric.summary(*self._view)
+        self._value(gan.value, gan.interval, labels)
+        for part in ("real", "fake", "generator"):
+            self._stream(getattr(gan, part), labels | {"part": part})
 
     def _value(self, value: float, interval: tuple[float, float], labels: Labels) -> None:
         self.add("value", "", labels, value)

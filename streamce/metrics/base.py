@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Options that ask for other sums than those of the mean.
 BREAKDOWN_OPTIONS = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
+# The options that add a section of the same name.
+SECTION_OPTIONS = ("per_class", "per_label", "per_position", "calibration", "tail")
 # Options of reading the input. They change no loss, so states omit them.
 INPUT_ONLY_OPTIONS = frozenset({"axis", "invalid", "layout", "threads"})
 
@@ -116,6 +118,9 @@ class Metric(UpdateFromMixin):
     def options(self) -> dict[str, Any]:
         """All options, as values of Python."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._options.items()}
+
+    def _sections(self) -> tuple[str, ...]:
+        return ("summary", *(option for option in SECTION_OPTIONS if self._options.get(option)))
 
     def _init_kwargs(self) -> dict[str, Any]:
         return self._options

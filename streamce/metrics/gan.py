@@ -178,6 +178,9 @@ class GANCrossEntropy(Composite):
         self._state.merge(batch._state)
         return batch.compute()
 
+    def _sections(self) -> tuple[str, ...]:
+        return ("gan",)
+
     # ---- reading ----
 
     def compute(self) -> float:

@@ -32,7 +32,8 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_header()``: the class and the options that change a loss, as the bytes hold them;
     * ``_from_options(options, restore_inner)``: an empty object with the options of a header;
     * ``_restore(payload, data)``: replace the state by that of ``data``, whose payload was decoded;
-    * ``_title``: the name of the metric in words.
+    * ``_caption()``: the name of the metric in words, with the samples that it is taken over;
+    * ``_sections()``: the names of the sections that show the state.
     """
 
     __slots__ = ("_state",)
@@ -63,6 +64,17 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     @abstractmethod
     def options(self) -> dict[str, Any]:
         """All options, as values of Python."""
+
+    def _caption(self) -> str:
+        """Return the name of the metric in words, with the samples that it is taken over."""
+        return self._title or type(self).__name__
+
+    def _sections(self) -> tuple[str, ...]:
+        """Return the names of the sections that show the state, in their order.
+
+        The report, the command line and the Prometheus collector have functions for sections.
+        """
+        return ("summary",)
 
     def _new(self) -> Self:
         return type(self)(**self._init_kwargs())

@@ -123,6 +123,9 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         self._state.merge(batch._state)
         return batch.compute()
 
+    def _sections(self) -> tuple[str, ...]:
+        return ("normalized_entropy",)
+
     # ---- reading ----
 
     def compute(self) -> float:
@@ -252,6 +255,9 @@ class MulticlassNormalizedEntropy(Metric):
         if len(shape) > 2:
             raise InputError("preds", f"has shape {shape}", "(N, C): one loss per sample")
         super()._run(state, preds, target, **others)
+
+    def _sections(self) -> tuple[str, ...]:
+        return ("normalized_entropy", "per_class")
 
     def _load_payload(self, payload: dict[str, bytes]) -> None:
         if "buckets" in payload:

@@ -302,6 +302,10 @@ class SequenceCrossEntropy(Metric):
     def _ratios(self) -> int:
         return 1 + BYTES
 
+    def _sections(self) -> tuple[str, ...]:
+        summary, *others = super()._sections()
+        return (summary, "text", *others)
+
     # ---- reading ----
 
     def per_word(self, level: float = 0.95, anytime: bool = False) -> Summary:

@@ -1,12 +1,12 @@
 """Streams that grow while they are watched.
 
-``growing_source``  what a growing source is: new rows, and a position to go on from
-``open_source``     the source for a name
-``jsonl_source``    a file or pipe of JSON lines, which may be rotated
-``jsonl_batches``   lines to columns
+``growing_source``  the interface of a growing source: new rows, and a position from which to resume
+``open_source``     the source that a name stands for
+``jsonl_source``    a file of JSON lines, which may be rotated, or standard input
+``jsonl_table``     lines as a table
 ``parquet_folder``  a folder that receives Parquet files
 ``alerts``          bounds and references, and when an alert begins and ends
-``metrics_page``    what a Prometheus server reads of a watch
+``metrics_page``    the metrics of a watch, for a Prometheus server
 ``http_server``     the server of that page
 
 Imports every layer below. ``streamce.cli.watch`` runs it.

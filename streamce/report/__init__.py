@@ -1,7 +1,15 @@
-"""Pictures of what a state holds: one self-contained HTML file, or a fragment of one for a notebook.
+"""Reports: the content of a state as a self-contained HTML file, or as a fragment of one for a notebook.
 
-Both are HTML and inline SVG that a small set of marks writes (``drawings.py``). A plotting library would bring a script
-or a raster image; a report is to be tens of kilobytes without either, whatever the size of the data.
+``page``             the file and the fragment; ``style.css`` and ``page.css`` are their style
+``sections``         the sections of a metric
+``summary_section``  sections with one result: mean, anomalies, calibration, tail, two models
+``series_section``   sections with many results: history, positions, classes, groups
+``aggregation``      states added further, such as hours to days
+``svg``              pictures, of a small set of marks
+``html``             text, numbers and tables as HTML
+
+Metrics come in, text comes out. A plotting library would need a script or a raster image. A report has neither, and
+takes tens of kilobytes for any size of data. Imports the wrappers and every layer below.
 """
 
 from streamce.report.page import MARK, fragment, page

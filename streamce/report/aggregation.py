@@ -1,4 +1,4 @@
-"""States summed further, which they allow: hours to days, positions to ranges, groups by a part of their keys."""
+"""States added further: hours to days, positions to ranges, groups by a part of their keys."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from streamce.stats.estimators import Cell
     from streamce.stats.summary import Summary
 
-POINTS = 200  # of a line: more could not be told apart on a screen
-# What periods are widened to, in microseconds: what a clock and a calendar of weeks have.
+MAX_POINTS = 200  # of a line, because more could not be distinguished on a screen
+# The lengths to which periods are widened, in microseconds: those of clocks and of calendars with weeks.
 WIDTHS = sorted(
     count * UNITS[unit]
     for unit, counts in {
@@ -30,88 +30,89 @@ WIDTHS = sorted(
 )  # fmt: skip
 
 
-class Stretch(NamedTuple):
-    """A stretch of time, in microseconds since 1970, or of positions; and the summary of all that lies in it."""
+class Interval(NamedTuple):
+    """An interval of time, in microseconds since 1970, or of positions; and the summary of all losses in it."""
 
     start: int
     end: int
-    found: Summary
+    summary: Summary
 
 
-def summed(ledger: Ledger, of: Callable[[int], Any]) -> dict[Any, Cell]:
-    """The cells of a ledger added up by what ``of`` says of their numbers; those of which it says None are left out."""
+def add_cells(ledger: Ledger, key_of: Callable[[int], Any]) -> dict[Any, Cell]:
+    """Return the sums of the cells with equal keys. ``key_of`` returns the key for a number, None to omit it."""
     sums: dict[Any, Cell] = {}
-    for column in NAMES:  # one after the other: of a million cells each takes its memory
+    for column in NAMES:  # one at a time, because each of them takes the memory of a million integers
         for number, integer in ledger.column(column).items():
-            if (key := of(number)) is not None:
+            if (key := key_of(number)) is not None:
                 cell = sums.setdefault(key, {})
                 cell[column] = cell.get(column, 0) + integer
     return sums
 
 
-def summarised(cell: Cell, level: float, anytime: bool) -> Summary:
+def summarise(cell: Cell, level: float, anytime: bool) -> Summary:
+    """Return the summary of a cell."""
     return summary.summarise_cell({name: n for name, n in cell.items() if n}, level=level, anytime=anytime)
 
 
-def history(starts: Sequence[int | None], ledger: Ledger, period: int, level: float, anytime: bool) -> list[Stretch]:
-    """The periods in which there is anything, in order; wider ones where they are too many to be told apart.
+def history(starts: Sequence[int | None], ledger: Ledger, period: int, level: float, anytime: bool) -> list[Interval]:
+    """Return the periods that have losses, in order. If there are too many, return longer periods.
 
-    ``starts`` says when the period of each cell began, and None where it is not known.
+    ``starts`` holds the start of the period of each cell, None if it is not known.
     """
     known = [start for start in starts if start is not None]
     if not known:
         return []
     first, length = min(known), max(known) - min(known) + period
     width = next(
-        (wide for wide in WIDTHS if wide >= period and wide % period == 0 and length <= POINTS * wide),
-        period * -(-length // (POINTS * period)),
+        (wide for wide in WIDTHS if wide >= period and wide % period == 0 and length <= MAX_POINTS * wide),
+        period * -(-length // (MAX_POINTS * period)),
     )
-    if length <= POINTS * period:
+    if length <= MAX_POINTS * period:
         width = period
-    # Periods begin where they divide a day, or on a Monday if theirs do; others are counted from the first of them.
+    # Periods that divide a day begin at midnight, weeks on a Monday, and others at the first period.
     origin = first if width == period or width not in WIDTHS else MONDAY if width % UNITS["w"] == 0 else 0
     if (first - origin) % period:
         origin = first
 
-    def of(number: int) -> int | None:
+    def start_of(number: int) -> int | None:
         start = starts[number]
         return None if start is None else (start - origin) // width * width + origin
 
-    sums = summed(ledger, of)
-    return [Stretch(start, start + width, summarised(sums[start], level, anytime)) for start in sorted(sums)]
+    sums = add_cells(ledger, start_of)
+    return [Interval(start, start + width, summarise(sums[start], level, anytime)) for start in sorted(sums)]
 
 
-def positions(ledger: Ledger, size: int, level: float, anytime: bool) -> list[Stretch]:
-    """The places of a sequence, counted from 0; ranges of them where they are too many."""
-    width = together(size)
-    sums = summed(ledger, lambda number: number // width)
-    return [
-        Stretch(width * at, min(size, width * (at + 1)), summarised(sums[at], level, anytime)) for at in sorted(sums)
-    ]
+def positions(ledger: Ledger, size: int, level: float, anytime: bool) -> list[Interval]:
+    """Return the positions in sequences, counted from 0. If there are too many, return ranges of positions."""
+    width = positions_per_point(size)
+    sums = add_cells(ledger, lambda number: number // width)
+    return [Interval(width * i, min(size, width * (i + 1)), summarise(sums[i], level, anytime)) for i in sorted(sums)]
 
 
-def together(size: int) -> int:
-    """How many places of a sequence are one point."""
-    return max(1, -(-size // POINTS))
+def positions_per_point(size: int) -> int:
+    """Return the number of positions that one point of a line stands for."""
+    return max(1, -(-size // MAX_POINTS))
 
 
-def microseconds(moment: dt.datetime | None) -> int | None:
-    return None if moment is None else (moment - EPOCH) // MICROSECOND
+def microseconds(timestamp: dt.datetime | None) -> int | None:
+    """Return a timestamp as microseconds since 1970."""
+    return None if timestamp is None else (timestamp - EPOCH) // MICROSECOND
 
 
-def spread(values: Sequence[float], bins: int) -> tuple[list[int], float, float]:
-    """How many of the finite values fall in each of so many bins, the outermost of which hold what lies beyond.
+def histogram(values: Sequence[float], bins: int) -> tuple[list[int], float, float]:
+    """Return the number of finite values in each bin, and the low and the high end of all bins.
 
-    The bins span all values, or all but one in a hundred where these lie far out: (counts, low, high).
+    The bins span all values. If one value in a hundred is far from the others, they span only the others, and the
+    outermost bins hold the values beyond.
     """
     finite = sorted(value for value in values if math.isfinite(value))
     if not finite:
         return [], math.nan, math.nan
     low, high = finite[0], finite[-1]
-    near = finite[len(finite) // 200], finite[-1 - len(finite) // 200]
-    if high / 2 - low / 2 > near[1] - near[0] > 0:
-        low, high = near
+    central = finite[len(finite) // 200], finite[-1 - len(finite) // 200]
+    if high / 2 - low / 2 > central[1] - central[0] > 0:
+        low, high = central
     counts, scale = [0] * bins, Scale(low, high)
     for value in finite:
-        counts[int(min(max(scale.at(value), 0.0) * bins, bins - 1))] += 1
+        counts[int(min(max(scale.fraction(value), 0.0) * bins, bins - 1))] += 1
     return counts, low, high

@@ -1,4 +1,4 @@
-"""HTML as text: what is escaped, how numbers are written, tables."""
+"""HTML as text: escaping, numbers and tables."""
 
 from __future__ import annotations
 
@@ -10,44 +10,47 @@ from html import escape
 from streamce.keys.encoding import abbreviate, format_key
 from streamce.stats.summary import format_number
 
-LONG = 120  # characters of a name, all its parts together
+MAX_NAME = 120  # characters of a name with all its parts
 UNKNOWN = "–"
 
 
-# Characters that no page may hold: control characters, those that reorder text, also beyond the name that holds them,
-# halves of surrogate pairs, and two noncharacters.
-NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+# Characters that must not be on a page: control characters, characters that reorder the text around them, halves of
+# surrogate pairs, and two noncharacters.
+FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def text(words: object) -> str:
-    """Words that are safe between tags and in attributes, on one line."""
-    return escape(NO_TEXT.sub("\ufffd", " ".join(str(words).split())))
+    """Return words as one line that is safe between tags and in attributes."""
+    return escape(FORBIDDEN.sub("\ufffd", " ".join(str(words).split())))
 
 
 def name(key: object) -> str:
-    """A name that comes from data: a key, a class, a metric of a collection. It does not turn the text around it."""
-    return f"<bdi>{text(abbreviate(format_key(key), LONG))}</bdi>"
+    """Return a name that comes from data: a key, a class, or a metric of a collection.
+
+    Its direction of writing does not change the text around it.
+    """
+    return f"<bdi>{text(abbreviate(format_key(key), MAX_NAME))}</bdi>"
 
 
 def tag(kind: str, *inner: str, **attributes: object) -> str:
-    """An element; ``class_`` is its class, and underscores stand for hyphens. The inner text is taken as it is."""
-    given = "".join(
+    """Return an element. ``class_`` is its class, underscores stand for hyphens, and ``inner`` is not escaped."""
+    written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{text(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return f"<{kind}{given}>{''.join(inner)}</{kind}>"
+    return f"<{kind}{written}>{''.join(inner)}</{kind}>"
 
 
 def number(x: float) -> str:
-    """A number as summaries print it; an infinity as its sign, and what is not known as a dash."""
+    """Return a number as summaries print it, an infinity as a sign and NaN as a dash."""
     if math.isnan(x):
         return UNKNOWN
     return ("-∞" if x < 0 else "∞") if math.isinf(x) else format_number(x)
 
 
 def aligned(values: Iterable[float]) -> Callable[[float], str]:
-    """How to write the numbers of a column: six digits of the largest, and as many decimals for all of them."""
+    """Return the function that writes the numbers of a column, all with the decimals of the largest at six digits."""
     sizes = [abs(x) for x in values if math.isfinite(x) and x]
     if not sizes or not (1e-4 <= max(sizes) < 1e6 and min(sizes) > 1e-4 * max(sizes)):
         return number
@@ -56,43 +59,44 @@ def aligned(values: Iterable[float]) -> Callable[[float], str]:
 
 
 def between(interval: tuple[float, float], written: Callable[[float], str] = number) -> str:
-    """An interval, or nothing where it is not known."""
+    """Return an interval as text, empty if it is not known."""
     low, high = interval
     return "" if math.isnan(low) or math.isnan(high) else f"{written(low)} to {written(high)}"
 
 
-def many(count: int, one: str, more: str = "") -> str:
-    """A count of things."""
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """Return a count with its noun, such as ``2 losses``."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def percent(share: float) -> str:
+    """Return a share of 1 in percent."""
     return UNKNOWN if math.isnan(share) else f"{100 * share:.4g} %"
 
 
 def note(*words: str) -> str:
-    """A sentence about a picture or a table; the words are escaped."""
+    """Return sentences about a picture or a table. They are escaped."""
     return tag("p", text(" ".join(words)), class_="sce-note")
 
 
 def table(
     head: Sequence[str], rows: Iterable[Sequence[str]], kinds: str, foot: Sequence[str] = (), caption: str = ""
 ) -> str:
-    """A table of cells that are markup already.
+    """Return a table of cells that are markup already.
 
-    The ``kinds`` of its columns are a letter each: n for a name, which heads its row, a for an amount, w for what is
-    left out where there is little room, p for a picture and t for text.
+    ``kinds`` has a letter for each column: n for a name, which is the heading of its row, a for an amount, w for an
+    amount that is omitted on narrow screens, p for a picture and t for text.
     """
     classes = {"n": "sce-name", "a": "sce-number", "w": "sce-number sce-wide", "p": "sce-picture", "t": "sce-text"}
 
     def row(cells: Sequence[str], named: str, scope: str | None) -> str:
-        """A row in which cells of the ``named`` kinds are headings."""
+        """Return a row in which cells of the ``named`` kinds are headings."""
         each = zip(cells, kinds, strict=True)
-        found = (
+        tags = (
             tag("th" if k in named else "td", c, class_=classes[k], scope=scope if k in named else None)
             for c, k in each
         )
-        return tag("tr", *found)
+        return tag("tr", *tags)
 
     parts = [tag("caption", text(caption))] if caption else []
     if head:
@@ -104,24 +108,28 @@ def table(
 
 
 def details(label: str, inner: str) -> str:
-    """What opens on a click, which takes no script."""
+    """Return an element that opens on a click. It needs no script."""
     return tag("details", tag("summary", text(label)), inner)
 
 
 def columns(*parts: str) -> str:
-    """Parts side by side where there is room."""
+    """Return parts side by side, or one below the other on narrow screens."""
     return tag("div", *(tag("div", part) for part in parts if part), class_="sce-columns")
 
 
 def section(title: str, *parts: str) -> str:
+    """Return a section with a heading."""
     return tag("section", tag("h3", text(title), class_="sce-title"), *parts)
 
 
 def label(words: str) -> str:
-    """What stands over a picture."""
+    """Return the label above a picture."""
     return tag("p", text(words), class_="sce-label")
 
 
-def raised(inner: str) -> str:
-    """Sections one level higher, as of a page on one metric; a tag is never part of a text, in which it is escaped."""
+def promote_headings(inner: str) -> str:
+    """Return sections with headings one level higher, for a page of one metric.
+
+    Only tags are replaced, because text is escaped.
+    """
     return inner.replace("<h3 ", "<h2 ").replace("</h3>", "</h2>")

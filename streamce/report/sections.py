@@ -1,4 +1,7 @@
-"""Which parts the page of a metric has."""
+"""The sections of the page of a metric.
+
+A metric names its sections (``_sections``), and ``SECTIONS`` has a function for each name.
+"""
 
 from __future__ import annotations
 
@@ -8,103 +11,86 @@ from typing import TYPE_CHECKING, Any
 
 from streamce.errors import InputError
 from streamce.keys.periods import microseconds
-from streamce.metrics import (
-    GANCrossEntropy,
-    MeanLoss,
-    MulticlassNormalizedEntropy,
-    NormalizedEntropy,
-    Perplexity,
-    SequenceCrossEntropy,
-)
 from streamce.report import aggregation, html, series_section, summary_section, svg
 from streamce.report.html import between, number, tag, text
-from streamce.report.series_section import Look
+from streamce.report.series_section import Ranking, ViewOptions
 from streamce.stats import estimators
-from streamce.wrappers import Collection, Decayed, Grouped, Paired, Sliding
+from streamce.stats.summary import Summary
+from streamce.wrappers import Decayed, Grouped, Paired
 from streamce.wrappers.base import MetricWrapper
 from streamce.wrappers.grouped import sorted_cells
-from streamce.wrappers.sliding import Panes
 
 if TYPE_CHECKING:
+    from streamce.metrics import SequenceCrossEntropy
+    from streamce.metrics.gan import GANCrossEntropy
     from streamce.metrics.mergeable import MergeableState
+    from streamce.wrappers import Decayed, Grouped, Paired
+
+# First sections of metrics that have one value, which can be compared with others.
+COMPARABLE = {"summary", "normalized_entropy", "group_means"}
 
 
-def title_of(metric: MergeableState) -> str:
-    """What a metric is, in words."""
-    if isinstance(metric, Collection):
-        return f"{len(metric)} metric" + "s" * (len(metric) != 1)
-    if isinstance(metric, MetricWrapper):
-        of = title_of(metric.metric)
-        inner = of[0].lower() + of[1:] if not of.startswith("CTC") else of
-        options = metric.options
-        if isinstance(metric, Paired):
-            return f"Two models: {inner}"
-        if isinstance(metric, Decayed):
-            return f"{of}, half-life {options['half_life']}"
-        if isinstance(metric, Sliding):
-            last = f"{options['samples']:,} samples" if options["samples"] else options["period"]
-            return f"{of} of the last {last}"
-        return f"{of} by " + ("time" if options["period"] and not _several(metric) else "group")
-    return metric._title or type(metric).__name__
-
-
-def _several(metric: MergeableState) -> bool:
-    """Whether keys have more parts than a moment."""
-    kinds = metric._state.kinds  # which may be there still once all groups are gone
-    return kinds is not None and len(kinds) > 1 and metric._state.count() > 0
-
-
-def of_metric(metric: MergeableState, look: Look) -> str:
-    """All parts of a metric; each that cannot be made of its state says why."""
-    if isinstance(metric, Collection):
-        return "".join(article(name, metric[name], look) for name in sorted(metric))
-    maker = next((made for kind, made in MAKERS.items() if isinstance(metric, kind)), _plain)
-    parts = [_guarded(part) for part in maker(metric, look)]
+def of_metric(metric: Any, view: ViewOptions) -> str:
+    """Return all sections of a metric. A section that cannot be computed from the state says why."""
+    names = metric._sections()
+    if "members" in names:
+        return "".join(article(name, metric[name], view) for name in sorted(metric))
+    parts = [_guarded(SECTIONS[name], metric, view) for name in names]
     return "".join(parts) + summary_section.options(_options(metric))
 
 
-def article(name: str, metric: MergeableState, look: Look) -> str:
-    """One of several metrics."""
-    what = tag("p", text(title_of(metric)), class_="sce-sub")
-    return tag("article", tag("h2", html.name(name)), what, of_metric(metric, look))
+def article(name: str, metric: MergeableState, view: ViewOptions) -> str:
+    """Return one of several metrics."""
+    caption = tag("p", text(metric._caption()), class_="sce-sub")
+    return tag("article", tag("h2", html.name(name)), caption, of_metric(metric, view))
 
 
-def overview(named: Mapping[str, MergeableState], look: Look) -> str:
-    """The values of several metrics of one kind on one scale; nothing where there is none for each of them."""
+def overview(named: Mapping[str, MergeableState], view: ViewOptions) -> str:
+    """Return the values of metrics of one kind on one scale, empty if the metrics differ or have no value."""
     metrics: list[Any] = list(named.values())
-    if len({title_of(metric) for metric in metrics}) > 1 or isinstance(
-        metrics[0], (Collection, Paired, GANCrossEntropy)
-    ):
+    if len({metric._caption() for metric in metrics}) > 1 or metrics[0]._sections()[0] not in COMPARABLE:
         return ""
     try:
-        found = [(m.micro if isinstance(m, Grouped) else m.summary)(look.level, look.anytime) for m in metrics]
-    except InputError:  # which the part of that metric says
+        summaries = [_total_summary(metric, view) for metric in metrics]
+    except InputError:  # the section of that metric reports it
         return ""
-    scale = svg.around([each.value for each in found], [each.interval for each in found])
+    scale = svg.scale_around([each.value for each in summaries], [each.interval for each in summaries])
     if scale is None:
         return ""
-    written = html.aligned(each.value for each in found)
+    written = html.aligned(each.value for each in summaries)
     rows = [
         [html.name(name), written(each.value), between(each.interval, written),
          svg.interval(scale, each.value, each.interval, number(each.value)), f"{each.count:,}"]
-        for name, each in zip(named, found, strict=True)
+        for name, each in zip(named, summaries, strict=True)
     ]  # fmt: skip
-    return html.table(("", "value", look.kind, "", "losses"), rows, "nawpa", ["", "", "", svg.axis(scale), ""])
+    head = ("", "value", view.interval_name, "", "losses")
+    return html.table(head, rows, "nawpa", ["", "", "", svg.axis(scale), ""])
 
 
-def _guarded(part: Callable[[], str]) -> str:
+def _guarded(section: Callable[[Any, ViewOptions], str], metric: Any, view: ViewOptions) -> str:
     try:
-        return part()
+        return section(metric, view)
     except InputError as error:
         return tag("p", "No result: ", text(error), ".", class_="sce-error")
 
 
+def _total_summary(metric: Any, view: ViewOptions) -> Summary:
+    """Return the summary of all samples."""
+    summarise = metric.micro if "group_means" in metric._sections() else metric.summary
+    total: Summary = summarise(view.level, view.anytime)
+    return total
+
+
+def _template(metric: Any) -> Any:
+    """Return the metric inside a wrapper, or the metric itself."""
+    return metric.metric if isinstance(metric, MetricWrapper) else metric
+
+
 def _options(metric: Any) -> dict[str, Any]:
-    if isinstance(metric, MetricWrapper):
-        own = {name: value for name, value in metric.options.items() if name != "metric"}
-        return {**_options(metric.metric), **own}
-    header = metric._header()
-    return {"metric": header["metric"], **header["options"]}
+    """Return the options that change a loss, and the class."""
+    header = _template(metric)._header()
+    own = metric.options if isinstance(metric, MetricWrapper) else {}
+    return {"metric": header["metric"], **header["options"], **{k: v for k, v in own.items() if k != "metric"}}
 
 
 def _eps(metric: Any) -> float | None:
@@ -112,62 +98,35 @@ def _eps(metric: Any) -> float | None:
     return eps
 
 
-# ---- by kind ----
-
-Parts = list[Callable[[], str]]
+# ---- one result ----
 
 
-def _plain(metric: Any, look: Look) -> Parts:
-    """A metric that wraps no other."""
-    parts: Parts = [
-        lambda: summary_section.of_summary(metric.summary(look.level, look.anytime), *_labels(metric), _eps(metric))
-    ]
-    if isinstance(metric, (NormalizedEntropy, MulticlassNormalizedEntropy)):
-        parts = [lambda: _normalized(metric, look)]
-    if isinstance(metric, SequenceCrossEntropy):
-        parts.append(lambda: _texts(metric, look))
-    options = metric.options
-    if options.get("per_class") or isinstance(metric, MulticlassNormalizedEntropy):
-        parts.append(lambda: series_section.cells(metric, "class", "classes", look))
-    if options.get("per_label"):
-        parts.append(lambda: series_section.cells(metric, "label", "labels", look))
-    if options.get("per_position"):
-        parts.append(lambda: series_section.positions(metric, look))
-    if options.get("calibration"):
-        parts.append(lambda: summary_section.calibration(metric.calibration()))
-    if options.get("tail"):
-        parts.append(lambda: summary_section.tail(metric.tail()))
-    return parts
-
-
-def _labels(metric: Any) -> tuple[str, str]:
-    """What a value is called, and its unit."""
-    per = metric.options.get("per") if hasattr(metric, "options") else None
+def _summary(metric: Any, view: ViewOptions) -> str:
+    template = _template(metric)
+    per = template.options.get("per")
     unit = f"nats per {per}" if per else "nats"
-    label = "perplexity" if isinstance(metric, Perplexity) else "mean" if isinstance(metric, MeanLoss) else ""
-    return label, unit
+    return summary_section.of_summary(_total_summary(metric, view), template._caption(), unit, _eps(metric))
 
 
-def _normalized(metric: Any, look: Look) -> str:
-    found = metric.summary(look.level, look.anytime)
-    why = "only one outcome was seen, or the losses have no mean"
-    shown = summary_section.of_summary(found, "normalized entropy", eps=_eps(metric), why=why)
-    if not found.count:
+def _normalized_entropy(metric: Any, view: ViewOptions) -> str:
+    result = metric.summary(view.level, view.anytime)
+    reason = "only one outcome has been seen, or the losses have no mean"
+    shown = summary_section.of_summary(result, metric._caption(), eps=_eps(metric), reason=reason)
+    if not result.count:
         return shown
-    low, high = found.interval
-    skill = 1 - found.value
-    entropy = found.mean / found.value if found.value else math.nan
+    low, high = result.interval
+    entropy = result.mean / result.value if result.value else math.nan
     rows = [
-        ["skill, 1 - NE", number(skill), between((1 - high, 1 - low))],
-        ["entropy of what came", number(entropy) + " nats" * math.isfinite(entropy), ""],
+        ["skill (1 - NE)", number(1 - result.value), between((1 - high, 1 - low))],
+        ["entropy of the outcomes", number(entropy) + " nats" * math.isfinite(entropy), ""],
     ]
-    note = html.note("1 is what always predicting how often each outcome came would cost; smaller is better.")
-    return shown + note + html.table(("", "", look.kind), rows, "nat")
+    note = html.note("Smaller is better. 1 is the loss of always predicting the frequencies of the outcomes.")
+    return shown + note + html.table(("", "", view.interval_name), rows, "nat")
 
 
-def _texts(metric: SequenceCrossEntropy, look: Look) -> str:
-    """What does not depend on how text is cut into tokens."""
-    word, byte = metric.per_word(look.level, look.anytime), metric.per_byte(look.level, look.anytime)
+def _text(metric: SequenceCrossEntropy, view: ViewOptions) -> str:
+    """Return values that do not depend on the tokenizer, if words or bytes were counted."""
+    word, byte = metric.per_word(view.level, view.anytime), metric.per_byte(view.level, view.anytime)
     rows = []
     if word.samples:
         rows.append(
@@ -175,90 +134,95 @@ def _texts(metric: SequenceCrossEntropy, look: Look) -> str:
         )
     if byte.samples:
         rows.append(["bits per byte", number(byte.bits), between(byte.bits_interval), f"{byte.samples:,}"])
-    table = html.table(("", "", look.kind, "samples"), rows, "natw")
+    table = html.table(("", "", view.interval_name, "samples"), rows, "natw")
     return html.section("Per word and byte", table) if rows else ""
 
 
-def _paired(metric: Paired, look: Look) -> Parts:
-    return [lambda: summary_section.paired(metric.summary(look.level, look.anytime))]
+def _classes(metric: Any, view: ViewOptions) -> str:
+    return series_section.cells(metric, "class", "classes", view)
 
 
-def _gan(metric: GANCrossEntropy, look: Look) -> Parts:
-    return [lambda: summary_section.gan(metric.summary(look.level, look.anytime))]
+def _labels(metric: Any, view: ViewOptions) -> str:
+    return series_section.cells(metric, "label", "labels", view)
 
 
-def _wrapped(metric: Sliding | Decayed, look: Look) -> Parts:
-    """A window, or a stream that decays: its result, and how it came about."""
-    found: Parts = [
-        lambda: summary_section.of_summary(
-            metric.summary(look.level, look.anytime), *_labels(metric.metric), _eps(metric.metric)
-        )
-    ]
-    state = metric._state
-    if isinstance(metric, Decayed):
-        half_life = microseconds(metric.options["half_life"], "half_life")
-
-        def lives() -> str:
-            _, _, numbers, ledger = metric._state.sorted()
-            return series_section.history(
-                [int(k) * half_life for k in numbers], ledger, half_life, metric.metric, look, "half-life"
-            )
-
-        found.append(lives)
-    elif isinstance(state, Panes):
-
-        def panes() -> str:
-            starts, ledger = state.sorted()
-            step = microseconds(metric.options["step"], "step")
-            return series_section.history(starts, ledger, step, metric.metric, look, "pane")
-
-        found.append(panes)
-    return found
+def _calibration(metric: Any, view: ViewOptions) -> str:
+    return summary_section.calibration(metric.calibration())
 
 
-def _grouped(metric: Grouped, look: Look) -> Parts:
-    one, period = metric.metric, metric.options["period"]
+def _tail(metric: Any, view: ViewOptions) -> str:
+    return summary_section.tail(metric.tail())
+
+
+def _paired(metric: Paired, view: ViewOptions) -> str:
+    return summary_section.paired(metric.summary(view.level, view.anytime))
+
+
+def _gan(metric: GANCrossEntropy, view: ViewOptions) -> str:
+    return summary_section.gan(metric.summary(view.level, view.anytime))
+
+
+# ---- time and groups ----
+
+
+def _half_lives(metric: Decayed, view: ViewOptions) -> str:
+    half_life = microseconds(metric.options["half_life"], "half_life")
+    _, _, numbers, ledger = metric._state.sorted()
+    starts = [int(k) * half_life for k in numbers]
+    return series_section.history(starts, ledger, half_life, metric.metric, view, "half-life")
+
+
+def _panes(metric: Any, view: ViewOptions) -> str:
+    starts, ledger = metric._state.sorted()
+    step = microseconds(metric.options["step"], "step")
+    return series_section.history(starts, ledger, step, metric.metric, view, "pane")
+
+
+def _group_means(metric: Grouped, view: ViewOptions) -> str:
+    noun, of = "group", ""
+    if metric.options["period"] is not None:
+        noun = "period"
+        of = " of a group" if "groups" in metric._sections() else ""  # each group has a mean for each of its periods
+    return _summary(metric, view) + summary_section.estimate(metric.macro(view.level), noun, of)
+
+
+def _history(metric: Grouped, view: ViewOptions) -> str:
     cells, ledger = sorted_cells(metric._state)
-    several = isinstance(next(iter(cells), None), tuple)
-
-    def whole() -> str:
-        found = summary_section.of_summary(metric.micro(look.level, look.anytime), *_labels(one), _eps(one))
-        each = "group" if period is None else "period"
-        of = " of a group" if period is not None and several else ""  # which has a mean for each of its periods
-        return found + summary_section.estimate(metric.macro(look.level), each, of)
-
-    def history() -> str:
-        assert period is not None
-        starts = [aggregation.microseconds(key[-1] if several else key) for key in cells]
-        return series_section.history(starts, ledger, microseconds(period), one, look, "period")
-
-    def groups() -> str:
-        if period is None:
-            return series_section.ranking(
-                "group", "groups", list(cells), estimators.means(ledger), ledger.cell, metric, look
-            )
-        # Of keys with a moment: each group over all of its periods.
-        parts = [key[:-1] if len(key) > 2 else key[0] for key in cells]
-        names = list(dict.fromkeys(parts))
-        place = {name: at for at, name in enumerate(names)}
-        added = aggregation.summed(ledger, lambda number: place[parts[number]])  # a name may be None
-        found = [added.get(at, {}) for at in range(len(names))]
-        return series_section.ranking(
-            "group", "groups", names, [estimators.ratio(cell) for cell in found], found.__getitem__, metric, look
-        )
-
-    parts: Parts = [whole]
-    if len(cells) and period is not None:
-        parts.append(history)
-    if len(cells) and (period is None or several):
-        parts.append(groups)
-    return parts
+    times = [key[-1] if isinstance(key, tuple) else key for key in cells]
+    period = microseconds(metric.options["period"])
+    starts = [aggregation.microseconds(time) for time in times]
+    return series_section.history(starts, ledger, period, metric.metric, view, "period")
 
 
-MAKERS: dict[type, Callable[[Any, Look], Parts]] = {
-    Grouped: _grouped,
-    Paired: _paired,
-    GANCrossEntropy: _gan,
-    Sliding: _wrapped,
-    Decayed: _wrapped,
+def _groups(metric: Grouped, view: ViewOptions) -> str:
+    cells, ledger = sorted_cells(metric._state)
+    if metric.options["period"] is None:
+        ranked = Ranking("group", "groups", list(cells), estimators.means(ledger), ledger.cell)
+        return series_section.ranking(ranked, metric, view)
+    # Keys end with a period: add up all periods of each group.
+    groups = [key[:-1] if len(key) > 2 else key[0] for key in cells]
+    names = list(dict.fromkeys(groups))
+    numbers = {name: number for number, name in enumerate(names)}
+    added = aggregation.add_cells(ledger, lambda cell: numbers[groups[cell]])  # not the name, because it may be None
+    sums = [added.get(number, {}) for number in range(len(names))]
+    ranked = Ranking("group", "groups", names, [estimators.ratio(cell) for cell in sums], sums.__getitem__)
+    return series_section.ranking(ranked, metric, view)
+
+
+SECTIONS: dict[str, Callable[[Any, ViewOptions], str]] = {
+    "summary": _summary,
+    "normalized_entropy": _normalized_entropy,
+    "text": _text,
+    "per_class": _classes,
+    "per_label": _labels,
+    "per_position": series_section.positions,
+    "calibration": _calibration,
+    "tail": _tail,
+    "paired": _paired,
+    "gan": _gan,
+    "half_lives": _half_lives,
+    "panes": _panes,
+    "group_means": _group_means,
+    "history": _history,
+    "groups": _groups,
 }

@@ -1,4 +1,4 @@
-"""The parts that show many results: a history, the places of a sequence, classes and groups by their rank."""
+"""Sections with many results: a history, positions in sequences, and rankings of classes and groups."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
 from streamce.keys.periods import format_period
-from streamce.metrics import SequenceCrossEntropy
-from streamce.metrics.base import Metric
 from streamce.metrics.sequence import n_positions
 from streamce.report import aggregation, html, svg
-from streamce.report.html import between, number
+from streamce.report.html import between
 from streamce.stats import estimators, summary
 from streamce.stats.summary import interval_name
-from streamce.wrappers import Collection
 
 if TYPE_CHECKING:
     from streamce.core.ledger.ledger import Ledger
@@ -25,199 +22,248 @@ if TYPE_CHECKING:
     from streamce.stats.estimators import Cell
     from streamce.stats.summary import Summary
 
-WORST, BEST = 12, 5  # rows of a ranking, where there are more than both
-BINS = 40  # bars of a histogram of groups
+N_WORST, N_BEST = 12, 5  # rows of a ranking, if there are more than both
+N_BINS = 40  # bars of a histogram of groups
 
 
-class Look(NamedTuple):
-    """How a metric is looked at."""
+class ViewOptions(NamedTuple):
+    """Options of a page: level and kind of intervals, and the names of classes or labels."""
 
     level: float = 0.95
     anytime: bool = False
-    names: Sequence[str] = ()  # of classes or labels
+    names: Sequence[str] = ()
 
     @property
-    def kind(self) -> str:
+    def interval_name(self) -> str:
+        """The name of an interval, such as ``95 % interval``."""
         return interval_name(self.level, self.anytime)
 
 
-def checked_names(metrics: Iterable[MergeableState], given: Iterable[str]) -> tuple[str, ...]:
-    """The names of classes; InputError where none of the metrics has as many classes or labels."""
-    names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else None
-    if names is None or not all(isinstance(name, str) for name in names):
-        raise InputError("names", f"is {short_repr(given)}", "a sequence of strings")
+def check_names(metrics: Iterable[MergeableState], names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of classes. Raise InputError if no metric has as many classes or labels."""
+    is_sequence = isinstance(names, Iterable) and not isinstance(names, (str, bytes))
+    checked = tuple(names) if is_sequence else None
+    if checked is None or not all(isinstance(name, str) for name in checked):
+        raise InputError("names", f"is {short_repr(names)}", "a sequence of strings")
     sizes = {size for metric in metrics for size in _sizes(metric)}
-    if names and not sizes:
-        raise InputError("names", "is given", "none, as there are no sums by class or label")
-    if names and len(names) not in sizes:
-        found = " or ".join(map(str, sorted(sizes)))
-        raise InputError("names", f"has length {len(names)}", f"one per class or label, {found}", value=len(names))
-    return names
+    if checked and not sizes:
+        raise InputError("names", "is given", "no names, because there are no sums by class or label")
+    if checked and len(checked) not in sizes:
+        expected = f"one per class or label, {' or '.join(map(str, sorted(sizes)))}"
+        raise InputError("names", f"has length {len(checked)}", expected, value=len(checked))
+    return checked
 
 
 def _sizes(metric: Any) -> Iterator[int]:
-    """How many classes or labels there are."""
-    if isinstance(metric, Collection):
+    """Yield the numbers of classes or labels."""
+    sections = metric._sections()
+    if "members" in sections:
         for name in metric:
             yield from _sizes(metric[name])
-    elif isinstance(metric, Metric) and not isinstance(metric, SequenceCrossEntropy):
+    elif "per_class" in sections or "per_label" in sections:
         cells = metric._state.copy().cells
         if cells is not None and cells.columns():
             yield cells.size
 
 
-def history(starts: Sequence[int | None], ledger: Ledger, period: int, one: Any, look: Look, what: str) -> str:
-    """The value by time, with its intervals."""
-    found = [
-        each._replace(found=one._present(each.found))
-        for each in aggregation.history(starts, ledger, period, look.level, look.anytime)
-    ]
-    if not found:
+class Series(NamedTuple):
+    """Results along an axis: a name, a point and a summary for each."""
+
+    names: Sequence[str]
+    points: Sequence[svg.Point]
+    summaries: Sequence[Summary]
+    gap: float  # distance of two points from which on they are not connected
+
+
+def history(
+    starts: Sequence[int | None], ledger: Ledger, period: int, metric: Any, view: ViewOptions, unit: str
+) -> str:
+    """Return the value over time with its intervals. ``unit`` names the period."""
+    intervals = aggregation.history(starts, ledger, period, view.level, view.anytime)
+    if not intervals:
         return ""
-    width = found[0].end - found[0].start
-    plural = "half-lives" if what == "half-life" else f"{what}s"
-    together = f": {width // period:,} {plural} of {format_period(period)} together" if width > period else ""
-    title = f"History by {format_period(width)}{together}"
-    first, last = svg.moment(found[0].start / 1e6), svg.moment(found[-1].end / 1e6)
-    xs = svg.Scale(found[0].start / 1e6, found[-1].end / 1e6)
-    points = [svg.Point((each.start + each.end) / 2e6, each.found.value, *each.found.interval) for each in found]
-    many = html.many(len(found), "point")
-    words = f"From {svg.stamp(first)} to {svg.stamp(last)} UTC, {many}; the band is the {look.kind} of each."
-    if what == "half-life":
-        words += " Within each, a loss weighs up to twice as much the later it came."
-    names = [svg.stamp(svg.moment(each.start / 1e6)) for each in found]
-    lost = sum(start is None for start in starts)
-    more = f" Groups without a time: {lost:,}, not drawn." if lost else ""
-    return _drawn(title, points, xs, 1.5 * width / 1e6, svg.times(xs), words + more, names, found, "from, UTC", look)
+    width = intervals[0].end - intervals[0].start
+    units = "half-lives" if unit == "half-life" else f"{unit}s"
+    merged = f" ({width // period:,} {units} of {format_period(period)} together)" if width > period else ""
+    title = f"History by {format_period(width)}{merged}"
+    first, last = svg.to_datetime(intervals[0].start / 1e6), svg.to_datetime(intervals[-1].end / 1e6)
+    xs = svg.Scale(intervals[0].start / 1e6, intervals[-1].end / 1e6)
+    summaries = [metric._present(each.summary) for each in intervals]
+    points = [
+        svg.Point((each.start + each.end) / 2e6, summary.value, *summary.interval)
+        for each, summary in zip(intervals, summaries, strict=True)
+    ]
+    n_points = html.plural(len(intervals), "point")
+    words = f"{svg.format_time(first)} to {svg.format_time(last)} UTC, {n_points}. "
+    words += f"The band shows the {view.interval_name} of each point."
+    if unit == "half-life":
+        words += " Within a point, a later loss has up to twice the weight of an earlier one."
+    missing = sum(start is None for start in starts)
+    if missing:
+        words += f" Not drawn, because they have no time: {html.plural(missing, 'group')}."
+    names = [svg.format_time(svg.to_datetime(each.start / 1e6)) for each in intervals]
+    series = Series(names, points, summaries, 1.5 * width / 1e6)
+    return _line_section(title, series, xs, svg.time_labels(xs), words, ("from (UTC)", "value", view.interval_name))
 
 
-def positions(metric: Any, look: Look) -> str:
-    """The loss by the place in the sequence."""
+def positions(metric: Any, view: ViewOptions) -> str:
+    """Return the loss by position in the sequence."""
     cells = metric._state.copy().cells
-    held = cells.columns() if cells is not None else {}
-    if cells is None or not held:
+    columns = cells.columns() if cells is not None else {}
+    if cells is None or not columns:
         return ""
-    size = n_positions(held)
-    found = [
-        each._replace(found=metric._present(each.found))
-        for each in aggregation.positions(cells, size, look.level, look.anytime)
-    ]
-    width = aggregation.together(size)
-    if width > 1:  # places of one sequence are alike, and how much so is not in the state
-        found = [each._replace(found=replace(each.found, interval=(math.nan, math.nan))) for each in found]
+    size = n_positions(columns)
+    intervals = aggregation.positions(cells, size, view.level, view.anytime)
+    summaries = [metric._present(each.summary) for each in intervals]
+    width = aggregation.positions_per_point(size)
+    if width > 1:  # positions of one sequence are correlated, and the state does not hold how much
+        summaries = [replace(each, interval=(math.nan, math.nan)) for each in summaries]
     xs = svg.Scale(0.5, max(size + 0.5, 1.5))
-    points = [svg.Point((each.start + 1 + each.end) / 2, each.found.value, *each.found.interval) for each in found]
-    names = [str(each.start + 1) + (f" to {each.end}" if each.end > each.start + 1 else "") for each in found]
+    points = [
+        svg.Point((each.start + 1 + each.end) / 2, summary.value, *summary.interval)
+        for each, summary in zip(intervals, summaries, strict=True)
+    ]
+    names = [str(each.start + 1) + (f" to {each.end}" if each.end > each.start + 1 else "") for each in intervals]
     marks = {x: f"{x:.0f}" for x in svg.ticks(xs) if x >= 0.5 and x == round(x)} | {1.0: "1"}
-    words = f"Places 1 to {size:,} of the sequences"
+    words = f"Positions 1 to {size:,} in the sequences. "
     if width > 1:
-        words += f", {width} together: without intervals, as places of one sequence are alike."
+        words += f"Each point is the mean of {width} positions. It has no interval, because positions of one sequence "
+        words += "are correlated."
     else:
-        words += f"; the band is the {look.kind} of each."
-    return _drawn("By position", points, xs, 1.5 * width, svg.under(marks, xs), words, names, found, "place", look)
+        words += f"The band shows the {view.interval_name} of each position."
+    series = Series(names, points, summaries, 1.5 * width)
+    labels = svg.bottom_labels(marks, xs)
+    return _line_section("By position", series, xs, labels, words, ("position", "value", view.interval_name))
 
 
-def _drawn(
-    title: str, points: Sequence[svg.Point], xs: svg.Scale, gap: float, labels: str, words: str,
-    names: Sequence[str], found: Sequence[aggregation.Stretch], what: str, look: Look,
-) -> str:  # fmt: skip
-    ys = svg.around([p.value for p in points], [(p.low, p.high) for p in points])
+def _line_section(
+    title: str, series: Series, xs: svg.Scale, labels: str, words: str, head: tuple[str, str, str]
+) -> str:
+    """Return a section with a line and, on a click, a table of the same numbers."""
+    points = series.points
+    ys = svg.scale_around([p.value for p in points], [(p.low, p.high) for p in points])
     missing = sum(not math.isfinite(p.value) for p in points)
-    note = f" Not finite, and not drawn: {missing:,}." if missing else ""
+    note = f" Not drawn, because they are not finite: {html.plural(missing, 'point')}." if missing else ""
     if ys and any(p.low < ys.low or p.high > ys.high for p in points):
-        note += " Where the band ends at the edge of the picture, it goes on beyond."
-    picture = svg.band(points, xs, ys, gap, title, words, labels) if ys else ""
+        note += " At the edge of the picture, the band continues beyond it."
+    picture = svg.band(points, xs, ys, series.gap, title, words, labels) if ys else ""
     written = html.aligned(p.value for p in points)
     rows = [
-        [name, written(each.found.value), between(each.found.interval, written), f"{each.found.count:,}"]
-        for name, each in zip(names, found, strict=True)
+        [name, written(each.value), between(each.interval, written), f"{each.count:,}"]
+        for name, each in zip(series.names, series.summaries, strict=True)
     ]
-    table = html.table((what, "value", look.kind, "losses"), rows, "nawa")
-    return html.section(title, picture, html.note(words + note), html.details("The numbers", table))
+    table = html.table((*head, "losses"), rows, "nawa")
+    return html.section(title, picture, html.note(words + note), html.details("Show the numbers", table))
 
 
-def cells(metric: Any, one: str, many: str, look: Look) -> str:
-    """The worst of the classes or labels."""
+class Ranking(NamedTuple):
+    """Classes, labels or groups that are ranked.
+
+    Attributes
+    ----------
+    noun, nouns : str
+        What they are, in the singular and the plural.
+    keys : sequence
+        Their names.
+    means : sequence of float
+        Their mean losses, NaN if they have no losses.
+    cell_of : function of int
+        Returns the cell of a number.
+    """
+
+    noun: str
+    nouns: str
+    keys: Sequence[Any]
+    means: Sequence[float]
+    cell_of: Callable[[int], Cell]
+
+
+def cells(metric: Any, noun: str, nouns: str, view: ViewOptions) -> str:
+    """Return the ranking of classes or labels."""
     ledger = metric._state.copy().cells
     if ledger is None or not ledger.columns():
         return ""
-    names = look.names if len(look.names) == ledger.size else range(ledger.size)
-    return ranking(one, many, names, estimators.means(ledger), ledger.cell, None, look)
+    names = view.names if len(view.names) == ledger.size else range(ledger.size)
+    return ranking(Ranking(noun, nouns, names, estimators.means(ledger), ledger.cell), None, view)
 
 
-def ranking(
-    one: str,
-    many: str,
-    keys: Sequence[Any],
-    means: Sequence[float],
-    cell_of: Callable[[int], Cell],
-    metric: Any,
-    look: Look,
-) -> str:
-    """The worst and the best, on one scale; and how all of them are spread."""
-    known = [cell for cell in range(len(keys)) if not math.isnan(means[cell])]
-    unseen = len(keys) - len(known)
+def ranking(ranked: Ranking, grouped: Any, view: ViewOptions) -> str:
+    """Return the worst and the best on one scale, and the distribution of all.
+
+    ``grouped`` is the metric whose groups are ranked. It is None for classes and labels, whose values are mean losses.
+    """
+    nouns, means = ranked.nouns, ranked.means
+    known = [number for number in range(len(ranked.keys)) if not math.isnan(means[number])]
+    unseen = len(ranked.keys) - len(known)
     if not known:
         return ""
-    order = sorted(known, key=lambda cell: -means[cell])
-    few = len(order) <= WORST + BEST
-    worst, best = (order, []) if few else (order[:WORST], order[-BEST:])
+    order = sorted(known, key=lambda number: -means[number])
+    all_shown = len(order) <= N_WORST + N_BEST
+    worst, best = (order, []) if all_shown else (order[:N_WORST], order[-N_BEST:])
 
-    wrapped = None if metric is None else metric.metric
+    def summary_of(number: int) -> Summary:
+        losses = summary.summarise_cell(ranked.cell_of(number), level=view.level, anytime=view.anytime)
+        presented: Summary = grouped.metric._present(losses) if grouped is not None else losses
+        return presented
 
-    def found(cell: int) -> Summary:
-        each = summary.summarise_cell(cell_of(cell), level=look.level, anytime=look.anytime)
-        return each if wrapped is None else wrapped._present(each)
+    summaries = {number: summary_of(number) for number in (*worst, *best)}
+    total = math.nan if grouped is None else grouped.micro(view.level, view.anytime).value
+    scale = svg.scale_around(
+        [each.value for each in summaries.values()], [each.interval for each in summaries.values()]
+    )
+    title = (
+        f"By {ranked.noun}, worst first" if all_shown else f"By {ranked.noun}: the worst and the best of {len(order):,}"
+    )
+    written = html.aligned(each.value for each in summaries.values())
 
-    shown = {cell: found(cell) for cell in (*worst, *best)}
-    whole = math.nan if metric is None else metric.micro(look.level, look.anytime).value
-    scale = svg.around([each.value for each in shown.values()], [each.interval for each in shown.values()])
-    title = f"By {one}, the worst first" if few else f"By {one}: the worst and the best of {len(order):,}"
-    written = html.aligned(each.value for each in shown.values())
+    def row(number: int) -> list[str]:
+        each = summaries[number]
+        picture = svg.interval(scale, each.value, each.interval, html.number(each.value), total) if scale else ""
+        ends = between(each.interval, written)
+        return [html.name(ranked.keys[number]), written(each.value), ends, picture, f"{each.count:,}"]
 
-    def row(cell: int) -> list[str]:
-        each = shown[cell]
-        value, ends = each.value, between(each.interval, written)
-        picture = svg.interval(scale, value, each.interval, number(value), whole) if scale else ""
-        return [html.name(keys[cell]), written(value), ends, picture, f"{each.count:,}"]
-
-    rows = [row(cell) for cell in worst]
+    rows = [row(number) for number in worst]
     if best:
-        rows.append([f"{len(order) - WORST - BEST:,} {many} between", "", "", "", ""])
-        rows += [row(cell) for cell in best]
+        rows.append([f"{len(order) - N_WORST - N_BEST:,} {nouns} between", "", "", "", ""])
+        rows += [row(number) for number in best]
     foot = ["", "", "", svg.axis(scale), ""] if scale else []
-    value = "nats" if metric is None else "value"  # of a class, a mean whatever the metric's value is
-    table = html.table((one, value, look.kind, "", "losses"), rows, "nawpa", foot)
-    drawn = scale is not None and math.isfinite(whole)
-    words = ["The dashed line is the value of all together."] * drawn
-    if not few:
-        words.append(f"The worst of many {many} are partly the unlucky ones: each interval is its own.")
-    words += [f"Without a value, and not ranked: {unseen:,}."] * bool(unseen)
-    spread = "" if few else _spread([means[cell] for cell in known], many, metric)
-    return html.section(title, spread, table, html.note(*words) if words else "")
+    unit = "nats" if grouped is None else "value"  # the value of a class is a mean loss for any metric
+    table = html.table((ranked.noun, unit, view.interval_name, "", "losses"), rows, "nawpa", foot)
+    words = []
+    if scale is not None and math.isfinite(total):
+        words.append("The dashed line is the value of all together.")
+    if not all_shown:
+        words.append(
+            f"Among many {nouns}, the worst are partly so by chance, and each interval is for one of them alone."
+        )
+    if unseen:
+        words.append(f"Not ranked, because they have no value: {unseen:,}.")
+    distribution = "" if all_shown else _distribution([means[number] for number in known], nouns, grouped)
+    return html.section(title, distribution, table, html.note(*words) if words else "")
 
 
-def _spread(means: list[float], many: str, metric: Any) -> str:
-    """How the means of groups are spread: a histogram and quantiles."""
-    values = sorted(means if metric is None else map(metric.metric._value, means))
-    counts, low, high = aggregation.spread(values, BINS)
+def _distribution(means: list[float], nouns: str, grouped: Any) -> str:
+    """Return a histogram and quantiles of the values."""
+    values = sorted(grouped.metric._value(mean) for mean in means) if grouped is not None else sorted(means)
+    counts, low, high = aggregation.histogram(values, N_BINS)
     if not counts or low == high:
         return ""
-    edges = [low + (high / BINS - low / BINS) * i for i in range(BINS + 1)]
+    edges = [low + (high / N_BINS - low / N_BINS) * i for i in range(N_BINS + 1)]
     titles = [
-        f"{number(a)} to {number(b)}: {count:,} {many}"
+        f"{html.number(a)} to {html.number(b)}: {count:,} {nouns}"
         for a, b, count in zip(edges[:-1], edges[1:], counts, strict=True)
     ]
     xs = svg.Scale(low, high)
-    labels = svg.under(svg.ticks(xs), xs)
+    labels = svg.bottom_labels(svg.ticks(xs), xs)
     outside = sum(math.isfinite(value) and not low <= value <= high for value in values)
     infinite = sum(map(math.isinf, values))
-    notes = [f"The outermost bars hold the {outside:,} that lie beyond."] * bool(outside)
-    notes += [f"Infinite, and not drawn: {infinite:,}."] * bool(infinite)
+    notes = [f"The outermost bars also hold {outside:,} values beyond them."] if outside else []
+    if infinite:
+        notes.append(f"Not drawn, because they are infinite: {infinite:,}.")
     note = html.note(*notes) if notes else ""
-    drawn = svg.bars(counts, titles, f"How the {many} are spread", labels, "sce-plot sce-low")
-    quantiles = [("least", 0.0), ("10 %", 0.1), ("half", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("most", 1.0)]
+    picture = svg.bars(svg.equal_bars(counts, titles), f"Distribution of the {nouns}", labels, "sce-plot sce-low")
+    quantiles = [("minimum", 0.0), ("10 %", 0.1), ("50 %", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("maximum", 1.0)]
     written = html.aligned(values)
     rows = [[name, written(values[max(0, math.ceil(q * len(values)) - 1)])] for name, q in quantiles]
-    table = html.table((f"of the {many}", "at most"), rows, "na")
-    return html.columns(html.label(f"{len(values):,} {many} by their value") + drawn + note, table)
+    table = html.table((f"quantile of the {nouns}", "value"), rows, "na")
+    return html.columns(html.label(f"{len(values):,} {nouns} by value") + picture + note, table)

@@ -81,6 +81,12 @@ class Collection(UpdateFromMixin):
         """All options: an empty metric by name."""
         return {"metrics": {name: metric._new() for name, metric in self._state.metrics.items()}}
 
+    def _caption(self) -> str:
+        return f"{len(self)} metric" + "s" * (len(self) != 1)
+
+    def _sections(self) -> tuple[str, ...]:
+        return ("members",)
+
     def _init_kwargs(self) -> dict[str, Any]:
         return self.options
 

@@ -132,6 +132,12 @@ class Decayed(KeyedWrapper):
 
         return Route("by_time", len(ticks), add)
 
+    def _caption(self) -> str:
+        return f"{self._metric._caption()}, half-life {self.options['half_life']}"
+
+    def _sections(self) -> tuple[str, ...]:
+        return ("summary", "half_lives")
+
     # ---- reading ----
 
     def compute(self) -> float:

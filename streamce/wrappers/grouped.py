@@ -172,6 +172,19 @@ class Grouped(KeyedWrapper):
             raise InputError("by", "is missing", "a key for each sample" + " or by_time" * bool(self._period))
         return key_columns.join_columns(columns)
 
+    def _caption(self) -> str:
+        is_history = self._period is not None and not self._has_groups()
+        return f"{self._metric._caption()} by {'time' if is_history else 'group'}"
+
+    def _has_groups(self) -> bool:
+        """Return whether keys have a part beside the period."""
+        kinds = self._state.kinds  # they remain when all groups are subtracted
+        return self._period is None or (kinds is not None and len(kinds) > 1 and self._state.count() > 0)
+
+    def _sections(self) -> tuple[str, ...]:
+        history = ("history",) if self._period is not None else ()
+        return ("group_means", *history, *(("groups",) if self._has_groups() else ()))
+
     # ---- reading ----
 
     def __len__(self) -> int:

@@ -302,6 +302,13 @@ class Paired(MetricWrapper):
         self._state.merge(batch._state)
         return batch.compute()
 
+    def _caption(self) -> str:
+        inner = self._metric._caption()
+        return f"Two models: {inner if inner.startswith('CTC') else inner[0].lower() + inner[1:]}"
+
+    def _sections(self) -> tuple[str, ...]:
+        return ("paired",)
+
     # ---- reading ----
 
     def compute(self) -> float:

@@ -183,6 +183,13 @@ class Sliding(KeyedWrapper):
             return self
         return super()._extend(other)
 
+    def _caption(self) -> str:
+        length = f"{self._samples:,} samples" if self._samples else self.options["period"]
+        return f"{self._metric._caption()} of the last {length}"
+
+    def _sections(self) -> tuple[str, ...]:
+        return ("summary", "panes") if isinstance(self._state, Panes) else ("summary",)
+
     # ---- reading ----
 
     def window(self, now: Any = None) -> Metric:
