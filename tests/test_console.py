@@ -15,7 +15,8 @@ from pyarrow import parquet
 
 import streamce as ce
 from streamce._support import printable
-from streamce.cli import console_filter, main
+from streamce.cli import console_filter
+from streamce.cli.main import main
 
 COMMAND = [sys.executable, "-m", "streamce"]
 # Colours, a title, a bell, backspace, a new line, DEL, C1, overrides, isolates, separators, marks.

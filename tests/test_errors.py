@@ -366,6 +366,18 @@ def test_parts_of_an_error_of_a_file(tmp_path, metric, task, given, row, column,
     assert column is None or str(error).startswith(f"{path}: {Location(row, column, entry)}")
 
 
+def test_an_error_with_words_of_its_own_keeps_them(tmp_path):
+    path = tmp_path / "a.parquet"
+    parquet.write_table(TABLE, path)
+    choice = reader.Selection(("p",), ("y",))
+    error = raised(evaluated, path, GROUPED, "binary", choice, kind=DataError)
+    assert str(error) == f"{path}: by is missing: expected a key for each sample"
+    metric = ce.BinaryCrossEntropy().update([0.5], [1])
+    error = raised(metric.update_from, TABLE.slice(0, 2), preds="p", target="y", cluster="k")
+    assert str(error).startswith("stream: the samples of one metric come in clusters and those of the other do not")
+    assert (error.argument, error.location) == ("stream", "")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "row", "column", "words"),
     [

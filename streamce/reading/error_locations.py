@@ -13,19 +13,24 @@ KEYS = ("by", "by_time", "cluster")
 def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = None) -> InputError:
     """Return an error about row and column of the source, in place of an array and its index.
 
-    An error that is not about a column, such as one about an option, is returned unchanged.
+    An error that is not about a column, such as one about an option, or that is a complete sentence, is returned
+    unchanged.
     """
-    if error.argument in KEYS:
-        return _relocated_key(chunk, error)
-    if chunk.extra:
+    if isinstance(error.location, str):
+        return error
+    if chunk.extra and error.argument not in KEYS:
         return ragged.relocated(chunk, error)
+    if error.cause == "invalid_null" and error.index is not None:
+        return ragged.null_error(chunk, error.index[0], error, whole_column=True)
     argument = str(error.argument)
+    names = chunk.selection.columns(argument)
+    if not names:
+        return error
+    if argument in KEYS:
+        return _relocated_key(chunk, names, error)
     if error.index is None:
-        names = chunk.selection.columns(argument)
-        return error.relocated(_column_location(names)) if names and error.location is None else error
+        return error.relocated(_column_location(names))
     row, *inside = error.index
-    if error.cause == "invalid_null":
-        return ragged.null_error(chunk, row, error, whole_column=True)
     location, value = chunk.cell(argument, error.index)
     moved = error.relocated(location, index=(chunk.first_row + row, *inside))
     if labels and argument == "target":
@@ -33,16 +38,15 @@ def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = No
     return moved
 
 
-def _relocated_key(chunk: reader.Chunk, error: InputError) -> InputError:
+def _relocated_key(chunk: reader.Chunk, names: tuple[str, ...], error: InputError) -> InputError:
     """Return an error about row and column of keys. An argument may have several such columns."""
-    names = chunk.selection.columns(str(error.argument))
+    if isinstance(error.part, int):
+        names = names[error.part : error.part + 1]
     if error.index is None:
-        number = error.part if isinstance(error.part, int) else None
-        return error.relocated(_column_location(names if number is None else names[number : number + 1]))
+        return error.relocated(_column_location(names))
     row, *inside = error.index
-    column = names[error.part if isinstance(error.part, int) else 0]
     row += chunk.first_row
-    return error.relocated(Location(row, column), index=(row, *inside))
+    return error.relocated(Location(row, names[0]), index=(row, *inside))
 
 
 def _column_location(names: tuple[str, ...]) -> Location | str:

@@ -258,8 +258,7 @@ def relocated(chunk: Chunk, error: InputError) -> InputError:
     names = chunk.selection.columns(argument)
     column = names[0] if names else None
     if error.index is None:
-        named = error.with_argument(argument)
-        return named.relocated(Location(column=column)) if names and error.location is None else named
+        return error.with_argument(argument).relocated(Location(column=column)) if names else error
     row, *inside = error.index
     if error.cause == "invalid_null":
         return null_error(chunk, row, error)
