@@ -418,9 +418,9 @@ def test_an_unknown_option_is_a_type_error_as_of_any_function():
 
 def test_the_number_of_classes_is_remembered_only_where_each_has_sums_of_its_own():
     MULTICLASS().update(THIRDS, LABELS).update([[0.5, 0.5]], [1])
-    with pytest.raises(ce.InputError, match="expected 3 classes as before"):
+    with pytest.raises(ce.InputError, match="expected 3 classes as in earlier updates"):
         MULTICLASS(per_class=True).update(THIRDS, LABELS).update([[0.5, 0.5]], [1])
-    with pytest.raises(ce.InputError, match="expected 3 labels as before"):
+    with pytest.raises(ce.InputError, match="expected 3 labels as in earlier updates"):
         MULTILABEL().update(HALVES, OUTCOMES).update([[0.5, 0.5]], [[1, 0]])
 
 

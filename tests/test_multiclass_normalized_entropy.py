@@ -209,7 +209,7 @@ def test_more_taken_away_than_added_is_an_error():
         ([[[0.2, 0.8]]], [[1]], {}, r"preds has shape \(1, 1, 2\): expected \(N, C\)"),
         ([[0.2, 0.8]], [1], {"weight": [-1.0]}, r"weight\[0\] is -1.0"),
         ([[0.2, 0.8]], [1], {"cluster": ["a"]}, "cluster is given: expected None"),
-        ([[0.2, 0.2, 0.6]], [1], {}, "expected 2 classes as before"),
+        ([[0.2, 0.2, 0.6]], [1], {}, "expected 2 classes as in earlier updates"),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_added(preds, target, more, message):

@@ -123,7 +123,7 @@ def not_integers(name: str, source: Any, expected: str = "integers") -> InputErr
 def ctc_preds_shape(shape: Shape, batch_first: bool) -> InputError:
     axes = "utterances, frames and classes" if batch_first else "frames, utterances and classes"
     layout = "BTC" if batch_first else "TBC"
-    expected = f"axes of {axes} (layout {layout!r}), or flat frames and classes; there are two classes or more"
+    expected = f"axes of {axes} (layout {layout!r}), or flat frames and classes; there must be two or more classes"
     return InputError("preds", f"has shape {shape}", expected, value=shape)
 
 

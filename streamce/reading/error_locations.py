@@ -13,7 +13,8 @@ KEYS = ("by", "by_time", "cluster")
 def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = None) -> InputError:
     """Return an error about row and column of the source, in place of an array and its index.
 
-    It stays as it is if it is about no column, such as one about an option, or has words of its own.
+    An error that is not about a column, such as one about an option, or that is a complete sentence, is returned
+    unchanged.
     """
     if isinstance(error.location, str):
         return error
@@ -26,7 +27,7 @@ def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = No
     if not names:
         return error
     if argument in KEYS:
-        return _of_key(chunk, names, error)
+        return _relocated_key(chunk, names, error)
     if error.index is None:
         return error.relocated(_column_location(names))
     row, *inside = error.index
@@ -37,8 +38,8 @@ def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = No
     return moved
 
 
-def _of_key(chunk: reader.Chunk, names: tuple[str, ...], error: InputError) -> InputError:
-    """The same of the columns of keys, of which an argument may have several."""
+def _relocated_key(chunk: reader.Chunk, names: tuple[str, ...], error: InputError) -> InputError:
+    """Return an error about row and column of keys. An argument may have several such columns."""
     if isinstance(error.part, int):
         names = names[error.part : error.part + 1]
     if error.index is None:
