@@ -1125,8 +1125,8 @@ def test_what_is_followed_is_no_place_for_a_state(folder, capsys):
 
 
 def test_standard_input_that_is_closed_is_one_line(folder):
-    script = "import os; os.close(0); from streamce.cli.main import main; raise SystemExit(main())"
-    done = subprocess.run([sys.executable, "-c", script, "watch", "-", *BINARY], capture_output=True, check=False)
+    command = ["sh", "-c", 'exec "$0" -m streamce watch - "$@" <&-', sys.executable, *BINARY]
+    done = subprocess.run(command, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (1, b"streamce: error: standard input is closed\n")
 
 

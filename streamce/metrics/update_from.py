@@ -206,7 +206,7 @@ def _select_columns(table: Any, columns: dict[str, list[str]], metric: Metric, t
     by = matches.pop("by", ())
     selection = Selection(preds, target, by=by, **{argument: each[0] for argument, each in matches.items()})
     selection.check(metric._task, table)
-    table.only(name for argument in columns for name in selection.columns(argument))
+    table.select(name for argument in columns for name in selection.columns(argument))
     axes = AXES.get(metric._task, (1 if tokens else 2, 1))[0]
     if metric._task == "multiclass" and len(target) == 1 and not {*columns["preds"]} >= {*preds}:
         check_order(preds, table.type(target[0]), "name them one by one, in that order")
