@@ -151,6 +151,14 @@ def test_no_import_goes_up():
     assert [edge for edge in edges() if LEVEL[edge[0]] < LEVEL[edge[1]]] == []
 
 
+def test_no_stage_of_the_core_imports_a_later_one():
+    level = {name: level for level, names in enumerate(CORE) for name in names}
+    found = [edge for edge in edges("core.") if edge[0] in level and edge[1] in level]
+    assert found
+    assert [edge for edge in found if level[edge[0]] < level[edge[1]]] == []
+    assert [edge for edge in found if level[edge[0]] == level[edge[1]]] == []
+
+
 def test_no_folders_import_each_other_in_a_circle():
     graph = defaultdict(set)
     for importing, imported, _ in edges():

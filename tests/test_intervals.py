@@ -17,7 +17,7 @@ import streamce as ce
 from streamce._support.rational import GRID
 from streamce.core.kernels import kernels
 from streamce.core.ledger.ledger import Ledger
-from streamce.stats import intervals
+from streamce.stats import estimators, intervals
 from streamce.stats.summary import summarise
 
 LEVELS = [0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.999999]
@@ -326,3 +326,12 @@ def test_the_table_names_the_kind_of_interval_and_the_clusters():
     assert "clusters" not in fixed
     assert sequence.count("90 % confidence sequence") == 2
     assert f"in {len(np.unique(of))} buckets" in sequence
+
+
+@pytest.mark.parametrize(("units", "df"), [(-math.inf, 1), (math.nan, 1), (0.0, 1), (2.6, 2), (40.0, 39)])
+def test_degrees_of_freedom_are_at_least_one_for_any_number_of_units(units, df):
+    assert estimators._degrees_of_freedom(units) == df
+
+
+def test_degrees_of_freedom_of_infinitely_many_units_are_finite():
+    assert estimators._degrees_of_freedom(math.inf) == 2**53 - 1

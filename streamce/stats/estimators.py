@@ -196,7 +196,8 @@ def _buckets_of_ratio(column: dict[int, int], ratio: int) -> dict[int, int]:
 
 
 def _degrees_of_freedom(units: float) -> int:
-    return max(1, round(units) - 1)
+    """Return the degrees of freedom of as many samples or clusters; at least 1, also if ``units`` is not finite."""
+    return round(min(units, 2.0**53)) - 1 if units > 2 else 1
 
 
 def interval_multiple(level: float, anytime: bool, units: float, effective: float) -> float:

@@ -188,7 +188,8 @@ cdef class Batch:
             return 0
         if not same_shape(self.target, self.preds, -1):
             shape = self.preds.shape_tuple()
-            raise messages.target_shape(shape, self.target.shape_tuple(), shape[:axis] + shape[axis + 1:] if rows else None)
+            labels = shape[:axis] + shape[axis + 1:] if rows else None
+            raise messages.target_shape(shape, self.target.shape_tuple(), labels)
         self.target.axes(axis)
         if rows:
             self.has_integer_targets = False
