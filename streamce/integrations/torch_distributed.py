@@ -39,8 +39,10 @@ def all_reduce(metric: Metric, group: Any = None) -> Metric:
         If there is no job, if torch is not installed, or if this process is not in the group. On every rank, if the
         metric of any rank cannot be added or has other options than the others. The error names the rank.
 
-    Notes ----- If a rank never calls this function, the others wait until the timeout of the group, as for any
-    collective operation. If a rank has died, torch raises an error.
+    Notes
+    -----
+    If a rank never calls this function, the others wait until the timeout of the group, as for any collective
+    operation. If a rank has died, torch raises an error.
 
     Examples
     --------

@@ -44,7 +44,6 @@ class Metric(UpdateFromMixin):
     * ``_task``: the kind of predictions and targets that ``update`` takes;
     * ``_loss_key()``: a key that is equal for metrics that compute the same losses from the same batch;
     * ``_pipeline``: adds a batch to any state, and can return its losses and gradients;
-
     * ``_run_returning_samples(state, ...)``: add a batch to any state, and return its samples;
     * ``_select(state)``: the part of a state of the same losses that this metric keeps;
     * ``_value(mean)``: the metric's value for a mean loss;

@@ -41,8 +41,7 @@ def checked_options(options: dict[str, Any], own_checks: Mapping[str, Check]) ->
 
     ``own_checks`` are those of the options that only this metric has.
     """
-    checks = {**CHECKS, **own_checks}
-    checked = {name: checks[name](name, value) for name, value in options.items()}
+    checked = {name: (own_checks.get(name) or CHECKS[name])(name, value) for name, value in options.items()}
     largest = [np.max(checked[name]) for name in ("class_weight", "pos_weight") if checked.get(name) is not None]
     if len(largest) == 2 and not largest[0] <= LARGEST / max(1.0, largest[1]):
         raise InputError("pos_weight", "times class_weight exceeds float64", "smaller weights")

@@ -29,15 +29,22 @@ if TYPE_CHECKING:
 WORDS, BYTES = 1, 2
 
 
-class SequenceArguments(NamedTuple):
-    """The other arguments of an update. With ``chosen``, ``preds`` holds the log-probabilities of the tokens."""
+class SequenceBatch(NamedTuple):
+    """The arguments of an update. With ``chosen``, ``preds`` holds the log-probabilities of the tokens.
 
+    ``null`` is the mask of the tokens in which an input is null.
+    """
+
+    preds: Any
+    target: Any
+    weight: Any = None
     lengths: Any = None
     mask: Any = None
     offsets: Any = None
     n_words: Any = None
     n_bytes: Any = None
     chosen: bool = False
+    null: Any = None
 
 
 class SequenceCrossEntropy(Metric):
@@ -192,8 +199,8 @@ class SequenceCrossEntropy(Metric):
         >>> metric.update([[[0.5, 0.5], [0.25, 0.75]]], [[0, 1]], mask=[[1, 1]], n_bytes=[7]).per_byte().bits
         0.20214...
         """
-        tokens = {"lengths": lengths, "mask": mask, "offsets": offsets, "n_words": n_words, "n_bytes": n_bytes}
-        self._run(self._state, preds, target, weight=weight, cluster=cluster, **tokens)
+        batch = SequenceBatch(preds, target, weight, lengths, mask, offsets, n_words, n_bytes)
+        self._add(self._state, batch, cluster)
         return self
 
     def update_token_log_probs(
@@ -229,33 +236,33 @@ class SequenceCrossEntropy(Metric):
         >>> ce.Perplexity().update_token_log_probs([-0.5, -1.5, -0.1], offsets=[0, 2, 3]).compute()
         2.01375...
         """
-        tokens = {"lengths": lengths, "mask": mask, "offsets": offsets, "n_words": n_words, "n_bytes": n_bytes}
-        self._run(self._state, log_probs, weight=weight, cluster=cluster, chosen=True, **tokens)
+        batch = SequenceBatch(log_probs, None, weight, lengths, mask, offsets, n_words, n_bytes, chosen=True)
+        self._add(self._state, batch, cluster)
         return self
 
-    @in_default_mode
     def _run(
         self,
         state: State,
         preds: Any,
         target: Any = None,
         *,
-        weight: Any = None,
         cluster: Any = None,
-        null: Any = None,
         samples: Samples | None = None,
         **others: Any,
     ) -> None:
-        batch = SequenceArguments(**others)
+        self._add(state, SequenceBatch(preds, target, **others), cluster, samples)
+
+    @in_default_mode
+    def _add(self, state: State, batch: SequenceBatch, cluster: Any, samples: Samples | None = None) -> None:
+        """Add a batch to a state, and its samples one by one to ``samples``."""
         for option in ("label_smoothing", "class_weight"):
             if batch.chosen and self._options[option]:
                 value = self.options[option]
                 raise InputError(option, f"is {value!r}", "none with log-probabilities of tokens", value=value)
         pipeline, name = (self._token_pipeline, "log_probs") if batch.chosen else (self._pipeline, "preds")
-        weight = arrays.once(weight, "weight")
-        if not batch.chosen:
-            target = arrays.once(target, "target")
-        preds, tokens = arrays.plain(preds, name)
+        weight = arrays.once(batch.weight, "weight")
+        target = None if batch.chosen else arrays.once(batch.target, "target")
+        preds, tokens = arrays.plain(batch.preds, name)
         if batch.chosen:
             target = np.broadcast_to(np.uint8(1), tokens)
         else:
@@ -272,7 +279,7 @@ class SequenceCrossEntropy(Metric):
             target,
             weight,
             bucket_of(cluster),
-            found.status if null is None else null_status(null),
+            found.status if batch.null is None else null_status(batch.null),
             samples=samples,
             offsets=found.offsets,
             ratios=tuple(ratios),

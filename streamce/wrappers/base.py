@@ -11,7 +11,6 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from streamce._support.short_repr import short_repr
-from streamce.core.kernels.kernels import in_default_mode
 from streamce.core.ledger.ledger import Ledger
 from streamce.core.ledger.state import State
 from streamce.errors import InputError
@@ -126,7 +125,6 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
             route.add(self._state, samples)
         return self
 
-    @in_default_mode
     def _update(self, preds: Any, target: Any, weight: Any = None, **others: Any) -> None:
         keys = {name: others.pop(name) for name in KEY_ARGUMENTS if name in others}
         self._apply(self._route(**keys), preds, target, weight=weight, **others)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from streamce._support import state_format
 from streamce._support.short_repr import short_repr
-from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys.key_columns import buckets
@@ -149,7 +148,6 @@ class Collection(UpdateFromMixin):
         self._update(preds, target, weight, cluster=cluster, by=by, by_time=by_time, **others)
         return self
 
-    @in_default_mode
     def _update(
         self,
         preds: Any,

@@ -41,11 +41,13 @@ class Decayed(KeyedWrapper):
     half_life : timedelta or str
         A number and one of us, ms, s, min, h, d, w.
 
-    Notes ----- This is forward decay (Cormode, Shkapenyuk, Srivastava and Xu, *Forward decay: a practical time decay
-    model for streaming systems*, ICDE 2009). A sample belongs to half-life number k = floor(t / h), counted from 1970.
-    There its n and d are multiplied by 2^(t / h - k - 1). The library's own exponential rounds this factor, and each
-    product is rounded once (below 2^-1022 to a multiple of 2^-1074). The sums of each half-life are exact, and so are
-    their products with powers of two. The state is therefore an element of a commutative group: it can be added across
+    Notes
+    -----
+    This is forward decay (Cormode, Shkapenyuk, Srivastava and Xu, *Forward decay: a practical time decay model for
+    streaming systems*, ICDE 2009). A sample belongs to half-life number k = floor(t / h), counted from 1970. There its
+    n and d are multiplied by 2^(t / h - k - 1). The library's own exponential rounds this factor, and each product is
+    rounded once (below 2^-1022 to a multiple of 2^-1074). The sums of each half-life are exact, and so are their
+    products with powers of two. The state is therefore an element of a commutative group: it can be added across
     workers and subtracted again, and samples may arrive in any order, to the same bits.
 
     The state holds a cell of 100 to 200 bytes for each half-life that has samples. With a half-life of 1 h, a year has

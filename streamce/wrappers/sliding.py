@@ -50,9 +50,11 @@ class Sliding(KeyedWrapper):
     step : timedelta or str, optional
         The length of a pane, a divisor of ``period``. The window moves by whole panes.
 
-    Notes ----- **A window of samples** keeps each sample in 24 bytes: n, d and the number of losses. Parallel streams
-    have no common last samples, so such windows cannot be added. They can be copied, pickled and saved like any metric,
-    and a job that resumes continues to the same bytes.
+    Notes
+    -----
+    **A window of samples** keeps each sample in 24 bytes: n, d and the number of losses. Parallel streams have no
+    common last samples, so such windows cannot be added. They can be copied, pickled and saved like any metric, and a
+    job that resumes continues to the same bytes.
 
     **A window of time** consists of panes. A sample belongs to the pane of its timestamp. Panes begin at whole steps
     since 1970 in UTC, and panes of whole weeks begin on a Monday. The window is the newest pane that has samples and
