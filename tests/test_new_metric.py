@@ -104,7 +104,7 @@ def test_wrappers_take_it():
 def test_a_collection_does_not_mix_it_with_a_metric_of_the_same_options():
     class Doubled(ce.MeanLoss):
         def _run(self, state, preds, target=None, **others):
-            super()._run(state, 2 * arrays.read(preds, "losses").values, **others)
+            super()._run(state, 2 * arrays.convert(preds, "losses").values, **others)
 
     collection = ce.Collection({"once": ce.MeanLoss(), "twice": Doubled()}).update([1.0, 2.0])
     assert collection.compute() == {"once": 1.5, "twice": 3.0}

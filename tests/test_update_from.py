@@ -537,7 +537,7 @@ ERRORS = {
     "text": (B(), {"preds": "p", "target": "user"}, "target", "^target: column 'user' holds string, expected numbers$"),
     "integers": (B(), {"preds": "y", "target": "p"}, "preds", "^preds: column 'y' holds int64, expected predictions"),
     "two of binary": (B(), {"preds": "c_*", "target": "y"}, "stream", "for binary predictions are one column of num"),
-    "one twice": (B(), {"preds": "p", "target": "p"}, "preds", "^preds: column 'p' is asked for in two parts"),
+    "one twice": (B(), {"preds": "p", "target": "p"}, "preds", "^preds: column 'p' is selected for two arguments"),
     "by": (B(), BINARY | {"by": "user"}, "by", "^by is given: .* because BinaryCrossEntropy does not take it$"),
     "cluster": (ce.Grouped(B()), BINARY | {"by": "user", "cluster": "user"}, "cluster", "^cluster is given"),
     "words": (B(), BINARY | {"n_words": "words"}, "n_words", "^n_words is given"),

@@ -330,7 +330,7 @@ def _reduce(
 def _loss(metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, gradient: Any) -> float | Array:
     if reduction == "none":
         return _losses(metric, preds, target, weight, gradient)
-    outputs = Outputs(gradient=gradient, reduction=reduction)
+    outputs = Outputs(gradient=gradient, reduction=str(reduction))  # it may be a np.str_
     metric._pipeline.update_batch(metric._state, Batch(preds, target, weight), outputs)
     return metric.compute() if reduction == "mean" else metric.summary().total
 
