@@ -43,5 +43,6 @@ def _holds_memory(value: Any) -> bool:
         return any(map(_holds_memory, value.values()))
     if isinstance(value, (*ATOMIC_TYPES, np.ndarray)):
         return False
-    library = type(value).__module__.partition(".")[0]
-    return library in ("pyarrow", "torch") or any(hasattr(type(value), name) for name in ARRAY_PROTOCOLS)
+    cls = type(value)
+    is_buffer = cls.__module__.startswith("pyarrow") or cls.__name__.endswith("Storage")  # a storage of torch
+    return is_buffer or any(hasattr(cls, name) for name in ARRAY_PROTOCOLS)
