@@ -151,3 +151,9 @@ def test_views_that_are_sound():
         whole.reshape(3, -1).T,
     ):
         assert ce.MeanLoss().update(view) == ce.MeanLoss().update(view.numpy().copy())
+
+
+def test_an_error_does_not_print_the_memory_of_a_storage():
+    with pytest.raises(ce.InputError) as error:
+        ce.BinaryCrossEntropy(eps=torch.tensor(P).untyped_storage())
+    assert "is a UntypedStorage" in str(error.value)

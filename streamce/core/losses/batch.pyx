@@ -229,7 +229,7 @@ cdef class Batch:
         status = self.status_with_nulls(axis)
         self.has_status = status is not None
         if self.has_status:
-            self.status.take(status, "settled")
+            self.status.take(status, "status")
             if self.status.v.itemsize != 1 or entries(self.status) != self.losses:
                 raise messages.status_shape(status, self.losses)
             self.status.axes(-1)
