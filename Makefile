@@ -86,12 +86,12 @@ test-platforms: .venv/.platforms
 
 # What the compiled code executes: needs valgrind.
 test-instructions: .venv/.test
-	$(BIN)/python tests/instructions.py
+	$(BIN)/python tests/support/instructions.py
 
 # Fuzz with damaged files, hostile objects, racing writers and bytes of states, for at most a minute each. The fuzzer of
 # states needs atheris, which has wheels for Python 3.11 to 3.13.
 test-fuzz: .venv/.fuzz
-	@for fuzzer in tests/fuzz_*.py; do echo $$fuzzer; $(BIN)/python $$fuzzer || exit 1; done
+	@for fuzzer in tests/support/fuzz_*.py; do echo $$fuzzer; $(BIN)/python $$fuzzer || exit 1; done
 
 # Run tests with a core that gcc's AddressSanitizer and UndefinedBehaviorSanitizer watch. A planted read beyond an array
 # comes first: the sanitizer has to report it. Racing writers run too, because a read beyond an array seldom crashes by
@@ -101,36 +101,36 @@ test-fuzz: .venv/.fuzz
 TESTS ?= -m core --hypothesis-profile short
 test-asan: .venv/.test
 	tools/build_for.sh asan $(BIN)/python
-	! tools/sanitized.sh asan $(BIN)/python tests/beyond_an_array.py > build/asan/planted 2>&1
+	! tools/sanitized.sh asan $(BIN)/python tests/support/beyond_an_array.py > build/asan/planted 2>&1
 	@grep -q 'heap-buffer-overflow' build/asan/planted || (cat build/asan/planted; false)
-	tools/sanitized.sh asan $(BIN)/python tests/fuzz_races.py --seconds 30
+	tools/sanitized.sh asan $(BIN)/python tests/support/fuzz_races.py --seconds 30
 	tools/sanitized.sh asan $(BIN)/python -m pytest -n auto --maxprocesses 4 --capture=sys --ignore=tests/peers \
 		--ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu --ignore=tests/gallery \
-		--ignore=tests/test_build.py --deselect tests/test_state.py::test_crafted_bytes_take_no_memory_and_no_time $(TESTS)
+		--ignore=tests/test_build.py --deselect tests/persistence/test_state.py::test_crafted_bytes_take_no_memory_and_no_time $(TESTS)
 
 # Run threads that share memory with gcc's ThreadSanitizer. A planted race comes first: the sanitizer has to report it.
 test-tsan: .venv/.test
 	tools/build_for.sh tsan $(BIN)/python
-	! tools/sanitized.sh tsan $(BIN)/python tests/shared_memory.py --planted > build/tsan/planted 2>&1
+	! tools/sanitized.sh tsan $(BIN)/python tests/support/shared_memory.py --planted > build/tsan/planted 2>&1
 	@grep -q 'softmax_gradient' build/tsan/planted || (cat build/tsan/planted; false)
-	tools/sanitized.sh tsan $(BIN)/python tests/shared_memory.py
+	tools/sanitized.sh tsan $(BIN)/python tests/support/shared_memory.py
 
 # Build with clang and warnings as errors. The kernels have to be vectorised and give the same bits. For gcc,
 # tests/test_build.py checks this.
 test-clang: .venv/.test
 	tools/build_for.sh clang $(BIN)/python
-	$(BIN)/python tests/machine_code.py build/clang/lib/streamce/core
-	PYTHONPATH=build/clang/lib $(BIN)/python -P tests/golden.py
-	PYTHONPATH=build/clang/lib:tests PYTHONSAFEPATH=1 $(BIN)/python -m pytest tests/test_same_bits.py tests/test_simd.py
+	$(BIN)/python tests/support/machine_code.py build/clang/lib/streamce/core
+	PYTHONPATH=build/clang/lib $(BIN)/python -P tests/support/golden.py
+	PYTHONPATH=build/clang/lib:tests/support PYTHONSAFEPATH=1 $(BIN)/python -m pytest tests/test_same_bits.py tests/core/test_simd.py
 
 # After a change that is meant to change a loss, or what an update executes. States are written that are not there
 # yet: those of a release stay.
 golden: .venv/.test
-	$(BIN)/python tests/golden.py --write
-	$(BIN)/python tests/golden_states.py --write
+	$(BIN)/python tests/support/golden.py --write
+	$(BIN)/python tests/support/golden_states.py --write
 
 instructions: .venv/.test
-	$(BIN)/python tests/instructions.py --write
+	$(BIN)/python tests/support/instructions.py --write
 
 lint: .venv/.lint
 	$(BIN)/ruff check .
@@ -164,7 +164,7 @@ wheels: .venv/.wheels
 	build/empty/bin/pip install -q --upgrade 'pip>=25.1'
 	build/empty/bin/pip install -q "$$(ls $(CURDIR)/build/wheels/*manylinux_2_17_x86_64.whl)[cli]" --group wheel-test
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
-	cd build/empty && bin/python -P ../../tests/golden.py
+	cd build/empty && bin/python -P ../../tests/support/golden.py
 
 # Check the files that other services read: workflows, metadata, citation and conda recipe.
 check-metadata: .venv/.metadata

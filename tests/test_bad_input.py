@@ -1,13 +1,10 @@
 """Bad input: an InputError that names what is wrong and where, and a state as it was."""
 
-import datetime
-import decimal
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
+from strange_values import Speechless, anything, refusal
 
 import streamce as ce
 from streamce.metrics.base import BREAKDOWN_OPTIONS
@@ -427,53 +424,12 @@ def test_the_number_of_classes_is_remembered_only_where_each_has_sums_of_its_own
 # ---- whatever else ----
 
 
-class Liar(list):
-    shape = (2, 2)
-    dtype = "float64"
-
-
-class Failing:
-    def __array__(self, dtype=None, copy=None):
-        raise KeyError("gone")
-
-
-class Speechless:
-    def __repr__(self):
-        raise RuntimeError("no words")
-
-
-STRANGE = [
-    None, "text", b"bytes", {}, {1: 2}, {0.5}, object(), Failing(), int, ..., NotImplemented, 1j, True,
-    decimal.Decimal(2), datetime.date(2020, 1, 1), [None], [[0.5], []], [object()], Liar([0.5]),
-    np.zeros(2, dtype="U3"),
-    np.zeros(2, dtype="f8,i4"), np.zeros((2, 0, 3)), np.array(None), np.array([0.5, None], dtype=object),
-    np.zeros(2, dtype="m8[s]"), np.zeros(2, dtype=">f8"), memoryview(b"abcd"), memoryview(np.zeros((2, 2))), range(3),
-    iter([0.5]), [10**30], 10**30, -(2**70), np.float16(0.5), np.ma.masked,
-    np.ma.array([0.5, 0.5], mask=[0, 1]), np.broadcast_to(0.5, (3, 3)),
-    np.zeros((1,) * (64 if np.__version__ >= "2" else 32)),
-]  # fmt: skip
-
-numbers = arrays.arrays(
-    dtype=arrays.floating_dtypes(sizes=(16, 32, 64)) | arrays.integer_dtypes() | arrays.boolean_dtypes(),
-    shape=arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
-)
-strange = st.integers(0, len(STRANGE) - 1).map(lambda i: STRANGE[i])
-anything = strange | numbers | st.lists(st.floats() | st.integers()) | st.floats()
 METRICS = [
     BINARY(), BINARY(kind="logits", label_smoothing=0.1, ignore_index=0), BINARY(kind="log_probs", pos_weight=2.0),
     MULTICLASS(), MULTICLASS(axis=0, class_weight=[1, 2, 3]), MULTICLASS(kind="logits", invalid="skip"),
     MULTICLASS(kind="log_probs", label_smoothing=0.5, per_class=True), MULTILABEL(), MULTILABEL(axis=1),
     MULTILABEL(kind="logits", invalid="skip", per_label=False, ignore_index=-1), MEAN(), MEAN(invalid="skip"),
 ]  # fmt: skip
-
-
-def refusal(call):
-    """The InputError that a call raises, or None."""
-    try:
-        call()
-    except ce.InputError as error:
-        return error
-    return None
 
 
 @settings(max_examples=1500)

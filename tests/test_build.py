@@ -6,10 +6,10 @@ from pathlib import Path
 
 import machine_code
 import pytest
+from paths import ROOT
 
 from streamce.core.kernels import kernels as built
 
-ROOT = Path(__file__).parent.parent
 KERNELS = ROOT / "streamce" / "core" / "kernels"
 EXACT = re.findall(r'"(-[^"]+)"', (ROOT / "setup.py").read_text().split("else [")[1].split("]")[0])
 FLAGS = ["-O3", *EXACT]

@@ -11,14 +11,13 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import streamce
 from streamce.cli import arguments
 
-ROOT = Path(__file__).parent.parent
 ENGINES = ("streamce.integrations.dask", "streamce.integrations.spark")  # whose examples tests/engines runs
 MODULES = ["streamce"] + [
     info.name

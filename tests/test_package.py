@@ -1,27 +1,20 @@
 """What importing the package brings, and what it says of itself."""
 
-import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
+from imports import modules_after
+from paths import ROOT
 
 import streamce as ce
 
 pytestmark = pytest.mark.core
 
-ROOT = Path(__file__).parent.parent
 OURS = {"streamce", "numpy", "cython_runtime"}
-
-
-def modules_after(statement):
-    script = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(json.loads(run.stdout))
 
 
 def test_importing_brings_numpy_and_the_standard_library_only():

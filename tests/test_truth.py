@@ -6,12 +6,12 @@ Relative down to 1e-307 (float64) or 1e-37 (narrower), absolute below: there a l
 
 import functools
 import math
-from pathlib import Path
 
 import numpy as np
 import oracle
 import pytest
 from oracle import EPS, INF
+from paths import ROOT
 from streams import DTYPES, KINDS, METRICS, cast, make
 
 import streamce as ce
@@ -425,5 +425,5 @@ def test_small_losses_keep_their_digits_down_to_the_floor(dtype):
 
 
 def test_the_readme_states_the_floor():
-    text = (Path(__file__).parents[1] / "README.md").read_text()
+    text = (ROOT / "README.md").read_text()
     assert "down to losses of about 1e-307 (float64 input) and 1e-37 (narrower input)" in text

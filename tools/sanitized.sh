@@ -13,7 +13,7 @@ common="log_path=$reports/report"
 library() { realpath "$(${CC:-cc} -print-file-name="$1")"; }
 
 # Import this build's library, and not that of .venv or of the working directory, here and in children.
-environment=(PYTHONPATH="$home/lib:$root/tests" PYTHONSAFEPATH=1)
+environment=(PYTHONPATH="$home/lib:$root/tests/support" PYTHONSAFEPATH=1)
 case $check in
 asan)
     # libstdc++ too, because AddressSanitizer looks up the function that throws C++ exceptions before pyarrow loads it.

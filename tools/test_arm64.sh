@@ -43,7 +43,7 @@ env PYTHONPATH="$home/config:$home/build" _PYTHON_SYSCONFIGDATA_NAME=_sysconfigd
     "$python" setup.py -q build -j2 --build-lib "$home/lib" --build-temp "$home/temp" > "$home/log" 2>&1 \
     || (cat "$home/log"; false)
 
-"$python" tests/machine_code.py "$home/lib/streamce/core" aarch64-linux-gnu-objdump
-"${emulated[@]}" tests/golden.py
+"$python" tests/support/machine_code.py "$home/lib/streamce/core" aarch64-linux-gnu-objdump
+"${emulated[@]}" tests/support/golden.py
 # Its control word is another one than x86's.
-"${emulated[@]}" -m pytest -q -p no:cacheprovider tests/test_simd.py -k "mode or control_word or exponentials"
+"${emulated[@]}" -m pytest -q -p no:cacheprovider tests/core/test_simd.py -k "mode or control_word or exponentials"

@@ -9,6 +9,6 @@ lock = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else " (free-thread
 print(f"Python {platform.python_version()}{lock}, NumPy {numpy.__version__}, pyarrow {pyarrow.__version__}")')"
 if [[ $1 =~ ^3\.[0-9]+t$ ]]; then
     export PYTHON_GIL=0  # otherwise a package that the tests import could enable the GIL
-    $python -m pytest -m core --hypothesis-profile short --parallel-threads 4 tests/test_{losses,updates}.py
+    $python -m pytest -m core --hypothesis-profile short --parallel-threads 4 tests/functional/test_losses.py tests/test_updates.py
 fi
 $python -m pytest -m core -n 2 --hypothesis-profile short

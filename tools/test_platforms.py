@@ -1,5 +1,5 @@
-"""Compare the kernels' bits on other platforms: compile the kernels and tests/kernel_bits/ with zig, run them here, and
-compare their output with tests/kernel_bits/bits.txt.
+"""Compare the kernels' bits on other platforms: compile the kernels and tests/support/kernel_bits/ with zig, run them here, and
+compare their output with tests/support/kernel_bits/bits.txt.
 
     python tools/test_platforms.py [PLATFORM ...]      all of PLATFORMS, or those named
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "platforms"
-HARNESS = ROOT / "tests" / "kernel_bits"
+HARNESS = ROOT / "tests" / "support" / "kernel_bits"
 KERNELS = ROOT / "streamce" / "core" / "kernels"
 # The flags that setup.py gives to all compilers except Microsoft's.
 EXACT = re.findall(r'"(-[^"]+)"', (ROOT / "setup.py").read_text(encoding="utf-8").split("else [")[1].split("]")[0])

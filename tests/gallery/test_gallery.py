@@ -3,11 +3,10 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import EXAMPLES
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 # It writes the files that the others and the demo read.
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "make_predictions.py")
 

@@ -2,12 +2,12 @@
 
 import runpy
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import EXAMPLES
 
-EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "language_model.py"))
+EXAMPLE = runpy.run_path(str(EXAMPLES / "language_model.py"))
 TEXTS = 2 * ["the cat sat on the mat", "the dog sat", "a cat", "the cat's mat on the café"]
 
 

@@ -1,12 +1,10 @@
 """Gradients of this library lead to the coefficients that scikit-learn finds."""
 
 import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from paths import EXAMPLES
 
 
 def test_a_logistic_regression_is_scikit_learns(capsys):

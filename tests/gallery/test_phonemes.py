@@ -1,12 +1,12 @@
 """The model of the example is the network whose weights it reads: torch's GRU computes the same."""
 
 import runpy
-from pathlib import Path
 
 import numpy as np
 import torch
+from paths import EXAMPLES
 
-EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "phonemes.py"))
+EXAMPLE = runpy.run_path(str(EXAMPLES / "phonemes.py"))
 
 
 def gru(weights, part):

@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -13,6 +12,7 @@ import river.metrics
 import sklearn.metrics
 import torch
 import torch.nn.functional as F
+from paths import DOCS
 from torchmetrics.functional import kl_divergence
 from torchmetrics.functional.text import perplexity as torchmetrics_perplexity
 
@@ -23,7 +23,7 @@ with warnings.catch_warnings():  # of what it does on import
     from torcheval.metrics.functional import binary_normalized_entropy
     from torcheval.metrics.functional.text import perplexity as torcheval_perplexity
 
-PAGE = (Path(__file__).parents[2] / "docs" / "COMING_FROM.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "COMING_FROM.md").read_text(encoding="utf-8")
 LINES = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| (equal|differs)", PAGE, re.MULTILINE)
 
 

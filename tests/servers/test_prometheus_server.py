@@ -10,16 +10,16 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import prometheus_client
 import pytest
+from paths import EXAMPLES
 
 import streamce as ce
 from streamce.integrations.prometheus import Collector
 
-BOARD = Path(__file__).parents[2] / "examples" / "grafana_dashboard.json"
+BOARD = EXAMPLES / "grafana_dashboard.json"
 ROWS = 200  # of a step
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from chromium import Browser
-from test_report import MADE, NASTY, binary
+from report_metrics import MADE, NASTY, binary
 
 import streamce as ce
 from streamce.report import page

@@ -1,0 +1,83 @@
+"""No bytes crash or hang a reader of states or checkpoints, and none but the intact are accepted: with atheris.
+
+    python tests/support/fuzz_state.py [seconds]
+
+Atheris keeps what reaches code that nothing reached before. What it sees is the Python of streamce and of the
+independent reader, which takes the turns of the compiled one; checksums are repaired. The first byte says which
+reader is meant: odd, that of checkpoints. A crash, a hang, too much
+memory, or anything that tests/support/state_fuzzing.py does not allow fails, and shows the bytes.
+"""
+
+import base64
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SECONDS = 30
+LIMITS = [
+    "-timeout=20",
+    "-rss_limit_mb=2048",
+    "-malloc_limit_mb=512",
+    "-max_len=4096",
+    "-print_final_stats=1",
+    "-verbosity=0",
+]
+
+
+def main(seconds: int) -> int:
+    """Runs the fuzzer in a process of its own, which ends when it finds something, in a folder that is removed."""
+    import golden_states
+
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "corpus"
+        corpus.mkdir()
+        for first, paths in enumerate((golden_states.files(), golden_states.checkpoints())):
+            for path in paths:
+                name = f"{path.parent.name}-{path.name}"
+                (corpus / name).write_bytes(bytes([first]) + path.read_bytes()[:-16])
+        limits = [*LIMITS, f"-max_total_time={seconds}", f"-artifact_prefix={folder}/found-"]
+        command = [sys.executable, "-B", __file__, "--fuzz", *limits, str(corpus)]
+        run = subprocess.run(command, cwd=folder, check=False)
+        for path in sorted(Path(folder).glob("found-*")):
+            found = base64.b64encode(path.read_bytes()).decode()
+            print(
+                f"{path.name}, a byte that says which reader and the bytes without their checksum, in base64:\n{found}"
+            )
+    if run.returncode:
+        print(f"found something: exit status {run.returncode}")
+    return 1 if run.returncode else 0
+
+
+def fuzz(arguments: list[str]) -> None:
+    import atheris
+
+    with atheris.instrument_imports(include=["streamce", "state_reader"]):
+        import state_fuzzing
+    import state_writer
+
+    def one(raw: bytes) -> None:
+        check = state_fuzzing.check_checkpoint if of_checkpoints(raw) else state_fuzzing.check
+        check(state_writer.sealed(raw[1:]))
+
+    def mutate(raw: bytes, size: int, seed: int) -> bytes:
+        """Half of the time as the format has it, else as libFuzzer would."""
+        below = random.Random(seed).randrange
+        if below(2):
+            return atheris.Mutate(raw, size)[:size]
+        changed = state_fuzzing.mutated_checkpoint if of_checkpoints(raw) else state_fuzzing.mutated
+        return (raw[:1] + changed(raw[1:], below))[:size]
+
+    def of_checkpoints(raw: bytes) -> bool:
+        return bool(raw) and raw[0] % 2 == 1
+
+    atheris.Setup([sys.argv[0], *arguments], one, custom_mutator=mutate)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--fuzz"]:
+        fuzz(sys.argv[2:])
+    else:
+        sys.exit(main(int(sys.argv[1]) if sys.argv[1:] else SECONDS))
