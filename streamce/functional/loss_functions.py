@@ -11,7 +11,7 @@ from streamce.core.ledger.state import State
 from streamce.core.losses.batch import Batch, Outputs
 from streamce.inputs import arrays, messages, outputs
 from streamce.metrics import BinaryCrossEntropy, MulticlassCrossEntropy, MultilabelCrossEntropy
-from streamce.metrics.options import EPS, one_of, require
+from streamce.metrics.options import EPS, check_name, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -308,7 +308,7 @@ def _reduce(
     metric: Metric, preds: Any, target: Any, weight: Any, reduction: str, grad: bool = False, out: Any = None
 ) -> Any:
     """Return the reduced loss of one batch, and with ``grad`` its gradient. ``metric`` is empty."""
-    one_of(REDUCTIONS, "reduction", reduction)
+    check_name(REDUCTIONS, "reduction", reduction)
     require(isinstance(grad, (bool, np.bool_)), "grad", grad, "True or False")
     require(bool(grad) or out is None, "out", out, "None without grad=True, because the gradient is written to it")
     source = preds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.core.ledger.state import State
@@ -9,7 +10,7 @@ from streamce.core.losses.utterances import Utterances
 from streamce.core.pipeline.ctc_pipeline import CTC
 from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric, null_status
-from streamce.metrics.options import integer, name_among
+from streamce.metrics.options import check_integer, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,9 +77,9 @@ class CTCCrossEntropy(Metric):
 
     _task = "ctc"
     _own_checks: ClassVar[Mapping[str, Check]] = {
-        "blank": integer(0, 2**31, "a class of preds"),
-        "layout": name_among("TBC", "BTC"),
-        "per": name_among("label", "frame", "utterance"),
+        "blank": partial(check_integer, 0, 2**31, "a class of preds"),
+        "layout": partial(check_name, ("TBC", "BTC")),
+        "per": partial(check_name, ("label", "frame", "utterance")),
     }
     _title = "CTC loss"
     __slots__ = ()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,56 +32,40 @@ def require(condition: bool, name: str, value: Any, expected: str) -> None:
         raise InputError(name, f"is {short_repr(value)}", expected, value=value)
 
 
-def one_of(names: tuple[str, ...], name: str, value: Any) -> None:
-    """Raise an InputError unless the value of an option is one of these names."""
-    require(isinstance(value, str) and value in names, name, value, f"one of {', '.join(map(repr, names))}")
-
-
 def checked_options(options: dict[str, Any], own_checks: Mapping[str, Check]) -> dict[str, Any]:
     """Return the options of a metric as values of Python, which states and pickles hold, or raise an InputError.
 
     ``own_checks`` are those of the options that only this metric has.
     """
-    checked = {name: (own_checks.get(name) or CHECKS[name])(name, value) for name, value in options.items()}
+    checked = {}
+    for name, value in options.items():
+        check = own_checks[name] if name in own_checks else CHECKS[name]
+        checked[name] = check(name, value)
     largest = [np.max(checked[name]) for name in ("class_weight", "pos_weight") if checked.get(name) is not None]
     if len(largest) == 2 and not largest[0] <= LARGEST / max(1.0, largest[1]):
         raise InputError("pos_weight", "times class_weight exceeds float64", "smaller weights")
     return checked
 
 
-def name_among(*names: str) -> Check:
-    """Return the check of an option that is one of these names."""
-
-    def check(name: str, value: Any) -> str:
-        one_of(names, name, value)
-        return str(value)
-
-    return check
+def check_name(names: tuple[str, ...], name: str, value: Any) -> str:
+    """Check an option that is one of these names."""
+    require(isinstance(value, str) and value in names, name, value, f"one of {', '.join(map(repr, names))}")
+    return str(value)
 
 
-def real(high: float, expected: str) -> Check:
-    """Return the check of an option that is a number from 0 to ``high``."""
-
-    def check(name: str, value: Any) -> float:
-        number = scalars.to_float(value)
-        if number is None or not 0 <= number <= high:
-            raise InputError(name, f"is {short_repr(value)}", expected, value=value)
-        return number + 0.0  # turns -0.0 into 0.0
-
-    return check
+def check_real(high: float, expected: str, name: str, value: Any) -> float:
+    """Check an option that is a number from 0 to ``high``."""
+    number = scalars.to_float(value)
+    if number is None or not 0 <= number <= high:
+        raise InputError(name, f"is {short_repr(value)}", expected, value=value)
+    return number + 0.0  # turns -0.0 into 0.0
 
 
-def integer(low: int, end: int, expected: str, *, allow_none: bool = False) -> Check:
-    """Return the check of an option that is an integer, at least ``low`` and below ``end``."""
-
-    def check(name: str, value: Any) -> int | None:
-        if allow_none and value is None:
-            return None
-        number = scalars.to_int(value)
-        require(number is not None and low <= number < end, name, value, expected)
-        return number
-
-    return check
+def check_integer(low: int, end: int, expected: str, name: str, value: Any) -> int | None:
+    """Check an option that is an integer, at least ``low`` and below ``end``."""
+    number = scalars.to_int(value)
+    require(number is not None and low <= number < end, name, value, expected)
+    return number
 
 
 def flag(name: str, value: Any) -> bool:
@@ -108,18 +93,31 @@ def _weights(name: str, value: Any, *, allow_number: bool = False) -> float | tu
     return weights if numbers.ndim else weights[0]
 
 
-# The checks of the options that several metrics have.
+def _ignore_index(name: str, value: Any) -> int | None:
+    return (
+        value
+        if value is None
+        else check_integer(-(2**63), 2**63 - 1, "an int64 other than 2^63 - 1, or None", name, value)
+    )
+
+
+def _threads(name: str, value: Any) -> int | None:
+    return value if value is None else threads.check_count(value, name)
+
+
+# The checks of the options that several metrics have. Those with parameters are partials and not closures, because on a
+# free-threaded Python the threads that read a closure's variable wait for each other.
 CHECKS: dict[str, Check] = {
-    "axis": integer(-64, 64, "an axis of preds"),
+    "axis": partial(check_integer, -64, 64, "an axis of preds"),
     "calibration": flag,
     "class_weight": _weights,
     "divergence": flag,
-    "eps": real(1 - 2**-53, "a probability below 1, or 0 for no floor"),
-    "ignore_index": integer(-(2**63), 2**63 - 1, "an int64 other than 2^63 - 1, or None", allow_none=True),
-    "invalid": name_among("raise", "skip"),
-    "kind": name_among(*KINDS),
-    "label_smoothing": real(1, "a number between 0 and 1"),
-    "pos_weight": lambda name, value: _weights(name, value, allow_number=True),
+    "eps": partial(check_real, 1 - 2**-53, "a probability below 1, or 0 for no floor"),
+    "ignore_index": _ignore_index,
+    "invalid": partial(check_name, ("raise", "skip")),
+    "kind": partial(check_name, KINDS),
+    "label_smoothing": partial(check_real, 1, "a number between 0 and 1"),
+    "pos_weight": partial(_weights, allow_number=True),
     "tail": flag,
-    "threads": lambda _, value: value if value is None else threads.check_count(value, "threads"),
+    "threads": _threads,
 }

@@ -17,7 +17,7 @@ from streamce.inputs import arrays
 from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, null_status
-from streamce.metrics.options import EPS, flag, name_among
+from streamce.metrics.options import EPS, check_name, flag
 from streamce.metrics.torch_device import TorchDeviceLosses
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ class SequenceCrossEntropy(Metric):
     """
 
     _task = "sequence"
-    _own_checks: ClassVar[Mapping[str, Check]] = {"per": name_among("token", "sequence"), "per_position": flag}
+    _own_checks: ClassVar[Mapping[str, Check]] = {
+        "per": partial(check_name, ("token", "sequence")),
+        "per_position": flag,
+    }
     _title = "Cross-entropy of sequences"
     __slots__ = ("_token_pipeline",)
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from functools import partial
 
 import numpy as np
 import prometheus_client
@@ -15,7 +16,7 @@ from streamce.inputs import arrays
 from streamce.integrations import engines
 from streamce.integrations.prometheus import Collector
 from streamce.metrics.base import Metric
-from streamce.metrics.options import real
+from streamce.metrics.options import check_real
 from streamce.persistence import restore
 
 PREDS, TARGET = np.array([0.9, 0.2, 0.6, 0.75]), np.array([1, 0, 1, 0])
@@ -25,7 +26,7 @@ class PowerLogLoss(Metric):
     """Running mean of (-log p of the true outcome) to a power."""
 
     _task = "binary"
-    _own_checks = {"power": real(4, "a number between 0 and 4")}  # noqa: RUF012
+    _own_checks = {"power": partial(check_real, 4, "a number between 0 and 4")}  # noqa: RUF012
     _title = "Power of the log loss"
     __slots__ = ()
 
