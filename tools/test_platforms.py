@@ -1,5 +1,7 @@
-"""Compare the kernels' bits on other platforms: compile the kernels and tests/support/kernel_bits/ with zig, run them here, and
-compare their output with tests/support/kernel_bits/bits.txt.
+"""Compare the kernels' bits on other platforms.
+
+The kernels and tests/support/kernel_bits/main.c are compiled with zig and run here. What they print has to be
+tests/support/kernel_bits/bits.txt.
 
     python tools/test_platforms.py [PLATFORM ...]      all of PLATFORMS, or those named
 

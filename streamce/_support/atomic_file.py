@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 
 try:
@@ -108,6 +107,8 @@ def _copy_permissions(path: str, status: os.stat_result, temporary: str) -> None
                 break
         else:  # the new file has another group, which gets only the permissions of others
             mode &= ~0o070 | (mode & 0o007) << 3
+    import shutil  # here, because it imports all compression modules
+
     with suppress(OSError):  # the file system does not support them
         shutil.copystat(path, temporary)
     with suppress(OSError):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,18 +20,16 @@ EXPECTED = {
 }
 
 
-@dataclass(frozen=True)
-class InvalidLoss:
-    """The first invalid loss of a batch: its index, its sample, the cause, and the counter of that cause."""
+class InvalidLoss(NamedTuple):
+    """The first invalid loss of a batch: its position, its sample, the cause, and the counter of that cause."""
 
-    index: int
+    position: int
     sample: int
     cause: str
     counter: str
 
 
-@dataclass(frozen=True)
-class LossInputs:
+class LossInputs(NamedTuple):
     """The arguments of a batch.
 
     Attributes
@@ -67,7 +64,7 @@ def invalid_loss(loss: InvalidLoss, inputs: LossInputs, layout: LossLayout) -> I
     values, axis = data.values, layout.axis
     if layout.is_rowwise and axis is not None and (name == "preds" or (name == "target" and inputs.has_soft_targets)):
         rows = np.moveaxis(values, axis, -1)
-        index = unravel(loss.index, rows.shape[:-1])
+        index = unravel(loss.position, rows.shape[:-1])
         row = bfloat16_to_float32(rows[index], data.is_bfloat16).astype(np.float64)
         return _invalid_row(_Entry(name, index, loss, inputs.kind, context), row, axis % values.ndim)
     index = _index_of_loss(loss, inputs, layout, name, values.shape)
@@ -92,8 +89,8 @@ def _null_loss(loss: InvalidLoss, inputs: LossInputs, layout: LossLayout) -> Inp
     """Return the error for the first argument that is null in a loss."""
     for name, source in ((inputs.name, inputs.preds), ("target", inputs.target), ("weight", inputs.weight)):
         null_mask = source.null_mask if isinstance(source, ArrayData) else None
-        if null_mask is not None and layout.null_losses(null_mask)[loss.index]:
-            return null_entry(name, layout.null_index(null_mask, loss.index, loss.sample))
+        if null_mask is not None and layout.null_losses(null_mask)[loss.position]:
+            return null_entry(name, layout.null_index(null_mask, loss.position, loss.sample))
     return null_row(loss.sample, loss.counter)
 
 
@@ -110,18 +107,17 @@ def _index_of_loss(
     if name == "weight" and not inputs.weights_are_per_loss:
         return (loss.sample,) if shape else ()
     if layout.is_rowwise or layout.axis is None or not layout.is_entrywise(shape):
-        return unravel(loss.index, shape)
+        return unravel(loss.position, shape)
     axis = layout.axis % len(shape)  # the label axis is the last one of the losses
-    *outer, label = unravel(loss.index, (*shape[:axis], *shape[axis + 1 :], shape[axis]))
+    *outer, label = unravel(loss.position, (*shape[:axis], *shape[axis + 1 :], shape[axis]))
     return (*outer[:axis], label, *outer[axis:])
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """An argument at fault and where in it, with all that an error about it needs."""
 
     name: str
-    index: Index
+    position: Index
     loss: InvalidLoss
     kind: str
     context: str
@@ -132,7 +128,7 @@ class _Entry:
             found,
             expected,
             hint=hint,
-            index=self.index,
+            index=self.position,
             value=value,
             cause=self.loss.counter,
             context=self.context,
@@ -157,8 +153,8 @@ def _invalid_row(entry: _Entry, row: Array, axis: int) -> InputError:
         return entry.error(found, "at most one +inf, and not only -inf", float(row.max()))
     wrong = np.isnan(row) if cause.endswith("nan") else row > 0 if are_logarithms else (row < 0) | (row > 1)
     i = int(np.argmax(wrong))
-    index = (*entry.index[:axis], i, *entry.index[axis:])
-    return _invalid_number(replace(entry, index=index), row[i].item())
+    index = (*entry.position[:axis], i, *entry.position[axis:])
+    return _invalid_number(entry._replace(position=index), row[i].item())
 
 
 def _invalid_number(entry: _Entry, value: float) -> InputError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from streamce._support import scalars
@@ -21,6 +20,8 @@ from streamce.errors import InputError
 from streamce.stats.estimators import SUBTRACTED
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from streamce.core.ledger.ledger import Ledger
 
 LEVELS = (0.5, 0.9, 0.99, 0.999)
@@ -132,4 +133,6 @@ def _check_share(name: str, value: Any) -> Fraction:
     share = scalars.to_float(value)
     if share is None or not 0 <= share <= 1:
         raise InputError(name, f"is {short_repr(value)}", "a number between 0 and 1", value=value)
+    from fractions import Fraction  # here, because importing it takes a millisecond
+
     return Fraction(repr(share))

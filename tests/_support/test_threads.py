@@ -279,8 +279,8 @@ def test_a_fork_while_other_threads_update_works():
         FORK
         + """
     done, wrong = threading.Event(), []
-    # Each thread has a metric of its own. In a free-threaded Python 3.13, a lock of an object that threads share, such as
-    # the dictionaries that constructors read, may stay locked in the child forever, also without streamce.
+    # Each thread has a metric of its own, because in a free-threaded Python 3.13 the lock of an object that threads
+    # share, such as the dictionaries that constructors read, may stay locked in the child, also without streamce.
     def update(metric):
         while not done.is_set():
             if metric.reset().update(x, y).to_bytes() != expected:
