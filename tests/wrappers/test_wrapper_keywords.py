@@ -56,3 +56,23 @@ def test_a_collection_takes_the_keywords_of_all_of_its_metrics():
     mixed = ce.Collection({"tokens": ce.SequenceCrossEntropy(), "rows": ce.MulticlassCrossEntropy()})
     with pytest.raises(TypeError, match=r"^Collection\.update\(\) got an unexpected keyword argument 'mask'$"):
         mixed.update(*TOKENS, mask=np.ones((2, 3), bool))
+
+
+CTC = np.zeros((2, 1, 3)), [[1]]
+CTC_WRAPPERS = {
+    "grouped": lambda metric, **lengths: ce.Grouped(metric).update(*CTC, by=["a"], **lengths),
+    "sliding": lambda metric, **lengths: ce.Sliding(metric, samples=5).update(*CTC, **lengths),
+    "decayed": lambda metric, **lengths: ce.Decayed(metric, half_life="1h").update(*CTC, by_time=[0], **lengths),
+    "paired": lambda metric, **lengths: ce.Paired(metric).update(CTC[0], *CTC, **lengths),
+    "collection": lambda metric, **lengths: ce.Collection({"a": metric}).update(*CTC, **lengths),
+}
+
+
+@pytest.mark.parametrize("wrapper", CTC_WRAPPERS)
+@pytest.mark.parametrize("missing", ["input_lengths", "target_lengths"])
+def test_a_missing_keyword_is_an_input_error_that_names_it(wrapper, missing):
+    lengths = {"input_lengths": [2], "target_lengths": [1]}
+    del lengths[missing]
+    with pytest.raises(ce.InputError) as raised:
+        CTC_WRAPPERS[wrapper](ce.CTCCrossEntropy(), **lengths)
+    assert (raised.value.argument, raised.value.found) == (missing, "is None")
