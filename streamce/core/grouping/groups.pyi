@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +17,7 @@ class Groups:
         kinds: tuple[str | None, ...],
         integers: _Array | None,
         codes: _Array | None,
-        distinct: Sequence[bytes],
+        distinct: list[bytes],
     ) -> None: ...
     def crowded(self, samples: Samples) -> bool: ...
     def check(self, kinds: tuple[str | None, ...]) -> None: ...

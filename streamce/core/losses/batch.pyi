@@ -1,4 +1,4 @@
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +9,6 @@ _Doubles = np.ndarray[Any, np.dtype[np.float64]]
 class Batch:
     @property
     def ratios(self) -> tuple[tuple[int, _Doubles], ...]: ...
-    def __new__(cls, *args: Any, **options: Any) -> Self: ...
     def __init__(
         self,
         preds: Any,
@@ -22,7 +21,6 @@ class Batch:
     ) -> None: ...
 
 class Outputs:
-    def __new__(cls, *args: Any, **options: Any) -> Self: ...
     def __init__(
         self,
         *,

@@ -1,10 +1,9 @@
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 class LossSpec:
-    def __new__(cls, *args: Any, **options: Any) -> Self: ...
-    def __init__(
-        self,
+    def __new__(
+        cls,
         task: str,
         kind: str = "probs",
         *,
@@ -15,18 +14,17 @@ class LossSpec:
         floor: float = 0.0,
         ceiling: float = 1.0,
         axis: int = -1,
-    ) -> None: ...
+    ) -> Self: ...
 
 class Breakdowns:
     @property
     def per_cell(self) -> bool: ...
-    def __new__(cls, **options: bool) -> Self: ...
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         per_cell: bool = False,
         by_position: bool = False,
         sequence_mean: bool = False,
         tail: bool = False,
         calibration: bool = False,
-    ) -> None: ...
+    ) -> Self: ...

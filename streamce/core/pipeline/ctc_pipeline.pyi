@@ -9,10 +9,9 @@ from streamce.core.samples.samples import Samples
 class CTC:
     @property
     def per_cell(self) -> bool: ...
-    def __new__(cls, *args: Any) -> Self: ...
-    def __init__(
-        self, kind: str, blank: int, layout: str, per: str, skips: bool, threads: int | None, tail: bool = False
-    ) -> None: ...
+    def __new__(
+        cls, kind: str, blank: int, layout: str, per: str, skips: bool, threads: int | None, tail: bool = False
+    ) -> Self: ...
     def update(
         self,
         state: State,

@@ -12,9 +12,8 @@ _Bucket = np.ndarray[Any, np.dtype[np.uint8]]
 class Pipeline:
     @property
     def per_cell(self) -> bool: ...
-    def __new__(cls, *args: Any, **options: Any) -> Self: ...
-    def __init__(
-        self,
+    def __new__(
+        cls,
         spec: LossSpec,
         breakdowns: Breakdowns | None = None,
         *,
@@ -23,7 +22,7 @@ class Pipeline:
         name: str = "preds",
         entropy: Pipeline | None = None,
         device_losses: Callable[[Any, Any, Any], Any] | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     def update(
         self, state: State, preds: Any, target: Any = None, weight: Any = None, bucket: _Bucket | None = None
     ) -> None: ...
