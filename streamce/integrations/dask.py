@@ -19,24 +19,15 @@ from streamce.errors import InputError
 from streamce.integrations import engines
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from streamce.integrations.engines import Template
+    from streamce.metrics.update_from import Columns
 
 STATES_PER_MERGE = 8  # states that one task adds
 
 
-def evaluate(
-    collection: Any,
-    metric: Template,
-    *,
-    preds: str | Sequence[str],
-    target: str | Sequence[str] | None = None,
-    weight: str | None = None,
-    by: str | Sequence[str] | None = None,
-    by_time: str | None = None,
-    cluster: str | None = None,
-    n_words: str | None = None,
-    n_bytes: str | None = None,
-) -> Template:
+def evaluate(collection: Any, metric: Template, **columns: Unpack[Columns]) -> Template:
     """Return a metric of all rows of a Dask collection.
 
     The result is Σ_p state_p over the partitions p. Its bytes are those of one ``update_from`` with all rows, whatever
@@ -74,8 +65,7 @@ def evaluate(
     >>> ce.integrations.dask.evaluate(collection, ce.BinaryCrossEntropy(), preds="p", target="clicked").compute()
     0.27977656...
     """
-    columns = engines.columns(metric, preds=preds, target=target, weight=weight, by=by, by_time=by_time,
-                              cluster=cluster, n_words=n_words, n_bytes=n_bytes)  # fmt: skip
+    columns = engines.columns(metric, **columns)
     dask = module("dask")
     run = uuid.uuid4().hex
     names, level = [], []
@@ -118,7 +108,7 @@ def _partitions(collection: Any, columns: Mapping[str, Any]) -> list[Any]:
     raise InputError("collection", f"is {short_repr(collection)}", expected)
 
 
-def _state(metric: Any, columns: Mapping[str, Any], number: int, part: Any) -> bytes:
+def _state(metric: Any, columns: Columns, number: int, part: Any) -> bytes:
     """Return the state of a partition."""
     is_table = hasattr(part, "__arrow_c_stream__") or hasattr(part, "__arrow_c_array__")
     with engines.naming(f"partition {number}"):

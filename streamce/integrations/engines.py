@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from streamce._support import threads
 from streamce._support.short_repr import short_repr
@@ -19,6 +19,9 @@ from streamce.persistence.restore import from_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Unpack
+
+    from streamce.metrics.update_from import Columns
 
     Template = TypeVar("Template", bound=MergeableState)
 
@@ -39,14 +42,13 @@ def template(metric: Template, *, empty: bool = True) -> Template:
     return metric
 
 
-def columns(metric: Any, **arguments: Any) -> dict[str, Any]:
+def columns(metric: Any, **arguments: Unpack[Columns]) -> Columns:
     """Return the arguments of ``update_from`` that are not None, or raise InputError if the metric refuses them."""
     template(metric)
-    given = {name: value for name, value in arguments.items() if value is not None}
     if not hasattr(metric, "update_from"):
         raise InputError("metric", f"is a {type(metric).__name__}", "one with update_from")
-    metric._new().update_from([], **given)
-    return given
+    metric._new().update_from([], **arguments)
+    return cast("Columns", {name: value for name, value in arguments.items() if value is not None})
 
 
 def wanted(names: Sequence[str], columns: Mapping[str, Any]) -> list[str]:
@@ -62,7 +64,7 @@ def wanted(names: Sequence[str], columns: Mapping[str, Any]) -> list[str]:
     return [name for name in names if name in matches]
 
 
-def partial(metric: MergeableState, batches: Iterable[Any], **columns: Any) -> bytes:
+def partial(metric: MergeableState, batches: Iterable[Any], **columns: Unpack[Columns]) -> bytes:
     """Return the state of one partition.
 
     Parameters

@@ -17,24 +17,15 @@ from streamce.errors import InputError
 from streamce.integrations import engines
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from streamce.integrations.engines import Template
+    from streamce.metrics.update_from import Columns
 
 MERGE_TASKS = 8  # tasks that add states, which is also the number of states that the driver receives
 
 
-def evaluate(
-    dataframe: Any,
-    metric: Template,
-    *,
-    preds: str | Sequence[str],
-    target: str | Sequence[str] | None = None,
-    weight: str | None = None,
-    by: str | Sequence[str] | None = None,
-    by_time: str | None = None,
-    cluster: str | None = None,
-    n_words: str | None = None,
-    n_bytes: str | None = None,
-) -> Template:
+def evaluate(dataframe: Any, metric: Template, **columns: Unpack[Columns]) -> Template:
     """Return a metric of all rows of a Spark data frame.
 
     The result is Σ_p state_p over the partitions p. Its bytes are those of one ``update_from`` with all rows, whatever
@@ -69,8 +60,7 @@ def evaluate(
     >>> ce.integrations.spark.evaluate(dataframe, ce.BinaryCrossEntropy(), preds="p", target="clicked").compute()
     0.27977656...
     """
-    columns = engines.columns(metric, preds=preds, target=target, weight=weight, by=by, by_time=by_time,
-                              cluster=cluster, n_words=n_words, n_bytes=n_bytes)  # fmt: skip
+    columns = engines.columns(metric, **columns)
     if not (hasattr(dataframe, "mapInArrow") and hasattr(dataframe, "columns")):
         raise InputError("dataframe", f"is {short_repr(dataframe)}", "a Spark data frame")
     with clearly():

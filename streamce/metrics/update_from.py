@@ -11,7 +11,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Required, Self, TypedDict
 
 from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import DefaultMode
@@ -26,6 +26,19 @@ TEXT_ARGUMENTS = ("n_words", "n_bytes")
 OPTIONAL_ARGUMENTS = ("by", "by_time", "cluster", *TEXT_ARGUMENTS)  # some metrics do not take them
 MULTI_COLUMN_ARGUMENTS = ("preds", "target", "by")
 PREDS_ARGUMENTS = {"losses": "preds", "log_probs": "preds"}  # what some metrics call the argument `preds`
+
+
+class Columns(TypedDict, total=False):
+    """The columns of a stream, as the keyword arguments of ``update_from``."""
+
+    preds: Required[str | Sequence[str]]
+    target: str | Sequence[str] | None
+    weight: str | None
+    by: str | Sequence[str] | None
+    by_time: str | None
+    cluster: str | None
+    n_words: str | None
+    n_bytes: str | None
 
 
 class UpdateFromMixin(MergeableState):
@@ -113,8 +126,8 @@ class UpdateFromMixin(MergeableState):
         >>> users.update_from(table, preds="p", target="clicked", by="user").compute()
         {'a': 0.308093..., 'b': 0.223143...}
         """
-        arguments = {"preds": preds, "target": target, "weight": weight, "by": by, "by_time": by_time}
-        arguments |= {"cluster": cluster, "n_words": n_words, "n_bytes": n_bytes}
+        arguments: Columns = {"preds": preds, "target": target, "weight": weight, "by": by, "by_time": by_time,
+                              "cluster": cluster, "n_words": n_words, "n_bytes": n_bytes}  # fmt: skip
         columns = {name: _words(name, each) for name, each in arguments.items() if each is not None or name == "preds"}
         self._check_arguments(columns)
         sum_of_stream = self._new()

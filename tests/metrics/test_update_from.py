@@ -1,6 +1,7 @@
 """``update_from``: an Arrow stream, however it is cut, is one update with all of it, or none."""
 
 import datetime as dt
+import inspect
 import itertools
 import re
 import subprocess
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamce as ce
+from streamce.metrics.update_from import Columns
 
 BINARY = {"preds": "p", "target": "y", "weight": "w"}
 
@@ -221,6 +223,11 @@ def test_any_stream(stream):
     metric = ce.Collection({"all": B(), "by": ce.Grouped(B())})
     expected = metric.copy().update(**of_binary(table, by=users))
     assert metric.update_from(stream(table), **BINARY, by="user") == expected
+
+
+def test_columns_names_all_arguments():
+    parameters = inspect.signature(B.update_from).parameters.values()
+    assert [each.name for each in parameters if each.kind is each.KEYWORD_ONLY] == [*Columns.__annotations__]
 
 
 def test_the_table_has_what_is_tested():
