@@ -47,13 +47,31 @@ class GrowingSource(ABC):
         Called with each message.
     """
 
-    ended = False  # nothing can arrive any more
-    rotating = False  # another file has taken the name, and will be read after a short wait
-
     def __init__(self, name: str, log: Callable[[str], None]) -> None:
-        self.name, self._log, self._logged = name, log, ""
-        self.rows = 0  # number of rows counted
-        self.unreadable = 0  # number of lines skipped
+        self.name = name
+        self._log, self._logged = log, ""
+        self._rows, self._unreadable = 0, 0
+        self._ended = self._rotating = False
+
+    @property
+    def rows(self) -> int:
+        """The number of rows counted."""
+        return self._rows
+
+    @property
+    def unreadable(self) -> int:
+        """The number of lines skipped."""
+        return self._unreadable
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can arrive any more."""
+        return self._ended
+
+    @property
+    def rotating(self) -> bool:
+        """Whether another file has taken the name, and will be read after a short wait."""
+        return self._rotating
 
     def find(self) -> bool:
         """Find the source without reading rows, and return whether to write a checkpoint of its position now.

@@ -148,9 +148,9 @@ class JsonlSource(GrowingSource):
     def finish(self) -> None:
         if self._table is not None:
             self._row += self._table.rows + self._table.unreadable
-            self.rows += self._table.rows
+            self._rows += self._table.rows
             if self._table.unreadable:
-                self.unreadable += self._table.unreadable
+                self._unreadable += self._table.unreadable
                 others = f" (and {self._table.unreadable - 1:,} more)" if self._table.unreadable > 1 else ""
                 self._log(f"{self.name}: skipped a line that cannot be read{others}: {self._table.first_error}")
         del self._buffer[: len(self._block)]
@@ -177,8 +177,8 @@ class JsonlFile(JsonlSource):
             "head": self._head.hex(),
             "offset": self._offset,
             "row": self._row,
-            "rows": self.rows,
-            "unreadable": self.unreadable,
+            "rows": self._rows,
+            "unreadable": self._unreadable,
             "first": None if self._typing_line is None else self._typing_line.decode(errors="surrogateescape"),
             "width": self._width,
         }
@@ -187,7 +187,7 @@ class JsonlFile(JsonlSource):
         numbers = [position[name] for name in ("inode", "offset", "row", "rows", "unreadable")]
         if not all(type(number) is int and number >= 0 for number in numbers):
             raise ValueError("expected numbers that are not negative")
-        self._inode, self._offset, self._row, self.rows, self.unreadable = numbers
+        self._inode, self._offset, self._row, self._rows, self._unreadable = numbers
         self._head, self._width = bytes.fromhex(position["head"]), position["width"]
         first = position["first"]
         self._typing_line = None if first is None else first.encode(errors="surrogateescape")
@@ -228,7 +228,7 @@ class JsonlFile(JsonlSource):
 
     def _at_end(self) -> NewRows | None:
         """Look for another file that has taken the name of this one, and continue there."""
-        self.rotating = False
+        self._rotating = False
         if self._file is None:
             return None
         try:
@@ -239,7 +239,7 @@ class JsonlFile(JsonlSource):
         if info.st_ino == self._inode or info.st_size == 0:
             return None
         if not self._was_idle:  # a program that has the old file open may still write
-            self._was_idle = self.rotating = True
+            self._was_idle = self._rotating = True
             return None
         if self._buffer and self._find_types(bytes(self._buffer), last=True):  # a last line without an end
             return self._new_rows(bytes(self._buffer))
@@ -357,18 +357,18 @@ class JsonlPipe(JsonlSource):
 
     @property
     def position(self) -> dict[str, Any]:
-        return {"rows": self.rows, "unreadable": self.unreadable}
+        return {"rows": self._rows, "unreadable": self._unreadable}
 
     def restore(self, position: dict[str, Any]) -> None:
-        self.rows, self.unreadable = int(position["rows"]), int(position["unreadable"])
+        self._rows, self._unreadable = int(position["rows"]), int(position["unreadable"])
 
     def _more(self) -> bytes:
-        if self.ended or not select.select([0], [], [], 0)[0]:
+        if self._ended or not select.select([0], [], [], 0)[0]:
             return b""
         more = os.read(0, BLOCK)
-        self.ended = not more
+        self._ended = not more
         return more
 
     def _at_end(self) -> NewRows | None:
-        is_complete = self.ended and self._buffer and self._find_types(bytes(self._buffer), last=True)
+        is_complete = self._ended and self._buffer and self._find_types(bytes(self._buffer), last=True)
         return self._new_rows(bytes(self._buffer)) if is_complete else None

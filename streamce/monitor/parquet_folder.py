@@ -35,12 +35,12 @@ class ParquetFolder(GrowingSource):
     @property
     def position(self) -> dict[str, Any]:
         current = None if self._current is None else dict(self._current)
-        return {"files": dict(self._files), "at": current, "rows": self.rows, "width": self._width}
+        return {"files": dict(self._files), "at": current, "rows": self._rows, "width": self._width}
 
     def restore(self, position: dict[str, Any]) -> None:
         for name, numbers in position["files"].items():
             self._remember(name, [int(number) for number in numbers])
-        self._current, self.rows, self._width = position["at"], int(position["rows"]), position["width"]
+        self._current, self._rows, self._width = position["at"], int(position["rows"]), position["width"]
         if self._current is not None:
             self._current = {name: self._current[name] for name in ("name", "size", "changed", "row")}
 
@@ -135,7 +135,7 @@ class ParquetFolder(GrowingSource):
 
     def mark_counted(self, end: Position) -> bool:
         assert self._current is not None
-        self.rows += end.mark.row - self._current["row"]
+        self._rows += end.mark.row - self._current["row"]
         self._current["row"], self._width = end.mark.row, end.width
         return True
 
