@@ -17,7 +17,7 @@ from streamce.reading import reader
 from streamce.reading.columns import quote_names
 from streamce.reading.labels import Labels
 from streamce.reading.ragged import first_null
-from streamce.reading.sources import find
+from streamce.reading.sources import Source, find
 
 Array = np.ndarray[Any, Any]
 
@@ -39,7 +39,7 @@ class PairedReader:
         same_files = len({*words}) == 1
         if same_files and not config.preds_b:
             raise SelectionError(f"{words[0]}: one file was given: expected --preds-b, the predictions of B in it")
-        self.sources = [find([word], config.max_record) for word in (words[0], words[-1])]
+        self.sources: list[list[Source]] = [find([word], config.max_record) for word in (words[0], words[-1])]
         if pipes := [
             source.name for source in self.sources[0] if source.format == "pipe" and source in self.sources[1]
         ]:
@@ -47,14 +47,16 @@ class PairedReader:
         beside = [*config.target, *filter(None, [config.weight, config.cluster])]
         axes = preds_axes, losses_axes
         resolver_a = ColumnResolver(config)
-        self.a = reader.Reading(self.sources[0], resolver_a, *axes, config.chunk_rows, beside)
+        self.a: reader.Reading = reader.Reading(self.sources[0], resolver_a, *axes, config.chunk_rows, beside)
         config_b = replace(config, preds=config.preds_b or config.preds, weight=None, cluster=None)
         if same_files:
             config_b = replace(config_b, target=())  # because it is the same as for A
-        self.b = reader.Reading(self.sources[1], ColumnResolver(config_b, resolver_a), *axes, config.chunk_rows)
-        self.labels = resolver_a.labels
+        self.b: reader.Reading = reader.Reading(
+            self.sources[1], ColumnResolver(config_b, resolver_a), *axes, config.chunk_rows
+        )
+        self.labels: Labels | None = resolver_a.labels
         preds = self.a.selection.preds, self.b.selection.preds
-        self.names = [quote_names(names, 3) for names in preds] if same_files else [words[0], words[1]]
+        self.names: list[str] = [quote_names(names, 3) for names in preds] if same_files else [words[0], words[1]]
 
     def chunks(self) -> Generator[tuple[reader.Chunk, reader.Chunk]]:
         """Yield the same rows of A and of B, some at a time. Close this iterator when leaving early."""

@@ -29,9 +29,9 @@ from streamce.wrappers.sliding import Sliding
 
 try:
     from prometheus_client.core import Metric as Family
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        "streamce.integrations.prometheus needs prometheus-client: pip install 'streamce[prometheus]'", name=error.name
+        "streamce.integrations.prometheus needs prometheus-client: pip install 'streamce[prometheus]'", name=_error.name
     ) from None
 
 if TYPE_CHECKING:

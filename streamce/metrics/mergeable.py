@@ -37,7 +37,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     """
 
     __slots__ = ("_state",)
-    __hash__ = None  # type: ignore[assignment]  # states change
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # states change
     _state: Any
     _title: ClassVar[str] = ""
 

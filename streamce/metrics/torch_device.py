@@ -30,6 +30,10 @@ class TorchDeviceLosses:
     there by stand-ins of the same shape and dtype.
     """
 
+    preds: Any
+    target: Any
+    weight: Any
+
     def __init__(self, task: str, options: dict[str, Any], preds: Any, target: Any, weight: Any) -> None:
         self._torch = torch = sys.modules["torch"]
         self._rows = task == "multiclass"

@@ -46,7 +46,8 @@ class Bound(Rule):
     """
 
     def __init__(self, name: str, bound: float) -> None:
-        self.name, self._bound, self._sign = name, bound, 1 if name == "above" else -1
+        self.name = name
+        self._bound, self._sign = bound, 1 if name == "above" else -1
 
     def begins(self, summary: Summary) -> bool:
         return self._sign * (summary.mean - self._bound) > 0
@@ -102,7 +103,7 @@ class Alerts:
     def __init__(self, rules: list[Rule], min_samples: Mapping[str, int]) -> None:
         self._rules, self._min_samples = rules, min_samples
         self._active: dict[str, list[str]] = {rule.name: [] for rule in rules}
-        self.count = 0  # alerts that began, or were active when this was restored
+        self.count: int = 0  # alerts that began, or were active when this was restored
 
     @property
     def position(self) -> dict[str, list[str]]:

@@ -141,6 +141,8 @@ class Server:
         self._stop = threading.Event()
         self._listener = _listening(address.host, address.port)
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY)
+        self.address: str
+        self.port: int
         self.address, self.port = self._listener.getsockname()[:2]
         self._is_local = is_loopback(self.address)
         self._selector = selectors.DefaultSelector()

@@ -40,7 +40,9 @@ class LinesTable(JsonTable):
     def __init__(self, source: Source, typing_line: bytes, block: bytes, skip_unreadable: bool) -> None:
         super().__init__(source, io.BytesIO(typing_line))
         self._block, self._skip_unreadable = block, skip_unreadable
-        self.rows, self.unreadable, self.first_error = 0, 0, ""
+        self.rows: int = 0
+        self.unreadable: int = 0
+        self.first_error: str = ""
 
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         lines = [line for line in self._block.split(b"\n") if line.strip()]

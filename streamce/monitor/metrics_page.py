@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 try:
     import prometheus_client
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        "streamce watch --port needs prometheus-client: pip install 'streamce[watch]'", name=error.name
+        "streamce watch --port needs prometheus-client: pip install 'streamce[watch]'", name=_error.name
     ) from None
 
 from streamce.integrations.prometheus import Collector

@@ -58,8 +58,8 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.abspath(os.fsdecode(path))  # absolute, because the process may change its folder
-        self.previous = self.path + ".previous"
+        self.path: str = os.path.abspath(os.fsdecode(path))  # absolute, because the process may change its folder
+        self.previous: str = self.path + ".previous"
         self._saved: float | None = None
 
     def __repr__(self) -> str:

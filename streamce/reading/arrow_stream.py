@@ -31,7 +31,7 @@ class StreamTable(Table):
         self._widths: dict[str, int | None] = {}
         self._batches: Iterator[Any] = iter(())
         if self._dataset is not None:
-            self.schema = self._dataset.schema
+            self.schema: Any = self._dataset.schema
         else:
             self.schema, self._batches = self._open(stream)
 

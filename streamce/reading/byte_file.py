@@ -21,7 +21,7 @@ class ByteFile:
 
     def __init__(self, file: Any) -> None:
         self.file = file
-        self.size = int(file.size())
+        self.size: int = int(file.size())
 
     def read(self, start: int, count: int, description: str) -> Any:
         """Return a buffer of ``count`` bytes from ``start`` on.

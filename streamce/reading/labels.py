@@ -22,7 +22,7 @@ class Labels:
 
     def __init__(self, readings: Sequence[Sequence[str]], ignore_index: int | None) -> None:
         self._readings = readings
-        self.count = len(readings[0])
+        self.count: int = len(readings[0])
         self._ignored = [] if ignore_index is None else [str(ignore_index)]
         # The ignored label is a label of the data, not the number of a class.
         self.ignore_index = ignore_index

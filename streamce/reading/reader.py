@@ -210,12 +210,13 @@ class Reading:
         self._preds_axes, self._losses_axes = preds_axes, losses_axes
         self._stopped = threading.Event()
         self._stackers = _ColumnStacker(), _ColumnStacker()
+        self.selection: Selection
         self._first, self.selection = self._open(sources[0])
         self._width = self.selection.width
         names = self.selection.preds
         with sources[0].naming():
             values = len(names) if len(names) > 1 else self._first.width(names[0])
-        self.chunk_rows = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
+        self.chunk_rows: int = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
 
     def chunks(self, start: Position | None = None, until: Position | None = None) -> Generator[Chunk]:
         """Yield the chunks from ``start`` on, before ``until``, read on another thread while earlier ones are in use.

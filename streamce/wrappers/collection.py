@@ -252,8 +252,8 @@ class Members:
     """
 
     def __init__(self, metrics: dict[str, UpdateFromMixin]) -> None:
-        self.metrics = metrics
-        self.lock = threading.RLock()  # reentrant, because a signal handler may read
+        self.metrics: dict[str, UpdateFromMixin] = metrics
+        self.lock: threading.RLock = threading.RLock()  # reentrant, because a signal handler may read
         same_losses: dict[Any, list[str]] = {}
         self.own_losses: list[str] = []
         for name, metric in metrics.items():
@@ -262,7 +262,7 @@ class Members:
                 same_losses.setdefault(of._loss_key(), []).append(name)
             else:
                 self.own_losses.append(name)
-        self.same_losses = list(same_losses.values())
+        self.same_losses: list[list[str]] = list(same_losses.values())
 
     @functools.cached_property
     def keywords(self) -> frozenset[str]:

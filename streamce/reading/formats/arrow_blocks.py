@@ -148,7 +148,7 @@ class Batch:
         header = message.table(2)
         if header is None or message.value(1, "<B") != RECORD_BATCH:
             raise DataError(f"there is no {self._name} at byte {block.start:,}: it is damaged")
-        self.num_rows = header.value(0, "<q")
+        self.num_rows: int = header.value(0, "<q")
         if self.num_rows < 0:
             raise DataError(f"{self._name} has {self.num_rows:,} rows: it is damaged")
         self._header, self._is_uncompressed = header, message.value(0, "<h") >= V4 and not header.position(3)

@@ -37,7 +37,7 @@ class ArrowTable(Table):
             self._bytes = ByteFile(self._input)
             if self._input.read(6) == ARROW_FILE:
                 self._file = ipc.open_file(self._input)
-                self.schema = self._file.schema
+                self.schema: Any = self._file.schema
                 blocks = blocks_of_file(self._bytes)
                 self._blocks = blocks if len(blocks) == self._file.num_record_batches else []
                 return

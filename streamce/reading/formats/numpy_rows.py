@@ -29,6 +29,7 @@ class Rows(ABC):
 
     def __init__(self, header: tuple[tuple[int, ...], bool, np.dtype[Any]], n_bytes: int) -> None:
         """``n_bytes`` is the number of bytes that the file has for the array."""
+        self.shape: tuple[int, ...]
         self.shape, is_fortran, self._dtype = header
         self._is_fortran = is_fortran and len(self.shape) == 2
         self._n_bytes = n_bytes

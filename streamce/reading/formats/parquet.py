@@ -26,7 +26,7 @@ class ParquetTable(Table):
         self._file = parquet.ParquetFile(
             source.open(), buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True
         )
-        self.schema = self._file.schema_arrow
+        self.schema: Any = self._file.schema_arrow
         # Only row counts are read from the metadata, because pyarrow does not catch the C++ exception for damaged
         # metadata of a column, which ends the process.
         metadata = self._file.metadata

@@ -35,7 +35,7 @@ class TextTable(Table):
         self._comma = "\t" if ".tsv" in os.path.basename(source.path.lower()) else ","
         self._blocks = self._cut(stream or self._unpacked(), 0 if stream is None else None)
         self._first = self._next(self._blocks, 0)
-        self.schema = self._table(self._first, {}, 0).schema
+        self.schema: Any = self._table(self._first, {}, 0).schema
         self.names()  # raises an error if a name cannot be decoded
 
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
