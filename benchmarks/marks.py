@@ -196,11 +196,11 @@ def in_order(found: Results) -> list[Mark]:
 
 def counted(marks: Iterable[Mark]) -> str:
     marks = [mark for mark in marks if mark.reached is not None]
-    return f"{sum(mark.reached is True for mark in marks)} of {len(marks)} marks reached"
+    return f"{sum(mark.reached is True for mark in marks)} of {len(marks)} goals"
 
 
 def as_text(found: Results) -> str:
     marks = in_order(found)
     words = {True: "reached", False: "NOT reached", None: "not measured"}
     lines = [f"  {words[mark.reached]:<13} {mark.case}: {mark.mark}: {mark.measured}" for mark in marks]
-    return "\n".join([counted(marks), *lines])
+    return "\n".join([f"{counted(marks)} reached", *lines])

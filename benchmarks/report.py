@@ -1,4 +1,4 @@
-"""What a person reads: lines while it runs, and RESULTS.md."""
+"""Writes the results as text: lines during the run, and RESULTS.md."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from benchmarks.results import Results, machine, shown
 from benchmarks.turns import PATIENCE, Measurement
 
 MISLEADING = """\
-How such figures mislead. A library that writes a large temporary array pays for fresh pages, so its
-time depends on the size of the array: 80 MB at once and 8 MB chunks can differ by a factor of four,
-and a + marks who brings in pages in every repeat. A machine's clock drifts, and other programs take
-the caches and the memory's bandwidth: so the contenders take turns, repeat by repeat, medians are
-compared, and ratios travel better than nanoseconds. The instruction set and the number of threads
-decide as much as the code. Random logits are kinder than real ones: no branch mispredicts, nothing
-is infinite. A rival may do less (torch and NumPy check no probability and round their sums) or more
-(torcheval also sums the targets); only streamce and math.fsum sum exactly, and only streamce has a
-standard error in the end. And whoever wrote the benchmark knows one of the contenders best:
-corrections of how a rival is called are welcome.
+These figures can mislead. A library that writes a large temporary array pays for fresh pages, so its time
+per element depends on the size of the array: 80 MB at once and 8 MB chunks can differ by a factor of four.
+A + marks a library that brings in fresh pages in every repeat. The clock of a machine drifts, and other
+programs use its caches and memory. The libraries therefore take turns, repeat by repeat, and their medians
+are compared. Ratios hold on other machines better than nanoseconds do. The instruction set and the number
+of threads matter as much as the code. Random logits are easier than real ones, because no branch is
+mispredicted and no loss is infinite. Some rivals do less work: torch and NumPy do not check probabilities,
+and round their sums. Others do more: torcheval also sums the targets. Only streamce and math.fsum sum
+exactly, and only streamce computes a standard error. The authors know streamce best. Please report a rival
+that is called in a slow way.
 """
 HOW = """\
-Each rival is called as its users would call it, with its favourite arrays prepared before the clock
-starts: torch's binary losses get the float targets that they ask for, all others the same targets as
-int64 (one case gives everybody float32), math.fsum gets a list. Each has a process of its own, and
-one thread unless the table says 2. Warm-up first. A rival that has used {patience:.0f} seconds in a case
-gets 3 repeats at least, and no more. Those that are slow get fewer rows (their column *elements* says
-so): their time per element is what counts. Utterances of CTC are 200 frames and 30 labels long of 32
-classes (characters), 50 and 10 of 1000 (pieces of words).
+Each rival is called as its users would call it. Its arrays are prepared before the clock starts: torch's
+binary losses get float targets, math.fsum gets a list, and all others get int64 targets. In one case all
+get float32 targets. Each library has a process of its own, and one thread unless the table says 2. It runs
+once before it is timed. A rival that has used {patience:.0f} seconds in a case stops after at least 3 repeats. Slow
+rivals get fewer rows (column *elements*), so compare the time per element. An utterance of CTC has 200
+frames, 30 labels and 32 classes (characters), or 50 frames, 10 labels and 1000 classes (pieces of words).
 
 *ns* is the median time per element (an entry of the predictions), per update, or per row of a file.
-*x best rival* is the time of the best rival over this one: 2 means twice as fast. *x reading* is the
-time over that of reading the arrays once with as many threads. *memory* is the peak beyond the inputs,
-in a run that is not timed (of a command: of its whole process). *error* is relative, against the mean
-loss of the first rows to 50 digits. In brackets stand yardsticks, which do another job: reading the
-arrays once, and streamce on the same logits as float32 with integer targets and no smoothing.
+*x best rival* is the time of the best rival divided by this time: 2 means twice as fast. *x reading* is
+this time divided by the time to read the arrays once with as many threads. *memory* is the peak beyond the
+inputs, in a run that is not timed. For a command it is the peak of the whole process. *error* is the
+relative error of the mean loss of the first rows, compared with a result of 50 digits. Names in brackets
+are other jobs, for comparison: reading the arrays once, and streamce on the same logits as float32 with
+integer targets and without smoothing.
 """
 HEAD = ("", "threads", "ns", "x best rival", "x reading", "memory, MB", "error", "elements")
 
@@ -56,7 +56,7 @@ def cells(found: Results, one: Measurement) -> list[str]:
 
 
 def as_text(found: Results, case: Case, form: str) -> str:
-    """The lines of one case, as they are printed while others still run."""
+    """Return the lines of one case, which are printed before the next case runs."""
     rows = [cells(found, one) for one in found.of(case, form)]
     names = [f"{case.name}, {form}", *HEAD[1:2], f"ns / {case.unit(form)}", *HEAD[3:]]
     lines = ["{:<48}{:>8}{:>13}{:>14}{:>11}{:>12}{:>9}{:>10}".format(*row) for row in (names, *rows)]
@@ -65,13 +65,13 @@ def as_text(found: Results, case: Case, form: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) -> str:
-    """A Markdown table; all columns but the first ones are numbers."""
+    """Return a Markdown table whose last columns are numbers."""
     rules = ["---"] * (len(head) - numbers) + ["---:"] * numbers
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rules, *rows)) + "\n"
 
 
 def summary(found: Results) -> str:
-    """A line per case: ours, and the best of the others."""
+    """Return a table with a line per case: streamce and the best rival."""
     rows = []
     for case in ALL:
         for form in case.forms:
@@ -82,7 +82,7 @@ def summary(found: Results) -> str:
             best, two = found.best_rival(case, form, threads), found.get(case.name, form, "streamce", 2)
             rows.append([
                 f"{case.name}, {form}",
-                f"{shown(best.ns)}{'+' * best.page_faults} {best.contender.name}" if best else "nobody",
+                f"{shown(best.ns)}{'+' * best.page_faults} {best.contender.name}" if best else "none",
                 f"**{shown(ours.ns)}**",
                 shown(found.against_best(ours)),
                 shown(found.against_reading(ours)),
@@ -106,7 +106,7 @@ def summary(found: Results) -> str:
 def verdicts(found: Results) -> str:
     words = {True: "yes", False: "**no**", None: "not measured"}
     rows = [[mark.case, mark.mark, mark.measured, words[mark.reached]] for mark in marks.in_order(found)]
-    return table(("case", "mark", "measured", "reached"), rows, 0)
+    return table(("case", "goal", "measured", "reached"), rows, 0)
 
 
 def details(found: Results) -> str:
@@ -124,44 +124,43 @@ def details(found: Results) -> str:
 
 
 def _bold(line: Sequence[str]) -> list[str]:
-    """With its name and its time in bold."""
+    """Return a line with its name and its time in bold."""
     return [f"**{cell}**" if place in (0, 2) else cell for place, cell in enumerate(line)]
 
 
 def write(found: Results, path: Path) -> None:
     failures = [f"* {one.contender.name}, {one.case.name}, {one.form}: {one.failed}" for one in found.failures()]
-    quick = "\n**A quick run on small arrays: it shows that everything runs, not how fast.**\n" if found.quick else ""
+    quick = "\n**This is a quick run on small arrays. Its times mean nothing.**\n" if found.quick else ""
     judged = marks.judged(found)
     text = f"""\
 # Benchmarks
 {quick}
 {MISLEADING}
-Measured with `make bench` on {machine()}: medians of {found.repeats} repeats, in
+The figures are medians of {found.repeats} repeats of `make bench` on {machine()}. The run took
 {max(1, found.seconds / 60):.0f} minutes.
 
 {textwrap.fill("; ".join(found.versions), 100)}.
 
 ![Time per element of streamce and its rivals](results.svg)
 
-## Marks: reached or not
+## Goals
 
-What this library wants to reach, and whether this run did: {marks.counted(judged)}. Where a mark
-covers several cases, the worst is shown.
+This run reached {marks.counted(judged)}. If a goal covers several cases, the table shows the worst.
 
 {verdicts(found)}
-## In short
+## Summary
 
-One thread each, but for files, where everybody has two.
+All libraries have one thread, and two for files.
 
 {summary(found)}
 ## How it was measured
 
 {HOW.format(patience=PATIENCE)}
-## Everything
+## All results
 {failed(failures)}
 {details(found)}"""
     path.write_text(text, encoding="utf-8")
 
 
 def failed(failures: Sequence[str]) -> str:
-    return "\nWhat a rival could not do:\n\n" + "\n".join(failures) + "\n" if failures else ""
+    return "\nThese runs failed:\n\n" + "\n".join(failures) + "\n" if failures else ""
