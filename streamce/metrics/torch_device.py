@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from streamce.core.losses.precomputed import WHAT
+from streamce.core.losses.precomputed import PACKED_STATUS
 from streamce.inputs import arrays
 
 # The number of predictions per step: 32 MB as float64. A step needs a few arrays of this size.
@@ -242,9 +242,9 @@ class TorchDeviceLosses:
     def _status(self, causes: dict[str, Any], flags: dict[str, Any]) -> Any:
         """Return the first cause that applies, or the flags of a loss that counts."""
         torch = self._torch
-        status = sum(mask.to(torch.uint8) * WHAT[name] for name, mask in flags.items())
+        status = sum(mask.to(torch.uint8) * PACKED_STATUS[name] for name, mask in flags.items())
         for name, mask in reversed(causes.items()):
-            status = torch.where(mask, WHAT[name], status)
+            status = torch.where(mask, PACKED_STATUS[name], status)
         return status.to(torch.uint8)
 
 

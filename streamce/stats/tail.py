@@ -15,7 +15,7 @@ from streamce._support.html_repr import HtmlRepr
 from streamce._support.rational import GRID, quotient
 from streamce._support.short_repr import short_repr
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.core.ledger.state import BINS_BITS, LEAST, TAIL
+from streamce.core.ledger.state import BINS_BITS, MIN_EXPONENT, TAIL
 from streamce.errors import InputError
 from streamce.stats.estimators import SUBTRACTED
 
@@ -125,7 +125,7 @@ def _edge(bin_: int) -> float:
     if bin_ == TAIL:
         return math.inf
     octave, step = divmod(bin_ - 1, 1 << BINS_BITS)
-    return math.ldexp(1 + step / (1 << BINS_BITS), LEAST + octave)
+    return math.ldexp(1 + step / (1 << BINS_BITS), MIN_EXPONENT + octave)
 
 
 def _check_share(name: str, value: Any) -> Fraction:

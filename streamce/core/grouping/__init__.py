@@ -1,10 +1,10 @@
-"""Sums by key: a cell for each group.
+"""Sums by key, with a cell for each group.
 
-Samples and a key for each come in. A ledger with a cell for each key goes out.
+Samples come in, each with a key. A ledger with a cell for each key goes out.
 
-    keys.h         a hash table of keys, which gives each a slot
-    key_index.pyx  ``Table``: the hash table, and keys as bytes
-    groups.pyx     ``Groups``: a table, and the ledger whose cells its slots number
+    keys.h         a hash table that gives each key a slot
+    key_index.pyx  ``Table``: the hash table; the bytes of keys
+    groups.pyx     ``Groups``: a table, and a ledger with a cell for each slot
 
 This stage imports the kernels, ledgers and samples.
 """

@@ -6,11 +6,11 @@ from streamce.core.samples.samples cimport Samples
 
 
 cdef class Groups:
-    cdef readonly tuple kinds  # of the parts of a key; None where all keys are null so far
+    cdef readonly tuple kinds  # of the parts of a key: None for a part that is null in all keys so far
     cdef Table table
     cdef Ledger ledger
-    cdef Py_ssize_t n_vacated  # cells that merges made 0, since they were last looked for
-    cdef int64_t bound       # no counter is larger; ALL_FULL if a sum may leave its range
+    cdef Py_ssize_t n_vacated  # cells that became 0 since the last search for them
+    cdef int64_t bound  # at least the largest counter; ALL_FULL if a sum can leave its range
 
     cpdef bint crowded(self, Samples samples)
     cdef int add_each(

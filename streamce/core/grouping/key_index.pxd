@@ -15,8 +15,8 @@ cdef extern from "keys.h" nogil:
 
 
 cdef class Table:
-    cdef keys held
-    cdef bint integers  # a key is one integer or, in slot 0, null; else bytes
+    cdef keys index
+    cdef bint integers  # a key is one integer, or null in slot 0; otherwise keys are bytes
 
     cdef Py_ssize_t slots(self) noexcept
     cdef Py_ssize_t find(self, bytes key, bint add) except -2
@@ -25,8 +25,8 @@ cdef class Table:
     cdef bytes key(self, Py_ssize_t slot)
 
 
-cdef uint64_t SEED  # of this process
+cdef uint64_t SEED  # random in each process
 cdef bytes integer_key(int64_t integer)
-cdef Py_ssize_t slot_at(Py_ssize_t found) except -2
+cdef Py_ssize_t slot_at(Py_ssize_t index) except -2
 cdef Py_ssize_t key_end(const uint8_t* data, Py_ssize_t at, Py_ssize_t size, tuple kinds) except -1
-cdef int note(list found, tuple kinds, bytes key) except -1
+cdef int add_kinds(list used, tuple kinds, bytes key) except -1

@@ -1,7 +1,7 @@
-"""Keys: a table that gives each the next slot, and what keys are as bytes.
+"""Keys: a table that gives each new key the next slot, and the bytes of keys.
 
-A key has one part or several, each of a kind. One that is one integer (an int, a bool, a datetime) is hashed
-as it is; any other as the bytes that state files have for it (docs/FORMAT.md).
+A key has one part or several, each of a kind. A key of one integer (an int, a bool or a datetime) is hashed as an
+integer. Any other key is hashed as its bytes in state files (docs/FORMAT.md).
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -14,63 +14,63 @@ import numpy as np
 
 from streamce.errors import InputError
 
-# By their numbers in state bytes; None: no key has this part.
+# The index of a kind is its number in the bytes of a state. None means that the part is null in all keys.
 KINDS = (None, "int", "str", "bytes", "datetime", "bool")
 INTEGERS = ("int", "datetime", "bool")
-# Of this process, so that strangers cannot choose keys that collide.
+# The seed is random, so that nobody can choose keys that collide.
 SEED = int.from_bytes(os.urandom(8), "little")
-# Datetimes are microseconds since 1970, of the years that Python's can have.
+# Datetimes are microseconds since 1970. The limits are those of Python's datetime: years 1 to 9999.
 EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 cdef uint64_t TOP = <uint64_t>1 << 63
 
 
 cdef class Table:
-    """Keys, each with a slot, from 1 on in the order they came."""
+    """A hash table of keys. Slots are numbered from 1 in the order in which keys were added. Slot 0 is for null."""
 
     def __cinit__(self, bint integers):
         self.integers = integers
-        self.held.seed = SEED
+        self.index.seed = SEED
 
     def __dealloc__(self):
-        keys_free(&self.held)
+        keys_free(&self.index)
 
     cdef Py_ssize_t slots(self) noexcept:
-        return 1 + self.held.size
+        return 1 + self.index.size
 
     cdef Py_ssize_t find(self, bytes key, bint add) except -2:
-        """The slot of a key, given as its bytes; -1 if it has none."""
+        """Return the slot of a key, which is given as bytes, or -1 if it has none. ``add`` gives it the next slot."""
         cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(key)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(key)
         if self.integers:
             return self.find_integer(<int64_t>(big_endian(data + 1) ^ TOP), add) if data[0] else 0
         if size > <Py_ssize_t>0xFFFFFFF0:
             raise InputError("by", "has a key of 4 gigabytes", "shorter ones")
-        return slot_at(keys_find(&self.held, hash_bytes(data, size, SEED), 0, data, <uint32_t>size, add))
+        return slot_at(keys_find(&self.index, hash_bytes(data, size, SEED), 0, data, <uint32_t>size, add))
 
     cdef Py_ssize_t find_integer(self, int64_t key, bint add) except -2:
-        return slot_at(keys_find(&self.held, mix64(<uint64_t>key ^ SEED), <uint64_t>key, NULL, 0, add))
+        return slot_at(keys_find(&self.index, mix64(<uint64_t>key ^ SEED), <uint64_t>key, NULL, 0, add))
 
     cdef Py_ssize_t find_of(self, Table other, Py_ssize_t slot, bint add) except -2:
-        """The slot here of another table's key."""
+        """Return the slot in this table of a key of another table, as ``find`` does."""
         if self.integers and other.integers:
-            return self.find_integer(<int64_t>keys_slot(&other.held, slot - 1)[0], add) if slot else 0
+            return self.find_integer(<int64_t>keys_slot(&other.index, slot - 1)[0], add) if slot else 0
         return self.find(other.key(slot), add)
 
     cdef bytes key(self, Py_ssize_t slot):
-        """A key as its bytes."""
-        cdef const uint8_t* kept
+        """Return the bytes of a slot's key."""
+        cdef const uint8_t* stored
         cdef uint32_t size
         if slot == 0:
             return b"\0"
         if self.integers:
-            return integer_key(<int64_t>keys_slot(&self.held, slot - 1)[0])
-        kept = <const uint8_t*>keys_slot(&self.held, slot - 1)[0]
-        memcpy(&size, kept, 4)
-        return (<const char*>kept)[4:4 + <Py_ssize_t>size]
+            return integer_key(<int64_t>keys_slot(&self.index, slot - 1)[0])
+        stored = <const uint8_t*>keys_slot(&self.index, slot - 1)[0]
+        memcpy(&size, stored, 4)
+        return (<const char*>stored)[4:4 + <Py_ssize_t>size]
 
 
 cdef bytes integer_key(int64_t integer):
-    """A key of one integer as its bytes."""
+    """Return the bytes of a key of one integer."""
     cdef uint64_t word = <uint64_t>integer ^ TOP
     cdef uint8_t[9] data
     cdef int i
@@ -80,10 +80,11 @@ cdef bytes integer_key(int64_t integer):
     return (<const char*>data)[:9]
 
 
-cdef Py_ssize_t slot_at(Py_ssize_t found) except -2:
-    if found == -2:
+cdef Py_ssize_t slot_at(Py_ssize_t index) except -2:
+    """Return the slot for a result of ``keys_find``."""
+    if index == -2:
         raise MemoryError
-    return found + 1 if found >= 0 else -1
+    return index + 1 if index >= 0 else -1
 
 
 cdef uint64_t big_endian(const uint8_t* data) noexcept:
@@ -95,7 +96,7 @@ cdef uint64_t big_endian(const uint8_t* data) noexcept:
 
 
 cdef Py_ssize_t key_end(const uint8_t* data, Py_ssize_t at, Py_ssize_t size, tuple kinds) except -1:
-    """Where a key that begins at `at` ends."""
+    """Return where the key that begins at ``at`` ends. Raise a ValueError if it is malformed."""
     cdef Py_ssize_t length
     for kind in kinds:
         if at >= size or data[at] > 1:
@@ -123,34 +124,34 @@ cdef Py_ssize_t key_end(const uint8_t* data, Py_ssize_t at, Py_ssize_t size, tup
     return at
 
 
-def seen(tuple kinds, list keys) -> tuple:
-    """The kinds, None for parts that are null in all keys."""
-    found = [None] * len(kinds)
+def used_kinds(tuple kinds, list keys) -> tuple:
+    """Return the kind of each part, None if a part is null in all keys."""
+    used = [None] * len(kinds)
     for key in keys:
-        note(found, kinds, key)
-        if None not in found:
+        add_kinds(used, kinds, key)
+        if None not in used:
             break
-    return tuple(found)
+    return tuple(used)
 
 
-cdef int note(list found, tuple kinds, bytes key) except -1:
-    """Puts the kinds of the parts that a key has in their places."""
+cdef int add_kinds(list used, tuple kinds, bytes key) except -1:
+    """Write the kinds of the parts of a key that are not null to ``used``."""
     cdef Py_ssize_t at = 0
     for i, kind in enumerate(kinds):
         if key[at]:
-            found[i] = kind
+            used[i] = kind
             at = key_end(<const uint8_t*>PyBytes_AS_STRING(key), at, PyBytes_GET_SIZE(key), (kind,))
         else:
             at += 1
     return 0
 
 
-# ---- keys of a chunk ----
+# ---- keys of a batch ----
 
 
 def distinct(const uint8_t[:, ::1] rows):
-    """Numbers each row by the rows that are new: (numbers, where each was new)."""
-    cdef Py_ssize_t i, found
+    """Number the distinct rows. Return the number of each row, and the first row with each number."""
+    cdef Py_ssize_t i, number
     cdef Py_ssize_t size = rows.shape[1]
     cdef Table table = Table(False)
     codes, first = np.empty(rows.shape[0], dtype=np.int64), []
@@ -158,27 +159,27 @@ def distinct(const uint8_t[:, ::1] rows):
     if size > <Py_ssize_t>0xFFFFFFF0:
         raise MemoryError
     for i in range(rows.shape[0]):
-        found = slot_at(keys_find(
-            &table.held, hash_bytes(&rows[i, 0], size, SEED), 0, &rows[i, 0], <uint32_t>size, True
+        number = slot_at(keys_find(
+            &table.index, hash_bytes(&rows[i, 0], size, SEED), 0, &rows[i, 0], <uint32_t>size, True
         )) - 1
-        if found == <Py_ssize_t>len(first):
+        if number == <Py_ssize_t>len(first):
             first.append(i)
-        code[i] = found
+        code[i] = number
     return codes, np.array(first, dtype=np.int64)
 
 
 def buckets_of_integers(const int64_t[::1] integers):
-    """The bucket of each cluster, given as integers."""
-    found = np.empty(integers.shape[0], dtype=np.uint8)
-    cdef uint8_t[::1] bucket = found
+    """Return the bucket of each cluster. Clusters are given as integers."""
+    buckets = np.empty(integers.shape[0], dtype=np.uint8)
+    cdef uint8_t[::1] bucket = buckets
     cdef Py_ssize_t i
     for i in range(integers.shape[0]):
         bucket[i] = <uint8_t>(mix64(<uint64_t>integers[i]) >> 56)
-    return found
+    return buckets
 
 
 def bucket_of(bytes key, bint integer) -> int:
-    """The bucket of a cluster, given as a key's bytes."""
+    """Return the bucket of a cluster, which is given as the bytes of a key."""
     cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(key)
     if integer:
         return mix64(big_endian(data + 1) ^ TOP) >> 56

@@ -1,9 +1,9 @@
-/* A table of keys: each gets the next slot, 0, 1, 2 ...
+/* A table that gives each new key the next slot: 0, 1, 2 ...
  *
- * Open addressing in 256 shards, each of which doubles on its own, so that memory grows bit by bit.
- * A key is a word, or bytes. The hash of a word is a bijection (of the word and the seed of this
- * process, which keeps strangers from choosing keys that collide): equal hashes are equal words.
- * Hashes of bytes that are equal are followed by a look at the bytes. */
+ * It uses open addressing in 256 shards. Each shard doubles on its own, so that memory grows in small
+ * steps. A key is a word or bytes. The hash of a word is a bijection of the word, so equal hashes mean
+ * equal words. It depends on a seed of this process, so that nobody can choose keys that collide. If
+ * the hashes of bytes are equal, the bytes are compared. */
 #ifndef STREAMCE_KEYS_H
 #define STREAMCE_KEYS_H
 
@@ -22,7 +22,7 @@ enum { SHARDS = 256, SLOT_BITS = 12, ARENA = 1 << 16 };
 
 typedef struct {
     uint64_t hash;
-    int64_t slot;  /* plus one; 0 where the entry is free */
+    int64_t slot;  /* the slot plus 1, or 0 if the entry is free */
 } entry;
 
 typedef struct {
@@ -34,10 +34,10 @@ typedef struct {
 typedef struct {
     uint64_t seed;
     shard shards[SHARDS];
-    uint64_t **slots;  /* pages of 2^SLOT_BITS: a word, or where the bytes are, their length before them */
-    ptrdiff_t size;    /* slots */
-    uint8_t **arenas;  /* blocks of bytes */
-    ptrdiff_t many, left;
+    uint64_t **slots;  /* pages of 2^SLOT_BITS slots: a word, or a pointer to the length and the bytes */
+    ptrdiff_t size;    /* number of slots in use */
+    uint8_t **arenas;  /* hold the bytes of keys */
+    ptrdiff_t n_arenas, left;  /* bytes that are free in the last arena */
 } keys;
 
 /* The finalizer of splitmix64 (Steele, Lea, Flood 2014). */
@@ -77,7 +77,7 @@ static inline uint64_t *keys_slot(const keys *k, ptrdiff_t slot)
     return &k->slots[slot >> SLOT_BITS][slot & ((1 << SLOT_BITS) - 1)];
 }
 
-/* Doubles a shard before more than half of it is in use. Returns -1 without memory. */
+/* Double a shard before more than half of it is in use. Return -1 if memory runs out. */
 static int shard_room(shard *s)
 {
     if (s->entries && 2 * (s->used + 1) <= (ptrdiff_t)1 << s->bits)
@@ -100,32 +100,32 @@ static int shard_room(shard *s)
     return 0;
 }
 
-/* Keeps bytes, their length before them. */
-static const uint8_t *keys_keep(keys *k, const uint8_t *bytes, uint32_t size)
+/* Store the length of bytes and the bytes. Return NULL if memory runs out. */
+static const uint8_t *keys_store(keys *k, const uint8_t *bytes, uint32_t size)
 {
     const ptrdiff_t need = (ptrdiff_t)sizeof size + size;
     if (need > k->left) {
-        const ptrdiff_t block = need > ARENA ? need : ARENA;
-        uint8_t **arenas = realloc(k->arenas, (size_t)(k->many + 1) * sizeof *arenas);
+        const ptrdiff_t room = need > ARENA ? need : ARENA;
+        uint8_t **arenas = realloc(k->arenas, (size_t)(k->n_arenas + 1) * sizeof *arenas);
         if (!arenas)
             return NULL;
         k->arenas = arenas;
-        arenas[k->many] = malloc((size_t)block);
-        if (!arenas[k->many])
+        arenas[k->n_arenas] = malloc((size_t)room);
+        if (!arenas[k->n_arenas])
             return NULL;
-        k->many++;
-        k->left = block;
+        k->n_arenas++;
+        k->left = room;
     }
-    /* A block is filled from its end, so that what is left says where. */
+    /* An arena is filled from its end, so that `left` is also the offset of the next key. */
     k->left -= need;
-    uint8_t *kept = k->arenas[k->many - 1] + k->left;
-    memcpy(kept, &size, sizeof size);
-    memcpy(kept + sizeof size, bytes, size);
-    return kept;
+    uint8_t *stored = k->arenas[k->n_arenas - 1] + k->left;
+    memcpy(stored, &size, sizeof size);
+    memcpy(stored + sizeof size, bytes, size);
+    return stored;
 }
 
-/* The slot of a key with this hash: of a word where `bytes` is NULL. -1 if it has none and `add` is 0; -2 without
- * memory. */
+/* Return the slot of a key, which is a word if `bytes` is NULL. Without a slot, give it the next one if `add` is 1, and
+ * return -1 otherwise. Return -2 if memory runs out. */
 static inline ptrdiff_t keys_find(
     keys *k, uint64_t hash, uint64_t word, const uint8_t *bytes, uint32_t size, int add)
 {
@@ -137,8 +137,8 @@ static inline ptrdiff_t keys_find(
                 continue;
             if (!bytes)
                 return e->slot - 1;
-            const uint8_t *kept = (const uint8_t *)(uintptr_t)*keys_slot(k, e->slot - 1);
-            if (!memcmp(kept, &size, sizeof size) && !memcmp(kept + sizeof size, bytes, size))
+            const uint8_t *stored = (const uint8_t *)(uintptr_t)*keys_slot(k, e->slot - 1);
+            if (!memcmp(stored, &size, sizeof size) && !memcmp(stored + sizeof size, bytes, size))
                 return e->slot - 1;
         }
     }
@@ -157,10 +157,10 @@ static inline ptrdiff_t keys_find(
     if (shard_room(s) < 0)
         return -2;
     if (bytes) {
-        const uint8_t *kept = keys_keep(k, bytes, size);
-        if (!kept)
+        const uint8_t *stored = keys_store(k, bytes, size);
+        if (!stored)
             return -2;
-        word = (uint64_t)(uintptr_t)kept;
+        word = (uint64_t)(uintptr_t)stored;
     }
     const size_t mask = ((size_t)1 << s->bits) - 1;
     size_t at = (size_t)(keys_entry(s, hash) - s->entries);
@@ -179,7 +179,7 @@ static inline void keys_free(keys *k)
     for (ptrdiff_t i = 0; i < (k->size + (1 << SLOT_BITS) - 1) >> SLOT_BITS; i++)
         free(k->slots[i]);
     free(k->slots);
-    for (ptrdiff_t i = 0; i < k->many; i++)
+    for (ptrdiff_t i = 0; i < k->n_arenas; i++)
         free(k->arenas[i]);
     free(k->arenas);
 }

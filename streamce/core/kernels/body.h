@@ -1,5 +1,5 @@
-/* Every kernel, once. Included by one file per instruction set, which defines
-   ISA (a name) and TARGET (the attribute that makes the compiler use it). */
+/* All kernels. One file per instruction set includes this file. It defines ISA, which is a name,
+   and TARGET, which is the attribute that makes the compiler use the instruction set. */
 #include "kernels.h"
 #include "polynomials.h"
 
@@ -18,13 +18,13 @@
 #define RESTRICT __restrict__
 #endif
 
-/* The compiler can shuffle vectors in plain C. */
+/* Whether the compiler can shuffle vectors in plain C. */
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define SHUFFLES 1
 #endif
 #endif
-/* Asks for `count` elements that are read soon; what lies beyond an array's end does no harm. */
+/* Prefetch `count` elements. Addresses beyond the end of an array do no harm. */
 #if defined(__GNUC__)
 #define PREFETCH(at, count)                                                                              \
     for (ptrdiff_t ahead_ = 0; ahead_ < (ptrdiff_t)(count); ahead_ += 64 / (ptrdiff_t)sizeof *(at))      \
@@ -33,7 +33,7 @@
 #define PREFETCH(at, count) ((void)0)
 #endif
 
-/* For loops of both floats and doubles, which clang wrongly estimates to be slower as vectors. */
+/* For loops with both floats and doubles, because clang wrongly expects that vectors are slower there. */
 #if defined(__clang__)
 #define VECTORISED _Pragma("clang loop vectorize(enable)")
 #else

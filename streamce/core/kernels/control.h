@@ -1,5 +1,5 @@
-/* The floating-point control word: a caller may have switched on flush-to-zero or another
-   rounding. Set the default, and give back what was there. */
+/* The floating-point control word. A caller may have set flush-to-zero or another rounding mode.
+   fp_enter sets the default and returns the caller's word, which fp_leave restores. */
 #ifndef STREAMCE_CONTROL_H
 #define STREAMCE_CONTROL_H
 

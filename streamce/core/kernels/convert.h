@@ -1,13 +1,13 @@
-/* Conversions, by shifts of the bits where the hardware has no instruction: wider ones are exact, narrower
-   ones round to nearest, ties to even. */
+/* Conversions. Half precision is converted by shifting bits, because not all machines have an instruction for
+   it. Conversions to a wider type are exact. The others round to nearest, ties to even. */
 
 KERNEL void float16_to_float32(const uint16_t *RESTRICT h, ptrdiff_t n, float *RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        /* The sign where a float has it, the rest 13 bits up. */
+        /* The sign goes to the top bit, and the other bits move up by 13. */
         uint32_t b = (uint32_t)(int32_t)(int16_t)h[i] << 13 & 0x8fffe000u;
-        /* The exponent's bias goes from 15 to 127 by a product, which is right for
-           subnormals as well; the largest exponent (inf, NaN) has to become the largest. */
+        /* A product changes the exponent's bias from 15 to 127, also for subnormals. The largest
+           exponent (inf, NaN) must become the largest exponent of a float. */
         float f = real_f32(b) * 5.192296858534828e+33f; /* 2^112 */
         out[i] = real_f32(bits_f32(f) | ((b & 0x0f800000u) == 0x0f800000u ? 0x7f800000u : 0u));
     }
@@ -35,9 +35,9 @@ KERNEL void float32_to_float16(const float *RESTRICT x, ptrdiff_t n, uint16_t *R
 {
     for (ptrdiff_t i = 0; i < n; i++) {
         const uint32_t b = bits_f32(x[i]), size = b & 0x7fffffffu;
-        /* Subnormals: an addition to 0.5 leaves as many bits as they have, and rounds. */
+        /* For subnormals, adding 0.5 rounds to the bits that they have. */
         const uint32_t small = bits_f32(real_f32(size) + 0.5f) - 0x3f000000u;
-        /* The rest: what is cut off rounds the last bit that stays; a carry may make it infinite. */
+        /* Otherwise, the bits that are removed round the last bit that remains. A carry may give infinity. */
         const uint32_t normal = (size - 0x38000000u + 0x0fffu + (size >> 13 & 1u)) >> 13;
         const uint32_t large = size > 0x7f800000u ? 0x7e00u : 0x7c00u;
         const uint32_t finite = size < 0x38800000u ? small : normal;
@@ -84,7 +84,7 @@ KERNEL int outcomes_u8(const uint8_t *RESTRICT t, ptrdiff_t n, double *RESTRICT 
     return other != 0;
 }
 
-/* Whether soft outcomes are all 0 or 1. */
+/* Return whether all soft outcomes are 0 or 1. */
 KERNEL int are_outcomes(const double *RESTRICT y, ptrdiff_t n)
 {
     uint64_t other = 0;

@@ -1,19 +1,21 @@
-/* CTC: the probability of all alignments of a target with some frames (Graves et al. 2006, equations 6 to 8), in
-   lanes that are labels: state 2j of the extended target is the blank before label j, state 2j + 1 label j.
+/* CTC: the probability of all alignments of a target with some frames (Graves et al. 2006, equations 6 to 8). Lanes
+   are labels: state 2j of the extended target is the blank before label j, and state 2j + 1 is label j.
 
-   Not logarithms but probabilities, each m 2^e with 1 <= m < 2 and a whole e in a double of its own: adding two is
-   a shift, and so three times as fast as the log of a sum of exponentials. It is more accurate as well, since
-   rounding costs 2^-53 of a probability whatever its size, and that of a logarithm 2^-53 of the logarithm; and
-   nothing underflows. A probability of 0 has an e of CTC_ZERO or so, and any m.
+   The lattice holds probabilities instead of logarithms. Each is m 2^e with 1 <= m < 2 and an integer e in a double
+   of its own. Adding two of them needs a shift, which is three times as fast as the log of a sum of exponentials. It
+   is also more accurate: a rounding error is 2^-53 of the probability, whatever its size, while that of a logarithm
+   is 2^-53 of the logarithm. Nothing underflows. A probability of 0 has an e near CTC_ZERO and an arbitrary m.
 
-   A loss near 0 is that of 1 - F for a small F, which its probability cannot hold. F is the probability to leave the
-   target's alignments, frame after frame (leak), or not to be at their end: a sum in which little cancels. */
+   A loss near 0 is -log(1 - F) with a small F, which the rounded probability 1 - F does not contain. F is the
+   probability to leave the target's alignments at some frame (leak) or not to be at their end after the last frame.
+   It is a sum in which little cancels. */
 
-#define CTC_ZERO -1e300  /* of 10^8 frames the exponents still add up */
-#define CTC_LEAST -1e290 /* logarithms below are those of 0 */
+#define CTC_ZERO -1e300    /* the exponents of 10^8 frames can be added without overflow */
+#define CTC_MIN_LOG -1e290 /* a smaller logarithm is that of 0 */
 
-/* The lines of a lattice: n lanes each, after CTC_FRONT others of which the last is that of "no label before". The
-   states at a frame and at the next one; which labels differ from the one before; what has leaked. */
+/* The lines of a lattice. A line has n lanes after CTC_FRONT others, the last of which means "no label before". There
+   are lines for the states at a frame, for the states at the next frame, for the labels that differ from the label
+   before them, and for the leaks. */
 enum { BLANK_M, BLANK_E, LABEL_M, LABEL_E, CTC_STATES, SKIP = 2 * CTC_STATES, BLANK_LEAK, LABEL_LEAK };
 
 INLINE double *ctc_line(double *lattice, ptrdiff_t n, int line)
@@ -21,14 +23,15 @@ INLINE double *ctc_line(double *lattice, ptrdiff_t n, int line)
     return lattice + line * (n + CTC_FRONT) + CTC_FRONT;
 }
 
-/* 2^d for a whole d <= 0; 0 below 2^-1022. */
+/* 2^d for an integer d <= 0, or 0 if that is below 2^-1022. */
 INLINE double ctc_power(double d)
 {
     d = d < -1023.0 ? -1023.0 : d;
     return real_f64((bits_f64(d + ROUND64) + 1023u) << 52);
 }
 
-/* Before the first frame: all is at the first blank. With `plain` the states are to be probabilities as they are. */
+/* Set the lattice to the state before the first frame: the first blank has probability 1. With `plain`, the states are
+   plain probabilities. */
 KERNEL void ctc_begin(const int64_t *RESTRICT label, ptrdiff_t n, ptrdiff_t labels, int plain,
                       double *RESTRICT lattice)
 {
@@ -48,7 +51,7 @@ KERNEL void ctc_begin(const int64_t *RESTRICT label, ptrdiff_t n, ptrdiff_t labe
     }
 }
 
-/* x less the row's largest; one that is +inf has all the mass. */
+/* x minus the largest x of the row, or 0 if x is the largest, which may be +inf. */
 INLINE double ctc_below(double x, double most)
 {
     return x == most ? 0.0 : x - most;
@@ -61,10 +64,10 @@ INLINE double ctc_exp(double x, double *e)
     double t = x * LOG2E;
     double n = (t + ROUND64) - ROUND64;
     double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
-    t = real_f64(bits_f64(t) & ~(uint64_t)3); /* beyond 2^50 a whole number */
+    t = real_f64(bits_f64(t) & ~(uint64_t)3); /* an integer if |t| > 2^50 */
     n = far ? t : n;
     r = far ? 0.0 : r;
-    *e = x < CTC_LEAST ? CTC_ZERO : n;
+    *e = x < CTC_MIN_LOG ? CTC_ZERO : n;
     return exp_near_0(r);
 }
 
@@ -76,8 +79,8 @@ INLINE double ctc_split(double u, double *e)
     return real_f64((b & 0x000fffffffffffffu) | 0x3ff0000000000000u);
 }
 
-/* Probabilities of frames, in lanes that are labels (or the blank), as m 2^e: m takes the place of x. Of logits, x
-   less `most` is to be taken and the result multiplied by `scale`. */
+/* Compute the probabilities m 2^e of the labels and the blank in some frames. m replaces x. For logits, `most` is
+   subtracted from x, and the result is multiplied by `scale`. */
 KERNEL void ctc_emissions(double *RESTRICT x, ptrdiff_t frames, ptrdiff_t n, int logs, const double *most,
                           const double *scale, double *RESTRICT e)
 {
@@ -104,7 +107,7 @@ KERNEL void ctc_emissions(double *RESTRICT x, ptrdiff_t frames, ptrdiff_t n, int
             x[t * n + j] *= scale[t];
 }
 
-/* One frame on: m and e are its probabilities, those of the blank in lane `labels`. */
+/* Advance by one frame. m and e are its probabilities. Lane `labels` holds the blank. */
 INLINE void ctc_step(const double *RESTRICT m, const double *RESTRICT e, ptrdiff_t n, ptrdiff_t labels,
                      const double *RESTRICT skip, const double *RESTRICT blank_m, const double *RESTRICT blank_e,
                      const double *RESTRICT label_m, const double *RESTRICT label_e, double *RESTRICT next_blank_m,
@@ -131,14 +134,15 @@ INLINE void ctc_step(const double *RESTRICT m, const double *RESTRICT e, ptrdiff
     }
 }
 
-/* What was written last becomes the states at hand. */
+/* Copy the states that were written last to the first lines, if they are not there. */
 INLINE void ctc_settle(double *lattice, ptrdiff_t n, ptrdiff_t frames)
 {
+    const ptrdiff_t size = CTC_STATES * (n + CTC_FRONT);
     if (frames % 2)
-        memcpy(lattice, lattice + CTC_STATES * (n + CTC_FRONT), (size_t)(CTC_STATES * (n + CTC_FRONT)) * sizeof *lattice);
+        memcpy(lattice, lattice + size, (size_t)size * sizeof *lattice);
 }
 
-/* Some frames on. */
+/* Advance by some frames. */
 KERNEL void ctc_forward(const double *m, const double *e, ptrdiff_t frames, ptrdiff_t n, ptrdiff_t labels,
                         double *lattice)
 {
@@ -153,7 +157,8 @@ KERNEL void ctc_forward(const double *m, const double *e, ptrdiff_t frames, ptrd
     ctc_settle(lattice, n, frames);
 }
 
-/* The loss after the last frame: -log of being at the last label or the blank behind it; infinite where that is 0. */
+/* Return the loss after the last frame: -log of the probability of the last label or the blank after it. It is
+   infinite if that is 0. */
 KERNEL double ctc_loss(double *lattice, ptrdiff_t n, ptrdiff_t labels)
 {
     const double blank = ctc_line(lattice, n, BLANK_E)[labels], label = ctc_line(lattice, n, LABEL_E)[labels - 1];
@@ -165,7 +170,7 @@ KERNEL double ctc_loss(double *lattice, ptrdiff_t n, ptrdiff_t labels)
 
 /* ---- losses near 0 ---- */
 
-/* 1 - e^x for x <= 0. */
+/* 1 - e^x for x <= 0, where p is e^x. */
 INLINE double ctc_one_less(double x, double p)
 {
     double near = 0.0 - x < LN2 ? 0.0 - x : LN2;
@@ -175,7 +180,7 @@ INLINE double ctc_one_less(double x, double p)
     return 0.0 - x < LN2 ? near * decay : 1.0 - p;
 }
 
-/* The lanes of a frame, whose largest logit is m. */
+/* ctc_shares for one frame, whose largest logit is m. */
 INLINE void ctc_share(double *RESTRICT x, ptrdiff_t n, const int logs, const int logits, double m, double others,
                       double scale, double *RESTRICT c)
 {
@@ -189,8 +194,8 @@ INLINE void ctc_share(double *RESTRICT x, ptrdiff_t n, const int logs, const int
     }
 }
 
-/* Probabilities p of frames, in the place of x, and c = 1 - p. `others` is the sum of e^(x - most) without the largest
-   logit's, by which scale is 1 / (1 + others). */
+/* Compute the probabilities p of some frames, which replace x, and c = 1 - p. `others` is the sum of e^(x - most)
+   without the largest logit, and scale is 1 / (1 + others). */
 KERNEL void ctc_shares(double *RESTRICT x, ptrdiff_t frames, ptrdiff_t n, int logs, const double *most,
                        const double *others, const double *scale, double *RESTRICT c)
 {
@@ -204,19 +209,21 @@ KERNEL void ctc_shares(double *RESTRICT x, ptrdiff_t frames, ptrdiff_t n, int lo
     }
 }
 
-/* 1 less two probabilities, by the complement of the larger one. */
+/* 1 minus two probabilities p and q, computed from the complement of the larger one: c = 1 - p, d = 1 - q. */
 INLINE double ctc_neither(double p, double c, double q, double d)
 {
     return p >= q ? c - q : d - p;
 }
 
-/* Some frames on, in plain probabilities, and what leaks: p and c as above, those of the blank in lane `labels`. What
-   does not add up to 1 leaks also below 0, unless it is `normal`, when that can be but rounding. */
+/* Advance by some frames in plain probabilities, and add up the leaks. p and c are as in ctc_shares. Lane `labels`
+   holds the blank. If probabilities do not sum to 1, a leak can be negative. With `normal` they do, so a negative leak
+   is a rounding error and becomes 0. */
 KERNEL void ctc_leak(const double *RESTRICT p, const double *RESTRICT c, ptrdiff_t frames, ptrdiff_t n,
                      ptrdiff_t labels, int normal, double *lattice)
 {
     const double *RESTRICT skip = ctc_line(lattice, n, SKIP);
-    double *RESTRICT blank_leak = ctc_line(lattice, n, BLANK_LEAK), *RESTRICT label_leak = ctc_line(lattice, n, LABEL_LEAK);
+    double *RESTRICT blank_leak = ctc_line(lattice, n, BLANK_LEAK);
+    double *RESTRICT label_leak = ctc_line(lattice, n, LABEL_LEAK);
     const double least = normal ? 0.0 : -INFINITE;
     for (ptrdiff_t t = 0; t < frames; t++, p += n, c += n) {
         double *from = lattice + (t % 2) * CTC_STATES * (n + CTC_FRONT);
@@ -227,7 +234,7 @@ KERNEL void ctc_leak(const double *RESTRICT p, const double *RESTRICT c, ptrdiff
         for (ptrdiff_t j = 0; j < labels; j++) {
             double leak = ctc_neither(p0, c0, p[j], c[j]);
             blank_leak[j] += blank[j] * (leak < least ? least : leak);
-            /* From label j also to label j + 1, if that is another one and not beyond the last. */
+            /* Label j can also be followed by label j + 1, if that differs from it and exists. */
             const double after = p[j + 1] * skip[j + 1], none_after = c[j + 1];
             const double larger = p0 >= p[j] ? p0 : p[j], smaller = p0 >= p[j] ? p[j] : p0;
             const double none_larger = p0 >= p[j] ? c0 : c[j];
@@ -243,7 +250,7 @@ KERNEL void ctc_leak(const double *RESTRICT p, const double *RESTRICT c, ptrdiff
     ctc_settle(lattice, n, frames);
 }
 
-/* The loss after the last frame, -log(1 - F), by all that leaked and all that is not at the end. */
+/* Return the loss after the last frame, -log(1 - F). F is the sum of all leaks and of all states that are not final. */
 KERNEL double ctc_small_loss(double *lattice, ptrdiff_t n, ptrdiff_t labels)
 {
     double sum = 0.0;

@@ -1,5 +1,5 @@
-/* Which instruction set: asked of the processor by cpuid and xgetbv ourselves, since the
-   compilers' own helpers are wrong on some systems. */
+/* Chooses the instruction set. It asks the processor with cpuid and xgetbv, because the helpers of
+   compilers are wrong on some systems. */
 #include "kernels.h"
 
 #include <string.h>
@@ -61,18 +61,18 @@ const kernel_table *kernels;
 
 const char *kernels_supported(int i)
 {
-    const kernel_table *found = i >= 0 && i < 3 ? table(i) : NULL;
-    return found ? found->name : NULL;
+    const kernel_table *supported = i >= 0 && i < 3 ? table(i) : NULL;
+    return supported ? supported->name : NULL;
 }
 
 int kernels_use(const char *name)
 {
-    const kernel_table *found = NULL;
+    const kernel_table *chosen = NULL;
     for (int i = 0; i < 3 && table(i); i++)
         if (!name || strcmp(name, table(i)->name) == 0)
-            found = table(i);
-    if (!found)
+            chosen = table(i);
+    if (!chosen)
         return -1;
-    kernels = found;
+    kernels = chosen;
     return 0;
 }

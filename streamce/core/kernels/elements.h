@@ -1,4 +1,4 @@
-/* Element by element: costs of binary outcomes, logarithms, exponentials. */
+/* Kernels of elements: costs of binary outcomes, logarithms, exponentials. */
 
 
 KERNEL void neg_log_f64(const double *RESTRICT p, ptrdiff_t n, double floor, double ceiling, double *RESTRICT out)
@@ -15,8 +15,8 @@ KERNEL void neg_log_f64(const double *RESTRICT p, ptrdiff_t n, double floor, dou
             out[i] = 0.0 - log_any(out[i], 0.0);
 }
 
-/* Bounds of probabilities that are floats, and what a float costs that is beyond one of them: as much
-   as the bound itself, a double, would. */
+/* The floor and the ceiling of float probabilities. A float outside of them costs as much as the bound
+   itself, which is a double. */
 typedef struct {
     float least, most;
     double at_least, at_most;
@@ -41,7 +41,7 @@ INLINE double bounded_neg_log_f32(float p, float c, bounds_f32 b)
     return p > b.most ? b.at_most : cost;
 }
 
-/* The same for doubles that hold floats; the floor is LEAST_FLOOR_F32 at least. */
+/* neg_log_f64 for doubles that hold floats. The floor is at least MIN_FLOOR_F32. */
 KERNEL void neg_log_f32(const double *RESTRICT p, ptrdiff_t n, double floor, double ceiling, double *RESTRICT out)
 {
     const bounds_f32 bounds = bounds_of(floor, ceiling);
@@ -50,7 +50,7 @@ KERNEL void neg_log_f32(const double *RESTRICT p, ptrdiff_t n, double floor, dou
         out[i] = bounded_neg_log_f32((float)p[i], 0.0f, bounds);
 }
 
-/* The cost of logit x in a row whose softmax gave m and u; u becomes its log1p. */
+/* The cost of the logit x of a row, from m and u of its softmax. u is replaced by log1p(u). */
 KERNEL void softmax_costs_f64(const double *RESTRICT m, double *RESTRICT u, const double *RESTRICT x, ptrdiff_t n,
                               double *RESTRICT out)
 {
@@ -69,12 +69,12 @@ KERNEL void softmax_costs_f32(const double *RESTRICT m, double *RESTRICT u, cons
     }
 }
 
-/* e^x over the whole range: 0 below 2^-1022, infinite above 2^1024. */
+/* e^x for any x: 0 if it is below 2^-1022, infinite if it is above 2^1024. */
 KERNEL void exp_elements(const double *RESTRICT x, ptrdiff_t n, double *RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
         double high = x[i] > 710.0 ? 710.0 : x[i];
-        /* A power of two for x > 0, applied in two steps: 2^1024 itself is no double. */
+        /* The power of two is applied in two steps, because 2^1024 is not a double. */
         double top = powers_f64(high < 0.0 ? 0.0 : high);
         double step = top > 1000.0 ? 1000.0 : top;
         double scale = real_f64((bits_f64(step + ROUND64) + 1023u) << 52);
@@ -83,12 +83,12 @@ KERNEL void exp_elements(const double *RESTRICT x, ptrdiff_t n, double *RESTRICT
     }
 }
 
-/* Costs of outcomes y, 1 or 0. Long chains of operations are cut in two loops: a processor sees a few
-   hundred instructions ahead, and shorter chains let it work on more elements at once. The same reason
-   makes y a double: with bytes GCC takes eight vectors of doubles at a time and runs out of registers. */
+/* Costs of outcomes y, which are 1 or 0. Long chains of operations are split into two loops: a processor
+   looks a few hundred instructions ahead, so it works on more elements at once if chains are shorter.
+   y is a double, because with bytes GCC processes eight vectors at a time and runs out of registers. */
 
-/* The outcome's probability u is p or 1 - p, held between floor and ceiling. What the rounding of
-   1 - p lost goes to `out` first, relative to u. */
+/* The probability u of the outcome is p or 1 - p, clamped to [floor, ceiling]. The first loop writes the
+   rounding error of 1 - p, relative to u, to `out`. */
 KERNEL void binary_probs_f64(const double *RESTRICT p, const double *RESTRICT y, ptrdiff_t n, double floor,
                              double ceiling, double *RESTRICT u, double *RESTRICT out)
 {
@@ -123,8 +123,8 @@ KERNEL void binary_probs_f32(const float *RESTRICT p, const double *RESTRICT y, 
         out[i] = bounded_neg_log_f32(u[i], lost[i], bounds);
 }
 
-/* x = log p. For outcome 1 the cost is -x; for outcome 0 it is -log(1 - e^x), where
-   1 - e^x is z (1 - z/2 + ...) with z = -x near 0, and 1 - e^x as it stands below. */
+/* x = log p. The cost of outcome 1 is -x, that of outcome 0 is -log(1 - e^x). For x near 0, 1 - e^x is
+   computed as z (1 - z/2 + ...) with z = -x, because the subtraction would lose digits. */
 KERNEL void binary_log_probs(const double *RESTRICT x, const double *RESTRICT y, ptrdiff_t n, double cap,
                              double *RESTRICT u, double *RESTRICT out)
 {
@@ -150,7 +150,7 @@ KERNEL void binary_log_probs(const double *RESTRICT x, const double *RESTRICT y,
     }
 }
 
-/* log(1 + e^z), z = -x for outcome 1 and x for outcome 0: max(z, 0) + log(1 + e^-|x|). */
+/* The cost log(1 + e^z) is max(z, 0) + log(1 + e^-|x|), with z = -x for outcome 1 and z = x for outcome 0. */
 KERNEL void binary_logits_f64(const double *RESTRICT x, const double *RESTRICT y, ptrdiff_t n,
                               double *RESTRICT u, double *RESTRICT out)
 {
@@ -176,14 +176,14 @@ KERNEL void binary_logits_f32(const float *RESTRICT x, const double *RESTRICT y,
 
 /* Soft outcomes, from the costs a of outcome 1 and b of outcome 0, with y' = y (1 - s) + s/2:
    n = positive y' a + negative (1 - y') b, d = positive_d y + negative_d (1 - y).
-   A share of 0 takes nothing from an infinite cost; NaN stays NaN. */
+   A share of 0 of an infinite cost is 0. NaN stays NaN. */
 KERNEL void mix_outcomes(const double *RESTRICT a, const double *RESTRICT b, const double *RESTRICT y,
                          ptrdiff_t n, double smoothing, const double *RESTRICT positive,
                          const double *RESTRICT negative, const double *RESTRICT positive_d,
                          const double *RESTRICT negative_d, double *RESTRICT n_out, double *RESTRICT d_out)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        /* Each share on its own: 1 - y' would lose the digits of a small one. */
+        /* Each share is computed separately, because 1 - y' would lose the digits of a small share. */
         double first = positive[i] * (y[i] * (1.0 - smoothing) + smoothing / 2.0);
         double second = negative[i] * ((1.0 - y[i]) * (1.0 - smoothing) + smoothing / 2.0);
         double cost = (first == 0.0 ? 0.0 : first * a[i]) + (second == 0.0 ? 0.0 : second * b[i]);
@@ -192,7 +192,7 @@ KERNEL void mix_outcomes(const double *RESTRICT a, const double *RESTRICT b, con
     }
 }
 
-/* Whether every v is in [low, high]; NaN is not. */
+/* Return whether every v is in [low, high]. NaN is not. */
 KERNEL int all_within(const double *v, ptrdiff_t n, double low, double high)
 {
     int64_t outside = 0;

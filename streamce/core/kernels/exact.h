@@ -1,13 +1,13 @@
-/* Exact sums. All values of a block are below 2^a. Adding v to 1.5 * 2^(a+1) rounds it to a
-   multiple of 2^(a-51) and leaves that multiple in the low bits of the sum, where integers
-   add up exactly; the remainder is exact too, is at most 2^(a-52), and is treated the same
-   way until nothing remains. Two parts do for ordinary losses, three for their squares. */
+/* Exact sums. All values of a block are below 2^a. Adding v to 1.5 * 2^(a+1) rounds v to a multiple
+   of 2^(a-51). The low bits of the sum hold this multiple as an integer, and integers are added
+   exactly. The remainder is also exact and at most 2^(a-52). It is treated in the same way until
+   nothing remains. Ordinary losses need two parts, and their squares three. */
 
-/* More than 16: GCC unrolls shorter loops into scalars before it vectorises. */
+/* More than 16, because GCC unrolls shorter loops into scalars before it vectorises. */
 #define SUM_LANES 32
 
-/* The largest exponent. Without their mantissas numbers compare as they are, and infinity and
-   NaN alike above all of them. */
+/* The largest exponent in each lane. Numbers are compared without their mantissas. Infinity and NaN
+   then are equal, and larger than all other numbers. */
 INLINE void larger_exponents(const double *v, double *most)
 {
     for (int j = 0; j < SUM_LANES; j++) {
@@ -35,8 +35,7 @@ KERNEL int largest_exponent(const double *v, ptrdiff_t n)
     return (int)(bits_f64(largest) >> 52);
 }
 
-/* Takes one part off a block of values: the sum of the multiples goes to `sum`, the remainder
-   is returned. */
+/* Split one part off a value. Add its multiple to `sum`, and return the remainder. */
 INLINE double take_part(double v, double magic, uint64_t *sum)
 {
     const double t = v + magic;
@@ -44,7 +43,7 @@ INLINE double take_part(double v, double magic, uint64_t *sum)
     return v - (t - magic);
 }
 
-/* 1.5 * 2^(a + 1), for the part of values below 2^a; the lowest part ends at 2^-1074. */
+/* Return 1.5 * 2^(a + 1), for a part of values below 2^a. The lowest part ends at 2^-1074. */
 INLINE double magic_of(int a)
 {
     return 1.5 * real_f64((uint64_t)((a < -1023 ? -1023 : a) + 1 + 1023) << 52);
@@ -55,7 +54,7 @@ INLINE int bit_of(int a)
     return (a < -1023 ? -1023 : a) - 51 + 1074;
 }
 
-/* Adds up the lanes, whose every term came with the bits of `magic`. */
+/* Add up the lanes, and subtract the bits of `magic` that each of the n terms brought. */
 INLINE int64_t part_of(const uint64_t *sum, ptrdiff_t n, double magic)
 {
     uint64_t total = 0;
@@ -64,13 +63,13 @@ INLINE int64_t part_of(const uint64_t *sum, ptrdiff_t n, double magic)
     return (int64_t)(total - (uint64_t)n * bits_f64(magic));
 }
 
-/* What is added up: the values, or their squares. */
+/* Return the term for a value: the value or its square. */
 INLINE double term(double v, const int squares)
 {
     return squares ? v * v : v;
 }
 
-/* Takes two parts off SUM_LANES terms; `left` gets the bits of what remains. */
+/* Split two parts off SUM_LANES terms. Add the bits of the remainders to `left`. */
 INLINE void take_two(const double *v, const int squares, double first, double second, uint64_t *sum,
                      uint64_t *sum2, uint64_t *left)
 {
@@ -78,16 +77,16 @@ INLINE void take_two(const double *v, const int squares, double first, double se
         left[j] |= bits_f64(take_part(take_part(term(v[j], squares), first, sum + j), second, sum2 + j));
 }
 
-/* Takes one part off what remains of SUM_LANES terms. */
+/* Split one part off the remainders of SUM_LANES terms. */
 INLINE void take_one(double *rest, double magic, uint64_t *sum, uint64_t *left)
 {
     for (int j = 0; j < SUM_LANES; j++) {
         rest[j] = take_part(rest[j], magic, sum + j);
-        left[j] |= bits_f64(rest[j]) << 1; /* without the sign, which 0 may have */
+        left[j] |= bits_f64(rest[j]) << 1; /* without the sign, because -0 is 0 */
     }
 }
 
-/* All terms are below 2^a. */
+/* Compute the parts of the exact sum of terms that are below 2^a. */
 INLINE int exact(const double *v, ptrdiff_t n, const int squares, const int a, int64_t *part, int *bit)
 {
     if (a > 1000)
@@ -118,14 +117,14 @@ INLINE int exact(const double *v, ptrdiff_t n, const int squares, const int a, i
     if (!any)
         return 2;
 
-    /* Seldom: terms of very different sizes. */
+    /* Rare: terms of very different sizes. */
     double rest[BLOCK];
     for (ptrdiff_t j = 0; j < i; j++) {
         uint64_t unused = 0;
         rest[j] = j < n ? take_part(take_part(term(v[j], squares), first, &unused), second, &unused) : 0;
     }
     for (int parts = 2;; parts++) {
-        if (parts == MAX_PARTS) /* no double needs as many: another thread wrote to v */
+        if (parts == MAX_PARTS) /* no double needs as many, so another thread has changed v */
             return -1;
         for (int j = 0; j < SUM_LANES; j++)
             sum[j] = left[j] = 0;

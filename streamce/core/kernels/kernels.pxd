@@ -10,7 +10,7 @@ cdef extern from "kernels.h" nogil:
         NOT_FINITE
         TILE
 
-    double LEAST_FLOOR_F32
+    double MIN_FLOOR_F32
 
     ctypedef struct kernel_table:
         const char* name

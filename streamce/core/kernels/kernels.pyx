@@ -1,4 +1,4 @@
-"""The kernels' table, filled at import for this machine or for ``STREAMCE_SIMD``."""
+"""The table of kernels, chosen at import for this machine or by ``STREAMCE_SIMD``."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ cdef const kernel_table* table() noexcept nogil:
 
 
 def supported() -> tuple[str, ...]:
-    """Instruction sets that this machine can run, the slowest first."""
+    """Return the instruction sets that this machine supports, slowest first."""
     names = []
     cdef int i = 0
     while kernels_supported(i) is not NULL:
@@ -25,14 +25,14 @@ def supported() -> tuple[str, ...]:
 
 
 def current() -> str:
-    """The instruction set in use."""
+    """Return the instruction set in use."""
     return kernels.name.decode()
 
 
 def use(name: str | None) -> None:
-    """Switch to the instruction set ``name``; None is the best there is.
+    """Switch to the instruction set ``name``, or to the best one if it is None.
 
-    ``STREAMCE_SIMD`` does this at import. The results are the same bits with each.
+    ``STREAMCE_SIMD`` does this at import. All instruction sets give the same bits.
     """
     cdef bytes encoded = b"" if name is None else name.encode()
     cdef const char* wanted = NULL
@@ -45,7 +45,7 @@ def use(name: str | None) -> None:
 
 
 def exp(double x) -> float:
-    """e^x with the same bits on every machine, inf where it overflows."""
+    """Return e^x with the same bits on every machine, or inf if it overflows."""
     cdef double result
     cdef unsigned long long saved = fp_enter()
     kernels.exp(&x, 1, &result)
@@ -54,7 +54,7 @@ def exp(double x) -> float:
 
 
 def add(const double[::1] x, double[::1] to):
-    """to += x, with the same bits whatever the caller's control word."""
+    """Add x to ``to``, with the same bits for any control word of the caller."""
     cdef Py_ssize_t i
     cdef unsigned long long saved
     if x.shape[0] != to.shape[0]:
@@ -81,7 +81,7 @@ cdef class DefaultMode:
         fp_leave(self.saved)
 
     def of_caller(self, iterator):
-        """Yield the items of an iterator, whose code runs in the caller's mode."""
+        """Yield the items of an iterator. The iterator's code runs in the caller's mode."""
         cdef unsigned long long saved
         while True:
             saved = fp_enter()

@@ -1,9 +1,9 @@
-/* Reductions over the classes of each row, for REAL = float or double (WIDE says which).
-   The layout is the note b) of kernels.h.
+/* Softmax over the classes of each row, for REAL = float (WIDE is 0) or double (WIDE is 1). Note b) of
+   kernels.h describes the layout.
 
-   Terms of a softmax are scaled by 2^LIFT. A float term below 2^-126 would be 0, and 50000
-   such terms would be missed; scaled, what is 0 stays below 1e-37 for any number of classes,
-   and CHAIN terms of the largest size are still finite. */
+   Terms of a softmax are scaled by 2^LIFT. Without it, float terms below 2^-126 would be 0, and the
+   sum of 50000 such terms would be missing. With it, the terms that become 0 stay below 1e-37 in total for
+   any number of classes, and the sum of CHAIN terms of the largest size is still finite. */
 
 #if WIDE
 #define T(name) name##_f64
@@ -18,14 +18,13 @@
 #define BITS uint32_t
 #define LANES 64
 #define CHAIN 8
-#define SMALL 256 /* a tile, and one of soft targets, fit the first cache */
+#define SMALL 256 /* a tile and one of soft targets fit the first-level cache */
 #define BIG 256.0f
 #define LIFT 96.0f
 #endif
 
-/* A sum in each lane: a short chain, and what was moved out of it. A float chain is below double's
-   rounding, so adding is enough; of a double one `low` keeps what additions round away (Knuth's
-   two-sum). */
+/* A sum in each lane: a short chain, and the sum of earlier chains. A chain of floats is added to a double
+   without much error. For chains of doubles, `low` sums the rounding errors (Knuth's two-sum). */
 typedef struct {
     REAL chain[LANES];
     double high[LANES], low[LANES];
@@ -51,7 +50,7 @@ INLINE double T(add)(double a, double b, double *low)
     return sum;
 }
 
-/* Moves the chains out, and begins new ones. */
+/* Add the chains to the sums, and begin new chains. */
 INLINE void T(widen)(T(sums) *s, const int lanes)
 {
     for (int j = 0; j < lanes; j++) {
@@ -64,13 +63,13 @@ INLINE double T(total)(const T(sums) *s, int lane)
 {
 #if WIDE
     const double sum = s->high[lane] + s->low[lane];
-    return sum == sum ? sum : s->high[lane]; /* an infinite sum has lost NaN */
+    return sum == sum ? sum : s->high[lane]; /* the rounding error of an infinite sum is NaN */
 #else
     return s->high[lane];
 #endif
 }
 
-/* Adds the upper half of the lanes to the lower one. */
+/* Add the upper half of the lanes to the lower half. */
 INLINE void T(halve)(T(sums) *s, const int half)
 {
     for (int j = 0; j < half; j++) {
@@ -94,7 +93,7 @@ INLINE double T(across)(T(sums) *s)
     return T(total)(s, 0);
 }
 
-/* The least and the largest value in each lane, 0 and NaN aside. */
+/* The smallest value below 0 and the largest value above 0 in each lane, or 0. NaN is skipped. */
 typedef struct {
     REAL least[LANES], most[LANES];
 } T(range);
@@ -105,7 +104,7 @@ INLINE void T(cover)(T(range) *r, int j, REAL x)
     r->most[j] = x > r->most[j] ? x : r->most[j];
 }
 
-/* Four classes of four rows: from a row each to a line each, `step` apart. */
+/* Transpose four classes of four rows to four lines, which are `step` apart. */
 #if SHUFFLES
 typedef REAL T(four) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
@@ -134,7 +133,7 @@ INLINE void T(transpose)(const REAL *a, const REAL *b, const REAL *c, const REAL
 }
 #endif
 
-/* Transposes up to TILE rows; the lanes without a row repeat the last one. */
+/* Transpose up to TILE rows. Lanes without a row repeat the last row. */
 INLINE void T(load_tile)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes,
                          REAL *RESTRICT tile)
 {
@@ -151,13 +150,13 @@ INLINE void T(load_tile)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdif
         const REAL *c = x + (j + 2 < rows ? j + 2 : rows - 1) * stride;
         const REAL *d = x + (j + 3 < rows ? j + 3 : rows - 1) * stride;
         ptrdiff_t k = 0;
-        if (classes == 3 && stride == 3 && j + 4 < rows) { /* the next row is there to be read as well */
+        if (classes == 3 && stride == 3 && j + 4 < rows) { /* reads a class of the next row, which exists */
             T(transpose)(a, b, c, d, tile + j, TILE);
             continue;
         }
         for (; k + 4 <= classes; k += 4)
             T(transpose)(a + k, b + k, c + k, d + k, tile + k * TILE + j, TILE);
-        if (k < classes && classes >= 4) { /* once more what is left and some before it */
+        if (k < classes && classes >= 4) { /* the last four classes, some of them again */
             k = classes - 4;
             T(transpose)(a + k, b + k, c + k, d + k, tile + k * TILE + j, TILE);
             continue;
@@ -172,15 +171,15 @@ INLINE void T(load_tile)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdif
     }
 }
 
-/* m - x and q (m - x) are rounded before they are added: their chains are shorter. */
+/* m - x and q (m - x) are rounded before they are added, so their chains are shorter. */
 #define SOFT_CHAIN 4
 
-/* ---- softmax: m the largest x, u the sum of e^(x - m) without the first largest ----
-   On request also `gap`, the sum of m - x; and for soft targets q `dot`, the sum of q (m - x) with
-   0 * inf = 0, and `total`, the sum of q, which is NaN where one of them is outside [0, 1]. */
+/* ---- softmax: m is the largest x, u the sum of e^(x - m) without the first largest x ----
+   Optional results are `gap`, the sum of m - x, and for soft targets q `dot`, the sum of q (m - x) with
+   0 * inf = 0, and `total`, the sum of q, or NaN if a q is outside [0, 1]. */
 
-/* Far from 0 the reduction of x in exp would lose digits; there x - m is exact for every term that
-   counts. */
+/* If x is far from 0, exp would lose digits in its reduction of x. There x - m is exact for every term that is
+   not negligible. */
 INLINE REAL T(shift_of)(REAL m)
 {
     return m >= BIG || m <= -BIG ? m : 0;
@@ -251,8 +250,8 @@ INLINE void T(softmax_tile)(const REAL *RESTRICT tile, const REAL *RESTRICT q, p
     }
 }
 
-/* LANES classes from `at` on: those before lane `skip` have been there before. With `tied` the
-   largest are left out of `others`. */
+/* Add LANES classes, beginning at `at`. The lanes before `skip` have already been added. With `tied`, the largest
+   classes are left out of `others`. */
 INLINE void T(add_lanes)(const REAL *at, const REAL *q, const int skip, const int tied, REAL m, REAL shift,
                          REAL least, BITS start, T(sums) *others, T(sums) *gap, T(sums) *dot, T(sums) *total,
                          T(range) *range, const int gaps, const int dots)
@@ -272,7 +271,7 @@ INLINE void T(add_lanes)(const REAL *at, const REAL *q, const int skip, const in
         }
 }
 
-/* Lane by lane the larger one. */
+/* Replace `most` by the larger value in each lane. */
 INLINE void T(larger)(REAL *RESTRICT most, const REAL *x, const int lanes)
 {
     for (int j = 0; j < lanes; j++)
@@ -287,7 +286,7 @@ INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdi
     REAL most[LANES];
     T(sums) others, gap, dot, total;
     T(range) range;
-    const ptrdiff_t tail = classes - LANES; /* the last lanes of the row, some of them for the second time */
+    const ptrdiff_t tail = classes - LANES; /* begin of the last lanes, which overlap the lanes before */
     T(clear)(&others, LANES);
     T(clear)(&gap, LANES);
     T(clear)(&dot, LANES);
@@ -312,16 +311,16 @@ INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdi
     const REAL least = T(least)(top);
     const BITS start = T(start)(top);
 
-    /* The lanes where the first largest stands, and how many there are as large. */
-    ptrdiff_t block = 0;
-    for (; block < tail; block += LANES) {
-        int found = 0;
+    /* Find the lanes with the first largest class, and count the largest classes in them. */
+    ptrdiff_t first = 0;
+    for (; first < tail; first += LANES) {
+        int has_largest = 0;
         for (int j = 0; j < LANES; j++)
-            found |= x[block + j] == m;
-        if (found)
+            has_largest |= x[first + j] == m;
+        if (has_largest)
             break;
     }
-    const REAL *at = x + (block < tail ? block : tail);
+    const REAL *at = x + (first < tail ? first : tail);
     int ties = 0;
     for (int j = 0; j < LANES; j++)
         ties += at[j] == m;
@@ -331,9 +330,9 @@ INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdi
             PREFETCH(x + stride + c, LANES);
             if (dots)
                 PREFETCH(q + q_stride + c, LANES);
-            const int tied = c == block;
+            const int tied = c == first;
             const ptrdiff_t from = c < tail ? c : tail;
-            if (c < tail && !tied) /* most of them: said twice, so that nothing is compared here */
+            if (c < tail && !tied) /* the usual case has its own call, whose constants remove the comparisons */
                 T(add_lanes)(x + c, q + c, 0, 0, m, shift, least, start, &others, &gap, &dot, &total, &range, gaps,
                              dots);
             else
@@ -376,13 +375,13 @@ INLINE void T(softmax)(const REAL *x, ptrdiff_t stride, const REAL *q, ptrdiff_t
     REAL tile[SMALL * TILE], q_tile[SMALL * TILE];
     double out[5][TILE];
     for (ptrdiff_t i = 0; i < rows; i += TILE) {
-        const ptrdiff_t some = rows - i < TILE ? rows - i : TILE;
-        const size_t bytes = (size_t)some * sizeof(double);
-        T(load_tile)(x + i * stride, stride, some, classes, tile);
+        const ptrdiff_t tile_rows = rows - i < TILE ? rows - i : TILE;
+        const size_t bytes = (size_t)tile_rows * sizeof(double);
+        T(load_tile)(x + i * stride, stride, tile_rows, classes, tile);
         if (stride == classes)
             PREFETCH(x + (i + TILE) * stride, TILE * classes);
         if (dots) {
-            T(load_tile)(q + i * q_stride, q_stride, some, classes, q_tile);
+            T(load_tile)(q + i * q_stride, q_stride, tile_rows, classes, q_tile);
             if (q_stride == classes)
                 PREFETCH(q + (i + TILE) * q_stride, TILE * classes);
         }
@@ -416,14 +415,14 @@ KERNEL void T(softmax_soft)(const REAL *x, ptrdiff_t stride, const REAL *q, ptrd
         T(softmax)(x, stride, q, q_stride, rows, classes, m, u, NULL, dot, total, 0, 1);
 }
 
-/* One class of each row. */
+/* Read one class of each row. */
 KERNEL void T(pick)(const REAL *x, ptrdiff_t stride, const int64_t *label, ptrdiff_t rows, double *RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < rows; i++)
         out[i] = (double)x[i * stride + label[i]];
 }
 
-/* n classes of each row. */
+/* Read the same n classes of each row. */
 KERNEL void T(gather)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, const int64_t *RESTRICT label, ptrdiff_t n,
                       double *RESTRICT out)
 {
@@ -432,181 +431,7 @@ KERNEL void T(gather)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, const int
             out[j] = (double)x[label[j]];
 }
 
-/* ---- sums of probabilities, or (logs) of those whose logarithms are given: NaN where one is outside [0, 1] ---- */
-
-INLINE REAL T(share)(REAL x, const int logs)
-{
-    return logs ? T(scaled_exp)(x, T(least)(0), T(start)(0)) : x;
-}
-
-INLINE int T(beyond)(const T(range) *r, int j, const int logs)
-{
-    return logs ? r->most[j] > 0 : (r->least[j] < 0) | (r->most[j] > 1);
-}
-
-INLINE void T(sum_tile)(const REAL *RESTRICT tile, ptrdiff_t classes, double *RESTRICT out, const int chain,
-                          const int logs)
-{
-    T(sums) sum;
-    T(range) range;
-    T(clear)(&sum, TILE);
-    for (int j = 0; j < TILE; j++)
-        range.least[j] = range.most[j] = 0;
-    for (ptrdiff_t c = 0; c < classes;) {
-        const ptrdiff_t end = c + chain < classes ? c + chain : classes;
-        for (; c < end; c++)
-            for (int j = 0; j < TILE; j++) {
-                sum.chain[j] += T(share)(tile[c * TILE + j], logs);
-                T(cover)(&range, j, tile[c * TILE + j]);
-            }
-        T(widen)(&sum, TILE);
-    }
-    for (int j = 0; j < TILE; j++)
-        out[j] = T(beyond)(&range, j, logs) ? NOT_A_NUMBER : T(total)(&sum, j);
-}
-
-INLINE void T(add_probs)(const REAL *at, const int skip, T(sums) *sum, T(range) *range, const int logs)
-{
-    for (int j = 0; j < LANES; j++) {
-        REAL p = T(share)(at[j], logs);
-        sum->chain[j] += j < skip ? 0 : p;
-        T(cover)(range, j, at[j]);
-    }
-}
-
-INLINE double T(sum_row)(const REAL *RESTRICT p, ptrdiff_t classes, ptrdiff_t stride, const int chain, const int logs)
-{
-    T(sums) sum;
-    T(range) range;
-    const ptrdiff_t tail = classes - LANES;
-    T(clear)(&sum, LANES);
-    for (int j = 0; j < LANES; j++)
-        range.least[j] = range.most[j] = 0;
-    for (ptrdiff_t c = 0; c < classes;) {
-        for (int k = 0; k < chain && c < classes; k++, c += LANES) {
-            if (logs)
-                PREFETCH(p + stride + c, LANES);
-            if (c < tail)
-                T(add_probs)(p + c, 0, &sum, &range, logs);
-            else
-                T(add_probs)(p + tail, (int)(c - tail), &sum, &range, logs);
-        }
-        T(widen)(&sum, LANES);
-    }
-    int outside = 0;
-    for (int j = 0; j < LANES; j++)
-        outside |= T(beyond)(&range, j, logs);
-    return outside ? NOT_A_NUMBER : T(across)(&sum);
-}
-
-INLINE void T(sums_of_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum,
-                            const int chain, const int logs)
-{
-    if (classes > SMALL) {
-        for (ptrdiff_t i = 0; i < rows; i++)
-            sum[i] = T(sum_row)(p + i * stride, classes, stride, chain, logs);
-        return;
-    }
-    REAL tile[SMALL * TILE];
-    double tile_sum[TILE];
-    for (ptrdiff_t i = 0; i < rows; i += TILE) {
-        ptrdiff_t some = rows - i < TILE ? rows - i : TILE;
-        T(load_tile)(p + i * stride, stride, some, classes, tile);
-        if (stride == classes)
-            PREFETCH(p + (i + TILE) * stride, TILE * classes);
-        T(sum_tile)(tile, classes, tile_sum, chain, logs);
-        memcpy(sum + i, tile_sum, (size_t)some * sizeof(double));
-    }
-}
-
-KERNEL void T(sum_rows)(const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum)
-{
-    T(sums_of_rows)(p, stride, rows, classes, sum, CHAIN, 0);
-}
-
-/* The total of softmax_soft, to the same bits. */
-KERNEL void T(soft_totals)(const REAL *q, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *total)
-{
-    T(sums_of_rows)(q, stride, rows, classes, total, SOFT_CHAIN, 0);
-}
-
-KERNEL void T(sum_exps)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum)
-{
-    T(sums_of_rows)(x, stride, rows, classes, sum, CHAIN, 1);
-}
-
-#if WIDE
-/* ---- sums of products, for soft targets and smoothing ---- */
-
-INLINE double product(double a, double b)
-{
-    return b == 0.0 ? 0.0 : a * b; /* 0 * inf is 0 */
-}
-
-INLINE void add_products(const double *a, const double *b, const int skip, sums_f64 *sum)
-{
-    for (int j = 0; j < LANES; j++)
-        sum->chain[j] += j < skip ? 0.0 : product(a[j], b[j]);
-}
-
-INLINE double dot_row(const double *RESTRICT a, const double *RESTRICT b, ptrdiff_t classes)
-{
-    double padded_a[LANES], padded_b[LANES];
-    sums_f64 sum;
-    if (classes < LANES) {
-        for (int j = 0; j < LANES; j++)
-            padded_a[j] = padded_b[j] = 0;
-        memcpy(padded_a, a, (size_t)classes * sizeof(double));
-        memcpy(padded_b, b, (size_t)classes * sizeof(double));
-        a = padded_a;
-        b = padded_b;
-        classes = LANES;
-    }
-    const ptrdiff_t tail = classes - LANES;
-    clear_f64(&sum, LANES);
-    for (ptrdiff_t c = 0; c < classes;) {
-        for (int k = 0; k < CHAIN && c < classes; k++, c += LANES) {
-            if (c < tail)
-                add_products(a + c, b + c, 0, &sum);
-            else
-                add_products(a + tail, b + tail, (int)(c - tail), &sum);
-        }
-        widen_f64(&sum, LANES);
-    }
-    return across_f64(&sum);
-}
-
-/* Sums of rows, class after class; what additions round away is kept. */
-KERNEL void sum_in_order(const double *v, ptrdiff_t rows, ptrdiff_t classes, double *out)
-{
-    double tile[SMALL * TILE];
-    for (ptrdiff_t i = 0; i < rows; i += TILE) {
-        const ptrdiff_t some = rows - i < TILE ? rows - i : TILE;
-        double high[TILE], low[TILE];
-        for (int j = 0; j < TILE; j++)
-            high[j] = low[j] = 0;
-        for (ptrdiff_t from = 0; from < classes; from += SMALL) {
-            const ptrdiff_t few = classes - from < SMALL ? classes - from : SMALL;
-            load_tile_f64(v + i * classes + from, classes, some, few, tile);
-            for (ptrdiff_t c = 0; c < few; c++)
-                for (int j = 0; j < TILE; j++)
-                    high[j] = add_f64(high[j], tile[c * TILE + j], low + j);
-        }
-        for (ptrdiff_t j = 0; j < some; j++) {
-            const double sum = high[j] + low[j];
-            out[i + j] = sum == sum ? sum : high[j]; /* an infinite sum has lost NaN */
-        }
-    }
-}
-
-KERNEL void dot_rows(const double *a, ptrdiff_t stride, const double *b, ptrdiff_t b_stride, ptrdiff_t rows,
-                     ptrdiff_t classes, double *dot)
-{
-    for (ptrdiff_t i = 0; i < rows; i++)
-        dot[i] = dot_row(a + i * stride, b + i * b_stride, classes);
-}
-#endif
-
+#include "row_sums.h"
 #include "gradients.h"
 
 #undef T

@@ -1,12 +1,12 @@
-/* exp and log of our own: the same bits on every machine, and branch-free, so that the
-   loops that call them are vectorised.
+/* exp and log with the same bits on every machine. They have no branches, so that the loops that
+   call them are vectorised.
 
-   exp   n = round(x log2 e), r = x - n ln 2 (ln 2 in two pieces, the first exact against
-         n), e^x = 2^n (1 + r + r^2 q(r)). The integer n is read off the low bits of
+   exp   n = round(x log2 e), r = x - n ln 2, e^x = 2^n (1 + r + r^2 q(r)). ln 2 has two parts,
+         and the product of n and the first part is exact. The integer n is in the low bits of
          x log2 e + 1.5 * 2^(mantissa bits).
    log   u = 2^k (1 + f), log u = k ln 2 + log(1 + f), s = f / (2 + f),
-         log(1 + f) = f - (f^2/2 - s (f^2/2 + R(s^2))): the form of FreeBSD's e_log.c
-         (Ng, 1993), with coefficients of our own. */
+         log(1 + f) = f - (f^2/2 - s (f^2/2 + R(s^2))). This is the form of FreeBSD's e_log.c
+         (Ng, 1993) with other coefficients. */
 
 INLINE uint32_t bits_f32(float x) { uint32_t b; memcpy(&b, &x, 4); return b; }
 INLINE float real_f32(uint32_t b) { float x; memcpy(&x, &b, 4); return x; }
@@ -15,20 +15,21 @@ INLINE double real_f64(uint64_t b) { double x; memcpy(&x, &b, 8); return x; }
 
 #define NOT_A_NUMBER real_f64(0x7ff8000000000000u)
 #define INFINITE real_f64(0x7ff0000000000000u)
-#define SMALLEST64 2.2250738585072014e-308 /* normal */
+#define SMALLEST64 2.2250738585072014e-308 /* the smallest normal double */
 
 #define LN2 0.693147180559945309417
 #define LOG2E 1.44269504088896340736
 
-/* Rounds x log2 e to an integer, as a real number. */
+/* Round x log2 e to an integer. */
 #define ROUND32 12582912.0f          /* 1.5 * 2^23 */
 #define ROUND64 6755399441055744.0   /* 1.5 * 2^52 */
 INLINE float powers_f32(float x) { return (x * (float)LOG2E + ROUND32) - ROUND32; }
 INLINE double powers_f64(double x) { return (x * LOG2E + ROUND64) - ROUND64; }
 
-/* e^x 2^-top where it is below 2^127 (2^1023); results below 2^-126 (2^-1022) are 0. |x| is at most
-   a few hundred (thousand): see BIG in rows.h. Written with < so that NaN stays NaN.
-   What depends on top alone is worked out once: the least x, and what the exponent starts from. */
+/* e^x 2^-top, which must be below 2^127 (2^1023). Results below 2^-126 (2^-1022) are 0. |x| is at most
+   a few hundred (thousand): see BIG in rows.h. The comparison is written with < so that NaN stays NaN.
+   `least` is the smallest x and `start` the start of the exponent. Both depend only on top, so they are
+   computed once. */
 INLINE float least_f32(float top) { return (top - 127.0f) * (float)LN2; }
 INLINE double least_f64(double top) { return (top - 1023.0) * LN2; }
 INLINE uint32_t start_f32(float top) { return 127u - bits_f32(top + ROUND32); }
@@ -70,8 +71,8 @@ INLINE double scaled_exp_f64(double x, double least, uint64_t start)
     return exp_near_0(r) * real_f64((bits_f64(t) + start) << 52);
 }
 
-/* log(2^shift u) + c for a normal u; infinity and NaN are their own logarithm. c is the relative
-   error (true u - u) / u of a u that was rounded. */
+/* log(2^shift u) + c for a normal u. For infinity and NaN, return u. c is the relative rounding error
+   (true u - u) / u. */
 INLINE double log_shifted(double u, double shift, double c)
 {
     uint64_t b = bits_f64(u) + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu);
@@ -99,7 +100,7 @@ INLINE double log_normal(double u, double c)
     return log_shifted(u, 0.0, c);
 }
 
-/* The same for any u >= 0. */
+/* log_normal for any u >= 0. */
 INLINE double log_any(double u, double c)
 {
     int tiny = u < SMALLEST64;
@@ -107,8 +108,8 @@ INLINE double log_any(double u, double c)
     return u == 0.0 ? -INFINITE : l;
 }
 
-/* log(1 + v) for v >= 0. What the rounding of u = 1 + v lost comes back as c; 1/u is needed to a few
-   per cent only, and exactly at u = 1: 2 - u serves. */
+/* log(1 + v) for v >= 0. The rounding error of u = 1 + v is corrected with c. This needs 1/u to a few per
+   cent only, and exactly at u = 1, so 2 - u is good enough. */
 INLINE double log_1_plus(double v)
 {
     double u = 1.0 + v;
@@ -128,8 +129,8 @@ INLINE float log_1_plus_small_f32(float f)
     return (s + s) + s * (z * R);
 }
 
-/* log(u) + c for a normal float u <= 1: in float, but for the exponent's part, so that powers of two
-   are exact. NaN stays NaN. */
+/* log(u) + c for a normal float u <= 1. It is computed in float except for the exponent, so that powers of
+   two are exact. NaN stays NaN. */
 INLINE double log_normal_f32(float u, float c)
 {
     uint32_t b = bits_f32(u) + (0x3f800000u - 0x3f3504f3u);
@@ -138,8 +139,8 @@ INLINE double log_normal_f32(float u, float c)
     return u <= 1.0f ? (double)k * LN2 + (double)l : (double)u;
 }
 
-/* log(1 + v) for v >= 0, likewise: 1 + v = 2^k (1 + f) with k and f no less than 0, so that nothing
-   cancels. What rounding lost comes back as in log_1_plus. */
+/* log(1 + v) for v >= 0, in float except for the exponent. 1 + v = 2^k (1 + f) with k >= 0 and f >= 0, so
+   that nothing cancels. The rounding error is corrected as in log_1_plus. */
 INLINE double log_1_plus_f32(float v)
 {
     float u = 1.0f + v;

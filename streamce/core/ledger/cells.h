@@ -1,13 +1,14 @@
 /* Cells of integers, in pages.
  *
- * A cell has up to COLUMNS integers: exact sums on the grid of 2^-1074, on which every double lies,
- * and counters. In memory it is a record of 64-bit words that holds only what its page has needed
- * so far: of a sum a window of words in two's complement, lowest first, of which word w counts
- * 2^(64 w - 1074); of a counter one word. All cells of a page are laid out alike, side by side, so
- * that a sample touches one or two cache lines; a page is laid out anew when a term lies beyond its
- * windows or a counter is needed first. The top word of a sum stays within +-2^62, so that one
- * addition never overflows it. The last word that a window can have is number 254: a sum is at least -2^16318 and less
- * than 2^16318, in units of 2^-1074, and what would leave that is an error before anything is added. */
+ * A cell has up to COLUMNS integers: counters, and exact sums on the grid of 2^-1074, on which every
+ * double lies. In memory a cell is a record of 64-bit words. It holds only the words that its page has
+ * needed so far: one word for a counter, and a window of words for a sum. A sum is in two's complement,
+ * lowest word first, and word w has the value 2^(64 w - 1074). All cells of a page have the same layout
+ * and lie side by side, so that a sample touches one or two cache lines. A page gets a new layout when
+ * a term lies outside a window, or when a counter is used for the first time. The top word of a sum
+ * stays within +-2^62, so that one addition never overflows it. The last word that a window can have is
+ * number 254, so a sum is at least -2^16318 and less than 2^16318, in units of 2^-1074. An addition
+ * that would leave this range raises an error before anything is added. */
 #ifndef STREAMCE_CELLS_H
 #define STREAMCE_CELLS_H
 
@@ -21,11 +22,11 @@ enum { SUM_COLUMNS = 5, SAMPLES_COLUMN = 15, COUNT_COLUMN = 16, COLUMNS = 28 };
 
 typedef struct {
     uint64_t *words;            /* [cells][stride]; NULL before the first term */
-    ptrdiff_t cells;            /* that the page has room for */
+    ptrdiff_t cells;            /* number of cells */
     int stride;                 /* words of a cell */
-    uint16_t at[COLUMNS];       /* where a column begins in a cell, and */
-    uint8_t width[COLUMNS];     /* its words; 0 where no cell has it */
-    uint8_t base[SUM_COLUMNS];  /* the first word of a sum's window */
+    uint16_t at[COLUMNS];       /* offset of a column in a cell */
+    uint8_t width[COLUMNS];     /* words of a column; 0 if no cell has it */
+    uint8_t base[SUM_COLUMNS];  /* number of the first word in a sum's window */
 } page;
 
 #if defined(__GNUC__)
@@ -48,10 +49,10 @@ static inline uint64_t *cell_at(const page *p, ptrdiff_t cell)
 
 /* ---- layout ---- */
 
-/* Lays the page out anew with a column of other words. Returns -1 without memory. */
+/* Give the page a new layout, in which one column has another window. Return -1 if memory runs out. */
 static RARELY int page_widen(page *p, int column, int base, int width)
 {
-    if (base + width > UINT8_MAX)  /* out of range: callers check before they add (cell_overflow, cell_bound) */
+    if (base + width > UINT8_MAX)  /* cannot happen: callers check the range first (cell_overflow, cell_bound) */
         return -1;
     page q = *p;
     q.width[column] = (uint8_t)width;
@@ -82,7 +83,7 @@ static RARELY int page_widen(page *p, int column, int base, int width)
     return 0;
 }
 
-/* Widens a sum's window to hold words low ... high - 1. */
+/* Widen a sum's window to hold words low ... high - 1. */
 INLINED int page_cover(page *p, int column, int low, int high)
 {
     if (p->width[column]) {
@@ -95,7 +96,7 @@ INLINED int page_cover(page *p, int column, int low, int high)
     return page_widen(p, column, low, high - low);
 }
 
-/* Gives an empty page the layout of another, which it is likely to need. */
+/* Give an empty page the layout of another page, which it is likely to need. */
 static inline int page_like(page *p, const page *other)
 {
     const ptrdiff_t cells = p->cells;
@@ -129,11 +130,12 @@ INLINED int counter_add(page *p, ptrdiff_t cell, int column, int64_t by)
     return 0;
 }
 
-/* Keeps the top word within +-2^62. */
+/* Widen the window if the top word of a sum has left +-2^62. */
 INLINED int sum_room(page *p, ptrdiff_t cell, int column)
 {
     const uint64_t top = cell_at(p, cell)[p->at[column] + p->width[column] - 1];
-    return (top ^ (top << 1)) >> 63 ? page_cover(p, column, p->base[column], p->base[column] + p->width[column] + 1) : 0;
+    const int base = p->base[column], end = base + p->width[column];
+    return (top ^ (top << 1)) >> 63 ? page_cover(p, column, base, end + 1) : 0;
 }
 
 /* sum += value 2^(bit - 1074) */
@@ -156,7 +158,7 @@ INLINED int sum_add(page *p, ptrdiff_t cell, int column, int bit, int64_t value)
     carry = next < carry;
     *word += next;
     carry += *word++ < next;
-    /* What is left to add to the words above is the sign and the carry: usually nothing. */
+    /* The words above need only the sign and the carry, which are usually 0. */
     for (; word < end && sign + carry; word++) {
         const uint64_t add = sign + carry;
         *word += add;
@@ -165,7 +167,7 @@ INLINED int sum_add(page *p, ptrdiff_t cell, int column, int bit, int64_t value)
     return sum_room(p, cell, column);
 }
 
-/* sum += sign v, for a finite v */
+/* sum += sign * v, for a finite v */
 INLINED int sum_add_double(page *p, ptrdiff_t cell, int column, double v, int sign)
 {
     uint64_t bits;
@@ -181,8 +183,8 @@ INLINED int sum_add_double(page *p, ptrdiff_t cell, int column, double v, int si
     return sum_add(p, cell, column, exponent ? exponent - 1 : 0, mantissa);
 }
 
-/* sum_add_double for what most terms are: positive, normal and within the window, with no carry beyond it. Returns
- * 0, and has done nothing, for others. */
+/* Fast path of sum_add_double for most terms: positive, normal and within the window, with no carry beyond it. For
+ * other terms, change nothing and return 0. */
 INLINED int sum_add_usual(page *p, uint64_t *record, int column, double v)
 {
     uint64_t bits;
@@ -196,7 +198,7 @@ INLINED int sum_add_usual(page *p, uint64_t *record, int column, double v)
     const uint64_t low = word[0] + (mantissa << shift);
     const uint64_t add = (mantissa >> 1 >> (63 - shift)) + (low < word[0]);
     const uint64_t high = word[1] + add;
-    /* A carry, or a top word that has no room left. */
+    /* The window must be wider: there is a carry, or the top word has left +-2^62. */
     if (high < add || (at + 2 == p->width[column] && (high ^ (high << 1)) >> 63))
         return 0;
     word[0] = low;
@@ -204,7 +206,7 @@ INLINED int sum_add_usual(page *p, uint64_t *record, int column, double v)
     return 1;
 }
 
-/* Adds a sample of weight 1 and its square, both finite, that `losses` losses make up. */
+/* Add a sample of weight 1 and its square. Both must be finite. The sample consists of `losses` losses. */
 INLINED int cell_add_sample(page *p, ptrdiff_t cell, double n, double square, int64_t losses)
 {
     if (counter_add(p, cell, SAMPLES_COLUMN, 1) < 0 || counter_add(p, cell, COUNT_COLUMN, losses) < 0)
@@ -214,7 +216,7 @@ INLINED int cell_add_sample(page *p, ptrdiff_t cell, double n, double square, in
     return sum_add_usual(p, cell_at(p, cell), 1, square) ? 0 : sum_add_double(p, cell, 1, square, 1);
 }
 
-/* sum += sign words, which count from word `base` on; `width` of them */
+/* sum += sign * words, of which there are `width`, beginning with word number `base` */
 static inline int sum_add_words(
     page *p, ptrdiff_t cell, int column, const uint64_t *from, int base, int width, int sign)
 {
@@ -223,7 +225,7 @@ static inline int sum_add_words(
     uint64_t *to = cell_at(p, cell) + p->at[column];
     const uint64_t flip = sign < 0 ? ~(uint64_t)0 : 0;
     const uint64_t extension = sign_of(from[width - 1]) ^ flip;
-    uint64_t carry = flip & 1;  /* -x is ~x + 1; the words below `from` are all 0 */
+    uint64_t carry = flip & 1;  /* -x = ~x + 1; the words below `base` are 0 */
     for (int w = base - p->base[column], i = 0; w < p->width[column]; w++, i++) {
         const uint64_t add = i < width ? from[i] ^ flip : extension;
         const uint64_t sum = to[w] + add;
@@ -234,7 +236,7 @@ static inline int sum_add_words(
     return sum_room(p, cell, column);
 }
 
-/* to[cell] += sign from[other] */
+/* to[cell] += sign * from[other] */
 static inline int cell_merge(page *to, ptrdiff_t cell, const page *from, ptrdiff_t other, int sign)
 {
     if (!from->words)
@@ -268,7 +270,7 @@ static inline int page_is_full(const page *p, int column)
     return p->words && p->width[column] && p->base[column] + p->width[column] == UINT8_MAX;
 }
 
-/* Word w of a sum, also outside of its window. */
+/* Return word w of a sum, which may lie outside of its window. */
 static inline uint64_t sum_word(const page *p, ptrdiff_t cell, int column, int w)
 {
     if (!p->words || !p->width[column] || w < p->base[column])
@@ -278,7 +280,7 @@ static inline uint64_t sum_word(const page *p, ptrdiff_t cell, int column, int w
     return w < end ? words[w - p->base[column]] : sign_of(words[p->width[column] - 1]);
 }
 
-/* Whether sum + sign * other is beyond +-2^62 in the last word that a window can have. */
+/* Return whether sum + sign * other exceeds +-2^62 in the last word that a window can have. */
 static RARELY int sum_overflow(const page *p, ptrdiff_t cell, const page *from, ptrdiff_t other, int column, int sign)
 {
     const uint64_t flip = sign < 0 ? ~(uint64_t)0 : 0;
@@ -297,7 +299,7 @@ static inline int64_t counter_of(const page *p, ptrdiff_t cell, int column)
     return p->words && p->width[column] ? (int64_t)cell_at(p, cell)[p->at[column]] : 0;
 }
 
-/* The first column that cell + sign * other would take out of its range, or -1. A counter's range is +-most. */
+/* Return the first column that cell + sign * other would take out of its range, or -1. A counter's range is +-most. */
 static inline int cell_overflow(
     const page *p, ptrdiff_t cell, const page *from, ptrdiff_t other, int sign, int64_t most)
 {
@@ -314,8 +316,8 @@ static inline int cell_overflow(
     return -1;
 }
 
-/* The largest magnitude of a cell's counters, or INT64_MAX if a sum is so large that samples may take it out of its
- * range. Samples reach word 35 at most, so they never take a sum that is below half of its range out of it. */
+/* Return the largest magnitude of a cell's counters, or INT64_MAX if samples can take a sum out of its range. A sample
+ * changes word 35 at most, so a sum that is below half of its range stays within the range. */
 static inline int64_t cell_bound(const page *p, ptrdiff_t cell)
 {
     int64_t most = 0;
@@ -333,7 +335,8 @@ static inline int64_t cell_bound(const page *p, ptrdiff_t cell)
     return most;
 }
 
-/* The words of a column that its value needs, from the first that is not 0 on: how many, and where. */
+/* Return how many words the value of a column needs, from the first word that is not 0. Set `from` and `first` to
+ * the address and the number of that word. */
 static inline int cell_needs(const page *p, ptrdiff_t cell, int column, const uint64_t **from, int *first)
 {
     int width = p->words ? p->width[column] : 0;
@@ -350,7 +353,7 @@ static inline int cell_needs(const page *p, ptrdiff_t cell, int column, const ui
     return width - low;
 }
 
-/* Whether all of a cell's words of a column are 0, or it has none. */
+/* Return whether all words of a column are 0, or the column has none. */
 static inline int column_is_zero(const page *p, ptrdiff_t cell, int column)
 {
     uint64_t any = 0;
@@ -359,12 +362,12 @@ static inline int column_is_zero(const page *p, ptrdiff_t cell, int column)
     return !any;
 }
 
-/* The mean loss of a cell of finite samples of weight 1: the exact quotient of the sum of n and the samples, rounded
- * once. Returns 0, and leaves the cell to slower hands, where it is no such cell. */
+/* Compute the mean loss of a cell whose samples are finite and have weight 1: the exact quotient of the sum of n and
+ * the number of samples, rounded once. Return 0 for other cells, which need a slower function. */
 static inline int cell_mean(const page *p, ptrdiff_t cell, double *mean)
 {
 #ifdef __SIZEOF_INT128__
-    /* Two words below the grid's, so that 64 bits of any quotient are there to be rounded. */
+    /* The quotient has two words below the grid, so that it always has the bits that decide how it is rounded. */
     enum { BELOW = 2, ROOM = UINT8_MAX + BELOW };
     uint64_t quotient[ROOM] = {0};
     const uint64_t *words;
@@ -387,7 +390,7 @@ static inline int cell_mean(const page *p, ptrdiff_t cell, double *mean)
     const uint64_t flip = sign_of(words[width - 1]);
     uint64_t carry = flip & 1, rest = 0;
     uint64_t *at = quotient + BELOW + first;
-    for (int w = 0; w < width; w++) {  /* the magnitude */
+    for (int w = 0; w < width; w++) {  /* negate a negative sum */
         at[w] = (words[w] ^ flip) + carry;
         carry &= !at[w];
     }
@@ -399,20 +402,20 @@ static inline int cell_mean(const page *p, ptrdiff_t cell, double *mean)
     for (top = BELOW + first + width - 1; !quotient[top];)
         top--;
     bit = 64 * top + 63 - __builtin_clzll(quotient[top]);
-    /* The last bit to keep: 53 in all, or down to the grid. */
+    /* The last bit of the result: the 53rd, or the lowest bit of the grid. */
     const int last = bit - 52 > 64 * BELOW ? bit - 52 : 64 * BELOW;
     const int word = last / 64, shift = last % 64;
-    uint64_t kept = quotient[word] >> shift;
+    uint64_t mantissa = quotient[word] >> shift;
     if (shift && word + 1 < ROOM)
-        kept |= quotient[word + 1] << (64 - shift);
+        mantissa |= quotient[word + 1] << (64 - shift);
     uint64_t beyond = rest;
     const int half_word = (last - 1) / 64, half_shift = (last - 1) % 64;
     for (int w = 0; w < half_word; w++)
         beyond |= quotient[w];
     beyond |= quotient[half_word] & (((uint64_t)1 << half_shift) - 1);
     const int half = (int)(quotient[half_word] >> half_shift & 1);
-    kept += half && (beyond || kept & 1);
-    *mean = ldexp((double)kept, last - 64 * BELOW - 1074);
+    mantissa += half && (beyond || mantissa & 1);
+    *mean = ldexp((double)mantissa, last - 64 * BELOW - 1074);
     if (flip)
         *mean = -*mean;
     return 1;
@@ -424,7 +427,7 @@ static inline int cell_mean(const page *p, ptrdiff_t cell, double *mean)
 
 /* ---- bytes: docs/FORMAT.md ---- */
 
-/* The length of a cell's bytes; writes them where `out` is given. */
+/* Return the length of a cell's bytes. Write them to `out` unless it is NULL. */
 static inline size_t cell_write(const page *p, ptrdiff_t cell, uint8_t *out)
 {
     uint32_t columns = 0;
@@ -449,8 +452,8 @@ static inline size_t cell_write(const page *p, ptrdiff_t cell, uint8_t *out)
     return at;
 }
 
-/* Adds what `in` holds to a cell that is 0. Returns the bytes read, 0 if they make no sense, -1 without memory, or
- * -2 if an integer is out of its range. */
+/* Add the integers in `in` to a cell that is 0. Return the number of bytes read, 0 if they are malformed, -1 if memory
+ * runs out, or -2 if an integer is out of its range. */
 static inline ptrdiff_t cell_read(page *p, ptrdiff_t cell, const uint8_t *in, ptrdiff_t size, int64_t most)
 {
     uint64_t words[UINT8_MAX];

@@ -28,10 +28,10 @@ cdef extern from "cells.h" nogil:
     Py_ssize_t cell_read(page*, Py_ssize_t, const uint8_t*, Py_ssize_t, int64_t) noexcept
 
 cdef enum:
-    # What a sample adds to the exact sums: n its loss, d its weight. The sums that hold d keep
-    # what they exceed those of weight 1 by, so unweighted streams leave them at 0.
+    # Exact sums of n, n^2, d, n d and d^2, where n is the weighted loss of a sample and d its weight. The sums with d
+    # hold the excess over the sum for weight 1, so they are 0 in a stream without weights.
     N, NN, D, ND, DD
-    # Counters; the first ten are the infinite terms of the sums, + and -.
+    # Counters. The first ten count the infinite terms of the sums, separately for +inf and -inf.
     INFINITE_TERMS = 5
     SAMPLES = 15
     COUNT
@@ -48,17 +48,17 @@ cdef enum:
     INFEASIBLE
 
 
-# Columns, by number: first the sums, then the counters.
 cdef class Ledger:
     cdef readonly Py_ssize_t size
     cdef page* pages
-    cdef Py_ssize_t many  # pages
-    cdef int bits         # a page has 2^bits cells
-    cdef Py_ssize_t allocated_words  # of all pages, as far as bytes were read
-    cdef Py_ssize_t size_quantum  # its bytes give its size as that of what is not 0, in whole steps; 0: as it is
+    cdef Py_ssize_t n_pages
+    cdef int bits  # a page has 2^bits cells
+    cdef Py_ssize_t allocated_words  # of all pages while bytes are read
+    # The bytes give the size up to the last cell that is not 0, as a multiple of this. 0: they give the actual size.
+    cdef Py_ssize_t size_quantum
 
     cdef inline page* page_of(self, Py_ssize_t* cell) noexcept nogil:
-        """The page of a cell, whose number becomes that within the page."""
+        """Return the page of a cell, and replace the number of the cell by that within the page."""
         cdef Py_ssize_t number = cell[0]
         cell[0] = number & ((<Py_ssize_t>1 << self.bits) - 1)
         return &self.pages[number >> self.bits]
@@ -76,7 +76,7 @@ cdef class Ledger:
     cdef int add_pair(self, Py_ssize_t cell, double n, double d) except -1 nogil
 
     cdef inline int add_unit_sample(self, Py_ssize_t cell, double n, Py_ssize_t losses) except -1:
-        """Adds one sample of weight 1, and counts its losses."""
+        """Add one sample of weight 1, and count its losses."""
         cdef double square = n * n
         cdef Py_ssize_t at = cell
         cdef page* p = self.page_of(&at)
@@ -91,17 +91,18 @@ cdef class Ledger:
     cdef int64_t bound(self) noexcept nogil
     cdef bint is_zero(self) noexcept nogil
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil
+    cdef int add_cell(self, Py_ssize_t cell, Ledger source, Py_ssize_t source_cell) except -1 nogil
     cdef object value(self, int column, Py_ssize_t cell)
     cdef Py_ssize_t read_cell(self, Py_ssize_t cell, const uint8_t* data, Py_ssize_t size, Py_ssize_t all) except -1
     cdef Ledger copy(self)
 
 
-cdef int64_t MAX_COUNT, ALL_FULL  # of a counter
+cdef int64_t MAX_COUNT, ALL_FULL
 cdef Py_ssize_t MAX_CELLS
 
 
 cdef inline int64_t joint(int64_t one, int64_t other) noexcept nogil:
-    """A bound of the sums of two counters, or ALL_FULL if it has to be found again."""
+    """Return a bound for sums of two counters, or ALL_FULL if the bound must be computed from the counters."""
     return ALL_FULL if one > MAX_COUNT or other > MAX_COUNT - one else one + other
 
 

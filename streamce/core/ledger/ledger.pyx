@@ -1,8 +1,8 @@
-"""The ledger: an array of cells, each of which holds nothing but integers.
+"""The ledger: an array of cells, which hold only integers.
 
-A cell counts samples and odd inputs, and keeps five exact sums of a sample's loss n and weight
-d: n, n², d, nd and d². Adding two ledgers cell by cell is exact, associative, commutative and
-can be undone: a ledger is an element of a commutative group, and so is all that is built of it.
+A cell counts samples and anomalies. It keeps five exact sums of the weighted loss n and the weight d of samples: of n,
+n², d, nd and d². Adding two ledgers cell by cell is exact, associative and commutative, and subtraction undoes it. A
+ledger is therefore an element of a commutative group, as is everything that consists of ledgers.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -14,7 +14,7 @@ from streamce.core.kernels.kernels cimport BLOCK, MAX_PARTS, table
 
 from streamce.errors import InputError
 
-# In the order of the enum: a column's number is that of its bit in state bytes.
+# In the order of the enum. The number of a column is the number of its bit in the bytes of a state.
 SUM_NAMES = ("n", "nn", "d", "nd", "dd")
 COUNTER_NAMES = (
     "n+inf", "n-inf", "nn+inf", "nn-inf", "d+inf", "d-inf", "nd+inf", "nd-inf", "dd+inf", "dd-inf",
@@ -25,22 +25,22 @@ COUNTER_NAMES = (
 NAMES = SUM_NAMES + COUNTER_NAMES
 
 cdef double HUGE = 1.7976931348623157e308
-# The largest magnitude of a counter: half the range of its word, so that two of them add up within it.
+# The largest magnitude of a counter is half the range of its word, so that the sum of two counters fits.
 MAX_COUNT = 1 << 62
-# A bound that leaves no room for a sample, also if only a sum has no room left.
+# A bound of counters that leaves no room for a sample. It also stands for a sum that has no room left.
 ALL_FULL = 2**63 - 1
-# Of a sum: what a window that ends with word 254 holds.
+# A sum is below 2^LAST_BIT in units of 2^-1074, because the last window ends with word 254.
 LAST_BIT = 64 * 254 + 62
 N_SUMS = len(SUM_NAMES)
-# Words from the grid to the end of the last window.
+# Words of the longest sum.
 cdef enum:
     LAST_WORDS = 255
 # Fewer samples than this are added one by one.
 cdef Py_ssize_t MIN_EXACT_BLOCK = 4
-# Of classes or labels, and of any ledger that is read, whatever its bytes ask for.
+# A limit for classes and labels, and for the size that the bytes of a ledger can ask for.
 MAX_CELLS = 1 << 24
-# Pages of 1024 cells: a ledger of millions of groups grows by one at a time. Of 64 where the cells are classes:
-# one of a million classes of which few were seen takes little; what read_cell() allows rests on it.
+# Groups lie in pages of 1024 cells, because a ledger of millions of groups grows by one cell at a time. Classes lie in
+# pages of 64 cells, so that a ledger of a million classes, few of which were seen, is small. read_cell() needs this.
 cdef int GROWING_BITS = 10
 cdef int PAGE_BITS = 6
 
@@ -55,28 +55,28 @@ cdef class Ledger:
 
     def __dealloc__(self):
         cdef Py_ssize_t i
-        for i in range(self.many):
+        for i in range(self.n_pages):
             free(self.pages[i].words)
         free(self.pages)
 
     cdef int grow(self, Py_ssize_t size) except -1:
-        """Makes room for more cells, all 0; a new page begins with the layout of the one before."""
-        cdef Py_ssize_t many = (size + (<Py_ssize_t>1 << self.bits) - 1) >> self.bits
+        """Add cells that are 0. A new page gets the layout of the page before it."""
+        cdef Py_ssize_t n_pages = (size + (<Py_ssize_t>1 << self.bits) - 1) >> self.bits
         cdef page* pages
-        if size < 0 or many > (<Py_ssize_t>1 << 40):
+        if size < 0 or n_pages > (<Py_ssize_t>1 << 40):
             raise MemoryError
-        if many > self.many:
-            pages = <page*>realloc(self.pages, <size_t>many * sizeof(page))
+        if n_pages > self.n_pages:
+            pages = <page*>realloc(self.pages, <size_t>n_pages * sizeof(page))
             if pages is NULL:
                 raise MemoryError
             self.pages = pages
-            memset(pages + self.many, 0, <size_t>(many - self.many) * sizeof(page))
-            while self.many < many:
-                pages[self.many].cells = <Py_ssize_t>1 << self.bits
-                if self.many and page_like(&pages[self.many], &pages[self.many - 1]) < 0:
+            memset(pages + self.n_pages, 0, <size_t>(n_pages - self.n_pages) * sizeof(page))
+            while self.n_pages < n_pages:
+                pages[self.n_pages].cells = <Py_ssize_t>1 << self.bits
+                if self.n_pages and page_like(&pages[self.n_pages], &pages[self.n_pages - 1]) < 0:
                     raise MemoryError
-                self.allocated_words += pages[self.many].cells * pages[self.many].stride
-                self.many += 1
+                self.allocated_words += pages[self.n_pages].cells * pages[self.n_pages].stride
+                self.n_pages += 1
         self.size = size
         return 0
 
@@ -91,7 +91,7 @@ cdef class Ledger:
 
     cdef int add_term(self, int column, Py_ssize_t cell, double v, int sign) except -1 nogil:
         cdef page* p
-        if v != v:  # what +inf and -inf within one sample add up to
+        if v != v:  # a sample with +inf and -inf has the sum nan
             self.increment(INFINITE_TERMS + 2 * column, cell, sign)
             return self.increment(INFINITE_TERMS + 2 * column + 1, cell, sign)
         if v > HUGE or v < -HUGE:
@@ -105,7 +105,7 @@ cdef class Ledger:
     cdef int add_terms(
         self, int column, Py_ssize_t cell, const double* v, Py_ssize_t k, int exponent, bint squares, int sign
     ) except -1 nogil:
-        """Adds k <= BLOCK terms, or their squares, to a sum of a cell; `exponent` is v's largest."""
+        """Add k <= BLOCK terms, or their squares, to a sum of a cell. ``exponent`` is the largest one of v."""
         cdef int64_t[MAX_PARTS] part
         cdef int[MAX_PARTS] bit
         cdef int i, parts
@@ -114,7 +114,7 @@ cdef class Ledger:
             parts = table().exact_squares(v, k, exponent, part, bit)
         else:
             parts = table().exact_sum(v, k, exponent, part, bit)
-        if parts < 0:  # a term beyond 2^1000, or infinite
+        if parts < 0:  # a term is above 2^1000, infinite or nan
             for i in range(<int>k):
                 self.add_term(column, cell, v[i] * v[i] if squares else v[i], sign)
         p = self.page_of(&cell)
@@ -127,8 +127,10 @@ cdef class Ledger:
     cdef int add_samples(
         self, Py_ssize_t cell, const double* n, const double* d, Py_ssize_t k, int exponent, int sign
     ) except -1 nogil:
-        """Adds k <= BLOCK samples to a cell, or with sign -1 takes them away; d NULL: every weight is 1.
-        `exponent` is n's largest, or more."""
+        """Add k <= BLOCK samples to a cell, or subtract them if ``sign`` is -1.
+
+        If d is NULL, every weight is 1. ``exponent`` is at least the largest one of n.
+        """
         cdef double[BLOCK] product
         cdef Py_ssize_t i
         cdef int d_exponent
@@ -148,7 +150,7 @@ cdef class Ledger:
         for i in range(k):
             product[i] = n[i] * d[i] if n[i] != 0 and d[i] != 0 else 0.0  # 0 * inf is 0
         self.add_terms(ND, cell, product, k, table().largest_exponent(product, k), False, sign)
-        # Less k samples of weight 1, which is 2^1074 on the grid.
+        # Subtract the sum for weight 1, which is 2^1074 on the grid.
         cdef page* p = self.page_of(&cell)
         if sum_add(p, cell, D, 1074, -sign * k) < 0 or sum_add(p, cell, DD, 1074, -sign * k) < 0:
             with gil:
@@ -156,7 +158,7 @@ cdef class Ledger:
         return 0
 
     cdef int add_sample(self, Py_ssize_t cell, double n, double d, int sign) except -1 nogil:
-        """Adds one sample to a cell, or with sign -1 takes it away."""
+        """Add one sample to a cell, or subtract it if ``sign`` is -1."""
         self.increment(SAMPLES, cell, sign)
         self.add_term(N, cell, n, sign)
         self.add_term(NN, cell, n * n, sign)
@@ -170,7 +172,7 @@ cdef class Ledger:
         return 0
 
     cdef int add_pair(self, Py_ssize_t cell, double n, double d) except -1 nogil:
-        """Adds one sample's n and d to a cell, which is all that a mean needs."""
+        """Add n and d of one sample to a cell, but not their products, because a mean needs no products."""
         self.increment(SAMPLES, cell, 1)
         self.add_term(N, cell, n, 1)
         if d != 1:
@@ -179,45 +181,45 @@ cdef class Ledger:
         return 0
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil:
-        """The column that self + sign * other takes out of its range, or -1."""
+        """Return the first column that self + sign * other takes out of its range, or -1."""
         cdef Py_ssize_t number, ours, theirs
         cdef page* to
         cdef page* source
-        cdef page nothing
-        cdef int found
-        memset(&nothing, 0, sizeof(page))
+        cdef page empty
+        cdef int column
+        memset(&empty, 0, sizeof(page))
         for number in range(other.size):
             ours = theirs = number
             source = other.page_of(&theirs)
-            if source.stride == 0:  # nothing was ever added to it
+            if source.stride == 0:  # all its cells are 0
                 continue
-            to = self.page_of(&ours) if number < self.size else &nothing
-            found = cell_overflow(to, ours, source, theirs, sign, MAX_COUNT)
-            if found >= 0:
-                return found
+            to = self.page_of(&ours) if number < self.size else &empty
+            column = cell_overflow(to, ours, source, theirs, sign, MAX_COUNT)
+            if column >= 0:
+                return column
         return -1
 
     cdef int64_t bound(self) noexcept nogil:
-        """The largest magnitude of a counter, or ALL_FULL if more samples may take a sum out of its range."""
+        """Return the largest magnitude of a counter, or ALL_FULL if samples can take a sum out of its range."""
         cdef Py_ssize_t number, cell
-        cdef int64_t most = 0
+        cdef int64_t largest = 0
         cdef page* p
         for number in range(self.size):
             cell = number
             p = self.page_of(&cell)
-            most = max(most, cell_bound(p, cell))
-        return most
+            largest = max(largest, cell_bound(p, cell))
+        return largest
 
     cdef bint is_zero(self) noexcept nogil:
         cdef Py_ssize_t i, cell
-        for i in range(self.many):
+        for i in range(self.n_pages):
             for cell in range(self.pages[i].cells):
                 if not cell_is_zero(&self.pages[i], cell):
                     return False
         return True
 
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil:
-        """self += sign * other, cell by cell; it has as many cells and no counter overflows."""
+        """Add sign * other cell by cell. The ledger must have as many cells, and no integer may leave its range."""
         cdef Py_ssize_t number, ours, theirs
         cdef page* to
         cdef page* source
@@ -231,12 +233,21 @@ cdef class Ledger:
                     raise MemoryError
         return 0
 
+    cdef int add_cell(self, Py_ssize_t cell, Ledger source, Py_ssize_t source_cell) except -1 nogil:
+        """Add a cell of another ledger to a cell. No integer may leave its range."""
+        cdef page* to = self.page_of(&cell)
+        cdef page* from_ = source.page_of(&source_cell)
+        if cell_merge(to, cell, from_, source_cell, 1) < 0:
+            with gil:
+                raise MemoryError
+        return 0
+
     cdef Ledger copy(self):
         cdef Ledger new = Ledger.__new__(Ledger, 0, False, self.size_quantum)
         cdef Py_ssize_t i
         new.bits = self.bits
         new.grow(self.size)
-        for i in range(self.many):
+        for i in range(self.n_pages):
             if page_copy(&new.pages[i], &self.pages[i]) < 0:
                 raise MemoryError
         return new
@@ -244,7 +255,7 @@ cdef class Ledger:
     # ---- reading ----
 
     def integer(self, str column, Py_ssize_t cell=0) -> int:
-        """One integer of a cell; exact sums in units of 2^-1074."""
+        """Return one integer of a cell. The unit of exact sums is 2^-1074."""
         if not 0 <= cell < self.size:
             raise IndexError(cell)
         return self.value(NAMES.index(column), cell)
@@ -256,46 +267,46 @@ cdef class Ledger:
         width = cell_needs(p, cell, column, &words, &first)
         if not width:
             return 0
-        found = <int64_t>words[width - 1]  # the sign is in the top word
+        value = <int64_t>words[width - 1]  # the sign is in the top word
         while width > 1:
             width -= 1
-            found = found << 64 | words[width - 1]
-        return found << (64 * first)
+            value = value << 64 | words[width - 1]
+        return value << (64 * first)
 
     def cell(self, Py_ssize_t cell=0) -> dict[str, int]:
-        """The integers of a cell that are not 0, by column."""
+        """Return the integers of a cell that are not 0, by column."""
         if not 0 <= cell < self.size:
             raise IndexError(cell)
-        found = {}
+        integers = {}
         for column in range(COLUMNS):
             value = self.value(column, cell)
             if value:
-                found[NAMES[column]] = value
-        return found
+                integers[NAMES[column]] = value
+        return integers
 
     def means(self) -> list[float | None]:
-        """The mean loss of each cell; None for those that are not of finite samples of weight 1."""
+        """Return the mean loss of each cell, None for cells with infinite samples or other weights than 1."""
         cdef Py_ssize_t number, cell
         cdef double mean = 0
         cdef page* p
-        found = []
+        means = []
         for number in range(self.size):
             cell = number
             p = self.page_of(&cell)
-            found.append(mean if cell_mean(p, cell, &mean) else None)
-        return found
+            means.append(mean if cell_mean(p, cell, &mean) else None)
+        return means
 
     def column(self, str name) -> dict[int, int]:
-        """The integers of a column that are not 0, by cell."""
+        """Return the integers of a column that are not 0, by cell."""
         cdef int i = NAMES.index(name)
         return {cell: value for cell in range(self.size) if (value := self.value(i, cell))}
 
     def columns(self) -> dict[str, dict[int, int]]:
-        """Every integer that is not 0, by column and cell."""
+        """Return all integers that are not 0, by column and cell."""
         return {name: cells for name in NAMES if (cells := self.column(name))}
 
     def add_integer(self, str column, Py_ssize_t cell, value: int):
-        """Add an integer to a column of a cell; sums in units of 2^-1074. OverflowError beyond the column's range."""
+        """Add an integer to a column of a cell, or raise an OverflowError. The unit of exact sums is 2^-1074."""
         if not 0 <= cell < self.size:
             raise IndexError(cell)
         cdef int i = NAMES.index(column)
@@ -322,7 +333,7 @@ cdef class Ledger:
     # ---- bytes ----
 
     def to_bytes(self) -> bytes:
-        """The cells that are not 0, as docs/FORMAT.md has them."""
+        """Return the bytes of the cells that are not 0. docs/FORMAT.md describes them."""
         cdef Py_ssize_t number, cell, size = 0, count = 0, last = 0
         cdef page* p
         for number in range(self.size):
@@ -332,8 +343,8 @@ cdef class Ledger:
                 size += 8 + <Py_ssize_t>cell_write(p, cell, NULL)
                 count += 1
                 last = number
-        cdef bytes found = PyBytes_FromStringAndSize(NULL, 16 + size)
-        cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(found)
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, 16 + size)
+        cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(data)
         if self.size_quantum:
             out = put_u64(out, (last // self.size_quantum + 1) * self.size_quantum)
         else:
@@ -345,11 +356,11 @@ cdef class Ledger:
             if not cell_is_zero(p, cell):
                 out = put_u64(out, number)
                 out += cell_write(p, cell, out)
-        return found
+        return data
 
     @staticmethod
     def from_bytes(const uint8_t[::1] data, Py_ssize_t size_quantum=0):
-        """The ledger that ``to_bytes()`` gave; ValueError if that makes no sense."""
+        """Return the ledger whose ``to_bytes()`` is given. Raise a ValueError if it is malformed."""
         cdef Py_ssize_t size, count, number, at = 16
         cdef Py_ssize_t room = data.shape[0]
         if room < at:
@@ -369,7 +380,7 @@ cdef class Ledger:
         return ledger
 
     cdef Py_ssize_t read_cell(self, Py_ssize_t cell, const uint8_t* data, Py_ssize_t size, Py_ssize_t all) except -1:
-        """Adds what bytes hold to a cell; returns how many they are, of `all` bytes that are read in all."""
+        """Add integers from bytes to a cell. Return how many bytes were read, of ``all`` bytes of the input."""
         cdef page* p = self.page_of(&cell)
         cdef Py_ssize_t before = p.cells * p.stride
         cdef Py_ssize_t read = cell_read(p, cell, data, size, MAX_COUNT)
@@ -380,8 +391,8 @@ cdef class Ledger:
         if read == 0:
             raise ValueError("a cell is cut short or no integers")
         self.allocated_words += p.cells * p.stride - before
-        # An outlier widens a page for all of its cells, but crafted bytes get no more than a few times that.
-        # A page of one cell asks for less than 13 words per byte.
+        # An outlier widens a page for all of its cells, so memory can exceed the bytes. The limit stops crafted bytes
+        # that ask for much more. It never stops pages of one cell, which need less than 13 words per byte.
         if self.allocated_words > (1 << 21) + 16 * all:
             raise ValueError("it asks for far more memory than it has bytes")
         return read
@@ -403,18 +414,18 @@ cdef uint64_t get_u64(const uint8_t* data) noexcept nogil:
 
 
 def range_of(int column) -> str:
-    """The limit of a column's integers, in words; that of a sum is in nats."""
+    """Return the limit of a column's integers as text. The limit of a sum is in nats."""
     return f"2^{62 if column >= N_SUMS else LAST_BIT - 1074}"
 
 
 def beyond(int column, str argument="other") -> InputError:
-    """The error for an addition that would take a column out of its range."""
+    """Return the error for an addition that would take a column out of its range."""
     found = f"would be beyond {range_of(column)}, the most that a state holds: nothing was added"
     return InputError(argument, found, location=NAMES[column])
 
 
 def mixed_clusters() -> InputError:
-    """The error for adding samples in clusters to samples in none, or the other way round."""
+    """Return the error for adding clustered and unclustered samples."""
     return InputError(
         "cluster",
         "the samples of one metric come in clusters and those of the other do not: "

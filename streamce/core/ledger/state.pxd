@@ -9,11 +9,11 @@ cdef class State:
     cdef readonly Ledger buckets
     cdef readonly Ledger tail
     cdef readonly Ledger calibration
-    # No counter of any ledger is larger. ALL_FULL if a sum may leave its range.
+    # At least the largest counter of all ledgers. ALL_FULL if a sum can leave its range.
     cdef int64_t bound
 
     cdef inline bint takes(self, int64_t losses) noexcept:
-        """Whether this many more losses of any value leave all integers in range. If so, the bound counts them."""
+        """Return whether ``losses`` losses of any value leave all integers in range. If so, add them to the bound."""
         if self.bound > (<int64_t>1 << 62) - losses:
             return False
         self.bound += losses
@@ -29,15 +29,16 @@ cdef class State:
 
 
 cpdef enum:
-    BUCKETS = 256  # clusters of samples are hashed to so many
-    # Bins of losses: 64 for each power of two from 2^-64 to 2^64, and one for what is below and above.
+    BUCKETS = 256  # of clusters
+    # Bins of losses: 64 for each power of two from 2^-64 to 2^64, one for smaller and one for larger losses.
     BINS_BITS = 6
-    LEAST = -64
+    MIN_EXPONENT = -64
     TAIL = 2 + (128 << 6)
-    # Calibration: as many bins of confidence, from 0 to 1. Cells of what is in each bin, of its hits, of the expected
-    # loss, of what the loss exceeds it by, of the variance; and from SPLIT on, of the probabilities that the losses in
-    # a bin had of each outcome: binary of outcome 0; of rows of up to SPLIT_CLASSES classes by the likeliest class,
-    # with the losses in which each class came.
+    # Calibration has CONFIDENCE_BINS bins of confidence, from 0 to 1. It has cells for the confidence in each bin, for
+    # the hits in each bin (from HITS), for the expected loss, for the excess of the loss over it, and for the variance.
+    # The cells from SPLIT hold the predicted probabilities of other outcomes by bin. Binary and multilabel metrics have
+    # those of outcome 0. Multiclass metrics of up to SPLIT_CLASSES classes have those of each class, by the likeliest
+    # class, and count how often each class occurred.
     CONFIDENCE_BINS = 15
     HITS = 15
     EXPECTED = 30

@@ -4,7 +4,7 @@ from streamce.core.ledger.ledger import Ledger
 
 BUCKETS: int
 BINS_BITS: int
-LEAST: int
+MIN_EXPONENT: int
 TAIL: int
 CONFIDENCE_BINS: int
 HITS: int

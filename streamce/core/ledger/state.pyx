@@ -1,21 +1,22 @@
-"""What a metric holds: the ledgers of one stream, which add up together or not at all."""
+"""The state of a metric: the ledgers of one stream. An addition changes all of them or none."""
 
 cimport cython
 
-from streamce.core.ledger.ledger cimport ALL_FULL, MAX_CELLS, SAMPLES, Ledger, cell_merge, joint, page
+from streamce.core.ledger.ledger cimport ALL_FULL, MAX_CELLS, SAMPLES, Ledger, joint
 
 from streamce.core.ledger.ledger import beyond, mixed_clusters
 from streamce.errors import InputError
 
 
 cdef class State:
-    """What a metric holds: a ledger of its ratios Σn / Σd, of which the first is the mean loss and others
-    divide the same samples by something else; where it sums by class, label or position, a ledger with a
-    cell of each; where samples come in clusters, one with a cell for each bucket of clusters; where
-    the tail is kept, one with a cell for each bin of losses; and where calibration is, one with cells of
-    what predictions expect, and of how often they were right.
+    """The ledgers of a metric.
 
-    Reading takes a copy first, so that what is read belongs together while others add.
+    ``total`` has a cell for each ratio Σn / Σd. The first ratio is the mean loss. The others divide the same samples by
+    other denominators. The other ledgers are None until they are used. ``cells`` has a cell for each class, label or
+    position, ``buckets`` for each bucket of clusters, and ``tail`` for each bin of losses. ``calibration`` has cells of
+    expected losses, and of how often predictions were right.
+
+    A reader copies the state first, so that all integers belong to the same samples while other threads add.
     """
 
     def __cinit__(self, Ledger total=None):
@@ -24,12 +25,12 @@ cdef class State:
         self.bound = 0 if total is None else self.total.bound()
 
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=False):
-        """The ledger of cells; made if there is none yet, or one of another size that is 0."""
+        """Return the ledger of cells. Create it if there is none, or if it is 0 and has another size."""
         if size > MAX_CELLS:
             raise InputError(
                 "preds", f"has {size} classes, labels or positions: there are sums of each for at most 2^24"
             )
-        # Made before it is looked whether there is one: making it may let another thread in.
+        # Allocate before checking, because allocation may let another thread run.
         cdef Ledger new = None
         if self.cells is None or (self.cells.size != size and not growing):
             new = Ledger(size, False, growing)
@@ -66,13 +67,12 @@ cdef class State:
         return self.calibration
 
     cdef bint mixes_clustering(self, bint clusters) noexcept:
-        """Whether samples in clusters, or in none, would come to samples of which the contrary holds:
-        together they have no standard error."""
+        """Return whether an addition would mix clustered and unclustered samples."""
         cdef bint ours = self.buckets is not None and not self.buckets.is_zero()
         return ours != clusters and self.total.value(SAMPLES, 0) != 0
 
     cdef int add(self, State other, int sign) except -1:
-        """self += sign * other, which nobody else adds to meanwhile; or an error and nothing."""
+        """Add sign * other, or raise an error and add nothing. No other thread may change ``other``."""
         cdef Ledger cells = None
         cdef Ledger buckets = None
         cdef Ledger tail = None
@@ -84,7 +84,7 @@ cdef class State:
                 and self.mixes_clustering(other.buckets is not None and not other.buckets.is_zero())
             ):
                 raise mixed_clusters()
-            # Room for what is added.
+            # Create and grow the ledgers first, because this can fail and must not leave a partial sum.
             if other.cells is not None and not other.cells.is_zero():
                 cells = self.cells_of(other.cells.size, other.cells.size_quantum != 0)
             if other.buckets is not None:
@@ -121,7 +121,7 @@ cdef class State:
         return 0
 
     cdef void measure(self) noexcept:
-        """Finds the bound of all counters again."""
+        """Compute the bound from the counters of all ledgers."""
         cdef Ledger ledger
         self.bound = 0
         for ledger in (self.total, self.cells, self.buckets, self.tail, self.calibration):
@@ -129,7 +129,7 @@ cdef class State:
                 self.bound = max(self.bound, ledger.bound())
 
     def merge(self, State other not None, int sign=1) -> None:
-        """Add another state, or with ``sign=-1`` take it away."""
+        """Add another state, or subtract it if ``sign`` is -1."""
         self.add(other.copy(), 1 if sign > 0 else -1)
 
     def copy(self) -> State:
@@ -144,7 +144,7 @@ cdef class State:
         return new
 
     def select(self, bint cells, bint tail, bint calibration, Py_ssize_t ratios) -> State:
-        """A state of a part of what this one holds, which nobody adds to meanwhile."""
+        """Return a state with some of the ledgers of this one. No other thread may change this state."""
         cdef State new = State()
         new.total, new.bound = first_of(self.total, ratios), self.bound
         new.cells = self.cells.copy() if cells and self.cells is not None else None
@@ -156,7 +156,7 @@ cdef class State:
     # ---- bytes ----
 
     def parts(self) -> dict[str, bytes]:
-        """The bytes of the ledgers that are not 0, by name."""
+        """Return the bytes of the ledgers that are not 0, by name."""
         cdef State copy = self.copy()
         ledgers = {
             "buckets": copy.buckets, "calibration": copy.calibration, "cells": copy.cells, "tail": copy.tail,
@@ -169,7 +169,7 @@ cdef class State:
 
     @staticmethod
     def from_parts(dict parts, Py_ssize_t ratios=1, bint growing=False) -> State:
-        """The state whose ``parts()`` these are; ValueError if they make no sense."""
+        """Return the state whose ``parts()`` are given. Raise a ValueError if they are malformed."""
         cdef State state = State()
         for name, part in parts.items():
             if name == "total":
@@ -194,14 +194,9 @@ cdef class State:
 
 
 cdef Ledger first_of(Ledger source, Py_ssize_t size):
-    """A ledger of the first cells of another."""
+    """Return a ledger of the first cells of another."""
     cdef Ledger new = Ledger(min(size, source.size), False, source.size_quantum)
-    cdef Py_ssize_t number, ours, theirs
-    cdef page* to
-    cdef page* from_
-    for number in range(new.size):
-        ours = theirs = number
-        to, from_ = new.page_of(&ours), source.page_of(&theirs)
-        if cell_merge(to, ours, from_, theirs, 1) < 0:
-            raise MemoryError
+    cdef Py_ssize_t cell
+    for cell in range(new.size):
+        new.add_cell(cell, source, cell)
     return new

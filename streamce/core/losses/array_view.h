@@ -1,4 +1,4 @@
-/* Strided arrays, read one block at a time. A view of rows has its class axis apart; the
+/* Strided arrays that are read block by block. A view of rows keeps the class axis separate. Its
    other axes are those of the losses, in order. */
 #ifndef STREAMCE_ARRAY_VIEW_H
 #define STREAMCE_ARRAY_VIEW_H
@@ -15,16 +15,16 @@ typedef struct {
     const char *data;
     int dtype;
     int itemsize;
-    int swapped; /* the other byte order */
+    int swapped; /* not in this machine's byte order */
     int ndim;
     ptrdiff_t shape[MAX_AXES];
     ptrdiff_t strides[MAX_AXES]; /* bytes */
     ptrdiff_t classes;           /* 1 for elements */
     ptrdiff_t class_stride;      /* bytes */
-    int direct; /* one stride leads through all losses, and blocks can be used in place */
+    int direct; /* the losses have one stride, and blocks can be used in place */
 } view;
 
-/* Joins axes that one stride leads through, and sees whether blocks can be used in place. */
+/* Join axes that one stride covers, and find out whether blocks can be used in place. */
 static inline void view_coalesce_axes(view *v)
 {
     int n = 0;
@@ -52,7 +52,7 @@ static inline ptrdiff_t view_step(const view *v)
     return v->ndim ? v->strides[0] : v->itemsize * v->classes;
 }
 
-/* Asks for a block that is read soon, while another one is worked on. */
+/* Prefetch a block while another one is processed. */
 static inline void view_prefetch(const view *v, ptrdiff_t start, ptrdiff_t count)
 {
 #if defined(__GNUC__)
@@ -68,7 +68,7 @@ static inline void view_prefetch(const view *v, ptrdiff_t start, ptrdiff_t count
 #endif
 }
 
-/* Where losses start ... start + count - 1 lie, in bytes from data. */
+/* Compute the offsets of losses start ... start + count - 1, in bytes from data. */
 static inline void view_offsets(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *offset)
 {
     ptrdiff_t at[MAX_AXES], here = 0, rest = start;
@@ -103,7 +103,7 @@ static inline void view_offsets(const view *v, ptrdiff_t start, ptrdiff_t count,
         }                                                                                                 \
     } while (0)
 
-/* Turns the bytes of each of a block's elements round. */
+/* Reverse the bytes of each element of a block. */
 static inline void view_swap(const view *v, ptrdiff_t count, void *elements)
 {
     unsigned char *byte = elements;
@@ -115,7 +115,7 @@ static inline void view_swap(const view *v, ptrdiff_t count, void *elements)
         }
 }
 
-/* Copies a block next to each other, in this machine's byte order. */
+/* Copy a block to contiguous memory, in this machine's byte order. */
 static inline void view_gather(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *offset, void *out)
 {
     view_offsets(v, start, count, offset);
@@ -142,7 +142,7 @@ static inline void view_gather(const view *v, ptrdiff_t start, ptrdiff_t count, 
         }                                                                                                 \
     } while (0)
 
-/* The other way: from next to each other, which the bytes of a view in the other order are turned in. */
+/* Copy contiguous memory to a block. If the view has the other byte order, `in` is reversed first. */
 static inline void view_scatter(const view *v, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *offset, void *in)
 {
     char *to = (char *)(uintptr_t)v->data;
@@ -156,8 +156,8 @@ static inline void view_scatter(const view *v, ptrdiff_t start, ptrdiff_t count,
     }
 }
 
-/* Integers of any width as int64, or as doubles. What does not fit int64 becomes its largest
-   value: no label is as large. */
+/* Convert integers of any width to int64 or to doubles. A value that does not fit int64 becomes the
+   largest one, which is no valid label. */
 #define WIDEN(TYPE)                                                                                       \
     do {                                                                                                  \
         const TYPE *from = in;                                                                            \

@@ -27,9 +27,9 @@ cdef extern from "array_view.h" nogil:
 
 cdef class ArrayView:
     cdef Py_buffer buffer
-    cdef bint held
+    cdef bint is_held
     cdef bint writes  # the array is written, not read
-    cdef object given  # what was read of a source that is no plain array: arrays.Read; else None
+    cdef object given  # the ArrayData of a source that is not a plain array; else None
     cdef double number
     cdef int64_t integer
     cdef view v

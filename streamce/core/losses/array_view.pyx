@@ -1,4 +1,4 @@
-"""An argument's memory, as a view that blocks are read from."""
+"""The memory of an argument, as a view from which blocks are read."""
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
@@ -13,21 +13,21 @@ cdef char FOREIGN = b">" if np.little_endian else b"<"
 
 
 cdef class ArrayView:
-    """Holds the buffer of an array, or a number itself, while a chunk is under way."""
+    """The buffer of an array, or a number, during an update."""
 
     def __dealloc__(self):
         self.drop()
 
     cdef void drop(self) noexcept:
-        """Lets go of the array."""
-        if self.held:
-            self.held = False
+        """Release the array."""
+        if self.is_held:
+            self.is_held = False
             PyBuffer_Release(&self.buffer)
             if self.given is not None:
                 self.given = None
 
     cdef int take(self, object source, str name) except -1:
-        """Takes an array or a number; whatever is neither goes through ``inputs`` first."""
+        """Take an array or a number. ``inputs`` converts any other source first."""
         cdef int overflow = 0
         self.ndim = 0
         self.is_real = False
@@ -46,11 +46,11 @@ cdef class ArrayView:
                 self.v.dtype = I64
                 return 0
         if type(source) is not ndarray or not self.hold(source):
-            found = arrays.convert(source, name)
-            if not self.hold(found.values):
-                raise arrays.unsupported_dtype(found.values, name)
-            self.given = found
-            if found.is_bfloat16:
+            data = arrays.convert(source, name)
+            if not self.hold(data.values):
+                raise arrays.unsupported_dtype(data.values, name)
+            self.given = data
+            if data.is_bfloat16:
                 self.v.dtype = BF16
         self.v.data = <const char*>self.buffer.buf
         self.v.itemsize = <int>self.buffer.itemsize
@@ -61,32 +61,32 @@ cdef class ArrayView:
         return 0
 
     cdef bint hold(self, object source) except -1:
-        """Whether the array has a buffer of a dtype that blocks are read from."""
+        """Take the buffer of an array. Return False if its dtype cannot be read."""
         cdef const char* format
         try:
             PyObject_GetBuffer(
                 source, &self.buffer, (PyBUF_STRIDED if self.writes else PyBUF_STRIDED_RO) | PyBUF_FORMAT
             )
-        except (ValueError, BufferError):  # a dtype the protocol has no letter for
+        except (ValueError, BufferError):  # the buffer protocol does not know the dtype
             return False
-        self.held = True
+        self.is_held = True
         format = self.buffer.format
         self.v.swapped = format[0] == FOREIGN
         self.v.dtype = dtype_of(format, self.buffer.itemsize)
         if self.v.dtype < 0:
             self.drop()
-        return self.held
+        return self.is_held
 
     cdef object null(self):
-        """The mask of nulls, None where there are none."""
+        """Return the mask of nulls, or None if there are none."""
         return None if self.given is None else self.given.null_mask
 
     cdef object once(self, object source):
-        """What was read of a source, which may come once only; else the source."""
+        """Return the converted source, or else the source. Some sources can be read only once."""
         return source if self.given is None else self.given
 
     cdef void axes(self, int class_axis) noexcept:
-        """Splits the axes into those of the losses and the class axis (-1: none)."""
+        """Split the axes into those of the losses and the class axis. Without a class axis, it is -1."""
         cdef int k
         self.v.ndim = 0
         self.v.classes = 1
@@ -102,7 +102,7 @@ cdef class ArrayView:
         view_coalesce_axes(&self.v)
 
     cdef void join_classes(self) noexcept:
-        """Makes rows elements: each entry a loss, the class axis last."""
+        """Turn rows into elements: each entry is a loss, and the class axis comes last."""
         self.v.shape[self.v.ndim] = self.v.classes
         self.v.strides[self.v.ndim] = self.v.class_stride
         self.v.ndim += 1
@@ -115,7 +115,7 @@ cdef class ArrayView:
 
 
 cdef int dtype_of(const char* format, Py_ssize_t itemsize) noexcept:
-    """The dtype of a buffer by the letter of the struct module; -1 for any other."""
+    """Return the dtype for a format of the struct module, or -1 if it is not supported."""
     if format[0] in (b"<", b">", b"=", b"@", b"|"):
         format += 1
     if format[0] == 0 or format[1] != 0:

@@ -11,56 +11,56 @@ cdef class Vector:
 
 
 cdef class Outputs:
-    cdef object losses      # an array for the losses one by one, or None
-    cdef Samples samples    # is filled with the samples one by one, or None
+    cdef object losses      # an array for each loss, or None
+    cdef Samples samples    # filled with the samples of the batch, or None
     cdef object gradient    # an array for the gradient, or None
-    cdef bint mean          # the gradient is that of the mean, not of the sum
+    cdef bint mean          # whether the gradient is that of the mean, not of the sum
 
 
 cdef class Batch:
-    # What the caller gives.
+    # Arguments.
     cdef object given_preds, given_target, given_weight
     cdef object given_status        # a status for each loss, or None
-    cdef object given_offsets       # where the losses of each sample begin, and the last ones end; or None
-    cdef readonly tuple ratios      # for each ratio its number, and what it divides the samples by
-    cdef Samples precomputed        # the losses one by one, computed before, or None
-    cdef Batch source               # that this one, with precomputed losses, stands for; or None
-    # What it is opened for.
+    cdef object given_offsets       # the first loss of each sample, and the number of losses; or None
+    cdef readonly tuple ratios      # pairs of the number of a ratio and its denominators
+    cdef Samples precomputed        # losses that were computed elsewhere, or None
+    cdef Batch source               # the original batch, if this one has its precomputed losses; or None
+    # Options.
     cdef LossSpec spec
     cdef Breakdowns breakdowns
-    cdef bint skips                 # invalid losses are counted, and do not raise
-    cdef str name                   # of what is predicted, as the caller calls it
+    cdef bint skips                 # whether invalid losses are counted instead of raising
+    cdef str name                   # of the argument with the predictions
     cdef bint is_open
     # Views.
     cdef ArrayView preds, target, weights, status
     cdef bint has_weight, has_status
-    cdef bint weight_each           # a weight per loss, not per sample
+    cdef bint weight_each           # whether there is a weight per loss, not per sample
     cdef Py_ssize_t losses, samples, labels
-    cdef Py_ssize_t group           # losses of each sample; 0: as `offsets` say
+    cdef Py_ssize_t group           # losses of each sample, or 0 if there are `offsets`
     cdef const int64_t* offsets
     # Outputs.
-    cdef object losses_to           # what `out` points into: a part may outlive an update that Ctrl-C ended
-    cdef double* out                # the losses one by one, or NULL
-    cdef Samples recorded           # the samples one by one, or None
-    cdef ArrayView gradient             # where that of each prediction goes, or None
-    cdef double divisor             # of it
-    # What follows from the arrays and the options.
+    cdef object losses_to           # owner of `out`, because a thread may outlive an update that Ctrl-C ended
+    cdef double* out                # for each loss, or NULL
+    cdef Samples recorded           # the samples of the batch, or None
+    cdef ArrayView gradient         # for each prediction, or None
+    cdef double divisor             # of the gradient
+    # Derived from the arrays and the options.
     cdef bint has_integer_targets
     cdef bint unit_weight           # d is 1
-    cdef bint cost_only             # and n is the cost
-    cdef bint is_float32            # the kernels get floats, or halves made floats; else doubles
+    cdef bint cost_only             # d is 1 and n is the cost
+    cdef bint is_float32            # the kernels read floats, to which half precision is converted; else doubles
     cdef bint has_class_factors     # elements: labels or outcomes have factors
-    cdef bint uniform_class_weight  # logits whose classes weigh the same: the kernels add up what smoothing needs
+    cdef bint uniform_class_weight  # logits with equal class weights: the kernels compute the sums for smoothing
     cdef bint tracks_class_probs    # calibration of rows: the probabilities of all classes are summed
     cdef double tolerance, target_tolerance
-    # Elements: n = positive y' A + negative (1 - y') B, d = positive_d y + negative_d (1 - y), for
-    # outcome costs A and B and the smoothed y', label by label.
+    # Elements: factors of each label. With the costs A and B of outcomes 1 and 0 and the smoothed target y',
+    # n = positive y' A + negative (1 - y') B and d = positive_d y + negative_d (1 - y).
     cdef Vector positive, negative, positive_d, negative_d
-    # Rows: the weights of the classes (None: 1), and what smoothing adds to each class.
+    # Rows: the weight of each class (None: 1), and the share that smoothing adds to it, times its weight.
     cdef Vector class_weight, base, ones
     cdef double base_sum
-    # What a run found.
-    cdef Py_ssize_t first_invalid_index  # -1: none
+    # Results of a run.
+    cdef Py_ssize_t first_invalid_index  # -1 if all losses are valid
     cdef int invalid_status
 
     cdef int open(self, LossSpec spec, Breakdowns breakdowns, bint skips, str name) except -1
@@ -83,7 +83,7 @@ cdef class Batch:
 
 
 cdef inline bint below_floor(Batch b, double p) noexcept nogil:
-    """Whether a probability, or the logarithm of one, is below the floor."""
+    """Return whether a probability, or that of a log-probability, is below the floor."""
     return p < b.spec.floor if b.spec.kind == PROBS else 0.0 - p > b.spec.cap
 
 

@@ -1,4 +1,4 @@
-"""A batch: the arrays of an update as views, how its losses are laid out, and what the options make of them.
+"""A batch: the arrays of an update as views, the layout of its losses, and their factors.
 
 A *loss* is one cost: an entry of a binary or multilabel array (an element), or a row of a multiclass array. A *sample*
 is an entry of the first axis and holds one loss or several.
@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from streamce.core.kernels.kernels cimport LEAST_FLOOR_F32, fp_enter, fp_leave, table
+from streamce.core.kernels.kernels cimport MIN_FLOOR_F32, fp_enter, fp_leave, table
 from streamce.core.ledger.state cimport SPLIT_CLASSES
 from streamce.core.losses.array_view cimport BF16, F16, F32, F64, ArrayView
 from streamce.core.losses.loss_spec cimport BINARY, LOGITS, MEAN, MULTICLASS, MULTILABEL, PROBS, Breakdowns, LossSpec
@@ -21,7 +21,7 @@ from streamce.inputs import arrays, loss_errors, loss_layout, messages
 from streamce.core.ledger.ledger import NAMES
 from streamce.core.losses.loss_spec import KIND_NAMES
 
-# What errors call the statuses.
+# The names of the statuses in errors.
 CAUSES = {
     NULL_INPUT: "null",
     INVALID_LABEL: "label",
@@ -36,7 +36,7 @@ CAUSES = {
 
 
 cdef class Vector:
-    """Doubles of our own: class weights, factors."""
+    """An array of doubles: class weights or factors."""
 
     def __cinit__(self, Py_ssize_t size, double value=0.0):
         cdef Py_ssize_t i
@@ -52,7 +52,7 @@ cdef class Vector:
 
 
 cdef class Outputs:
-    """What an update writes besides the state. The gradient is that of the sum of the losses, or of their mean."""
+    """The outputs of an update. The gradient is that of the sum of the losses, or of their mean."""
 
     def __init__(self, *, losses=None, Samples samples=None, gradient=None, str reduction="sum"):
         self.losses = losses
@@ -64,9 +64,9 @@ cdef class Outputs:
 cdef class Batch:
     """The arguments of one update.
 
-    ``status`` has a status for each loss: COUNTED, or PADDING, IGNORED or NULL_INPUT. ``offsets`` say where the losses
-    of each sample begin, the last of them where all end; without, the samples are the entries of the first axis.
-    ``ratios`` are a number each, and what it divides the samples by.
+    ``status`` has a status for each loss: COUNTED, PADDING, IGNORED or NULL_INPUT. ``offsets`` are the first loss of
+    each sample, followed by the number of losses. Without offsets, the samples are the entries of the first axis.
+    ``ratios`` are pairs of the number of a ratio and its denominators.
     """
 
     def __cinit__(self):
@@ -85,7 +85,7 @@ cdef class Batch:
     # ---- opening ----
 
     cdef int open(self, LossSpec spec, Breakdowns breakdowns, bint skips, str name) except -1:
-        """Takes the memory of the arrays, and finds how many losses there are and what the options make of them."""
+        """Take the memory of the arrays, and derive the layout and the factors of the losses."""
         cdef int axis
         if self.is_open:
             raise ValueError("a batch whose update was interrupted cannot be used again")
@@ -119,7 +119,7 @@ cdef class Batch:
             or self.weights.given is not None
         ):
             self.open_status(axis)
-        if breakdowns.calibration:  # reads predictions again, so it needs a copy that no other thread writes to
+        if breakdowns.calibration:  # reads predictions twice, so it needs a copy that no other thread can change
             self.preds.v.direct = False
         self.tracks_class_probs = (
             breakdowns.calibration and spec.task == MULTICLASS and self.preds.v.classes <= SPLIT_CLASSES
@@ -136,20 +136,20 @@ cdef class Batch:
         if spec.task == MULTICLASS:
             self.is_float32 &= self.has_integer_targets or self.target.v.dtype < F64
         elif spec.kind != LOGITS:
-            self.is_float32 &= spec.kind == PROBS and spec.floor >= LEAST_FLOOR_F32
+            self.is_float32 &= spec.kind == PROBS and spec.floor >= MIN_FLOOR_F32
         self.uniform_class_weight = False
         if not self.cost_only and spec.task != MEAN:
             self.open_factors()
         return 0
 
     cdef int class_axis(self) noexcept:
-        """The axis of ``preds`` that holds classes or labels; -1: none."""
+        """Return the axis of ``preds`` that holds classes or labels, or -1 if there is none."""
         if self.spec.task != MULTICLASS and self.spec.task != MULTILABEL:
             return -1
         return self.spec.axis if self.spec.axis >= 0 else self.spec.axis + self.preds.ndim
 
     cdef int open_layout(self, int axis) except -1:
-        """The losses: the axes of ``preds``, less the class axis of a row, or with that of labels last."""
+        """Derive the numbers of samples and losses from the axes of ``preds``. Labels become the last axis."""
         cdef const int64_t[::1] offsets
         cdef bint first = True
         cdef int k
@@ -202,12 +202,12 @@ cdef class Batch:
         return 0
 
     cdef int open_weight(self, int axis) except -1:
-        """A weight per sample, or one per loss."""
+        """Take a weight per sample, or one per loss."""
         cdef int k
         cdef bint rows = self.spec.task == MULTICLASS
-        cdef bint whole = self.breakdowns.sequence_mean
+        cdef bint per_sequence = self.breakdowns.sequence_mean
         self.weights.take(self.given_weight, "weight")
-        if same_shape(self.weights, self.preds, axis if rows else -1) and (not whole or self.group == 1):
+        if same_shape(self.weights, self.preds, axis if rows else -1) and (not per_sequence or self.group == 1):
             self.weight_each = True
             self.weights.axes(axis if self.spec.task == MULTILABEL else -1)
             if self.spec.task == MULTILABEL:
@@ -222,10 +222,11 @@ cdef class Batch:
         elif self.weights.ndim == 0:
             self.weights.axes(-1)
             return 0
-        raise messages.weight_shape(self.weights.shape_tuple(), (self.samples,) if k < self.preds.ndim else (), whole)
+        expected = (self.samples,) if k < self.preds.ndim else ()
+        raise messages.weight_shape(self.weights.shape_tuple(), expected, per_sequence)
 
     cdef int open_status(self, int axis) except -1:
-        """The statuses that losses have before any is evaluated, among them those of nulls."""
+        """Take the statuses that losses have before they are evaluated, including those of nulls."""
         status = self.status_with_nulls(axis)
         self.has_status = status is not None
         if self.has_status:
@@ -242,7 +243,7 @@ cdef class Batch:
         return loss_layout.mark_nulls(self.given_status, nulls, NULL_INPUT, self.layout(axis if axis >= 0 else None))
 
     cdef int open_factors(self) except -1:
-        """What the options multiply each cost by."""
+        """Compute the factors of the costs from the options."""
         cdef unsigned long long saved = fp_enter()
         try:
             if self.spec.task == MULTICLASS:
@@ -254,7 +255,7 @@ cdef class Batch:
         return 0
 
     cdef int open_outputs(self, Outputs outputs) except -1:
-        """Where losses and samples are written. The gradient waits until it is known what to divide it by."""
+        """Take the outputs for losses and samples. The gradient is taken later, when its divisor is known."""
         cdef double[::1] losses
         if outputs.losses is not None and self.losses:
             losses = outputs.losses
@@ -266,21 +267,21 @@ cdef class Batch:
         return 0
 
     cdef ArrayView gradient_view(self, gradient):
-        """Where the gradient goes."""
-        cdef ArrayView found = ArrayView.__new__(ArrayView)
-        found.writes = True
-        found.take(gradient, "out")
-        if not found.is_real:
+        """Return a view of the array for the gradient."""
+        cdef ArrayView out = ArrayView.__new__(ArrayView)
+        out.writes = True
+        out.take(gradient, "out")
+        if not out.is_real:
             raise arrays.unsupported_dtype(arrays.to_numpy(gradient, "out")[0], "out")
-        if not same_shape(found, self.preds, -1):
-            raise messages.gradient_shape(found.shape_tuple(), self.preds.shape_tuple())
-        found.axes(self.class_axis())
+        if not same_shape(out, self.preds, -1):
+            raise messages.gradient_shape(out.shape_tuple(), self.preds.shape_tuple())
+        out.axes(self.class_axis())
         if self.spec.task == MULTILABEL:
-            found.join_classes()
-        return found
+            out.join_classes()
+        return out
 
     cdef void close(self) noexcept:
-        """Lets go of the caller's memory, and of what may be as large as a row."""
+        """Release the caller's memory, and arrays that can be as long as a row."""
         self.is_open = False
         self.losses_to = None
         self.recorded = None
@@ -296,36 +297,36 @@ cdef class Batch:
     # ---- precomputed losses ----
 
     cdef Batch with_arrays(self, arrays):
-        """A batch of the same layout, of other predictions, targets and weights."""
+        """Return a batch of the same layout with other predictions, targets and weights."""
         preds, target, weight = arrays
         return Batch(
             preds, target, weight, status=self.given_status, offsets=self.given_offsets, ratios=self.ratios
         )
 
     cdef object set_precomputed(self, computed):
-        """Takes losses that were computed before: n, d (None: 1), and a status or flags for each."""
+        """Take losses that were computed elsewhere: n, d (None: 1), and a packed status for each."""
         cdef const double[::1] n
         cdef const double[::1] d = None
-        cdef const uint8_t[::1] what
+        cdef const uint8_t[::1] packed_status
         self.precomputed = Samples.__new__(Samples)
         if self.losses == 0:
             self.precomputed.open(0, 0, 1, NULL, True)
             return
         if computed is None:
             raise ValueError(f"no losses were computed: expected {self.losses}")
-        n, d, what = computed
-        if not n.shape[0] == what.shape[0] == self.losses or not (d is None or d.shape[0] == self.losses):
+        n, d, packed_status = computed
+        if not n.shape[0] == packed_status.shape[0] == self.losses or not (d is None or d.shape[0] == self.losses):
             raise ValueError(f"{n.shape[0]} losses were computed: expected {self.losses}")
         self.precomputed.open(self.losses, self.losses, 1, NULL, d is None)
         memcpy(self.precomputed.n, &n[0], self.losses * sizeof(double))
-        memcpy(self.precomputed.what, &what[0], self.losses)
+        memcpy(self.precomputed.packed_status, &packed_status[0], self.losses)
         if d is not None:
             memcpy(self.precomputed.d, &d[0], self.losses * sizeof(double))
 
     # ---- reading ----
 
     cdef Py_ssize_t n_cells(self) noexcept nogil:
-        """Labels, classes or positions: what can be summed one by one."""
+        """Return the number of labels, classes or positions."""
         cdef Py_ssize_t i, longest = self.group
         if self.breakdowns.by_position:
             for i in range(self.samples if self.offsets is not NULL else 0):
@@ -334,7 +335,7 @@ cdef class Batch:
         return self.labels if self.spec.task == MULTILABEL else self.preds.v.classes
 
     cdef Py_ssize_t sample_of(self, Py_ssize_t loss) noexcept nogil:
-        """The sample that a loss belongs to; of one beyond all, as many as there are."""
+        """Return the sample of a loss, or the number of samples if there is no such loss."""
         cdef Py_ssize_t low = 0, high = self.samples, middle
         if self.group:
             return loss // self.group
@@ -347,7 +348,7 @@ cdef class Batch:
         return low
 
     cdef object error(self):
-        """The error for the first invalid loss."""
+        """Return the error for the first invalid loss."""
         preds, target = self.preds.once(self.given_preds), self.target.once(self.given_target)
         weight = self.weights.once(self.given_weight)
         loss = loss_errors.InvalidLoss(
@@ -355,22 +356,23 @@ cdef class Batch:
             NAMES[COUNTER_OF[self.invalid_status]],
         )
         inputs = loss_errors.LossInputs(
-            preds, target, weight, self.name, KIND_NAMES[self.spec.kind],
-            self.spec.ignore_index if self.spec.ignores else None,
-            self.spec.task != MEAN and not self.has_integer_targets, self.weight_each,
+            preds, target, weight, name=self.name, kind=KIND_NAMES[self.spec.kind],
+            ignore_index=self.spec.ignore_index if self.spec.ignores else None,
+            has_soft_targets=self.spec.task != MEAN and not self.has_integer_targets,
+            weights_are_per_loss=self.weight_each,
         )
         axis = self.spec.axis if self.spec.task in (MULTICLASS, MULTILABEL) else None
         return loss_errors.invalid_loss(loss, inputs, self.layout(axis))
 
     cdef object layout(self, axis):
-        """The layout of the losses, for messages; ``axis`` is that of the classes or labels, or None."""
+        """Return the layout of the losses, for messages. ``axis`` is that of the classes or labels, or None."""
         return loss_layout.LossLayout(
             self.preds.shape_tuple(), axis, self.spec.task == MULTICLASS, self.given_offsets
         )
 
 
 cdef int set_class_factors(Batch b) except -1:
-    """Rows: the weights of the classes, and what smoothing adds to each."""
+    """Compute the factors of rows: the weights of the classes, and the shares from smoothing."""
     cdef LossSpec spec = b.spec
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
@@ -393,7 +395,7 @@ cdef int set_class_factors(Batch b) except -1:
 
 
 cdef int set_outcome_factors(Batch b) except -1:
-    """Elements: the factors of outcomes 1 and 0 of each label."""
+    """Compute the factors of elements: those of outcomes 1 and 0 of each label."""
     cdef LossSpec spec = b.spec
     cdef Py_ssize_t i
     if spec.task == BINARY:
@@ -411,20 +413,20 @@ cdef int set_outcome_factors(Batch b) except -1:
 
 
 cdef int check_length(str name, values, Py_ssize_t size, str names) except -1:
-    """Raises unless an option has one value, or one for each class or label."""
+    """Raise unless an option has one value, or one for each class or label."""
     if isinstance(values, tuple) and len(values) != size:
         raise messages.class_weight_length(len(values), size, names, name)
     return 0
 
 
 cdef Vector vector(values, Py_ssize_t size):
-    """Values as they are, one value throughout, or None for 1."""
-    cdef Vector found = Vector(size, values if isinstance(values, float) else 1.0)
+    """Return a vector of the given values, of one value, or of 1 for None."""
+    cdef Vector result = Vector(size, values if isinstance(values, float) else 1.0)
     cdef Py_ssize_t i
     if isinstance(values, tuple):
         for i in range(size):
-            found.at[i] = values[i]
-    return found
+            result.at[i] = values[i]
+    return result
 
 
 cdef Py_ssize_t entries(ArrayView array) noexcept:
@@ -436,7 +438,7 @@ cdef Py_ssize_t entries(ArrayView array) noexcept:
 
 
 cdef bint same_shape(ArrayView one, ArrayView other, int without) noexcept:
-    """Whether one has the shape of the other, without an axis of that (-1: with all)."""
+    """Return whether ``one`` has the shape of ``other`` with all axes except ``without``, which is -1 for none."""
     cdef int k, at = 0
     if one.ndim != other.ndim - (without >= 0):
         return False
@@ -449,7 +451,7 @@ cdef bint same_shape(ArrayView one, ArrayView other, int without) noexcept:
 
 
 cdef double tolerance(int dtype) noexcept:
-    """How far from 1 a row's sum may be: the root of the dtype's machine epsilon."""
+    """Return how far from 1 the sum of a normalised row can be: the square root of the dtype's epsilon."""
     if dtype == F16:
         return 2.0**-5
     if dtype == BF16:

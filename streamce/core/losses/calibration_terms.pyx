@@ -1,14 +1,14 @@
-"""What predictions expect of themselves: the loss each of them foretells, if outcomes come as often as it says.
+"""The loss that each prediction would have on average if it were calibrated, and its variance.
 
-With cost_c what class c would cost, as the metric has it (floored, and so on), y the class that came and p the
-probabilities, scaled to add up to 1 where they do not,
+With cost_c the cost of class c in this metric (with floor), y the true class, and p the probabilities, which are scaled
+if they do not sum to 1,
 
     expected = sum of p_c cost_c,    excess = cost_y - expected,    variance = sum of p_c (cost_c - expected)^2
 
-binary the same of two outcomes. They are made of what costs differ by, which logits say exactly: where all outcomes
-cost nearly the same, the excess and its variance are as exact as elsewhere, and 0 together. Everything is worked out in
-doubles, whatever the dtype of the predictions, and depends on its own row alone. Confidence is the probability of
-outcome 1, or of the likeliest class (the first of several).
+A binary prediction has two outcomes instead of classes. The terms are computed from differences of costs, which logits
+give exactly. Excess and variance are therefore exact even if all outcomes cost nearly the same, and both are 0 if the
+costs are equal. All computations use doubles, and each term depends only on its own row. Confidence is the probability
+of outcome 1, or of the likeliest class, which is the first one if there are several.
 """
 
 from libc.math cimport INFINITY
@@ -25,7 +25,7 @@ from streamce.core.samples.status cimport COUNTED
 
 
 cdef Py_ssize_t calibration_cells(Batch b) noexcept nogil:
-    """How many cells a chunk needs."""
+    """Return how many cells a batch needs."""
     cdef Py_ssize_t pairs = 0 if b.spec.task == MULTICLASS else 1
     if b.tracks_class_probs:
         pairs = b.preds.v.classes * b.preds.v.classes
@@ -33,7 +33,7 @@ cdef Py_ssize_t calibration_cells(Batch b) noexcept nogil:
 
 
 cdef void compute_calibration_terms(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
-    """What k losses, whose predictions are at ``w.x``, are expected to be; those that do not count get anything."""
+    """Compute the terms of k losses, whose predictions are at ``w.x``. Losses that do not count get arbitrary terms."""
     if b.spec.task == MULTICLASS:
         of_rows(b, w, k)
     else:
@@ -62,7 +62,7 @@ cdef void of_elements(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     elif b.spec.kind == LOG_PROBS:
         K.binary_log_probs(x, ONES, k, INFINITY, e.kernel, one)
         K.binary_log_probs(x, ZEROS, k, INFINITY, e.kernel, zero)
-        for i in range(k):  # 1 - p would lose the digits of a small one
+        for i in range(k):  # 1 - p would lose the digits of a small probability
             rest[i] = 0.0 - zero[i]
         K.exp(rest, k, rest)
         K.exp(x, k, w.confidence)
@@ -101,14 +101,14 @@ cdef void of_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     cdef double* total = r.prob_total
     cdef double* cost
     cdef double* p
-    cdef double least
+    cdef double min_cost
     for i in range(k):
-        lay_row(b, w, i)
+        prepare_row(b, w, i)
     if b.spec.kind == PROBS:
         K.neg_log_f64(w.costs, k * classes, b.spec.floor, b.spec.ceiling, w.costs)
     else:
         K.exp(w.chances, k * classes, w.chances)
-    for i in range(k):  # the likeliest class is left out: what is left is small where predictions are sure
+    for i in range(k):  # without the likeliest class, the sum is small and exact if a prediction is confident
         p = w.chances + i * classes
         w.confidence[i] = p[w.top[i]]
         p[w.top[i]] = 0
@@ -117,21 +117,21 @@ cdef void of_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
         w.chances[i * classes + w.top[i]] = w.confidence[i]
         total[i] = w.confidence[i] + others[i]
     if b.spec.kind == LOGITS:
-        K.softmax_costs_f64(ZEROS, others, ZEROS, k, r.kernel)  # others become their log1p
+        K.softmax_costs_f64(ZEROS, others, ZEROS, k, r.kernel)  # replaces others by log1p(others)
     for i in range(k):
         cost = w.costs + i * classes
-        least = cost[w.top[i]]
+        min_cost = cost[w.top[i]]
         if b.spec.kind == LOGITS:
             w.confidence[i] = 1 / total[i]
-            least = others[i]
+            min_cost = others[i]
         else:
             for c in range(classes):
-                cost[c] -= least
-        moments(w, i, classes, total[i], least)
+                cost[c] -= min_cost
+        moments(w, i, classes, total[i], min_cost)
 
 
-cdef void moments(Workspace* w, Py_ssize_t i, Py_ssize_t classes, double total, double least) noexcept nogil:
-    """Of row i, whose probabilities add up to a total; costs are what they exceed the least by."""
+cdef void moments(Workspace* w, Py_ssize_t i, Py_ssize_t classes, double total, double min_cost) noexcept nogil:
+    """Compute the terms of row i from the sum of its probabilities and its costs, which are relative to min_cost."""
     cdef Py_ssize_t c
     cdef const double* cost = w.costs + i * classes
     cdef double* p = w.chances + i * classes
@@ -142,33 +142,33 @@ cdef void moments(Workspace* w, Py_ssize_t i, Py_ssize_t classes, double total, 
     for c in range(classes):
         off = cost[c] - mean
         square += p[c] * (off * off) if p[c] > 0 else 0.0
-    w.expected[i] = least + mean
+    w.expected[i] = min_cost + mean
     w.excess[i] = cost[w.label[i]] - mean
     w.variance[i] = square / total
-    for c in range(w.kept):
+    for c in range(w.n_kept_classes):
         p[c] /= total
 
 
-cdef void lay_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
-    """Finds the likeliest class of row i, and lays out what costs and probabilities are made of."""
+cdef void prepare_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
+    """Find the likeliest class of row i, and prepare its costs and probabilities."""
     cdef Py_ssize_t c, top = 0
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef double* x = w.costs + i * classes
     cdef double* p = w.chances + i * classes
-    cdef double most
+    cdef double largest
     if b.is_float32:
         table().float32_to_float64(<const float*>w.x + i * w.x_stride, classes, x)
     else:
         memcpy(x, <const double*>w.x + i * w.x_stride, classes * sizeof(double))
-    most = x[0]
+    largest = x[0]
     for c in range(1, classes):
-        if x[c] > most:
-            top, most = c, x[c]
+        if x[c] > largest:
+            top, largest = c, x[c]
     w.top[i] = top
     w.outcome[i] = w.label[i] == top
     if b.spec.kind == LOGITS:
         for c in range(classes):
-            x[c] = x[c] - most if most < INFINITY else 0.0 if x[c] == INFINITY else -INFINITY
+            x[c] = x[c] - largest if largest < INFINITY else 0.0 if x[c] == INFINITY else -INFINITY
     memcpy(p, x, classes * sizeof(double))
     if b.spec.kind != PROBS:
         for c in range(classes):
@@ -179,9 +179,9 @@ cdef void lay_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
 
 
 cdef int add_calibration(Batch b, Workspace* w, const double* d, Py_ssize_t k, Ledger to) except -1 nogil:
-    """Adds what k losses of weights d (NULL: 1) were expected to be, and each to its bin; of weight 0 it is none."""
-    cdef Py_ssize_t i, bin, many
-    cdef Py_ssize_t* order = w.offset  # the gathering is done with it
+    """Add the terms of k losses of weights d (NULL: 1), and each loss to its bin. Losses of weight 0 do not count."""
+    cdef Py_ssize_t i, bin, n
+    cdef Py_ssize_t* order = w.offset  # free after the block has been gathered
     cdef Py_ssize_t[CONFIDENCE_BINS + 1] first
     cdef double weight
     memset(first, 0, sizeof(first))
@@ -196,7 +196,7 @@ cdef int add_calibration(Batch b, Workspace* w, const double* d, Py_ssize_t k, L
         w.excess[i] = weight * w.excess[i]
         w.variance[i] = weight * w.variance[i] * weight
         if b.tracks_class_probs:
-            add_classes(to, bin, w.top[i], w.label[i], w.chances + i * w.kept, w.kept, weight)
+            add_classes(to, bin, w.top[i], w.label[i], w.chances + i * w.n_kept_classes, w.n_kept_classes, weight)
     add_all(to, EXPECTED, w.expected, k)
     add_all(to, EXCESS, w.excess, k)
     add_all(to, VARIANCE, w.variance, k)
@@ -207,25 +207,25 @@ cdef int add_calibration(Batch b, Workspace* w, const double* d, Py_ssize_t k, L
             bin = bin_of(w.confidence[i])
             order[first[bin]] = i
             first[bin] += 1
-    for bin in range(CONFIDENCE_BINS):  # each begins where the one before it ended
-        many = first[bin] - (first[bin - 1] if bin else 0)
-        if many:
-            to.increment(SAMPLES, bin, many)
-            add_some(to, bin, w.confidence, d, order, many, w.sample_n)
-            add_some(to, HITS + bin, w.outcome, d, order, many, w.sample_n)
+    for bin in range(CONFIDENCE_BINS):  # a bin begins where the one before it ends
+        n = first[bin] - (first[bin - 1] if bin else 0)
+        if n:
+            to.increment(SAMPLES, bin, n)
+            add_selected(to, bin, w.confidence, d, order, n, w.sample_n)
+            add_selected(to, HITS + bin, w.outcome, d, order, n, w.sample_n)
             if b.spec.task != MULTICLASS:
-                add_some(to, SPLIT + bin, w.rest, d, order, many, w.sample_n)
+                add_selected(to, SPLIT + bin, w.rest, d, order, n, w.sample_n)
             if d is not NULL:
-                for i in range(many):
+                for i in range(n):
                     w.sample_n[i] = d[order[i]]
-                to.add_terms(D, bin, w.sample_n, many, table().largest_exponent(w.sample_n, many), False, 1)
-                to.add_term(D, bin, <double>many, -1)
-        order += many
+                to.add_terms(D, bin, w.sample_n, n, table().largest_exponent(w.sample_n, n), False, 1)
+                to.add_term(D, bin, <double>n, -1)
+        order += n
     return 0
 
 
 cdef inline Py_ssize_t bin_of(double confidence) noexcept nogil:
-    """The bin of any double: the first for 0, less or NaN, the last for 1 or more."""
+    """Return the bin of any double: the first for NaN and for 0 or less, the last for 1 or more."""
     if not confidence > 0:
         return 0
     if confidence >= 1:
@@ -237,10 +237,10 @@ cdef int add_all(Ledger to, Py_ssize_t cell, const double* v, Py_ssize_t k) exce
     return to.add_terms(N, cell, v, k, table().largest_exponent(v, k), False, 1)
 
 
-cdef int add_some(
+cdef int add_selected(
     Ledger to, Py_ssize_t cell, const double* v, const double* d, const Py_ssize_t* order, Py_ssize_t k, double* term
 ) except -1 nogil:
-    """Adds d v of the losses in `order`."""
+    """Add d v of the k losses in ``order``."""
     cdef Py_ssize_t i
     for i in range(k):
         term[i] = v[order[i]] if d is NULL else d[order[i]] * v[order[i]]
@@ -250,10 +250,10 @@ cdef int add_some(
 cdef int add_classes(
     Ledger to, Py_ssize_t bin, Py_ssize_t top, Py_ssize_t label, const double* p, Py_ssize_t classes, double weight
 ) except -1 nogil:
-    """Adds the probabilities of all classes to the cells of the likeliest one and the bin, and the class that came."""
+    """Add the probabilities of all classes, and the true class, to the cells of the likeliest class and the bin."""
     cdef Py_ssize_t c, cell
     for c in range(classes):
-        # Pairs of the first few classes have the first few numbers, however many classes there are.
+        # The numbering does not depend on the number of classes: pairs of the first c classes have the first numbers.
         cell = SPLIT + CONFIDENCE_BINS * (top * top + c if c <= top else c * c + c + 1 + top) + bin
         if c == label:
             to.add_pair(cell, weight * p[c], weight)

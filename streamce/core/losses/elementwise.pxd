@@ -6,8 +6,7 @@ cdef double[BLOCK] ZEROS
 cdef double[BLOCK] ONES
 
 
-cdef void lay_factors(Batch b, Workspace* w, Py_ssize_t at) noexcept nogil
+cdef void fill_factors(Batch b, Workspace* w, Py_ssize_t at) noexcept nogil
 cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
 cdef void outcomes(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
 cdef void shares(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-cdef void outcomes(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil

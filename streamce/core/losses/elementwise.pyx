@@ -1,4 +1,4 @@
-"""The losses of elements, of which each is the cost of an outcome: binary and multilabel."""
+"""The losses of elements, each the cost of an outcome, for binary and multilabel metrics."""
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 from streamce.core.kernels.kernels cimport BLOCK, NOT_FINITE, table
 from streamce.core.losses.array_view cimport F64, I64, I8, U8, integers_to_labels, view_prefetch
 from streamce.core.losses.batch cimport Batch, below_floor, product
-from streamce.core.losses.load_block cimport check_weights, doubles_of, elements_of, singles
+from streamce.core.losses.load_block cimport check_weights, doubles_of, elements_of, floats_of
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, PROBS
 from streamce.core.losses.workspace cimport ElementTile, Workspace, flag
 from streamce.core.samples.status cimport (
@@ -31,13 +31,13 @@ cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept 
     check_weights(b, w, k)
     cdef const void* x = elements_of(w, &b.preds.v, at, k)
     if b.preds.v.dtype != F64:
-        x = singles(b.preds.v.dtype, x, k, w.floats)
+        x = floats_of(b.preds.v.dtype, x, k, w.floats)
         if not b.is_float32:
             table().float32_to_float64(<const float*>x, k, e.x)
             x = e.x
     w.x = x
     view_prefetch(&b.preds.v, at + k, k)
-    # Each loss is the cost of one outcome: a float that holds 0s and 1s is as good as an integer.
+    # If float targets are all 0 or 1, each loss is the cost of one outcome, as with integer targets.
     w.targets_are_binary = b.spec.smoothing == 0 and (b.has_integer_targets or table().are_outcomes(e.outcome, k))
     if not w.targets_are_binary:
         outcome_costs(b, w, x, ONES, k, e.cost_1)
@@ -60,7 +60,7 @@ cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept 
 
 
 cdef void outcomes(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Integer targets of elements: 1 or 0."""
+    """Load integer targets of elements, which must be 0 or 1."""
     cdef ElementTile* e = &w.elements
     cdef const void* source = elements_of(w, &b.target.v, at, k)
     cdef Py_ssize_t i
@@ -84,7 +84,7 @@ cdef void outcomes(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept 
 
 
 cdef void shares(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Soft targets of elements."""
+    """Load soft targets of elements, which must be in [0, 1]."""
     cdef ElementTile* e = &w.elements
     cdef const double* y = doubles_of(w, &b.target.v, at, k, e.outcome)
     cdef Py_ssize_t i
@@ -103,8 +103,8 @@ cdef void shares(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept no
         e.outcome[i] = 0
 
 
-cdef void lay_factors(Batch b, Workspace* w, Py_ssize_t at) noexcept nogil:
-    """Lays the factors of the labels out loss by loss; blocks of one phase share them."""
+cdef void fill_factors(Batch b, Workspace* w, Py_ssize_t at) noexcept nogil:
+    """Write the factors of each loss of a block. Blocks that begin with the same label share them."""
     cdef Py_ssize_t i
     cdef Py_ssize_t label = at % b.labels
     if b.cost_only or label == w.phase:
@@ -138,17 +138,17 @@ cdef void outcome_costs(
 
 
 cdef void check_elements(Batch b, Workspace* w, const void* x, Py_ssize_t k) noexcept nogil:
-    """Slow path for blocks with anomalies: marks NaN as invalid and counts floored probabilities."""
+    """Slow path for blocks with anomalies: mark NaN as invalid, and flag floored probabilities."""
     cdef ElementTile* e = &w.elements
     cdef Py_ssize_t i
     cdef double p, y
     cdef bint floors = b.spec.floor > 0 and b.spec.kind != LOGITS
     cdef bint binary = w.targets_are_binary
-    cdef int most = table().largest_exponent(w.cost if binary else w.n, k)
-    # The cost of one outcome tells whether a probability can have been floored.
-    if most < NOT_FINITE and not (floors and (not binary or most >= exponent_of(b.spec.cap))):
+    cdef int exponent = table().largest_exponent(w.cost if binary else w.n, k)
+    # No probability was floored if all costs are smaller than the cost of the floor.
+    if exponent < NOT_FINITE and not (floors and (not binary or exponent >= exponent_of(b.spec.cap))):
         if not binary or w.cost == w.n:
-            w.exponent = most
+            w.exponent = exponent
         return
     for i in range(k):
         if w.status[i]:

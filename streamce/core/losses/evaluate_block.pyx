@@ -1,4 +1,4 @@
-"""The losses of a block: costs, by elements or by rows, and weights."""
+"""The losses of a block: costs of elements or rows, and weights."""
 
 from libc.math cimport INFINITY
 from libc.string cimport memcpy, memset
@@ -7,7 +7,7 @@ from streamce.core.kernels.kernels cimport NOT_FINITE, table
 from streamce.core.losses.array_view cimport view_prefetch
 from streamce.core.losses.batch cimport Batch, product
 from streamce.core.losses.calibration_terms cimport compute_calibration_terms
-from streamce.core.losses.elementwise cimport elements, lay_factors
+from streamce.core.losses.elementwise cimport elements, fill_factors
 from streamce.core.losses.gradients cimport gradients
 from streamce.core.losses.load_block cimport check_weights, doubles_of, status_of, weights_of
 from streamce.core.losses.loss_spec cimport BINARY, MEAN, MULTICLASS, MULTILABEL
@@ -16,15 +16,15 @@ from streamce.core.losses.rowwise cimport rows
 from streamce.core.losses.workspace cimport Workspace, flag, tile_of
 from streamce.core.samples.status cimport COUNTED, IS_INFINITE, PREDS_NAN
 
-# An exponent beyond all others.
+# The exponent is not known yet. It is larger than all others.
 cdef int UNKNOWN = NOT_FINITE + 1
 
 
 cdef void evaluate_block(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Costs and weights of losses at ... at + k - 1."""
+    """Compute n, d, status and flags of losses at ... at + k - 1."""
     cdef Py_ssize_t i
     cdef Py_ssize_t first = 0
-    cdef Py_ssize_t many
+    cdef Py_ssize_t n
     cdef Workspace tile
     w.odd = False
     memset(w.status, COUNTED, k)
@@ -35,18 +35,18 @@ cdef void evaluate_block(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noe
         status_of(b, w, at, k)
     weights_of(b, w, at, k)
     if b.spec.task == BINARY or b.spec.task == MULTILABEL:
-        lay_factors(b, w, at)
+        fill_factors(b, w, at)
     if k <= w.step:
         evaluate_tile(b, w, at, k)
     else:
-        while first < k:  # a few at a time, so that they stay in the cache
-            many = min(w.step, k - first)
+        while first < k:  # by tiles, which stay in the cache
+            n = min(w.step, k - first)
             tile = tile_of(w, first)
-            evaluate_tile(b, &tile, at + first, many)
+            evaluate_tile(b, &tile, at + first, n)
             w.odd |= tile.odd
             w.flagged |= tile.flagged
             w.exponent = max(w.exponent, tile.exponent)
-            first += many
+            first += n
     apply_weights(b, w, k)
     if w.exponent == UNKNOWN or b.has_weight:
         w.exponent = table().largest_exponent(w.n, k)
@@ -73,7 +73,7 @@ cdef void evaluate_tile(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noex
 
 
 cdef void copy_losses(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Losses that need no costs: they are given."""
+    """Copy losses that are given as predictions."""
     cdef Py_ssize_t i
     check_weights(b, w, k)
     view_prefetch(&b.preds.v, at + k, k)

@@ -1,15 +1,15 @@
-"""The gradient of the losses of a block with respect to its predictions, and what it is divided by.
+"""The gradient of the losses of a block with respect to its predictions, and its divisor.
 
-A loss is n = sum of s_c * cost_c over the outcomes or classes, where s_c = weight * factor * share, so with
-p the probability that a prediction stands for
+A loss is n = sum of s_c * cost_c over the outcomes or classes, where s_c = weight * factor * share. With p the
+predicted probability, the derivatives are
 
     logits       dn/dx_c = p_c * sum of s - s_c          binary: s_0 p - s_1 (1 - p)
     probs        dn/dp_c = -s_c / p_c                    binary: s_0 / (1 - p) - s_1 / p
     log_probs    dn/dx_c = -s_c                          binary: s_0 p / (1 - p) - s_1
 
-and each term is 0 whose probability is floored, as a clamp has it. All of it is divided by the sum of d
-where the mean is asked for. That sum depends on targets and weights alone, and is known beforehand
-(``add_divisors``): each entry is written once, and rounded once to the dtype of the gradient.
+A term whose probability is floored is 0, because the floor is a constant. The gradient of the mean is divided by the
+sum of d. This sum depends only on targets and weights, so it is computed first (``add_divisors``). Each entry is
+therefore written once, and rounded once to the dtype of the gradient.
 """
 
 from libc.float cimport DBL_MAX
@@ -21,31 +21,31 @@ from streamce.core.kernels.kernels cimport kernel_table, table
 from streamce.core.ledger.ledger cimport N, Ledger
 from streamce.core.losses.array_view cimport BF16, F16, F32, F64, view_scatter, view_step
 from streamce.core.losses.batch cimport Batch, below_floor, product
-from streamce.core.losses.elementwise cimport lay_factors, outcomes, shares
+from streamce.core.losses.elementwise cimport fill_factors, outcomes, shares
 from streamce.core.losses.load_block cimport check_weights, rows_of, status_of, weights_of
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, MULTICLASS, PROBS
 from streamce.core.losses.rowwise cimport at_row, labels_of, own_shares
 from streamce.core.losses.workspace cimport ElementTile, RowTile, Workspace, tile_of
 from streamce.core.samples.status cimport COUNTED, IGNORED
 
-# Between these, a row's factor times anything between 1e-7 and 1 is a normal float.
-cdef double LEAST_SINGLE = 2.0**-100
-cdef double MOST_SINGLE = 2.0**100
+# For a row factor between these, its product with any number between 1e-7 and 1 is a normal float.
+cdef double MIN_ROW_FACTOR_F32 = 2.0**-100
+cdef double MAX_ROW_FACTOR_F32 = 2.0**100
 
 
 cdef void gradients(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Those of the losses at ... at + k - 1, whose costs are just worked out; none if one is invalid."""
+    """Write the gradients of losses at ... at + k - 1, which were just evaluated. Write none if one is invalid."""
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef Py_ssize_t size = 4 if b.is_float32 else 8
     cdef Py_ssize_t stride = classes
-    cdef bint here = b.gradient.v.direct and b.gradient.v.dtype == (F32 if b.is_float32 else F64)
+    cdef bint in_place = b.gradient.v.direct and b.gradient.v.dtype == (F32 if b.is_float32 else F64)
     cdef char* out = w.slopes
     if w.odd and not b.skips:
         for i in range(k):
             if w.status[i] > IGNORED:
                 return
-    if here:
+    if in_place:
         stride = view_step(&b.gradient.v) // size
         out = <char*>b.gradient.v.data + at * view_step(&b.gradient.v)
     if b.spec.task != MULTICLASS:
@@ -58,8 +58,8 @@ cdef void gradients(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept
         for i in range(k):
             if w.status[i]:
                 memset(out + i * stride * size, 0, classes * size)
-    if not here:
-        put(b, w, at, k, out)
+    if not in_place:
+        store(b, w, at, k, out)
 
 
 # ---- elements ----
@@ -96,10 +96,10 @@ cdef void of_logits(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t s
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef double a = b.spec.smoothing
-    cdef double* whole = r.row_factor
+    cdef double* row_factor = r.row_factor
     cdef double* share = r.share_factor
     cdef double* base = r.base_factor
-    cdef double* own = whole
+    cdef double* own = row_factor
     cdef bint mixed = a > 0 or not b.has_integer_targets
     cdef bint odd
     cdef const void* q = NULL
@@ -107,10 +107,10 @@ cdef void of_logits(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t s
     if b.cost_only:
         odd = not (within(b, 1 / b.divisor) and table().all_within(r.plain_rest, k, 0.0, DBL_MAX))
         for i in range(k):
-            whole[i] = 1 / b.divisor
+            row_factor[i] = 1 / b.divisor
             share[i] = base[i] = 0
     else:
-        odd = factors_of(b, w, k, whole, share, base)
+        odd = factors_of(b, w, k, row_factor, share, base)
     if b.uniform_class_weight and not b.has_integer_targets:
         q, q_stride = w.q, w.q_stride
     elif b.base is not None:
@@ -122,12 +122,12 @@ cdef void of_logits(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t s
     if b.is_float32:
         K.softmax_gradient_f32(
             <const float*>w.x, w.x_stride, <const float*>q, q_stride, k, classes, r.largest, r.plain_rest,
-            whole, share, base, mixed, <float*>out, stride,
+            row_factor, share, base, mixed, <float*>out, stride,
         )
     else:
         K.softmax_gradient_f64(
             <const double*>w.x, w.x_stride, <const double*>q, q_stride, k, classes, r.largest, r.plain_rest,
-            whole, share, base, mixed, <double*>out, stride,
+            row_factor, share, base, mixed, <double*>out, stride,
         )
     if b.has_integer_targets:
         if not b.cost_only:
@@ -137,19 +137,25 @@ cdef void of_logits(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t s
                 own[i] = product(own[i] * (1 - a), part_of(b, w, i))
                 if b.base is not None:
                     base[i] = b.base.at[w.label[i]] * share[i]
-                base[i] = (whole[i] - own[i]) - base[i]
+                base[i] = (row_factor[i] - own[i]) - base[i]
         if b.is_float32:
-            K.label_gradient_f32(w.label, k, r.label_x, r.largest, r.plain_rest, whole, own, base, <float*>out, stride)
+            K.label_gradient_f32(
+                w.label, k, r.label_x, r.largest, r.plain_rest, row_factor, own, base, <float*>out, stride
+            )
         else:
-            K.label_gradient_f64(w.label, k, r.label_x, r.largest, r.plain_rest, whole, own, base, <double*>out, stride)
+            K.label_gradient_f64(
+                w.label, k, r.label_x, r.largest, r.plain_rest, row_factor, own, base, <double*>out, stride
+            )
     if odd:
         for i in range(k):
-            if w.status[i] == COUNTED and not (r.plain_rest[i] < INFINITY and within(b, whole[i])):
-                recompute_row(b, w, i, whole[i], out, stride)
+            if w.status[i] == COUNTED and not (r.plain_rest[i] < INFINITY and within(b, row_factor[i])):
+                recompute_row(b, w, i, row_factor[i], out, stride)
 
 
-cdef bint factors_of(Batch b, Workspace* w, Py_ssize_t k, double* whole, double* share, double* base) noexcept nogil:
-    """What the softmax, the soft targets and smoothing count; whether there is a row the kernels cannot do."""
+cdef bint factors_of(
+    Batch b, Workspace* w, Py_ssize_t k, double* row_factor, double* share, double* base
+) noexcept nogil:
+    """Compute the factors of softmax, soft targets and smoothing. Return whether a row needs ``recompute_row``."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
     cdef double a = b.spec.smoothing
@@ -170,13 +176,15 @@ cdef bint factors_of(Batch b, Workspace* w, Py_ssize_t k, double* whole, double*
             base[i] = part * (a / b.preds.v.classes)
         else:
             share[i] = part
-        whole[i] = product(total, part)
-        odd |= not (r.plain_rest[i] < INFINITY and within(b, whole[i]))
+        row_factor[i] = product(total, part)
+        odd |= not (r.plain_rest[i] < INFINITY and within(b, row_factor[i]))
     return odd
 
 
-cdef void recompute_row(Batch b, Workspace* w, Py_ssize_t i, double whole, void* out, Py_ssize_t stride) noexcept nogil:
-    """A row with an infinite logit, or whose factors are beyond floats, in doubles throughout."""
+cdef void recompute_row(
+    Batch b, Workspace* w, Py_ssize_t i, double row_factor, void* out, Py_ssize_t stride
+) noexcept nogil:
+    """Compute a row in doubles, because it has an infinite logit or factors that do not fit floats."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t c
     cdef double x, p, g, others
@@ -188,19 +196,21 @@ cdef void recompute_row(Batch b, Workspace* w, Py_ssize_t i, double whole, void*
         table().exp(&p, 1, &p)
         p /= 1 + others
         if x == r.largest[i] and others < 1:
-            g = (whole - product(share_of(b, w, i, c), part)) - product(whole, others / (1 + others))
+            g = (row_factor - product(share_of(b, w, i, c), part)) - product(row_factor, others / (1 + others))
         else:
-            g = product(whole, p) - product(share_of(b, w, i, c), part)
+            g = product(row_factor, p) - product(share_of(b, w, i, c), part)
         write(out, b.is_float32, i * stride + c, g + 0.0 if g == g else NAN)
 
 
-cdef inline bint within(Batch b, double whole) noexcept nogil:
-    """Whether the kernels can do rows whose shares add up to that."""
-    return whole == 0 or (LEAST_SINGLE < whole < MOST_SINGLE if b.is_float32 else whole < INFINITY)
+cdef inline bint within(Batch b, double row_factor) noexcept nogil:
+    """Return whether the kernels can compute rows with this factor."""
+    if b.is_float32:
+        return row_factor == 0 or MIN_ROW_FACTOR_F32 < row_factor < MAX_ROW_FACTOR_F32
+    return row_factor < INFINITY
 
 
 cdef double share_of(Batch b, Workspace* w, Py_ssize_t i, Py_ssize_t c) noexcept nogil:
-    """What class c counts in row i, before the row's weight."""
+    """Return the share of class c in row i, without the weight of the row."""
     cdef RowTile* r = &w.rows
     cdef double share = 0
     cdef double a = b.spec.smoothing
@@ -217,7 +227,7 @@ cdef double share_of(Batch b, Workspace* w, Py_ssize_t i, Py_ssize_t c) noexcept
 
 
 cdef void of_probabilities(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ssize_t stride) noexcept nogil:
-    """Of probabilities or their logarithms: only classes that count have any."""
+    """Compute the gradients of probabilities or log-probabilities. Only classes with a share have any."""
     cdef RowTile* r = &w.rows
     cdef const kernel_table* K = table()
     cdef Py_ssize_t i
@@ -257,7 +267,7 @@ cdef void of_probabilities(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ss
 
 
 cdef inline double part_of(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
-    """A row's weight, divided."""
+    """Return the weight of a row divided by the divisor."""
     if not b.has_weight:
         return 1 / b.divisor
     return 0.0 if w.weights[i] == 0 else w.weights[i] / b.divisor
@@ -273,8 +283,8 @@ cdef inline void write(void* out, bint is_float32, Py_ssize_t at, double g) noex
 # ---- to the caller's memory ----
 
 
-cdef void put(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, void* slopes) noexcept nogil:
-    """Slopes next to each other to where the gradient is, in its dtype."""
+cdef void store(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, void* slopes) noexcept nogil:
+    """Convert slopes to the dtype of the gradient, and copy them to its memory."""
     cdef const kernel_table* K = table()
     cdef Py_ssize_t n = k * b.preds.v.classes
     cdef int dtype = b.gradient.v.dtype
@@ -301,12 +311,12 @@ cdef void put(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, void* slopes) 
         view_scatter(&b.gradient.v, at, k, w.offset, packed)
 
 
-# ---- what a mean is divided by ----
+# ---- the divisor of a mean ----
 
 
 cdef int add_divisors(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, Ledger total) except -1 nogil:
-    """Adds d of the losses at ... at + k - 1, as ``evaluate_block`` has it, to the sum of n; reads no predictions."""
-    cdef Py_ssize_t i, many
+    """Add d of losses at ... at + k - 1, as in ``evaluate_block``, to the sum of n. No predictions are read."""
+    cdef Py_ssize_t i, n
     cdef Py_ssize_t first = 0
     cdef Workspace tile
     w.odd = False
@@ -315,19 +325,19 @@ cdef int add_divisors(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, Ledger
         status_of(b, w, at, k)
     weights_of(b, w, at, k)
     if b.spec.task != MULTICLASS:
-        lay_factors(b, w, at)
+        fill_factors(b, w, at)
     while first < k:
-        many = min(w.step, k - first)
+        n = min(w.step, k - first)
         tile = tile_of(w, first)
         if b.spec.task == MULTICLASS:
-            of_rows(b, &tile, at + first, many)
+            of_rows(b, &tile, at + first, n)
         else:
             if b.has_integer_targets:
-                outcomes(b, &tile, at + first, many)
+                outcomes(b, &tile, at + first, n)
             else:
-                shares(b, &tile, at + first, many)
-            check_weights(b, &tile, many)
-            for i in range(many):
+                shares(b, &tile, at + first, n)
+            check_weights(b, &tile, n)
+            for i in range(n):
                 tile.d[i] = 1
                 if not b.cost_only:
                     tile.d[i] = (
@@ -335,7 +345,7 @@ cdef int add_divisors(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, Ledger
                         + tile.factor[i + 3 * w.capacity] * (1 - tile.elements.outcome[i])
                     )
         w.odd |= tile.odd
-        first += many
+        first += n
     for i in range(k):
         w.d[i] = 0 if w.status[i] else w.d[i] * w.weights[i] if b.has_weight else w.d[i]
     return total.add_terms(N, 0, w.d, k, table().largest_exponent(w.d, k), False, 1)

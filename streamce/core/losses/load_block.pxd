@@ -11,4 +11,4 @@ cdef const void* rows_of(
 cdef void status_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
 cdef void weights_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
 cdef void check_weights(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil
-cdef const float* singles(int dtype, const void* source, Py_ssize_t n, char* out) noexcept nogil
+cdef const float* floats_of(int dtype, const void* source, Py_ssize_t n, char* out) noexcept nogil

@@ -1,4 +1,4 @@
-"""Reading: a block of an array as the kernels want it, in place where it lies so already."""
+"""Loads a block of an array in the form that the kernels need. Where possible, it is used in place."""
 
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY
@@ -15,7 +15,7 @@ from streamce.core.samples.status cimport COUNTED, INVALID_WEIGHT, NULL_INPUT
 
 
 cdef const void* elements_of(Workspace* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """A block's elements next to each other, in place where they are so already."""
+    """Return the elements of a block in contiguous memory, in place if possible."""
     if v.direct:
         return v.data + at * v.itemsize
     view_gather(v, at, k, w.offset, w.raw)
@@ -23,21 +23,21 @@ cdef const void* elements_of(Workspace* w, view* v, Py_ssize_t at, Py_ssize_t k)
 
 
 cdef const double* doubles_of(Workspace* w, view* v, Py_ssize_t at, Py_ssize_t k, double* out) noexcept nogil:
-    """A block's elements as doubles, whatever their dtype."""
+    """Return the elements of a block as doubles, in place if possible."""
     cdef const void* source = elements_of(w, v, at, k)
     if v.dtype == F64:
         return <const double*>source
     if v.dtype > F64:
         integers_to_doubles(v.dtype, source, k, out)
     else:
-        table().float32_to_float64(singles(v.dtype, source, k, w.floats), k, out)
+        table().float32_to_float64(floats_of(v.dtype, source, k, w.floats), k, out)
     return out
 
 
 cdef const void* rows_of(
     Batch b, Workspace* w, view* v, Py_ssize_t at, Py_ssize_t k, rows_scratch* scratch, Py_ssize_t* stride
 ) noexcept nogil:
-    """Some rows as floats or doubles (``is_float32`` says which), in place where they lie so."""
+    """Return k rows as floats if ``is_float32``, else as doubles, in place if possible."""
     cdef const void* source = scratch.raw
     cdef Py_ssize_t n = k * v.classes
     if v.direct:
@@ -55,7 +55,7 @@ cdef const void* rows_of(
     if v.dtype > F64:
         integers_to_doubles(v.dtype, source, n, scratch.doubles)
     else:
-        source = singles(v.dtype, source, n, scratch.floats)
+        source = floats_of(v.dtype, source, n, scratch.floats)
         if b.is_float32:
             return source
         table().float32_to_float64(<const float*>source, n, scratch.doubles)
@@ -63,16 +63,16 @@ cdef const void* rows_of(
 
 
 cdef void status_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """The statuses that losses begin with: padding, what is ignored, nulls."""
+    """Load the statuses that losses have before they are evaluated: of padding, ignored losses and nulls."""
     memcpy(w.status, elements_of(w, &b.status.v, at, k), k)
     cdef Py_ssize_t i
     for i in range(k):
-        w.status[i] = min(w.status[i], <uint8_t>NULL_INPUT)  # the last status that a loss can begin with
+        w.status[i] = min(w.status[i], <uint8_t>NULL_INPUT)  # the largest status that a loss can have here
         w.odd |= w.status[i] != COUNTED
 
 
 cdef void weights_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """A weight for each loss of the block: a copy, so that no other thread changes it after the check."""
+    """Load a weight for each loss of the block. It is a copy, so that no other thread changes it after the check."""
     cdef Py_ssize_t i, first, last
     cdef const double* weights
     if not b.has_weight:
@@ -92,7 +92,7 @@ cdef void weights_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcep
         weights = doubles_of(w, &b.weights.v, first, last - first + 1, w.weight)
         if weights != w.weight:
             memcpy(w.weight, weights, (last - first + 1) * sizeof(double))
-        for i in range(k - 1, -1, -1):  # backwards: a weight is read before its place is written
+        for i in range(k - 1, -1, -1):  # backwards, because a weight must be read before it is overwritten
             if b.offsets is not NULL:
                 while b.offsets[last] > at + i:
                     last -= 1
@@ -102,7 +102,7 @@ cdef void weights_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcep
 
 
 cdef void check_weights(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
-    """Negative and non-finite weights get a status."""
+    """Mark negative and non-finite weights as invalid."""
     cdef Py_ssize_t i
     if not b.has_weight or table().all_within(w.weights, k, 0.0, DBL_MAX):
         return
@@ -112,8 +112,8 @@ cdef void check_weights(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
             w.odd = True
 
 
-cdef const float* singles(int dtype, const void* source, Py_ssize_t n, char* out) noexcept nogil:
-    """Floats, or halves made floats."""
+cdef const float* floats_of(int dtype, const void* source, Py_ssize_t n, char* out) noexcept nogil:
+    """Return n floats. Half precision is converted."""
     if dtype == F16:
         table().float16_to_float32(<const uint16_t*>source, n, <float*>out)
     elif dtype == BF16:

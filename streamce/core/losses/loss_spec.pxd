@@ -12,19 +12,19 @@ cdef class LossSpec:
     cdef int task
     cdef int kind
     cdef double smoothing
-    cdef double floor         # of probabilities, and
-    cdef double cap           # its cost
+    cdef double floor         # of probabilities
+    cdef double cap           # the cost of the floor
     cdef double ceiling
     cdef bint ignores
     cdef int64_t ignore_index
     cdef object class_weight  # a number, a tuple with one for each class or label, or None
     cdef object pos_weight
-    cdef int axis             # that of classes or labels
+    cdef int axis             # of classes or labels
 
 
 cdef class Breakdowns:
     cdef readonly bint per_cell  # by class, label or position
     cdef bint by_position
-    cdef bint sequence_mean      # the d of a sample is its weight, however many losses it has
+    cdef bint sequence_mean      # d of a sample is its weight, and does not depend on its number of losses
     cdef bint tail
     cdef bint calibration

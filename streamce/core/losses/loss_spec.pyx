@@ -1,4 +1,4 @@
-"""The options of a metric: those that change a loss, and those that say what is kept beside the mean."""
+"""The options of a metric: those that change a loss, and those that choose sums beside the mean."""
 
 from streamce.core.kernels.kernels cimport fp_enter, fp_leave, table
 
@@ -30,7 +30,7 @@ cdef class LossSpec:
 
 
 cdef class Breakdowns:
-    """What a state keeps beside the mean loss."""
+    """The sums that a state keeps beside the mean loss."""
 
     def __cinit__(
         self, *, bint per_cell=False, bint by_position=False, bint sequence_mean=False, bint tail=False,

@@ -4,4 +4,4 @@ from streamce.core.samples.samples cimport Samples
 
 
 cdef void apply_precomputed(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
-cdef void restore_losses(Workspace* w, Samples found, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+cdef void restore_losses(Workspace* w, Samples losses, Py_ssize_t at, Py_ssize_t k) noexcept nogil

@@ -1,1 +1,1 @@
-WHAT: dict[str, int]
+PACKED_STATUS: dict[str, int]

@@ -1,4 +1,4 @@
-"""Losses that were computed before: by torch on a device, or by another pass over the same batch."""
+"""Losses that were computed elsewhere: by torch on a device, or by another pass over the batch."""
 
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
@@ -14,14 +14,14 @@ from streamce.core.samples.status cimport IGNORED, IS_FLOORED, IS_UNNORMALISED
 
 from streamce.core.losses.batch import CAUSES
 
-# What precomputed losses say of themselves: a status, or flags.
-WHAT = {name: status for status, name in CAUSES.items()} | {
+# The packed status of each cause and anomaly.
+PACKED_STATUS = {name: status for status, name in CAUSES.items()} | {
     "left_out": IGNORED, "floored": IS_FLOORED << 4, "unnormalised": IS_UNNORMALISED << 4,
 }
 
 
 cdef void apply_precomputed(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Losses that were computed on a device; integer targets and weights are judged here."""
+    """Use losses that were computed on a device. Integer targets and weights are checked here."""
     cdef Py_ssize_t i
     if b.has_integer_targets and b.spec.task == MULTICLASS:
         labels_of(b, w, at, k)
@@ -34,17 +34,17 @@ cdef void apply_precomputed(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) 
     restore_losses(w, b.precomputed, at, k)
 
 
-cdef void restore_losses(Workspace* w, Samples found, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Losses that are there already, and what is odd about them; of two statuses the first counts."""
+cdef void restore_losses(Workspace* w, Samples losses, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """Copy losses and their statuses to the workspace. If a loss has two statuses, the smaller one is used."""
     cdef Py_ssize_t i
     cdef int status
-    memcpy(w.n, found.n + at, k * sizeof(double))
-    if found.d is not NULL:
-        memcpy(w.d, found.d + at, k * sizeof(double))
+    memcpy(w.n, losses.n + at, k * sizeof(double))
+    if losses.d is not NULL:
+        memcpy(w.d, losses.d + at, k * sizeof(double))
     for i in range(k):
-        status = found.what[at + i] & 15
+        status = losses.packed_status[at + i] & 15
         if status and (not w.status[i] or status < w.status[i]):
             w.status[i] = <uint8_t>status
             w.odd = True
-        elif found.what[at + i]:
-            flag(w, i, found.what[at + i] >> 4)
+        elif losses.packed_status[at + i]:
+            flag(w, i, losses.packed_status[at + i] >> 4)

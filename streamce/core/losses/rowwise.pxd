@@ -11,4 +11,3 @@ cdef inline double at_row(const void* x, bint is_float32, Py_ssize_t stride, Py_
     if is_float32:
         return (<const float*>x)[i * stride + c]
     return (<const double*>x)[i * stride + c]
-cdef void labels_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil

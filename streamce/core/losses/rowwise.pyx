@@ -1,11 +1,11 @@
-"""The losses of rows, of which each is spread over classes: multiclass."""
+"""The losses of rows, whose predictions are spread over classes, for multiclass metrics."""
 
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from streamce.core.kernels.kernels cimport LEAST_FLOOR_F32, NOT_FINITE, kernel_table, table
+from streamce.core.kernels.kernels cimport MIN_FLOOR_F32, NOT_FINITE, kernel_table, table
 from streamce.core.losses.array_view cimport I64, integers_to_labels
 from streamce.core.losses.batch cimport Batch, below_floor, product
 from streamce.core.losses.load_block cimport check_weights, elements_of, rows_of
@@ -44,7 +44,7 @@ cdef void rows(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogi
     else:
         K.pick_f64(<const double*>x, stride, w.label, k, r.label_x)
     if b.spec.kind == PROBS:
-        if b.has_integer_targets and b.is_float32 and b.spec.floor >= LEAST_FLOOR_F32:
+        if b.has_integer_targets and b.is_float32 and b.spec.floor >= MIN_FLOOR_F32:
             K.neg_log_f32(r.label_x, k, b.spec.floor, b.spec.ceiling, w.cost)
         elif b.has_integer_targets:
             K.neg_log_f64(r.label_x, k, b.spec.floor, b.spec.ceiling, w.cost)
@@ -53,7 +53,7 @@ cdef void rows(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogi
             K.softmax_costs_f32(r.largest, r.rest, r.label_x if b.has_integer_targets else r.largest, k, w.cost)
         else:
             K.softmax_costs_f64(r.largest, r.rest, r.label_x if b.has_integer_targets else r.largest, k, w.cost)
-    else:  # the sum of the row's probabilities
+    else:  # log-probabilities: also the sum of the row's probabilities
         K.exp(r.largest, k, w.cost)
         for i in range(k):
             r.total[i] = w.cost[i] * (1 + r.rest[i])
@@ -74,13 +74,13 @@ cdef void rows(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogi
 
 
 cdef void labels_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Integer targets of rows: a class each."""
+    """Load integer targets of rows, one class each."""
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
     cdef const void* source = elements_of(w, &b.target.v, at, k)
     cdef bint left_out
     if b.target.v.dtype != I64:
-        integers_to_labels(b.target.v.dtype, source, k, <int64_t*>w.offset)  # the gathering is done with it
+        integers_to_labels(b.target.v.dtype, source, k, <int64_t*>w.offset)  # free after the block has been gathered
         source = w.offset
     if table().labels_i64(<const int64_t*>source, k, classes, w.label) == 0 and not (
         b.spec.ignores and 0 <= b.spec.ignore_index < classes
@@ -97,7 +97,7 @@ cdef void labels_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept
 
 
 cdef void softmax(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
-    """m and u of rows, and what smoothing and soft targets need beside them."""
+    """Compute m and u of rows, and the sums that smoothing and soft targets need."""
     cdef RowTile* r = &w.rows
     cdef const kernel_table* K = table()
     cdef Py_ssize_t classes = b.preds.v.classes
@@ -122,7 +122,7 @@ cdef void softmax(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ss
 
 
 cdef void soft_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
-    """Soft targets of rows, in [0, 1] and adding up to 1; the kernels may know the sums already."""
+    """Check soft targets of rows, which must be in [0, 1] and sum to 1."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.target.v.classes
@@ -139,7 +139,7 @@ cdef void soft_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
 
 
 cdef void check_soft_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
-    """What is odd about the soft targets of row i."""
+    """Find the status or flag of row i, whose soft targets do not sum to 1."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t c
     cdef double y
@@ -156,16 +156,16 @@ cdef void check_soft_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
 
 
 cdef void check_rows(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
-    """Rows that the kernels leave open: NaN, infinite logits, sums that are not 1."""
+    """Slow path for rows with anomalies: NaN, infinite logits, sums that are not 1, floored probabilities."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
     cdef bint floors = b.has_integer_targets and b.spec.floor > 0
-    cdef double least = b.spec.floor if b.spec.kind == PROBS else 0.0 - b.spec.cap
+    cdef double min_pred = b.spec.floor if b.spec.kind == PROBS else 0.0 - b.spec.cap
     if b.spec.kind == LOGITS:
         if table().largest_exponent(r.rest, k) < NOT_FINITE:
             return
     elif (
-        all_near_1(r.total, k, b.tolerance) and (not floors or table().all_within(r.label_x, k, least, INFINITY))
+        all_near_1(r.total, k, b.tolerance) and (not floors or table().all_within(r.label_x, k, min_pred, INFINITY))
         and (b.spec.kind == PROBS or table().all_within(r.largest, k, -INFINITY, 0.0))
     ):
         return
@@ -186,7 +186,7 @@ cdef void check_rows(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py
 
 
 cdef void recompute_sums(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
-    """Sums of m - x that are too large for floats, as doubles."""
+    """Recompute sums of m - x in doubles if they are too large for floats."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
     cdef double away
@@ -207,7 +207,7 @@ cdef void recompute_sums(Batch b, Workspace* w, const void* x, Py_ssize_t stride
 
 
 cdef void check_row(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil:
-    """What is wrong with row i; or its cost, when one logit is +inf."""
+    """Find the status of row i, or its cost if exactly one logit is +inf."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t c
     cdef Py_ssize_t infinite = 0
@@ -226,7 +226,7 @@ cdef void check_row(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_
             outside |= p > 0
     if b.spec.kind == LOGITS:
         outside = infinite > 1 or finite == 0
-        if not nan and not outside:  # all the mass is where the one +inf is
+        if not nan and not outside:  # the class with the logit +inf has probability 1
             r.rest[i] = 0
             if b.has_integer_targets:
                 w.cost[i] = 0 if r.label_x[i] == INFINITY else INFINITY
@@ -243,7 +243,7 @@ cdef void check_row(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_
 
 
 cdef void mix_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
-    """Smoothing and soft targets, from what the kernels added up."""
+    """Compute n and d for smoothing and soft targets from the sums of the kernels."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
     cdef double classes = <double>b.preds.v.classes
@@ -258,7 +258,7 @@ cdef void mix_rows(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
 
 
 cdef void smoothed(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
-    """Smoothed labels: the true class's part, and the same share of every class."""
+    """Compute n and d for smoothed labels: the share of the true class, and the same share of each class."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i
     cdef Py_ssize_t classes = b.preds.v.classes
@@ -273,7 +273,7 @@ cdef void smoothed(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_s
 
 
 cdef void softened(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
-    """Soft targets: n = sum of weight * share * cost over all the classes of a row."""
+    """Compute n and d for soft targets: n = sum of weight * share * cost over all classes of a row."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
@@ -295,7 +295,7 @@ cdef void softened(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_s
 
 
 cdef void own_shares(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
-    """Soft targets as doubles, and d."""
+    """Convert soft targets to doubles, and compute d."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.target.v.classes
@@ -310,7 +310,7 @@ cdef void own_shares(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
 
 
 cdef void spread_costs(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
-    """The cost of every class of every row; of logits, less log1p of the others."""
+    """Compute the cost of each class of each row. For logits, leave out log1p(u), which all classes of a row share."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
@@ -330,7 +330,7 @@ cdef void spread_costs(Batch b, Workspace* w, const void* x, Py_ssize_t stride, 
 
 
 cdef void flag_floored(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
-    """Flags rows in which any class that counts was floored."""
+    """Flag rows in which a class with a share was floored."""
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t i, c
     cdef Py_ssize_t classes = b.preds.v.classes
@@ -348,10 +348,10 @@ cdef void flag_floored(Batch b, Workspace* w, const void* x, Py_ssize_t stride, 
 
 
 cdef inline double off_by(double sum) noexcept nogil:
-    """How far a sum of probabilities is from 1."""
+    """Return how far a sum of probabilities is from 1."""
     return sum - 1 if sum > 1 else 1 - sum
 
 
 cdef inline bint all_near_1(const double* sum, Py_ssize_t k, double tolerance) noexcept nogil:
-    """Whether no sum is off by more than the tolerance; a hair's breadth is left to ``off_by``."""
+    """Return whether all sums are within the tolerance. Sums near its edge count as outside, and need ``off_by``."""
     return table().all_within(sum, k, 1 - 0.999 * tolerance, 1 + 0.999 * tolerance)

@@ -1,16 +1,9 @@
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 
-from streamce.core.losses.array_view cimport ArrayView
 from streamce.core.losses.batch cimport Batch, Vector
+from streamce.core.losses.integers cimport Integers
 from streamce.core.losses.loss_spec cimport Breakdowns, LossSpec
 from streamce.core.losses.workspace cimport Workspace
-
-
-cdef class Integers:
-    cdef int64_t* at
-    cdef Py_ssize_t size
-
-    cdef int take(self, ArrayView source) except -1
 
 
 cdef class CTCOptions:
@@ -24,26 +17,30 @@ cdef class CTCOptions:
 
 
 cdef struct scratch:
-    # Of one thread: one piece, cut up.
-    Py_ssize_t utterance  # the one at hand
-    bint rough         # a row of it adds up to 1 only roughly
-    int64_t* label     # of the utterance at hand, and the blank in the lanes that are left
+    # Scratch memory of a thread for one utterance.
+    Py_ssize_t utterance
+    bint rough               # whether a row sums to 1 only roughly
+    int64_t* label           # the labels, then the blank in the other lanes
     double* lattice
-    double* m          # of some frames' labels
+    double* m                # probabilities m 2^e of the labels in the frames of a tile
     double* e
-    Py_ssize_t some    # as many
+    Py_ssize_t tile_frames
 
 
 cdef class Utterances(Batch):
     cdef object given_input_lengths, given_target_lengths
     cdef CTCOptions p
-    cdef Integers labels_of, frames, many, first  # `many` labels of each utterance, from `first` on
-    cdef Integers begin  # the first frame of each utterance, where the frames are flat; else None
-    cdef Py_ssize_t longest, padded
-    cdef Py_ssize_t stride  # from an utterance to the next, or from a flat frame to the next
+    cdef Integers labels_of  # the labels of all utterances
+    cdef Integers n_labels   # the number of labels of each utterance
+    cdef Integers first      # the first label of each utterance
+    cdef Integers frames     # the number of frames of each utterance
+    cdef Integers begin      # the first frame of each utterance if the frames are flat, else None
+    cdef Py_ssize_t longest  # the largest number of labels
+    cdef Py_ssize_t padded   # the padded number of labels, or 0 if the labels are flat
+    cdef Py_ssize_t stride   # from an utterance to the next, or from a flat frame to the next
     cdef Vector weight
-    cdef object null_weight  # where weights are null; None where none is
-    cdef Integers bad_frame
+    cdef object null_weight  # the mask of null weights, or None
+    cdef Integers invalid_frame  # the first invalid frame of each invalid utterance
 
     cdef int convert(self) except -1
     cdef int open_utterances(self, CTCOptions p) except -1
@@ -54,7 +51,7 @@ cdef class Utterances(Batch):
     cdef Py_ssize_t cost(self, Py_ssize_t i) noexcept nogil
     cdef void utterance(self, Workspace* w, scratch* s, Py_ssize_t i) noexcept nogil
     cdef int pass_over(
-        self, Workspace* w, scratch* s, Py_ssize_t lanes, Py_ssize_t many, bint forward
+        self, Workspace* w, scratch* s, Py_ssize_t lanes, Py_ssize_t n_labels, bint forward
     ) noexcept nogil
     cdef int check_frames(self, Workspace* w, scratch* s, Py_ssize_t at, Py_ssize_t k, bint forward) noexcept nogil
     cdef int status_of_row(self, const void* x, Py_ssize_t stride, Py_ssize_t t) noexcept nogil

@@ -1,4 +1,4 @@
-"""The scratch memory that the blocks of a batch are worked on in."""
+"""The scratch memory for the blocks of a batch."""
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport malloc
@@ -8,23 +8,23 @@ from streamce.core.kernels.kernels cimport BLOCK, TILE
 from streamce.core.losses.batch cimport Batch
 from streamce.core.losses.loss_spec cimport MEAN, MULTICLASS
 
-# Rows * classes that are read at a time, to find them in the cache when they are read again: where
-# they lie, or gathered, converted or spread into scratch memory.
+# Rows * classes of a tile, small enough to be in the cache when they are read again. The limits are for rows that are
+# read in place, and for rows that are gathered, converted or spread into scratch memory.
 cdef Py_ssize_t IN_PLACE = 16384
 cdef Py_ssize_t COPIED = 4096
-# Elements that are worked on at a time, while as many are on their way from memory.
+# Elements of a tile. The next tile is prefetched meanwhile.
 cdef Py_ssize_t ELEMENTS_PER_TILE = 512
-# Beyond, the bytes of a row's scratch memory are no Py_ssize_t.
+# With more classes, the size of a row's scratch memory could overflow Py_ssize_t.
 cdef Py_ssize_t MAX_CLASSES = 1 << 48
 
 
 cdef Py_ssize_t block_size(Batch b) noexcept nogil:
-    """Losses a block: whole samples of several labels, so that blocks share their factors."""
+    """Return the losses of a block, which are whole samples of all labels, so that blocks share their factors."""
     return BLOCK // b.labels * b.labels if b.labels <= BLOCK else BLOCK
 
 
 cdef Py_ssize_t tile_size(Batch b) noexcept nogil:
-    """Losses that are worked on while the next ones come from memory."""
+    """Return the losses of a tile."""
     if b.spec.task == MEAN:
         return BLOCK
     if b.spec.task != MULTICLASS:
@@ -33,14 +33,15 @@ cdef Py_ssize_t tile_size(Batch b) noexcept nogil:
         not b.has_integer_targets and not in_place(&b.target.v, b.is_float32)
     )
     cdef Py_ssize_t wide = COPIED if copied or b.base is not None or b.breakdowns.calibration else IN_PLACE
-    cdef Py_ssize_t some = max(<Py_ssize_t>1, wide // b.preds.v.classes)
-    return min(<Py_ssize_t>BLOCK, some - some % TILE if some > TILE else some)
+    cdef Py_ssize_t losses = max(<Py_ssize_t>1, wide // b.preds.v.classes)
+    return min(<Py_ssize_t>BLOCK, losses - losses % TILE if losses > TILE else losses)
 
 
 cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, Py_ssize_t size) noexcept nogil:
-    """Scratch memory for blocks: bounded whatever the chunk, except by one row's classes.
+    """Allocate scratch memory for blocks. Return -1 if memory runs out.
 
-    ``stack_buffer`` is used where its size will do; else ``w.memory`` is what to free in the end.
+    Its size does not depend on that of the batch, only on the number of classes. ``stack_buffer`` is used if it is
+    large enough. Otherwise the caller must free ``w.memory``.
     """
     cdef Py_ssize_t capacity = max(<Py_ssize_t>1, min(block_size(b), losses))
     cdef bint rows = b.spec.task == MULTICLASS
@@ -64,8 +65,8 @@ cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, 
     slopes = wide if b.gradient is not None else 0
     calibration = line if b.breakdowns.calibration else 0
     costs = wide if b.breakdowns.calibration and rows else 0
-    w.kept = b.preds.v.classes if b.tracks_class_probs else 0
-    chances = padded_bytes(capacity * w.kept) if b.tracks_class_probs else costs
+    w.n_kept_classes = b.preds.v.classes if b.tracks_class_probs else 0
+    chances = padded_bytes(capacity * w.n_kept_classes) if b.tracks_class_probs else costs
     bytes = (
         11 * line + 7 * short_line + 4 * factors * line + 3 * (copied + copied_target) + (1 + soft) * spread
         + 4 * slopes + 7 * calibration + costs + chances + 64
@@ -78,7 +79,7 @@ cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, 
     w.n = <double*>arena_take(&at, line)
     w.d = <double*>arena_take(&at, line)
     w.cost = <double*>arena_take(&at, short_line) if not b.cost_only else w.n
-    at = lay_tile(w, at, short_line, spread, soft * spread)
+    at = lay_out_tile(w, at, short_line, spread, soft * spread)
     w.weight = <double*>arena_take(&at, line)
     w.sample_n = <double*>arena_take(&at, line)
     w.sample_d = <double*>arena_take(&at, line)
@@ -86,7 +87,7 @@ cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, 
     w.offset = <Py_ssize_t*>arena_take(&at, line)
     w.status = <uint8_t*>arena_take(&at, line)
     w.flags = <uint8_t*>arena_take(&at, line)
-    w.factor = <double*>arena_take(&at, 4 * factors * line)  # not there where it is not used
+    w.factor = <double*>arena_take(&at, 4 * factors * line)  # empty if it is not used
     w.raw = arena_take(&at, line)
     w.floats = arena_take(&at, line)
     w.preds = arena_take_rows(&at, copied)
@@ -108,10 +109,10 @@ cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, 
     return 0
 
 
-cdef char* lay_tile(
+cdef char* lay_out_tile(
     Workspace* w, char* at, Py_ssize_t line, Py_ssize_t classes, Py_ssize_t soft_classes
 ) noexcept nogil:
-    """Lays out the scratch memory of a tile. Fields in one line of code share their memory."""
+    """Lay out the scratch memory of a tile. Fields that are assigned together share their memory."""
     cdef ElementTile* e = &w.elements
     cdef RowTile* r = &w.rows
     e.cost_1 = e.share_1 = r.largest = <double*>arena_take(&at, line)
@@ -126,7 +127,7 @@ cdef char* lay_tile(
 
 
 cdef Workspace tile_of(const Workspace* w, Py_ssize_t first) noexcept nogil:
-    """The scratch memory of a few losses, from `first` on; what only they need is used again and again."""
+    """Return the scratch memory of the tile that begins with loss ``first``. All tiles share what only a tile needs."""
     cdef Workspace tile = w[0]
     tile.odd = tile.flagged = False
     if w.cost == w.n:
@@ -147,12 +148,12 @@ cdef Workspace tile_of(const Workspace* w, Py_ssize_t first) noexcept nogil:
         tile.rest += first
         tile.outcome += first
         tile.top += first
-        tile.chances += first * w.kept
+        tile.chances += first * w.n_kept_classes
     return tile
 
 
 cdef Py_ssize_t padded_bytes(Py_ssize_t values) noexcept nogil:
-    """The bytes of so many doubles, in whole cache lines."""
+    """Return the bytes of ``values`` doubles, rounded up to cache lines."""
     return (8 * values + 63) // 64 * 64
 
 
@@ -165,7 +166,7 @@ cdef rows_scratch arena_take_rows(char** memory, Py_ssize_t bytes) noexcept nogi
 
 
 cdef char* arena_take(char** memory, Py_ssize_t bytes) noexcept nogil:
-    """The next piece of an allocation."""
+    """Return the next piece of an allocation."""
     cdef char* piece = memory[0]
     memory[0] += bytes
     return piece

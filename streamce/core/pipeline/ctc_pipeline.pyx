@@ -1,4 +1,4 @@
-"""The updates of a metric of utterances: CTC. Their losses are added as any other losses are."""
+"""The updates of a metric of utterances (CTC). Their losses are added in the same way as other losses."""
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free
@@ -21,42 +21,42 @@ cdef class CTC(CTCOptions):
     def update(
         self, State state not None, Utterances batch not None, const uint8_t[::1] bucket=None, double[::1] losses=None
     ) -> Samples:
-        """Adds a batch to ``state``, and returns its samples. Writes the losses one by one to ``losses`` if given.
+        """Add a batch to ``state``, and return its samples. Write each loss to ``losses`` if that is given.
 
-        ``bucket`` is that of each utterance's cluster, if they come in clusters.
+        ``bucket`` is the bucket of each utterance's cluster, if there are clusters.
         """
         cdef unsigned long long saved = fp_enter()  # also for the conversion of inputs
         cdef Samples samples
-        cdef State found
+        cdef State added
         try:
             batch.convert()
             batch.open_utterances(self)
             if bucket is not None or state.buckets is not None:
                 check_clusters(state, batch.samples, batch.samples, bucket)
             batch.compute()
-            found = added_up(batch)
+            added = state_of(batch)
             samples = batch.recorded
-            add_clusters(found, samples, bucket)
-            state.add(found, 1)
+            add_clusters(added, samples, bucket)
+            state.add(added, 1)
             batch.write(losses)
             batch.close()
             return samples
-        except Exception:  # not KeyboardInterrupt, after which threads may still read the batch
+        except Exception:  # after KeyboardInterrupt, threads may still read the batch
             batch.close()
             raise
         finally:
             fp_leave(saved)
 
 
-cdef State added_up(Utterances u):
-    """The samples of a batch as a state."""
+cdef State state_of(Utterances u):
+    """Return a state with the samples of a batch."""
     cdef State to = State()
-    cdef Samples found = u.recorded
+    cdef Samples samples = u.recorded
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t k
     cdef Workspace w
     cdef unsigned long long saved
-    u.recorded = None  # they are there already
+    u.recorded = None  # accumulate_block must not record them again
     to.bound = u.samples
     reserve(u, to)
     if allocate(&w, u, u.samples, NULL, 0) < 0:
@@ -68,12 +68,12 @@ cdef State added_up(Utterances u):
             w.odd = w.flagged = False
             memset(w.status, COUNTED, k)
             memset(w.flags, 0, k)
-            restore_losses(&w, found, at, k)
+            restore_losses(&w, samples, at, k)
             w.exponent = table().largest_exponent(w.n, k)
             accumulate_block(u, &w, at, k, to)
             at += k
     finally:
         fp_leave(saved)
         free(w.memory)
-        u.recorded = found
+        u.recorded = samples
     return to

@@ -1,7 +1,8 @@
 """The updates of a metric: arrays to losses, losses to samples, samples to a state.
 
-``update`` is the hot path: arrays that can be read where they lie, and nothing but the state changes. All else goes
-through ``update_batch``, which may run long before it reads any memory of the caller's.
+``update`` is the hot path. It reads arrays in place, and changes only the state. ``update_batch`` takes any layout and
+fills outputs. Both convert all other arguments before they take the memory of any, because a conversion can run the
+caller's code.
 """
 
 cimport cython
@@ -25,8 +26,8 @@ from streamce.inputs import arrays, messages
 
 cdef type ndarray = np.ndarray
 cdef type ArrayData = arrays.ArrayData
-# Free list of one: reusing a closed batch avoids allocating objects in small updates.
-# None while it is in use; the lock is for interpreters that have no lock of their own.
+# Free list of one: reusing a closed batch avoids allocating objects in small updates. It is None while the batch is in
+# use. The lock is for interpreters without a global lock.
 cdef Batch batch_freelist = None
 cdef object freelist_lock = object()
 
@@ -34,17 +35,17 @@ cdef object freelist_lock = object()
 cdef class Pipeline:
     """The options of a metric, and its updates.
 
-    With ``skips`` invalid losses are counted and do not raise. ``entropy`` is the pipeline of the entropy of targets,
-    by which divergence is less than the loss. ``device_losses`` computes losses on another device, from predictions
-    that the core cannot read.
+    With ``skips``, invalid losses are counted and do not raise. ``entropy`` is a pipeline for the entropy of the
+    targets, which divergence subtracts from the loss. ``device_losses`` computes losses on another device, from
+    predictions that the core cannot read.
     """
 
     cdef LossSpec spec
     cdef Breakdowns breakdowns
     cdef bint skips
     cdef object threads
-    cdef str name  # of what is predicted, as the caller calls it
-    cdef Pipeline entropy  # of targets: their cross-entropy with themselves
+    cdef str name  # of the argument with the predictions
+    cdef Pipeline entropy  # cross-entropy of the targets with themselves
     cdef object device_losses
 
     def __cinit__(
@@ -61,11 +62,11 @@ cdef class Pipeline:
 
     @property
     def per_cell(self) -> bool:
-        """Whether losses are summed by class, label or position."""
+        """Return whether losses are summed by class, label or position."""
         return self.breakdowns.per_cell
 
     def update(self, State state not None, preds, target=None, weight=None, bucket=None):
-        """Adds a batch to ``state``. ``bucket`` is that of each sample's cluster, if samples come in clusters."""
+        """Add a batch to ``state``. ``bucket`` is the bucket of each sample's cluster, if there are clusters."""
         cdef unsigned long long saved = fp_enter()  # also for the conversion of inputs
         cdef Batch batch
         try:
@@ -80,18 +81,18 @@ cdef class Pipeline:
             fp_leave(saved)
 
     def update_batch(self, State state not None, Batch batch not None, Outputs outputs=None, bucket=None):
-        """Adds a batch of any layout to ``state``, and fills the outputs."""
+        """Add a batch of any layout to ``state``, and fill the outputs."""
         cdef unsigned long long saved = fp_enter()
         try:
             self.convert_and_add(state, batch, outputs, bucket)
-        except Exception:  # not KeyboardInterrupt, after which threads may still read the batch
+        except Exception:  # after KeyboardInterrupt, threads may still read the batch
             batch.close()
             raise
         finally:
             fp_leave(saved)
 
     cdef int convert_and_add(self, State state, Batch batch, Outputs outputs, bucket) except -1:
-        """Converts all arguments first, which may run the caller's code, and only then takes the memory of any."""
+        """Convert all arguments, which can run the caller's code, and then add the batch."""
         try:
             batch.given_preds = read(batch.given_preds, self.name)
         except arrays.OnDevice:
@@ -105,7 +106,7 @@ cdef class Pipeline:
         return self.add(state, batch, outputs, bucket)
 
     cdef int add(self, State state, Batch batch, Outputs outputs, bucket) except -1:
-        """Adds a batch whose arguments are converted, all of it; or raises and adds nothing."""
+        """Add a batch whose arguments are converted, or raise an error and add nothing."""
         batch.open(self.spec, self.breakdowns, self.skips, self.name)
         if outputs is not None:
             batch.open_outputs(outputs)
@@ -120,7 +121,7 @@ cdef class Pipeline:
         return 0
 
     cdef int run(self, State state, Batch batch, bucket) except -1:
-        """Adds a batch that is open, or finds an invalid loss and adds nothing."""
+        """Add a batch that is open, or find an invalid loss and add nothing."""
         cdef bint after_losses = bucket is not None or batch.ratios or self.entropy is not None
         check_cells(state, batch)
         if after_losses and batch.recorded is None:
@@ -134,15 +135,15 @@ cdef class Pipeline:
             check_clusters(state, batch.samples, batch.losses, bucket)
         if not after_losses and add_at_once(state, batch):
             return 0
-        cdef State found = run_in_parts(batch, self.threads)
-        if found is None:
+        cdef State added = run_in_parts(batch, self.threads)
+        if added is None:
             return 0
         if after_losses:
-            self.add_samples(found, batch, bucket)
-        return state.add(found, 1)
+            self.add_samples(added, batch, bucket)
+        return state.add(added, 1)
 
     cdef int add_samples(self, State to, Batch batch, bucket) except -1:
-        """Adds what is summed of samples once all losses are known: clusters, ratios and divergence."""
+        """Add the sums that need all losses first: clusters, ratios and divergence."""
         cdef Samples entropies = None
         cdef unsigned long long saved
         if self.entropy is not None and batch.target.is_real:
@@ -158,7 +159,7 @@ cdef class Pipeline:
         return 0
 
     cdef Samples entropies_of(self, Batch batch):
-        """The entropies of soft targets, sample by sample, of the losses that count."""
+        """Return the entropies of soft targets as samples, without the losses that do not count."""
         cdef Samples entropies = Samples.__new__(Samples)
         cdef Batch source = batch if batch.source is None else batch.source
         target, weight = source.target.once(source.given_target), source.weights.once(source.given_weight)
@@ -170,7 +171,7 @@ cdef class Pipeline:
     # ---- tensors on another device ----
 
     def update_on_device(self, State state not None, Batch batch not None, Outputs outputs=None, bucket=None):
-        """As ``update_batch``, of a tensor of predictions on any device, with losses that are computed there."""
+        """Add a batch as ``update_batch`` does, with losses that are computed on the device of the predictions."""
         cdef unsigned long long saved = fp_enter()
         try:
             self.add_from_device(state, batch, outputs, bucket)
@@ -179,33 +180,33 @@ cdef class Pipeline:
 
     cdef int add_from_device(self, State state, Batch batch, Outputs outputs, bucket) except -1:
         device = self.device_losses(batch.given_preds, batch.given_target, batch.given_weight)
-        cdef Batch here
-        if self.breakdowns.calibration:  # the expected loss of predictions is not computed there
+        cdef Batch local
+        if self.breakdowns.calibration:  # the device does not compute expected losses
             return self.convert_and_add(state, batch.with_arrays(device.on_cpu()), outputs, bucket)
-        here = batch.with_arrays(
+        local = batch.with_arrays(
             (
                 arrays.materialize(device.preds, self.name), arrays.materialize(device.target, "target"),
                 arrays.materialize(device.weight, "weight"),
             )
         )
-        here.source = batch
-        computed = self.compute_on_device(device, here)
-        here.open(self.spec, self.breakdowns, self.skips, self.name)
-        here.set_precomputed(computed)
+        local.source = batch
+        computed = self.compute_on_device(device, local)
+        local.open(self.spec, self.breakdowns, self.skips, self.name)
+        local.set_precomputed(computed)
         if outputs is not None:
-            here.open_outputs(outputs)
-        self.run(state, here, bucket)
-        if here.first_invalid_index >= 0:  # found again where it can be named; what is valid there is added
+            local.open_outputs(outputs)
+        self.run(state, local, bucket)
+        if local.first_invalid_index >= 0:  # the core finds it again and names it, or adds what it accepts
             return self.convert_and_add(state, batch.with_arrays(device.on_cpu()), outputs, bucket)
-        here.close()
+        local.close()
         return 0
 
-    cdef object compute_on_device(self, device, Batch here):
-        """The losses of a batch. It is closed meanwhile, because this may run the caller's code."""
-        here.open(self.spec, self.breakdowns, self.skips, self.name)
-        cdef Py_ssize_t losses = here.losses
-        options = bool(here.has_integer_targets), here.tolerance, here.target_tolerance
-        here.close()
+    cdef object compute_on_device(self, device, Batch local):
+        """Return the losses of a batch. It is closed meanwhile, because the device can run the caller's code."""
+        local.open(self.spec, self.breakdowns, self.skips, self.name)
+        cdef Py_ssize_t losses = local.losses
+        options = bool(local.has_integer_targets), local.tolerance, local.target_tolerance
+        local.close()
         return device.losses(*options) if losses else None
 
 
@@ -213,25 +214,25 @@ cdef class Pipeline:
 
 
 cdef object read(source, str name):
-    """An argument as it is, if it is plain; else what is read of it."""
+    """Return an argument unchanged if it is plain, else converted."""
     return source if is_plain(source) else arrays.convert(source, name)
 
 
 cdef inline bint is_plain(source) noexcept:
-    """Whether reading a source runs none of the caller's code: a plain array or number, or what was read already."""
+    """Return whether a source can be read without the caller's code: an array, a number or ArrayData."""
     return (
         is_a(source, ndarray) or source is None or PyFloat_Check(source) or PyLong_CheckExact(source)
         or PyBool_Check(source) or is_a(source, ArrayData)
     )
 
 
-cdef inline bint is_a(source, type of) noexcept:
-    """Whether a source has exactly this type."""
-    return Py_TYPE(source) == <PyTypeObject*>of
+cdef inline bint is_a(source, type cls) noexcept:
+    """Return whether a source has exactly this type."""
+    return Py_TYPE(source) == <PyTypeObject*>cls
 
 
 cdef int check_cells(State state, Batch batch) except -1:
-    """Raises if a state has cells for another number of classes or labels."""
+    """Raise if a state has cells for another number of classes or labels."""
     if (
         state.cells is not None and not batch.breakdowns.by_position and state.cells.size != batch.n_cells()
         and not state.cells.is_zero()
@@ -246,6 +247,7 @@ cdef int check_cells(State state, Batch batch) except -1:
 
 
 cdef Batch new_batch():
+    """Return the batch of the free list, or a new one."""
     global batch_freelist
     cdef Batch batch
     with cython.critical_section(freelist_lock):
@@ -254,7 +256,7 @@ cdef Batch new_batch():
 
 
 cdef int reuse(Batch batch) except -1:
-    """Puts a closed batch on the free list."""
+    """Put a closed batch on the free list."""
     global batch_freelist
     batch.given_preds = batch.given_target = batch.given_weight = None
     with cython.critical_section(freelist_lock):

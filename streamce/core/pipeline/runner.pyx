@@ -1,8 +1,8 @@
-"""The run of a batch: block by block, and in parts that threads may share if it is large.
+"""Runs a batch block by block, and in parts that threads share if it is large.
 
-A batch of one block is added at once. A longer one is folded into fresh states, in parts, with no lock held, and these
-are merged at the end. Either way nothing is added before all of it is known to be valid, and the smallest offending
-index is reported whatever the threads did.
+A batch of one block is added at once. A longer batch is divided into parts. Each part is added to a new state without
+holding a lock, and these states are merged at the end. Nothing is added to the metric before the whole batch is known
+to be valid. The error is that of the first invalid loss, whichever thread finds one first.
 """
 
 cimport cython
@@ -26,23 +26,22 @@ from streamce._support.threads import limit, run
 
 # Minimum number of predictions per thread.
 cdef Py_ssize_t MIN_PREDS_PER_THREAD = 1 << 18
-# A smaller batch is done sooner than another thread could take the interpreter lock.
+# A smaller batch is finished before another thread could take the interpreter lock.
 cdef Py_ssize_t MIN_PREDS_TO_RELEASE_GIL = 1 << 12
-# Scratch memory on the stack, for small batches: allocating as much costs more than they do.
+# Scratch memory on the stack for small batches, because an allocation would take longer than the batch.
 cdef enum:
     STACK_BYTES = 1 << 13
 
 
 cdef bint add_at_once(State state, Batch b) except -1:
-    """Adds a batch of one block, or finds an invalid loss and adds nothing.
+    """Add a batch of one block, or find an invalid loss and add nothing.
 
-    Returns False, with nothing added, if there are more losses, or if the state is so full that each of its integers
-    has to be checked.
+    Add nothing and return False if there are more losses, or if the state is so full that each integer must be checked.
     """
     cdef Workspace w
     cdef char[STACK_BYTES] stack_buffer
     cdef unsigned long long saved
-    # A few rows of very many classes are one block, and still worth two threads.
+    # A few rows with very many classes are one block, but they are worth two threads.
     if b.losses > block_size(b) or b.losses * b.preds.v.classes >= 2 * MIN_PREDS_PER_THREAD:
         return False
     if b.losses == 0:
@@ -72,7 +71,7 @@ cdef bint add_at_once(State state, Batch b) except -1:
 
 
 cdef void evaluate_and_check(Batch b, Workspace* w) noexcept nogil:
-    """The losses of a batch of one block, and whether one is invalid."""
+    """Evaluate a batch of one block, and find its first invalid loss."""
     cdef unsigned long long saved = fp_enter()
     evaluate_block(b, w, 0, b.losses)
     fp_leave(saved)
@@ -82,7 +81,7 @@ cdef void evaluate_and_check(Batch b, Workspace* w) noexcept nogil:
 
 
 cdef Py_ssize_t first_invalid(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
-    """The first invalid loss of a block, or -1."""
+    """Return the first invalid loss of a block, or -1."""
     cdef Py_ssize_t i
     if w.odd and not b.skips:
         for i in range(k):
@@ -92,21 +91,21 @@ cdef Py_ssize_t first_invalid(Batch b, Workspace* w, Py_ssize_t k) noexcept nogi
 
 
 cdef State run_in_parts(Batch b, threads):
-    """What a batch of any size adds to a state; None if a loss is invalid, of which it finds the first."""
-    cdef State whole
+    """Return a state with a batch of any size. If a loss is invalid, find the first one and return None."""
+    cdef State merged
     results = parts_of(b, threads, False)
     errors = [error for error, _ in results if error is not None]
     if errors:
         b.first_invalid_index, b.invalid_status = min(errors)
         return None
-    whole = results[0][1]
-    for _, more in results[1:]:
-        whole.add(more, 1)
-    return whole
+    merged = results[0][1]
+    for _, part in results[1:]:
+        merged.add(part, 1)
+    return merged
 
 
 cdef double sum_of_weights(Batch b, threads) except? -1:
-    """The exact sum of d, rounded once; NaN for 0."""
+    """Return the exact sum of d, rounded once, or NaN if it is 0."""
     if b.unit_weight and not b.spec.ignores and not b.has_status:
         return b.losses if b.losses else NAN
     cdef Ledger total = Ledger(1)
@@ -119,7 +118,7 @@ cdef double sum_of_weights(Batch b, threads) except? -1:
 
 
 cdef list parts_of(Batch b, threads, bint weights_only):
-    """The results of all parts, by several threads if it is worth that."""
+    """Return the results of all parts. Large batches use several threads."""
     cdef Py_ssize_t i, parts = 1
     cdef Py_ssize_t predictions = b.losses * b.preds.v.classes
     if predictions >= 2 * MIN_PREDS_PER_THREAD:
@@ -133,22 +132,22 @@ cdef list parts_of(Batch b, threads, bint weights_only):
 
 
 def run_part(Batch b, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
-    """Samples start ... stop - 1: (index and status of an invalid loss or None, what they add).
+    """Run samples start ... stop - 1. Return (error, state), where an error is the index and status of an invalid loss.
 
-    With ``weights_only`` the sum of n is that of d: predictions are not read, and nothing is reported.
+    With ``weights_only``, the sum of n is that of d. Predictions are not read, and there are no errors.
     """
-    cdef State found = State()
+    cdef State part = State()
     cdef Workspace w
     cdef Py_ssize_t at = b.offsets[start] if b.offsets is not NULL else start * b.group
     cdef Py_ssize_t end = b.offsets[stop] if b.offsets is not NULL else stop * b.group
     cdef Py_ssize_t k
     cdef Py_ssize_t invalid = -1
     cdef unsigned long long saved
-    reserve(b, found)
+    reserve(b, part)
     if allocate(&w, b, end - at, NULL, 0) < 0:
         raise MemoryError
     w.sample = start
-    found.bound = end - at
+    part.bound = end - at
     try:
         with nogil:
             saved = fp_enter()
@@ -156,16 +155,16 @@ def run_part(Batch b, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
                 while at < end:
                     k = min(block_size(b), end - at)
                     if weights_only:
-                        add_divisors(b, &w, at, k, found.total)
+                        add_divisors(b, &w, at, k, part.total)
                     else:
                         evaluate_block(b, &w, at, k)
                         invalid = first_invalid(b, &w, k)
                         if invalid >= 0:
                             break
-                        accumulate_block(b, &w, at, k, found)
+                        accumulate_block(b, &w, at, k, part)
                     at += k
             finally:
                 fp_leave(saved)
-        return ((at + invalid, w.status[invalid]) if invalid >= 0 else None), found
+        return ((at + invalid, w.status[invalid]) if invalid >= 0 else None), part
     finally:
         free(w.memory)

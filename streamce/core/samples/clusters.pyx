@@ -1,4 +1,4 @@
-"""Sums of samples by the bucket that their cluster is hashed to, which are all that a jackknife needs."""
+"""Sums of samples by the bucket of their cluster. A jackknife needs only these."""
 
 from libc.stdint cimport int64_t, uint8_t
 
@@ -10,7 +10,7 @@ from streamce.inputs import messages
 
 
 cdef int check_clusters(State state, Py_ssize_t samples, Py_ssize_t losses, bucket) except -1:
-    """Raises unless each sample has a bucket, or none has, as in what the state holds."""
+    """Raise unless all samples have a bucket or none has, as in the state."""
     cdef bint clusters = bucket is not None
     if clusters and len(bucket) != samples:
         raise messages.key_length("cluster", len(bucket), samples)
@@ -20,13 +20,13 @@ cdef int check_clusters(State state, Py_ssize_t samples, Py_ssize_t losses, buck
 
 
 cdef int add_clusters(State to, Samples samples, const uint8_t[::1] bucket) except -1:
-    """Adds Σn and Σd of each sample to its cluster's bucket, if samples come in clusters."""
-    cdef int64_t[N_COUNTERS] found
+    """Add n and d of each sample to the bucket of its cluster, if there are clusters."""
+    cdef int64_t[N_COUNTERS] counts
     cdef Py_ssize_t i
     if bucket is None:
         return 0
     to.buckets = Ledger(BUCKETS)
     for i in range(samples.samples):
-        if count_losses(samples, i, found):
+        if count_losses(samples, i, counts):
             to.buckets.add_pair(bucket[i], samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
     return 0

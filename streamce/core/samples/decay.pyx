@@ -1,8 +1,8 @@
-"""The weights that samples have by their age.
+"""The weights of samples by their age.
 
-Time is cut in half-lives, counted from 1970. A sample of half-life k, at the share f of it, weighs
-2^(f - 1) there, which is at least 1/2 and less than 1: no finite n becomes infinite. Half-lives are
-then multiplied by powers of two, which rounds nothing.
+Time is divided into half-lives, counted from 1970. A sample at the fraction f of its half-life has the weight
+2^(f - 1) within it. This weight is at least 1/2 and less than 1, so no finite n becomes infinite. Whole half-lives are
+multiplied by powers of two later, which needs no rounding.
 """
 
 from libc.stdint cimport int64_t
@@ -17,10 +17,10 @@ cdef double LN2 = 0.6931471805599453
 
 
 def decay(Samples samples not None, const int64_t[::1] ticks, int64_t half_life):
-    """The half-life that each tick falls in; n and d of the samples are multiplied by their weights there."""
+    """Multiply n and d of each sample by its weight within its half-life. Return the number of the half-life."""
     cdef Py_ssize_t size = ticks.shape[0]
-    found = np.empty(size, dtype=np.int64)
-    cdef int64_t[::1] number = found
+    numbers = np.empty(size, dtype=np.int64)
+    cdef int64_t[::1] number = numbers
     cdef double[BLOCK] x
     cdef double[BLOCK] factor
     cdef Py_ssize_t at, i, k
@@ -38,7 +38,7 @@ def decay(Samples samples not None, const int64_t[::1] ticks, int64_t half_life)
     for at in range(0, size, BLOCK):
         k = min(<Py_ssize_t>BLOCK, size - at)
         for i in range(k):
-            rest = ticks[at + i] % half_life  # rounds towards 0, as C does
+            rest = ticks[at + i] % half_life  # C rounds towards 0
             rest += half_life if rest < 0 else 0
             number[at + i] = (ticks[at + i] - rest) / half_life
             x[i] = -(<double>(half_life - rest) / <double>half_life) * LN2
@@ -47,4 +47,4 @@ def decay(Samples samples not None, const int64_t[::1] ticks, int64_t half_life)
             samples.n[at + i] *= factor[i]
             samples.d[at + i] *= factor[i]
     fp_leave(saved)
-    return found
+    return numbers

@@ -1,4 +1,4 @@
-"""The samples of two models, pair by pair: sums of either, of what lies between them and of which is better."""
+"""The samples of two models, pair by pair: sums of each, of their differences, and of which is better."""
 
 from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
@@ -6,34 +6,34 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from streamce.core.kernels.kernels cimport BLOCK, fp_enter, fp_leave, table
-from streamce.core.ledger.ledger cimport COUNT, N, Ledger, cell_merge, page
+from streamce.core.ledger.ledger cimport COUNT, N, Ledger
 from streamce.core.ledger.state cimport BUCKETS, State
 from streamce.core.samples.samples cimport COUNTER_OF, Samples, count_flags
 from streamce.core.samples.status cimport PADDING
 
 from streamce.errors import InputError
 
-# What a pair adds to, in the order of the enum. All have the weight of the pair: a and b the loss of their model,
-# difference that of a less that of b, a_better and b_better the weight itself where theirs is the smaller loss.
+# The sums of pairs, in the order of the enum. All have the weight of the pair as denominator. The numerators of a and b
+# are the losses of the models, that of difference is a - b. The numerator of a_better is the weight if the loss of a is
+# smaller and else 0, and that of b_better likewise.
 NAMES = ("a", "b", "difference", "a_better", "b_better")
 
 
 cdef struct pair_block:
-    # Some pairs, from the one at `at` on.
-    Py_ssize_t at, k
-    const uint8_t* bucket  # of all pairs; NULL: they come in no clusters
-    double* scratch        # has room for all numbers of k pairs
+    Py_ssize_t at, k       # k pairs, beginning with pair number `at`
+    const uint8_t* bucket  # of all pairs; NULL if there are no clusters
+    double* scratch        # room for all numbers of k pairs
 
 
 cdef enum:
     A, B, DIFFERENCE, A_BETTER, B_BETTER, N_SUMS
-    N_WEIGHTS = 3  # of a, of b and of the others
+    N_WEIGHTS = 3  # of a, of b, and of the other sums
 
 
 def add_pairs(Samples a not None, Samples b not None, const uint8_t[::1] bucket=None) -> list[State]:
-    """The states of NAMES for one chunk, of which the two have the same losses left out of their sums.
+    """Return the state of each sum in NAMES for one batch. Both models must leave out the same losses.
 
-    ``bucket`` is that of each pair's cluster, if they come in clusters.
+    ``bucket`` is the bucket of each pair's cluster, if there are clusters.
     """
     check_alike(a, b)
     if bucket is not None and bucket.shape[0] != a.samples:
@@ -42,17 +42,17 @@ def add_pairs(Samples a not None, Samples b not None, const uint8_t[::1] bucket=
     cdef Ledger buckets = Ledger(N_SUMS * BUCKETS) if bucket is not None else None
     cdef const uint8_t* bucket_of = &bucket[0] if bucket is not None and a.samples else NULL
     cdef pair_block block
-    cdef Py_ssize_t most = max(<Py_ssize_t>1, min(<Py_ssize_t>BLOCK, a.samples))
+    cdef Py_ssize_t block_size = max(<Py_ssize_t>1, min(<Py_ssize_t>BLOCK, a.samples))
     cdef unsigned long long saved
     block.at, block.bucket = 0, bucket_of
-    block.scratch = <double*>malloc((N_SUMS + N_WEIGHTS) * most * sizeof(double))
+    block.scratch = <double*>malloc((N_SUMS + N_WEIGHTS) * block_size * sizeof(double))
     if block.scratch is NULL:
         raise MemoryError
     with nogil:
         saved = fp_enter()
         try:
             while block.at < a.samples:
-                block.k = min(most, a.samples - block.at)
+                block.k = min(block_size, a.samples - block.at)
                 add_block(a, b, &block, sums, buckets)
                 block.at += block.k
         finally:
@@ -62,23 +62,23 @@ def add_pairs(Samples a not None, Samples b not None, const uint8_t[::1] bucket=
 
 
 cdef State state_of(Ledger sums, Ledger buckets, Py_ssize_t i):
-    """One of the sums, as a state of its own."""
-    cdef State found = State(some_cells(sums, i, 1))
+    """Return one of the sums as a state."""
+    cdef State state = State(slice_of(sums, i, 1))
     if buckets is not None:
-        found.buckets = some_cells(buckets, i * BUCKETS, BUCKETS)
-    return found
+        state.buckets = slice_of(buckets, i * BUCKETS, BUCKETS)
+    return state
 
 
 cdef int add_block(
     Samples a, Samples b, const pair_block* block, Ledger sums, Ledger buckets
 ) except -1 nogil:
-    """Adds some pairs."""
+    """Add the pairs of a block."""
     cdef double* n[N_SUMS]
     cdef double* d[N_WEIGHTS]
     cdef uint8_t[BLOCK] bucket
     cdef bint odd = a.odd or b.odd
-    cdef Py_ssize_t i, j, some
-    cdef Py_ssize_t kept = 0
+    cdef Py_ssize_t i, j, losses
+    cdef Py_ssize_t pairs = 0
     cdef Py_ssize_t count = 0
     cdef double* weight
     for i in range(N_SUMS):
@@ -86,31 +86,31 @@ cdef int add_block(
     for i in range(N_WEIGHTS):
         d[i] = block.scratch + (N_SUMS + i) * block.k
     for i in range(block.at, block.at + block.k):
-        some = count_losses(a, b, i, sums) if odd else a.start(i + 1) - a.start(i)
-        if some == 0:
+        losses = count_losses(a, b, i, sums) if odd else a.start(i + 1) - a.start(i)
+        if losses == 0:
             continue
-        count += some
-        n[A][kept], n[B][kept] = a.n[i], b.n[i]
-        d[A][kept] = a.d[i] if a.d is not NULL else 1.0
-        d[B][kept] = b.d[i] if b.d is not NULL else 1.0
+        count += losses
+        n[A][pairs], n[B][pairs] = a.n[i], b.n[i]
+        d[A][pairs] = a.d[i] if a.d is not NULL else 1.0
+        d[B][pairs] = b.d[i] if b.d is not NULL else 1.0
         if block.bucket is not NULL:
-            bucket[kept] = block.bucket[i]
-        kept += 1
-    compare_losses(n, d, kept)
+            bucket[pairs] = block.bucket[i]
+        pairs += 1
+    compare_losses(n, d, pairs)
     for i in range(N_SUMS):
         weight = d[min(i, <Py_ssize_t>DIFFERENCE)]
         sums.increment(COUNT, i, count)
-        sums.add_samples(i, n[i], weight, kept, table().largest_exponent(n[i], kept), 1)
+        sums.add_samples(i, n[i], weight, pairs, table().largest_exponent(n[i], pairs), 1)
         if i == DIFFERENCE:
-            add_lost(n, kept, sums)
+            add_lost(n, pairs, sums)
         if block.bucket is not NULL:
-            for j in range(kept):
+            for j in range(pairs):
                 buckets.add_pair(i * BUCKETS + bucket[j], n[i][j], weight[j])
     return 0
 
 
 cdef int add_lost(double** n, Py_ssize_t k, Ledger sums) except -1 nogil:
-    """Adds what finite differences lost when they were rounded (Knuth's two-sum): their sum is that of the losses."""
+    """Add the rounding errors of finite differences (Knuth's two-sum), so that the sum of the differences is exact."""
     cdef Py_ssize_t i
     cdef double rounded, v, lost
     for i in range(k):
@@ -124,18 +124,18 @@ cdef int add_lost(double** n, Py_ssize_t k, Ledger sums) except -1 nogil:
 
 
 cdef void compare_losses(double** n, double** d, Py_ssize_t k) noexcept nogil:
-    """What lies between the losses of each pair, and which is the smaller one."""
+    """Compute the difference of the losses of each pair, and which one is smaller."""
     cdef Py_ssize_t i
     for i in range(k):
         n[DIFFERENCE][i] = n[A][i] - n[B][i]
-        # Shares of soft targets are added up in the precision of the predictions: these may differ in it.
+        # Sums of soft targets are computed in the precision of the predictions, in which the models may differ.
         d[DIFFERENCE][i] = max(d[A][i], d[B][i])
     where_less(n[A], n[B], d[DIFFERENCE], k, n[A_BETTER])
     where_less(n[B], n[A], d[DIFFERENCE], k, n[B_BETTER])
 
 
 cdef void where_less(const double* a, const double* b, const double* weight, Py_ssize_t k, double* out) noexcept nogil:
-    """The weight where a is less than b, else 0. All is read first: what may not be needed costs less than a branch."""
+    """Write the weight if a < b, else 0. All values are read first, because that is cheaper than a branch."""
     cdef Py_ssize_t i
     cdef double x, y, w
     for i in range(k):
@@ -144,19 +144,19 @@ cdef void where_less(const double* a, const double* b, const double* weight, Py_
 
 
 cdef Py_ssize_t count_losses(Samples a, Samples b, Py_ssize_t i, Ledger sums) except -1 nogil:
-    """How many losses of a pair count; what is odd about any is counted here."""
+    """Return how many losses of a pair count, and count the anomalies of all its losses."""
     cdef Py_ssize_t j, k
     cdef Py_ssize_t counted = 0
-    cdef int why
+    cdef int status
     cdef uint8_t one, other
     for j in range(a.start(i), a.start(i + 1)):
-        one, other = a.what[j], b.what[j]
-        why = cause(one, other)
-        if why == PADDING:
+        one, other = a.packed_status[j], b.packed_status[j]
+        status = joint_status(one, other)
+        if status == PADDING:
             continue
-        if why:
+        if status:
             for k in range(N_SUMS):
-                sums.increment(COUNTER_OF[why], k, 1)
+                sums.increment(COUNTER_OF[status], k, 1)
             continue
         counted += 1
         if one | other:
@@ -167,15 +167,15 @@ cdef Py_ssize_t count_losses(Samples a, Samples b, Py_ssize_t i, Ledger sums) ex
     return counted
 
 
-cdef inline int cause(uint8_t one, uint8_t other) noexcept nogil:
-    """Why a loss of a pair does not count: the first that applies to either model; or 0."""
+cdef inline int joint_status(uint8_t one, uint8_t other) noexcept nogil:
+    """Return the status of a loss of a pair: the first one that applies to either model, or 0 if the loss counts."""
     cdef int a = one & 15
     cdef int b = other & 15
     return min(a, b) if a and b else a | b
 
 
 cdef int check_alike(Samples a, Samples b) except -1:
-    """Raises unless both models have the same samples, each with the same number of losses."""
+    """Raise unless both models have the same samples with the same numbers of losses."""
     cdef Py_ssize_t i
     cdef bint alike = a.samples == b.samples and a.start(a.samples) == b.start(b.samples)
     if alike and (a.offsets is not NULL or b.offsets is not NULL):
@@ -186,40 +186,34 @@ cdef int check_alike(Samples a, Samples b) except -1:
     return 0
 
 
-cdef Ledger some_cells(Ledger sums, Py_ssize_t first, Py_ssize_t size):
-    """Some cells of a ledger, as one of their own."""
-    cdef Ledger found = Ledger(size)
-    cdef Py_ssize_t i, from_cell, to_cell
-    cdef page* from_page
-    cdef page* to_page
+cdef Ledger slice_of(Ledger sums, Py_ssize_t first, Py_ssize_t size):
+    """Return ``size`` cells of a ledger, beginning with ``first``, as a new ledger."""
+    cdef Ledger new = Ledger(size)
+    cdef Py_ssize_t i
     for i in range(size):
-        from_cell, to_cell = first + i, i
-        from_page = sums.page_of(&from_cell)
-        to_page = found.page_of(&to_cell)
-        if cell_merge(to_page, to_cell, from_page, from_cell, 1) < 0:
-            raise MemoryError
-    return found
+        new.add_cell(i, sums, first + i)
+    return new
 
 
 def left_out(Samples a not None, Samples b not None) -> bytearray | None:
-    """A byte per loss, 1 where it is left out of either model; None where that changes no sample's sums."""
+    """Return a byte per loss, 1 if either model leaves it out. Return None if that changes no sample."""
     cdef Py_ssize_t j
     check_alike(a, b)
     cdef Py_ssize_t losses = a.start(a.samples)
     cdef bint differ = False
     if a.has_one_loss_each() or not (a.odd or b.odd):
         return None
-    found = bytearray(losses)
-    cdef uint8_t[::1] mask = found
+    excluded = bytearray(losses)
+    cdef uint8_t[::1] mask = excluded
     for j in range(losses):
-        mask[j] = cause(a.what[j], b.what[j]) != 0
-        differ |= (a.what[j] & 15 != 0) != (b.what[j] & 15 != 0)
-    return found if differ else None
+        mask[j] = joint_status(a.packed_status[j], b.packed_status[j]) != 0
+        differ |= (a.packed_status[j] & 15 != 0) != (b.packed_status[j] & 15 != 0)
+    return excluded if differ else None
 
 
 def with_causes(Samples samples not None, Samples before not None) -> Samples:
-    """The samples, of which more losses were left out than ``before``, with what was odd about those then."""
+    """Return the samples with the anomalies of ``before``, in which fewer losses were left out."""
     check_alike(samples, before)
-    memcpy(samples.what, before.what, before.start(before.samples))
+    memcpy(samples.packed_status, before.packed_status, before.start(before.samples))
     samples.odd = before.odd
     return samples

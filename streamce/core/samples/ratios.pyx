@@ -1,4 +1,4 @@
-"""Samples that divide by something else than their weight: words, bytes; or of a loss less an entropy."""
+"""Ratios beside the mean loss: losses by words or bytes, and divergence, which is loss minus entropy."""
 
 from libc.stdint cimport int64_t, uint8_t
 
@@ -6,12 +6,12 @@ from streamce.core.ledger.ledger cimport COUNT, Ledger
 from streamce.core.ledger.state cimport BUCKETS, State
 from streamce.core.samples.samples cimport N_COUNTERS, Samples, count_losses
 
-# The ratio of divergence. The numbers of others are the caller's.
+# The number of the ratio of divergence. The caller numbers the other ratios.
 cdef int DIVERGENCE = 1
 
 
 cdef int add_ratios(State to, Samples samples, tuple ratios, const uint8_t[::1] bucket) except -1:
-    """Adds samples to ratios, of which each has a number and what it divides the samples by."""
+    """Add samples to ratios, each given as its number and its denominators."""
     cdef const double[::1] d
     for ratio, d in ratios:
         if d.shape[0] != samples.samples:
@@ -21,7 +21,7 @@ cdef int add_ratios(State to, Samples samples, tuple ratios, const uint8_t[::1] 
 
 
 cdef int add_divergence(State to, Samples samples, Samples entropies, const uint8_t[::1] bucket) except -1:
-    """Adds what losses exceed the entropy of their targets by; None: all entropies are 0, as those of labels."""
+    """Add the losses minus the entropies of their targets. None means that all entropies are 0, as for labels."""
     cdef Samples excess = samples
     cdef Py_ssize_t i
     if entropies is not None:
@@ -36,19 +36,19 @@ cdef int add_divergence(State to, Samples samples, Samples entropies, const uint
 cdef int add_ratio(
     State to, int ratio, Samples samples, const double* n, const double* d, const uint8_t[::1] bucket
 ) except -1:
-    """Adds samples to another ratio, of an n or a d of its own; d NULL: all are 1."""
+    """Add samples with other n and d to a ratio. If d is NULL, every d is 1."""
     cdef double each
-    cdef int64_t[N_COUNTERS] found
-    cdef Py_ssize_t i, many
+    cdef int64_t[N_COUNTERS] counts
+    cdef Py_ssize_t i, losses
     cdef Ledger total = to.total
     cdef Ledger buckets = to.buckets
     total.grow(max(total.size, ratio + 1))
     if buckets is not None:
         buckets.grow(max(buckets.size, BUCKETS * (ratio + 1)))
     for i in range(samples.samples):
-        many = count_losses(samples, i, found)
-        if many:
-            total.increment(COUNT, ratio, many)
+        losses = count_losses(samples, i, counts)
+        if losses:
+            total.increment(COUNT, ratio, losses)
             each = d[i] if d is not NULL else 1.0
             total.add_sample(ratio, n[i], each, 1)
             if buckets is not None:

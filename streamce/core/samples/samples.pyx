@@ -1,4 +1,4 @@
-"""The samples of a batch one by one, and how they are added to cells."""
+"""The samples of a batch, and how they are added to cells."""
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
@@ -23,16 +23,16 @@ cdef class Samples:
     def __dealloc__(self):
         free(self.n)
         free(self.d)
-        free(self.what)
+        free(self.packed_status)
         free(self.offsets)
 
     cdef int open(
         self, Py_ssize_t samples, Py_ssize_t losses, Py_ssize_t group, const int64_t* offsets, bint unit_weight
     ) except -1:
-        """Makes room for a chunk; of samples of various lengths ``offsets`` are copied, as they outlive it."""
+        """Make room for a batch. ``offsets`` are copied, because the samples outlive the batch."""
         free(self.n)
         free(self.d)
-        free(self.what)
+        free(self.packed_status)
         free(self.offsets)
         self.offsets = NULL
         self.samples, self.group = samples, group
@@ -43,13 +43,13 @@ cdef class Samples:
             memcpy(self.offsets, offsets, (samples + 1) * sizeof(int64_t))
         self.n = <double*>malloc(max(1, samples) * sizeof(double))
         self.d = NULL if unit_weight and group == 1 else <double*>malloc(max(1, samples) * sizeof(double))
-        self.what = <uint8_t*>calloc(max(1, losses), 1)  # no page of it is touched unless one is odd
-        if self.n is NULL or self.what is NULL or (self.d is NULL and not (unit_weight and group == 1)):
+        self.packed_status = <uint8_t*>calloc(max(1, losses), 1)  # calloc touches no page before the first anomaly
+        if self.n is NULL or self.packed_status is NULL or (self.d is NULL and not (unit_weight and group == 1)):
             raise MemoryError
         return 0
 
     def copy(self) -> Samples:
-        """Samples of their own, for who changes them."""
+        """Return a copy, which the caller may change."""
         cdef Samples new = Samples.__new__(Samples)
         cdef Py_ssize_t losses = self.start(self.samples)
         new.open(self.samples, losses, self.group, self.offsets, self.d is NULL)
@@ -57,23 +57,23 @@ cdef class Samples:
         if self.d is not NULL:
             memcpy(new.d, self.d, self.samples * sizeof(double))
         if self.odd:
-            memcpy(new.what, self.what, losses)
+            memcpy(new.packed_status, self.packed_status, losses)
         new.odd = self.odd
         return new
 
     cdef bytearray left_out(self):
-        """A status for each loss, where some do not count: what another pass over the same losses leaves out too."""
+        """Return a status for each loss, so that another pass leaves out the same losses. Return None if all count."""
         cdef Py_ssize_t j, losses = self.start(self.samples)
-        cdef bytearray found = None
+        cdef bytearray statuses = None
         if self.odd:
-            found = bytearray(losses)
+            statuses = bytearray(losses)
             for j in range(losses):
-                found[j] = status.IGNORED if self.what[j] & 15 else COUNTED
-        return found
+                statuses[j] = status.IGNORED if self.packed_status[j] & 15 else COUNTED
+        return statuses
 
 
 cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 nogil:
-    """Counts what was odd about a loss that counts."""
+    """Count the anomalies of a loss that counts."""
     if flags & IS_FLOORED:
         ledger.increment(FLOORED, cell, 1)
     if flags & IS_INFINITE:
@@ -83,48 +83,51 @@ cdef int count_flags(Ledger ledger, Py_ssize_t cell, uint8_t flags) except -1 no
     return 0
 
 
-cdef int64_t count_losses(Samples samples, Py_ssize_t i, int64_t* found) noexcept nogil:
-    """How many losses of a sample count; where some are odd, `found` has all of its losses by counter, COUNT first."""
+cdef int64_t count_losses(Samples samples, Py_ssize_t i, int64_t* counts) noexcept nogil:
+    """Return how many losses of a sample count.
+
+    If the batch has anomalies, also set ``counts`` to the counters of the sample, beginning with COUNT.
+    """
     cdef Py_ssize_t j
-    cdef uint8_t what
+    cdef uint8_t packed
     if not samples.odd:
         return samples.start(i + 1) - samples.start(i)
-    memset(found, 0, N_COUNTERS * sizeof(int64_t))
+    memset(counts, 0, N_COUNTERS * sizeof(int64_t))
     for j in range(samples.start(i), samples.start(i + 1)):
-        what = samples.what[j]
-        if what & 15 == PADDING:
+        packed = samples.packed_status[j]
+        if packed & 15 == PADDING:
             continue
-        found[COUNTER_OF[what & 15] - COUNT] += 1
-        found[FLOORED - COUNT] += (what >> 4 & IS_FLOORED) != 0
-        found[INFINITE - COUNT] += (what >> 4 & IS_INFINITE) != 0
-        found[UNNORMALISED - COUNT] += (what >> 4 & IS_UNNORMALISED) != 0
-    return found[0]
+        counts[COUNTER_OF[packed & 15] - COUNT] += 1
+        counts[FLOORED - COUNT] += (packed >> 4 & IS_FLOORED) != 0
+        counts[INFINITE - COUNT] += (packed >> 4 & IS_INFINITE) != 0
+        counts[UNNORMALISED - COUNT] += (packed >> 4 & IS_UNNORMALISED) != 0
+    return counts[0]
 
 
-cdef int add_one(Samples samples, Py_ssize_t i, Ledger ledger, Py_ssize_t cell) except -1:
-    """Adds a sample, and what was odd about its losses, to a cell."""
-    cdef int64_t[N_COUNTERS] found
-    cdef int64_t counted = count_losses(samples, i, found)
+cdef int add_sample(Samples samples, Py_ssize_t i, Ledger ledger, Py_ssize_t cell) except -1:
+    """Add a sample, and the anomalies of its losses, to a cell."""
+    cdef int64_t[N_COUNTERS] counts
+    cdef int64_t counted = count_losses(samples, i, counts)
     cdef int column
     if samples.odd:
         for column in range(1, N_COUNTERS):
-            ledger.increment(COUNT + column, cell, found[column])
+            ledger.increment(COUNT + column, cell, counts[column])
     if not counted:
         return 0
     ledger.increment(COUNT, cell, counted)
     return ledger.add_sample(cell, samples.n[i], samples.d[i] if samples.d is not NULL else 1.0, 1)
 
 
-cdef int add_some(Samples samples, Py_ssize_t first, Py_ssize_t k, Ledger ledger, Py_ssize_t cell) except -1:
-    """Adds k <= BLOCK samples, of whose losses none is odd, to a cell."""
+cdef int add_samples(Samples samples, Py_ssize_t first, Py_ssize_t k, Ledger ledger, Py_ssize_t cell) except -1:
+    """Add k <= BLOCK samples without anomalies to a cell."""
     cdef Py_ssize_t i, j
     cdef int64_t each, counted = 0
     cdef const double* n = samples.n + first
     for i in range(first, first + k):
         each = count_losses(samples, i, NULL)
-        if not each:  # one without any loss is none
+        if not each:  # a sample without losses does not count
             for j in range(first, first + k):
-                add_one(samples, j, ledger, cell)
+                add_sample(samples, j, ledger, cell)
             return 0
         counted += each
     ledger.increment(COUNT, cell, counted)

@@ -1,5 +1,5 @@
 cpdef enum:
-    # Why a loss does not count. In this order: the first that applies is reported.
+    # Why a loss does not count. The first one that applies is reported.
     COUNTED = 0
     PADDING
     IGNORED
@@ -12,9 +12,9 @@ cpdef enum:
     PREDS_NAN
     PREDS_RANGE
     PREDS_SUM
-    INFEASIBLE  # CTC: no alignment of the target has a probability
+    INFEASIBLE  # CTC: no alignment of the target has a probability above 0
     STATUSES
-    # What is odd about a loss that counts.
+    # Flags: anomalies of a loss that counts.
     IS_FLOORED = 1
     IS_INFINITE = 2
     IS_UNNORMALISED = 4

@@ -1,1 +1,1 @@
-"""What the stages say of a loss in one byte: a status, and flags above it."""
+"""Statuses and flags of a loss. Both fit one byte: the status in the lower 4 bits, the flags above."""
