@@ -65,7 +65,8 @@ cdef class Window:
 
     def crowded(self, Samples samples not None) -> bool:
         """Return whether these samples can take a counter out of its range. If so, adding them can fail."""
-        return self.is_crowded(samples)
+        with cython.critical_section(self):
+            return self.is_crowded(samples)
 
     cdef bint is_crowded(self, Samples samples) noexcept:
         cdef int64_t limit = MAX_COUNT - samples.start(samples.samples)
