@@ -4,6 +4,7 @@
 ``scalars``       numbers of Python, NumPy or other libraries as Python's own types
 ``short_repr``    values and errors of users and other libraries as short text for a message
 ``printable``     escapes of control characters, because names and messages come from outside
+``file_identity`` local files that are named twice
 ``atomic_file``   files that are written completely or not at all
 ``state_format``  the envelope of states: magic, header, parts, digest (docs/FORMAT.md)
 ``threads``       the pool of threads, and the number of threads

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamce as ce
 from streamce._support import atomic_file, printable
+from streamce._support.file_identity import file_identity, named_twice
 from streamce.cli import formatting, state_lock
 from streamce.cli.config import MergeConfig, ReportConfig, ShowConfig
 from streamce.cli.console import check_writable, fail, plural, save
@@ -23,6 +24,12 @@ def merge(config: MergeConfig) -> int:
 
 def _merge(config: MergeConfig) -> int:
     merged: Any = None
+    paths: dict[tuple[int, int], str] = {}
+    for path in config.states:
+        identity = file_identity(path)
+        if identity in paths:
+            return fail(f"{path}: {named_twice(path, paths[identity])}", 2)
+        paths[identity] = path
     for path in config.states:
         metric = ce.load(path)
         try:

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import posixpath
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 from pyarrow import fs
 
+from streamce._support.file_identity import file_identity, named_twice
 from streamce.errors import DataError, SelectionError
 
 ENDINGS = {
@@ -75,6 +77,15 @@ class Source:
     def is_compressed(self) -> bool:
         return self.path.lower().endswith(COMPRESSED)
 
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for two spellings of one file: device and inode, or file system and normalised path."""
+        if self.path == "-":
+            return file_identity(0)
+        if self.filesystem is None or self.is_local:
+            return file_identity(self.path)
+        return self.filesystem.type_name, posixpath.normpath(self.filesystem.normalize_path(self.path))
+
     def open(self) -> Any:
         return self.filesystem.open_input_file(self.path)
 
@@ -108,19 +119,20 @@ def make_source(name: str, filesystem: Any, path: str, size: int, changed: int |
 
 def find(names: Sequence[str], max_record: int = MAX_RECORD) -> list[Source]:
     """Return the sources that names stand for: files, folders with their subfolders, globs, URIs, "-"."""
-    all_sources: list[Source] = []
+    all_sources: dict[tuple[Any, ...], Source] = {}
     for name in names:
         with naming(name):
             sources = [replace(source, max_record=max_record) for source in _sources(name)]
             if not sources:
                 raise DataError("there are no data files")
-            for source in sources:
-                if source in all_sources:
-                    raise SelectionError("it is named twice, so its rows would count twice")
-                all_sources.append(source)
-    if len(all_sources) > 1 and any(source.format == "npy" for source in all_sources):
+        for source in sources:
+            with naming(source.name):
+                first = all_sources.setdefault(source.identity, source)
+                if first is not source:
+                    raise SelectionError(named_twice(source.name, first.name))
+    if len(all_sources) > 1 and any(source.format == "npy" for source in all_sources.values()):
         raise SelectionError("a .npy file is evaluated alone: put several arrays into .npz files")
-    return all_sources
+    return list(all_sources.values())
 
 
 def check_standard_input() -> None:
@@ -156,7 +168,8 @@ def _sources(name: str) -> Iterator[Source]:
         infos = list_files(filesystem, base, "/" in path[len(base) + 1 :])
         infos = [i for i in infos if PurePosixPath(i.path).match(path)]
     for info in infos:
-        full_name = f"{scheme}://{info.path.lstrip('/')}" if colon else info.path
+        tail = info.path if isinstance(filesystem, fs.LocalFileSystem) else info.path.lstrip("/")
+        full_name = f"{scheme}://{tail}" if colon else info.path
         yield make_source(full_name, filesystem, info.path, info.size, info.mtime_ns)
 
 
