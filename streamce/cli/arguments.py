@@ -187,6 +187,7 @@ def _add_eval(commands: Any) -> None:
     add("--by-time", metavar="COLUMN", help="a result for each --period of the times in this column")
     add("--period", metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or 1d")
     _add_rules(add)
+    _add_quote(add)
     add("--resume", action="store_true", help="resume a run that was stopped")
     add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
         help="with --resume: the time between checkpoints, which is about the work that a crash can cost "
@@ -210,6 +211,7 @@ def _add_compare(commands: Any) -> None:
         help="the predictions of B (default: the same names as for A)",
     )
     _add_rules(add)
+    _add_quote(add)
     _add_printing(add)
 
 
@@ -286,6 +288,11 @@ def _add_rules(add: Callable[..., Any]) -> None:
     add("--state", metavar="STATE", help="write the state to this file, to merge or show later")
 
 
+def _add_quote(add: Callable[..., Any]) -> None:
+    add("--quote", type=_quote, metavar="CHAR", help="the character that encloses cells of CSV and TSV, or '' for none "
+        "(default: \" in CSV, none in TSV)")  # fmt: skip
+
+
 def _add_printing(add: Callable[..., Any]) -> None:
     _add_intervals(add)
     add("--json", action="store_true", help="print one JSON object instead of a table")
@@ -310,6 +317,12 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
+
+
+def _quote(text: str) -> str:
+    if text and (len(text) > 1 or not text.isascii() or not text.isprintable() or text.isalnum() or text == ","):
+        raise argparse.ArgumentTypeError(f"{text!r} is not one ASCII character of punctuation, or ''")
+    return text
 
 
 def _bytes(text: str) -> int:

@@ -58,6 +58,7 @@ class RowsConfig:
     # reading and printing
     chunk_rows: int | None
     max_record: int
+    quote: str | None = None
     state: str | None
     level: float
     anytime: bool

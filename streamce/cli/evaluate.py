@@ -19,7 +19,7 @@ from streamce.errors import DataError, SelectionError
 from streamce.metrics.mergeable import MergeableState
 from streamce.reading import reader
 from streamce.reading.labels import Labels
-from streamce.reading.sources import Source, find
+from streamce.reading.sources import Source, TextOptions, find
 
 
 def evaluate(config: EvalConfig) -> int:
@@ -64,7 +64,7 @@ class _Run:
     def prepare(self) -> None:
         """Open the files, and create the metric or load it from a checkpoint."""
         config = self.config
-        self.sources = find(config.files, config.max_record)
+        self.sources = find(config.files, TextOptions(config.max_record, config.quote))
         if config.state and any(is_same_file(config.state, source) for source in self.sources):
             raise SelectionError(f"--state {config.state}: this is one of the files to evaluate")
         if config.resume and (pipes := [source.name for source in self.sources if source.format == "pipe"]):
@@ -181,6 +181,7 @@ def _result_options(config: EvalConfig, reading: reader.Reading, metric: Mergeab
         "n_words": selection.n_words,
         "n_bytes": selection.n_bytes,
         "classes": None if config.classes is None else [*config.classes],
+        "quote": config.quote,
         "ignore_index": config.ignore_index,  # the label in the data, not the number of its class
     }
     return {name: value for name, value in options.items() if name not in ("axis", "threads")}

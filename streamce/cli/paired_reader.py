@@ -17,7 +17,7 @@ from streamce.reading import reader
 from streamce.reading.columns import quote_names
 from streamce.reading.labels import Labels
 from streamce.reading.ragged import first_null
-from streamce.reading.sources import Source, find
+from streamce.reading.sources import Source, TextOptions, find
 
 Array = np.ndarray[Any, Any]
 
@@ -39,7 +39,8 @@ class PairedReader:
         same_files = len({*words}) == 1
         if same_files and not config.preds_b:
             raise SelectionError(f"{words[0]}: one file was given: expected --preds-b, the predictions of B in it")
-        self.sources: list[list[Source]] = [find([word], config.max_record) for word in (words[0], words[-1])]
+        text = TextOptions(config.max_record, config.quote)
+        self.sources: list[list[Source]] = [find([word], text) for word in (words[0], words[-1])]
         if pipes := [
             source.name for source in self.sources[0] if source.format == "pipe" and source in self.sources[1]
         ]:

@@ -16,7 +16,7 @@ from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource, NewRows, is_out_of_descriptors
 from streamce.monitor.jsonl_table import LinesTable, objects
 from streamce.reading.formats.base import Mark, Table
-from streamce.reading.formats.records import RecordError, too_long
+from streamce.reading.formats.records import length_error, too_long
 from streamce.reading.reader import Position
 from streamce.reading.sources import MAX_RECORD, Source, naming
 
@@ -94,7 +94,7 @@ class JsonlSource(GrowingSource):
         return block[:start]
 
     def _too_long(self) -> DataError:
-        return DataError(f"{self.name}: row {self._row}: {RecordError(self._options.max_record)}")
+        return DataError(f"{self.name}: row {self._row}: {length_error(self._options.max_record)}")
 
     def _at_end(self) -> NewRows | None:
         """Do what is left to do if no bytes are new, and return new rows that result."""

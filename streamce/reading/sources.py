@@ -53,6 +53,18 @@ def naming(name: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class TextOptions:
+    """How text is read.
+
+    ``max_record`` is the limit of the bytes of a row of CSV or a line of JSON. ``quote`` is the character that encloses
+    cells of CSV and TSV, "" for none, or None for that of the format.
+    """
+
+    max_record: int = MAX_RECORD
+    quote: str | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """A file, or a stream that can be read only once.
 
@@ -67,7 +79,7 @@ class Source:
     size: int | None = None
     changed: int | None = field(default=None, compare=False)  # time of the last change in nanoseconds, if known
     table: Any = field(default=None, compare=False)  # a function that opens the source in place of its format
-    max_record: int = field(default=MAX_RECORD, compare=False)  # limit of the bytes of a record of text
+    text: TextOptions = field(default=TextOptions(), compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -117,12 +129,12 @@ def make_source(name: str, filesystem: Any, path: str, size: int, changed: int |
     return Source(name, kind, path, filesystem, size, changed)
 
 
-def find(names: Sequence[str], max_record: int = MAX_RECORD) -> list[Source]:
+def find(names: Sequence[str], text: TextOptions = TextOptions()) -> list[Source]:
     """Return the sources that names stand for: files, folders with their subfolders, globs, URIs, "-"."""
     all_sources: dict[tuple[Any, ...], Source] = {}
     for name in names:
         with naming(name):
-            sources = [replace(source, max_record=max_record) for source in _sources(name)]
+            sources = [replace(source, text=text) for source in _sources(name)]
             if not sources:
                 raise DataError("there are no data files")
         for source in sources:

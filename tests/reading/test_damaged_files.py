@@ -286,7 +286,7 @@ def test_bytes_are_searched_once(make, start):
 
 
 def test_blocks_do_not_depend_on_pieces():
-    rows = [b'a,"x\ny",1\n', b"b,c,2\n", b'"""",,\n', b"\r\n", b'5" pipe,,\n', b'"a"b,"\n",\n', b'6" pipe,,\n']
+    rows = [b'a,"x\ny",1\n', b"b,c,2\n", b'"""",,\n', b"\r\n", b'5" pipe,,\n', b'"ab","\n",\n', b'6" pipe,,\n']
     text = b"".join(rows * 5)
     for size in (1, 2, 3, 7, 20, 1000):
         cutter, blocks = records.QuotedRecords(60), []

@@ -14,14 +14,17 @@ import numpy as np
 from streamce.errors import DataError
 from streamce.reading.sources import MAX_RECORD
 
+WAY_ON = ": double a quote that is text, or set --quote '' if quotes enclose no cells"
 MANY_QUOTES = "; an unclosed quote joins many lines into one record"
 
 
 class RecordError(DataError):
-    """A record is longer than the limit."""
+    """A record that is not one."""
 
-    def __init__(self, longest: int, hint: str = "") -> None:
-        super().__init__(f"a record of more than {longest:,} bytes: --max-record allows longer ones{hint}")
+
+def length_error(longest: int, hint: str = "") -> RecordError:
+    """Return the error for a record that is longer than the limit."""
+    return RecordError(f"a record of more than {longest:,} bytes: --max-record allows longer ones{hint}")
 
 
 def too_long(lines: bytes, longest: int) -> int | None:
@@ -64,6 +67,11 @@ class Records:
         if self._size > self._longest:
             yield from self._beyond()
 
+    def finish(self) -> Iterator[bytes]:
+        """Yield the unfinished record at the end of the text, if there is one."""
+        if (rest := self.rest()).strip():
+            yield rest
+
     def rest(self) -> bytes:
         """Return the unfinished record, and discard it."""
         rest = b"".join(self._left)
@@ -81,11 +89,11 @@ class Records:
             return
         if start:
             yield block[:start]
-        raise RecordError(self._longest, self.hint)
+        raise length_error(self._longest, self.hint)
 
     def _beyond(self) -> Iterator[bytes]:
         """Handle an unfinished record that seems too long."""
-        raise RecordError(self._longest, self.hint)
+        raise length_error(self._longest, self.hint)
 
     def _end(self, piece: bytes) -> int:
         """Return where the last whole record of a piece ends; 0 if there is none."""
@@ -96,51 +104,96 @@ class Records:
 
 
 class QuotedRecords(Records):
-    """Cuts CSV, whose line ends within quotes are text, into blocks of whole rows.
+    """Cuts CSV, whose line ends within quotes are text, into blocks of whole rows, and checks the quotes.
 
-    Counting quotes is fast, but wrong if an unquoted cell holds a quote. So if a record seems too long, it is parsed
-    cell by cell.
+    A quote that begins a cell must be closed, and the delimiter or the end of the line must follow it. If not, a
+    RecordError is raised, because Arrow would read another table. A quote elsewhere is text.
+
+    Counting quotes is fast, but right only if all quotes enclose cells or are doubled within one. From the first block
+    on of which that is not true, and of a record that seems too long, the text is read cell by cell.
     """
 
     hint = MANY_QUOTES
 
-    def __init__(self, longest: int = MAX_RECORD, comma: str = ",") -> None:
+    def __init__(self, longest: int = MAX_RECORD, comma: str = ",", quote: str = '"') -> None:
         super().__init__(longest)
+        self._quote, self._comma = quote.encode(), comma.encode()
         self._open = False  # whether the unfinished record ends within quotes
-        mark = re.escape(comma.encode())
-        cell = rb'(?:"(?:[^"]++|"")*+"[^%b\n]*+|[^"%b\n][^%b\n]*+)?+' % (mark, mark, mark)
-        self._record = re.compile(rb"%b(?:%b%b)*+\n" % (cell, mark, cell))
+        self._by_cell = False  # whether text is read cell by cell
+        comma_, quote_ = re.escape(self._comma), re.escape(self._quote)
+        quoted = rb"%b(?:[^%b]++|%b%b)*+%b" % (quote_, quote_, quote_, quote_, quote_)
+        cell = rb"(?:%b(?=[%b\r\n])|[^%b%b\r\n][^%b\r\n]*+)?+" % (quoted, comma_, quote_, comma_, comma_)
+        self._record = re.compile(rb"%b(?:%b%b)*+(?:\n|\r\n|\r(?!\n|\Z))" % (cell, comma_, cell))
+        self._records = re.compile(rb"(?:%b)*+" % self._record.pattern)
+        self._misquoted = re.compile(rb"(?:%b%b)*+%b[^%b%b\r\n]" % (cell, comma_, quoted, quote_, comma_))
+        self._may_enclose = np.zeros(256, bool)  # whether a byte may stand outside of a quote
+        self._may_enclose[[*self._comma, *self._quote, *b"\r\n"]] = True
+
+    def finish(self) -> Iterator[bytes]:
+        rest = self.rest()
+        if self._encloses_cells(rest):
+            yield from [rest] if rest.strip() else []
+            return
+        yield from self._read_cells(rest if rest.endswith(b"\n") else rest + b"\n")
+        if self._size:
+            raise RecordError(f"a cell begins with a quote that is not closed{WAY_ON}")
 
     def _start_record(self, piece: bytes) -> None:
         super()._start_record(piece)
-        self._open = piece.count(b'"') % 2 == 1
+        self._open = piece.count(self._quote) % 2 == 1
 
     def _end(self, piece: bytes) -> int:
-        quotes = piece.count(b'"')
+        if self._by_cell:
+            return len(piece)
+        quotes = piece.count(self._quote)
         last = piece.rfind(b"\n") + 1
-        before = quotes - piece.count(b'"', last)
+        before = quotes - piece.count(self._quote, last)
         if last and (before + self._open) % 2:  # this line end is within quotes
-            last = _last_outside(piece, self._open)
+            last = self._last_outside(piece)
         if not last:
             self._open = (quotes + self._open) % 2 == 1
         return last
 
-    def _beyond(self) -> Iterator[bytes]:
-        block = self.rest()
-        end = self._whole(block)
-        self._start_record(block[end:])
-        if end == 0:
-            raise RecordError(self._longest, self.hint)
-        yield from self._checked(block[:end])
-        if self._size > self._longest:
-            raise RecordError(self._longest, self.hint)
+    def _last_outside(self, piece: bytes) -> int:
+        """Return where the last line that ends outside of quotes ends; 0 if there is none."""
+        text = np.frombuffer(piece, np.uint8)
+        ends, quotes = np.flatnonzero(text == ord("\n")), np.flatnonzero(text == ord(self._quote))
+        outside = ends[(np.searchsorted(quotes, ends) + self._open) % 2 == 0]
+        return int(outside[-1]) + 1 if outside.size else 0
 
-    def _whole(self, block: bytes) -> int:
-        """Return where the last whole record ends, cell by cell."""
-        end = 0
-        while found := self._record.match(block, end):
-            end = found.end()
-        return end
+    def _checked(self, block: bytes) -> Iterator[bytes]:
+        if self._by_cell or not self._encloses_cells(block):
+            self._by_cell = True
+            yield from self._read_cells(block + self.rest())
+        else:
+            yield from super()._checked(block)
+
+    def _beyond(self) -> Iterator[bytes]:
+        yield from self._read_cells(self.rest())
+        if self._size > self._longest:
+            raise length_error(self._longest, self.hint)
+
+    def _encloses_cells(self, block: bytes) -> bool:
+        """Return whether all quotes of a block, which begins with a record, enclose cells or are doubled in one."""
+        if self._quote not in block:
+            return True
+        text = np.frombuffer(block, np.uint8)
+        quotes = np.flatnonzero(text == ord(self._quote))
+        before, after = quotes[::2] - 1, quotes[1::2] + 1
+        before, after = before[before >= 0], after[after < len(text)]
+        return bool(
+            quotes.size % 2 == 0 and self._may_enclose[text[before]].all() and self._may_enclose[text[after]].all()
+        )
+
+    def _read_cells(self, text: bytes) -> Iterator[bytes]:
+        """Yield the whole records of a text, cell by cell, and keep the rest. Raise RecordError if one is invalid."""
+        whole = self._records.match(text)
+        end = whole.end() if whole else 0
+        self._start_record(text[end:])
+        if end:
+            yield from super()._checked(text[:end])
+        if self._misquoted.match(text, end):
+            raise RecordError(f"a closing quote is followed by text{WAY_ON}")
 
     def _too_long(self, block: bytes) -> int | None:
         start = 0
@@ -151,11 +204,3 @@ class QuotedRecords(Records):
                 return start
             start = end
         return None
-
-
-def _last_outside(piece: bytes, inside: bool) -> int:
-    """Return where the last line that ends outside of quotes ends; 0 if there is none."""
-    text = np.frombuffer(piece, np.uint8)
-    ends, quotes = np.flatnonzero(text == ord("\n")), np.flatnonzero(text == ord('"'))
-    outside = ends[(np.searchsorted(quotes, ends) + inside) % 2 == 0]
-    return int(outside[-1]) + 1 if outside.size else 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv, json
 
 from streamce.errors import DataError
@@ -18,6 +19,7 @@ from streamce.reading.sources import Source, one_line
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
 NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
+QUOTED = "is in quotes, which are text in TSV: set --quote '\"' if quotes enclose cells"
 MAX_DEPTH = 500  # of nested lists and objects, because Arrow's guesses of types have no bound and overflow the stack
 
 
@@ -28,13 +30,13 @@ class TextTable(Table):
     """
 
     has_types = False
+    first_row: int | None = 0  # of the first record; None if that is a header
 
     def __init__(self, source: Source, stream: Any = None) -> None:
         self._source = source
         self._size = None if source.is_compressed else source.size
-        self._comma = "\t" if ".tsv" in os.path.basename(source.path.lower()) else ","
         self._blocks = self._cut(stream or self._unpacked(), 0 if stream is None else None)
-        self._first = self._next(self._blocks, 0)
+        self._first = self._next(self._blocks, self.first_row)
         self.schema: Any = self._table(self._first, {}, 0).schema
         self.names()  # raises an error if a name cannot be decoded
 
@@ -67,7 +69,7 @@ class TextTable(Table):
             stream.seek(offset)
         return self._cut(stream, offset)
 
-    def _next(self, blocks: Iterator[bytes], row: int) -> bytes:
+    def _next(self, blocks: Iterator[bytes], row: int | None) -> bytes:
         """Return the next block, whose first row is ``row``, or nothing at the end."""
         try:
             return next(blocks, b"")
@@ -82,11 +84,10 @@ class TextTable(Table):
             yield from records.add(piece)
         if offset is not None and self._size is not None and self._source.is_local and done < self._size:
             raise DataError(f"it ends at byte {done:,}, but had {self._size:,} bytes: it was cut short meanwhile")
-        if (rest := records.rest()).strip():
-            yield rest
+        yield from records.finish()
 
     def _records(self) -> Records:
-        return Records(self._source.max_record)
+        return Records(self._source.text.max_record)
 
     def _table(self, block: bytes, types: Mapping[str, Any], rows: int) -> Any:
         try:
@@ -104,18 +105,47 @@ class TextTable(Table):
 
 
 class CsvTable(TextTable):
-    """CSV or TSV, by the name of the file."""
+    """CSV or TSV, by the name of the file. TSV knows no quotes, unless the user sets one."""
 
     has_only_text = True
+    first_row = None
+
+    def __init__(self, source: Source, stream: Any = None) -> None:
+        is_tsv = ".tsv" in os.path.basename(source.path.lower())
+        self._comma = "\t" if is_tsv else ","
+        self._quote = source.text.quote if source.text.quote is not None else "" if is_tsv else '"'
+        super().__init__(source, stream)
+
+    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+        row = start.row
+        for batch, fraction, end in super().batches(types, rows, start):
+            if not self._quote:
+                for name in batch.schema.names:
+                    self._check_quotes(name, batch.column(name), row)
+            yield batch, fraction, end
+            row = end.row
+
+    def _check_quotes(self, name: str, column: Any, row: int) -> None:
+        """Raise DataError if a cell of a column of text is in quotes, which are not read as such."""
+        if pa.types.is_string(column.type):
+            quoted = pc.and_(pc.starts_with(column, '"'), pc.ends_with(column, '"'))
+            at = pc.index(quoted, True).as_py()
+            if at >= 0:
+                raise DataError(QUOTED, row=row + at, column=name)
 
     def _records(self) -> Records:
-        return QuotedRecords(self._source.max_record, self._comma)
+        longest = self._source.text.max_record
+        return QuotedRecords(longest, self._comma, self._quote) if self._quote else Records(longest)
 
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
         names = None if block is self._first else self.schema.names
+        if names is None and not self._quote:
+            block = self._with_bare_names(block)
         # Without threads Arrow's errors name their row, and reading is as fast.
         read = csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
-        parse = csv.ParseOptions(delimiter=self._comma, newlines_in_values=True)
+        parse = csv.ParseOptions(
+            delimiter=self._comma, quote_char=self._quote or False, newlines_in_values=bool(self._quote)
+        )
         convert = csv.ConvertOptions(
             column_types=types,
             include_columns=list(types),
@@ -123,13 +153,22 @@ class CsvTable(TextTable):
         )
         return csv.read_csv(pa.BufferReader(block), read, parse, convert)
 
+    def _with_bare_names(self, block: bytes) -> bytes:
+        """Return the first block without quotes around names, because Arrow writes them where cells have none."""
+        header, end, rows = block.partition(b"\n")
+        cells = header.rstrip(b"\r").split(self._comma.encode())
+        return self._comma.encode().join(re.sub(rb'^"(.*)"$', rb"\1", cell) for cell in cells) + end + rows
+
     def _explained(self, message: str, rows: int, first: bool) -> DataError:
         match = re.fullmatch(r"(?:In CSV column #(\d+): |(CSV parse error: ))?Row #(\d+): (.*)", message)
         if match is None:
             return DataError(message)
         row = rows - 1 - first + int(match[3])  # Arrow's row #1 may be the header
         if match[1]:
-            return DataError(f"cannot be read: {match[4]}", row=row, column=self.schema.names[int(match[1])])
+            name = self.schema.names[int(match[1])]
+            if not self._quote and re.search(r"invalid value '\".*\"'$", match[4]):
+                return DataError(QUOTED, row=row, column=name)
+            return DataError(f"cannot be read: {match[4]}", row=row, column=name)
         return DataError(f"{match[2] or ''}{match[4]}", row=row)
 
 
