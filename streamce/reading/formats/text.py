@@ -108,7 +108,7 @@ class CsvTable(TextTable):
     """CSV or TSV, by the name of the file. TSV knows no quotes, unless the user sets one."""
 
     has_only_text = True
-    first_row = None
+    first_row: int | None = None
 
     def __init__(self, source: Source, stream: Any = None) -> None:
         is_tsv = ".tsv" in os.path.basename(source.path.lower())
