@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pyarrow import csv, json
 
 from streamce.errors import DataError
+from streamce.inputs.arrow import is_list
 from streamce.reading.formats.base import START, Batches, Mark, Table, slice_batch
 from streamce.reading.formats.records import QuotedRecords, RecordError, Records
 from streamce.reading.sources import Source, one_line
@@ -173,7 +174,10 @@ class CsvTable(TextTable):
 
 
 class JsonTable(TextTable):
-    """JSON lines."""
+    """JSON lines. Text is text, although Arrow guesses that some is a date."""
+
+    def type(self, name: str) -> Any:
+        return _with_text(super().type(name))
 
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
         if null := re.match(rb"\s*null", block):  # crashes Arrow as the first row, and is a row of nulls elsewhere
@@ -190,6 +194,13 @@ class JsonTable(TextTable):
     def _explained(self, message: str, rows: int, first: bool) -> DataError:
         match = re.fullmatch(r"(.*) in row (\d+)", message)
         return DataError(message) if match is None else DataError(match[1], row=rows + int(match[2]))
+
+
+def _with_text(type_: Any) -> Any:
+    """Return a guessed type with text in place of dates and times, also in lists."""
+    if is_list(type_):
+        return pa.list_(_with_text(type_.value_type))
+    return pa.string() if pa.types.is_temporal(type_) else type_
 
 
 def _depth(block: bytes) -> int:
