@@ -61,4 +61,4 @@ def test_by_time_reads_times(tmp_path, text):
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"p": 0.5, "y": 1, "t": text}) + "\n")
     found = state_of(tmp_path, str(path), "--by-time", "t", "--period", "1h")
-    assert [str(key) for key in found.keys()] == ["2024-03-31 00:00:00"]
+    assert [str(key) for key in found] == ["2024-03-31 00:00:00"]
