@@ -47,7 +47,7 @@ TASKS_OF_OPTION = {
     "calibration": ("binary", "multiclass"),
     "divergence": ROW_TASKS,
 }
-MAX_RECORD = 1 << 26  # the same as in streamce.reading.sources, which needs pyarrow
+MAX_RECORD = 1 << 26  # a copy of streamce.reading.sources.MAX_RECORD, because importing it needs pyarrow
 LARGEST_RECORD = 1 << 30  # because Arrow's readers of text count bytes in 32 bits
 
 
@@ -190,7 +190,7 @@ def _add_eval(commands: Any) -> None:
     _add_quote(add)
     add("--resume", action="store_true", help="resume a run that was stopped")
     add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
-        help="with --resume: the time between checkpoints, which is about the work that a crash can cost "
+        help="with --resume: the time between checkpoints: a crash costs about this much work "
         "(default: 3)")  # fmt: skip
     add("--engine", choices=("threads", "dask", "spark"), default="threads",
         help="run on threads of this machine (default) or on a cluster")  # fmt: skip
@@ -239,7 +239,7 @@ def _add_watch(commands: Any) -> None:
     add("--alert-samples", type=_positive, default=100, metavar="N",
         help="check a window only if it holds this many samples; at most half of a window of samples "
         "(default: 100)")  # fmt: skip
-    add("--poll", type=_seconds, default=0.5, metavar="SECONDS", help="the time between two looks at the source "
+    add("--poll", type=_seconds, default=0.5, metavar="SECONDS", help="the time between checks of the source "
         "(default: 0.5)")  # fmt: skip
     add("--once", action="store_true", help="read everything that exists, and end")
     add("--until-idle", type=_seconds, metavar="SECONDS", help="end when no rows have arrived for this time")

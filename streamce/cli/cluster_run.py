@@ -32,7 +32,7 @@ STATES_PER_MERGE = 8  # states that one task adds
 TIMEOUT = 10  # seconds for a cluster to answer
 DEFAULT_PROCESSORS = 16  # assumed of a cluster that has not started yet, or does not say
 
-# A function from partitions to their outcomes and the sum of their states. It reports each outcome when it is there.
+# A function from partitions to their outcomes and the sum of their states. It reports each outcome once it is known.
 Evaluate = Callable[[list[Partition], Callable[[Outcome], None]], tuple[list[Outcome], bytes | None]]
 
 
@@ -79,7 +79,7 @@ def _dask(address: str | None) -> Iterator[tuple[int, Evaluate]]:
     except InputError as error:
         raise SelectionError(str(error)).with_place("--engine dask") from error
     with contextlib.ExitStack() as stack:
-        with dask.clearly():
+        with dask.dask_errors():
             if address is None:  # processes of this machine, which listen on loopback alone
                 local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
                 # Silenced, because Ctrl-C goes to the workers as well, and they would print tracebacks.
@@ -103,7 +103,7 @@ def _dask(address: str | None) -> Iterator[tuple[int, Evaluate]]:
                 failed = (each for each, future in zip(work, outcomes, strict=True) if future.status == "error")
                 return "".join(f"{each.sources[each.start.source].name}: " for each in itertools.islice(failed, 1))
 
-            with dask.clearly(failed_source):
+            with dask.dask_errors(failed_source):
                 for future in distributed.as_completed(outcomes):
                     outcome = future.result()
                     report(outcome)
@@ -142,7 +142,7 @@ def _spark(address: str | None) -> Iterator[tuple[int, Evaluate]]:
         except ModuleNotFoundError:
             raise SelectionError("--engine spark: this needs Spark: pip install 'streamce[spark]'") from None
         _check_listening(address)
-        with spark.clearly():
+        with spark.spark_errors():
             session = SparkSession.getActiveSession()
             if session is None:
                 with _silenced():
@@ -162,7 +162,7 @@ def _spark(address: str | None) -> Iterator[tuple[int, Evaluate]]:
                 yield _to_arrow([*((outcome, None) for outcome in outcomes), (None, state)])
 
             schema = "outcome binary, state binary"
-            with spark.clearly():
+            with spark.spark_errors():
                 # toLocalIterator runs one job per task of the last stage. Evaluation comes before a shuffle, so that
                 # it is one job.
                 frame = session.range(0, len(work), 1, len(work)).mapInArrow(evaluate_numbers, schema)

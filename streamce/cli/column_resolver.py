@@ -60,7 +60,7 @@ class ColumnResolver:
                 self._check_same_classes(preds, target, self._other._selection)
             self._selection = replace(self._decide(table, preds, target, *weight), **keys)
         elif {*preds} != {*self._selection.preds} or {*target} != {*self._selection.target}:
-            raise SelectionError("other columns match here than in the first file")
+            raise SelectionError("the columns that match here differ from those in the first file")
         return self._selection
 
     def _target(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ class ColumnResolver:
         if len(target) > 1 or is_list(target_type) != (task == "multilabel"):
             return False
         text = is_text(target_type)
-        if table.has_only_text and task == "binary":  # the reader will say which value is not a number
+        if table.has_only_text and task == "binary":  # the reader reports the value that is not a number
             text = False
         elif table.has_only_text and len(preds) > 1:  # true may be the name of a class
             text = text or pa.types.is_boolean(target_type)

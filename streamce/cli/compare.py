@@ -52,7 +52,7 @@ def _compare(config: CompareConfig) -> int:
 
 
 def _json_options(config: CompareConfig, pairs: paired_reader.PairedReader) -> dict[str, Any]:
-    """Return the options of the run, which the JSON object has beside those of the metric."""
+    """Return the options of the run, which the JSON object holds in addition to those of the metric."""
     selection_a, selection_b = pairs.a.selection, pairs.b.selection
     return {
         "task": config.task,

@@ -37,7 +37,7 @@ def print_and_save(print_result: Callable[[], None], save_state: Callable[[], in
     try:
         print_result()
         sys.stdout.flush()
-    except OSError:  # the reader has left, or the disk is full: the state is still wanted
+    except OSError:  # the reader has closed the pipe, or the disk is full: save the state nevertheless
         if status := save_state():
             return status
         raise
@@ -52,7 +52,7 @@ def row_error(chunk: Chunk, error: InputError, labels: Labels | None) -> DataErr
     if error.hint == USE_LOGITS:
         error = error.with_hint("for logits use --kind logits")
     location = error.location
-    if not isinstance(location, Location):  # the error is about no column
+    if not isinstance(location, Location):  # the error does not concern a column
         return DataError(str(error)).with_place(chunk.source)
     name = f"{error.argument} " if location.column is None and error.argument is not None else ""
     return DataError(name + error.predicate, **location._asdict()).changed(places=(chunk.source, *error.places))
@@ -61,7 +61,7 @@ def row_error(chunk: Chunk, error: InputError, labels: Labels | None) -> DataErr
 def check_writable(option: str, path: str, magic: bytes = state_format.MAGIC, content: str = "state") -> None:
     """Raise SelectionError unless ``path``, the value of ``option``, can be written.
 
-    A file that is there is replaced only if it begins with ``magic``, the mark of this ``content``.
+    An existing file is replaced only if it begins with ``magic``, the mark of this ``content``.
     """
     exists = os.path.exists(path)
     folder = os.path.dirname(os.path.realpath(path))
@@ -71,7 +71,7 @@ def check_writable(option: str, path: str, magic: bytes = state_format.MAGIC, co
     if exists and os.path.getsize(path):
         with open(path, "rb") as file:
             if file.read(len(magic)) != magic:
-                raise SelectionError(f"{option} {path}: the file that is there is not a {content}, and is kept")
+                raise SelectionError(f"{option} {path}: this file exists and is not a {content}: give another path")
 
 
 def save(metric: MergeableState, option: str, path: str | None) -> int:
@@ -103,7 +103,7 @@ def progress_bar(done: int) -> Any:
 
 
 def advance(bar: Any, done: int, more: int, fraction: float | None) -> None:
-    """Move the bar by ``more`` rows to ``done``, which are about this fraction of all rows."""
+    """Move the bar by ``more`` rows to ``done`` rows. These are about ``fraction`` of all rows, if it is known."""
     if bar is not None:
         if fraction:
             bar.total = round(done / fraction)

@@ -1,7 +1,7 @@
 """The filter of standard output and standard error.
 
-While a command runs, everything that is written to ``sys.stdout`` and ``sys.stderr`` passes it: tables and errors,
-usage errors of argparse, warnings and log records of libraries, tracebacks.
+While a command runs, everything that is written to ``sys.stdout`` and ``sys.stderr`` passes through it: tables, errors,
+usage errors of argparse, warnings and log records of libraries, and tracebacks.
 """
 
 from __future__ import annotations

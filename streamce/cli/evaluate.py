@@ -19,7 +19,7 @@ from streamce.errors import DataError, SelectionError
 from streamce.metrics.mergeable import MergeableState
 from streamce.reading import reader
 from streamce.reading.labels import Labels
-from streamce.reading.sources import Source, TextOptions, find
+from streamce.reading.sources import Source, TextOptions, find_sources
 
 
 def evaluate(config: EvalConfig) -> int:
@@ -38,7 +38,7 @@ def check_environment(config: RowsConfig) -> None:
         check_writable("--state", config.state)
     try:
         threads.limit(config.threads)
-    except ce.InputError as error:  # about STREAMCE_NUM_THREADS
+    except ce.InputError as error:  # STREAMCE_NUM_THREADS is invalid
         raise SelectionError(str(error)) from error
 
 
@@ -64,7 +64,7 @@ class _Run:
     def prepare(self) -> None:
         """Open the files, and create the metric or load it from a checkpoint."""
         config = self.config
-        self.sources = find(config.files, TextOptions(config.max_record, config.quote))
+        self.sources = find_sources(config.files, TextOptions(config.max_record, config.quote))
         if config.state and any(is_same_file(config.state, source) for source in self.sources):
             raise SelectionError(f"--state {config.state}: this is one of the files to evaluate")
         if config.resume and (pipes := [source.name for source in self.sources if source.format == "pipe"]):
@@ -132,7 +132,7 @@ class _Run:
         formatting.print_table(self.metric, config.level, config.anytime, classes or self.reading.selection.preds)
 
     def _json_options(self, classes: Any) -> dict[str, Any]:
-        """Return the options of the run, which the JSON object has beside those of the metric."""
+        """Return the options of the run, which the JSON object holds in addition to those of the metric."""
         config, selection, on_cluster = self.config, self.reading.selection, self.config.is_on_cluster
         return {
             "task": config.task,
@@ -153,7 +153,7 @@ class _Run:
         }
 
     def save_state(self) -> int:
-        """Write the state, and then a checkpoint that says so. This order never claims a state that is not there."""
+        """Write the state, and then a checkpoint that refers to it, so that no checkpoint refers to a missing state."""
         if self.progress.finished:
             return 0
         if status := save(self.metric, "--state", self.config.state):

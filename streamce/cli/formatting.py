@@ -1,7 +1,7 @@
 """The result of a metric on standard output: a table for people, or one JSON object for programs.
 
 A metric names its sections (``_sections``). ``TABLES`` and ``OBJECTS`` have a function for each section that is printed
-beside the summary.
+in addition to the summary.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def total_summary(metric: Any, level: float = 0.95, anytime: bool = False) -> Su
 
 
 def count_samples(metric: Any) -> int:
-    """Return the number of samples, for a collection that of its largest metric."""
+    """Return the number of samples. A collection has as many as its largest metric."""
     if "members" in metric._sections():
         return max(count_samples(metric[name]) for name in metric)
     return total_summary(metric).samples
@@ -138,7 +138,7 @@ def print_json(
     extra: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
 ) -> None:
-    """Print the result as one JSON object, with ``extra`` fields, and ``options`` beside those of the metric."""
+    """Print the result as one JSON object, with ``extra`` fields, and with ``options`` in addition to the metric's."""
     text = json.dumps(_finite(_to_dict(metric, level, anytime, extra, options)), allow_nan=False)
     print(text.replace("\x7f", "\\u007f"))  # the only control character that json does not escape
 

@@ -17,7 +17,7 @@ from streamce.reading import reader
 from streamce.reading.columns import quote_names
 from streamce.reading.labels import Labels
 from streamce.reading.ragged import first_null
-from streamce.reading.sources import Source, TextOptions, find
+from streamce.reading.sources import Source, TextOptions, find_sources
 
 Array = np.ndarray[Any, Any]
 
@@ -35,12 +35,13 @@ class PairedReader:
     def __init__(self, config: CompareConfig, preds_axes: int, losses_axes: int) -> None:
         words = config.files
         if len(words) > 2:
-            raise SelectionError(f"{len(words)} files: compare takes A and B (a folder, or a glob in quotes, is one)")
+            expected = "expected A and B: quote a glob, or give a folder, to use several files as one"
+            raise SelectionError(f"{len(words)} files were given, {expected}")
         same_files = len({*words}) == 1
         if same_files and not config.preds_b:
             raise SelectionError(f"{words[0]}: one file was given: expected --preds-b, the predictions of B in it")
         text = TextOptions(config.max_record, config.quote)
-        self.sources: list[list[Source]] = [find([word], text) for word in (words[0], words[-1])]
+        self.sources: list[list[Source]] = [find_sources([word], text) for word in (words[0], words[-1])]
         if pipes := [
             source.name for source in self.sources[0] if source.format == "pipe" and source in self.sources[1]
         ]:
@@ -60,7 +61,7 @@ class PairedReader:
         self.names: list[str] = [quote_names(names, 3) for names in preds] if same_files else [words[0], words[1]]
 
     def chunks(self) -> Generator[tuple[reader.Chunk, reader.Chunk]]:
-        """Yield the same rows of A and of B, some at a time. Close this iterator when leaving early."""
+        """Yield chunks of A and of B with the same rows. Close this iterator if you stop early."""
         with contextlib.closing(self.a.chunks()) as chunks_a, contextlib.closing(self.b.chunks()) as chunks_b:
             rows, a, b = 0, next(chunks_a, None), next(chunks_b, None)
             while a is not None and b is not None:

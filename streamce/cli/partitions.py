@@ -2,7 +2,7 @@
 
 A partition is read by the same code as whole files, from a position in a file to another, and the states of all
 partitions add to the same bytes. The first rows decide how labels are read and how long lists are. The machine that
-asks reads these rows and tells all partitions, because most of them do not see the first rows.
+starts the run reads these rows and informs all partitions, because most of them do not see the first rows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from streamce.reading.open_table import open_table
 from streamce.reading.reader import Position
 from streamce.reading.sources import Source
 
-MIN_BYTES, MAX_BYTES = 1 << 20, 1 << 27  # of the files in a partition, where files can be split
+MIN_BYTES, MAX_BYTES = 1 << 20, 1 << 27  # size of a partition, if files can be split
 LAST_NUMBER = sys.maxsize  # greater than the number of any partition
 SPLITTING_THREADS = 16  # these threads mostly wait for storage
 PARTITIONS_PER_PROCESSOR = 4  # because some take longer than others
@@ -55,7 +55,7 @@ class Partition:
     start, until : Position
         The first row, and the row after the last.
     classes : sequence of str or None
-        Names of the classes, if the labels have decided between several readings.
+        Names of the classes, if labels could be read in several ways and earlier rows have decided.
     """
 
     number: int
@@ -68,7 +68,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a partition beside its state: rows and kinds of the keys of groups, or an error."""
+    """The result of a partition, except its state: rows and kinds of the keys of groups, or an error."""
 
     number: int
     rows: int = 0
@@ -92,7 +92,7 @@ def add_chunk(metric: Any, chunk: reader.Chunk, labels: Labels | None) -> None:
         raise row_error(chunk, error, labels) from error
 
 
-# ---- on the machine that asks ----
+# ---- on the machine that starts the run ----
 
 
 def read_first_rows(config: EvalConfig, reading: reader.Reading, labels: Labels | None) -> int | None:
@@ -133,7 +133,7 @@ def split(
     for number, (start, until) in enumerate(zip(positions, ends, strict=True)):
         last = until.source + bool(until.mark.row)
         own = sources[start.source : last]
-        if start.source > 0:  # the first source comes along, because it decides the columns
+        if start.source > 0:  # add the first source, because it decides the columns
             own = [sources[0], *own]
         shift = start.source - (start.source > 0)
         start, until = replace(start, source=start.source - shift), replace(until, source=until.source - shift)
@@ -142,7 +142,7 @@ def split(
 
 
 def _starts(sources: Sequence[Source], processors: int, width: int | None) -> list[Position]:
-    """Return where partitions begin: small sources are taken together, large ones are split."""
+    """Return where partitions begin: small sources are joined, large ones are split."""
     total = sum(source.size or 0 for source in sources)
     wanted = min(max(total // (PARTITIONS_PER_PROCESSOR * processors), MIN_BYTES), MAX_BYTES)
     large = [number for number, source in enumerate(sources) if (source.size or 0) > wanted]
@@ -164,7 +164,7 @@ def _starts(sources: Sequence[Source], processors: int, width: int | None) -> li
 
 def _marks(source: Source, wanted: int) -> list[Mark]:
     """Return where to split a source into pieces of about ``wanted`` bytes."""
-    with source.naming():
+    with source.errors():
         marks = open_table(source, (), threading.Event()).marks()
     pieces = -(-(source.size or 0) // wanted)
     return marks[:: -(-len(marks) // pieces)]
@@ -202,8 +202,8 @@ def evaluate(partition: Partition, earlier: bytes | None = None) -> tuple[Outcom
 
 
 def _check_unchanged(source: Source) -> None:
-    """Raise DataError unless the file exists here, and is as it was when the run was split."""
-    with source.naming():
+    """Raise DataError if the file does not exist here, or has changed since the run was split."""
+    with source.errors():
         [info] = source.filesystem.get_file_info([source.path])
         if info.type == fs.FileType.NotFound:
             raise DataError("no such file on the machine that evaluates it")
@@ -212,7 +212,7 @@ def _check_unchanged(source: Source) -> None:
 
 
 def merge(results: Iterable[tuple[Outcome | None, bytes | None]]) -> tuple[list[Outcome], bytes | None]:
-    """Return all outcomes, and the sum of the states, None if there is no state."""
+    """Return all outcomes and the sum of the states, which is None if there are no states."""
     outcomes = []
 
     def each_state() -> Iterator[bytes]:
@@ -229,7 +229,7 @@ def merge(results: Iterable[tuple[Outcome | None, bytes | None]]) -> tuple[list[
     try:
         return outcomes, engines.merged(itertools.chain([first], states), "state")
     except ce.InputError as error:
-        for _ in states:  # collect the other outcomes, whose own errors come first
+        for _ in states:  # collect the other outcomes, because their own errors come first
             pass
         return [*outcomes, Outcome(LAST_NUMBER, error=DataError(str(error)))], None
 
@@ -241,11 +241,11 @@ def merge_merged(results: Iterable[tuple[list[Outcome], bytes | None]]) -> tuple
     return merge([*outcomes, *((None, state) for _, state in results)])
 
 
-# ---- on the machine that asks, at the end ----
+# ---- on the machine that starts the run, at the end ----
 
 
 def raise_first_error(partitions: Sequence[Partition], outcomes: Iterable[Outcome]) -> None:
-    """Raise the first error in the order of the rows, as if all had been read one after another."""
+    """Raise the first error in the order of the rows, as a run without partitions would."""
     earlier: list[Outcome] = []
     for outcome in sorted(outcomes, key=lambda each: each.number):
         if outcome.error is None:

@@ -1,7 +1,7 @@
 """Checkpoints of ``streamce eval``, from which a run resumes after a crash.
 
-Beside the state S that a run will write is ``S.checkpoint``. It holds the metric, the position in the sources, and the
-options and files that must not change in between.
+A run that will write the state S keeps ``S.checkpoint`` next to it. The checkpoint holds the metric, the position in
+the sources, and the options and files, because these must not change before the run resumes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ class Progress:
     rows : int
         Rows that are counted.
     position : Position or None
-        Where the next row is, None at the start and at the end.
+        Where the next row is; None at the start and at the end.
     classes : sequence of str or None
-        Names of the classes, once the labels have decided between several readings.
+        Names of the classes, if labels could be read in several ways and the rows so far have decided.
     finished : bool
+        Whether all rows are counted and the state is written.
     """
 
     rows: int = 0
@@ -86,7 +87,7 @@ class Checkpoints:
         written = self._written_state()
         if loaded is None:
             if written:
-                found = f"cannot be resumed, because there is no {self._path}: remove it to start at row 0"
+                found = f"cannot be resumed, because there is no {self._path}: remove this state to start at row 0"
                 raise InputError("state", found, location="this state").with_place(self._state)
             return Progress()
         try:
@@ -105,7 +106,7 @@ class Checkpoints:
         return progress
 
     def save(self, metric: MergeableState, progress: Progress, *, now: bool = False) -> None:
-        """Save the metric and the progress, if it is time to or ``now``."""
+        """Save the metric and the progress if a checkpoint is due, or in any case with ``now``."""
         interval = 0.0 if now else self._interval
         self._checkpoint.save(metric, {**self._identity, **progress.to_json()}, every=interval)
 
@@ -119,16 +120,16 @@ class Checkpoints:
     def _check_identity(self, options: dict[str, Any], files: dict[str, Any], obsolete: str) -> None:
         """Raise InputError if options or files have changed; ``obsolete`` is the file to remove to start at row 0."""
         since = f"since {self._path} was begun: remove {obsolete} to start at row 0"
-        for option in {**(now := self._identity["options"]), **options}:
-            if now.get(option) != options.get(option):
-                change = f"from {reprlib.repr(options.get(option))} to {reprlib.repr(now.get(option))}"
+        for option in {**(current := self._identity["options"]), **options}:
+            if current.get(option) != options.get(option):
+                change = f"from {reprlib.repr(options.get(option))} to {reprlib.repr(current.get(option))}"
                 raise InputError(option, f"has changed {change} {since}", location=f"--{option.replace('_', '-')}")
-        now = {file["name"]: file for file in self._identity["files"]}
-        for name in {**files, **now}:
-            if now.get(name) != files.get(name):
-                change = "has changed" if name in now and name in files else "is new" if name in now else "is gone"
+        current = {file["name"]: file for file in self._identity["files"]}
+        for name in {**files, **current}:
+            if current.get(name) != files.get(name):
+                change = "is gone" if name not in current else "has changed" if name in files else "is new"
                 raise InputError("files", f"{change} {since}", location="this file").with_place(name)
-        if [*now] != [*files]:
+        if [*current] != [*files]:
             raise InputError("files", f"have another order {since}", location="the files")
 
 

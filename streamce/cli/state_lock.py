@@ -29,11 +29,11 @@ def locked(option: str, state: str | None) -> Iterator[None]:
         yield
         return
     path = lock_path(state)
-    file = _open_locked(path, f"{option} {state}: in use: another run of streamce writes this state")
+    file = _open_locked(path, f"{option} {state}: another run of streamce is writing this state: wait for its end")
     try:
         yield
     finally:
-        if _is_at(file, path):  # otherwise the path may belong to another run by now
+        if _is_at(file, path):  # otherwise the path now belongs to another run
             os.unlink(path)
         os.close(file)
 

@@ -29,8 +29,8 @@ from streamce.monitor.jsonl_source import LineOptions
 from streamce.monitor.open_source import open_source
 
 MAX_ROWS = 10_000  # rows added before windows are checked, unless --chunk-rows is given
-SIGNAL_POLL = 0.2  # seconds until a signal is noticed
-MIN_POLL = 0.01  # seconds between two looks at the source
+SIGNAL_POLL = 0.2  # seconds between checks for a signal
+MIN_POLL = 0.01  # least seconds between checks of the source
 LAST_SAVE_SECONDS = 10.0  # for the last save if no more files can be opened
 EXIT_ALERT = 3  # the exit status if there was an alert
 NO_ROWS = ce.Collection({"nothing yet": ce.MeanLoss()})  # the metric of a checkpoint that holds only a position
@@ -67,7 +67,7 @@ class _Watch:
         self._config, self._source, self._windows = config, source, windows
         self._resolver = ColumnResolver(config)
         self._metric: Any = None  # a collection, created when the first rows have decided what the labels are
-        self._saved: Any = None  # the collection of the run before
+        self._saved: Any = None  # the collection of the previous run
         self._reference = watch_rules.load_reference(config)
         self._alerts = watch_rules.create_alerts(config, windows, self._reference)
         self._checkpoint: ce.Checkpoint | None = None
@@ -173,7 +173,7 @@ class _Watch:
         labels = self._resolver.labels
         with contextlib.closing(reading.chunks(new.start)) as chunks:
             for chunk in chunks:
-                # An interrupt may come after the rows are counted and before their position is noted.
+                # An interrupt may come between counting the rows and noting their position.
                 before, self._is_consistent = self._is_consistent, False
                 try:
                     partitions.add_chunk(self._metric, chunk, labels)
@@ -198,7 +198,7 @@ class _Watch:
             self._status.note_rows()
 
     def _create_metric(self) -> None:
-        """Create the collection, and load into it the state of the run before."""
+        """Create the collection, and load the state of the previous run into it."""
         config, labels = self._config, self._resolver.labels
         metrics: dict[str, Any] = {TOTAL: create_task_metric(config, labels, per_label=True)}
         plain_config = replace(config, tail=None, calibration=None, divergence=None)  # windows have only a mean
@@ -232,7 +232,7 @@ class _Watch:
         return f"{self._config.state}.checkpoint"
 
     def _resume(self) -> None:
-        """Load the checkpoint of the run before, if there is one."""
+        """Load the checkpoint of the previous run, if there is one."""
         assert self._config.state is not None
         state, path = self._config.state, self._checkpoint_path
         atomic_file.remove_stale_temporaries(state)
@@ -267,7 +267,7 @@ class _Watch:
         except (AttributeError, KeyError, TypeError, ValueError):
             raise DataError(f"{path}: this is not a checkpoint of streamce watch") from None
         self._rows_resumed = self._source.rows
-        self._saved[TOTAL].save(state)  # in case the run before was stopped between the checkpoint and the state
+        self._saved[TOTAL].save(state)  # in case the previous run was stopped between the checkpoint and the state
         log(f"resuming after {plural(self._rows_resumed, 'row')}")
 
     def _fixed_options(self) -> dict[str, Any]:
@@ -281,7 +281,7 @@ class _Watch:
         return options
 
     def _save(self, now: bool = False) -> None:
-        """Save the collection with the position, and then the total, if it is time to."""
+        """Save the collection with the position, and then the total, if a save is due or ``now``."""
         if self._checkpoint is None or not (self._is_dirty and self._is_consistent):
             return
         position = {"options": self._fixed_options(), "at": self._source.position, "alerts": self._alerts.position,
@@ -341,7 +341,7 @@ def _wait(seconds: float, stopped: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Handle SIGINT and SIGTERM in this context, which is a function that returns whether one was received.
+    """Handle SIGINT and SIGTERM in this context, and yield a function that returns whether one was received.
 
     The handler only sets a flag, because it must not take a lock. A second signal interrupts.
     """

@@ -29,7 +29,7 @@ def shows_types(config: WatchConfig, table: Table) -> bool:
 
     A line whose predictions are all integers does not, because a program may write 1 for 1.0.
     """
-    with contextlib.suppress(SelectionError):  # the reading raises it again
+    with contextlib.suppress(SelectionError):  # the reader raises this error later
         types = [table.type(name) for name in select(config.preds, table.names())]
         while any(is_list(each) for each in types):
             types = [inner(each) for each in types]
@@ -50,7 +50,7 @@ def window_options(config: WatchConfig) -> dict[str, dict[str, Any]]:
         windows[f"last_{checked['samples'] or checked['period']}"] = options
     has_period = any("period" in options for options in windows.values())
     if has_period and not config.by_time:
-        raise SelectionError("--window of a period needs --by-time, a column of times")
+        raise SelectionError("a --window with a period needs --by-time, a column of times")
     if config.by_time and not has_period:
         raise SelectionError("--by-time needs --window with a period, such as 1h")
     if config.step and not has_period:
@@ -73,13 +73,13 @@ def create_alerts(config: WatchConfig, windows: dict[str, dict[str, Any]], refer
         rules.append(Bound("below", config.alert_below))
     if reference is not None:
         rules.append(Reference(reference))
-    # Half of a window of samples is enough, because invalid samples take places in it too.
+    # Half of a window of samples is enough, because invalid samples also occupy places in it.
     limits = {name: options.get("samples", 2 * config.alert_samples) // 2 for name, options in windows.items()}
     return Alerts(rules, {name: min(config.alert_samples, limit) for name, limit in limits.items()})
 
 
 def load_reference(config: WatchConfig) -> Summary | None:
-    """Return the summary of the state of ``--reference``, None if there is none.
+    """Return the summary of the state of ``--reference``, or None if the option is not given.
 
     Raises SelectionError if windows cannot be compared with it.
     """

@@ -735,7 +735,7 @@ def test_later_files_must_have_the_columns_of_the_first(tmp_path, capsys, table)
     WRITERS["a.parquet"](table.drop_columns(["label"]), tmp_path / "c.parquet")
     arguments = ("--task", "multiclass", "--preds", "probs_*", "--target", "label")
     line = failure(capsys, 2, "eval", tmp_path / "a.parquet", tmp_path / "b.parquet", *arguments)
-    assert "b.parquet: other columns match here" in line
+    assert "b.parquet: the columns that match here differ" in line
     line = failure(capsys, 2, "eval", tmp_path / "a.parquet", tmp_path / "c.parquet", *arguments)
     assert "c.parquet: no column 'label'" in line
 
@@ -942,7 +942,7 @@ def test_version_and_help():
 @pytest.mark.parametrize(
     ("content", "status", "expected"),
     [
-        (b"", 1, "nothing came"),
+        (b"", 1, "no data have arrived"),
         (b"PAR1" + bytes(100), 1, "parquet cannot be read from a pipe"),
         (b"\xff\xff\xff\xff" + bytes(2), 1, "standard input: "),
         (b"prob,outcome\n0.5,1\n0.5,7\n", 1, "standard input: row 1: column 'outcome' is 7"),

@@ -433,7 +433,7 @@ def test_columns_of_nothing_but_nulls_are_counted(tmp_path):
 def reading(path, words, rows=None):
     config = parse(["eval", str(path), *words])
     resolver, chosen = ColumnResolver(config), bool(config.token_log_probs)
-    return ragged.Reading(sources.find([str(path)]), resolver, rows, (), config.task, chosen, 2)
+    return ragged.Reading(sources.find_sources([str(path)]), resolver, rows, (), config.task, chosen, 2)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -483,7 +483,7 @@ def test_lists_without_nulls_are_not_copied(tmp_path, inner):
 def test_the_rows_to_read_follow_from_what_they_hold(tmp_path):
     rows = [[[0.5] * 5] * length for length in [1, 1, 9, 3, 40, 40] + [400] * 5000]
     parquet.write_table(pa.table({"p": rows, "t": [1] * 5006}), tmp_path / "a.parquet", row_group_size=6)
-    table = open_table(sources.find([str(tmp_path / "a.parquet")])[0], (), None)
+    table = open_table(sources.find_sources([str(tmp_path / "a.parquet")])[0], (), None)
     assert table.width("t") == 1
     assert table.width("p") >= 79  # on average in the first row group at least
     # Of rows that turn out to be long no more come at a time than make a few megabytes.

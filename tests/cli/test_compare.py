@@ -314,7 +314,7 @@ def test_rows_that_are_invalid_in_either_file_are_skipped_in_both(tmp_path, cut)
     [
         (["a.parquet"], 2, "a.parquet: one file was given: expected --preds-b"),
         (["a.parquet", "a.parquet"], 2, "a.parquet: one file was given: expected --preds-b"),
-        (["a.parquet", "b.parquet", "c.parquet"], 2, "3 files: compare takes A and B"),
+        (["a.parquet", "b.parquet", "c.parquet"], 2, "3 files were given, expected A and B"),
         (["a.parquet", "b.parquet", "--preds-b", "nothing"], 2, "b.parquet: no column 'nothing'"),
         (["a.parquet", "b.parquet", "--weight", "nothing"], 2, "a.parquet: no column 'nothing'"),
         (["a.parquet", "missing.parquet"], 1, "missing.parquet: no such file"),

@@ -73,7 +73,7 @@ def test_a_second_writer_of_a_state_is_refused_in_one_line(folder, first, second
         done = run(WRITERS[second], stdin=subprocess.DEVNULL)
         option = "--output" if second == "merge" else "--state"
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == f"streamce: error: {option} S: in use: another run of streamce writes this state\n"
+        assert done.stderr == f"streamce: error: {option} S: another run of streamce is writing this state: wait for its end\n"
         assert {name: Path(name).read_bytes() for name in os.listdir()} == before
 
 
@@ -103,7 +103,7 @@ def test_another_name_of_a_state_is_the_same_state(folder):
     with holding(SLOW["eval"]):
         done = run(["merge", "source", "-o", "L"])
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--output L: in use: " in done.stderr
+    assert "--output L: another run of streamce " in done.stderr
 
 
 def test_states_that_are_not_written_are_not_locked(folder):

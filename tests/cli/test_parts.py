@@ -11,7 +11,7 @@ from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.main import main
 from streamce.cli.metric_factory import create_metric
 from streamce.errors import DataError, SelectionError
-from streamce.reading.sources import find
+from streamce.reading.sources import find_sources
 
 ROWS = 400
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
@@ -56,7 +56,7 @@ def in_parts(monkeypatch, smallest, *command):
     monkeypatch.setattr(partitions, "MIN_BYTES", smallest)
     monkeypatch.setattr(partitions, "MAX_BYTES", smallest)
     config = arguments.parse(["eval", *map(str, command)])
-    resolver, sources = ColumnResolver(config), find(config.files)
+    resolver, sources = ColumnResolver(config), find_sources(config.files)
     reading = partitions.open_reading(config, sources, resolver)
     width = partitions.read_first_rows(config, reading, resolver.labels)
     parts = partitions.split(config, sources, 2, width, resolver.labels.classes if resolver.labels else None)
@@ -173,7 +173,7 @@ def test_a_file_that_changed_since_the_run_began_is_not_read(tmp_path, table, ch
     path = tmp_path / "a.parquet"
     WRITERS["a.parquet"](table, path)
     config = arguments.parse(["eval", str(path), *BINARY])
-    [part] = partitions.split(config, find([str(path)]), 1)
+    [part] = partitions.split(config, find_sources([str(path)]), 1)
     if change == "gone":
         path.unlink()
     else:

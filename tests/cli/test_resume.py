@@ -304,7 +304,7 @@ def test_a_state_without_a_checkpoint_is_kept(folder, capsys):
     Path("S").write_bytes(whole)
     line = failure(capsys, 1, *RESUMED)
     assert line.startswith("S: ")
-    assert "no S.checkpoint: remove it to start at row 0" in line
+    assert "no S.checkpoint: remove this state to start at row 0" in line
     assert Path("S").read_bytes() == whole
 
 
