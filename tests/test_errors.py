@@ -338,7 +338,7 @@ def test_parts_of_a_column_of_a_stream(metric, columns, argument, index):
 
 def evaluated(path, metric, task, choice, axes=(1, 1)):
     """What the command line does with a file's rows."""
-    source = sources.find([str(path)])
+    source = sources.find_sources([str(path)])
     if task in reader.AXES:
         reading = reader.Reading(source, lambda *_: choice, *axes)
     else:
@@ -437,7 +437,7 @@ FOREIGN = {
     "_support/short_repr.py": {"reason"},
     "reading/arrow_stream.py": {"_conversion_errors"},
     "reading/sources.py": {"one_line"},
-    "integrations/spark.py": {"clearly"},
+    "integrations/spark.py": {"spark_errors"},
 }
 
 

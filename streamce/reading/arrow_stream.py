@@ -15,7 +15,7 @@ from streamce.errors import DataError, InputError
 from streamce.inputs import arrow, interop
 from streamce.reading.formats.base import START, Batches, Mark, Table, slice_batch
 
-EXPECTED = "an Arrow stream, such as a table, a reader or a data frame, or record batches one after another"
+EXPECTED = "an Arrow stream, such as a table, a reader or a data frame, or an iterable of record batches"
 
 
 class StreamTable(Table):
@@ -24,7 +24,7 @@ class StreamTable(Table):
     def __init__(self, stream: Any, in_caller_mode: Callable[[Iterator[Any]], Iterator[Any]] = iter) -> None:
         """``in_caller_mode`` makes an iterator run in the caller's floating-point mode."""
         self._in_caller_mode = in_caller_mode
-        dataset = sys.modules.get("pyarrow.dataset")  # is imported if there is a dataset
+        dataset = sys.modules.get("pyarrow.dataset")  # already imported if the stream is a dataset
         self._dataset = stream if dataset is not None and isinstance(stream, dataset.Dataset) else None
         self._reader: Any = None
         self._lookahead: list[Any] = []  # batches that were read before their turn
@@ -61,7 +61,7 @@ class StreamTable(Table):
         return first.schema, itertools.chain([first], batches)
 
     def close(self) -> None:
-        """Release the stream, even in the middle."""
+        """Release the stream, even if it is not read to its end."""
         self._batches, self._lookahead = iter(()), []
         if self._reader is not None:
             self._reader.close()  # its source, such as a query, may then continue
@@ -82,7 +82,7 @@ class StreamTable(Table):
     def _lengths(self, name: str, depth: int) -> Iterator[int]:
         for batch in itertools.chain(self._lookahead[:], self._read_ahead()):
             index = batch.schema.get_field_index(name)
-            if index < 0:  # an error when the turn of this batch comes
+            if index < 0:  # ``batches`` raises the error when it reaches this batch
                 return
             column = batch.column(index)
             interop.check_memory(column)  # because all later code trusts offsets
@@ -139,7 +139,7 @@ def _table(stream: Any) -> Any:
 
     The PyCapsule protocol is not used for them, because it loses the buffer sizes that offsets are checked against.
     """
-    pandas = sys.modules.get("pandas")  # is imported if there is a frame
+    pandas = sys.modules.get("pandas")  # already imported if the stream is a frame
     if pandas is not None and isinstance(stream, pandas.DataFrame):
         with _conversion_errors(stream):
             return pa.Table.from_pandas(stream)

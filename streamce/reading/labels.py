@@ -1,4 +1,4 @@
-"""Conversion of labels that are names of classes to the numbers of these classes."""
+"""Conversion of labels from names of classes to numbers of classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +14,10 @@ Array = np.ndarray[Any, Any]
 
 
 class Labels:
-    """The names of classes, which are found among the labels.
+    """The names of classes, chosen by the labels from several possible lists.
 
-    ``readings`` are lists of class names that the labels may be from. The first labels that match any list decide, and
-    must match only one. A label that is in no list gets a number that is not a class, so that it is invalid.
+    ``readings`` holds the possible lists of class names. The first labels that occur in any list choose it, and may
+    occur in only one. A label that is in no list gets a number that is not a class, so that it is invalid.
     """
 
     def __init__(self, readings: Sequence[Sequence[str]], ignore_index: int | None) -> None:
@@ -36,7 +36,7 @@ class Labels:
         return self._readings[0] if len(self._readings) == 1 else None
 
     def decide(self, classes: Sequence[str] | None) -> None:
-        """Set the class names that labels of earlier rows have decided; None leaves them open."""
+        """Set the class names that the labels of earlier rows have chosen. None leaves the choice open."""
         self._readings = [classes] if classes else self._readings
 
     @property
@@ -73,7 +73,7 @@ class Labels:
         outcomes = np.zeros((len(lists), self.count), np.int64)
         known = (numbers >= 0) & (numbers < self.count)
         outcomes[rows[known], numbers[known]] = 1
-        outcomes[rows[~known]] = numbers[~known, None]  # an ignored or unknown label stands for the complete row
+        outcomes[rows[~known]] = numbers[~known, None]  # an ignored or unknown label decides for the complete row
         null, _ = flat(lists.is_null())
         null[rows[missing]] = True
         return outcomes, null
@@ -95,7 +95,7 @@ class Labels:
         return self._tables[key]
 
     def _decide_by(self, labels: Any) -> None:
-        """Choose the list of class names that contains labels."""
+        """Choose the list of class names that contains the labels."""
         if len(self._readings) > 1:
             distinct = set(labels.unique().to_pylist())
             matching = [reading for reading in self._readings if distinct.intersection(reading)]

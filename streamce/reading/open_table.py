@@ -17,8 +17,11 @@ from streamce.reading.sources import ARROW_FILE, MAGIC, Source
 
 
 class _Pipe:
-    """Standard input or a named pipe, as Arrow reads streams. Waiting for bytes ends when
-    ``stopped`` is set: a thread stuck in a read would keep the program from leaving."""
+    """Standard input or a named pipe, in the form in which Arrow reads streams.
+
+    A wait for bytes ends when ``stopped`` is set, because a thread that waits in a read would keep the program from
+    exiting.
+    """
 
     closed = False
 
@@ -60,7 +63,7 @@ def open_table(source: Source, beside: Sequence[str], stopped: threading.Event) 
     start = pipe.peek(8)
     kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "csv")
     if not start:
-        raise DataError("nothing came")
+        raise DataError("no data have arrived")
     if kind not in ("arrow", "csv"):
         raise DataError(f"{kind} cannot be read from a pipe: give its file")
     if start.startswith(ARROW_FILE):

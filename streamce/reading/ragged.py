@@ -1,7 +1,7 @@
 """Chunks whose rows are sequences: list columns become flat arrays and offsets.
 
 Without null lists nothing is copied. A null list becomes as many null tokens as the other list of its row has, or one.
-An utterance with any null is null as a whole.
+An utterance that contains a null is null as a whole.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Reading(reader.Reading):
     has_token_log_probs : bool
         Whether the predictions are log-probabilities of the chosen tokens, without targets.
     min_classes : int
-        The least possible number of classes.
+        The smallest allowed number of classes.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ PREFETCH = 2  # chunks that are read ahead: one is not enough, because reading t
 
 
 class _ColumnStacker:
-    """Puts columns side by side, in rotating buffers: one is in use while the others are filled or wait."""
+    """A function that puts columns side by side, in rotating buffers: one is in use while the others are filled."""
 
     def __init__(self) -> None:
         self._buffers = [np.empty((0, 0)) for _ in range(PREFETCH + 1)]
@@ -161,14 +161,14 @@ class Chunk:
         column = self.batch.column(name)
         shared = any(name in self.selection.columns(part) for part in ("preds", "target", "weight"))
         if shared and pa.types.is_floating(column.type):
-            with contextlib.suppress(pa.ArrowInvalid):  # it has fractions, so that it is not a column of keys
+            with contextlib.suppress(pa.ArrowInvalid):  # a column with fractions is not a column of keys
                 return column.cast(pa.int64())
         return column
 
     def cell(self, argument: str, index: Sequence[int]) -> tuple[Location, object]:
         """Return where an entry of an argument is in the source, and its value.
 
-        An entry that several columns make up has neither a column nor a value.
+        An entry that is computed from several columns has neither a column nor a value.
         """
         names = self.selection.columns(argument)
         row, *inner = index
@@ -214,7 +214,7 @@ class Reading:
         self._first, self.selection = self._open(sources[0])
         self._width = self.selection.width
         names = self.selection.preds
-        with sources[0].naming():
+        with sources[0].errors():
             values = len(names) if len(names) > 1 else self._first.width(names[0])
         self.chunk_rows: int = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
 
@@ -248,7 +248,7 @@ class Reading:
             reader.join()
 
     def _open(self, source: Source) -> tuple[Table, Selection]:
-        with source.naming():
+        with source.errors():
             table = open_table(source, self._companions, self._stopped)
             return table, self._choose(source, table)
 
@@ -266,7 +266,7 @@ class Reading:
             if end_row == 0:
                 return
             table = self._first if number == 0 else self._open(source)[0]
-            with source.naming():
+            with source.errors():
                 for batch, fraction, end in table.batches(self._types(table), self.chunk_rows, mark):
                     if end_row is not None:
                         batch = batch.slice(0, end_row - mark.row)
@@ -314,7 +314,7 @@ class Reading:
         if chosen.weight:
             types[chosen.weight] = number_type(table, chosen.weight, pa.float64())
         for name in (*chosen.by, *chosen.columns("cluster")):
-            # Keys of CSV are text, because a column that looks like numbers in one file need not in the next.
+            # Keys of CSV are text, because a column may look like numbers in one file and not in the next.
             types.setdefault(name, pa.string() if table.has_only_text else table.type(name))
         for name in chosen.columns("by_time"):
             found = table.type(name)

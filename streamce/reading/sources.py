@@ -23,8 +23,8 @@ ENDINGS = {
     **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"),
     **{".npy": "npy", ".npz": "npz"},
 }
-COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # after an ending of CSV or JSON
-MAX_RECORD = 1 << 26  # default limit of the bytes of a row of CSV or a line of JSON
+COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # endings that may follow one of CSV or JSON
+MAX_RECORD = 1 << 26  # default limit of the bytes in a row of CSV or a line of JSON
 ARROW_FILE, ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 MAGIC = {
     **{b"PAR1": "parquet", ARROW_FILE: "arrow", ARROW_STREAM: "arrow"},
@@ -39,8 +39,8 @@ def one_line(error: Exception) -> str:
 
 
 @contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Convert any exception of a reader into an error that names the file."""
+def file_errors(name: str) -> Iterator[None]:
+    """Convert any exception in this context to a DataError or SelectionError that names the file."""
     try:
         yield
     except (DataError, SelectionError) as error:
@@ -54,7 +54,7 @@ def naming(name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How text is read.
+    """Options of reading text.
 
     ``max_record`` is the limit of the bytes of a row of CSV or a line of JSON. ``quote`` is the character that encloses
     cells of CSV and TSV, "" for none, or None for that of the format.
@@ -101,9 +101,9 @@ class Source:
     def open(self) -> Any:
         return self.filesystem.open_input_file(self.path)
 
-    def naming(self) -> AbstractContextManager[None]:
-        """Return ``naming`` for a file. A stream has no name, and its producer's exceptions are not converted."""
-        return nullcontext() if self.format == "stream" else naming(self.name)
+    def errors(self) -> AbstractContextManager[None]:
+        """Return ``file_errors`` for a file. A stream has no name, and its producer's exceptions are not converted."""
+        return nullcontext() if self.format == "stream" else file_errors(self.name)
 
 
 def format_of(path: str) -> str | None:
@@ -129,16 +129,16 @@ def make_source(name: str, filesystem: Any, path: str, size: int, changed: int |
     return Source(name, kind, path, filesystem, size, changed)
 
 
-def find(names: Sequence[str], text: TextOptions = TextOptions()) -> list[Source]:
-    """Return the sources that names stand for: files, folders with their subfolders, globs, URIs, "-"."""
+def find_sources(names: Sequence[str], text: TextOptions = TextOptions()) -> list[Source]:
+    """Return the sources that names stand for: files, folders with their subfolders, globs, URIs or "-"."""
     all_sources: dict[tuple[Any, ...], Source] = {}
     for name in names:
-        with naming(name):
-            sources = [replace(source, text=text) for source in _sources(name)]
+        with file_errors(name):
+            sources = [replace(source, text=text) for source in _expand(name)]
             if not sources:
                 raise DataError("there are no data files")
         for source in sources:
-            with naming(source.name):
+            with file_errors(source.name):
                 first = all_sources.setdefault(source.identity, source)
                 if first is not source:
                     raise SelectionError(named_twice(source.name, first.name))
@@ -148,12 +148,12 @@ def find(names: Sequence[str], text: TextOptions = TextOptions()) -> list[Source
 
 
 def check_standard_input() -> None:
-    """Raise if the caller has closed standard input, because another file may have its descriptor."""
+    """Raise DataError if the caller has closed standard input, because another file may have its descriptor."""
     if sys.stdin is None:
         raise DataError("standard input is closed")
 
 
-def _sources(name: str) -> Iterator[Source]:
+def _expand(name: str) -> Iterator[Source]:
     if name == "-":
         check_standard_input()
         yield Source("standard input", "pipe", "-")
@@ -173,7 +173,7 @@ def _sources(name: str) -> Iterator[Source]:
         raise DataError("no such file")
     elif not colon:
         for match in sorted(glob.glob(path, recursive=True)):
-            yield from _sources(match)
+            yield from _expand(match)
         return
     else:
         base = path[: magic.start()].rpartition("/")[0]
@@ -192,8 +192,8 @@ def open_uri(uri: str) -> tuple[Any, str]:
     return fs.LocalFileSystem() if isinstance(filesystem, fs.LocalFileSystem) else filesystem, path
 
 
-def list_files(filesystem: Any, folder: str, deep: bool) -> list[Any]:
-    """Return the files of a folder in the order of names, without those that writers hide with "_" or "."."""
-    infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=deep))
+def list_files(filesystem: Any, folder: str, recursive: bool) -> list[Any]:
+    """Return the files of a folder, sorted by name, without those that writers hide with "_" or "."."""
+    infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=recursive))
     visible = [i for i in infos if not re.search(r"/[_.]", f"/{i.path[len(folder) :].lstrip('/')}")]
     return sorted((i for i in visible if i.type == fs.FileType.File), key=lambda i: str(i.path))

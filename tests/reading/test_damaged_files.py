@@ -113,7 +113,7 @@ def test_no_file_is_mapped(tmp_path, table):
             assert chunk.rows
             assert str(tmp_path) not in maps.read_text()
     uri = f"file://{tmp_path}/a.parquet?use_mmap"
-    [found] = sources.find([uri])
+    [found] = sources.find_sources([uri])
     assert found.filesystem.equals(fs.LocalFileSystem(use_mmap=False))
 
 
@@ -136,7 +136,7 @@ for place in (footer + byte for start in (16, 44, 57) for byte in range(start, s
         child = os.fork()
         if child == 0:
             try:
-                table = open_table(sources.find(["damaged.parquet"])[0], (), None)
+                table = open_table(sources.find_sources(["damaged.parquet"])[0], (), None)
                 table.width("p")
                 table.marks()
                 list(table.batches({"p": None}, 100))

@@ -19,7 +19,7 @@ from streamce.errors import DataError
 from streamce.reading.byte_file import ByteFile
 
 CONTINUATION = b"\xff\xff\xff\xff"
-END = len(b"ARROW1")  # bytes of the magic at the end of a file, behind the length of the footer
+END = len(b"ARROW1")  # bytes of the magic at the end of a file, after the length of the footer
 RECORD_BATCH = 3  # the kind of message
 V4 = 3  # the oldest version of metadata with today's layouts
 LITTLE = 0  # the byte order
@@ -31,7 +31,7 @@ BLOCKS = np.dtype([("start", "<i8"), ("metadata", "<i4"), ("padding", "<i4"), ("
 
 @dataclass(frozen=True)
 class Block:
-    """Where the message of a record batch is: its metadata from ``start`` on, then its body."""
+    """The place of a record batch in a file: its metadata from ``start`` on, then its body."""
 
     start: int
     metadata: int
@@ -201,7 +201,7 @@ class Batch:
             first = stop
 
     def _column(self, type_: Any, nodes: Iterator[Any], buffers: Iterator[Any], views: Iterator[Any]) -> _Column:
-        """Return a column and its children, whose numbers follow each other."""
+        """Return a column and its children, which follow it in the metadata."""
         type_ = getattr(type_, "storage_type", type_)
         if pa.types.is_union(type_) or pa.types.is_run_end_encoded(type_) or "_view<" in str(type_):
             raise NotImplementedError

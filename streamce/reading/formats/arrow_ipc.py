@@ -30,7 +30,7 @@ class ArrowTable(Table):
         self._file: Any = None  # Arrow's reader of the file format
         self._stream: Any = None  # Arrow's reader of a stream, if batches must be read in order
         self._bytes: ByteFile | None = None
-        self._blocks: list[Block] = []  # of the file format, if this module can read them
+        self._blocks: list[Block] = []  # the batches of the file format, if ``arrow_blocks`` can read them
         self._size = source.size
         self._input = pipe or source.open()
         if pipe is None:

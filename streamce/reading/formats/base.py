@@ -50,7 +50,7 @@ class Table(ABC):
     def type(self, name: str) -> Any:
         found = self.schema.field(name).type
         if len(getattr(found, "shape", ())) > 1:
-            return found  # a tensor of several axes, which its storage type does not have
+            return found  # a tensor, because its storage type does not hold its axes
         return getattr(found, "storage_type", found)
 
     def width(self, name: str) -> int:
@@ -58,14 +58,14 @@ class Table(ABC):
         return int(getattr(self.type(name), "list_size", 1) or 1)
 
     def marks(self) -> list[Mark]:
-        """Return the rows at which reading can begin without the rows before, in order, the start included."""
+        """Return the rows at which reading can begin without earlier rows, in order. The first is the start."""
         return [START]
 
     @abstractmethod
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         """Yield batches of at most ``rows`` rows with the columns of ``types``, from ``start`` on.
 
-        Each comes with the fraction of the source up to its end, None if unknown, and the mark of the next batch.
+        Yield with each batch the fraction of the source up to its end, None if unknown, and the mark of the next batch.
         """
 
 

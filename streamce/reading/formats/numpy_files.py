@@ -12,7 +12,7 @@ from streamce.errors import DataError
 from streamce.reading.byte_file import ByteFile
 from streamce.reading.formats.base import START, Batches, Mark, Table
 from streamce.reading.formats.numpy_rows import ENCRYPTED, RandomAccessRows, Rows, SequentialRows, find_member
-from streamce.reading.sources import Source, naming
+from streamce.reading.sources import Source, file_errors
 
 
 class NumpyTable(Table):
@@ -26,7 +26,7 @@ class NumpyTable(Table):
         if source.format == "npy":
             self._rows[source.name] = RandomAccessRows(ByteFile(source.open()))
             for path in companions:
-                with naming(path):
+                with file_errors(path):
                     os.stat(path)  # raises a short error if the file does not exist
                     self._rows[path] = RandomAccessRows(ByteFile(fs.LocalFileSystem().open_input_file(path)))
             return

@@ -21,8 +21,8 @@ class ParquetTable(Table):
     """A Parquet file."""
 
     def __init__(self, source: Source) -> None:
-        # A buffer per column, because memory must not depend on the size of row groups, and hardly on the number of
-        # columns.
+        # A buffer per column, so that memory does not depend on the size of row groups, and only slightly on the number
+        # of columns.
         self._file = parquet.ParquetFile(
             source.open(), buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True
         )
@@ -70,7 +70,7 @@ class ParquetTable(Table):
     def _batches(self, groups: list[int], names: list[str], rows: int) -> Iterator[Any]:
         """Yield batches of row groups. Few rows of lists are read at a time and joined, because lists may be long."""
         lists = any(is_list(self.type(name)) for name in names)
-        # Arrow's threads would take the cores that the caller computes on.
+        # No threads of Arrow, because they would take the cores that the caller computes on.
         batches = self._file.iter_batches(min(rows, FIRST_ROWS) if lists else rows, groups, names, use_threads=False)
         if not lists:
             yield from batches

@@ -1,7 +1,7 @@
-"""Cuts text that comes in pieces of any size into blocks of whole records: rows of CSV, lines of JSON.
+"""Cuts text, which arrives in pieces of any size, into blocks of whole records: rows of CSV or lines of JSON.
 
 Only new bytes are searched for the end of a record, and a record has a size limit. So text without line ends takes a
-limited amount of memory, and one pass over its bytes. This module does not parse records.
+limited amount of memory and one pass over its bytes. This module does not parse records.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MANY_QUOTES = "; an unclosed quote joins many lines into one record"
 
 
 class RecordError(DataError):
-    """A record that is not one."""
+    """Error that a record is invalid or too long."""
 
 
 def length_error(longest: int, hint: str = "") -> RecordError:
@@ -39,12 +39,12 @@ def too_long(lines: bytes, longest: int) -> int | None:
 
 
 class Records:
-    """Cuts pieces of text into blocks of whole lines.
+    """A buffer that cuts pieces of text into blocks of whole lines.
 
     Parameters
     ----------
     longest : int
-        The most bytes of a record, without its line end. A longer one raises RecordError.
+        Maximum number of bytes in a record, without its line end. A longer one raises RecordError.
     """
 
     hint = ""
@@ -104,13 +104,13 @@ class Records:
 
 
 class QuotedRecords(Records):
-    """Cuts CSV, whose line ends within quotes are text, into blocks of whole rows, and checks the quotes.
+    """A buffer that cuts CSV into blocks of whole rows and checks quotes. A line end within quotes is text.
 
     A quote that begins a cell must be closed, and the delimiter or the end of the line must follow it. If not, a
     RecordError is raised, because Arrow would read another table. A quote elsewhere is text.
 
-    Counting quotes is fast, but right only if all quotes enclose cells or are doubled within one. From the first block
-    on of which that is not true, and of a record that seems too long, the text is read cell by cell.
+    Counting quotes is fast, but correct only if all quotes enclose cells or are doubled within one. The text is read
+    cell by cell from the first block with other quotes on, and for a record that seems too long.
     """
 
     hint = MANY_QUOTES

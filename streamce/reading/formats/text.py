@@ -21,7 +21,7 @@ from streamce.reading.sources import Source, one_line
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
 NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
 QUOTED = "is in quotes, which are text in TSV: set --quote '\"' if quotes enclose cells"
-MAX_DEPTH = 500  # of nested lists and objects, because Arrow's guesses of types have no bound and overflow the stack
+MAX_DEPTH = 500  # deepest nesting of lists and objects, because Arrow would overflow the stack at a large depth
 
 
 class TextTable(Table):
@@ -71,7 +71,7 @@ class TextTable(Table):
         return self._cut(stream, offset)
 
     def _next(self, blocks: Iterator[bytes], row: int | None) -> bytes:
-        """Return the next block, whose first row is ``row``, or nothing at the end."""
+        """Return the next block, whose first row is ``row``, or no bytes at the end."""
         try:
             return next(blocks, b"")
         except RecordError as error:
@@ -180,7 +180,7 @@ class JsonTable(TextTable):
         return _with_text(super().type(name))
 
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
-        if null := re.match(rb"\s*null", block):  # crashes Arrow as the first row, and is a row of nulls elsewhere
+        if null := re.match(rb"\s*null", block):  # crashes Arrow in the first row, and is a row of nulls in others
             block = b"{}" + block[null.end() :]
         if not types and _depth(block) > MAX_DEPTH:
             raise pa.ArrowInvalid(f"more than {MAX_DEPTH} lists and objects within one another")
