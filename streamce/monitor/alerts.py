@@ -61,7 +61,7 @@ class Bound(Rule):
 
 
 class Reference(Rule):
-    """A reference. An alert begins when its interval and that of the window do not overlap.
+    """A reference interval. An alert begins when it and the interval of the window do not overlap.
 
     The alert ends when the interval of the window contains the value of the reference.
     """
@@ -97,7 +97,7 @@ class Alerts:
     ----------
     rules : list of Rule
     min_samples : mapping of str to int
-        The number of samples from which on each window is checked.
+        The least number of samples at which a window is checked, by the name of the window.
     """
 
     def __init__(self, rules: list[Rule], min_samples: Mapping[str, int]) -> None:
@@ -111,7 +111,7 @@ class Alerts:
         return {name: [*windows] for name, windows in self._active.items() if windows}
 
     def restore(self, position: Mapping[str, list[str]]) -> None:
-        """Make the alerts of a position active. Alerts whose rule does not exist any more are dropped."""
+        """Make the alerts of a position active. Drop alerts whose rule no longer exists."""
         for name in self._active:
             self._active[name] = [*position.get(name, [])]
         self.count = sum(map(len, self._active.values()))

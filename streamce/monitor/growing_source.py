@@ -1,7 +1,7 @@
 """The interface of a source that grows: new rows, and a position, a JSON value, from which to resume.
 
-docs/MONITORING.md has the rules for lines and files that are half written, and for files that shrink, disappear or are
-replaced.
+docs/MONITORING.md has the rules for lines and files that are written only in part, and for files that shrink, disappear
+or are replaced.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_out_of_descriptors(error: BaseException | None) -> bool:
 
 @dataclass(frozen=True)
 class NewRows:
-    """Rows that are new: those of a source from a position on."""
+    """New rows of a source, from a position on."""
 
     source: Source
     start: Position
@@ -65,12 +65,12 @@ class GrowingSource(ABC):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can arrive any more."""
+        """Whether no more rows can arrive."""
         return self._ended
 
     @property
     def rotating(self) -> bool:
-        """Whether another file has taken the name, and will be read after a short wait."""
+        """Whether another file has taken the name. It is read after a short wait."""
         return self._rotating
 
     def find(self) -> bool:

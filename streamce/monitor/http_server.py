@@ -30,12 +30,12 @@ try:
 except ModuleNotFoundError:  # Windows
     resource = None  # type: ignore[assignment]
 
-MAX_SECONDS = 10.0  # of a connection
+MAX_SECONDS = 10.0  # longest time of a connection
 LINGER_SECONDS = 1.0  # for the client to close a connection after the answer was sent
 MAX_CONNECTIONS = 16
 MAX_REQUEST_BYTES = 8192  # of a request line and headers
 BACKLOG = 64  # connections that wait in the kernel
-POLL_SECONDS = 0.2  # until a stop, or a connection that is out of time, is noticed
+POLL_SECONDS = 0.2  # between checks for a stop and for connections that are out of time
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\s\[\]:@/]+))(?::\d*)?")
@@ -109,12 +109,12 @@ class ListenAddress:
 
 
 class Server:
-    """A server that listens from its creation on, and answers between ``start`` and ``close``.
+    """A server that listens once it is created, and answers between ``start`` and ``close``.
 
     Parameters
     ----------
     address : ListenAddress
-        Raises OSError or UnicodeError if it cannot be used.
+        An address that cannot be used raises OSError or UnicodeError.
     app : WSGI application
         Its environment has only the method, the path, the query and the client's Accept headers.
     log : function of str
@@ -134,7 +134,7 @@ class Server:
     ) -> None:
         self._app, self._log, self._max_seconds = app, log, max_seconds
         self._max_connections = max_connections
-        if resource is not None:  # other descriptors are left for the process's own work
+        if resource is not None:  # leave other descriptors to the process's own work
             self._max_connections = max(1, min(max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
         self._allowed = {name.lower().rstrip(".") for name in address.allowed_hosts}
         self._open: set[_Connection] = set()
@@ -168,7 +168,7 @@ class Server:
     def _serve(self) -> None:
         while not self._stop.is_set():
             ready = self._selector.select(POLL_SECONDS)
-            for key, _ in ready:  # before accepting others, which may replace them
+            for key, _ in ready:  # before accepting new connections, which may replace these
                 if key.data is not None:
                     self._proceed(key.data)
             now = time.monotonic()
@@ -183,7 +183,7 @@ class Server:
                 self._reserve = os.open(os.devnull, os.O_RDONLY)
         try:
             client, _ = self._listener.accept()
-        except OSError as error:  # often because the client has left
+        except OSError as error:  # the client has often left
             if is_out_of_descriptors(error):
                 self._reject()
             return
@@ -194,10 +194,10 @@ class Server:
         connection = _Connection(client, time.monotonic() + self._max_seconds)
         self._open.add(connection)
         self._selector.register(client, selectors.EVENT_READ, connection)
-        self._proceed(connection)  # most requests arrive with the connection
+        self._proceed(connection)  # at once, because most requests arrive with the connection
 
     def _reject(self) -> None:
-        """Refuse a waiting connection with the reserved descriptor: otherwise it would stay ready for ever."""
+        """Refuse a waiting connection with the reserved descriptor, because it would stay ready forever."""
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
@@ -239,7 +239,7 @@ class Server:
     def _send(self, connection: _Connection) -> None:
         assert connection.answer
         connection.answer = connection.answer[connection.socket.send(connection.answer) :]
-        if not connection.answer:  # let the client close: closing with unread data would lose the answer
+        if not connection.answer:  # let the client close first, because closing with unread data would lose the answer
             connection.socket.shutdown(socket.SHUT_WR)
             connection.until = min(connection.until, time.monotonic() + LINGER_SECONDS)
             self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
@@ -261,7 +261,7 @@ class Server:
                 self._log(f"{request.path}: no answer: {error!r}")
                 request = _Request(data)
                 request.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the page could not be created")
-        elif not request.wfile.tell():  # the parser says nothing about an empty line
+        elif not request.wfile.tell():  # the parser sends no answer for an empty line
             request.refuse(HTTPStatus.BAD_REQUEST, "expected a request line")
         answer: bytes = request.wfile.getvalue()  # type: ignore[attr-defined]
         return answer
@@ -307,7 +307,7 @@ def _listening(host: str, port: int) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listener = socket.socket(family)
     try:
-        if os.name == "posix":  # on Windows, this option would share the port
+        if os.name == "posix":  # not on Windows, where this option would share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)

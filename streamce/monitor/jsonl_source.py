@@ -18,26 +18,26 @@ from streamce.monitor.jsonl_table import LinesTable, objects
 from streamce.reading.formats.base import Mark, Table
 from streamce.reading.formats.records import length_error, too_long
 from streamce.reading.reader import Position
-from streamce.reading.sources import MAX_RECORD, Source, naming
+from streamce.reading.sources import MAX_RECORD, Source, file_errors
 
-BLOCK = 1 << 20  # bytes of lines taken at a time
+BLOCK = 1 << 20  # bytes of lines read at a time
 HEAD = 256  # bytes at the start of a file that identify it, together with its inode
 
 
 @dataclass(frozen=True)
 class LineOptions:
-    """How lines of JSON are read.
+    """Options of reading lines of JSON.
 
     Attributes
     ----------
     max_rows : int
-        The most lines taken at a time.
+        Maximum number of lines to read at a time.
     skip_unreadable : bool
         Whether lines that cannot be read are skipped and counted. Otherwise they are an error.
     defines_types : function of Table
         Whether a line, as a table, shows the types of all columns. The first such line defines them.
     max_record : int
-        The most bytes of a line.
+        Maximum number of bytes in a line.
     """
 
     max_rows: int
@@ -53,9 +53,9 @@ class JsonlSource(GrowingSource):
         super().__init__(name, log)
         self._options = options
         self._buffer = bytearray()  # bytes that are read but not counted
-        self._n_searched = 0  # its first bytes that are known to hold no line end
-        self._block = b""  # its first bytes that are being counted
-        self._n_untyped = 0  # its first bytes in which no line defines the types
+        self._n_searched = 0  # number of its first bytes that hold no line end
+        self._block = b""  # its first bytes, which are being counted
+        self._n_untyped = 0  # number of its first bytes in which no line defines the types
         self._typing_line: bytes | None = None  # the line that defines the types
         self._row = 0  # number of the next row in the file
         self._width: int | None = None
@@ -63,7 +63,7 @@ class JsonlSource(GrowingSource):
 
     @abstractmethod
     def _more(self) -> bytes:
-        """Return new bytes, empty if there are none."""
+        """Return new bytes, or no bytes if there are none."""
 
     def next(self) -> NewRows | None:
         while True:
@@ -79,7 +79,7 @@ class JsonlSource(GrowingSource):
             self._buffer += more
 
     def _whole_lines(self) -> bytes:
-        """Return whole lines from the buffer, at most the number of the options."""
+        """Return whole lines from the buffer, at most ``max_rows`` of the options."""
         searched, most = self._n_searched, self._options.max_rows
         end = self._buffer.rfind(b"\n", searched, BLOCK) + 1 or self._buffer.find(b"\n", searched) + 1
         if end == 0:
@@ -97,20 +97,20 @@ class JsonlSource(GrowingSource):
         return DataError(f"{self.name}: row {self._row}: {length_error(self._options.max_record)}")
 
     def _at_end(self) -> NewRows | None:
-        """Do what is left to do if no bytes are new, and return new rows that result."""
+        """Finish pending work if there are no new bytes, and return new rows that result."""
         return None
 
     def _find_types(self, block: bytes, last: bool = False) -> bool | None:
         """Return whether the types of columns are defined, and the block can be read.
 
-        False means that lines before the first object were dealt with here, because they are not rows. None means
+        False means that this method has skipped lines before the first object, because they are not rows. None means
         that only later lines may define the types.
         """
         if self._typing_line is not None:
             return True
         if not self._n_untyped and (start := next((start for _, start, _ in objects(block)), len(block))):
             self._new_rows(block[:start])
-            with naming(self.name):
+            with file_errors(self.name):
                 list(self._table_of(block[:start]).batches({}, 1, Mark(self._row)))
             self.finish()
             return False
@@ -120,7 +120,7 @@ class JsonlSource(GrowingSource):
         self._typing_line = next((line for line, _, table in lines if defines_types(table)), None)
         self._n_untyped = end
         if self._typing_line is None and (last or len(self._buffer) >= BLOCK):
-            self._typing_line = next(line for line, _, _ in objects(block))  # reading with it will be an error
+            self._typing_line = next(line for line, _, _ in objects(block))  # reading with it raises the error
         return None if self._typing_line is None else True
 
     def _new_rows(self, block: bytes) -> NewRows:
@@ -138,7 +138,7 @@ class JsonlSource(GrowingSource):
     @property
     def pending(self) -> str | None:
         if self._n_untyped and self._typing_line is None:
-            return f"{self.name}: not counted, because all predictions so far are whole numbers and may be labels"
+            return f"{self.name}: no row is counted yet, because all predictions are whole numbers and may be labels"
         return f"{self.name}: the last line is not counted, because it has no end yet" if self._buffer.strip() else None
 
     def mark_counted(self, end: Position) -> bool:
@@ -159,7 +159,7 @@ class JsonlSource(GrowingSource):
 
 
 class JsonlFile(JsonlSource):
-    """A file that lines are appended to. After a rotation, the old file is read to its end first."""
+    """A file to which lines are appended. After a rotation, the old file is read to its end first."""
 
     def __init__(self, path: str, log: Callable[[str], None], options: LineOptions) -> None:
         super().__init__(path, log, options)
@@ -168,7 +168,7 @@ class JsonlFile(JsonlSource):
         self._inode, self._head, self._offset = 0, b"", 0
         name, end = map(re.escape, os.path.splitext(os.path.basename(path)))
         self._rotated_name = re.compile(rf"{name}(?:{end})?[._-][0-9][0-9T:._-]*(?:{end})?")
-        self._was_idle = False  # whether the old file did not grow since another took its name
+        self._was_idle = False  # whether the old file has not grown since another file took its name
 
     @property
     def position(self) -> dict[str, Any]:
@@ -241,14 +241,14 @@ class JsonlFile(JsonlSource):
         if not self._was_idle:  # a program that has the old file open may still write
             self._was_idle = self._rotating = True
             return None
-        if self._buffer and self._find_types(bytes(self._buffer), last=True):  # a last line without an end
+        if self._buffer and self._find_types(bytes(self._buffer), last=True):  # count a last line that has no end
             return self._new_rows(bytes(self._buffer))
         return self.next() if self._open_next() else None
 
     def _open_next(self) -> bool:
         """Continue with the file that came after this one, and return whether there is one.
 
-        This is the file of the name, unless others had the name in between.
+        It is the file that has the name now, unless other files had the name in between.
         """
         assert self._file is not None
         try:
@@ -296,7 +296,7 @@ class JsonlFile(JsonlSource):
         return same_size and os.pread(other, HEAD, 0) == os.pread(self._file, HEAD, 0)
 
     def _begin(self, file: int) -> None:
-        """Take a file that is not read yet. Its first bytes distinguish it from another file with the same inode."""
+        """Start reading a new file. Its first bytes distinguish it from another file with the same inode."""
         self._file, self._inode, self._head = file, os.fstat(file).st_ino, os.pread(file, HEAD, 0)
 
     def _open(self) -> bool:
@@ -324,7 +324,7 @@ class JsonlFile(JsonlSource):
         )
 
     def _open_regular(self) -> int:
-        """Open the file of the name. Raise FileNotFoundError if there is none, DataError if it is not a file."""
+        """Open the file that has the name. Raise FileNotFoundError if it is missing, DataError if it is not a file."""
         file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)

@@ -1,4 +1,4 @@
-"""Lines of JSON as a table. One line defines the types of all columns, however the lines arrive."""
+"""Lines of JSON as a table. One line defines the types of all columns, in whatever batches the lines arrive."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ NOT_AN_OBJECT = re.compile(rb"^(?![ \t\r]*$|[ \t\r]*\{.*\}[ \t\r]*$)", re.MULTIL
 class LinesTable(JsonTable):
     """Some whole lines of a file, whose columns have the types of one line.
 
-    Arrow infers types from the lines that it reads together. It is chance which lines arrive together, so this table
-    lets Arrow infer them from one line only.
+    Arrow infers types from the lines that it reads together. Chance decides which lines arrive together, so this table
+    lets Arrow infer types from one line only.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource
 from streamce.monitor.jsonl_source import JsonlFile, JsonlPipe, LineOptions
 from streamce.monitor.parquet_folder import ParquetFolder
-from streamce.reading.sources import check_standard_input, format_of, naming, open_uri
+from streamce.reading.sources import check_standard_input, file_errors, format_of, open_uri
 
 
 def open_source(name: str, log: Callable[[str], None], lines: LineOptions) -> GrowingSource:
@@ -24,7 +24,7 @@ def open_source(name: str, log: Callable[[str], None], lines: LineOptions) -> Gr
         return JsonlPipe(log, lines)
     filesystem, path = fs.LocalFileSystem(), name
     if "://" in name:
-        with naming(name):
+        with file_errors(name):
             filesystem, path = open_uri(name)
             local = isinstance(filesystem, fs.LocalFileSystem)
             if not local and filesystem.get_file_info([path])[0].type != fs.FileType.Directory:

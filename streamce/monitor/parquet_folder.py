@@ -13,7 +13,7 @@ from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource, NewRows
 from streamce.reading.formats.base import Mark
 from streamce.reading.reader import Position
-from streamce.reading.sources import Source, format_of, list_files, naming
+from streamce.reading.sources import Source, file_errors, format_of, list_files
 
 FOOTER_TIMEOUT = 30.0  # seconds without growth after which a file without a footer is reported
 FOOTER = b"PAR1"
@@ -45,7 +45,7 @@ class ParquetFolder(GrowingSource):
             self._current = {name: self._current[name] for name in ("name", "size", "changed", "row")}
 
     def next(self) -> NewRows | None:
-        if self._current is not None:  # the run before was stopped in this file
+        if self._current is not None:  # the previous run was stopped in this file
             [info] = self._filesystem.get_file_info([f"{self._path}/{self._current['name']}"])
             if info.type != fs.FileType.File:
                 raise DataError(f"{info.path}: this file is gone after {self._current['row']:,} of its rows were read")
@@ -63,12 +63,13 @@ class ParquetFolder(GrowingSource):
     @property
     def pending(self) -> str | None:
         number = len(self._incomplete)
-        return f"{self.name}: not counted, because they have no footer: {number:,} files" if number else None
+        files = f"{number:,} {'file is' if number == 1 else 'files are'}"
+        return f"{self.name}: {files} not counted, because the footer is missing" if number else None
 
     def _list(self) -> list[str]:
         """Return the names of new files, in order. Check that the counted files have not changed."""
         try:
-            with naming(self.name):
+            with file_errors(self.name):
                 infos = list_files(self._filesystem, self._path, True)
         except DataError as error:
             if not isinstance(error.__cause__, FileNotFoundError):

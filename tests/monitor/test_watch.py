@@ -374,7 +374,7 @@ def test_predictions_that_begin_with_whole_numbers_wait_for_one_that_is_none(fol
     Path("a.jsonl").write_bytes(lines_of(rows[:2]))
     found, log = watched(capsys, *words)
     assert found is None
-    assert log[0] == "a.jsonl: not counted, because all predictions so far are whole numbers and may be labels"
+    assert log[0] == "a.jsonl: no row is counted yet, because all predictions are whole numbers and may be labels"
     Path("a.jsonl").write_bytes(lines_of(rows))
     found, log = watched(capsys, *words)
     assert (found["rows"], log) == (4, [])
@@ -634,7 +634,7 @@ def test_parquet_files_count_once_they_have_a_footer(folder, capsys):
     words = ("d", *BINARY, "--state", "S")
     found, log = watched(capsys, *words)
     assert found["rows"] == 100
-    assert log == ["d: not counted, because they have no footer: 2 files"]
+    assert log == ["d: 2 files are not counted, because the footer is missing"]
     Path("d/e.parquet").write_bytes(whole)
     os.unlink("d/a.parquet")  # its rows stay counted
     found, log = watched(capsys, *words)
@@ -978,7 +978,7 @@ def test_one_watch_at_a_time_keeps_a_state(folder, capsys):
             assert first.poll() is None
         error = failure(capsys, 2, "-", *words[1:])
         first.kill()
-    assert error == "--state S: in use: another run of streamce writes this state"
+    assert error == "--state S: another run of streamce is writing this state: wait for its end"
     assert Path(lock_path("S")).exists()  # and keeps nobody out
     subprocess.run([*COMMAND, *words], input=lines_of(rows[5:]), stdout=subprocess.DEVNULL, check=True)
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
@@ -1018,7 +1018,7 @@ def test_a_checkpoint_or_a_state_of_something_else_is_kept_and_refused(folder, c
     ce.BinaryCrossEntropy().save("S")
     assert "S: this is not the state of a watch" in failure(capsys, 1, "a.jsonl", *BINARY, "--state", "S")
     Path("T").write_text("a text")
-    assert "is not a state, and is kept" in failure(capsys, 2, "a.jsonl", *BINARY, "--state", "T")
+    assert "this file exists and is not a state" in failure(capsys, 2, "a.jsonl", *BINARY, "--state", "T")
 
 
 def test_a_torn_checkpoint_goes_on_from_the_generation_before(folder, capsys):
@@ -1069,7 +1069,7 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("a.jsonl", "--window", "1h"), "--window of a period needs --by-time"),
+        (("a.jsonl", "--window", "1h"), "a --window with a period needs --by-time"),
         (("a.jsonl", "--by-time", "t"), "--by-time needs --window with a period"),
         (("a.jsonl", "--step", "1min"), "--step needs --window with a period"),
         (("a.jsonl", "--window", "1y"), "--window: window is '1y': expected"),
