@@ -4,11 +4,11 @@
 ``sections``         the sections of a metric
 ``summary_section``  sections with one result: mean, anomalies, calibration, tail, two models
 ``series_section``   sections with many results: history, positions, classes, groups
-``aggregation``      states added further, such as hours to days
+``aggregation``      sums of states over longer intervals, such as days of hours
 ``svg``              pictures, of a small set of marks
 ``html``             text, numbers and tables as HTML
 
-Metrics come in, text comes out. A plotting library would need a script or a raster image. A report has neither, and
+Input: metrics. Output: text. A plotting library would need a script or a raster image. A report has neither, and
 takes tens of kilobytes for any size of data. Imports the wrappers and every layer below.
 """
 

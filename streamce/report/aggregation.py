@@ -1,4 +1,4 @@
-"""States added further: hours to days, positions to ranges, groups by a part of their keys."""
+"""Sums of states: hours to days, positions to ranges, groups by a part of their keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamce.stats.estimators import Cell
     from streamce.stats.summary import Summary
 
-MAX_POINTS = 200  # of a line, because more could not be distinguished on a screen
+MAX_POINTS = 200  # most points of a line, because a screen could not show more
 # The lengths to which periods are widened, in microseconds: those of clocks and of calendars with weeks.
 WIDTHS = sorted(
     count * UNITS[unit]
@@ -39,9 +39,9 @@ class Interval(NamedTuple):
 
 
 def add_cells(ledger: Ledger, key_of: Callable[[int], Any]) -> dict[Any, Cell]:
-    """Return the sums of the cells with equal keys. ``key_of`` returns the key for a number, None to omit it."""
+    """Return the sums of the cells with equal keys. ``key_of`` returns the key of a cell, or None to omit the cell."""
     sums: dict[Any, Cell] = {}
-    for column in NAMES:  # one at a time, because each of them takes the memory of a million integers
+    for column in NAMES:  # one column at a time, because each may take the memory of a million integers
         for number, integer in ledger.column(column).items():
             if (key := key_of(number)) is not None:
                 cell = sums.setdefault(key, {})
@@ -57,7 +57,7 @@ def summarise(cell: Cell, level: float, anytime: bool) -> Summary:
 def history(starts: Sequence[int | None], ledger: Ledger, period: int, level: float, anytime: bool) -> list[Interval]:
     """Return the periods that have losses, in order. If there are too many, return longer periods.
 
-    ``starts`` holds the start of the period of each cell, None if it is not known.
+    ``starts`` holds the start of the period of each cell, or None if it is unknown.
     """
     known = [start for start in starts if start is not None]
     if not known:

@@ -27,7 +27,7 @@ def text(words: object) -> str:
 def name(key: object) -> str:
     """Return a name that comes from data: a key, a class, or a metric of a collection.
 
-    Its direction of writing does not change the text around it.
+    Its writing direction does not affect the text around it.
     """
     return f"<bdi>{text(abbreviate(format_key(key), MAX_NAME))}</bdi>"
 
@@ -50,7 +50,7 @@ def number(x: float) -> str:
 
 
 def aligned(values: Iterable[float]) -> Callable[[float], str]:
-    """Return the function that writes the numbers of a column, all with the decimals of the largest at six digits."""
+    """Return a function that formats the numbers of a column, all with the decimals that give the largest 6 digits."""
     sizes = [abs(x) for x in values if math.isfinite(x) and x]
     if not sizes or not (1e-4 <= max(sizes) < 1e6 and min(sizes) > 1e-4 * max(sizes)):
         return number
@@ -59,7 +59,7 @@ def aligned(values: Iterable[float]) -> Callable[[float], str]:
 
 
 def between(interval: tuple[float, float], written: Callable[[float], str] = number) -> str:
-    """Return an interval as text, empty if it is not known."""
+    """Return an interval as text, which is empty if the interval is unknown."""
     low, high = interval
     return "" if math.isnan(low) or math.isnan(high) else f"{written(low)} to {written(high)}"
 

@@ -24,11 +24,11 @@ from streamce.wrappers.paired import PairedSummary
 # The first bytes of a report, which distinguish it from other files.
 MARK = '<!doctype html>\n<html lang="en" data-streamce="report">'
 
-# Of a page and a fragment. All names begin with sce-, and all rules with .sce, so that they do not change the notebook
-# around a fragment. A fragment has no background and takes the colour of the text around it, so its marks have colours
-# that are visible on light and dark backgrounds.
+# The style of pages and fragments. All names begin with sce-, and all rules with .sce, so that they do not change the
+# notebook around a fragment. A fragment has no background and takes the colour of the text around it, so its marks have
+# colours that are visible on light and dark backgrounds.
 STYLE = "\n" + resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
-# Of a page alone. In both schemes, text has a contrast of 4.5 or more, and marks of 3 or more.
+# The style of pages only. In both colour schemes, text has a contrast of 4.5 or more, and marks of 3 or more.
 PAGE_STYLE = "\n" + resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 
 FRAGMENTS: dict[type, Callable[[Any], str]] = {

@@ -182,7 +182,7 @@ def _group_means(metric: Grouped, view: ViewOptions) -> str:
     noun, of = "group", ""
     if metric.options["period"] is not None:
         noun = "period"
-        of = " of a group" if "groups" in metric._sections() else ""  # each group has a mean for each of its periods
+        of = " of a group" if "groups" in metric._sections() else ""  # a group has a mean for each of its periods
     return _summary(metric, view) + summary_section.estimate(metric.macro(view.level), noun, of)
 
 

@@ -72,7 +72,7 @@ class Series(NamedTuple):
     names: Sequence[str]
     points: Sequence[svg.Point]
     summaries: Sequence[Summary]
-    gap: float  # distance of two points from which on they are not connected
+    gap: float  # least distance of two points that are not connected
 
 
 def history(
@@ -100,7 +100,7 @@ def history(
         words += " Within a point, a later loss has up to twice the weight of an earlier one."
     missing = sum(start is None for start in starts)
     if missing:
-        words += f" Not drawn, because they have no time: {html.plural(missing, 'group')}."
+        words += f" The picture leaves out {html.plural(missing, 'group')} without a time."
     names = [svg.format_time(svg.to_datetime(each.start / 1e6)) for each in intervals]
     series = Series(names, points, summaries, 1.5 * width / 1e6)
     return _line_section(title, series, xs, svg.time_labels(xs), words, ("from (UTC)", "value", view.interval_name))
@@ -116,7 +116,7 @@ def positions(metric: Any, view: ViewOptions) -> str:
     intervals = aggregation.positions(cells, size, view.level, view.anytime)
     summaries = [metric._present(each.summary) for each in intervals]
     width = aggregation.positions_per_point(size)
-    if width > 1:  # positions of one sequence are correlated, and the state does not hold how much
+    if width > 1:  # positions of one sequence are correlated, and the state does not hold their correlation
         summaries = [replace(each, interval=(math.nan, math.nan)) for each in summaries]
     xs = svg.Scale(0.5, max(size + 0.5, 1.5))
     points = [
@@ -143,7 +143,7 @@ def _line_section(
     points = series.points
     ys = svg.scale_around([p.value for p in points], [(p.low, p.high) for p in points])
     missing = sum(not math.isfinite(p.value) for p in points)
-    note = f" Not drawn, because they are not finite: {html.plural(missing, 'point')}." if missing else ""
+    note = f" The picture leaves out {html.plural(missing, 'point')} without a finite value." if missing else ""
     if ys and any(p.low < ys.low or p.high > ys.high for p in points):
         note += " At the edge of the picture, the band continues beyond it."
     picture = svg.band(points, xs, ys, series.gap, title, words, labels) if ys else ""
@@ -162,7 +162,7 @@ class Ranking(NamedTuple):
     Attributes
     ----------
     noun, nouns : str
-        What they are, in the singular and the plural.
+        Their name in the singular and in the plural.
     keys : sequence
         Their names.
     means : sequence of float
@@ -188,7 +188,7 @@ def cells(metric: Any, noun: str, nouns: str, view: ViewOptions) -> str:
 
 
 def ranking(ranked: Ranking, grouped: Any, view: ViewOptions) -> str:
-    """Return the worst and the best on one scale, and the distribution of all.
+    """Return the worst and the best values on one scale, and the distribution of all values.
 
     ``grouped`` is the metric whose groups are ranked. It is None for classes and labels, whose values are mean losses.
     """
@@ -231,13 +231,11 @@ def ranking(ranked: Ranking, grouped: Any, view: ViewOptions) -> str:
     table = html.table((ranked.noun, unit, view.interval_name, "", "losses"), rows, "nawpa", foot)
     words = []
     if scale is not None and math.isfinite(total):
-        words.append("The dashed line is the value of all together.")
+        words.append("The dashed line is the value of all samples together.")
     if not all_shown:
-        words.append(
-            f"Among many {nouns}, the worst are partly so by chance, and each interval is for one of them alone."
-        )
+        words.append(f"Chance contributes to the worst of many {nouns}. An interval is valid for one of them alone.")
     if unseen:
-        words.append(f"Not ranked, because they have no value: {unseen:,}.")
+        words.append(f"The ranking leaves out {html.plural(unseen, ranked.noun, nouns)} without a value.")
     distribution = "" if all_shown else _distribution([means[number] for number in known], nouns, grouped)
     return html.section(title, distribution, table, html.note(*words) if words else "")
 
@@ -259,7 +257,7 @@ def _distribution(means: list[float], nouns: str, grouped: Any) -> str:
     infinite = sum(map(math.isinf, values))
     notes = [f"The outermost bars also hold {outside:,} values beyond them."] if outside else []
     if infinite:
-        notes.append(f"Not drawn, because they are infinite: {infinite:,}.")
+        notes.append(f"The picture leaves out {html.plural(infinite, 'infinite value')}.")
     note = html.note(*notes) if notes else ""
     picture = svg.bars(svg.equal_bars(counts, titles), f"Distribution of the {nouns}", labels, "sce-plot sce-low")
     quantiles = [("minimum", 0.0), ("10 %", 0.1), ("50 %", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("maximum", 1.0)]

@@ -35,7 +35,7 @@ ANOMALIES = {
     "invalid_null": "left out: an input is missing (null)",
 }
 NO_MEAN = "the losses have no mean, because there are infinities of both signs, or no weight"
-MAX_BARS = 48  # of a histogram
+MAX_BARS = 48  # most bars of a histogram
 
 
 def headline(
@@ -72,7 +72,7 @@ def of_summary(
     ``label`` names the value, and ``reason`` says why it may be missing.
     """
     kind = interval_name(summary.level, summary.anytime)
-    is_mean = repr(summary.value) == repr(summary.mean)  # also if both are NaN
+    is_mean = repr(summary.value) == repr(summary.mean)  # equal even if both are NaN
     top = headline(summary.value, unit if is_mean else "", summary.interval, kind, not summary.count, reason)
     if not summary.count:
         return top + anomalies(summary, eps)
@@ -131,7 +131,7 @@ def _histograms(result: Tail) -> str:
         for low, high, count, _ in result.bins
         if low == 0 or not math.isfinite(high)
     ]
-    note = html.note(f"Not drawn: {' and '.join(outside)}.") if outside else ""
+    note = html.note(f"The picture leaves out {' and '.join(outside)}.") if outside else ""
     if not sized:
         return note
     edges = _bar_edges(sized[0][0], sized[-1][1])
@@ -175,7 +175,7 @@ def _edge(x: float) -> float:
 
 
 def _axis_numbers(first: float, last: float) -> list[float]:
-    """Return some round numbers between two powers of two, for a logarithmic axis."""
+    """Return a few round numbers between two powers of two, for a logarithmic axis."""
     tens = range(math.ceil(first * math.log10(2) - 1e-9), math.floor(last * math.log10(2) + 1e-9) + 1)
     if len(tens) > 2:
         return [10.0**k for k in tens[:: -(-len(tens) // 4)]]

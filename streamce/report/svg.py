@@ -1,6 +1,6 @@
 """Pictures as inline SVG: an interval, a line with a band, bars, a divided bar; and scales with their labels.
 
-A picture is as wide as its container, from a phone to a page, but its text keeps its size. For this, places are
+A picture is as wide as its container, from a phone to a page, but its text keeps its size. To achieve this, places are
 percentages of the plot, and paths are in an inner SVG that is stretched. Labels are in the margin that the style leaves
 around the plot. Nothing has an id, so a picture can be on a page twice.
 """
@@ -17,7 +17,7 @@ from streamce.keys.encoding import EPOCH
 from streamce.report.html import number, tag, text
 
 UNIT = 1000  # width and height of the inner SVG of a path
-MAX_COORDINATE = 20 * UNIT  # where a path is cut
+MAX_COORDINATE = 20 * UNIT  # larger coordinates of a path are cut
 DAY = 86_400
 MAX_TICK_DIGITS = 6
 
@@ -95,7 +95,7 @@ def percentage(x: float) -> str:
 
 
 def plot(title: str, *inner: str, kind: str = "sce-plot", description: str = "") -> str:
-    """Return a picture, with a title and a description for readers who do not see it."""
+    """Return a picture, with a title and a description for readers who cannot see it."""
     texts = [tag("title", text(title))] + ([tag("desc", text(description))] if description else [])
     return tag("svg", *texts, *inner, class_=kind, role="img")
 
@@ -122,7 +122,7 @@ def dot(x: float, y: float, radius: float = 3.5) -> str:
 
 
 def stretch(*paths: str) -> str:
-    """Return paths as large as the plot. Their unit is a thousandth of it, and what is outside is cut."""
+    """Return paths as large as the plot. Their unit is a thousandth of it. Parts outside of the plot are cut."""
     inner = [path for path in paths if path]
     return tag("svg", *inner, viewBox=f"0 0 {UNIT} {UNIT}", preserveAspectRatio="none", width="100%", height="100%")
 
@@ -139,8 +139,8 @@ def bottom_labels(labels: dict[float, str], scale: Scale) -> str:
 def _fitting(labels: dict[float, str], scale: Scale, characters: float) -> list[tuple[float, str, str]]:
     """Return the labels that fit beside each other, with their places and anchors.
 
-    ``characters`` is the number of characters for which the narrowest screen has room. From the last label on, labels
-    that would overlap another are left out.
+    ``characters`` is the number of characters for which the narrowest screen has room. Labels are placed from the last
+    to the first, and a label that would overlap a placed one is left out.
     """
     fitting: list[tuple[float, str, str]] = []
     free = math.inf
@@ -227,7 +227,7 @@ def band(points: Sequence[Point], xs: Scale, ys: Scale, gap: float, title: str, 
         else:
             dots.append(dot(xs.fraction(run[0].x), 1 - ys.fraction(run[0].value)))
     for run in _runs(points, gap, lambda p: math.isfinite(p.low) and math.isfinite(p.high)):
-        if len(run) == 1:  # wide enough to be seen
+        if len(run) == 1:  # widen it, so that it is visible
             p, side = run[0], (xs.high - xs.low) / 400
             run = [p._replace(x=p.x - side), p._replace(x=p.x + side)]
         top, bottom = [(p.x, p.high) for p in run], [(p.x, p.low) for p in reversed(run)]
@@ -301,7 +301,7 @@ def shares(parts: Sequence[tuple[str, float, str]], title: str) -> str:
 
 # ---- time ----
 
-# Steps of a time axis in seconds. Longer steps are whole months. There is room for one more label if it is a day.
+# Steps of a time axis in seconds. Longer steps are whole months. If labels are days, there is room for one more.
 STEPS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, DAY, 2 * DAY, 7 * DAY, 14 * DAY)
 MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 24000, 60000)
 FIRST, LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
@@ -315,7 +315,7 @@ def to_datetime(seconds: float) -> dt.datetime:
 def time_labels(scale: Scale) -> str:
     """Return the labels of an axis of seconds since 1970, along the bottom.
 
-    A label is the finer part of a time, with the coarser part below it if that differs from the one before.
+    A label is the finer part of a time. The coarser part is below it if it differs from that of the label before.
     """
     length = scale.high - scale.low
     step = next((step for step in STEPS if length <= step * (5 if step >= DAY else 4)), None)
@@ -356,7 +356,7 @@ MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "O
 
 
 def _written(each: dt.datetime, form: str) -> str:
-    """Return what strftime would, in English for any locale."""
+    """Return a time in the format of strftime, in English for any locale."""
     parts = {"%Y": f"{each.year}", "%b": MONTH_NAMES[each.month - 1], "%-d": f"{each.day}", "%H": f"{each.hour:02}",
              "%M": f"{each.minute:02}", "%S": f"{each.second:02}"}  # fmt: skip
     for code, value in parts.items():

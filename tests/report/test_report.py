@@ -353,7 +353,7 @@ def test_an_axis_of_one_size_of_losses_has_two_labels():
 def test_an_infinite_sum_is_not_shared_out():
     metric = ce.BinaryCrossEntropy(tail=True, eps=0).update([0.0, 0.5, 0.3], [1, 1, 0])
     texts = words(tree(metric.report()))
-    assert "Not drawn: 1 loss of 1.8e+19 or more." in texts
+    assert "The picture leaves out 1 loss of 1.8e+19 or more." in texts
     assert "of the sum" not in texts.replace("share of the sum in the worst", "")
 
 
@@ -718,8 +718,8 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, states, capsys):
     damaged, missing = tmp_path / "damaged.state", str(tmp_path / "none.state")
     damaged.write_bytes((tmp_path / "monday.state").read_bytes()[:-1])
     for argv, code, said in [
-        ([states[0], "-o", str(kept)], 2, "the file that is there is not a report, and is kept"),
-        ([states[0], "-o", states[0]], 2, "is not a report, and is kept"),
+        ([states[0], "-o", str(kept)], 2, "this file exists and is not a report: give another path"),
+        ([states[0], "-o", states[0]], 2, "this file exists and is not a report"),
         ([states[0], "-o", str(tmp_path)], 2, "no file can be written there"),
         ([states[0], "-o", str(tmp_path / "no" / "r.html")], 2, "no file can be written there"),
         ([str(damaged), "-o", path], 1, "damaged"),
