@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from streamce.stats.summary import Summary
     from streamce.stats.tail import Tail
 
-# Options that ask for other sums than those of the mean.
+# Options that add sums to those of the mean.
 BREAKDOWN_OPTIONS = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
 # The options that add a section of the same name.
 SECTION_OPTIONS = ("per_class", "per_label", "per_position", "calibration", "tail")
-# Options of reading the input. They change no loss, so states omit them.
+# Options of reading the input. States omit them, because they change no loss.
 INPUT_ONLY_OPTIONS = frozenset({"axis", "invalid", "layout", "threads"})
 
 
@@ -48,11 +48,11 @@ class Metric(UpdateFromMixin):
     * ``_loss_key()``: a key that is equal for metrics that compute the same losses from the same batch;
     * ``_pipeline``: adds a batch to any state, and can return its losses and gradients;
     * ``_run_returning_samples(state, ...)``: add a batch to any state, and return its samples;
-    * ``_select(state)``: the part of a state of the same losses that this metric keeps;
+    * ``_select(state)``: the sums that this metric keeps, taken from a state of the same losses;
     * ``_value(mean)``: the metric's value for a mean loss;
     * ``_present(summary)``: a summary of losses with the metric's value and interval in it.
 
-    A subclass that computes losses of its own defines ``update`` and ``_run``.
+    A subclass that computes its own losses defines ``update`` and ``_run``.
     """
 
     _task: ClassVar[str]
@@ -198,6 +198,12 @@ class Metric(UpdateFromMixin):
         ------
         InputError
             If more was subtracted than had been added.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> ce.MeanLoss().update([1.0, 2.0]).compute()
+        1.5
         """
         return self._value(estimators.mean(self._state.copy().total))
 
@@ -254,6 +260,13 @@ class Metric(UpdateFromMixin):
         ------
         InputError
             If the metric was not created with ``tail=True``, or more was subtracted than had been added.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> metric = ce.BinaryCrossEntropy(tail=True).update([0.9] * 99 + [0.01], [1] * 100)
+        >>> round(metric.tail().share(0.01), 2)
+        0.31
         """
         if not self._options.get("tail"):
             raise InputError("tail", "is False", "a metric created with tail=True")
@@ -278,7 +291,7 @@ class Metric(UpdateFromMixin):
         return summaries
 
     def _n_cells(self, cells: Any, columns: dict[str, dict[int, int]]) -> int:
-        """Return the number of classes or labels. Not all integers of the cells are 0."""
+        """Return the number of classes or labels. At least one integer of the cells is not 0."""
         return int(cells.size)
 
     def _loss_key(self) -> Any:
@@ -288,7 +301,7 @@ class Metric(UpdateFromMixin):
         return self._task, cls._run, cls._build_pipeline, options
 
     def _select(self, state: State) -> State:
-        """Return the part of a state of the same losses that this metric keeps."""
+        """Return the sums that this metric keeps, taken from a state of the same losses."""
         tail, calibration = (bool(self._options.get(option)) for option in ("tail", "calibration"))
         return state.select(self._pipeline.per_cell, tail, calibration, self._ratios)
 
@@ -311,7 +324,7 @@ class Metric(UpdateFromMixin):
         self._state = state
 
     def _check_cells(self, size: int) -> None:
-        """Raise ValueError if a state cannot have sums of so many classes or labels."""
+        """Raise ValueError if a state cannot have sums of this many classes or labels."""
         if not self._pipeline.per_cell:
             raise ValueError("it has sums by class or label, and its options do not ask for them")
         if size < 2 and self._task == "multiclass":

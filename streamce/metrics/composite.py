@@ -43,7 +43,7 @@ class States:
         theirs = other.copy()
         with self._lock:
             before = None
-            while before is not self._states:  # a signal handler may have added something meanwhile
+            while before is not self._states:  # a signal handler may have added a batch meanwhile
                 before = self._states
                 new = {name: state.copy() for name, state in before.items()}
                 for name, state in new.items():
@@ -60,7 +60,7 @@ class States:
 
     @staticmethod
     def from_parts(parts: dict[str, bytes], names: Iterable[str]) -> States:
-        """Return the states whose ``parts()`` these are, or raise ValueError."""
+        """Return the states that ``parts()`` returned as ``parts``, or raise ValueError."""
         by_name: dict[str, dict[str, bytes]] = {name: {} for name in names}
         for path, data in parts.items():
             name, _, part = path.partition(".")

@@ -72,7 +72,7 @@ class GANSummary(HtmlRepr, DefaultModeMethods):
         return self.real.samples + self.fake.samples
 
     def to_dict(self) -> dict[str, Any]:
-        """Return values that JSON can hold. Each of the three summaries is a dict."""
+        """Return a dict of values that JSON can hold. Each of the three summaries is a dict in it."""
         parts = {name: getattr(self, name).to_dict() for name in ("real", "fake", "generator")}
         names = ("value", "level", "stderr", "minimax", "distance", "jensen_shannon")
         return {**{name: getattr(self, name) for name in names}, "interval": list(self.interval), **parts}
@@ -151,6 +151,13 @@ class GANCrossEntropy(Composite):
         ------
         InputError
             If the input is invalid. Nothing is added then.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> gan = ce.GANCrossEntropy().update(real=[0.5, 0.5]).update(fake=[0.5])
+        >>> gan.compute(), gan.summary().samples
+        (1.3862943611198906, 3)
         """
         if real is None and fake is None:
             raise InputError("real", "and fake are missing", "at least one of them")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     """Base of the classes whose objects hold options and a state that is an element of a commutative group.
 
-    Objects with equal options can be added in any order, to the same bits, and an added object can be subtracted again.
+    Objects with equal options can be added in any order, with the same bits. An added object can be subtracted again.
 
     Upper layers use these private attributes, and no others (``tests/test_architecture.py`` checks it):
 
@@ -32,7 +32,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_header()``: the class and the options that change a loss, as the bytes hold them;
     * ``_from_options(options, restore_inner)``: an empty object with the options of a header;
     * ``_restore(payload, data)``: replace the state by that of ``data``, whose payload was decoded;
-    * ``_caption()``: the name of the metric in words, with the samples that it is taken over;
+    * ``_caption()``: the name of the metric in words, with the samples that it covers;
     * ``_sections()``: the names of the sections that show the state.
     """
 
@@ -58,7 +58,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
 
     @abstractmethod
     def _load_payload(self, payload: dict[str, bytes]) -> None:
-        """Replace the state by the one whose bytes these are. Raise ValueError if they are not those of a state."""
+        """Replace the state by the one that ``payload`` holds, or raise ValueError."""
 
     @property
     @abstractmethod
@@ -66,7 +66,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         """All options, as values of Python."""
 
     def _caption(self) -> str:
-        """Return the name of the metric in words, with the samples that it is taken over."""
+        """Return the name of the metric in words, with the samples that it covers."""
         return self._title or type(self).__name__
 
     def _sections(self) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
             expected = "two metrics of one class"
             found = f"a {name} and a {header['metric']} cannot be added: expected {expected}"
             raise InputError("other", found, expected, location="")
-        for option in {**ours, **theirs}:  # the kind first, because other options depend on it
+        for option in {**ours, **theirs}:  # in this order, because the kind comes first and other options depend on it
             one, other = ours.get(option, False), theirs.get(option, False)  # omitted if it is off
             if one != other:
                 found = f"is {one!r} in one metric and {other!r} in the other: their losses cannot be added"
@@ -109,14 +109,26 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         return self
 
     def merge(self, *others: Self) -> Self:
-        """Add the states of ``others`` to this one, in place."""
+        """Add the states of ``others`` to this one, in place, and return it.
+
+        Raises
+        ------
+        InputError
+            If a metric has another class or other options. Nothing is added then.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> ce.MeanLoss().update([1.0]).merge(ce.MeanLoss().update([2.0]), ce.MeanLoss().update([6.0])).compute()
+        3.0
+        """
         sum_of_others = self._new()
         for other in others:
             sum_of_others._merge(other, 1)
         return self._merge(sum_of_others, 1)  # once, so that an error adds none of them
 
     def reset(self) -> Self:
-        """Return to the empty stream."""
+        """Remove all samples, and return the metric. Its options stay."""
         self._state = self._new()._state
         return self
 
@@ -154,11 +166,33 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     # ---- bytes and files ----
 
     def to_bytes(self) -> bytes:
-        """Return the state as bytes. Equal states have equal bytes."""
+        """Return the state as bytes, in the format of docs/FORMAT.md. Equal states have equal bytes.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> a, b = ce.MeanLoss().update([1.0]), ce.MeanLoss().update([2.0])
+        >>> (a + b).to_bytes() == (b + a).to_bytes()
+        True
+        """
         return state_format.encode(self._header(), self._state.parts())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to a file, atomically."""
+        """Write the state to a file, atomically. :func:`streamce.load` reads it.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written. An existing file is then unchanged.
+
+        Examples
+        --------
+        >>> import tempfile, streamce as ce
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ce.MeanLoss().update([1.0, 2.0]).save(folder + "/monday.state")
+        ...     ce.load(folder + "/monday.state").compute()
+        1.5
+        """
         atomic_file.write(path, self.to_bytes())
 
     def report(
@@ -215,11 +249,27 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         return page
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state in a dict, for the checkpoints of a training loop."""
+        """Return the state in a dict, for the checkpoints of a training loop.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> saved = ce.MeanLoss().update([1.0, 2.0]).state_dict()
+        >>> resumed = ce.MeanLoss()
+        >>> resumed.load_state_dict(saved)
+        >>> resumed.compute()
+        1.5
+        """
         return {"state": self.to_bytes()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Replace the state by that of a metric with the same options."""
+        """Replace the state by the one that ``state_dict()`` of a metric with the same options returned.
+
+        Raises
+        ------
+        InputError
+            If the state is damaged, or belongs to another class or other options. The old state stays then.
+        """
         if not isinstance(state_dict, dict) or "state" not in state_dict:
             raise InputError("state_dict", "has no key 'state'", "the result of state_dict()")
         header, payload = state_format.decode(state_dict["state"])
@@ -232,7 +282,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         self._state = new._state
 
     def _restore(self, payload: dict[str, bytes], data: Any) -> None:
-        """Replace the state by that of ``data``, whose payload this is. ``data`` must be in the canonical form."""
+        """Replace the state by that of ``data``, which must be canonical. ``payload`` is its decoded content."""
         with state_format.decoding_errors():
             self._load_payload(payload)
             if self.to_bytes() != bytes(memoryview(data).cast("B")):

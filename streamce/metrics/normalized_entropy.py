@@ -87,6 +87,12 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         ------
         InputError
             If the input is invalid. Nothing is added then.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> ce.NormalizedEntropy(kind="logits").update([0.0, 0.0], [0, 1], weight=[1.0, 1.0]).compute()
+        1.0
         """
         self._update(preds, target, weight, cluster)
         return self
@@ -243,6 +249,13 @@ class MulticlassNormalizedEntropy(Metric):
         ------
         InputError
             If the input is invalid. Nothing is added then.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> rows = [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]]
+        >>> ce.MulticlassNormalizedEntropy().update(rows, [0, 1]).compute()
+        1.0
         """
         self._run(self._state, preds, target, weight=weight, cluster=cluster)
         return self

@@ -1,6 +1,6 @@
 """Checks the options of metrics, and converts them to values of Python.
 
-It knows each option by its name alone, not the metric that has it.
+It knows the names of options, but not the metrics that have them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Check = Callable[[str, Any], Any]
 KINDS = ("probs", "log_probs", "logits")
 EPS = 2.0**-52
 LARGEST = sys.float_info.max
-MAX_WEIGHTS = 1 << 24  # a state can have sums of so many classes
+MAX_WEIGHTS = 1 << 24  # most classes that a state can have sums of
 
 
 def require(condition: bool, name: str, value: Any, expected: str) -> None:

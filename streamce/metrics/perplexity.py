@@ -19,8 +19,9 @@ class Perplexity(SequenceCrossEntropy):
 
         perplexity = exp(R)
 
-    It is the perplexity of the corpus, never a mean of perplexities. It is inf if exp overflows, and ``summary().mean``
-    and ``bits`` stay finite. The ``value`` of ``per_word()`` and ``per_byte()`` is word and byte perplexity.
+    It is the perplexity of the corpus, never a mean of perplexities. If exp overflows, it is inf, while
+    ``summary().mean`` and ``bits`` stay finite. The ``value`` of ``per_word()`` and ``per_byte()`` is word and byte
+    perplexity.
 
     Notes
     -----

@@ -314,8 +314,8 @@ class SequenceCrossEntropy(Metric):
     def per_word(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """Return the summary per word: the mean, bits and perplexity of a word.
 
-        It covers the sequences that came with ``n_words``. The mean is Σn / Σ weight · words over these sequences,
-        so it compares models with different tokens.
+        It covers the sequences that were added with ``n_words``. The mean is Σn / (Σ weight · words) over these
+        sequences, so it compares models with different tokens.
 
         Examples
         --------
@@ -327,7 +327,15 @@ class SequenceCrossEntropy(Metric):
         return self._ratio(WORDS, level, anytime)
 
     def per_byte(self, level: float = 0.95, anytime: bool = False) -> Summary:
-        """Return the summary per byte, of the sequences that were given with ``n_bytes``; see :meth:`per_word`."""
+        """Return the summary per byte of the sequences that were added with ``n_bytes``; see :meth:`per_word`.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> metric = ce.SequenceCrossEntropy().update_token_log_probs([[-1.0, -2.0, -3.0]], n_bytes=[12])
+        >>> metric.per_byte().mean
+        0.5
+        """
         return self._ratio(BYTES, level, anytime)
 
     def per_position(self, level: float = 0.95, anytime: bool = False) -> np.ndarray[Any, np.dtype[np.object_]]:

@@ -2,7 +2,7 @@
 
 The formulas are those of the core, in float64. They are evaluated a few rows at a time, which bounds the memory. The
 core then treats the result like losses of its own: it checks integer targets and weights, and it words the errors. The
-losses agree with those of the core within torch's rounding, but not to the bit.
+losses agree with those of the core within torch's rounding, but not in every bit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streamce.inputs import arrays
 
 # The number of predictions per step: 32 MB as float64. A step needs a few arrays of this size.
 PREDS_PER_STEP = 1 << 22
-# The options that a metric may lack.
+# Defaults of options that a metric may lack.
 DEFAULTS = {"axis": -1, "class_weight": None, "ignore_index": None, "label_smoothing": 0.0, "pos_weight": None}
 Losses = tuple[Any, Any, Any]  # n, d (None for 1), and the status of each loss
 

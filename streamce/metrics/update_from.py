@@ -86,8 +86,8 @@ class UpdateFromMixin(MergeableState):
         ----------
         stream : Arrow stream
             An object with columns and ``__arrow_c_stream__`` or ``__arrow_c_array__``: a pyarrow table, record batch or
-            reader, a polars or pandas data frame, or a DuckDB relation. A pyarrow scanner or dataset, of which only the
-            given columns are read. Or an iterable of these, such as a generator of record batches.
+            reader, a polars or pandas data frame, or a DuckDB relation; a pyarrow scanner or dataset, of which only the
+            given columns are read; or an iterable of these, such as a generator of record batches.
         preds, target : str or sequence of str
             Columns: a name, a glob, or several of these, as in ``streamce eval``. Give a column per class or one list
             column. Sequences are lists of tokens, and lists of rows of predictions. ``MeanLoss`` takes the losses as
@@ -141,7 +141,7 @@ class UpdateFromMixin(MergeableState):
             raise InputError("stream", found, location="") from error
         try:
             return self._extend(sum_of_stream)
-        except InputError as error:  # for example if keys have another kind than before
+        except InputError as error:  # for example, keys have another kind than before
             raise error.enclosed("stream") from error
 
     def _check_arguments(self, columns: dict[str, list[str]]) -> None:

@@ -77,8 +77,8 @@ class Checkpoint:
             Where to read the sources next: None, bools, numbers, text, lists, and dicts with text as keys. ``load``
             returns an equal value, so tuples, NaN and integers of NumPy are errors.
         every : float
-            Write only if this object's last save was at least so many seconds ago. A loop can then call ``save`` after
-            each batch.
+            Write only if this object's last save was at least this many seconds ago. A loop can then call ``save``
+            after each batch.
 
         Returns
         -------
@@ -91,6 +91,14 @@ class Checkpoint:
             If the positions are not a JSON value.
         OSError
             If the file cannot be written, for example because the disk is full. The old file is kept then.
+
+        Examples
+        --------
+        >>> import tempfile, streamce as ce
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     checkpoint = ce.Checkpoint(folder + "/job.checkpoint")
+        ...     checkpoint.save(ce.MeanLoss(), {"row": 0}), checkpoint.save(ce.MeanLoss(), {"row": 1}, every=60)
+        (True, False)
         """
         if self._saved is not None and time.monotonic() - self._saved < every:
             return False
@@ -135,6 +143,16 @@ class Checkpoint:
             options.
         OSError
             If the file exists and cannot be read.
+
+        Examples
+        --------
+        >>> import tempfile, streamce as ce
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     checkpoint = ce.Checkpoint(folder + "/job.checkpoint")
+        ...     _ = checkpoint.save(ce.MeanLoss().update([1.0, 2.0]), {"row": 2})
+        ...     metric, positions = checkpoint.load()
+        >>> metric.compute(), positions
+        (1.5, {'row': 2})
         """
         path, data = self.path, _read(self.path)
         if data is None:
@@ -174,7 +192,7 @@ def encode(positions: Any, state: bytes) -> bytes:
 
 
 def decode(data: bytes) -> tuple[Any, bytes]:
-    """Return the positions and the bytes of the state, which are not checked, or raise InputError."""
+    """Return the positions and the unchecked bytes of the state, or raise InputError."""
     if not _intact(data):
         raise _checkpoint_error("is damaged or truncated, or is not a checkpoint")
     try:
@@ -196,12 +214,12 @@ def _checkpoint_error(found: str) -> InputError:
 
 
 def _intact(data: bytes) -> bool:
-    """Return whether these are all bytes of a checkpoint of any version, as they were written."""
+    """Return whether these are the complete, unchanged bytes of a checkpoint of any version."""
     return data.startswith(MAGIC) and data[-DIGEST:] == _digest(data[:-DIGEST])
 
 
 def _digest(body: bytes) -> bytes:
-    from hashlib import sha256  # here, because importing OpenSSL takes long
+    from hashlib import sha256  # here, because it loads OpenSSL, which is slow
 
     return sha256(body).digest()[:DIGEST]
 

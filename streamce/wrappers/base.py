@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streamce.core.samples.samples import Samples
 
 
-# Arguments that only a metric with one sum takes, not one with a sum for each group or period.
+# Arguments that a metric with a sum for each group or period does not take.
 SINGLE_SUM_ARGUMENTS = ("cluster", "n_words", "n_bytes")
 # The arguments of a KeyedWrapper that say where a sample belongs.
 KEY_ARGUMENTS = ("by", "by_time")
@@ -47,7 +47,7 @@ def check_keywords(method: str, given: Iterable[str], known: frozenset[str]) -> 
 
 
 class Route(NamedTuple):
-    """Where the samples of a batch go, which is known before the samples are computed.
+    """The destination of the samples of a batch, which is known before the samples are computed.
 
     After ``check``, ``add`` fails only if the state is ``crowded``.
     """
@@ -76,7 +76,7 @@ class MetricWrapper(MergeableState):
             raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
         for option in BREAKDOWN_OPTIONS:
             if metric.options.get(option):
-                raise InputError("metric", f"keeps other sums ({option}=True)", f"a metric with {option}=False")
+                raise InputError("metric", f"keeps additional sums ({option}=True)", f"a metric with {option}=False")
         if metric._pipeline.per_cell:
             raise InputError("metric", f"is a {type(metric).__name__}, with sums by class", "a metric with one sum")
         if metric._state.parts():
@@ -102,7 +102,7 @@ class MetricWrapper(MergeableState):
 
 
 class KeyedWrapper(MetricWrapper, UpdateFromMixin):
-    """Base of the wrappers that separate the samples of a metric: by group, by time, or by their age."""
+    """Base of the wrappers that separate the samples of a metric by group, by time or by age."""
 
     __slots__ = ()
 

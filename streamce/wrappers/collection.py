@@ -40,8 +40,8 @@ class Collection(UpdateFromMixin):
 
     Notes
     -----
-    Collections are added and subtracted name by name, if all of their metrics can be. An update, a sum or a difference
-    changes all metrics, or raises an error and changes none.
+    Collections are added and subtracted name by name, if all of their metrics can be added. An update, a sum or a
+    difference changes all metrics, or raises an error and changes none.
 
     Examples
     --------
@@ -142,6 +142,13 @@ class Collection(UpdateFromMixin):
         ------
         InputError
             If the batch is invalid for one of the metrics. Nothing is added to any metric then.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> metrics = ce.Collection({"all": ce.MeanLoss(), "users": ce.Grouped(ce.MeanLoss())})
+        >>> metrics.update([1.0, 2.0], by=["ann", "bob"]).compute()
+        {'all': 1.5, 'users': {'ann': 1.0, 'bob': 2.0}}
         """
         if others:
             check_keywords("Collection.update", others, self._state.keywords)
@@ -280,7 +287,7 @@ class Members:
         assert source is not None
         options = [metric._init_kwargs() for metric in unwrapped.values()]
         breakdowns = {name: True for name in BREAKDOWN_OPTIONS if any(each.get(name) for each in options)}
-        combined = type(source)(**{**source._init_kwargs(), **breakdowns})  # keeps all that any of them keeps
+        combined = type(source)(**{**source._init_kwargs(), **breakdowns})  # keeps every sum that one of them keeps
         samples = combined._run_returning_samples(combined._state, *given, **others)
         metrics: dict[str, UpdateFromMixin] = {}
         for name, metric in unwrapped.items():
@@ -292,7 +299,7 @@ class Members:
         """Add a batch to all metrics. An error changes none of them."""
         with self.lock:
             new = {name: self.metrics[name] + metric for name, metric in batch.items()}
-            for name, (route, found) in samples.items():  # again, because another thread may have added other keys
+            for name, (route, found) in samples.items():  # again, because another thread may have added keys
                 route.check(found, self.metrics[name]._state)
             for name, (route, found) in samples.items():
                 if found.samples and self.metrics[name]._state.crowded(found):  # adding may fail
@@ -331,7 +338,7 @@ class Members:
         return {number: state_format.join_parts(parts) for number, parts in by_number.items() if parts}
 
     def from_parts(self, parts: dict[str, bytes]) -> Members:
-        """Return metrics of the same options whose ``parts()`` these are, or raise ValueError."""
+        """Return metrics of the same options with the states in ``parts``, or raise ValueError."""
         new = {name: metric._new() for name, metric in self.metrics.items()}
         numbers = {str(number): name for number, name in enumerate(sorted(new))}
         for number, data in parts.items():

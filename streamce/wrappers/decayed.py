@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from streamce.stats.estimators import Cell
     from streamce.stats.summary import Summary
 
-# Half-lives that are so much older than the newest one have no weight. A sum in the range of float64 that is halved so
-# often is far below the grid, and the limit keeps the integers within a few thousand bits.
+# Half-lives that are this much older than the newest one have no weight. A sum in the range of float64 that is halved
+# this often is far below the grid, and the limit keeps the integers within a few thousand bits.
 MAX_AGE = 4000
 
 
@@ -113,6 +113,13 @@ class Decayed(KeyedWrapper):
         InputError
             If the batch is invalid for the metric, or if ``by_time`` does not hold one timestamp per sample. Nothing is
             added then.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> recent = ce.Decayed(ce.BinaryCrossEntropy(), half_life="1d")
+        >>> recent.update([0.5, 0.25], [1, 1], by_time=[0.0, 86400.0]).compute()  # weights 1 and 2
+        1.15524530093324...
         """
         if others:
             self._check_keywords("Decayed.update", others)
@@ -153,7 +160,7 @@ class Decayed(KeyedWrapper):
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """Return the mean, standard error and interval with decayed weights, and counts of anomalies.
 
-        ``total`` and ``weight`` are relative to the end of the newest half-life that has samples, where a new sample
+        ``total`` and ``weight`` are relative to the end of the newest half-life that has samples: a new sample there
         has weight 1. The counters count all samples, whatever their weight. The interval uses (Σd)² / Σd² as the
         effective number of samples.
 

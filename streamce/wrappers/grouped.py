@@ -144,6 +144,14 @@ class Grouped(KeyedWrapper):
         InputError
             If the batch is invalid for the metric, or if the keys have a wrong length or another kind than before.
             Nothing is added then.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> hours = ce.Grouped(ce.MeanLoss(), period="1h")
+        >>> hours = hours.update([1.0, 3.0, 5.0], by=["ann", "ann", "bob"], by_time=[0.0, 60.0, 3600.0])
+        >>> [(name, start.hour, mean) for (name, start), mean in hours.compute().items()]
+        [('ann', 0, 2.0), ('bob', 1, 5.0)]
         """
         if others:
             self._check_keywords("Grouped.update", others)
@@ -177,7 +185,7 @@ class Grouped(KeyedWrapper):
         return f"{self._metric._caption()} by {'time' if is_history else 'group'}"
 
     def _has_groups(self) -> bool:
-        """Return whether keys have a part beside the period."""
+        """Return whether keys have a part other than the period."""
         kinds = self._state.kinds  # they remain when all groups are subtracted
         return self._period is None or (kinds is not None and len(kinds) > 1 and self._state.count() > 0)
 
@@ -191,7 +199,7 @@ class Grouped(KeyedWrapper):
         return self._state.count()
 
     def __bool__(self) -> bool:
-        return True  # `if metric` is not to depend on the number of groups
+        return True  # so that `if metric` does not depend on the number of groups
 
     def __getitem__(self, key: Hashable) -> Metric:
         """Return the metric of one group, with a copy of its state, or raise KeyError."""
@@ -238,7 +246,15 @@ class Grouped(KeyedWrapper):
         return self._metric._present(summary.summarise(ledger, cell, level=level, anytime=anytime))
 
     def micro(self, level: float = 0.95, anytime: bool = False) -> Summary:
-        """Return the summary of the samples of all groups together."""
+        """Return the summary of the samples of all groups together.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> users = ce.Grouped(ce.MeanLoss()).update([0.0, 1.0, 2.0], by=["ann", "ann", "bob"])
+        >>> users.micro().mean, users.macro().value
+        (1.0, 1.25)
+        """
         return self._summary(self._state.total(), 0, level, anytime)
 
     def macro(self, level: float = 0.95) -> Estimate:
@@ -253,8 +269,8 @@ class Grouped(KeyedWrapper):
     def worst(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
         """Return the k groups with the largest mean losses, the worst first, with their summaries.
 
-        Each interval is that of a single group. The worst of many groups are partly those with bad luck, so their true
-        means are below the intervals more often than the level says.
+        Each interval is that of a single group. Chance contributes to the worst of many groups, so their true means are
+        below the intervals more often than the level says.
         """
         return self._extreme(k, -1, level, anytime)
 
@@ -290,6 +306,14 @@ class Grouped(KeyedWrapper):
 
         The columns are ``key`` (or ``key_0``, ``key_1``, ... for keys with several parts), ``value``, ``low``,
         ``high``, ``stderr``, ``total``, ``weight``, ``count``, ``samples``, ``seen`` and the counters of a summary.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> users = ce.Grouped(ce.MeanLoss()).update([0.0, 1.0, 2.0], by=["ann", "ann", "bob"])
+        >>> table = users.to_table()
+        >>> list(table["key"]), table["value"].tolist(), table["count"].tolist()
+        (['ann', 'bob'], [0.5, 2.0], [2, 1])
         """
         cells, ledger = sorted_cells(self._state)
         has_parts = isinstance(next(iter(cells), None), tuple)

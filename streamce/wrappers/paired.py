@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from streamce.metrics.base import Metric
     from streamce.stats.summary import Summary
 
-# The entries of the dict of a summary that each model has, beside those of the difference.
+# The entries of the dict of a summary that each model has, in addition to those of the difference.
 MODEL_FIELDS = ("mean", "interval", "stderr", "total", "bits", "perplexity", "floored", "infinite", "unnormalised")
 
 MIN_P_VALUE = 1e-300  # smaller p-values are shown as "< 1e-300"
@@ -53,7 +53,7 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
         paired t-test or, with ``anytime``, a p-value that stays valid at any number of looks. nan if the difference has
         no interval.
     a, b : Summary
-        The losses of each model, for the samples that count in both.
+        The summaries of each model's losses, over the samples that count for both.
     difference : Summary
         The loss of A minus the loss of B. ``value`` is ``compute()``, negative if A is better. ``perplexity`` is the
         perplexity of A divided by that of B. An anomaly counts here if either model has it.
@@ -68,8 +68,8 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
     --------
     >>> import streamce as ce
     >>> paired = ce.Paired(ce.BinaryCrossEntropy())
-    >>> found = paired.update([0.9, 0.2, 0.6, 0.7] * 10, [0.8, 0.2, 0.5, 0.8] * 10, [1, 0, 1, 1] * 10).summary()
-    >>> print(found)
+    >>> result = paired.update([0.9, 0.2, 0.6, 0.7] * 10, [0.8, 0.2, 0.5, 0.8] * 10, [1, 0, 1, 1] * 10).summary()
+    >>> print(result)
     A is better by 0.0416433 nats (95 % interval 0.00263913 to 0.0806475, p = 0.037)
     A               0.299001 nats     95 % interval 0.250029 to 0.347974
     B               0.340644 nats     95 % interval 0.274727 to 0.406562
@@ -324,7 +324,7 @@ class Paired(MetricWrapper):
         return estimators.mean(self._state["difference"].copy().total)
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> PairedSummary:
-        """Return both means, their difference with its paired interval, how often each is better, and the verdict.
+        """Return both means, their difference and its interval, how often each model is better, and the verdict.
 
         Parameters
         ----------

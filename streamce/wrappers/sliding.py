@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from streamce._support.state_format import Header
     from streamce.stats.summary import Summary
 
-MAX_SAMPLES = 1 << 40  # of a window
-MIN_PANES_TO_EVICT = 30  # fewer outdated panes are not worth a search
+MAX_SAMPLES = 1 << 40  # most samples of a window
+MIN_PANES_TO_EVICT = 30  # search for outdated panes only if there are this many
 
 
 class Sliding(KeyedWrapper):
@@ -157,6 +157,13 @@ class Sliding(KeyedWrapper):
         InputError
             If the batch is invalid for the metric, or if ``by_time`` does not hold one timestamp per sample. Nothing is
             added then.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> hour = ce.Sliding(ce.MeanLoss(), period="1h", step="1min")
+        >>> hour.update([1.0, 2.0, 6.0], by_time=[0.0, 3600.0, 1800.0]).compute()  # the first is too old
+        4.0
         """
         if others:
             self._check_keywords("Sliding.update", others)
@@ -231,7 +238,7 @@ class Sliding(KeyedWrapper):
     def summary(self, level: float = 0.95, anytime: bool = False, now: Any = None) -> Summary:
         """Return the summary of the window; see the metric's ``summary`` and :meth:`window`.
 
-        An ``anytime`` interval is that of one window that grows between looks. It makes no promise about all windows of
+        An ``anytime`` interval holds for one window that grows between looks. It makes no promise about all windows of
         a stream together.
         """
         return self.window(now).summary(level, anytime)
@@ -240,8 +247,8 @@ class Sliding(KeyedWrapper):
 class Panes:
     """A cell for each pane of the window, by the start of the pane, and the start of the newest pane.
 
-    Outdated panes are evicted once they are as many as the others, so the cost of an update does not depend on the size
-    of the window. Readers skip outdated panes.
+    Outdated panes are evicted once there are as many of them as of the others, so the cost of an update does not depend
+    on the size of the window. Readers skip outdated panes.
 
     A lock makes each change atomic: a reader sees a concurrent batch completely or not at all.
     """

@@ -438,8 +438,8 @@ def test_losses_are_named_as_such(losses, message):
         (None, "^metric is None: expected a metric"),
         (ce.GANCrossEntropy(), "^metric is GANCrossEntropy"),
         (ce.Grouped(ce.MeanLoss()), "^metric is Grouped"),
-        (ce.MultilabelCrossEntropy(), r"^metric keeps other sums \(per_label=True\)"),
-        (ce.MulticlassCrossEntropy(per_class=True), r"^metric keeps other sums \(per_class=True\)"),
+        (ce.MultilabelCrossEntropy(), r"^metric keeps additional sums \(per_label=True\)"),
+        (ce.MulticlassCrossEntropy(per_class=True), r"^metric keeps additional sums \(per_class=True\)"),
         (ce.MeanLoss().update([1.0]), "^metric has samples already"),
     ],
 )
