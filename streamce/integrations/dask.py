@@ -30,14 +30,14 @@ STATES_PER_MERGE = 8  # states that one task adds
 def evaluate(collection: Any, metric: Template, **columns: Unpack[Columns]) -> Template:
     """Return a metric of all rows of a Dask collection.
 
-    The result is Σ_p state_p over the partitions p. Its bytes are those of one ``update_from`` with all rows, whatever
-    the partitions and however many workers die meanwhile. It runs on the cluster of the current client, or else on
+    The result is Σ_p state_p over the partitions p. Its bytes are those of one ``update_from`` with all rows. They do
+    not depend on the partitions, or on workers that die. It runs on the cluster of the current client, or else on
     Dask's default scheduler. States are added in a tree, so a worker holds only a few of them.
 
     Parameters
     ----------
     collection : dask.dataframe.DataFrame, dask.bag.Bag or list of Delayed
-        A bag holds tables, frames or records. A record is a dict with all columns, in which None is a null. A Delayed
+        A bag holds tables, frames or records. A record is a dict with all columns; None in it is a null. A Delayed
         holds a table or frame.
     metric : metric
         An empty metric, for its options. It is not changed. All metrics but ``Sliding`` over samples can be added.
@@ -69,7 +69,7 @@ def evaluate(collection: Any, metric: Template, **columns: Unpack[Columns]) -> T
     dask = module("dask")
     run = uuid.uuid4().hex
     names, level = [], []
-    # The function holds the metric and the columns, so that Dask does not search them for collections.
+    # The function holds the metric and the columns, because Dask would search arguments for collections.
     state = dask.delayed(functools.partial(_state, metric, columns), pure=False)
     for number, part in enumerate(_partitions(collection, columns)):
         names.append(f"streamce-partial-{run}-{number}")
@@ -111,7 +111,7 @@ def _partitions(collection: Any, columns: Mapping[str, Any]) -> list[Any]:
 def _state(metric: Any, columns: Columns, number: int, part: Any) -> bytes:
     """Return the state of a partition."""
     is_table = hasattr(part, "__arrow_c_stream__") or hasattr(part, "__arrow_c_array__")
-    with engines.naming(f"partition {number}"):
+    with engines.place_errors(f"partition {number}"):
         return engines.partial(metric, [part] if is_table else _tables(part, columns), **columns)
 
 
@@ -150,7 +150,7 @@ def _table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> 
 
 
 def _real(type_: Any) -> Any:
-    """Return a type of numbers, or of lists of numbers, as real: whether numbers have fractions varies by partition."""
+    """Return a type of numbers, or lists of them, as floating point, because any partition may have fractions."""
     import pyarrow as pa
 
     if pa.types.is_list(type_):
@@ -162,12 +162,12 @@ def _computed(root: Any, names: Sequence[str]) -> bytes:
     """Return the state that Dask computes. Errors name the partition."""
     client = getattr(module("dask.base").get_scheduler(collections=[root]), "__self__", None)
     if not hasattr(client, "scheduler"):  # one of Dask's own schedulers
-        with clearly():
+        with dask_errors():
             return bytes(root.compute())
     assert client is not None
     future = client.compute(root)  # while the future exists, the cluster knows which task failed
     try:
-        with clearly(lambda: _failed(client, names)):
+        with dask_errors(lambda: _failed(client, names)):
             return bytes(future.result())
     finally:  # a stored exception keeps this frame alive, and with it the future and its tasks
         future.release()
@@ -181,8 +181,8 @@ def _failed(client: Any, names: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def clearly(place: Callable[[], str] = str) -> Iterator[None]:
-    """Turn an exception of Dask into an InputError of one line, after the partition that ``place`` returns."""
+def dask_errors(place: Callable[[], str] = str) -> Iterator[None]:
+    """Convert an exception of Dask to an InputError of one line that begins with the place that ``place`` returns."""
     try:
         yield
     except InputError as error:

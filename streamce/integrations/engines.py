@@ -33,7 +33,7 @@ HINTS = {
 
 
 def template(metric: Template, *, empty: bool = True) -> Template:
-    """Return the metric if its states can be added, and with ``empty`` if it has no samples, or raise InputError."""
+    """Return the metric, or raise InputError if its states cannot be added or, with ``empty``, if it has samples."""
     if not isinstance(metric, MergeableState):
         raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
     if empty and metric._state.parts():
@@ -81,6 +81,16 @@ def partial(metric: MergeableState, batches: Iterable[Any], **columns: Unpack[Co
     ------
     InputError
         As for ``update_from``. Rows are counted from the start of the partition.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, streamce as ce
+    >>> from streamce.integrations import engines
+    >>> tables = [pa.table({"p": [0.9, 0.2], "y": [1, 0]}), pa.table({"p": [0.6], "y": [1]})]
+    >>> template = ce.BinaryCrossEntropy()
+    >>> states = [engines.partial(template, [table], preds="p", target="y") for table in tables]
+    >>> engines.finish(engines.merge(*states), template).compute()
+    0.27977656...
     """
     partition: Any = metric._new()
     with threads.single_threaded():
@@ -95,6 +105,14 @@ def merge(*states: bytes) -> bytes:
     ------
     InputError
         If their metrics have different options, or their groups have keys of different kinds.
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> from streamce.integrations import engines
+    >>> one, other = ce.MeanLoss().update([1.0]), ce.MeanLoss().update([3.0])
+    >>> engines.merge(one.to_bytes(), other.to_bytes()) == (one + other).to_bytes()
+    True
     """
     return merged(states, "state")
 
@@ -123,6 +141,13 @@ def finish(state: bytes, template: Template) -> Template:
     ------
     InputError
         If the state belongs to another class of metrics or to other options.
+
+    Examples
+    --------
+    >>> import streamce as ce
+    >>> from streamce.integrations import engines
+    >>> engines.finish(ce.MeanLoss().update([1.0, 3.0]).to_bytes(), ce.MeanLoss(threads=1))
+    MeanLoss(threads=1)
     """
     metric = template._new()
     metric.load_state_dict({"state": state})
@@ -133,8 +158,8 @@ def finish(state: bytes, template: Template) -> Template:
 
 
 @contextlib.contextmanager
-def naming(place: str) -> Iterator[None]:
-    """Put the place before errors about input."""
+def place_errors(place: str) -> Iterator[None]:
+    """Add a place to each InputError that is raised in this context."""
     try:
         yield
     except InputError as error:

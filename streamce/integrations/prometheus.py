@@ -82,8 +82,8 @@ class Collector:
     ----------
     source : metric, mapping of str to metrics, callable, or path-like
         A metric, wrapper or collection; several of these by name; a callable that returns one of these, for metrics
-        that are replaced; or the state files that workers save. State files are added. They are given by a folder, in
-        which the names end in ``.state``, or by a glob.
+        that are replaced; or the path of state files that workers save: a folder, of which names that end in
+        ``.state`` are read, or a glob. State files are added.
     name : str
         The prefix of all names.
     level : float
@@ -157,7 +157,7 @@ class Collector:
         scrape = _Scrape(self._name, self._level, self._anytime, self._max_groups)
         names: set[str | None] = set()
         for labels, metric, window in self._metrics(scrape):
-            if labels.get("metric") in names:  # "a.b", and "b" of a collection "a"
+            if labels.get("metric") in names:  # a metric "a.b", and the member "b" of a collection "a"
                 self._unreadable(scrape, labels, f"{labels['metric']}: another metric has this name")
                 continue
             names.add(labels.get("metric"))
@@ -200,7 +200,7 @@ class Collector:
                 metric = load(file)
                 total = metric if total is None else total.merge(metric)
                 n_files += 1
-            except FileNotFoundError:  # removed meanwhile
+            except FileNotFoundError:  # a worker has just removed it
                 pass
             except (InputError, OSError) as error:
                 self._unreadable(scrape, {"file": os.path.basename(file) if is_folder else file}, str(error))
@@ -234,7 +234,7 @@ class _Scrape:
 
     @in_default_mode
     def read(self, labels: Labels, metric: Any, window: bool) -> None:
-        """Export a metric that no other thread adds to. All of it is read first, so an error exports nothing."""
+        """Export a metric that no other thread updates. Read all of it first, so that an error exports nothing."""
         readers: dict[str, Callable[[Any, Labels], None]]
         readers = {"group_means": self._groups, "paired": self._paired, "gan": self._gan}
         if window:
@@ -308,7 +308,7 @@ class _Scrape:
         for part, summary in (("a", paired.a), ("b", paired.b)):
             self._stream(summary, labels | {"part": part}, MODEL_CAUSES)
         for cause in CAUSES:
-            if cause not in MODEL_CAUSES:  # a loss that is excluded for one model is excluded for both
+            if cause not in MODEL_CAUSES:  # a loss that one model excludes is excluded for both
                 self.add("odd_losses", "", labels, getattr(paired.difference, cause), cause=cause)
 
     def _tail(self, tail: Tail, labels: Labels) -> None:

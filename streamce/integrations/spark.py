@@ -28,8 +28,9 @@ MERGE_TASKS = 8  # tasks that add states, which is also the number of states tha
 def evaluate(dataframe: Any, metric: Template, **columns: Unpack[Columns]) -> Template:
     """Return a metric of all rows of a Spark data frame.
 
-    The result is Σ_p state_p over the partitions p. Its bytes are those of one ``update_from`` with all rows, whatever
-    the partitions and however often Spark repeats a task. Rows reach Python as Arrow batches, through ``mapInArrow``.
+    The result is Σ_p state_p over the partitions p. Its bytes are those of one ``update_from`` with all rows. They do
+    not depend on the partitions, or on tasks that Spark repeats. Rows reach Python as Arrow batches, through
+    ``mapInArrow``.
 
     Parameters
     ----------
@@ -63,14 +64,14 @@ def evaluate(dataframe: Any, metric: Template, **columns: Unpack[Columns]) -> Te
     columns = engines.columns(metric, **columns)
     if not (hasattr(dataframe, "mapInArrow") and hasattr(dataframe, "columns")):
         raise InputError("dataframe", f"is {short_repr(dataframe)}", "a Spark data frame")
-    with clearly():
+    with spark_errors():
         wanted = engines.wanted(dataframe.columns, columns)
         # mapInArrow does not support names with dots, so the tasks restore the names.
         selected = dataframe.select(*map(quoted, wanted)).toDF(*(f"column_{i}" for i in range(len(wanted))))
 
         def states(batches: Iterable[Any]) -> Iterator[Any]:
             named = (batch.rename_columns(wanted) for batch in batches)
-            with engines.naming(f"partition {partition()}"):
+            with engines.place_errors(f"partition {partition()}"):
                 yield table([engines.partial(metric, named, **columns)])
 
         def sums(batches: Iterable[Any]) -> Iterator[Any]:
@@ -111,8 +112,8 @@ def _states(batches: Iterable[Any]) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def clearly() -> Iterator[None]:
-    """Turn an exception of Spark into an InputError of one line, that of the Python code in a task if there is one."""
+def spark_errors() -> Iterator[None]:
+    """Convert an exception of Spark to an InputError of one line, with the text of the InputError in a task, if any."""
     try:
         yield
     except InputError:

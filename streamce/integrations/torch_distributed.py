@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 def all_reduce(metric: Metric, group: Any = None) -> Metric:
     """Return the sum of the metrics of all ranks of a torch.distributed job, on each rank.
 
-    The sum is Σ_r state_r over the ranks r of the group. All ranks must call it, as any collective operation. Each rank
-    gets a new metric with equal bytes, whatever the order in which states arrive, and its own metric is not changed.
-    Call it to read the sum, not after each update, because each call exchanges the states.
+    The sum is Σ_r state_r over the ranks r of the group. All ranks must call it, like any collective operation. Each
+    rank gets a new metric. The bytes are equal on all ranks and do not depend on the order in which states arrive. The
+    rank's own metric is not changed. Call it to read the sum, not after each update, because each call exchanges the
+    states.
 
     Parameters
     ----------

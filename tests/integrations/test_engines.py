@@ -142,7 +142,7 @@ def test_a_page_of_an_engine_becomes_a_line(text, expected):
 def test_errors_about_input_keep_what_they_know_when_their_place_is_named():
     with pytest.raises(ce.InputError) as plain:
         ce.BinaryCrossEntropy().update([0.5, 1.5], [0, 1])
-    with pytest.raises(ce.InputError) as placed, engines.naming("partition 3"):
+    with pytest.raises(ce.InputError) as placed, engines.place_errors("partition 3"):
         raise plain.value
     assert str(placed.value) == f"partition 3: {plain.value}"
     assert vars(placed.value) == {**vars(plain.value), "places": ("partition 3",)}
