@@ -15,7 +15,8 @@ def write(path: str | os.PathLike[str], data: bytes, *, permissions_from: str | 
     """Write ``data`` to ``path`` atomically, and wait until it is on the disk.
 
     The file gets the permissions of the file ``permissions_from``, or of the one that it replaces. A new file gets
-    those of the umask. If ``path`` is a symbolic link, the file that it points to is replaced, not the link.
+    the permissions that the umask allows. If ``path`` is a symbolic link, the file that it points to is replaced, not
+    the link.
     """
     name = os.fsdecode(path)
     path = os.path.realpath(name)
@@ -44,7 +45,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, permissions_from: str | 
         raise
     finally:
         if file >= 0:
-            os.close(file)  # not earlier, because its lock keeps other processes from removing it
+            os.close(file)  # last, because its lock keeps other processes from removing it
     if os.name == "posix":  # the new name has to reach the disk too
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -38,5 +38,5 @@ class HtmlRepr:
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        """Return a fragment of HTML that brings its style and has no scripts."""
+        """Return a fragment of HTML that contains its style and no scripts."""
         return renderer().fragment(self)

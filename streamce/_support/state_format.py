@@ -41,9 +41,9 @@ def join_parts(parts: dict[str, bytes]) -> bytes:
 
 
 def decode(data: Any) -> tuple[Header, dict[str, bytes]]:
-    """Return the header and the parts. Raise InputError for anything but intact bytes.
+    """Return the header and the parts, or raise InputError if the bytes are not intact.
 
-    The caller checks whether they have a meaning, within :class:`decoding_errors`.
+    The caller checks the content of the header and the parts, within :class:`decoding_errors`.
     """
     try:
         raw = bytes(memoryview(data).cast("B"))

@@ -23,11 +23,11 @@ from streamce.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-MAX_THREADS = 1 << 16  # of an option; larger numbers are mistakes
-POOL_THREADS = 64  # of the pool, which starts threads when they are needed
+MAX_THREADS = 1 << 16  # largest value of an option, because larger numbers are mistakes
+POOL_THREADS = 64  # largest size of the pool, which starts threads when they are needed
 
 _limit: int | None = None
-_local = threading.local()  # its `limit`, if this thread has one
+_local = threading.local()  # `limit` is set in threads that single_threaded() limits
 
 
 def check_count(n: Any, name: str) -> int:
@@ -46,7 +46,7 @@ def _available() -> int:
         return check_count(int(setting) if is_number else setting, "STREAMCE_NUM_THREADS")
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # no affinity on this system
+    except AttributeError:  # this system has no affinity
         return os.cpu_count() or 1
 
 

@@ -90,7 +90,7 @@ def binary_cross_entropy(
 
         logits:  b p - a (1 - p)        probs:  b / (1 - p) - a / p        log_probs:  b p / (1 - p) - a
 
-    divided by Σd for the mean. The gradient is 0 for terms with a floored probability, as that of a clamp, and for
+    divided by Σd for the mean. The gradient is 0 for terms with a floored probability, like that of a clamp, and for
     entries that are ignored or have weight 0. For an infinite logit it is the limit, with p = 0 or 1.
 
     The loss is that of Good (1952), *Rational decisions*. ``pos_weight`` is that of
@@ -183,7 +183,7 @@ def cross_entropy(
 
         logits:  p_c · Σ v - v_c        probs:  -v_c / p_c        log_probs:  -v_c
 
-    divided by Σd for the mean. The gradient is 0 for classes with a floored probability, as that of a clamp, for rows
+    divided by Σd for the mean. The gradient is 0 for classes with a floored probability, like that of a clamp, for rows
     that are ignored or have weight 0, and for masked classes (logits of -inf) with v_c = 0. A single logit of +inf has
     p = 1.
 

@@ -43,7 +43,7 @@ class ArrayData(NamedTuple):
     is_bfloat16 : bool
         Whether ``values`` holds bfloat16 as uint16, because NumPy has no such dtype.
     null_mask : ndarray of bool or None
-        Where the input is null, in the shape of ``values``, which are 0 there. None without nulls.
+        Mask of nulls in the shape of ``values``, which are 0 there. None if there are no nulls.
     """
 
     values: Array
@@ -52,14 +52,14 @@ class ArrayData(NamedTuple):
 
 
 class OnDevice(InputError):
-    """A tensor of predictions on another device than the CPU, for callers that do not compute losses there."""
+    """Error that predictions are on a device other than the CPU, for callers that cannot compute losses there."""
 
 
 def convert(source: Any, name: str) -> ArrayData:
     """Return an input as NumPy arrays, without a copy if its layout allows."""
     if isinstance(source, ArrayData):
         return source
-    torch = sys.modules.get("torch")  # is imported if the source is a tensor
+    torch = sys.modules.get("torch")  # already imported if the source is a tensor
     try:
         interop.check_memory(source)
         if torch is not None and isinstance(source, torch.Tensor):
@@ -118,7 +118,7 @@ def materialize_others(others: dict[str, Any]) -> dict[str, Any]:
 
 
 def bfloat16_to_float32(values: Any, is_bfloat16: bool) -> Any:
-    """Return values that are bfloat16, held as uint16, as float32; other values unchanged."""
+    """Return bfloat16, which is held as uint16, as float32. Return other values unchanged."""
     return (np.asarray(values, dtype=np.uint32) << 16).view(np.float32) if is_bfloat16 else values
 
 
@@ -181,14 +181,14 @@ def first_index_in(mask: Array, key: tuple[int | slice, ...]) -> Index:
 
 
 def unravel(flat: int, shape: tuple[int, ...]) -> Index:
-    """Return the index of an entry by its number."""
+    """Return the index of an entry from its number in the order of C."""
     return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
 
 
 def _part_nulls(array: Array) -> tuple[Array, Array | None]:
-    """Part an array of objects, which NumPy makes of a list with None, into numbers and a mask of nulls.
+    """Split an array of objects into numbers and a mask of nulls. NumPy makes such an array of a list with None.
 
-    An array that has no nulls, or other objects too, is returned unchanged.
+    An array without nulls, or with objects that are not numbers, is returned unchanged.
     """
     if array.dtype.kind != "O":
         return array, None
@@ -204,7 +204,7 @@ def _part_nulls(array: Array) -> tuple[Array, Array | None]:
 
 
 def _is_null(value: Any) -> bool:
-    return value is None or type(value).__name__ == "NAType"  # of pandas
+    return value is None or type(value).__name__ == "NAType"  # the type of pandas.NA
 
 
 def _tensor(tensor: Any, name: str, torch: Any) -> tuple[Array, bool]:

@@ -66,11 +66,11 @@ def _check_storage(tensor: Any) -> None:
 def _check_arrow(array: Any, pa: Any) -> None:
     """Raise unless all offsets, indices and views of an Arrow array or table are within its buffers."""
     for part in _walk(array, pa):
-        if part.offset < 0:  # ``validate`` does not check it
+        if part.offset < 0:  # ``validate`` does not check this
             raise pa.ArrowInvalid(f"an array begins at offset {part.offset}, before its buffers")
     try:
         array.validate(full=True)
-    except pa.ArrowIndexError as error:  # is raised for views
+    except pa.ArrowIndexError as error:  # raised for views
         raise pa.ArrowInvalid(str(error)) from None
 
 
@@ -118,7 +118,7 @@ def _arrow_arrays(source: Any, pandas: Any) -> Iterator[Any]:
 
 def convert(source: Any) -> Masked | None:
     """Return the numbers of an array of another library and the mask of its nulls; None if NumPy can read it."""
-    pandas = sys.modules.get("pandas")  # is imported if the source is of pandas
+    pandas = sys.modules.get("pandas")  # already imported if the source is an object of pandas
     if pandas is not None:
         if isinstance(source, pandas.DataFrame):
             return _frame(source)
@@ -161,7 +161,7 @@ def _series(series: Any) -> Masked:
         return _take(np.array(array.codes), _series(array.categories))
     if hasattr(dtype, "pyarrow_dtype"):
         return _column(array.__arrow_array__(), *_pyarrow())
-    if hasattr(dtype, "numpy_dtype"):  # Float64, Int64, boolean and the like
+    if hasattr(dtype, "numpy_dtype"):  # nullable types: Float64, Int64, boolean
         null = np.asarray(array.isna())
         values = array.to_numpy(dtype=dtype.numpy_dtype, na_value=0)
         return values, null if null.any() else None
@@ -240,7 +240,7 @@ def _column(source: Any, pa: Any, arrow: Any) -> Masked:
     shapes = dict.fromkeys(values.shape[1:] for values, null in parts if null is None or not null.all())
     if len(shapes) > 1:
         raise ValueError(f"rows of shapes {' and '.join(map(str, shapes))}")
-    for shape in shapes:  # chunks of null lists do not know their shape
+    for shape in shapes:  # the shape of chunks of null lists is unknown
         parts = [part if part[0].shape[1:] == shape else _nulls(part[0], shape) for part in parts]
     masks = [np.zeros(values.shape, np.bool_) if null is None else null for values, null in parts]
     null = None if all(null is None for _, null in parts) else np.concatenate(masks)
@@ -248,7 +248,7 @@ def _column(source: Any, pa: Any, arrow: Any) -> Masked:
 
 
 def _nulls(values: Array, shape: tuple[int, ...]) -> Masked:
-    """Return as many nulls as there are values, each of a shape."""
+    """Return a null of this shape for each value."""
     return np.zeros((len(values), *shape), values.dtype), np.ones((len(values), *shape), np.bool_)
 
 

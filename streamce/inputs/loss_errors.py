@@ -41,7 +41,7 @@ class LossInputs(NamedTuple):
     ignore_index : int or None
     has_soft_targets : bool
     weights_are_per_loss : bool
-        Whether there is a weight for each loss, and not for each sample.
+        Whether there is a weight for each loss, instead of each sample.
     """
 
     preds: Any
@@ -81,7 +81,7 @@ def invalid_loss(loss: InvalidLoss, inputs: LossInputs, layout: LossLayout) -> I
 
 
 def null_row(sample: int, counter: str) -> InputError:
-    """Return the error for a sample with a null in an argument that is not known."""
+    """Return the error for a sample with a null in an unknown argument."""
     return InputError(None, "holds a null", "a value", index=(sample,), cause=counter, location=Location(sample))
 
 
@@ -114,7 +114,7 @@ def _index_of_loss(
 
 
 class _Entry(NamedTuple):
-    """An argument at fault and where in it, with all that an error about it needs."""
+    """An argument at fault: its name, the index in it, and the other parts of an error."""
 
     name: str
     position: Index

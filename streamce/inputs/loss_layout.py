@@ -37,7 +37,7 @@ class LossLayout(NamedTuple):
         return self.axis is not None and shape == self.shape
 
     def null_losses(self, null_mask: Array) -> Array:
-        """Return which losses, in their order, are null because an argument is."""
+        """Return which losses, in their order, are null because this argument is null."""
         if self.axis is not None and self.is_entrywise(null_mask.shape):
             null_mask = np.moveaxis(null_mask, self.axis, -1)
             return null_mask.any(axis=-1).reshape(-1) if self.is_rowwise else null_mask.reshape(-1)
@@ -63,7 +63,7 @@ class LossLayout(NamedTuple):
 
 
 def mark_nulls(statuses: Any, null_masks: Sequence[Array | None], null: int, layout: LossLayout) -> Array:
-    """Return the statuses of losses, with ``null`` for losses that have none yet and of which an argument is null."""
+    """Return the statuses of losses. A loss without a status gets ``null`` if one of its arguments is null."""
     masks = [layout.null_losses(mask) for mask in null_masks if mask is not None]
     marked: Array = np.any(masks, axis=0) * np.uint8(null)
     if statuses is None:

@@ -3,7 +3,7 @@
 Input: columns of integers, strings, bytes or datetimes. Output: columns of integers, or of codes and their values, by
 which the compiled core groups.
 
-``encoding``         keys as bytes, which states hold, and as text for people
+``encoding``         keys as bytes for states, and as text for people
 ``key_columns``      conversion of columns
 ``periods``          lengths of time, and the period that a timestamp falls in
 ``cluster_buckets``  the hash of each cluster

@@ -33,7 +33,7 @@ BASE_KINDS: tuple[tuple[type, str], ...] = (
     (str, "str"),
     (bytes, "bytes"),
 )
-NULLS = ("NAType", "NaTType")  # of pandas
+NULLS = ("NAType", "NaTType")  # types of pandas
 
 
 class Column(NamedTuple):
@@ -237,7 +237,7 @@ def _arrow(source: Any, name: str, cut: bool) -> Column:
     """Return the column of an Arrow array or chunked array."""
     if hasattr(source, "combine_chunks"):
         source = source.combine_chunks()
-        if hasattr(source, "chunks"):  # there are no chunks, or they cannot be combined
+        if hasattr(source, "chunks"):  # chunks are missing, or cannot be combined
             return convert_objects(source.to_pylist(), name, cut=cut)
     kind = str(source.type)
     if kind.startswith(("timestamp[", "date")):
@@ -253,7 +253,7 @@ def _arrow(source: Any, name: str, cut: bool) -> Column:
             return _array(_numbers(source.cast("int8")).astype(np.bool_), name, cut)
     try:
         coded = source if kind.startswith("dictionary") else source.dictionary_encode()
-    except Exception as error:  # lists and the like have no dictionary
+    except Exception as error:  # lists and other nested types have no dictionary
         raise InputError(name, f"holds {kind}", EXPECTED) from error
     codes = coded.indices.cast("int64").fill_null(-1)
     return _take(_numbers(codes), convert_objects(coded.dictionary.to_pylist(), name, cut=cut), name)
@@ -267,7 +267,7 @@ def _numbers(source: Any) -> Array:
 def _take(codes: Array, values: Column, name: str) -> Column:
     """Return the column of the values with these codes. Code -1 stands for None."""
     codes = np.array(codes, dtype=np.int64)  # a copy, so that the caller cannot change it after the check
-    if codes.size and codes.max() >= values.size:  # in a damaged file, which no other code checks
+    if codes.size and codes.max() >= values.size:  # possible in a damaged file, because no other code checks it
         index = arrays.first_index(codes >= values.size)
         found = f"has code {codes[index]} and {values.size} categories"
         raise InputError(name, found, "a code of one of them", index=index, value=codes[index])

@@ -19,7 +19,7 @@ UNITS = {
     "us": 1, "ms": 1000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000,
     "d": 86_400_000_000, "w": 604_800_000_000,
 }  # fmt: skip
-# In nanoseconds. Years and months are missing, because their lengths vary.
+# Lengths in nanoseconds. Years and months are missing, because their lengths vary.
 NUMPY_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "D": 86_400 * 10**9,
                "W": 604_800 * 10**9}  # fmt: skip
 EXPECTED = f"a timedelta, or a number and one of {', '.join(UNITS)}, such as '15min'"

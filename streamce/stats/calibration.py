@@ -95,10 +95,10 @@ class Calibration(HtmlRepr, DefaultModeMethods):
     >>> import streamce as ce
     >>> metric = ce.BinaryCrossEntropy(calibration=True)
     >>> metric = metric.update([0.9] * 100 + [0.3] * 100, [1] * 80 + [0] * 20 + [1] * 30 + [0] * 70)
-    >>> found = metric.calibration()
-    >>> round(found.ece, 6), round(found.expected, 4), round(found.loss, 4)
+    >>> result = metric.calibration()
+    >>> round(result.ece, 6), round(result.expected, 4), round(result.loss, 4)
     (0.05, 0.468, 0.5778)
-    >>> print(found)
+    >>> print(result)
     loss            0.577835 nats    z 2.87, p-value 0.00408
     expected        0.467974 nats    the entropy of the predictions
     calibration     0.0222015 nats   refinement 0.555633

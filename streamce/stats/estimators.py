@@ -22,7 +22,7 @@ from streamce.core.ledger.state import BUCKETS
 from streamce.errors import InputError
 from streamce.stats import intervals
 
-FIRST_LOOK = 100  # samples: docs/UNCERTAINTY.md
+FIRST_LOOK = 100  # samples at the first look; see docs/UNCERTAINTY.md
 INVALID = ("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null")
 COUNTS = ("count", "samples", "ignored", "floored", "infinite", "unnormalised", "infeasible", *INVALID)
 # The exact sums, and the power of a weight in each.
@@ -86,7 +86,7 @@ def full_sums(cell: Cell) -> Cell:
 
 
 def stored_sums(sums: Cell, samples: int) -> Cell:
-    """Return the columns that a cell of so many samples stores for these exact sums."""
+    """Return the columns that a cell of this many samples stores for these exact sums."""
     unit_weights = _unit_weight_sums(samples, sums["n"])
     return {column: sums[column] - unit_weights[column] for column in WEIGHT_POWERS}
 
@@ -126,7 +126,7 @@ def estimate_mean(values: list[float], level: float) -> tuple[float, tuple[float
     number = len(values)
     error = math.nan
     if infinite := [value for value in values if math.isinf(value)]:
-        middle = sum(infinite)  # nan of both signs
+        middle = sum(infinite)  # nan if both signs occur
     else:
         # Large values are scaled, because their sum or the sum of their squares could overflow.
         unit = 2.0**600 if max(map(abs, values), default=0.0) > 2.0**400 else 1.0
@@ -161,8 +161,9 @@ def standard_error(cell: Cell) -> float:
 def uncertainty(cell: Cell, buckets: Ledger | None = None, ratio: int = 0) -> Uncertainty:
     """Return how precisely the mean of a cell is estimated, from its clusters if ``buckets`` holds any.
 
-    Unequal weights give less information: k samples count as (Σd)² / Σd² equal ones (Kish, Survey Sampling, 1965), and
-    so do unequal clusters. Samples in clusters give less by the design effect, the ratio of the variances.
+    Unequal weights give less information: k samples count as (Σd)² / Σd² equal ones (Kish, Survey Sampling, 1965).
+    The same holds for unequal clusters. Samples in clusters give less information by the design effect, the ratio of
+    the variances.
     """
     error, k, d = standard_error(cell), cell.get("samples", 0), weight_sum(cell)
     effective = min(float(k), quotient(d * d, (cell.get("dd", 0) + k * GRID) * GRID))
@@ -196,7 +197,7 @@ def _buckets_of_ratio(column: dict[int, int], ratio: int) -> dict[int, int]:
 
 
 def _degrees_of_freedom(units: float) -> int:
-    """Return the degrees of freedom of as many samples or clusters; at least 1, also if ``units`` is not finite."""
+    """Return the degrees of freedom of this many samples or clusters: at least 1, even if ``units`` is not finite."""
     return round(min(units, 2.0**53)) - 1 if units > 2 else 1
 
 
@@ -207,7 +208,7 @@ def interval_multiple(level: float, anytime: bool, units: float, effective: floa
 
 
 def is_spread_unknown(error: float, effective: float, anytime: bool) -> bool:
-    """Return whether too few samples, all of the same loss so far, are known to conclude that their spread is 0."""
+    """Return whether all losses so far are equal, and too few to conclude that their spread is 0."""
     return anytime and error == 0 and effective < FIRST_LOOK
 
 
@@ -252,8 +253,8 @@ def proportion(
     """Return a proportion, which is the mean of indicators, and its interval.
 
     The interval is the score interval (Wilson, Journal of the American Statistical Association 22, 1927), because it
-    stays within 0 and 1 and keeps a width there. With weights or clusters it is the interval of p (1 - p) / stderr²
-    independent samples; if the proportion is 0 or 1, of their effective number.
+    stays within 0 and 1 and has a positive width even there. With weights or clusters it is the interval of
+    p (1 - p) / stderr² independent samples. If the proportion is 0 or 1, it is that of the effective number of samples.
     """
     cell = ledger.cell()
     p = ratio(cell)
@@ -265,7 +266,7 @@ def proportion(
         return p, (0.0, 1.0)
     variance = p * (1 - p)
     number = variance / error / error if variance > 0 and error > 0 else units
-    if not number > 0:  # of weights of both signs
+    if not number > 0:  # weights of both signs can cancel
         return p, (math.nan, math.nan)
     z = multiple * multiple / number
     middle, margin = (p + z / 2) / (1 + z), math.sqrt(z * (variance + z / 4)) / (1 + z)
@@ -284,7 +285,7 @@ def remaining_proportion(*proportions: Ledger) -> float:
 
 
 def weight_shares(ledger: Ledger) -> dict[int, tuple[float, float]]:
-    """Return the share of all weight that each cell has, and the share of all others, for cells with any weight."""
+    """Return, for each cell with a weight, its share of all weight and the share of the other cells together."""
     weights = {}
     for number in range(ledger.size):
         cell = ledger.cell(number)

@@ -16,7 +16,7 @@ from streamce._support.rational import root
 
 # Number of samples at which the confidence sequence is tightest. The sequence is exact for normal sums,
 # but sums of skewed losses are nearly normal only after thousands of samples. If it is tightest late,
-# little of alpha is spent before. Of 95 % sequences of a rare outcome's log losses, first looked at after
+# it spends little of alpha before. Of 95 % sequences of a rare outcome's log losses, first looked at after
 # 100 samples, 8 to 10 % missed when tightest at 500, 4 to 6 % at 5,000, 3 to 5 % at 10,000.
 TIGHTEST = 10_000
 # From this df on, four terms of the expansion in 1 / df are accurate to 1e-10, and the exact series is long.

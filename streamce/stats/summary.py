@@ -123,7 +123,7 @@ class Summary(HtmlRepr, DefaultModeMethods):
     def __str__(self) -> str:
         kind = interval_name(self.level, self.anytime)
         rows = [("cross-entropy", f"{format_number(self.mean)} nats", f"{kind} {format_interval(self.interval)}")]
-        if repr(self.value) != repr(self.mean):  # as text, because nan differs from nan
+        if repr(self.value) != repr(self.mean):  # compare texts, because nan is not equal to nan
             rows = [("value", format_number(self.value), rows[0][2]), (*rows[0][:2], "")]
         rows += [
             ("", f"{format_number(self.bits)} bits", f"standard error {format_number(self.stderr)}"),
@@ -250,7 +250,7 @@ def with_divergence(summary: Summary, state: State, level: float, anytime: bool)
     divergence = summarise(state.total, 1, level=level, anytime=anytime, buckets=state.buckets)
     losses = state.total.cell()
     excesses = state.total.cell(1) if state.total.size > 1 else {}
-    entropy = math.nan  # an infinite loss hides the entropy of its target
+    entropy = math.nan  # the entropy is unknown, because an infinite loss hides that of its target
     if estimators.infinite_sum(losses, "n") is None and estimators.infinite_sum(losses, "d") is None:
         entropy = quotient(losses.get("n", 0) - excesses.get("n", 0), estimators.weight_sum(losses))
     return replace(summary, entropy=entropy, divergence=divergence.mean, divergence_interval=divergence.interval)

@@ -1,7 +1,7 @@
-"""The tail of the losses: number and sum of the losses in each of some thousand bins, from the integers of a ledger.
+"""The tail of the losses: their number and sum in each of several thousand bins, from the integers of a ledger.
 
-A bin is as wide as a 64th of the power of two that it lies in, so a loss is known within 0.8 %. Bins can be added and
-subtracted like all of a state.
+Each interval from one power of two to the next has 64 bins, so a loss is known within 0.8 %. Bins can be added and
+subtracted like the rest of a state.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Tail(HtmlRepr, DefaultModeMethods):
     Attributes
     ----------
     bins : tuple of (float, float, int, float)
-        Of each bin that contains losses, in ascending order: its bounds in nats, low <= loss < high, the number of its
-        losses, and their weighted sum.
+        The bins that contain losses, in ascending order. Each has its bounds in nats (low <= loss < high), the number
+        of its losses, and their weighted sum.
     count : int
-        Number of losses in all bins. Losses of weight 0 are not in any.
+        Number of losses in all bins. Losses of weight 0 are in no bin.
 
     Examples
     --------
@@ -56,9 +56,15 @@ class Tail(HtmlRepr, DefaultModeMethods):
     _infinite: bool
 
     def quantile(self, q: float) -> float:
-        """Return the smallest loss that a share ``q`` of all losses does not exceed, within 1 %; nan without losses.
+        """Return the quantile in nats: the smallest loss that a share ``q`` of all losses does not exceed.
 
-        Losses below 2^-64 count as 0, and losses of 2^64 and more as inf.
+        It is accurate to 1 %. Losses below 2^-64 count as 0, and losses of 2^64 and more as inf. The quantile of no
+        losses is nan.
+
+        Raises
+        ------
+        InputError
+            If ``q`` is not between 0 and 1.
         """
         rank = _check_share("q", q) * self.count  # exact: 0.07 of 100 are 7
         below = 0
@@ -69,10 +75,15 @@ class Tail(HtmlRepr, DefaultModeMethods):
         return math.nan
 
     def share(self, worst: float = 0.01) -> float:
-        """Return the share of the weighted sum of losses that the largest losses, a share ``worst`` of all, make up.
+        """Return the share of the weighted sum of losses that the worst losses carry.
 
-        If only some losses of a bin are among them, the losses of this bin count as equal. The result is nan if there
-        are infinite losses, or if all are 0.
+        ``worst`` is the share of losses that count as the worst ones. If only some losses of a bin are among them, the
+        losses of this bin count as equal. The result is nan if there are infinite losses, or if all are 0.
+
+        Raises
+        ------
+        InputError
+            If ``worst`` is not between 0 and 1.
         """
         remaining = _check_share("worst", worst) * self.count
         all_sums, share = sum(self._sums), 0.0
@@ -129,7 +140,7 @@ def _edge(bin_: int) -> float:
 
 
 def _check_share(name: str, value: Any) -> Fraction:
-    """Return a share as the decimal fraction that its text is, so that 0.07 is 7/100."""
+    """Return a share as the decimal fraction that its text denotes, so that 0.07 is 7/100."""
     share = scalars.to_float(value)
     if share is None or not 0 <= share <= 1:
         raise InputError(name, f"is {short_repr(value)}", "a number between 0 and 1", value=value)
