@@ -1,10 +1,10 @@
-"""Probabilities: how far a model's are to be believed, and one number that mends them.
+"""Measure how well calibrated probabilities are, and improve them with one number.
 
     python examples/calibration.py
 
-Digits and breast cancer (scikit-learn): logistic regressions with too little regularisation are sure of
-too much, as the loss they expect of themselves says: it is far below the one seen. Temperature scaling divides
-their logits by the T of least cross-entropy (Guo et al. 2017).
+The data are digits and breast cancer (scikit-learn). Logistic regressions with too little regularisation are
+overconfident: their expected loss is far below the observed loss. Temperature scaling divides their logits by the T
+that minimises the cross-entropy (Guo et al. 2017).
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ import streamce as ce
 
 
 def logits_of(load, penalty):
-    """Logits and labels of one half to fit T on, and of another to judge it by."""
+    """Return the logits and labels of one half of the rows, to fit T, and of the other half, to evaluate it."""
     features, target = load(return_X_y=True)
     features = StandardScaler().fit_transform(features)
     train, rest, y_train, y_rest = train_test_split(features, target, train_size=0.25, random_state=0)
@@ -29,11 +29,11 @@ def logits_of(load, penalty):
 
 
 def best_temperature(loss, logits, labels):
-    """The T by which logits are to be divided for the least cross-entropy."""
-    found = minimize_scalar(
+    """Return the T that minimises the cross-entropy of the logits divided by T."""
+    result = minimize_scalar(
         lambda log_t: loss(logits / np.exp(log_t), labels, kind="logits"), bounds=(-3, 5), method="bounded"
     )
-    return np.exp(found.x)
+    return np.exp(result.x)
 
 
 def main():
@@ -43,22 +43,22 @@ def main():
     ):
         (fitted, y_fitted), (held, y) = logits_of(load, 1000.0)
         temperature = best_temperature(loss, fitted, y_fitted)
-        for what, t in (("as it is", 1.0), (f"T = {temperature:.2f}", temperature)):
-            found = relative(kind="logits").update(held / t, y)
-            summary = found.summary()
+        for description, t in (("unscaled", 1.0), (f"T = {temperature:.2f}", temperature)):
+            normalized = relative(kind="logits").update(held / t, y)
+            summary = normalized.summary()
             if t == 1.0:
                 base = summary.mean / summary.value
-                print(f"{name}: always predicting the shares of the classes costs {base:.4f} nats")
+                print(f"{name}: always predicting the class frequencies costs {base:.4f} nats")
             low, high = (1 - bound for bound in reversed(summary.interval))
-            expects = metric(kind="logits", calibration=True).update(held / t, y).calibration()
+            calibration = metric(kind="logits", calibration=True).update(held / t, y).calibration()
             print(
-                f"  {what:9}  {summary.mean:.4f} nats   "
-                f"skill against that (D²) {found.skill():.1%} ({low:.1%} to {high:.1%})"
+                f"  {description:9}  {summary.mean:.4f} nats   "
+                f"skill (D²) {normalized.skill():.1%} ({low:.1%} to {high:.1%})"
             )
-            print(f"  {'':9}  expected {expects.expected:.4f}: z {expects.z:.1f}   ECE {expects.ece:.4f}")
-        print(f"\n{expects}\n")
+            print(f"  {'':9}  expected {calibration.expected:.4f}: z {calibration.z:.1f}   ECE {calibration.ece:.4f}")
+        print(f"\n{calibration}\n")
 
-    # Soft targets: cross-entropy is the targets' own entropy plus the divergence from them.
+    # With soft targets, cross-entropy is the entropy of the targets plus the divergence from them.
     rng = np.random.default_rng(0)
     truth = rng.dirichlet(np.ones(4), 5000)
     guess = 0.7 * truth + 0.3 / 4

@@ -1,9 +1,9 @@
-"""Speech recognition in small: a network reads strips of digits column by column, and is scored by CTC.
+"""Evaluate a small recogniser with CTC: a network reads strips of handwritten digits column by column.
 
     python examples/ctc_digits.py
 
-The strips are rows of one to five handwritten digits (1797 images, scikit-learn): their columns are the frames of
-utterances of different lengths, the digits their targets.
+A strip is a row of one to five digits (1797 images, scikit-learn). Its columns are the frames of an utterance, and its
+digits are the target.
 """
 
 import numpy as np
@@ -18,18 +18,18 @@ EPOCHS, STEPS, BATCH = 6, 40, 32
 
 
 def strips(images, classes, n, rng):
-    """n strips: columns of 8 pixels (B, T, 8), labels (B, S), and how many there are of both."""
+    """Return n strips: columns of 8 pixels (B, T, 8), labels (B, S), and the numbers of frames and of labels."""
     columns, target = np.zeros((n, FRAMES, 8), dtype=np.float32), rng.integers(0, 10, (n, LONGEST))
     labels, frames = rng.integers(1, LONGEST + 1, n), np.zeros(n, dtype=np.int64)
     for i in range(n):
         for j, one in enumerate(rng.integers(0, len(images), labels[i])):
             columns[i, frames[i] : frames[i] + 8], target[i, j] = images[one].T, classes[one]
-            frames[i] += 8 + rng.integers(0, 2)  # some of them with a gap
+            frames[i] += 8 + rng.integers(0, 2)  # add a gap after some digits
     return columns, target, frames, labels
 
 
 class Reader(nn.Module):
-    """What it says of a column depends on the twelve around it."""
+    """A network whose output for a column depends on this column and on the twelve around it."""
 
     def __init__(self):
         super().__init__()
@@ -45,7 +45,7 @@ def ctc(per="label"):
 
 
 def read(logits, frames):
-    """The best path: the likeliest class of each frame, repeats merged and blanks removed."""
+    """Return the most likely class of each frame, with repeats merged and blanks removed."""
     best = logits[:frames].argmax(-1).tolist()
     return "".join(str(c) for c, before in zip(best, [BLANK, *best], strict=False) if c not in (before, BLANK))
 
@@ -61,7 +61,7 @@ def main():
     columns, target, frames, labels = strips(images[1200:], data.target[1200:], 500, rng)
     held_out = {"input_lengths": frames, "target_lengths": labels}
 
-    print("strips   train, per label   test, with its 95 % interval")
+    print("strips   train, per label   test     95 % interval")
     for epoch in range(EPOCHS):
         train = ctc()
         for _ in range(STEPS):
@@ -81,22 +81,22 @@ def main():
         seen = (epoch + 1) * STEPS * BATCH
         print(f"{seen:6,}   {train.compute():.4f}             {test.value:.4f}   {low:.4f} to {high:.4f}")
 
-    print("\nsome strips as they are read:")
+    print("\ndigits of some strips, and the digits that the network reads:")
     for i in range(4):
         print(f"  {''.join(map(str, target[i, : labels[i]])):5}   {read(logits[i], frames[i])}")
 
-    # A strip of 3 frames holds no 5 digits: torch's mean would be infinite.
+    # Three frames cannot hold five digits, so torch's mean would be infinite.
     cut = np.where(np.arange(len(frames)) % 50 == 0, 3, frames)
     summary = ctc("utterance").update(logits, target, input_lengths=cut, target_lengths=labels).summary()
-    print(f"\nevery 50th strip cut to 3 frames: {summary.infeasible} of {summary.seen} are infeasible, and the mean")
-    print(f"over the other {summary.count} is {summary.value:.4f} nats a strip")
+    print(f"\nevery 50th strip cut to 3 frames: {summary.infeasible} of {summary.seen} strips are infeasible, and")
+    print(f"the mean of the other {summary.count} is {summary.value:.4f} nats per strip")
 
-    whole, workers = ctc().update(logits, target, **held_out), [ctc(), ctc()]
+    total, workers = ctc().update(logits, target, **held_out), [ctc(), ctc()]
     for i in range(len(frames)):
         one = slice(i, i + 1)
         lengths = {name: value[one] for name, value in held_out.items()}
         workers[i % 2].update(logits[one], target[one], **lengths)
-    print(f"two workers, strip by strip: the same to the byte, {workers[0] + workers[1] == whole}")
+    print(f"the states of two workers add up to the same bytes: {workers[0] + workers[1] == total}")
 
 
 if __name__ == "__main__":

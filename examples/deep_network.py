@@ -1,8 +1,8 @@
-"""Deep networks: a metric in a training loop, fed with tensors of every float dtype as they are.
+"""Use a metric in the training loop of a deep network, with tensors of every floating-point dtype.
 
     python examples/deep_network.py
 
-A small torch network learns handwritten digits (1797 images, scikit-learn).
+A small network in torch learns handwritten digits (1797 images, scikit-learn).
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ def main():
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            smoothed.update(logits, y[rows])  # the graph stays out of it
+            smoothed.update(logits, y[rows])  # takes the values, not the graph
             of_torch.append(loss.item() * len(rows))
         assert abs(smoothed.compute() - sum(of_torch) / len(x)) < 1e-6
         if epoch % 4 == 3:
@@ -44,7 +44,7 @@ def main():
             low, high = test.summary(anytime=True).interval
             print(f"{epoch + 1:5}   {smoothed.compute():.4f}            {test.compute():.4f}   {low:.4f} to {high:.4f}")
 
-    print("\nthe same logits as each dtype of tensors, none of which is copied:")
+    print("\nthe same logits as tensors of each dtype, without copies:")
     with torch.no_grad():
         logits = net(x_test)
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):

@@ -1,8 +1,8 @@
-"""GAN: what a discriminator's loss says of the generator, epoch by epoch.
+"""Follow a GAN epoch by epoch: the discriminator's loss bounds the distance of generated from real images.
 
     python examples/gan.py
 
-A small GAN on handwritten digits (1797 images of 8 x 8, scikit-learn), in torch.
+A small GAN in torch learns handwritten digits (1797 images of 8 x 8 pixels, scikit-learn).
 """
 
 import numpy as np
@@ -24,31 +24,31 @@ def main():
     optimizers = [torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.5, 0.99)) for net in (generator, discriminator)]
     loss = nn.functional.binary_cross_entropy_with_logits
 
-    whole = ce.GANCrossEntropy(kind="logits")
+    total = ce.GANCrossEntropy(kind="logits")
     print("epoch   discriminator   real     fake     generator   Jensen-Shannon, at least")
     for epoch in range(EPOCHS):
-        history = ce.GANCrossEntropy(kind="logits")
+        epoch_metric = ce.GANCrossEntropy(kind="logits")
         for batch in images[torch.randperm(len(images))].split(BATCH):
-            made = generator(torch.randn(len(batch), NOISE))
-            real, fake = discriminator(batch)[:, 0], discriminator(made.detach())[:, 0]
-            history.update(real=real, fake=fake)  # tensors go in as they are
+            generated = generator(torch.randn(len(batch), NOISE))
+            real, fake = discriminator(batch)[:, 0], discriminator(generated.detach())[:, 0]
+            epoch_metric.update(real=real, fake=fake)  # takes tensors directly
             optimizers[1].zero_grad()
             (loss(real, torch.ones_like(real)) + loss(fake, torch.zeros_like(fake))).backward()
             optimizers[1].step()
             optimizers[0].zero_grad()
-            fooled = discriminator(made)[:, 0]
-            loss(fooled, torch.ones_like(fooled)).backward()  # non-saturating
+            fooled = discriminator(generated)[:, 0]
+            loss(fooled, torch.ones_like(fooled)).backward()  # the non-saturating loss
             optimizers[0].step()
-        whole += history
+        total += epoch_metric
         if epoch % 3 == 2:
-            found = history.summary()
-            bar = "#" * round(60 * max(0.0, found.jensen_shannon) / np.log(2))
+            summary = epoch_metric.summary()
+            bar = "#" * round(60 * max(0.0, summary.jensen_shannon) / np.log(2))
             print(
-                f"{epoch + 1:5}   {found.value:9.4f}       {found.real.mean:.4f}   {found.fake.mean:.4f}   "
-                f"{found.generator.mean:7.4f}     {found.jensen_shannon:7.4f} {bar}"
+                f"{epoch + 1:5}   {summary.value:9.4f}       {summary.real.mean:.4f}   {summary.fake.mean:.4f}   "
+                f"{summary.generator.mean:7.4f}     {summary.jensen_shannon:7.4f} {bar}"
             )
-    print(f"\nall epochs:\n{whole.summary()}")
-    print(f"\nat the equilibrium the discriminator's loss is 2 log 2 = {2 * np.log(2):.4f}")
+    print(f"\nall epochs:\n{total.summary()}")
+    print(f"\nat equilibrium, the discriminator's loss is 2 log 2 = {2 * np.log(2):.4f}")
 
 
 if __name__ == "__main__":

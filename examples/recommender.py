@@ -1,10 +1,10 @@
-"""Recommenders: normalized entropy of a model's predictions, and who it serves badly.
+"""Evaluate a recommender: normalized entropy of its predictions, and users whose ratings it predicts badly.
 
     python examples/recommender.py
 
-MovieLens-100k (943 users, 1682 films; the file comes in recbole's wheel: pip install --no-deps recbole).
-Will a user give a film 4 stars or more? A logistic factorisation learns from the first 80 % of the
-ratings and is scored on the rest, in the order of time.
+The data are MovieLens-100k: 943 users and 1682 films. The wheel of recbole contains the file; install it with
+pip install --no-deps recbole. The model predicts whether a user gives a film 4 stars or more. It is a logistic
+factorisation, fitted to the first 80 % of the ratings in the order of time, and evaluated on the rest.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ FACTORS, EPOCHS, BATCH, RATE, PENALTY = 8, 12, 2000, 0.5, 0.02
 
 
 def ratings():
-    """Users and films by number, whether they were liked, and when; in the order of time."""
+    """Return users, films, whether the user liked the film, and the time of the rating, in the order of time."""
     folder = Path(importlib.util.find_spec("recbole").submodule_search_locations[0])
     file = folder / "dataset_example" / "ml-100k" / "ml-100k.inter"
     user, item, stars, when = np.loadtxt(file, skiprows=1, unpack=True)
@@ -28,7 +28,7 @@ def ratings():
 
 
 class Factorisation:
-    """logit = bias + user's + film's + their factors' product, by gradient descent."""
+    """A model with logit = bias + bias of the user + bias of the film + p_user · q_film, fitted by gradient descent."""
 
     def __init__(self, users, items, rng):
         self.bias, self.user, self.item = 0.0, np.zeros(users), np.zeros(items)
@@ -53,7 +53,7 @@ def main():
     rng, cut = np.random.default_rng(0), int(0.8 * len(user))
     model = Factorisation(user.max() + 1, item.max() + 1, rng)
     train, test = np.arange(cut), np.arange(cut, len(user))
-    print("epoch   normalized entropy: of what it learns from, and of what comes later")
+    print("epoch   normalized entropy: training, and later ratings with interval")
     for epoch in range(EPOCHS):
         for rows in np.array_split(rng.permutation(train), len(train) // BATCH):
             model.step(user[rows], item[rows], liked[rows])
@@ -67,22 +67,23 @@ def main():
             )
 
     logits, y, who = model.logits(user[test], item[test]), liked[test], user[test]
-    alike = ce.NormalizedEntropy(kind="logits").update(logits, y, cluster=who).summary()
-    print(f"ratings of one user are alike, so honestly: ({alike.interval[0]:.4f} to {alike.interval[1]:.4f})")
-    print("1 is what always predicting the share of likes costs; these users and films came later, and differ.\n")
+    clustered = ce.NormalizedEntropy(kind="logits").update(logits, y, cluster=who).summary()
+    print("interval with users as clusters, because ratings of one user are correlated:", end=" ")
+    print(f"{clustered.interval[0]:.4f} to {clustered.interval[1]:.4f}")
+    print("1 is the loss of always predicting the share of likes. The later users and films are different.\n")
 
     users = ce.Grouped(ce.BinaryCrossEntropy(kind="logits")).update(logits, y, by=who)
     macro, micro = users.macro(), users.micro()
     print(f"per rating (micro) {micro.mean:.4f} +- {micro.stderr:.4f}", end="; ")
     print(f"per user (macro) {macro.value:.4f} +- {macro.stderr:.4f}")
     often = {key: summary for key, summary in users.summary().items() if summary.count >= 30}
-    print(f"{len(users)} users, {len(often)} of them with 30 ratings or more; the worst and the best served of these:")
+    print(f"{len(users)} users, {len(often)} with 30 ratings or more. Of these, the largest and smallest losses:")
     ranked = sorted(often, key=lambda key: often[key].mean)
     for key in [*ranked[:-4:-1], *ranked[:3]]:
         low, high = often[key].interval
         print(f"  user {key + 1:3}   {often[key].mean:.4f} ({low:.2f} to {high:.2f})   {often[key].count} ratings")
 
-    # Old ratings matter less: a weight that halves every week.
+    # Give old ratings less weight: it halves every week.
     weight = 0.5 ** ((when[test].max() - when[test]) / (7 * 86400))
     recent = ce.NormalizedEntropy(kind="logits").update(logits, y, weight=weight).summary()
     low, high = recent.interval
