@@ -1,7 +1,7 @@
-"""Speed, memory and accuracy against rivals, all in one run. ``python -m benchmarks``.
+"""Benchmarks of speed, memory and accuracy against rivals, in one run: ``python -m benchmarks``.
 
-a) ``cases`` says what is measured and makes the arrays; ``truth`` knows their losses to 50 digits.
-b) ``rivals/`` has a class per library: how its users would compute the same number.
-c) ``worker`` is a process with one rival in it; ``turns`` leads the workers, one at a time.
-d) ``marks`` says which figures were wanted; ``report`` and ``plot`` show what was found.
+a) ``cases`` defines the cases and creates their arrays; ``truth`` computes their losses to 50 digits.
+b) ``rivals/`` has a class per library, which computes the same number as users of that library would.
+c) ``worker`` is a process that runs one rival; ``turns`` starts the workers and lets one at a time work.
+d) ``marks`` compares the figures with their targets; ``report`` and ``plot`` show the results.
 """

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure everything, print a table, write RESULTS.md and a plot."""
+"""``python -m benchmarks``: measure all cases, print tables, and write RESULTS.md and a plot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.cases import ALL, stored
 from benchmarks.results import Results
 from benchmarks.turns import Workers, measure
 
-QUICK = 1 / 40  # of the full sizes
+QUICK = 1 / 40  # share of the full sizes in a quick run
 PROMISES = {"float64": 1e-14, "float32": 5e-7, "float16": 5e-7, "bfloat16": 5e-7}
 
 
@@ -22,14 +22,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure this library and its rivals.")
     add = parser.add_argument
     add("--only", metavar="PATTERN", default="", help="cases whose name matches this regular expression")
-    add("--repeats", type=int, metavar="N", help="repeats of which the median counts (default: 9)")
-    add("--out", type=Path, metavar="FOLDER", help="where results go (default: the folder of the benchmarks)")
+    add("--repeats", type=int, metavar="N", help="number of repeats, whose median is reported (default: 9)")
+    add("--out", type=Path, metavar="FOLDER", help="folder of the results (default: the folder of the benchmarks)")
     add("--quick", action="store_true",
-        help="small arrays, two repeats, no compiler, no files unless --out: shows that it runs")  # fmt: skip
+        help="check that everything runs: small arrays, two repeats, no torch.compile, files if --out")  # fmt: skip
     options = parser.parse_args()
     cases = [case for case in ALL if re.search(options.only, case.name)]
     if not cases:
-        parser.error(f"no case matches {options.only!r}; there are: {'; '.join(case.name for case in ALL)}")
+        parser.error(f"no case matches {options.only!r}, expected one of: {'; '.join(case.name for case in ALL)}")
     repeats = options.repeats or (2 if options.quick else 9)
     found = Results(quick=options.quick, repeats=repeats)
     start = time.perf_counter()
@@ -47,19 +47,19 @@ def main() -> int:
         finally:
             workers.close()
         found.versions, found.seconds = workers.versions, time.perf_counter() - start
-    if not options.quick:  # the marks are for arrays of full size
+    if not options.quick:  # the marks hold for arrays of full size
         print(marks.as_text(found))
     out = options.out or (None if options.quick else Path(__file__).parent)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         plot.write(found, out / "results.svg")
         report.write(found, out / "RESULTS.md")
-        print(f"\nwritten: {out / 'RESULTS.md'} and results.svg, after {found.seconds / 60:.0f} minutes")
+        print(f"\nwrote {out / 'RESULTS.md'} and results.svg after {found.seconds / 60:.0f} minutes")
     return broken_promises(found)
 
 
 def broken_promises(found: Results) -> int:
-    """1 if a loss of ours is further from the truth than the library promises, or failed."""
+    """Return 1 if streamce failed in a case, or its error exceeds the promised one; else 0."""
     status = 0
     for one in found.all:
         if one.contender.ours and (one.failed or one.error is None or one.error > PROMISES[one.case.dtype]):

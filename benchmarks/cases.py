@@ -1,4 +1,4 @@
-"""What is measured: the cases, and their arrays from a fixed seed."""
+"""The cases of the benchmarks, and their arrays from a fixed seed."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-# How the arrays of a case are handed over.
+# Forms: how a rival gets the arrays of a case.
 ONCE, CHUNKS, SMALL, BATCHES, SCALARS = "80 MB at once", "8 MB chunks", "4M at once", "batches of 32", "one by one"
 FILE = "20M rows"
 ARRAYS = (ONCE, CHUNKS)
-BYTES = 80_000_000  # of predictions
-ROWS = 20_000_000  # of a file
+BYTES = 80_000_000  # size of the predictions
+ROWS = 20_000_000  # rows of a file
 WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One job. ``target`` is "labels" (int64), "float32" (0 or 1), "soft", "none", or "keys" (int64) of groups.
+    """A job. ``target`` is "labels" (int64), "float32" (0 or 1), "soft", "none", or "keys" (int64) of groups.
 
-    Those of CTC have utterances for rows: all of so many ``frames``, a row of classes each, and ``labels``.
+    In cases of CTC a row is an utterance, and all utterances have the same numbers of ``frames`` and ``labels``.
     """
 
     name: str
@@ -47,22 +47,22 @@ class Case:
 
     @property
     def of_tables(self) -> bool:
-        """Whether query engines do this job."""
+        """Whether query engines can do this job."""
         return self.stored or self.keys > 0
 
     @property
     def width(self) -> int:
-        """Predictions of a row."""
+        """The number of predictions in a row."""
         return self.classes * max(1, self.frames)
 
     def unit(self, form: str) -> str:
-        """What the nanoseconds of a form are counted by."""
+        """Return the unit by which the nanoseconds of a form are reported."""
         if form == FILE:
             return "row"
         return "update" if form in (BATCHES, SCALARS) else "element"
 
     def sample(self) -> int:
-        """Rows that are compared with 50 digits: enough to matter, few enough to be quick."""
+        """Return the number of rows whose mean loss is computed to 50 digits: few, because that is slow."""
         return max(4, 20_000 // self.width)
 
 
@@ -106,8 +106,10 @@ CASES = {case.name: case for case in ALL}
 
 
 def arrays(case: Case, size: float) -> tuple[Array, Array | None]:
-    """Predictions and targets of a case; bfloat16 as the uint16 that hold its bits. ``size`` is the
-    part of the full size that is wanted."""
+    """Return the predictions and targets of a case. bfloat16 is held as uint16.
+
+    ``size`` is a share of the full size.
+    """
     rng = np.random.default_rng(0)
     rows = int(BYTES * size) // (WIDTH[case.dtype] * case.width * 10) * 10
     if case.stored:
@@ -144,7 +146,7 @@ def _softmax(logits: Array) -> Array:
 
 
 def wide(case: Case, preds: Array) -> Array:
-    """The very same numbers as float32, or as the float64 that they are."""
+    """Return the same numbers as float32, or unchanged if they are float64."""
     if case.dtype == "bfloat16":
         return (preds.astype(np.uint32) << 16).view(np.float32)
     return preds.astype(np.float32) if case.dtype == "float16" else preds
@@ -152,7 +154,7 @@ def wide(case: Case, preds: Array) -> Array:
 
 @contextmanager
 def stored(case: Case, size: float, folder: Path) -> Iterator[tuple[Array, Array | None]]:
-    """The arrays of a case, in files for as long as they are needed: every process has the same."""
+    """Write the arrays of a case to files that all processes read, and remove the files at the end."""
     preds, target = arrays(case, size)
     place = folder / "case"
     place.mkdir()

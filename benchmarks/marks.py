@@ -1,4 +1,4 @@
-"""The marks: what this library wants to reach, against what was measured."""
+"""The marks: figures that this library is meant to reach, compared with those measured."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchmarks.turns import PLAIN, READING, Measurement
 
 OURS, TORCH, COMPILED = "streamce", "torch", "torch.compile"
 BIG = (ONCE, CHUNKS)
-Figure = Callable[[str, str], float | None]  # of a case and a form
+Figure = Callable[[str, str], float | None]  # a function of a case and a form
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One demand. ``reached`` is None where this run did not measure it."""
+    """One target. ``reached`` is None if this run did not measure it."""
 
     case: str
     mark: str
@@ -61,11 +61,11 @@ class Judge:
         return lambda name, form: _ns(self.found.get(name, form, who, threads))
 
     def faster(self, rival: str, threads: int = 1, who: str = OURS) -> Figure:
-        """How many times as fast as a rival."""
+        """Return the figure: a rival's time divided by ours."""
         return self.ratio(self.ns(rival, threads), self.ns(who, threads))
 
     def readings(self, who: str) -> Figure:
-        """Best time of two threads over the best that two threads need to read."""
+        """Return the figure: best time of two threads, divided by the best time in which two threads read the data."""
 
         def figure(name: str, form: str) -> float | None:
             one, reading = self.found.get(name, form, who, 2), self.found.get(name, form, READING, 2)
@@ -74,7 +74,7 @@ class Judge:
         return figure
 
     def scaling(self) -> Figure:
-        """Best time of one thread over that of two, where one takes 4 times the time of reading or more."""
+        """Return the figure: best time of one thread divided by that of two, if one needs 4 times that of reading."""
 
         def figure(name: str, form: str) -> float | None:
             one, two = (self.found.get(name, form, OURS, threads) for threads in (1, 2))
@@ -92,7 +92,7 @@ class Judge:
         return figure
 
     def difference(self, case: str, other: str) -> Figure:
-        """How much longer an element of a case takes than one of another."""
+        """Return the figure: the time per element of a case minus that of another case."""
 
         def figure(_: str, form: str) -> float | None:
             a, b = self.ns()(case, form), self.ns()(other, form)
@@ -114,10 +114,10 @@ def _ns(one: Measurement | None) -> float | None:
 
 
 def judged(found: Results) -> list[Mark]:
-    """All marks, reached or not."""
+    """Return all marks, reached or not."""
     judge = Judge(found)
     most, least = judge.at_most, judge.at_least
-    # Whatever is no AVX-512 is held to the lower marks.
+    # Instruction sets other than AVX-512 have the marks of AVX2.
     sets = {"avx2": AVX2, "avx512": OURS} if found.simd == "avx512" else {"avx2": OURS}
 
     def nanoseconds(case: str, limits: dict[str, float], names: Sequence[str], forms: Iterable[str]) -> None:
@@ -190,7 +190,7 @@ def judged(found: Results) -> list[Mark]:
 
 
 def in_order(found: Results) -> list[Mark]:
-    """Those not reached first: they are the news."""
+    """Return the marks, those that were not reached first."""
     return sorted(judged(found), key=lambda mark: {False: 0, None: 1, True: 2}[mark.reached])
 
 

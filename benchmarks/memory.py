@@ -1,4 +1,4 @@
-"""The memory that a call takes beyond what the process had, and the pages it faults in."""
+"""The memory that a call takes in addition to that of the process, and the number of page faults."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def _kilobytes(name: str) -> int:
 
 
 def extra(call: Callable[[], object]) -> int | None:
-    """Peak bytes of a call beyond those before it, None where the system does not tell."""
+    """Return the peak bytes of a call minus the bytes before it, or None if the system does not report them."""
     if not CLEAR.exists():
         call()
         return None
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
-        trim(0)  # what lies free in the heap would hide what the call takes
-    CLEAR.write_text("5")  # the peak is now what is there
+        trim(0)  # return free memory of the heap, because the call could use it without a larger peak
+    CLEAR.write_text("5")  # reset the peak to the present size
     before = _kilobytes("VmRSS")
     call()
     return max(0, _kilobytes("VmHWM") - before) * 1024
 
 
 def faults() -> int:
-    """Pages that had to be brought in so far."""
+    """Return the number of page faults so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

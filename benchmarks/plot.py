@@ -10,7 +10,7 @@ from benchmarks.results import Results, shown
 from benchmarks.turns import PLAIN, READING, Measurement
 
 OURS_COLOUR, INK, FAINT = "#c2185b", "#222222", "#c8c8c8"
-# By family, so that the eye finds a rival again: colours that differ in lightness as well.
+# Rivals of one family have similar colours, which also differ in lightness.
 STYLES = {
     "torch": ("o", "#e07b00"),
     "torch.compile": ("D", "#7a4300"),

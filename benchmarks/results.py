@@ -1,4 +1,4 @@
-"""All measurements of a run, and the questions that tables ask of them."""
+"""All measurements of a run, and the figures that tables need from them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Results:
         return self._by_name.get((case, form, name, threads))
 
     def of(self, case: Case, form: str) -> list[Measurement]:
-        """All who did this job, the fastest first."""
+        """Return the measurements of all contenders in a case and form, the fastest first."""
         found = [one for one in self._by_name.values() if one.case == case and one.form == form]
         return sorted(found, key=lambda one: one.ns)
 
@@ -40,36 +40,36 @@ class Results:
         return [one for one in self.all if one.failed]
 
     def best_rival(self, case: Case, form: str, threads: int) -> Measurement | None:
-        """The fastest of the others with at most as many threads."""
+        """Return the measurement of the fastest rival with at most this many threads."""
         rivals = (one for one in self.of(case, form) if not (one.contender.ours or one.contender.yardstick))
         return next((one for one in rivals if one.contender.threads <= threads), None)
 
     def against_best(self, one: Measurement) -> float | None:
-        """How many times as fast as the best rival; of that rival itself, 1."""
+        """Return the time of the best rival divided by that of this measurement."""
         best = self.best_rival(one.case, one.form, one.contender.threads)
         return best.ns / one.ns if best and not one.contender.yardstick else None
 
     def against_reading(self, one: Measurement) -> float | None:
-        """How many times the time that reading its memory once takes, with as many threads."""
+        """Return the time divided by that of reading the arrays once with the same number of threads."""
         reading = self.get(one.case.name, one.form, READING, one.contender.threads)
         return one.ns / reading.ns if reading and one.contender.name != READING else None
 
     @property
     def simd(self) -> str:
-        """The instruction set of ours that was not forced."""
+        """The instruction set of streamce if none is forced."""
         ours = next((version for version in self.versions if version.startswith("streamce") and "," in version), "")
         return ours.rpartition(", ")[2]
 
 
 def shown(value: float | None) -> str:
-    """A number as people read it: three digits, no exponent."""
+    """Return a number with three digits and without an exponent."""
     if value is None:
         return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def machine() -> str:
-    """The processor and how many of it, in words."""
+    """Return the name and the number of processors, and the system."""
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     name = model[1] if model else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Mean losses to 50 digits, from the very numbers that the arrays hold."""
+"""Mean losses to 50 digits, from the numbers that the arrays hold."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ mpmath.mp.dps = 50
 
 
 def mean(case: Case, preds: Array, target: Array | None) -> mpmath.mpf:
-    """The mean loss of these rows."""
+    """Return the mean loss of these rows."""
     x = wide(case, preds).tolist()
-    if target is None or case.keys:  # the groups together
+    if target is None or case.keys:  # the mean of all groups together
         losses = [mpmath.mpf(loss) for loss in x]
     elif case.job == "ctc":
         losses = [_ctc(case, frames, labels) / case.labels for frames, labels in zip(x, target.tolist(), strict=True)]
@@ -43,7 +43,7 @@ def _multiclass(case: Case, row: list[float], y: int | list[float]) -> mpmath.mp
 
 
 def _ctc(case: Case, frames: list[list[float]], labels: list[int]) -> mpmath.mpf:
-    """The forward algorithm over blanks (class 0) and labels by turns: the probability of ending in either last."""
+    """Return the loss of an utterance by the forward algorithm, with a blank (class 0) around each label."""
     states = [0, *(state for label in labels for state in (label, 0))]
     reached = [mpmath.mpf(1)] + [mpmath.mpf(0)] * len(labels) * 2
     for frame in frames:
@@ -59,5 +59,5 @@ def _ctc(case: Case, frames: list[list[float]], labels: list[int]) -> mpmath.mpf
 
 
 def error(value: float, true: mpmath.mpf) -> float:
-    """The relative error of a value."""
+    """Return the relative error of a value."""
     return float(abs(mpmath.mpf(value) - true) / true) if math.isfinite(value) else math.inf

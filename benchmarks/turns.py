@@ -1,4 +1,4 @@
-"""Leads the workers: one process per rival, of which only one works at any moment."""
+"""Runs the workers: one process per rival. Only one of them works at a time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from benchmarks import truth
 from benchmarks.cases import FILE, ONCE, SMALL, WIDTH, Case
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 2.0  # seconds of a rival's turns in one case, after which FEWEST repeats are enough
-FEWEST = 3
+PATIENCE = 2.0  # seconds of a rival's repeats in one case, after which MIN_REPEATS are enough
+MIN_REPEATS = 3
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A rival with a number of threads; ``simd`` forces an instruction set of ours."""
+    """A rival with a number of threads. ``simd`` forces an instruction set of streamce."""
 
     name: str
     rival: str
@@ -38,7 +38,7 @@ class Contender:
 
     @property
     def yardstick(self) -> bool:
-        """Whether this does another job, to compare with."""
+        """Whether this does another job, with which contenders are compared."""
         return self.name in (READING, PLAIN)
 
 
@@ -68,7 +68,7 @@ CONTENDERS = (
 
 @dataclass
 class Measurement:
-    """What one contender did in one case and form. ``error`` is relative, on the sample."""
+    """The result of one contender in one case and form. ``error`` is the relative error on the sample."""
 
     case: Case
     form: str
@@ -90,12 +90,12 @@ class Measurement:
 
     @property
     def page_faults(self) -> bool:
-        """Whether every repeat brings in fresh pages, at least one for 8 kB of input."""
+        """Whether every repeat brings in fresh pages: at least one for 8 kB of input."""
         return statistics.median(self.faults) > self.elements * WIDTH[self.case.dtype] / 8192
 
 
 class Worker:
-    """A process with one contender in it."""
+    """A process that runs one contender."""
 
     def __init__(self, contender: Contender, folder: Path) -> None:
         threads = str(contender.threads)
@@ -117,7 +117,7 @@ class Worker:
 
     def ask(self, **request: str) -> dict[str, Any]:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # a dead rival: its empty answer says so
+        with suppress(BrokenPipeError):  # the process has died, and its empty answer shows it
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         return self._answer()
@@ -133,7 +133,7 @@ class Worker:
 
 
 class Workers:
-    """Processes of all contenders, each started when it is first needed."""
+    """The processes of all contenders. Each starts when it is first needed."""
 
     def __init__(self, folder: Path, left_out: Sequence[str] = ()) -> None:
         self._folder = folder
@@ -150,7 +150,7 @@ class Workers:
             if contender.name in self._left_out or (contender.rival.startswith("tables:") and not case.of_tables):
                 continue
             if case.stored and contender.threads == 1:
-                continue  # engines use what there is
+                continue  # query engines use all threads
             if contender.threads == 2 and form not in (ONCE, SMALL, FILE):
                 continue
             if contender not in self._started:
@@ -163,7 +163,7 @@ class Workers:
                 yield worker
 
     def _versions_of(self, name: str) -> list[str | None]:
-        """Those of the unforced: on a machine whose best is AVX2 there is nothing to force."""
+        """Return the versions without a forced instruction set: if AVX2 is the best one, forcing it changes nothing."""
         return [w.version for c, w in self._started.items() if c.simd is None and name.startswith(c.name)]
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class Workers:
 
 
 def measure(case: Case, form: str, workers: Workers, folder: Path, true: mpmath.mpf, repeats: int) -> list[Measurement]:
-    """All contenders in one case, taking turns."""
+    """Return the measurements of all contenders in one case. They take turns in each repeat."""
     ready: list[tuple[Worker, Measurement]] = []
     found: list[Measurement] = []
     for worker in workers.of(case, form):
@@ -187,7 +187,7 @@ def measure(case: Case, form: str, workers: Workers, folder: Path, true: mpmath.
             found.append(one)
     for _ in range(repeats):
         for worker, one in ready:
-            if one.failed or (len(one.seconds) >= FEWEST and sum(one.seconds) > PATIENCE):
+            if one.failed or (len(one.seconds) >= MIN_REPEATS and sum(one.seconds) > PATIENCE):
                 continue
             answer = worker.ask(ask="time")
             if "seconds" in answer:
@@ -195,7 +195,7 @@ def measure(case: Case, form: str, workers: Workers, folder: Path, true: mpmath.
                 one.faults.append(answer["faults"])
             else:
                 one.failed = answer["failed"]
-        ready.append(ready.pop(0))  # nobody always follows the same one
+        ready.append(ready.pop(0))  # so that no contender always follows the same one
     for worker, _ in ready:
         worker.ask(ask="forget")
     return found

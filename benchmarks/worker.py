@@ -1,4 +1,4 @@
-"""A process with one rival in it: prepares a case, and runs it once whenever it is told to.
+"""A process that runs one rival: it prepares a case, and runs it once for each request.
 
 Requests and answers are lines of JSON on standard input and output.
 """
@@ -25,7 +25,7 @@ SMALL_SIZE = 4_000_000
 
 
 def cut(form: str, case: Case, inputs: Chunk, rows: int) -> list[Chunk]:
-    """The stream of chunks that a form is, of this many rows."""
+    """Return the chunks of a form, with this many rows in total."""
     preds, target = inputs
     step = {CHUNKS: max(1, len(preds) // 10), BATCHES: 32, SCALARS: 1}.get(form, rows)
 
@@ -46,7 +46,7 @@ def parquet_rows(path: Path) -> int:
 
 
 class Job:
-    """One case in one form, ready to run; ``facts`` is what is measured once."""
+    """A case in one form, ready to run. ``facts`` holds the values that are measured once."""
 
     def __init__(self, rival: Rival, run: Run, case: Case, form: str, folder: Path) -> None:
         self._run = run
@@ -63,7 +63,7 @@ class Job:
         self.facts = {"elements": elements, "sample": sample, "extra": extra}
 
     def _load(self, rival: Rival, case: Case, form: str, folder: Path) -> tuple[float, int]:
-        """Makes the chunks; the mean loss of the sample, and how many elements there are."""
+        """Create the chunks, and return the mean loss of the sample and the number of elements."""
         preds = np.load(folder / "preds.npy")
         target = np.load(folder / "target.npy") if case.target != "none" else None
         rows = min(len(preds), SMALL_SIZE) if form == SMALL else len(preds)
@@ -76,7 +76,7 @@ class Job:
         return sample, len(self._chunks) if case.unit(form) == "update" else rows * case.width
 
     def time(self) -> dict[str, Any]:
-        gc.disable()  # whose time hangs on what else is imported
+        gc.disable()  # because its time depends on the imported modules
         faults, start = memory.faults(), time.perf_counter()
         self._run(self._chunks)
         seconds, faults = time.perf_counter() - start, memory.faults() - faults
@@ -93,7 +93,7 @@ def load(name: str) -> Rival:
 
 def serve(name: str) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a rival prints is no answer
+    os.dup2(2, 1)  # so that output of a rival is not taken for an answer
     rival = load(name)
     answers.write(json.dumps({"version": rival.version()}) + "\n")
     job: Job | None = None
@@ -110,7 +110,7 @@ def serve(name: str) -> None:
                     if run is not None:
                         job = Job(rival, run, case, request["form"], Path(request["folder"]))
                         answer = job.facts
-            except Exception as error:  # a rival that cannot do a job is a result
+            except Exception as error:  # report a rival that cannot do the job as a result
                 job, answer = None, {"failed": f"{type(error).__name__}: {str(error).splitlines()[:1]}"}
         answers.write(json.dumps(answer) + "\n")
 

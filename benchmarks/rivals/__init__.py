@@ -1,4 +1,4 @@
-"""One file per rival. Each is given its natural, best form, prepared before the clock starts."""
+"""The rivals, a class per library. Each gets the form of the arrays that it prefers, before the clock starts."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ Run = Callable[[Sequence[Chunk]], float]
 
 
 class Rival(ABC):
-    """How one library computes the mean loss of a stream of chunks (preds, target)."""
+    """A library that computes the mean loss of a stream of chunks (preds, target)."""
 
-    most: int | None = None  # predictions it is given at most, where it is slow
-    compiles = False  # whether the first call on a shape builds code
+    most: int | None = None  # largest number of predictions, if the library is slow
+    compiles = False  # whether the first call with a shape compiles code
 
     @abstractmethod
     def version(self) -> str:
-        """Name and version, and what else decides its speed."""
+        """Return the name, the version, and other facts that determine the speed."""
 
     def inputs(self, case: Case, preds: Array, target: Array | None) -> Chunk:
-        """The arrays as this rival likes them best."""
+        """Return the arrays in the form that this rival prefers."""
         return preds, target
 
     @abstractmethod
     def function(self, case: Case) -> Run | None:
-        """From chunks to their mean loss, None where the library does not do this job."""
+        """Return the function from chunks to their mean loss, or None if the library cannot do this job."""
 
 
 def average(mean: Callable[[Any, Any], Any]) -> Run:
-    """A function of arrays over a stream: the mean of the chunks' means, by their sizes."""
+    """Return a function of a stream: the mean of the chunks' means, weighted by their sizes."""
 
     def run(chunks: Sequence[Chunk]) -> float:
         total = rows = 0.0

@@ -1,4 +1,4 @@
-"""What people write with NumPy, SciPy and scikit-learn, and with nothing at all."""
+"""Common code with NumPy, SciPy, scikit-learn and river, and with the standard library alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Mean = Callable[[Any, Any], Any]
 
 
 def taken(costs: Array, y: Array) -> Array:
-    """The entries of the true classes."""
+    """Return the entries of the true classes."""
     return costs[np.arange(len(y)), y]
 
 
@@ -48,7 +48,7 @@ class Numpy(Rival):
 
 
 def _by_keys(x: Array, keys: Array, number: int) -> Any:
-    """Counts and rounded sums of losses and squares by small integers, and their mean."""
+    """Compute counts and rounded sums of losses and squares by key, and return the mean."""
     counts = np.bincount(keys, minlength=number)
     sums = np.bincount(keys, x, number)
     np.bincount(keys, x * x, number)
@@ -56,7 +56,7 @@ def _by_keys(x: Array, keys: Array, number: int) -> Any:
 
 
 def _costs(case: Case, x: Array, y: Array, full: Array) -> Array:
-    """Losses of logits by the logarithms of the sums of their exponentials."""
+    """Return the losses of logits, from ``full``, the logarithms of the sums of their exponentials."""
     if case.target == "soft":
         return full * y.sum(axis=1) - np.einsum("nc,nc->n", x, y)  # type: ignore[no-any-return]
     costs = full - taken(x, y)
@@ -72,7 +72,7 @@ class Scipy(Numpy):
         return f"SciPy {scipy.__version__}"
 
     def function(self, case: Case) -> Run | None:
-        # It has nothing of its own for a mean, or for the probabilities of many classes.
+        # SciPy has no function for a mean, or for the probabilities of many classes.
         if case.job in ("mean", "grouped") or (case.job == "multiclass" and case.kind == "probs"):
             return None
         return super().function(case)
@@ -105,7 +105,7 @@ class ScikitLearn(Rival):
 
 
 class Fsum(Rival):
-    """The standard library's exact sum; it sums no squares."""
+    """The exact sum of the standard library, which does not sum squares."""
 
     most = 4_000_000
 
@@ -113,14 +113,14 @@ class Fsum(Rival):
         return "math.fsum"
 
     def inputs(self, case: Case, preds: Array, target: Array | None) -> Chunk:
-        return preds.tolist(), None  # floats of Python, which it is faster with
+        return preds.tolist(), None  # floats of Python, because fsum is faster with them
 
     def function(self, case: Case) -> Run | None:
         return average(lambda x, _: math.fsum(x) / len(x)) if case.job == "mean" else None
 
 
 class River(Rival):
-    """One sample at a time, which is what it is for."""
+    """A library that is made for one sample at a time."""
 
     def version(self) -> str:
         import river

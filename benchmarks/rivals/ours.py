@@ -1,4 +1,4 @@
-"""This library, and reading the memory once: the floor under everybody."""
+"""streamce, and reading the memory once, which is a lower bound for all contenders."""
 
 from __future__ import annotations
 
@@ -76,8 +76,7 @@ class Streamce(Rival):
 
 
 def of_parquet(path: str, _: object) -> float:
-    """Log loss of a Parquet file, as a program would write it: every thread reads row groups of its own,
-    and the states add up."""
+    """Return the log loss of a Parquet file: each thread reads its own row groups, and the states are added."""
     from pyarrow.parquet import ParquetFile
 
     threads = int(os.environ["STREAMCE_NUM_THREADS"])
@@ -95,8 +94,10 @@ def of_parquet(path: str, _: object) -> float:
 
 
 class Plain(Streamce):
-    """This library on the same logits as float32 with integer targets and no smoothing: what other
-    types and targets are compared with, in the same turns."""
+    """streamce on the same logits as float32, with integer targets and without smoothing.
+
+    Other dtypes and targets are compared with it.
+    """
 
     def inputs(self, case: Case, preds: Array, target: Array | None) -> Chunk:
         assert target is not None
@@ -110,8 +111,11 @@ class Plain(Streamce):
 
 
 class Reading(Rival):
-    """Every byte of the arrays, once. Of seven reductions of NumPy's the maximum of 32-bit words was
-    the fastest, as fast as BLAS's dot product; it runs in threads, since it lets go of the lock."""
+    """A yardstick that reads every byte of the arrays once.
+
+    It computes the maximum of 32-bit words, which was the fastest of seven reductions of NumPy, and as fast as the dot
+    product of BLAS. Threads speed it up, because it releases the interpreter lock.
+    """
 
     def __init__(self) -> None:
         self._threads = int(os.environ["STREAMCE_NUM_THREADS"])
@@ -131,7 +135,7 @@ class Reading(Rival):
         return 0.0
 
     def _pieces(self, array: Array | None) -> list[Array]:
-        """As many parts as there are threads."""
+        """Return the parts of an array, one for each thread."""
         if array is None:
             return []
         data = array.reshape(-1).view(np.uint8)

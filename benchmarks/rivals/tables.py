@@ -1,4 +1,4 @@
-"""Query engines on a file, and the whole processes that people start for it."""
+"""Query engines on a file, and complete processes that read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.cases import Array, Case
 from benchmarks.rivals import Chunk, Rival, Run
 
-THREADS = os.environ["STREAMCE_NUM_THREADS"]  # Polars has them from POLARS_MAX_THREADS
+THREADS = os.environ["STREAMCE_NUM_THREADS"]  # Polars reads POLARS_MAX_THREADS instead
 DUCKDB = "select avg(-ln(case when y = 1 then p else 1 - p end)) from read_parquet('{path}')"
 PEAK = """
 import resource, subprocess, sys
@@ -57,7 +57,7 @@ class Polars(Rival):
 
     @staticmethod
     def _grouped(chunks: Sequence[Chunk]) -> float:
-        """Counts and rounded sums of losses and squares by key, added up over the chunks, and their mean."""
+        """Add up counts and rounded sums of losses and squares by key over the chunks, and return the mean."""
         import polars as pl
 
         x = pl.col("x")
@@ -76,7 +76,7 @@ class Polars(Rival):
 
 
 class Command(Rival):
-    """A process that prints the mean, from its start to its end."""
+    """A process that prints the mean, timed from its start to its end."""
 
     def version(self) -> str:
         return f"Python {platform.python_version()}"
@@ -95,7 +95,7 @@ class Command(Rival):
         return subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True).stdout
 
     def peak(self, chunks: Sequence[Chunk]) -> int:
-        """Peak memory of the whole process, as a small parent sees it."""
+        """Return the peak memory of the whole process, measured by a small parent process."""
         return int(self._output(["-c", PEAK, sys.executable, *self.arguments(chunks[0][0])]))
 
 

@@ -1,4 +1,4 @@
-"""torch, eager and compiled, and the metric libraries that stand on it."""
+"""torch, eager and compiled, and the metric libraries that are built on it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def tensors(case: Case, preds: Array, target: Array | None) -> Chunk:
     if target is None:
         return x, x
     y = torch.from_numpy(target)
-    # Its binary losses take targets of the dtype of the predictions, and nothing else.
+    # Binary losses of torch need targets of the dtype of the predictions.
     return x, y.to(x.dtype) if case.job == "binary" else y
 
 
 def ctc(case: Case, x: Any, y: Any) -> Any:
-    """The mean over utterances of loss / labels, of which all have as many; a view of frames first is no slower."""
+    """Return the mean of loss / labels. All utterances have the same number of labels. A transposed view is as fast."""
     logs = x.log_softmax(-1) if case.kind == "logits" else x
     frames, labels = (torch.full((len(x),), length) for length in (case.frames, case.labels))
     return F.ctc_loss(logs.transpose(0, 1), y, frames, labels)
@@ -49,7 +49,7 @@ class Eager(Rival):
 
     def _mean(self, case: Case) -> Callable[[Any, Any], Any]:
         if case.job == "mean":
-            # The squares as well; 0 times, but no compiler may leave that out.
+            # Also sum the squares. The factor 0 keeps them out of the result, but no compiler may omit them.
             return lambda x, _: x.mean() + 0 * torch.dot(x, x)
         if case.job == "binary":
             logits, probs = F.binary_cross_entropy_with_logits, F.binary_cross_entropy
@@ -70,13 +70,13 @@ class Compiled(Eager):
 
     def _mean(self, case: Case) -> Callable[[Any, Any], Any]:
         torch.compiler.reset()
-        # Once per shape: a kernel for any shape was up to 1.4 times slower.
+        # Compile for each shape, because a kernel for any shape was up to 1.4 times slower.
         compiled: Callable[[Any, Any], Any] = torch.compile(super()._mean(case), dynamic=False)
         return compiled
 
 
 def is_perplexity(case: Case) -> bool:
-    """Whether a metric of perplexity does this job: token losses of a language model."""
+    """Return whether a metric of perplexity can do this job: token losses of a language model."""
     tokens = case.job == "multiclass" and (case.classes >= 1000 or case.forms == (BATCHES,))
     return tokens and case.dtype == "float32" and case.target == "labels" and not case.smoothing
 
@@ -107,7 +107,7 @@ class Torchmetrics(Rival):
 
 
 class Torcheval(Rival):
-    """Its perplexity builds a matrix of rows by rows, so it gets fewer."""
+    """torcheval. Its perplexity builds a matrix of rows by rows, so it gets fewer rows."""
 
     most = 4_000_000
 
