@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings of all tests."""
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,13 +19,13 @@ settings.register_profile(
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.register_profile("short", settings.get_profile("streamce"), max_examples=10)  # for the many runs of the core
+settings.register_profile("short", settings.get_profile("streamce"), max_examples=10)  # for the many Pythons
 settings.load_profile("streamce")
 
 
 @pytest.fixture(params=kernels.supported())
 def simd(request):
-    """Each instruction set that this machine has, one after another."""
+    """Run a test with each instruction set of this machine."""
     before = kernels.current()
     kernels.use(request.param)
     yield request.param

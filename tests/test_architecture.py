@@ -16,8 +16,8 @@ from streamce.metrics.mergeable import MergeableState
 from streamce.metrics.update_from import UpdateFromMixin
 
 ROOT = Path(streamce.__file__).parent
-# Lowest first. Folders on one line may import each other, if that makes no circle. A module at the top of the package
-# is a layer of its own; "streamce" is its __init__.py, the public names.
+# The layers, lowest first. Folders on one line may import each other, if that makes no circle. A module at the top of the
+# package is a separate layer. "streamce" is its __init__.py, which has the public names.
 LAYERS = [
     ["errors"],
     ["_support"],
@@ -34,7 +34,7 @@ LAYERS = [
     ["__main__"],
 ]
 CORE = [["kernels"], ["ledger"], ["samples"], ["grouping", "losses"], ["pipeline"]]
-# The modules that may import a package which users need not have. NumPy is always there.
+# The modules that may import an optional package. NumPy is not optional.
 OPTIONAL = {
     "dask": {"integrations.dask"},
     "distributed": {"integrations.dask"},
@@ -56,8 +56,8 @@ OPTIONAL = {
     "torch": {"metrics.torch_device", "integrations.torch_distributed"},
     "tqdm": {"cli.console"},
 }
-# The private attributes of a metric that upper layers may use, with the reason. Users read these objects, and the
-# completion of an editor or notebook is to show them only methods that are for them.
+# The private attributes of a metric that upper layers may use, with the reason. They are private, because
+# the completion of an editor or notebook shows users all public methods.
 PROTOCOL = {
     "_state": "wrappers, engines, the report and the command line read and replace states",
     "_new": "wrappers and engines make empty metrics of the same options",
@@ -89,7 +89,7 @@ NAMES = {module_name(path) for path in FILES}
 
 
 def python_imports(text):
-    """The absolute names that a Python file imports, wherever in the file: (module, name or None)."""
+    """Return the absolute names that a Python file imports anywhere: (module, name or None)."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
@@ -99,7 +99,7 @@ def python_imports(text):
 
 
 def cython_imports(text):
-    """The same of a Cython file, with cimports."""
+    """Return the same for a Cython file, with cimports."""
     text = re.sub(r'"""(?:.|\n)*?"""|#[^\n]*', "", text)
     for match in re.finditer(r"^[ \t]*from ([\w.]+) c?import (?:\(([^)]*)\)|([^\n]*))", text, re.M):
         for name in (match[2] or match[3]).split(","):
@@ -110,7 +110,7 @@ def cython_imports(text):
 
 
 def imports(path):
-    """The modules that a file imports: those of streamce without its name in front."""
+    """Return the modules that a file imports, those of streamce without the prefix ``streamce``."""
     read = python_imports if path.suffix in (".py", ".pyi") else cython_imports
     for module, name in read(path.read_text(encoding="utf-8")):
         if module == "streamce" or module.startswith("streamce."):
@@ -129,7 +129,7 @@ def folder(name):
 
 
 def edges(within=""):
-    """Pairs of different folders, directly in a folder, of which the first imports the second, with the file."""
+    """Return pairs of subfolders of a folder of which the first imports the second, with the importing file."""
     for path, found in IMPORTS.items():
         name = module_name(path)
         if name.startswith(within):
@@ -195,7 +195,7 @@ def is_private(name):
 
 
 def private_names(tree):
-    """The private attributes that the classes of a module define: methods, fields, slots and what is set on self."""
+    """Return the private attributes of the classes of a module: methods, fields, slots and those set on self."""
     for defined in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
         for node in ast.walk(defined):
             match node:
@@ -210,7 +210,7 @@ def private_names(tree):
 
 
 def private_uses(tree):
-    """The private attributes of other objects than self, cls and super() that a module uses, with the lines."""
+    """Return the private attributes that a module uses of objects other than self, cls and super(), with lines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr):
             match node.value:
@@ -227,7 +227,7 @@ for path, tree in TREES.items():
 
 
 def foreign_uses():
-    """Uses of private attributes that no class of the same folder defines."""
+    """Return the uses of private attributes that no class of the same folder defines."""
     for path, tree in TREES.items():
         for name, line in private_uses(tree):
             if name not in PRIVATE[folder(module_name(path))] | NAMEDTUPLE:

@@ -1,4 +1,4 @@
-"""Bad input: an InputError that names what is wrong and where, and a state as it was."""
+"""Invalid input raises an InputError that says what is wrong and where, and leaves the state unchanged."""
 
 import numpy as np
 import pytest
@@ -197,19 +197,19 @@ ARGUMENTS = {
 
 
 def update(metric, args):
-    """update with a positional weight, for tables."""
+    """Update a metric. A weight may be positional, so that cases fit in tables."""
     given = 1 if isinstance(metric, MEAN) else 2
     return metric.update(*args[:given], weight=args[given] if len(args) > given else None)
 
 
 def used(metric):
-    """A metric of the same options and a state that is not empty."""
+    """Return a metric with the same options and samples."""
     fresh = metric.copy()
     fresh._state.merge(ce.MeanLoss().update([0.5, 2.5])._state)
     return fresh
 
 
-# ---- named, and nothing lost ----
+# ---- errors that keep the state ----
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -421,7 +421,7 @@ def test_the_number_of_classes_is_remembered_only_where_each_has_sums_of_its_own
         MULTILABEL().update(HALVES, OUTCOMES).update([[0.5, 0.5]], [[1, 0]])
 
 
-# ---- whatever else ----
+# ---- any other argument ----
 
 
 METRICS = [

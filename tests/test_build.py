@@ -1,4 +1,4 @@
-"""The build keeps the promise of equal bits: no fast-math, nothing fused, nothing for one machine alone."""
+"""The build keeps the promise of equal bits: no fast-math, no fused instructions, and no code for a single machine."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ FLAGS = ["-O3", *EXACT]
 
 
 def compiled(kernel, out, *flags):
-    """A kernel file compiled with the flags of setup.py and others: (exit status, errors)."""
+    """Compile a kernel with the flags of setup.py and others, and return exit status and errors."""
     done = subprocess.run(
         ["cc", *FLAGS, *flags, "-c", KERNELS / f"{kernel}.c", "-o", out], capture_output=True, text=True, check=False
     )

@@ -16,7 +16,7 @@ from streamce.integrations.prometheus import Collector
 
 N = 60
 RNG = np.random.default_rng(11)
-# Ordinary numbers, small ones, whose squares and products are subnormal, and subnormal ones.
+# Ordinary numbers, small numbers with subnormal squares and products, and subnormal numbers.
 SCALE = 10.0 ** np.repeat([0, -160, -308], N // 3)
 LOSSES = RNG.exponential(size=N) * SCALE
 PROBS = 1 - np.exp(-RNG.exponential(size=N))
@@ -44,7 +44,7 @@ SAID = np.tile([1, 2], (N // 3, 1))
 
 
 def all_weights(metric):
-    """Losses of every dtype, as lists and as numbers, with weights of every dtype."""
+    """Add losses of every dtype, as lists and as numbers, with weights of every dtype."""
     for losses in (LOSSES, NARROW, HALVES, BRAIN, SWAPPED.tolist(), SWAPPED):
         metric.update(losses)
         metric.update(losses, weight=WEIGHT)
@@ -120,7 +120,7 @@ FED = {
 
 
 def shown(value):
-    """All that a result says, to the bit."""
+    """Return all bits of a result."""
     if isinstance(value, DefaultModeMethods) and hasattr(value, "to_dict"):
         return type(value).__name__, shown(value.to_dict()), str(value), repr(value)
     if isinstance(value, dict):
@@ -134,7 +134,7 @@ def shown(value):
     return value.to_bytes() if hasattr(value, "to_bytes") and not isinstance(value, int) else value
 
 
-# Methods that read, by name, where a class has them; with arguments that all of them take.
+# Methods that read, by name, with arguments. A class has some of them.
 READINGS = [
     "compute",
     "summary",
@@ -160,14 +160,14 @@ READINGS = [
 
 
 def readings(metric):
-    """What all methods say that read a metric, and the states that come of it."""
+    """Return the results of all methods that read a metric, and the states of the metrics that they return."""
     found = {}
     for name in filter(lambda name: hasattr(metric, name), READINGS):
         try:
             found[name] = shown(getattr(metric, name)())
             if "anytime" in inspect.signature(getattr(metric, name)).parameters:
                 found[f"{name} at any time"] = shown(getattr(metric, name)(level=0.9, anytime=True))
-        except ce.InputError as error:  # of an option that is off
+        except ce.InputError as error:  # the option for this method is off
             found[name] = str(error)
     if isinstance(metric, (ce.BinaryCrossEntropy, ce.MulticlassCrossEntropy)) and metric.options["tail"]:
         found["quantiles"] = [shown(metric.tail().quantile(q)) for q in (0.1, 1 / 3, 0.99)]

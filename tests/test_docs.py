@@ -1,6 +1,6 @@
-"""The examples in the documentation do what they show, and its links lead somewhere.
+"""The examples in the documentation give the results that they show, and its links exist.
 
-In the pages, a ``python`` fence is run, and a ``text`` fence right after it is what it prints. A ``py`` fence needs a
+In the pages, a ``python`` fence is run, and must print the ``text`` fence right after it. A ``py`` fence needs a
 package or a machine that `make test` does not have, so it is only compiled.
 """
 
@@ -18,7 +18,7 @@ from paths import ROOT
 import streamce
 from streamce.cli import arguments
 
-ENGINES = ("streamce.integrations.dask", "streamce.integrations.spark")  # whose examples tests/engines runs
+ENGINES = ("streamce.integrations.dask", "streamce.integrations.spark")  # tests/engines runs their examples
 MODULES = ["streamce"] + [
     info.name
     for info in pkgutil.walk_packages(streamce.__path__, "streamce.")
@@ -62,7 +62,7 @@ def test_the_examples_of_a_page_run_and_print_what_it_shows(path, tmp_path):
         elif language == "text" and not text[end : fence.start()].strip():
             expected[-1] = body
         end = fence.end()
-    script = script.replace("9464", "0")  # a port that is free
+    script = script.replace("9464", "0")  # a free port
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
@@ -80,7 +80,7 @@ def test_the_commands_of_a_page_are_ones_that_there_are(path):
 
 
 def anchors(path):
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors that GitHub gives the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""Errors hold their parts, other layers change the parts, and ``str`` renders them: nobody edits a message."""
+"""Errors hold their parts, other layers change the parts, and ``str`` renders them. No code edits a message."""
 
 import ast
 import copy
@@ -337,7 +337,7 @@ def test_parts_of_a_column_of_a_stream(metric, columns, argument, index):
 
 
 def evaluated(path, metric, task, choice, axes=(1, 1)):
-    """What the command line does with a file's rows."""
+    """Add the rows of a file as the command line does."""
     source = sources.find_sources([str(path)])
     if task in reader.AXES:
         reading = reader.Reading(source, lambda *_: choice, *axes)
@@ -430,8 +430,8 @@ def test_parts_of_an_option():
 # ---- no code edits a message ----
 
 OURS = {"StreamceError", "InputError", "DataError", "SelectionError", "RaggedError", "RecordError", "OnDevice"}
-ANY = {"ValueError", "Exception", "BaseException"}  # which ours are too
-# Functions that take a message of another library apart: none of ours comes to them.
+ANY = {"ValueError", "Exception", "BaseException"}  # base classes of our errors
+# Functions that parse messages of other libraries. They get no error of ours.
 FOREIGN = {
     "integrations/engines.py": {"reason"},
     "_support/short_repr.py": {"reason"},
@@ -442,7 +442,7 @@ FOREIGN = {
 
 
 def edits(source, foreign=()):
-    """The lines at which the text of an error is edited, searched or compared, or its ``args`` are used."""
+    """Return the lines at which the text of an error is edited, searched or compared, or its ``args`` are used."""
     tree = ast.parse(source)
     functions = [each for each in ast.walk(tree) if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
     return sorted({line for each in functions if each.name not in foreign for line in edits_of(each)})
@@ -452,7 +452,7 @@ def edits_of(function):
     names = errors_of(function)
 
     def rendered(node):
-        """Whether an expression is the text of an error, or has it in it."""
+        """Return whether an expression is or contains the text of an error."""
         if isinstance(node, ast.Name):
             return node.id in texts
         if isinstance(node, ast.NamedExpr):
@@ -466,7 +466,7 @@ def edits_of(function):
         return isinstance(node, ast.BinOp) and (rendered(node.left) or rendered(node.right))
 
     texts = set()
-    for _ in range(3):  # names of names
+    for _ in range(3):  # follow assignments of names to names
         for node in ast.walk(function):
             if isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) and node.value and rendered(node.value):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -486,7 +486,7 @@ def edits_of(function):
 
 
 def errors_of(function):
-    """Names in a function for errors that may be ours."""
+    """Return the names in a function that may hold errors of ours."""
     found = set()
     for node in ast.walk(function):
         if isinstance(node, ast.ExceptHandler) and node.name and node.type:

@@ -1,4 +1,4 @@
-"""Losses, gradients and states are those of golden.json at every instruction set: the bits of every machine."""
+"""Losses, gradients and states are those of golden.json with every instruction set, as on every machine."""
 
 import golden
 import pytest

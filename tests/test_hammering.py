@@ -1,4 +1,4 @@
-"""Eight threads use one metric of every class: no update is lost, and every state that is read holds whole updates."""
+"""Eight threads use one metric of every class: no update is lost, and readers see only complete updates."""
 
 import inspect
 import threading
@@ -58,9 +58,9 @@ def test_every_class_is_hammered():
 
 
 def hammer(name, eighth):
-    """Three threads that update, one that merges, three that read, and an eighth: the metric in the end.
+    """Run three threads that update, one that merges, three that read, and an eighth, and return the metric.
 
-    ``eighth(metric, done)`` runs until ``done()``. Each state that a reader saw was one of a whole number of updates.
+    ``eighth(metric, done)`` runs until ``done()``. Check that readers saw only complete updates.
     """
     make, preds, more = CASES[name]
     whole, states = make(), []

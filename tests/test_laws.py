@@ -1,4 +1,4 @@
-"""Whatever defines ``+`` is a commutative group, to the byte, and survives being written down."""
+"""Every class with ``+`` is a commutative group, to the byte, and its bytes and pickles give equal objects."""
 
 import copy
 import importlib
@@ -22,13 +22,13 @@ TASKS = {metric: task for task, metric in METRICS.items()}
 
 
 def cut(stream, draw):
-    """A stream in three, some parts of which may be empty."""
+    """Cut a stream into three parts, some of which may be empty."""
     a, b = sorted(draw(st.tuples(st.integers(0, len(stream)), st.integers(0, len(stream)))))
     return stream[:a], stream[a:b], stream[b:]
 
 
 def is_plain(stream):
-    """Whether its losses are those that calibration is of."""
+    """Return whether the losses have no options that calibration excludes."""
     weights = stream.options.get("class_weight"), stream.options.get("pos_weight")
     soft = stream.task == "multiclass" and stream.target.ndim == stream.preds.ndim
     return not soft and weights == (None, None) and not stream.options["label_smoothing"]
@@ -72,7 +72,7 @@ def utterances(draw):
 
 
 def plain(stream):
-    """A metric for a stream that keeps no sums of its own."""
+    """Return the metric of a stream, without sums by class or label."""
     options = {name: value for name, value in stream.options.items() if name not in ("per_class", "per_label")}
     return METRICS[stream.task](**options, **({"per_label": False} if stream.task == "multilabel" else {}))
 

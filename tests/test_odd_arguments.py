@@ -14,14 +14,14 @@ import streamce as ce
 
 
 class Raises:
-    """Raises on any access."""
+    """An object that raises on any access."""
 
     def __getattr__(self, name):
         raise RuntimeError(name)
 
 
 class Gives:
-    """Something instead of an array."""
+    """An object whose ``__array__`` returns something other than an array."""
 
     def __init__(self, given):
         self.given = given
@@ -196,7 +196,7 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # of the libraries that the odd things are of
+@pytest.mark.filterwarnings("ignore")  # warnings of the libraries of these arguments
 @pytest.mark.parametrize(
     ("kind", "argument"), [(kind, name) for kind, (_, given, more) in UPDATES.items() for name in (*given, *more)]
 )

@@ -1,4 +1,4 @@
-"""What importing the package brings, and what it says of itself."""
+"""Imports, names and metadata of the package."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def test_importing_brings_numpy_and_the_standard_library_only():
 
 
 def test_importing_does_not_turn_on_the_interpreter_lock():
-    # Where Python has none: an extension that did not say that it needs none would turn it on, with a warning.
+    # On Pythons without the GIL, an extension that does not declare its support would enable the GIL with a warning.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
     script = (
         "import sys\nlocked = getattr(sys, '_is_gil_enabled', lambda: True)\nbefore = locked()\nimport numpy\n"
@@ -72,7 +72,7 @@ def test_what_a_release_changes_agrees_with_the_project():
     for text in (citation, recipe):
         assert f"license: {project['license']}\n" in text
         assert project["urls"]["Source"] in text
-    # The same lower bounds, in conda's words and names.
+    # The conda recipe has the same lower bounds, in its own syntax and names.
     needs = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
     needs += project["optional-dependencies"]["prometheus"]
     for need in needs:

@@ -1,4 +1,4 @@
-"""However a stream is cut, ordered, shared out, merged or laid out in memory: the same bits."""
+"""The same bits result for all batches, orders, workers, merges and layouts in memory."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.core
 
 
 def cuts(draw, n, most=6):
-    """A stream of n samples in chunks: slices, some of them empty."""
+    """Draw the slices of chunks of a stream of n samples. Some are empty."""
     at = sorted(draw(st.lists(st.integers(0, n), max_size=most)))
     return [slice(a, b) for a, b in zip([0, *at], [*at, n], strict=True)]
 
@@ -187,7 +187,7 @@ def other_byte_order(a):
 
 
 def in_a_record(a):
-    """Fields of packed records: strides that are no multiple of the item."""
+    """Return an array as a field of packed records, whose strides are not multiples of the item size."""
     records = np.zeros(a.shape, np.dtype([("x", np.uint8), ("value", a.dtype)]))
     records["value"] = a
     return records["value"]
@@ -261,7 +261,7 @@ def test_a_floor_that_no_float_can_hold_does_not_change_a_float(eps):
     costs = ce.binary_cross_entropy(preds, target, eps=eps, reduction="none")
     wide = ce.binary_cross_entropy(preds.astype(np.float64), target, eps=eps, reduction="none")
     assert costs == pytest.approx(wide, rel=3e-7)
-    assert list(costs[preds < eps]) == list(wide[preds < eps])  # what is floored costs as much as a double
+    assert list(costs[preds < eps]) == list(wide[preds < eps])  # a floored probability costs as much as in float64
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -1,7 +1,7 @@
-"""Each loss against its formula in mpmath at 50 digits: N3's bounds, on every path and dtype.
+"""Each loss against its formula in mpmath at 50 digits: the promised accuracy, on every path and dtype.
 
 float64: within 8 ulp. Narrower dtypes: within 5e-7, and 1e-8 on the mean of a million varied rows.
-Relative down to 1e-307 (float64) or 1e-37 (narrower), absolute below: there a loss may be off by that much.
+Bounds are relative down to losses of 1e-307 (float64) or 1e-37 (narrower), and absolute below.
 """
 
 import functools
@@ -23,12 +23,12 @@ SMOOTHINGS = (0.0, 0.1, 1e-10)
 
 
 def loss(metric, preds, target):
-    """The loss of one sample, as a metric gives it that saw nothing else."""
+    """Return the loss of one sample, from a metric with this sample only."""
     return metric.reset().update(preds[None], np.asarray(target)[None]).summary().total
 
 
 def off(found, truth, dtype):
-    """How far off a loss is, in units of what N3 allows."""
+    """Return the error of a loss, in units of the promised bound."""
     least = LEAST["float64" if dtype == "float64" else "narrower"]
     if abs(truth) < least:
         return float(abs(found - truth) / least)
@@ -36,7 +36,7 @@ def off(found, truth, dtype):
 
 
 def within(pairs, dtype):
-    """Asserts N3's bound for pairs of a loss and its truth; what they are of stands third."""
+    """Check the promised bound for tuples of a loss, its true value and a description."""
     worst, what, found, truth = max(
         ((off(found, truth, dtype), what, found, truth) for found, truth, what in pairs), key=lambda x: x[0]
     )
@@ -48,7 +48,7 @@ def within(pairs, dtype):
 
 
 def numbers(kind, dtype, n=N):
-    """Predictions of single outcomes: ordinary, confident, extreme and subnormal."""
+    """Return predictions of single outcomes: ordinary, confident, extreme and subnormal."""
     rng = np.random.default_rng(5)
     if kind == "logits":
         drawn = [rng.normal(0, scale, n) for scale in (1e-3, 1, 8, 40)] + [rng.uniform(-1e3, 1e3, n)]
@@ -69,7 +69,7 @@ def numbers(kind, dtype, n=N):
 
 
 def rows(kind, dtype, classes):
-    """Predictions of classes: ordinary, confident, extreme, masked and subnormal."""
+    """Return predictions of classes: ordinary, confident, extreme, masked and subnormal."""
     rng = np.random.default_rng(classes)
     few = 8 if classes <= 10 else 3 if classes <= 130 else 1
 
@@ -91,7 +91,7 @@ def rows(kind, dtype, classes):
             drawn = drawn if kind == "probs" else [np.log(p) for p in drawn]
     x = cast(np.array([rng.permutation(row) for row in drawn]), DTYPES[dtype])
     wide = cast(x, np.float64)
-    if kind == "logits":  # what the dtype cannot hold is no row
+    if kind == "logits":  # leave out rows that the dtype cannot represent
         return x[(wide < INF).all(1) & (wide > -INF).any(1)]
     with np.errstate(all="ignore"):
         total = (wide if kind == "probs" else np.exp(wide)).sum(1)
@@ -166,7 +166,7 @@ def costs_of(kind, row, eps=EPS):
 
 
 def weighed(costs, target, smoothing=0.0, weights=None):
-    """Σ w_c q_c cost_c, with q the smoothed target."""
+    """Return Σ w_c q_c cost_c, with q the smoothed target."""
     classes = len(costs)
     a = oracle.mpf(smoothing)
     y = [float(c == target) for c in range(classes)] if np.ndim(target) == 0 else target
@@ -348,7 +348,7 @@ def test_certainty_that_is_right_costs_nothing_and_never_minus_zero():
     ("task", "classes"), [("binary", 1), ("multiclass", 2), ("multiclass", 10), ("multiclass", 70)]
 )
 def test_the_mean_of_a_million_varied_rows(task, classes, dtype):
-    # Against the same values in float64, whose losses the tests above hold to 8 ulp.
+    # Compare with the same values in float64, whose losses are within 8 ulp by the tests above.
     narrow, wide = (METRICS[task](kind="logits") for _ in range(2))
     for seed in range(4):
         stream = make(task, 250_000, kind="logits", dtype=dtype, classes=classes, seed=seed)
@@ -364,7 +364,7 @@ def test_the_mean_of_a_million_varied_rows(task, classes, dtype):
     ("task", "classes"), [("binary", 1), ("multiclass", 2), ("multiclass", 10), ("multiclass", 70)]
 )
 def test_the_mean_of_rows_that_are_predicted_right(task, classes, dtype):
-    # Losses that are all alike and small, where an error of the exponential would not average out.
+    # In equal, small losses, errors of the exponential would not cancel.
     rng = np.random.default_rng(10)
     logits = rng.normal(0, 2, (1_000_000 // classes, classes)).astype(DTYPES[dtype])
     preds = logits[:, 0] if task == "binary" else logits
@@ -375,7 +375,7 @@ def test_the_mean_of_rows_that_are_predicted_right(task, classes, dtype):
 
 @pytest.mark.parametrize("task", ["binary", "multilabel"])
 def test_halves_and_other_shares_among_equal_ones(task):
-    # Blocks of targets that are all 0 or 1 take a way of their own.
+    # Blocks in which all targets are 0 or 1 have a separate code path.
     function = ce.binary_cross_entropy if task == "binary" else ce.multilabel_cross_entropy
     shares = np.array([0.5, 0.25, 0.75, 0.625, 2.0**-511, 1.0, 0.0, 1.0 - 2.0**-53])
     preds = np.array([0.9, 0.2])
@@ -405,12 +405,12 @@ def test_logits_as_far_apart_as_their_dtype_allows(dtype, classes):
         assert smooth == pytest.approx([0.75 * far + 0.25 / classes * gap], rel=5e-7)
 
 
-# ---- the floor of the promise ----
+# ---- the smallest losses of the promise ----
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_small_losses_keep_their_digits_down_to_the_floor(dtype):
-    """Logits whose losses are e^-x, as far down as the README says."""
+    """The logits have losses of e^-x, down to the smallest loss in the README."""
     least = LEAST["float64" if dtype == "float64" else "narrower"]
     last = -math.log(least)
     x = cast(np.linspace(last - 20, last, 400), DTYPES[dtype])

@@ -1,4 +1,4 @@
-"""An update leaves nothing behind but what it adds: the next one finds all as if it were the first."""
+"""An update leaves no trace except its samples, so the next one works as if it were the first."""
 
 import gc
 import sys
@@ -19,7 +19,7 @@ STREAM = make("binary", 40, seed=1)
 
 
 def spoil(metric):
-    """An update that ends with an error; the data has every part that a chunk can have."""
+    """Fail in an update whose data have every part that a chunk can have."""
     with pytest.raises(ce.InputError):
         metric.update(np.full((3, 2), np.nan, ">f4").T, np.full((2, 3), 0.5), weight=np.ones((2, 3)))
 

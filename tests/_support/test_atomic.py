@@ -1,4 +1,4 @@
-"""Files are written atomically: their permissions, symbolic links, and who may remove temporary files."""
+"""Files are written atomically: their permissions, symbolic links, and the removal of temporary files."""
 
 import os
 import re
@@ -42,7 +42,7 @@ WRITERS = {
     "merge": lambda path: main(["merge", "source.state", "-o", path]),
     "draw": lambda path: main(["report", "source.state", "-o", path]),
 }
-AGAIN = [name for name in WRITERS if name != "resume"]  # which does nothing the second time
+AGAIN = [name for name in WRITERS if name != "resume"]  # without resume, which does nothing the second time
 
 
 def mode_of(path):
@@ -63,7 +63,7 @@ def test_a_file_that_is_replaced_keeps_its_mode(folder, writer, mode):
     os.chmod("S", mode)
     WRITERS[writer]("S")
     assert mode_of("S") == mode
-    assert os.stat("S").st_ino != before  # it was replaced, not written over
+    assert os.stat("S").st_ino != before  # the file was replaced, not overwritten
 
 
 def test_the_generation_before_has_the_mode_of_the_checkpoint(folder):
@@ -98,8 +98,8 @@ def test_owner_and_group_stay_where_one_may_keep_them(folder):
 
 
 def test_a_group_that_cannot_be_kept_gives_its_rights_to_no_other():
-    alone = os.geteuid() == 0  # who may become somebody else, who may give no file to the group
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+    alone = os.geteuid() == 0  # only root may become another user, and only other users may not change the group
+    with tempfile.TemporaryDirectory() as folder:  # other users cannot enter the folders of pytest
         path = folder + "/S"
         METRIC.save(path)
         os.chmod(path, 0o664)
@@ -124,7 +124,7 @@ def test_extended_attributes_stay_where_there_are_any(folder):
     try:
         os.setxattr("S", "user.origin", b"night")
         there = [("user.origin", b"night")]
-    except OSError:  # a file system without them, where a state is saved all the same
+    except OSError:  # the file system has no access control lists, and the state is saved without them
         there = []
     METRIC.save("S")
     assert [(name, os.getxattr("S", name)) for name in os.listxattr("S") if name.startswith("user.")] == there

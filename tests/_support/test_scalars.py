@@ -14,7 +14,7 @@ REALS = [np.float64(0.5), np.float32(0.5), np.float16(0.5), np.longdouble(0.5), 
 
 
 def same(*metrics):
-    """Whether states, options and what makes them again are those of Python's values."""
+    """Return whether metrics have equal states, options and constructor arguments."""
     for metric in metrics:
         assert metric.to_bytes() == metrics[-1].to_bytes()
         assert repr(metric) == repr(metrics[-1])
@@ -88,7 +88,7 @@ def test_what_functions_take():
 
 
 class Hostile:
-    """Stands for anything, and raises."""
+    """An object that raises on any access."""
 
     def __index__(self):
         raise RuntimeError("no")
@@ -155,7 +155,7 @@ def test_other_values_are_one_error(wrong):
         if argument in ("blank", "samples", "k", "n", "max_groups"):
             assert not any(wrong is whole for whole in wholes)
         if isinstance(wrong, int) and wrong > 0 and argument in ("k", "n", "max_groups"):
-            continue  # many are no error
+            continue  # many values are valid
         with pytest.raises(ce.InputError) as raised:
             call()
         assert raised.value.argument in (argument, "period")

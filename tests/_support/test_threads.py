@@ -1,4 +1,4 @@
-"""Threads never change a result, lose an update or hang, and the first bad entry is the one named."""
+"""Threads never change a result, lose an update or hang, and an error names the first invalid entry."""
 
 import functools
 import gc
@@ -26,7 +26,7 @@ LARGE = 1 << 20  # predictions: enough for four parts
 
 
 def run(code, **environment):
-    """A script in a Python of its own: (exit status, output, errors)."""
+    """Run a script in its own Python, and return exit status, output and errors."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
         env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
@@ -50,7 +50,7 @@ def test_more_threads_than_samples():
     assert one.bytes(threads=8) == one.bytes(threads=1)
 
 
-# ---- the first bad entry ----
+# ---- the first invalid entry ----
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 8])
@@ -174,7 +174,7 @@ def test_groups_are_read_while_others_come_and_go(key):
             seen.update([len(metric.to_table()["key"]), metric.macro().groups, metric.micro().samples])
 
     def collected(phase, info):
-        """What some profilers and monitors leave behind: Python that runs in the midst of anything."""
+        """A callback of the garbage collector, as profilers install it: Python code that runs at any point."""
 
     before, threshold = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(1e-6)
@@ -240,7 +240,7 @@ def test_an_interrupted_update_leaves_the_losses_to_the_threads_that_still_write
     del out
     assert losses() is not None
     parts.clear()
-    gc.collect()  # without the interpreter lock, an object that another thread made is freed later
+    gc.collect()  # without the interpreter lock, objects of another thread are freed later
     assert losses() is None
 
 
@@ -274,7 +274,7 @@ def test_a_fork_with_a_live_pool_works():
 
 
 def test_a_fork_while_other_threads_update_works():
-    # Wherever the fork meets them: starting a thread, with the pool's lock, with a task under way, waiting for one.
+    # A fork may come while a thread starts, holds the pool's lock, runs a task, or waits for one.
     status, out, errors = run(
         FORK
         + """
@@ -301,7 +301,7 @@ def test_a_fork_while_other_threads_update_works():
 
 @pytest.mark.parametrize("before", ["", "metric.update(x)"])
 def test_a_large_chunk_is_added_while_python_ends(before):
-    # In atexit no thread starts any more, in some versions of Python.
+    # In some versions of Python, no thread starts during atexit.
     status, out, errors = run(
         f"""
         import atexit, numpy as np, streamce as ce
@@ -335,7 +335,7 @@ def test_a_program_ends_while_the_pool_is_idle():
     assert (status, out, errors) == (0, "1.0", "")
 
 
-# Below half a million predictions a chunk is not worth a second thread, however many losses it has.
+# A chunk needs half a million predictions for a second thread, however many losses it has.
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "mean"])
 def test_small_chunks_never_touch_the_pool(task):
     status, out, errors = run(
@@ -375,7 +375,7 @@ def test_a_few_rows_of_very_many_classes_are_worth_a_second_thread():
     assert (status, out) == (0, "1\n2 True"), errors
 
 
-# ---- how many ----
+# ---- the number of threads ----
 
 
 def test_the_number_of_threads_is_checked():

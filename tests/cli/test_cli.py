@@ -1,4 +1,4 @@
-"""The command line: the same bits as in process, one clear line for every mistake."""
+"""The command line gives the same bits as the library, and one clear line for every mistake."""
 
 import contextlib
 import fcntl
@@ -68,7 +68,7 @@ def rng():
 
 @pytest.fixture(scope="module")
 def data():
-    """Predictions of every shape, and their targets, as NumPy arrays."""
+    """Return predictions of every shape, and their targets, as NumPy arrays."""
     random = rng()
     return {
         "prob": random.random(ROWS),
@@ -94,7 +94,7 @@ def table(data):
 
 
 def state_of(tmp_path, *arguments):
-    """The bytes of the state that ``eval`` writes."""
+    """Run ``eval`` and return the bytes of the state that it writes."""
     assert main(["eval", *map(str, arguments), "--state", str(tmp_path / "state")]) == 0
     return (tmp_path / "state").read_bytes()
 
@@ -104,7 +104,7 @@ def run(*arguments, **options):
 
 
 def failure(capsys, status, *arguments):
-    """The one line that a command leaves on stderr."""
+    """Run a command that fails with this status, and return its one line on standard error."""
     assert main([*map(str, arguments)]) == status
     out, err = capsys.readouterr()
     assert out == ""
@@ -291,7 +291,7 @@ def test_a_column_whose_name_is_a_pattern_or_has_a_comma_is_itself(tmp_path, dat
 
 
 def test_numbered_columns_of_a_glob_come_by_number(tmp_path):
-    """p_10 is class 10, though it stands, and sorts, before p_2."""
+    """p_10 is class 10, although it comes before p_2 in the file and in alphabetical order."""
     probs = rng().dirichlet(np.ones(12), 50)
     label = rng().integers(0, 12, 50)
     columns = {f"p_{i}": probs[:, i].copy() for i in sorted(range(12), key=str)}
@@ -384,7 +384,7 @@ def test_numbers_as_labels_with_classes(tmp_path, data, name, type_):
 
 
 def test_the_label_to_ignore_is_a_label_and_not_a_class_number(tmp_path, data):
-    """Classes 1 to 3 and 0 for unlabelled: 0 is ignored, and 1 is the first class."""
+    """Labels are classes 1 to 3, or 0 for unlabelled rows. 0 is ignored, and 1 is the first class."""
     probs = {f"p_{i}": data["probs"][:, i].copy() for i in range(3)}
     label = np.where(np.arange(ROWS) % 4, data["label"] + 1, 0)
     WRITERS["a.parquet"](pa.table({**probs, "label": label}), tmp_path / "a.parquet")
@@ -429,7 +429,7 @@ def test_names_that_fit_in_two_ways_are_not_guessed(tmp_path, capsys):
     assert "choose with --classes" in line
 
 
-# ---- odd rows ----
+# ---- invalid rows ----
 
 
 @pytest.mark.parametrize("name", WITH_NULLS)
@@ -556,7 +556,7 @@ def test_columns_of_the_wrong_kind_are_named(tmp_path, capsys, name):
             "column 'text' holds string, expected numbers|row 0: column 'text' cannot be read: CSV conv|"
             r"row 0: JSON parse error: Column\(/text\) changed from number to string$",
         ),
-        ("t", "p", "column 't' holds int64, expected predictions"),  # swapped
+        ("t", "p", "column 't' holds int64, expected predictions"),  # target and predictions are swapped
     ):
         arguments = ("--task", "binary", "--preds", preds, "--target", target)
         assert re.search(expected, failure(capsys, 1, "eval", tmp_path / name, *arguments))
@@ -589,7 +589,7 @@ def test_damaged_files_are_named(tmp_path, capsys, name, table):
     pieces = {"cut": half, "garbage": rng().bytes(1000), "short": whole[:6]}
     for piece, content in pieces.items():
         if name in ("a.csv", "a.jsonl") and piece == "cut":
-            content = half.rpartition(b",")[0]  # within a row
+            content = half.rpartition(b",")[0]  # cut within a row
         (tmp_path / name).write_bytes(content)
         line = failure(capsys, 1, "eval", tmp_path / name, *BINARY)
         assert f"error: {tmp_path / name}: " in line
@@ -751,7 +751,7 @@ def test_missing_pyarrow_says_what_to_install(tmp_path):
     assert done.returncode == 0
 
 
-# ---- what is printed ----
+# ---- output ----
 
 
 def test_json_is_the_summary_and_the_options(tmp_path, data, table, capsys):
@@ -895,7 +895,7 @@ def test_a_state_is_never_written_over_what_is_none(tmp_path, data, table, capsy
 
 def test_the_result_is_printed_even_if_the_state_cannot_be_written(tmp_path, table):
     WRITERS["a.parquet"](table, tmp_path / "a.parquet")
-    limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "-"]  # no file may grow, as on a full disk
+    limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "-"]  # no file can grow, as on a full disk
     command = [*limited, *COMMAND, "eval", tmp_path / "a.parquet", *BINARY, "--state", tmp_path / "state"]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 1
@@ -905,7 +905,7 @@ def test_the_result_is_printed_even_if_the_state_cannot_be_written(tmp_path, tab
 
 
 def test_the_state_is_saved_though_the_reader_of_a_long_result_has_left(tmp_path):
-    many = 2000  # names enough for more than stdout holds back
+    many = 2000  # more names than the buffer of standard output holds
     columns = {f"p_{i}": np.full(3, 1 / many) for i in range(many)}
     parquet.write_table(pa.table({**columns, "y": [0, 1, 2]}), tmp_path / "a.parquet")
     words = ["--task", "multiclass", "--target", "y", "--preds", "p_*", "--json", "--state", tmp_path / "state"]
@@ -983,14 +983,14 @@ def test_a_full_disk_is_one_line(tmp_path, table):
 def test_ctrl_c_leaves_the_old_state(tmp_path, busy):
     state = tmp_path / "state"
     ce.BinaryCrossEntropy().save(state)
-    # In a session of its own, as of a terminal; pytest's may ignore the signal.
+    # In its own session, as at a terminal, because that of pytest may ignore the signal.
     child = subprocess.Popen(
         [*COMMAND, "eval", "-", *BINARY, "--state", state], stdin=subprocess.PIPE,
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     block = b"0.5,1\n" * 100_000
     child.stdin.write(b"prob,outcome\n")
-    for _ in range(50):  # once it takes the last of these, the first are evaluated
+    for _ in range(50):  # when the pipe accepts the last block, the first ones are evaluated
         child.stdin.write(block)
     if not busy:
         child.stdin.flush()
@@ -1034,7 +1034,7 @@ def test_a_terminal_gets_a_progress_bar_with_rows_rate_and_time_left(tmp_path):
     try:
         while more := os.read(ours, 1 << 16):
             shown += more
-    except OSError:  # the terminal's other end is closed
+    except OSError:  # the other end of the terminal is closed
         pass
     out = child.stdout.read()
     child.stdout.close()
@@ -1042,7 +1042,7 @@ def test_a_terminal_gets_a_progress_bar_with_rows_rate_and_time_left(tmp_path):
     assert child.wait(20) == 0
     assert out.startswith(str(tmp_path / "a.parquet").encode())
     assert re.search(rb"\d+%\|.*k/400k \[\d\d:\d\d<\d\d:\d\d, .* rows/s\]", shown)
-    assert b"rows/s" not in shown.rpartition(b"\r")[2]  # and it is gone in the end
+    assert b"rows/s" not in shown.rpartition(b"\r")[2]  # the bar is erased at the end
 
 
 def test_the_examples(capsys):

@@ -1,4 +1,4 @@
-"""The command line by group, by time and by cluster: what the library says of the same rows."""
+"""The command line by group, by time and by cluster: the same results as the library gives for the same rows."""
 
 import datetime as dt
 import json
@@ -130,7 +130,7 @@ def test_every_format_has_the_same_groups(tmp_path, table, capsys, form):
 
 
 def test_keys_in_csv_are_text(tmp_path, table, capsys):
-    """A column of whole numbers in one shard may hold text in the next."""
+    """Keys are text, because a column of whole numbers in one shard may hold text in the next."""
     csv.write_csv(table.select(["y", "p", "user"]), tmp_path / "a.csv")
     _, groups = groups_of(capsys, str(tmp_path / "a.csv"), *TASK, "--by", "user")
     assert set(groups) == {json.dumps(str(user)) for user in range(40)}

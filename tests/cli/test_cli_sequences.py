@@ -29,7 +29,7 @@ CUTS = [[], ["--chunk-rows", "1"], ["--chunk-rows", "7", "--threads", "3"]]
 
 
 def as_lists(values, lengths):
-    """Entries one after another as lists of these lengths."""
+    """Return concatenated entries as lists of these lengths."""
     ends = np.cumsum(lengths)
     return [values[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)]
 
@@ -58,7 +58,7 @@ LISTS = {
 
 
 def corpus_table(corpus, type_=None, **more):
-    """A corpus as a table, a row per sequence."""
+    """Return a corpus as a table with a row per sequence."""
     found = {
         "p": pa.array(as_lists(corpus.preds, corpus.lengths), type_ or pa.list_(pa.list_(pa.float64()))),
         "t": pa.array(as_lists(corpus.target, corpus.lengths), pa.list_(pa.int64())),
@@ -68,7 +68,7 @@ def corpus_table(corpus, type_=None, **more):
 
 
 def batch_table(batch, type_=None, **more):
-    """A batch of utterances as a table."""
+    """Return a batch of utterances as a table."""
     frames = [batch.preds[:frames, i].tolist() for i, frames in enumerate(batch.frames)]
     labels = [batch.target[i, :labels].tolist() for i, labels in enumerate(batch.labels)]
     found = {
@@ -80,13 +80,13 @@ def batch_table(batch, type_=None, **more):
 
 
 def state_of(tmp_path, *arguments):
-    """The bytes of the state that ``eval`` writes."""
+    """Run ``eval`` and return the bytes of the state that it writes."""
     assert main(["eval", *map(str, arguments), "--state", str(tmp_path / "state")]) == 0
     return (tmp_path / "state").read_bytes()
 
 
 def failure(capsys, status, *arguments):
-    """The one line that a command leaves on stderr."""
+    """Run a command that fails with this status, and return its one line on standard error."""
     capsys.readouterr()
     assert main([*map(str, arguments)]) == status
     out, err = capsys.readouterr()
@@ -95,7 +95,7 @@ def failure(capsys, status, *arguments):
 
 
 def told(capsys, *arguments):
-    """What ``eval --json`` says."""
+    """Return the result of ``eval --json``."""
     capsys.readouterr()
     assert main(["eval", *map(str, arguments), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
@@ -249,7 +249,7 @@ def test_groups_of_chosen_tokens(tmp_path):
 
 @st.composite
 def with_nulls(draw):
-    """Rows of predictions and tokens, any part of which may be null; and the same without, with what is lost."""
+    """Draw rows in which any part may be null, and the same rows without nulls, with the tokens that are lost."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows, flat = [], []
     for _ in range(draw(st.integers(1, 12))):
@@ -486,7 +486,7 @@ def test_the_rows_to_read_follow_from_what_they_hold(tmp_path):
     table = open_table(sources.find_sources([str(tmp_path / "a.parquet")])[0], (), None)
     assert table.width("t") == 1
     assert table.width("p") >= 79  # on average in the first row group at least
-    # Of rows that turn out to be long no more come at a time than make a few megabytes.
+    # If rows turn out to be long, a batch holds only a few megabytes of them.
     sizes = [batch.nbytes for batch, _, _ in table.batches({"p": None}, 1 << 17)]
     assert len(sizes) > 2
     assert max(sizes) < 2 * FIRST_ROWS * 400 * 5 * 8
@@ -520,7 +520,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch,
 
     monkeypatch.setattr(ce.SequenceCrossEntropy, "_update", stopping)
     assert main(["eval", *map(str, words), "--state", str(tmp_path / "state")]) == 130
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which main() left ignored, for its end
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # because main() has left it ignored
     monkeypatch.setattr(ce.SequenceCrossEntropy, "_update", update)
     capsys.readouterr()
     found = told(capsys, *words, "--state", tmp_path / "state")
@@ -665,7 +665,7 @@ def test_usage_errors_are_one_line(tmp_path, capsys, case):
     assert expected in failure(capsys, 2, "eval", tmp_path / "a.parquet", *words)
 
 
-# ---- what is printed ----
+# ---- output ----
 
 
 def test_json_is_the_summary_and_the_options(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""``streamce compare``: the same bits as in process, and never two files whose rows are not the same."""
+"""``streamce compare``: the same bits as the library, and an error for files with different rows."""
 
 import contextlib
 import itertools
@@ -61,7 +61,7 @@ def table_of(*parts):
 
 @pytest.fixture
 def pair(tmp_path, models, truth):
-    """Files of A, with the target, and of B, without."""
+    """Return the files of A, with the target, and of B, without it."""
     paths = tmp_path / "a.parquet", tmp_path / "b.parquet"
     parquet.write_table(table_of(models[0], truth), paths[0], row_group_size=400)
     parquet.write_table(table_of(models[1]), paths[1], row_group_size=270)
@@ -69,7 +69,7 @@ def pair(tmp_path, models, truth):
 
 
 def state_of(tmp_path, *arguments):
-    """The comparison whose state ``compare`` writes."""
+    """Run ``compare`` and return the comparison whose state it writes."""
     assert main(["compare", *map(str, arguments), "--state", str(tmp_path / "state")]) == 0
     return ce.load(tmp_path / "state")
 
@@ -273,7 +273,7 @@ def test_lists_of_other_lengths_are_an_error(tmp_path, models, truth, capsys):
     assert "b.parquet: (2,) predictions per row, but " in failure(capsys, 1, "compare", *words)
 
 
-# ---- bad data and odd rows ----
+# ---- bad data and invalid rows ----
 
 
 def two_files(tmp_path, **changes):
@@ -336,7 +336,7 @@ def test_files_without_rows_are_an_error(tmp_path, models, truth, pair, capsys):
     assert "there are no rows" in failure(capsys, 1, "compare", *pair, *BINARY)
 
 
-# ---- what is printed ----
+# ---- output ----
 
 
 def test_the_table_names_the_files_and_ends_with_the_summary(models, truth, pair, capsys):
@@ -414,13 +414,13 @@ def test_ctrl_c_leaves_the_old_state(tmp_path, pair):
     ce.Paired(ce.BinaryCrossEntropy()).save(state)
     rows = 5_000_000
     parquet.write_table(pa.table({"prob": np.full(rows, 0.5, "f4"), "outcome": np.zeros(rows, "i1")}), pair[0])
-    # In a session of its own, as of a terminal; pytest's may ignore the signal.
+    # In its own session, as at a terminal, because that of pytest may ignore the signal.
     child = subprocess.Popen(
         [*COMMAND, "compare", pair[0], "-", *BINARY, "--state", state], stdin=subprocess.PIPE,
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     child.stdin.write(b"prob,other\n")
-    for _ in range(30):  # once it takes the last of these, the first are compared
+    for _ in range(30):  # when the pipe accepts the last block, the first ones are compared
         child.stdin.write(b"0.5,1\n" * 100_000)
     child.send_signal(signal.SIGINT)
     out, err = child.stdout.read(), child.stderr.read()

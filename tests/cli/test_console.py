@@ -29,7 +29,7 @@ ROW = {"p": 0.25, "y": 1}
 
 
 def is_safe(text):
-    """As Unicode has it, in which ZWJ and ZWNJ are part of ordinary writing."""
+    """Return whether text has no control characters. ZWJ and ZWNJ are allowed, because ordinary writing uses them."""
     return not any(
         unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") or unicodedata.bidirectional(c) in UNSAFE or c in MARKS
         for c in text.replace("\n", "")
@@ -101,7 +101,7 @@ def test_an_error_is_one_line_without_control_characters(folder, words, status):
         (("show", NAME), r"\x1b[31m"),
         (("merge", NAME, "-o", NAME), r"\x1b[31m"),
         (("report", NAME, "-o", EVIL + ".html"), r"\x1b[31m"),
-        (("report", NAME, "-o", "-", "--title", EVIL.strip(f"{MARKS}z")), "<html"),  # marks are ordinary in writing
+        (("report", NAME, "-o", "-", "--title", EVIL.strip(f"{MARKS}z")), "<html"),  # ordinary writing has marks
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -128,7 +128,7 @@ def test_a_watch_logs_and_prints_no_control_characters(folder):
     words = ("--invalid", "skip", "--once", "--alert-above", "0.1", "--alert-samples", "1")
     status, out, err = run("watch", EVIL + ".jsonl", *BINARY, *words)
     assert status == 3
-    assert len(err.splitlines()) == 3  # two lines that cannot be read, and an alert
+    assert len(err.splitlines()) == 3  # two lines that cannot be read, and one alert
     assert out.count(r"\x1b[31m") == 1
     assert is_safe(out + err)
 

@@ -1,4 +1,4 @@
-"""Of two runs that would write one state, one is refused with one line, and the other loses nothing."""
+"""If two runs would write one state, one is refused with one line, and the other loses nothing."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ WRITERS = {
     "watch": ["watch", "-", *BINARY, "--state", "S"],
     "merge": ["merge", "source", "-o", "S"],
 }
-SLOW = {  # each runs until its input ends, or for as long as a checkpoint for each row takes
+SLOW = {  # each runs until its input ends, or slowly, because it writes a checkpoint for each row
     "resume": [*WRITERS["resume"], "--chunk-rows", "1", "--checkpoint-every", "0"],
     "eval": ["eval", "-", *BINARY, "--state", "S"],
     "watch": WRITERS["watch"],
@@ -40,13 +40,13 @@ def folder(tmp_path, monkeypatch):
 
 
 def is_locked(path):
-    """Whether a process has the lock, as the kernel tells without taking part."""
+    """Return whether a process has the lock, according to the kernel, without trying to lock."""
     return os.path.exists(path) and f":{os.stat(path).st_ino} " in Path("/proc/locks").read_text()
 
 
 @contextlib.contextmanager
 def holding(arguments):
-    """A run that has its lock."""
+    """Start a run, and yield it while it holds its lock."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen([*COMMAND, *arguments], **pipes) as child:
         try:
@@ -68,7 +68,7 @@ def run(arguments, **more):
 @pytest.mark.parametrize("first", SLOW)
 def test_a_second_writer_of_a_state_is_refused_in_one_line(folder, first, second):
     with holding(SLOW[first]) as child:
-        child.send_signal(signal.SIGSTOP)  # whatever is half written stays so
+        child.send_signal(signal.SIGSTOP)  # a file that is half written stays so
         before = {name: Path(name).read_bytes() for name in os.listdir()}
         done = run(WRITERS[second], stdin=subprocess.DEVNULL)
         option = "--output" if second == "merge" else "--state"

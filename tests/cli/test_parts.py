@@ -1,4 +1,4 @@
-"""A run in parts: their states add up to the bytes of one reading, and errors name the same rows."""
+"""A run in partitions: the states add up to the bytes of one run, and errors name the same rows."""
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +52,7 @@ WRITERS = {
 
 
 def in_parts(monkeypatch, smallest, *command):
-    """A run in parts of some size, one after another: (number of parts, state)."""
+    """Evaluate partitions of a size one after another, and return their number and the sum of their states."""
     monkeypatch.setattr(partitions, "MIN_BYTES", smallest)
     monkeypatch.setattr(partitions, "MAX_BYTES", smallest)
     config = arguments.parse(["eval", *map(str, command)])

@@ -1,4 +1,4 @@
-"""``streamce eval --resume``: a run that was stopped anywhere ends as one that was not, byte for byte."""
+"""``streamce eval --resume``: a run that was stopped anywhere ends with the same bytes as one that was not."""
 
 import contextlib
 import gzip
@@ -73,7 +73,7 @@ def large():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder, with two small files."""
+    """Change to an empty folder with two small files."""
     monkeypatch.chdir(tmp_path)
     for name in ("a.parquet", "b.parquet"):
         WRITERS["a.parquet"](table_of(SMALL), tmp_path / name)
@@ -85,7 +85,7 @@ RESUMED = (*WHOLE, "--state", "S", "--resume", "--checkpoint-every", "0", "--chu
 
 
 def evaluated(capsys, *arguments):
-    """What ``--json`` says."""
+    """Return the result of ``--json``."""
     capsys.readouterr()
     assert main([*map(str, arguments), "--json"]) == 0
     out, err = capsys.readouterr()
@@ -94,7 +94,7 @@ def evaluated(capsys, *arguments):
 
 
 def failure(capsys, status, *arguments):
-    """The one line that a command leaves on stderr."""
+    """Run a command that fails with this status, and return its one line on standard error."""
     capsys.readouterr()
     assert main([*map(str, arguments)]) == status
     out, err = capsys.readouterr()
@@ -104,8 +104,10 @@ def failure(capsys, status, *arguments):
 
 @contextlib.contextmanager
 def stopped(monkeypatch, after, inside=False):
-    """Within it, a run is interrupted once so many chunks are read: while it waits for the next, or
-    ``inside`` the update, when that is nearly over."""
+    """Interrupt a run in this context once this many chunks are read.
+
+    The interrupt comes while the run waits for the next chunk or, with ``inside``, near the end of an update.
+    """
     read, update, seen = reader.Reading.chunks, ce.BinaryCrossEntropy._update, []
 
     def reading(self, start=None):
@@ -125,7 +127,7 @@ def stopped(monkeypatch, after, inside=False):
             patch.setattr(ce.BinaryCrossEntropy, "_update", updating)
         else:
             patch.setattr(reader.Reading, "chunks", reading)
-        patch.setattr(signal, "signal", lambda *_: None)  # this process goes on
+        patch.setattr(signal, "signal", lambda *_: None)  # because this process continues
         yield
 
 
@@ -135,7 +137,7 @@ def stop(monkeypatch, after, *arguments):
 
 
 def plain(*arguments):
-    """The bytes that a run writes that nothing stops."""
+    """Return the bytes of the state that an uninterrupted run writes."""
     assert main([*map(str, arguments or WHOLE), "--state", "plain"]) == 0
     return Path("plain").read_bytes()
 
@@ -175,7 +177,7 @@ def test_a_run_that_was_interrupted_dozens_of_times_writes_the_same_bytes(tmp_pa
     WRITERS["a.csv"](large, tmp_path / "a.csv")
     words = ("--chunk-rows", "3001", "--checkpoint-every", "3600")
     done = killed(tmp_path / "run", "SIGINT", 40, tmp_path / "a.csv", *BINARY, *words)
-    assert (done.returncode, done.stdout) == (0, "40\n")  # an interrupt as early as in a fork is told by Python
+    assert (done.returncode, done.stdout) == (0, "40\n")  # Python itself reports an interrupt during a fork
 
 
 def test_a_program_that_is_killed_goes_on_further_each_time(folder, large, capsys):
@@ -184,7 +186,7 @@ def test_a_program_that_is_killed_goes_on_further_each_time(folder, large, capsy
     path, reached = Path("S.checkpoint"), [0]
     for _ in range(6):
         child = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL)
-        while child.poll() is None:  # until it has saved anything beyond what the one before had
+        while child.poll() is None:  # until it has saved more than the previous run
             rows = ce.Checkpoint(path).load(None, {"rows": 0})[1]["rows"]
             if rows > reached[-1]:
                 break
@@ -197,7 +199,7 @@ def test_a_program_that_is_killed_goes_on_further_each_time(folder, large, capsy
     assert Path("S").read_bytes() == plain("eval", "a.csv", *BINARY)
 
 
-# ---- what a run says ----
+# ---- the output of a run ----
 
 
 def test_a_run_with_resume_writes_the_state_of_one_without(folder):
@@ -261,7 +263,7 @@ def test_an_error_after_a_resume_names_the_row_in_the_file(folder, capsys):
         arguments = ("eval", name, *BINARY, "--state", f"{name}.S", "--chunk-rows", "50")
         whole = failure(capsys, 1, *arguments)
         assert "row 777: column 'prob' is 1.5" in whole
-        for _ in range(2):  # the second goes on from the checkpoint of the first
+        for _ in range(2):  # the second run resumes from the checkpoint of the first
             assert failure(capsys, 1, *arguments, "--resume", "--checkpoint-every", "0") == whole
         assert ce.Checkpoint(f"{name}.S.checkpoint").load()[1]["rows"] in range(700, 777)
 
@@ -273,7 +275,7 @@ def test_a_finished_run_prints_its_result_again_and_reads_and_writes_nothing(fol
     first = evaluated(capsys, *RESUMED)
     for name in ("a.parquet", "b.parquet"):
         info, content = os.stat(name), bytearray(Path(name).read_bytes())
-        content[4:200] = bytes(196)  # its data is gone, and it looks the same
+        content[4:200] = bytes(196)  # overwrite data, but keep size and time
         Path(name).write_bytes(content)
         os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns))
     before = {name: (os.stat(name).st_mtime_ns, Path(name).read_bytes()) for name in os.listdir()}
@@ -287,7 +289,7 @@ def test_removing_the_state_of_a_finished_run_starts_at_row_0(folder, capsys):
     assert main([*RESUMED]) == 0
     for gone in (lambda: os.unlink("S"), lambda: Path("S").write_bytes(b"")):
         gone()
-        found = evaluated(capsys, *RESUMED, "--eps", "0.5")  # another run altogether
+        found = evaluated(capsys, *RESUMED, "--eps", "0.5")  # a new run with other options
         assert found["rows_resumed"] == 0
         assert Path("S").read_bytes() == plain(*WHOLE, "--eps", "0.5")
 
@@ -407,7 +409,7 @@ def test_a_changed_file_beside_a_npy_file_is_an_error_that_names_it(folder, caps
 
 
 def test_names_of_classes_that_labels_decided_hold_for_the_rest(folder, capsys, monkeypatch):
-    """The first labels tell that a_a_a stands for itself; the last would fit both readings."""
+    """The first labels decide that a_a_a is a complete name. The last labels fit both readings."""
     columns = {"a_a": [0.25] * 200, "a_a_a": [0.75] * 200, "label": ["a_a_a"] * 100 + ["a_a"] * 100}
     parquet.write_table(pa.table(columns), "a.parquet")
     arguments = ("eval", "a.parquet", "--task", "multiclass", "--preds", "a_*", "--target", "label",
@@ -452,7 +454,7 @@ def test_a_checkpoint_of_something_else_is_one_line(folder, capsys):
 def test_a_full_disk_is_one_line_and_the_checkpoint_stays(folder, capsys, monkeypatch):
     stop(monkeypatch, 20)
     before = Path("S.checkpoint").read_bytes()
-    limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "-"]  # no file may grow, as on a full disk
+    limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "-"]  # no file can grow, as on a full disk
     done = subprocess.run([*limited, *COMMAND, *RESUMED], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"streamce: error: .*S\.checkpoint(\.previous)?: File too large\n", done.stderr)

@@ -1,4 +1,4 @@
-"""Clusters: errors are robust to samples that are alike, however their clusters are split."""
+"""Clusters: errors are robust to correlated samples, and do not depend on how clusters are split."""
 
 import datetime as dt
 import math
@@ -20,7 +20,7 @@ def clustered(stream, ids):
 
 
 def alike(rng, clusters, size):
-    """Losses that are mostly their cluster's, and the cluster of each."""
+    """Return losses that mostly depend on the cluster, and the cluster of each."""
     own = rng.exponential(size=clusters)
     return np.repeat(own, size) + 0.1 * rng.exponential(size=clusters * size), np.repeat(np.arange(clusters), size)
 

@@ -1,4 +1,4 @@
-"""Soft targets: cross-entropy is their entropy and a divergence."""
+"""With soft targets, cross-entropy is their entropy plus a divergence."""
 
 import math
 
@@ -25,7 +25,7 @@ def entropy(*shares):
 
 
 def soft(task, n, seed, dtype=np.float64, *, kind="probs"):
-    """Predictions and soft targets, some of which are sure."""
+    """Return predictions and soft targets, some of which are 0 or 1."""
     rng = np.random.default_rng(seed)
     if task == "multiclass":
         target = rng.dirichlet(np.full(4, 0.5), n)

@@ -1,4 +1,4 @@
-"""Gradients: the derivative of the reduced loss, to the last digits, whatever the options and the layout."""
+"""Gradients: the derivative of the reduced loss, to the last digits, for all options and layouts."""
 
 import inspect
 import math
@@ -23,17 +23,17 @@ FUNCTIONS = {
     "multilabel": ce.multilabel_cross_entropy,
 }
 REDUCTIONS = ("mean", "sum", "none")
-# How far off, against the sizes of the terms that an entry is the difference of.
+# Largest error, relative to the terms whose difference an entry is.
 WITHIN = {"float64": 16 * 2.0**-53, "float32": 5e-7, "float16": 2.0**-11 + 5e-7, "bfloat16": 2.0**-8 + 5e-7}
 LEAST = {"float64": 1e-300, "float32": 1e-37, "float16": 2.0**-25, "bfloat16": 1e-37}
 long = np.longdouble
 
 
-# ---- the formulas, in numbers of 64 bits ----
+# ---- the formulas, in numbers with 64 bits ----
 
 
 def terms(task, kind, preds, target, weight, options):
-    """(grows, falls, d): dn/dx = grows - falls, for every entry, and d."""
+    """Return (grows, falls, d) for every entry, where dn/dx = grows - falls."""
     a, eps = long(options.get("label_smoothing", 0.0)), long(options.get("eps", oracle.EPS))
     x = np.asarray(preds).astype(np.float64).astype(long)
     classes = x.shape[-1] if x.ndim else 1
@@ -135,7 +135,7 @@ OPTIONS = [
 
 
 def stream_of(task, classes, n, settings, **more):
-    """A stream with the options of that name, as long as its number of classes asks for."""
+    """Return a stream with the named options, and a length that suits its number of classes."""
     settings = {**settings, **more}
     rng = np.random.default_rng(classes)
     if settings.get("class_weight"):
@@ -298,7 +298,7 @@ def test_one_number():
     assert grad.shape == ()
 
 
-# ---- what is odd ----
+# ---- anomalies ----
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -328,7 +328,7 @@ def test_a_masked_class_has_no_gradient(dtype):
     assert grad[0, 0] == -grad[0, 2] != 0
     loss, grad = ce.cross_entropy(logits, [1], kind="logits", grad=True)
     assert loss == math.inf
-    assert grad[0, 1] == -1  # as the difference of a probability and a target has it
+    assert grad[0, 1] == -1  # the difference of the probability and the target
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -449,7 +449,7 @@ def test_for_any_number_of_threads(task, threads):
         assert bits(stream, threads=1) == bits(stream, threads=threads)
 
 
-# ---- where it goes ----
+# ---- out ----
 
 
 LAYOUTS = {

@@ -1,4 +1,4 @@
-"""The digests that other platforms have to print are those of this library's own kernels, of all of them."""
+"""The digests that other platforms must print are those of all kernels of this library."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from streamce.core.kernels import kernels
 
 FOLDER = SUPPORT / "kernel_bits"
 GOLDEN = (FOLDER / "bits.txt").read_text(encoding="ascii").splitlines()
-# The harness, with the extension's own table of kernels in the place of another build of them.
+# The harness, with the kernels of the extension in place of another build.
 RUN = """
 import ctypes, sys
 ctypes.CDLL(sys.argv[1], ctypes.RTLD_GLOBAL)

@@ -1,4 +1,4 @@
-"""Sums are exact: integers that equal sums of Fractions, whatever is added, merged or taken away."""
+"""Sums are exact: integers that equal sums of Fractions, after any additions, merges and subtractions."""
 
 import math
 from fractions import Fraction
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.core
 
 GRID = Fraction(1, 2**1074)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-# Across the whole range: subnormal, ordinary, huge.
+# Terms over the whole range: subnormal, ordinary, huge.
 TERMS = st.lists(
     st.one_of(
         FINITE,
@@ -32,7 +32,7 @@ WEIGHTS = st.floats(0, 1e6)
 
 
 def value(metric, column="n"):
-    """An exact sum, as a Fraction."""
+    """Return an exact sum as a Fraction."""
     return metric._state.total.integer(column) * GRID
 
 
@@ -41,7 +41,7 @@ def fed(terms, **more):
 
 
 def spread(seed, n):
-    """Terms of both signs over the whole range of float64."""
+    """Return terms of both signs over the whole range of float64."""
     rng = np.random.default_rng(seed)
     return np.ldexp(rng.uniform(-1, 1, n), rng.integers(-1073, 1024, n))
 
@@ -68,7 +68,7 @@ def test_the_sums_of_weighted_losses_are_exact_over_products_rounded_once(pairs)
     k = len(pairs)
     assert value(metric) == oracle.total(n)
     assert value(metric, "nn") == oracle.total(x * x for x in n)
-    # The sums with d hold what they exceed those of weight 1 by.
+    # Sums with d are stored as the excess over those of weight 1.
     assert value(metric, "d") + k == oracle.total(d)
     assert value(metric, "dd") + k == oracle.total(w * w for w in d)
     assert value(metric, "nd") + value(metric) == oracle.total(x * w for x, w in zip(n, d, strict=True))

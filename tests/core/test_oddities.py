@@ -1,4 +1,4 @@
-"""Odd losses are counted where they belong: in the whole, by class and by label."""
+"""Losses with an anomaly are counted in the total, by class and by label."""
 
 import numpy as np
 import pytest

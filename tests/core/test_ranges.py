@@ -19,7 +19,7 @@ ROW = [[0.5, 0.25, 0.25]]
 
 
 def keyed(kind, **options):
-    """What keeps the samples of a metric apart, and how it is fed."""
+    """Return a wrapper that separates the samples of a metric, and its arguments of an update."""
 
     def made(**more):
         return kind(ce.BinaryCrossEntropy(invalid="skip", ignore_index=-1, **more), **options)
@@ -31,7 +31,7 @@ def feed(*given, **named):
     return lambda metric: metric.update(*given, **named)
 
 
-# Odd inputs of binary predictions: each counts in a column of its own.
+# Anomalies of binary predictions. Each has its own counter.
 ODD = {
     "ignored": ([0.5], [-1]),
     "floored": ([0.0], [1]),
@@ -73,7 +73,7 @@ def words(cls):
     }
 
 
-# An empty metric and chunks of one sample, each of which can fill it, for every public class that adds.
+# For every public class that adds: an empty metric, and chunks of one sample, each of which can fill it.
 FED = {
     "BinaryCrossEntropy": (
         lambda: ce.BinaryCrossEntropy(invalid="skip", ignore_index=-1, tail=True, calibration=True),
@@ -163,7 +163,7 @@ CASES = [
 
 
 def doubled(metric):
-    """As many times a metric as are no error."""
+    """Double a metric as often as possible without an error."""
     powers = [metric.copy()]
     while len(powers) < 64:
         try:
@@ -180,7 +180,7 @@ def doubled(metric):
 
 
 def refuses(metric, add):
-    """Whether adding is the one error, leaves the bytes as they are, and these are read again."""
+    """Return whether adding raises the one error and keeps the bytes, which can be read again."""
     before = metric.to_bytes()
     with pytest.raises(ce.InputError, match=r"would be beyond 2\^(62|15244), the most that a state holds: nothing was"):
         add(metric)
@@ -206,11 +206,11 @@ def test_no_counter_leaves_its_range(made, fed):
     assert refuses(full, lambda metric: sum([metric, one]))
     assert refuses(full, lambda metric: metric.merge(made(), one))
     assert refuses(made() - full, lambda metric: metric - one)
-    # There is room again for as much as was taken away, and no more.
+    # There is room for as much as was subtracted, and no more.
     less = full - one
     assert fed(less).to_bytes() == full.to_bytes()
     assert refuses(less, fed)
-    # Read from bytes it is as full as it was.
+    # A metric that was read from bytes is as full as before.
     read = ce.from_bytes(full.to_bytes())
     assert refuses(read, lambda metric: metric.merge(one))
     fresh = made()
@@ -267,7 +267,7 @@ TOP = 2**16318
 
 
 def leaves(parts):
-    """The parts of a state that hold cells, those of the metrics of a collection too: paths of names."""
+    """Yield the paths of the parts that hold cells, including those of the members of a collection."""
     for name, data in parts.items():
         if name.isdigit():
             yield from ((name, *path) for path in leaves(state_format.split_parts(data)))
@@ -276,13 +276,13 @@ def leaves(parts):
 
 
 def topped(parts, path, value):
-    """The parts with the first sum of n that is above 0, in the part of this path, at a value; None without one."""
+    """Return the parts with ``value`` in place of the first positive sum of n in a part, or None if it has none."""
     name, *rest = path
     if rest:
         inner = topped(state_format.split_parts(parts[name]), rest, value)
         return inner and parts | {name: state_format.join_parts(inner)}
     data, at = parts[name], 0
-    if name == "groups":  # of one key, and then a record as in a ledger of one cell
+    if name == "groups":  # one key, and then a record as in a ledger of one cell
         at = next(at for at in range(11, len(data)) if _record(data[at:]))
         ledger = _record(data[at:])
     else:
@@ -295,7 +295,7 @@ def topped(parts, path, value):
 
 
 def _record(data):
-    """The ledger of one cell with this record; None for what is no record."""
+    """Return the ledger of one cell with this record, or None if it is not a record."""
     try:
         return Ledger.from_bytes((1).to_bytes(8, "little") * 2 + bytes(8) + data)
     except ValueError:
@@ -322,7 +322,7 @@ def test_no_sum_leaves_its_range(made, fed):
 
 
 def test_sums_are_doubled_up_to_their_range():
-    some = ce.MeanLoss().update([0.5]) - ce.MeanLoss().update([0.25])  # of no sample
+    some = ce.MeanLoss().update([0.5]) - ce.MeanLoss().update([0.25])  # without samples, but with a sum
     powers = []
     while True:
         powers.append(some.copy())
@@ -339,11 +339,11 @@ def test_sums_are_doubled_up_to_their_range():
     assert some.update([0.125]).summary().samples == 1
 
 
-# ---- windows of samples, whose counters are those of their rows ----
+# ---- windows of samples, whose counters are sums over their rows ----
 
 
 def window(count, column=None, samples=3):
-    """A window of one row, of so many losses; or of so many that count in another column."""
+    """Return a window of one row with this many losses, or with this many in another column."""
     made = ce.Sliding(ce.BinaryCrossEntropy(invalid="skip", ignore_index=-1), samples=samples).update([0.5], [1])
     header, parts = state_format.decode(made.to_bytes())
     row, odd = parts["rows"][:24], b"" if column is None else bytes(8) + bytes([column]) + count.to_bytes(8, "little")
@@ -358,7 +358,7 @@ def test_no_counter_of_a_window_leaves_its_range(column, fed):
     metric = ce.from_bytes(metric.to_bytes())
     metric._metric = metric._metric.__class__(invalid="skip", ignore_index=-1)
     assert refuses(metric, fed)
-    # A row that leaves makes room.
+    # A row that is evicted makes room.
     last = window(MOST, column, samples=1)
     last._metric = metric._metric
     assert fed(last).summary().seen == 1

@@ -16,7 +16,7 @@ CLASSES = [*range(2, 71), 127, 128, 129, 130, 511, 512, 513, 1000]
 
 
 def losses(stream):
-    """The loss of each sample, by the state of a metric that was fed it alone."""
+    """Return the loss of each sample, from a metric with this sample only."""
     return [stream[i : i + 1].fed().summary().total for i in range(len(stream))]
 
 
@@ -28,7 +28,7 @@ def leave_as_found():
 
 
 def at_each(function):
-    """What a function gives at each instruction set."""
+    """Return the result of a function with each instruction set."""
     found = []
     for name in kernels.supported():
         kernels.use(name)
@@ -189,7 +189,7 @@ def test_threads_of_the_pool_do_not_depend_on_the_control_word(mode):
     assert found == stream.bytes()
 
 
-# ---- choosing ----
+# ---- the choice of an instruction set ----
 
 
 def run(code, **environment):

@@ -1,4 +1,4 @@
-"""Data and metrics of every kind, with the state that one thread of one machine makes of them."""
+"""Data and metrics of every kind, with the state that one thread computes from them."""
 
 import functools
 
@@ -59,6 +59,6 @@ CASES = {
 
 @functools.cache
 def expected(name):
-    """The bytes of all rows, in one update."""
+    """Return the bytes of the state after one update with all rows."""
     metric, columns = CASES[name]
     return metric.copy().update_from(table(), **columns).to_bytes()

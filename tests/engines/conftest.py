@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-# Both engines warn of what they do with packages of others.
+# Both engines cause warnings of other packages.
 FOREIGN = [
     "ignore:PySpark does not yet fully support pandas:FutureWarning",
 ]
@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def dask_cluster():
-    """Two worker processes, which their nannies start again when they die."""
+    """Start two worker processes, which nannies restart if they die."""
     from distributed import LocalCluster
 
     cluster = LocalCluster(
@@ -45,7 +45,7 @@ def client(dask_cluster):
 
 @pytest.fixture(scope="session")
 def spark():
-    """Two task slots, and three more tries for a task that fails."""
+    """Start Spark with two task slots, and three more tries for a task that fails."""
     os.environ.update(SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable)
     from pyspark.sql import SparkSession
 

@@ -1,4 +1,4 @@
-"""One process of a torch.distributed job: ``python ranks.py CASE RANK STORE FOLDER``. Writes what it got to FOLDER."""
+"""One process of a torch.distributed job: ``python ranks.py CASE RANK STORE FOLDER``. Results go to FOLDER."""
 
 import sys
 import traceback
@@ -14,7 +14,7 @@ WORLD = 2
 
 
 def data(rank):
-    """The chunk of a rank."""
+    """Return the chunk of a rank."""
     random = np.random.default_rng(rank)
     return random.random(1000), random.integers(0, 2, 1000), random.integers(0, 50, 1000)
 

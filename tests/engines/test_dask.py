@@ -1,4 +1,4 @@
-"""Dask: worker processes, any partitions, one worker killed half-way; the bytes are those of one thread."""
+"""Dask with any partitions, also if a worker is killed: the bytes are those of one thread."""
 
 import doctest
 import os
@@ -20,7 +20,7 @@ import streamce.integrations.dask
 
 
 def frame(**columns):
-    """The rows as pandas has them: columns of Arrow's types, as it has no lists and no nulls in numbers of its own."""
+    """Return the rows as a pandas frame with Arrow's types, because pandas has no lists and no null integers."""
     return table().to_pandas(types_mapper=pd.ArrowDtype).assign(**columns)
 
 
@@ -92,7 +92,7 @@ def test_records_of_lists_whose_numbers_happen_to_be_whole(partitions):
 
 
 def test_an_index_is_no_column():
-    """A glob that it would match, in a frame whose partitions have it, and in one where they count their rows."""
+    """A glob would match the index. In one frame the partitions have it, and in the other they number their rows."""
     whole = ce.MulticlassCrossEntropy(kind="logits").update(frame()[["q_0", "q_1"]].to_numpy(float), frame()["y"])
     for index in (pd.Index(np.arange(ROWS) / 7, name="q_2"), pd.RangeIndex(ROWS, name="q_2")):
         some = dask.dataframe.from_pandas(frame()[["q_0", "q_1", "y"]].set_index(index), npartitions=3)
@@ -114,7 +114,7 @@ def test_partitions_that_are_empty(client):
 
 def test_a_worker_killed_half_way_changes_no_bit(client, tmp_path):
     def part(number):
-        """Says which process has it; the tenth waits, in the one that is to be killed."""
+        """Write the number of the process to a file. The tenth partition waits in the process that is to be killed."""
         (tmp_path / f"{number}.{os.getpid()}").touch()
         while number == 9 and not (tmp_path / "go").exists():
             time.sleep(0.02)
@@ -194,7 +194,7 @@ def test_a_partition_that_kills_its_workers_is_named(client):
         return table()
 
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        # The last partition, because Dask also blames those that the dead worker still had to do.
+        # Fail in the last partition, because Dask also blames those that the dead worker had not started.
         found = failure([dask.delayed(part)(number) for number in range(2)], binary(), **P)
     assert found.startswith("partition 1: KilledWorker: ")
 

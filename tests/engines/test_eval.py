@@ -1,4 +1,4 @@
-"""``streamce eval`` on clusters: the bytes, the words and the errors of threads."""
+"""``streamce eval`` on clusters: the same bytes, output and errors as with threads."""
 
 import json
 import re
@@ -27,7 +27,7 @@ TASKS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One file that is cut into many parts, and some small ones."""
+    """Write one file that is split into many partitions, and several small ones."""
     folder = tmp_path_factory.mktemp("files")
     names = np.array(["ant", "bee", "cat", "dog"])
     whole = table().append_column("name", pa.array(names[table()["label"].to_numpy()]))
@@ -42,17 +42,17 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(params=["dask", "spark"])
 def cluster(request, monkeypatch):
-    """Options for a cluster, on which files of some kilobytes are large."""
+    """Return the options for a cluster on which files of some kilobytes count as large."""
     monkeypatch.setattr(partitions, "MIN_BYTES", 5_000)
-    monkeypatch.setattr(partitions, "PARTITIONS_PER_PROCESSOR", 12)  # so many that states are added up in several tasks
+    monkeypatch.setattr(partitions, "PARTITIONS_PER_PROCESSOR", 12)  # so many that several tasks add the states
     if request.param == "dask":
         return "--engine", "dask", "--address", request.getfixturevalue("dask_cluster").scheduler_address
-    request.getfixturevalue("spark")  # is there already, and is used
+    request.getfixturevalue("spark")  # use the session that runs already
     return "--engine", "spark", "--address", "local[2,4]"
 
 
 def run(capsys, path, *command):
-    """Exit status, state, and what is printed as JSON."""
+    """Run a command, and return exit status, state and the printed JSON object."""
     state = path / "state"
     status = main(["eval", *map(str, command), "--json", "--state", str(state)])
     out, err = capsys.readouterr()
@@ -131,7 +131,7 @@ def test_who_answers_nothing_is_not_waited_for(folder, capsys, monkeypatch):
 
 
 def test_parts_are_one_job_of_spark_however_few(folder, tmp_path, capsys, monkeypatch, spark):
-    """In jobs of their own they would run one after another."""
+    """If each partition were a job, they would run one after another."""
     monkeypatch.setattr(partitions, "MIN_BYTES", 1)
     paths = [folder / f"b{number}.parquet" for number in range(3)]
     status = spark.sparkContext.statusTracker()
@@ -142,7 +142,7 @@ def test_parts_are_one_job_of_spark_however_few(folder, tmp_path, capsys, monkey
 
 
 def test_an_interrupt_is_one_line_as_it_is_with_threads(folder):
-    """Ctrl-C at a terminal goes to all processes of a run, here once the cluster is there."""
+    """Ctrl-C at a terminal reaches all processes of a run, here once the cluster has started."""
     interrupted = "partitions.split = lambda *_: (os.killpg(0, signal.SIGINT), time.sleep(60))"
     imports = "import os, signal, sys, time; from streamce.cli import partitions; from streamce.cli.main import main"
     code = f"{imports}; {interrupted}; sys.exit(main())"

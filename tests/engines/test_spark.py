@@ -1,4 +1,4 @@
-"""Spark: any partitions, a task that fails or dies and is tried again; the bytes are those of one thread."""
+"""Spark with any partitions, also if a task fails and is repeated: the bytes are those of one thread."""
 
 import doctest
 import os
@@ -39,7 +39,7 @@ def test_any_partitions_make_the_same_bytes(rows, name, partitions):
 @pytest.mark.parametrize("how", ["raises", "dies"])
 def test_a_task_that_is_tried_again_counts_once(spark, rows, tmp_path, how):
     def flaky(batches):
-        """Stops half-way, the first time that a task comes here."""
+        """Fail half-way in the first attempt of a task."""
         for batch in batches:
             yield batch.slice(0, batch.num_rows // 2)
             try:

@@ -14,7 +14,7 @@ ALONE = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
 
 
 def job(case, folder):
-    """Runs two ranks; what each of them wrote, by rank and kind."""
+    """Run two ranks, and return what each of them wrote, by rank and kind."""
     started = [
         subprocess.Popen(
             [sys.executable, ranks.__file__, case, str(rank), str(folder / "store"), str(folder)],

@@ -1,4 +1,4 @@
-"""log_loss is scikit-learn's: its values, labels, errors and warnings, and its own tests."""
+"""log_loss has the values, labels, errors and warnings of scikit-learn, and passes its tests."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss as theirs
 import streamce as ce
 
 rng = np.random.default_rng(11)
-# Relative; scikit-learn computes in the dtype it is given.
+# Relative tolerances, because scikit-learn computes in the dtype of the input.
 CLOSE = {np.float64: 1e-12, np.float32: 1e-6, np.float16: 1e-3}
 
 
@@ -218,7 +218,7 @@ def test_the_tolerance_of_row_sums_is_scikit_learns(dtype):
 
 # ---- scikit-learn's own tests ----
 
-# Run in a process of its own with our log_loss in place of theirs.
+# Run in its own process, with our log_loss in place of scikit-learn's.
 PLUGIN = """
 import sklearn.metrics
 import sklearn.metrics._classification
@@ -226,8 +226,8 @@ import streamce
 
 sklearn.metrics.log_loss = sklearn.metrics._classification.log_loss = streamce.log_loss
 """
-# The alias y_pred is not wanted; the array API and the data frames need libraries beyond NumPy;
-# d2_log_loss_score has tests of its own, of which two compare it with log_loss.
+# We do not support the alias y_pred. The array API and data frames need more libraries than NumPy.
+# Two tests of d2_log_loss_score compare it with log_loss.
 CHOSEN = "log_loss and not y_pred_deprecation and not array_api and not dataframe and not d2"
 ALSO = ["test_d2_log_loss_score", "test_d2_log_loss_score_missing_labels"]
 WHERE = "sklearn.metrics.tests"
@@ -235,7 +235,7 @@ WHERE = "sklearn.metrics.tests"
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """What became of each of scikit-learn's tests: {(module, name): outcome}."""
+    """Return the outcome of each of scikit-learn's tests: {(module, name): outcome}."""
     folder = tmp_path_factory.mktemp("sklearn")
     (folder / "ours_in_place.py").write_text(PLUGIN)
     command = [sys.executable, "-m", "pytest", "-p", "ours_in_place", "-p", "no:cacheprovider", "-c", os.devnull]
@@ -275,7 +275,7 @@ def test_scikit_learns_own_tests_are_all_run(outcomes):
         "test_log_loss_warnings",
         *ALSO,
     }
-    # Laws that every metric has to keep, run for log_loss with and without normalize.
+    # Laws of all metrics, which are run for log_loss with and without normalize.
     assert ran >= {
         "test_continuous_inf_nan_input",
         "test_continuous_metric_permutation_invariance",

@@ -1,4 +1,4 @@
-"""The functions: each is a metric used once, and the losses one by one."""
+"""Each function is a metric that is used once, and can return the losses one by one."""
 
 import math
 
@@ -131,7 +131,7 @@ def test_one_row_of_multilabel_losses():
     assert ce.multilabel_cross_entropy([0.5, 0.25], [1, 1], reduction="none").shape == (2,)
 
 
-# ---- what is left out ----
+# ---- ignored losses ----
 
 
 def test_ignored_entries_are_zero_among_the_losses_and_in_no_mean(case):
@@ -164,7 +164,7 @@ def test_zero_probability_costs_the_floor_or_infinity():
     assert ce.binary_cross_entropy([0.0, 0.5], [1, 1], eps=0, reduction="sum") == math.inf
 
 
-# ---- what is given ----
+# ---- arguments ----
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

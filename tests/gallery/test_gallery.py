@@ -1,4 +1,4 @@
-"""Every example runs on its real data, without a warning, and has something to say."""
+"""Every example runs on its real data without a warning, and prints results."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 from paths import EXAMPLES
 
-# It writes the files that the others and the demo read.
+# Without make_predictions.py, because it writes the files that the others and the demo read.
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "make_predictions.py")
 
 
@@ -19,4 +19,4 @@ def test_an_example_runs(script):
     assert run.stderr == ""
     assert len(run.stdout.splitlines()) >= 5
     assert not re.search(r"\bnan\b", run.stdout)
-    assert "False" not in run.stdout  # of what is said to be the same to the byte
+    assert "False" not in run.stdout  # all comparisons of bytes are printed as True

@@ -1,4 +1,4 @@
-"""The n-gram models of the example are those that their formula says, and lose nothing of a text."""
+"""The n-gram models of the example follow their formula, and their tokens keep the complete text."""
 
 import runpy
 from fractions import Fraction
@@ -12,7 +12,7 @@ TEXTS = 2 * ["the cat sat on the mat", "the dog sat", "a cat", "the cat's mat on
 
 
 def witten_bell(order, vocabulary, texts, context, token):
-    """p of a token after a context of fewer than `order` tokens, by going through all texts again."""
+    """Return p of a token after a context of fewer than `order` tokens, from a search of all texts."""
     if context is None:
         return Fraction(1, vocabulary)
     n = len(context)

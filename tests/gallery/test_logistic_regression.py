@@ -1,4 +1,4 @@
-"""Gradients of this library lead to the coefficients that scikit-learn finds."""
+"""Training with the gradients of this library finds the coefficients of scikit-learn."""
 
 import runpy
 

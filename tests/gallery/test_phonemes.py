@@ -1,4 +1,4 @@
-"""The model of the example is the network whose weights it reads: torch's GRU computes the same."""
+"""The model of the example computes the same as torch's GRU with the same weights."""
 
 import runpy
 
@@ -21,7 +21,7 @@ def gru(weights, part):
 
 @torch.no_grad()
 def one_by_one(weights, word, phonemes):
-    """The logits of one word: an encoder over its letters, a decoder over the phonemes before each."""
+    """Return the logits of one word, from torch's GRU over the letters and over the earlier phonemes."""
     of = {name: torch.from_numpy(array) for name, array in weights.items()}
     letters = [3 + "abcdefghijklmnopqrstuvwxyz".index(letter) for letter in word] + [2]
     _, last = gru(weights, "enc")(of["enc_emb"][letters][None])

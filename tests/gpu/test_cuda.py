@@ -1,6 +1,6 @@
-"""Tensors on a GPU: their losses are worked out there, and are the core's to torch's rounding.
+"""Losses of tensors on a GPU are computed there, and equal those of the core within torch's rounding.
 
-Needs a GPU and a torch that sees it; no other test does. Run with ``make test-gpu``.
+These tests need a GPU and a torch that can use it. No other tests do. Run with ``make test-gpu``.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def on_gpu(array):
 
 
 def raised(call):
-    """The error that a call raises, if any."""
+    """Return the error that a call raises, or None."""
     try:
         call()
     except ce.InputError as error:

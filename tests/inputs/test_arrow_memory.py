@@ -1,6 +1,6 @@
 """Arrow arrays that describe memory outside of their buffers raise InputError at every argument, and add nothing.
 
-Each of these arrays makes pyarrow itself read beyond its buffers, or end the process, once it is used.
+Without a check, pyarrow itself would read beyond the buffers of these arrays, or end the process.
 """
 
 import numpy as np
@@ -22,13 +22,13 @@ def text(type_, *offsets, dtype=np.int32):
 
 
 def view(length, where):
-    """Strings as views of 16 bytes, of which the first begins far behind its buffer."""
+    """Return strings as views of 16 bytes. The first view begins far beyond its buffer."""
     words = [length, 0, 0, where, *[0] * 8]
     return pa.Array.from_buffers(pa.string_view(), ROWS, [None, buffer(*words), pa.py_buffer(b"abc")])
 
 
 def before(type_, dtype):
-    """An array that begins before its buffer, which ``validate`` of pyarrow lets pass."""
+    """Return an array that begins before its buffer, which ``validate`` of pyarrow does not detect."""
     return pa.Array.from_buffers(type_, ROWS, [None, buffer(*range(8), dtype=dtype)], offset=-(1 << 40))
 
 
@@ -77,7 +77,7 @@ def rejected(metric, argument, update):
 
 
 def pandas_series(array):
-    """A series that holds this very Arrow array."""
+    """Return a pandas series that holds this Arrow array."""
     chunks = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
     return pd.Series(pd.arrays.ArrowExtensionArray(chunks))
 
@@ -108,7 +108,7 @@ def test_moments(metric, name, wrap):
 @pytest.mark.parametrize("wrap", [lambda x: x, pandas_series, lambda x: [x, x]], ids=["", "pandas", "in a list"])
 @pytest.mark.parametrize("name", ALL)
 def test_numbers(name, wrap):
-    """Of text too, of which the error may not read what it shows."""
+    """Arrays of text are included, because their error must not read the values that it would show."""
     array = wrap(ALL[name])
     metric = ce.BinaryCrossEntropy().update([0.5] * ROWS, [1] * ROWS)
     for argument in ("preds", "target", "weight"):
@@ -173,7 +173,7 @@ def test_a_column_that_is_not_asked_for_may_hold_anything():
 
 @pytest.mark.parametrize("dtype", ["category", "index"])
 def test_text_that_pandas_holds_in_arrow(dtype):
-    """``str`` of pandas 3 is text in Arrow, and so are categories and indices of it."""
+    """pandas 3 holds ``str`` as text in Arrow, also in categories and indices."""
     text = pd.Series(pd.array(["a", "b", "c"], dtype="str"))
     held = text.array.__arrow_array__()
     assert pa.types.is_large_string(held.type)
@@ -189,7 +189,7 @@ def test_text_that_pandas_holds_in_arrow(dtype):
 
 
 class Capsule:
-    """Arrow's protocol alone."""
+    """An object with Arrow's protocol only."""
 
     def __init__(self, array):
         self._array = array
@@ -200,7 +200,7 @@ class Capsule:
 
 @pytest.mark.parametrize("name", ["string", "negative", "large_string", "string_view", "dictionary"])
 def test_capsules(name):
-    """The sizes of buffers are lost there: what the last offset says is believed, and the others are checked by it."""
+    """The protocol has no sizes of buffers, so the last offset is trusted, and the others are checked against it."""
     grouped = ce.Grouped(ce.MeanLoss())
     rejected(grouped, "by", lambda: grouped.update([0.5] * ROWS, by=Capsule(STRINGS[name])))
     assert grouped.update([0.5] * ROWS, by=Capsule(pa.array(["a", "b", "a"]))).keys() == ["a", "b"]

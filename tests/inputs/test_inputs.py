@@ -1,4 +1,4 @@
-"""What goes in: every dtype, layout and kind of array, with the same bits out and no copy of it."""
+"""Every dtype, layout and kind of array gives the same bits, without a copy."""
 
 import array
 import subprocess
@@ -230,7 +230,7 @@ def test_a_masked_entry_is_no_value():
 
 # ---- memory ----
 
-# The peak of the process, which malloc cannot hide from, before and after updates of about 400 MB.
+# The peak of the process, which includes memory from malloc, before and after updates of about 400 MB.
 MEMORY = """
 import sys
 import ml_dtypes, numpy as np, streamce as ce

@@ -1,4 +1,4 @@
-"""Arrays of other libraries: the bits of NumPy's, no copy where the layout allows, and nulls that are invalid rows.
+"""Arrays of other libraries give the bits of NumPy arrays, without copies if possible. Their nulls are invalid.
 
 The table in docs/INPUTS.md has the rows of ``PRODUCERS``, and of ``PRODUCERS`` in peers/test_foreign_arrays.py.
 """
@@ -45,7 +45,7 @@ class OfArray:
 
 
 class DLPack:
-    """A producer that knows DLPack 1.0: read-only memory, for who asks for that version."""
+    """A producer of DLPack 1.0, which gives read-only memory to consumers that ask for this version."""
 
     device = (1, 0)
 
@@ -63,7 +63,7 @@ class DLPack:
 
 
 class OldDLPack(DLPack):
-    """One from before, which has neither versions nor memory that is read-only."""
+    """An older producer, without versions and read-only memory."""
 
     def __dlpack__(self, stream=None):
         self._array.flags.writeable = True
@@ -71,7 +71,7 @@ class OldDLPack(DLPack):
 
 
 class ArrowArray:
-    """Arrow's protocol alone."""
+    """An object with Arrow's protocol only."""
 
     def __init__(self, values):
         self._array = pa.array(values)
@@ -89,7 +89,7 @@ class ArrowStream:
 
 
 def columns(values):
-    """Rows as columns by name."""
+    """Return rows as columns by name."""
     return {name: [row[i] for row in values] for i, name in enumerate("abc")}
 
 
@@ -107,7 +107,7 @@ def tensors(values):
 
 NO, YES, WITH = "no", "yes", "where there are nulls"
 NONE, NULLS = "", "yes"
-# What each holds, how it is made of a list, whether it is copied, and whether it knows nulls.
+# For each producer: its content, how it is made of a list, whether it is copied, and whether it can hold nulls.
 PRODUCERS = {
     "`numpy.ndarray`": ("numbers", np.array, NO, NONE),
     "`numpy.ndarray`, bfloat16 of ml_dtypes": ("numbers", lambda v: np.array(v, ml_dtypes.bfloat16), NO, NONE),
@@ -155,7 +155,7 @@ OF_NULLS = pytest.mark.parametrize(("holds", "make"), KNOW_NULLS.values(), ids=K
 
 
 def states(holds, source, **options):
-    """What an update makes of a source, in each place where it may stand."""
+    """Yield the states after updates with a source as each argument that it may be."""
     B, M = ce.BinaryCrossEntropy, ce.MulticlassCrossEntropy
     n = len(OF[holds])
     if holds == "numbers":
@@ -222,7 +222,7 @@ def test_a_null_is_named(holds, make, at):
 
 @OF_NULLS
 def test_a_null_is_skipped_and_counted(holds, make):
-    expected = []  # of the other rows
+    expected = []  # the values of the other rows
     for metric in states(holds, np.array(OF[holds])):
         summary = metric.micro() if isinstance(metric, ce.Grouped) else metric.summary()
         expected.append(summary.seen)
@@ -346,7 +346,7 @@ def test_nulls_in_sequences():
     with pytest.raises(ce.InputError, match=r"^target\[1, 0\] is null"):
         S().update(preds, pa.array([[0, 1, 1], [None, 0, 0]]))
     beyond = S(invalid="skip").update(preds, pa.array([[0, 1, 1], [0, None, None]]), lengths=[3, 1]).summary()
-    assert (beyond.invalid_null, beyond.count) == (0, 4)  # what is beyond a sequence is not looked at
+    assert (beyond.invalid_null, beyond.count) == (0, 4)  # values beyond the end of a sequence are not read
     weight = pl.Series([1.0, None])
     with pytest.raises(ce.InputError, match=r"^weight\[1\] is null"):
         S().update(flat, [0] * 5, offsets=[0, 3, 5], weight=weight)
@@ -376,7 +376,7 @@ def test_nulls_in_utterances(layout):
         found = C(layout=layout, invalid="skip").update(preds, target, weight=weight, **lengths).summary()
         assert (found.count, found.invalid_null) == (1, 1)
     lengths["input_lengths"] = [1, 1]
-    assert C(layout=layout).update(pa.array(frames), [1, 1], **lengths).summary().count == 2  # it is beyond
+    assert C(layout=layout).update(pa.array(frames), [1, 1], **lengths).summary().count == 2  # beyond the end
     with pytest.raises(ce.InputError, match=r"^preds\[2, 0\] is null"):
         C().update(pa.array([[0.5, 0.5], [0.5, 0.5], [None, 0.5]]), [1, 1], input_lengths=[1, 2], target_lengths=[1, 1])
     for name in ("input_lengths", "target_lengths"):
@@ -567,7 +567,7 @@ def test_dlpack_is_asked_for_version_1():
     assert source.asked == [(1, 0)]
 
 
-# ---- memory, and what is not there ----
+# ---- memory that does not exist ----
 
 
 @pytest.mark.parametrize("make", [pl.Series, pa.array, pd.Series, lambda v: pd.Series(v, dtype="Float64"),
@@ -579,7 +579,7 @@ def test_32_megabytes_take_blocks_of_memory_at_most(make):
     ce.MeanLoss(threads=1).update(source)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 1 << 23  # blocks, and where a mask says so the bytes of that
+    assert peak < 1 << 23  # the blocks, and the bytes of a mask
     assert pa.total_allocated_bytes() <= before
 
 

@@ -1,4 +1,4 @@
-"""Array-like arguments are read once: an array that changes with each reading counts as it was at the first."""
+"""Array-like arguments are read once: the first reading of a changing array counts."""
 
 from contextlib import nullcontext
 
@@ -14,7 +14,7 @@ FRAMES = np.full((3, 2, 4), 0.25)
 
 
 class Turns:
-    """One array at the first reading, and one of another shape and dtype after that."""
+    """An object that is one array at the first reading, and another with other shape and dtype later."""
 
     def __init__(self, first):
         self.first, self.read = np.asarray(first), 0

@@ -1,6 +1,6 @@
 """Arguments whose conversion changes other arguments, misaligned memory, and racing writers.
 
-All arguments are converted before the memory of any is taken, so a conversion cannot free memory that is in use.
+All arguments are converted before any memory is read, so a conversion cannot free memory that is in use.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ ROWS = 4000
 
 
 class Freeing:
-    """An argument that frees another one's memory when it is read, and is then what it should be."""
+    """An argument that frees the memory of another one when it is read, and then gives a valid array."""
 
     def __init__(self, value, *others):
         self.value, self.others = np.asarray(value), others
@@ -29,7 +29,7 @@ class Freeing:
 
 
 def arrays():
-    """Memory of its own for each, large enough to be given back to the system."""
+    """Return arrays with separate memory, large enough that it returns to the system when it is freed."""
     return np.full(ROWS, 0.5), np.ones(ROWS, int), np.ones(ROWS)
 
 
@@ -126,7 +126,7 @@ def test_lengths_that_differ_each_time_they_are_read():
 
 
 def test_a_shape_that_changes():
-    """The words of each sequence are counted for as many as there were when they were read."""
+    """``n_words`` must have one entry for each sequence that was read at the first reading."""
     preds, target = np.full((2, 6, 2), 0.5), np.ones((2, 6), int)
 
     class Reshaping:
@@ -139,7 +139,7 @@ def test_a_shape_that_changes():
 
 
 def test_statuses_that_nobody_knows():
-    """``null`` says where an input is missing, and nothing else."""
+    """The internal argument ``null`` accepts only the mask of missing inputs."""
     grouped = ce.Grouped(ce.MeanLoss(invalid="skip"))
     grouped._update([0.5, 0.25, 1.0], None, by=[1, 1, 1], null=[0, 100, 172])
     assert grouped.micro().invalid_null == 2
@@ -154,7 +154,7 @@ def misaligned(array):
 
 
 def test_misaligned_memory():
-    """UBSan sees what is read as it does not lie; the results are those of aligned memory."""
+    """The results are those of aligned memory, and UBSan reports misaligned reads."""
     p, y, weight = np.linspace(0.1, 0.9, 99), np.arange(99) % 2, np.linspace(0, 2, 99)
     for dtype in (np.float64, np.float32, np.float16):
         one, other = (
@@ -191,7 +191,7 @@ def test_misaligned_memory():
 
 @pytest.mark.parametrize("name", racing.CASES)
 def test_racing_writers(name):
-    """In a process of its own, which a fault would end."""
+    """The test runs in its own process, because a fault would end it."""
     command = [sys.executable, "-X", "faulthandler", str(Path(racing.__file__)), "0.5", "1", name]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr

@@ -1,4 +1,4 @@
-"""What engines are made of: a state per part, their sum, a metric of it; and an engine that is not there is named."""
+"""The three steps of engines: partial, merge, finish. Errors name an engine that is not installed."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The Prometheus exporter: it exports what the metric holds, of one moment, under the documented names."""
+"""The Prometheus exporter: it exports one consistent copy of a metric, under the documented names."""
 
 import json
 import math
@@ -29,7 +29,7 @@ PROBS, TARGET = [0.9, 0.2, 0.6, 0.7], [1, 0, 0, 1]
 
 
 def exported(source, **options):
-    """Every sample by its name and labels, read as a server does."""
+    """Return every sample by name and labels, parsed as a server does."""
     registry = prometheus_client.CollectorRegistry()
     registry.register(Collector(source, **options))
     return scraped(registry)
@@ -54,7 +54,7 @@ def check_values(found, summary, *labels):
 
 
 def check_stream(found, summary, *labels):
-    """The families of all that ever came."""
+    """Check the families of a stream, whose counters never decrease."""
     assert same(found["streamce_mean_nats", *labels], summary.mean)
     assert same(found["streamce_stderr_nats", *labels], summary.stderr)
     assert found["streamce_loss_nats_sum", *labels] == summary.total
@@ -182,7 +182,7 @@ def test_metrics_of_a_dict_and_of_a_collection_have_their_names():
 def test_a_function_is_asked_at_each_scrape():
     metrics = iter([ce.MeanLoss().update([1.0]), None, {"next": ce.MeanLoss().update([2.0])}])
     registry = prometheus_client.CollectorRegistry()
-    registry.register(Collector(lambda: next(metrics)))  # which asks for no numbers
+    registry.register(Collector(lambda: next(metrics)))  # registration reads no metric
     assert scraped(registry)["streamce_value",] == 1.0
     assert scraped(registry) == {}
     assert scraped(registry)["streamce_value", ("metric", "next")] == 2.0
@@ -252,11 +252,11 @@ def test_of_a_history_the_newest_periods_are_exported():
     assert shown == {"1970-01-01T04:00:00", "1970-01-01T03:00:00"}
 
 
-# ---- one moment ----
+# ---- consistency ----
 
 
 def test_all_numbers_of_a_scrape_belong_together_while_others_add():
-    """Of each chunk of the thread the mean is 1, the weight twice the losses, and the window full."""
+    """Each chunk of the thread has mean 1, and a weight of twice the number of losses, and fills the window."""
     metrics = ce.Collection({"all": ce.MeanLoss(), "last": ce.Sliding(ce.MeanLoss(), samples=64)})
     registry, stopped = prometheus_client.CollectorRegistry(), threading.Event()
     registry.register(Collector(metrics))
@@ -335,7 +335,7 @@ def test_names_that_are_no_text_fail_no_scrape_and_no_log(tmp_path, caplog):
     (tmp_path / os.fsdecode(b"\xff.state")).write_bytes(b"damaged")
     families = exported(tmp_path)
     assert families["streamce_unreadable", ("file", "\\udcff.state")] == 1
-    assert "\\udcff.state" in caplog.text.encode().decode()  # UTF-8 has all of it
+    assert "\\udcff.state" in caplog.text.encode().decode()  # UTF-8 can encode all of the message
 
 
 def test_a_metric_that_cannot_be_read_leaves_the_others(caplog):
@@ -379,7 +379,7 @@ def test_a_missing_package_is_named(module):
 
 
 def everything():
-    """All families that there are, by name, with their samples."""
+    """Return all possible families by name, with their samples."""
     metrics = {
         "total": ce.BinaryCrossEntropy(tail=True),
         "last": ce.Sliding(ce.BinaryCrossEntropy(), samples=3),
@@ -397,7 +397,7 @@ def everything():
 
 
 def documented():
-    """Type of each sample name in the tables of docs/MONITORING.md, with its labels."""
+    """Return type and labels of each sample name in the tables of docs/MONITORING.md."""
     found = {}
     for line in (ROOT / "docs" / "MONITORING.md").read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.split("|")]

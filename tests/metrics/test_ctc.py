@@ -1,4 +1,4 @@
-"""CTC losses are those of all alignments; utterances are counted, and named, one by one."""
+"""CTC losses are sums over all alignments. Utterances are counted, and named in errors, one by one."""
 
 import itertools
 import math
@@ -27,12 +27,12 @@ ULP = 2.0**-52
 
 
 def collapsed(path, blank):
-    """What an alignment says: repeats merged, blanks removed."""
+    """Return the labels of an alignment: repeats merged, blanks removed."""
     return tuple(c for c, _ in itertools.groupby(path) if c != blank)
 
 
 def by_all_alignments(p, labels, blank):
-    """The probability of a target as a Fraction, by going through every path."""
+    """Return the probability of a target as a Fraction, summed over all paths."""
     total = Fraction(0)
     for path in itertools.product(range(len(p[0])), repeat=len(p)):
         if collapsed(path, blank) == tuple(labels):
@@ -41,7 +41,7 @@ def by_all_alignments(p, labels, blank):
 
 
 def by_forward(p, labels, blank):
-    """The same in mpmath (Graves et al. 2006): alpha of the target with a blank around each label."""
+    """Return the same in mpmath by the forward algorithm (Graves et al. 2006)."""
     states = [blank]
     for label in labels:
         states += [label, blank]
@@ -60,7 +60,7 @@ def by_forward(p, labels, blank):
 
 
 def shares(kind, rows):
-    """Rows of preds as exact probabilities."""
+    """Return rows of preds as exact probabilities."""
     found = []
     for row in np.asarray(rows, dtype=np.float64):
         row = [mpf(float(x)) for x in row]
@@ -80,7 +80,7 @@ def truth(kind, rows, labels, blank=0):
 
 
 def loss(preds, labels, **options):
-    """Of one utterance of frames (T, C)."""
+    """Return the loss of one utterance of frames (T, C)."""
     preds = np.asarray(preds)
     return float(losses(preds[:, None], [labels], [len(preds)], [len(labels)], **options)[0])
 
@@ -115,7 +115,7 @@ def test_losses_are_right_to_some_ulp_a_frame(simd, kind, dtype, blank):
     for i, found in enumerate(batch.losses()):
         rows, labels = batch.rows(i)
         true = truth(kind, rows, labels, blank)
-        if math.isnan(found):  # halves that do not add up
+        if math.isnan(found):  # probabilities in float16 that do not add up to 1
             assert dtype in ("float16", "bfloat16")
             continue
         assert math.isinf(found) == mpmath.isinf(true)
@@ -151,7 +151,7 @@ def test_confident_losses_are_right_to_the_last_digits(gap, frames):
 
 @pytest.mark.parametrize("kind", ["probs", "log_probs"])
 def test_confident_losses_are_those_of_the_given_numbers(kind):
-    """A row may add up to a little more or less than 1; the loss is by what is given of it."""
+    """A row may add up to slightly more or less than 1. The loss uses its numbers as they are."""
     for left in (2.0**-53, 2.0**-40, 1e-9, 0.0, -(2.0**-40) if kind == "log_probs" else 2.0**-45):
         p = np.array([[1 - left, 0.0], [0.0, 1 - left], [1 - left, 2.0**-60]])
         rows = p
@@ -165,7 +165,7 @@ def test_confident_losses_are_those_of_the_given_numbers(kind):
 
 @pytest.mark.parametrize("gap", [1e3, 1e4, 1e9, 1e30])
 def test_nothing_underflows(gap):
-    """Whatever a path costs, on the way or in the end."""
+    """No cost of a path underflows, whether it comes early or late."""
     rows = np.array([[0.0, -gap, -gap / 2], [0.0, -gap, -gap], [0.0, -gap, -gap], [0.0, -gap, -gap]])
     for kind in ("logits", "log_probs"):
         found = loss(rows, [1, 2, 1], kind=kind)
@@ -177,7 +177,7 @@ def test_nothing_underflows(gap):
 
 
 def test_a_mass_that_came_late_counts():
-    """The states that matter in the end may be 10^-400 of others on the way."""
+    """The states that matter at the end may be 10^-400 of others before."""
     rows = np.zeros((400, 3))
     rows[:200] = np.log([1 - 1e-4, 5e-5, 5e-5])
     rows[200:] = np.log([1e-4, 0.5 - 5e-5, 0.5 - 5e-5])
@@ -225,7 +225,7 @@ def test_any_layout_and_strides_have_the_same_bits(kind, dtype):
 
 
 def test_narrow_preds_lose_nothing():
-    """Halves and floats are what they stand for, in float64."""
+    """float16 and float32 are converted to float64 exactly."""
     for dtype in ("float32", "float16", "bfloat16"):
         batch = Batch(9, kind="logits", dtype=dtype)
         wide = losses(batch.preds.astype(np.float64), batch.target, batch.frames, batch.labels, kind="logits")

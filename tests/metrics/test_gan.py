@@ -1,4 +1,4 @@
-"""A GAN's cross-entropy: the discriminator's, its parts, and what they say of the generator."""
+"""A GAN's cross-entropy: the value of the discriminator, its parts, and the losses of the generator."""
 
 import math
 
@@ -45,12 +45,12 @@ def test_a_discriminator_that_cannot_tell_is_at_the_equilibrium():
 
 
 def test_the_optimal_discriminator_gives_the_jensen_shannon_divergence():
-    """Of two normal distributions; the divergence by quadrature."""
+    """The distributions are normal, and the divergence is computed by quadrature."""
     x = np.linspace(-12, 12, 200_001)
     p, q = (np.exp(-((x - mean) ** 2) / 2) / math.sqrt(2 * math.pi) for mean in (1, -1))
     half = (p + q) / 2
     y = p * np.log(p / half) + q * np.log(q / half)
-    divergence = np.sum((y[1:] + y[:-1]) / 2 * np.diff(x)) / 2  # NumPy 1 has trapezoid by another name
+    divergence = np.sum((y[1:] + y[:-1]) / 2 * np.diff(x)) / 2  # np.trapezoid has another name in NumPy 1
     real, fake = outputs(3, 400_000)
     gan = ce.GANCrossEntropy(kind="logits").update(real=2 * real, fake=2 * fake)  # log p/q = 2 x
     found = gan.summary()

@@ -15,7 +15,7 @@ CLASSES = 4
 
 
 def stream(seed, n, weighted=False):
-    """Rows of an overconfident model of classes that are not equally frequent."""
+    """Return predictions of an overconfident model, and targets of unequal frequencies."""
     rng = np.random.default_rng(seed)
     logits = rng.normal([0.0, -1.0, 0.5, -2.0], 1.2, (n, CLASSES))
     p = np.exp(logits)
@@ -26,7 +26,7 @@ def stream(seed, n, weighted=False):
 
 
 def truth(preds, target, weight):
-    """Value and standard error, to 50 digits: the latter from how each row moves R / H(q), frequency by frequency."""
+    """Return value and standard error to 50 digits, the latter from the influence of each row on R / H(q)."""
     with mpmath.workdps(50):
         n = len(preds)
         weights = [mpmath.mpf(1 if weight is None else float(w)) for w in (range(n) if weight is None else weight)]
@@ -112,7 +112,7 @@ def test_losses_that_are_all_equal_leave_the_frequencies_uncertain():
 
 
 def test_a_class_that_is_nearly_all_keeps_its_digits():
-    """Of weights 1 and 1e-12: the entropy is 1e-12 (1 - log 1e-12)."""
+    """With weights 1 and 1e-12, the entropy is 1e-12 (1 - log 1e-12)."""
     metric = ce.MulticlassNormalizedEntropy().update([[0.5, 0.5], [0.5, 0.5]], [0, 1], weight=[1.0, 1e-12])
     with mpmath.workdps(50):
         rare = mpmath.mpf(1e-12) / (1 + mpmath.mpf(1e-12))
@@ -189,7 +189,7 @@ def test_losses_of_any_size_have_a_value_and_no_error_that_is_too_small(size):
     rows = [[0.0, size], [size, 0.0], [0.0, size]]
     summary = ce.MulticlassNormalizedEntropy(kind="logits").update(rows, [0, 1, 1]).summary()
     assert summary.value == pytest.approx(2 * size / 3 / 0.6365141682948128, rel=1e-12)
-    assert not summary.interval[1] < 2 * size  # inf or nan where squares exceed float64
+    assert not summary.interval[1] < 2 * size  # inf or nan if squares exceed float64
 
 
 def test_more_taken_away_than_added_is_an_error():

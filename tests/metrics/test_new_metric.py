@@ -1,4 +1,4 @@
-"""A new metric is a class in a file of its own, and a line in the table of ``persistence.restore``."""
+"""A new metric is a class in its own file, and a line in the table of ``persistence.restore``."""
 
 import copy
 import json

@@ -19,7 +19,7 @@ def stream(seed, n, weighted=False):
 
 
 def truth(preds, target, weight):
-    """To 50 digits."""
+    """Return value and standard error to 50 digits."""
     weight = np.ones(len(preds)) if weight is None else weight
     with mpmath.workdps(50):
         rows = [(mpmath.mpf(p), int(y), mpmath.mpf(w)) for p, y, w in zip(preds, target, weight, strict=True)]

@@ -1,4 +1,4 @@
-"""Sequences: the same however they are padded, cut and batched; per token, sequence, word, byte and position."""
+"""Sequences: padding, cuts and batches change no result, per token, sequence, word, byte or position."""
 
 import itertools
 import math
@@ -30,7 +30,7 @@ def corpora(draw, **more):
 
 
 def ways(draw):
-    """How a corpus is added."""
+    """Draw the ways in which a corpus is added."""
     per = draw(st.sampled_from(["token", "sequence"]))
     weights = [None, "sequence", "token"] if per == "token" else [None, "sequence"]
     weighted = draw(st.sampled_from(weights))
@@ -134,13 +134,13 @@ def test_every_ratio_is_that_of_the_sums(data):
     near(metric.compute(), total / over["main"] if over["main"] else None)
     for name, read in (("words", metric.per_word), ("bytes", metric.per_byte)):
         mean = total / over[name] if how["counted"] and over[name] else None
-        if not (how["counted"] and samples and not over[name]):  # words of which there are none: inf
+        if not (how["counted"] and samples and not over[name]):  # without words the mean is inf
             near(read().mean, mean)
         assert read().samples == (samples if how["counted"] else 0)
 
 
 def near(found, expected):
-    """Each product of a loss and a weight is rounded once, and each sequence's sum."""
+    """Return whether values are equal up to one rounding of each product and of each sum of a sequence."""
     if expected is None:
         assert math.isnan(found)
     else:
@@ -214,7 +214,7 @@ def test_positions_take_soft_targets():
 
 
 def test_offsets_outlive_an_update_that_was_interrupted():
-    """The other thread goes on with them after the caller has gone."""
+    """Another thread still reads them after the interrupt of the caller."""
     code = """
 import signal, weakref
 import numpy as np, streamce as ce

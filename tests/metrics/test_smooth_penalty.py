@@ -1,4 +1,4 @@
-"""Why people use this loss: nothing for the right answer, ever more for a wrong one, never NaN."""
+"""The loss is 0 for certain and right predictions, grows as they get worse, and is never NaN."""
 
 import math
 
@@ -12,7 +12,7 @@ import streamce as ce
 often = settings(max_examples=200)
 
 CLASSES = (2, 3, 10, 100)
-# What neighbouring losses are told apart by, well above their error of 8 ulp.
+# Least difference of neighbouring losses, well above their error of 8 ulp.
 APART = 1e-11
 
 probs = st.floats(0, 1)
@@ -21,12 +21,12 @@ classes = st.sampled_from(CLASSES)
 
 
 def binary(p, y, **options):
-    """The loss of outcome y at probability p of outcome 1."""
+    """Return the loss of outcome y at probability p of outcome 1."""
     return float(ce.binary_cross_entropy(p, y, reduction="none", eps=0, **options))
 
 
 def multiclass(p, count, **options):
-    """The loss of the last class at probability p, the others sharing the rest."""
+    """Return the loss of the last class at probability p, where the others share the rest."""
     dtype = np.asarray(p).dtype
     row = np.full(count, (1 - p) / (count - 1), dtype=dtype)
     row[-1] = p
@@ -114,7 +114,7 @@ def test_the_loss_falls_strictly_with_the_true_logit_and_grows_with_a_wrong_one(
     logits = np.zeros((2, count))
     logits[:, wrong % (count - 1)] = -high, -low
     less, more = ce.cross_entropy(logits, [count - 1] * 2, kind="logits", reduction="none")
-    if count == 2 or -low > -30:  # further down it is lost beside the other classes
+    if count == 2 or -low > -30:  # smaller values vanish beside the other classes
         assert less < more
 
 

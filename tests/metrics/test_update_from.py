@@ -1,4 +1,4 @@
-"""``update_from``: an Arrow stream, however it is cut, is one update with all of it, or none."""
+"""``update_from`` adds an Arrow stream in one update, or nothing. Batch boundaries change no result."""
 
 import datetime as dt
 import inspect
@@ -27,7 +27,7 @@ BINARY = {"preds": "p", "target": "y", "weight": "w"}
 
 
 def table_of(rows, seed=0):
-    """A table with columns for every metric."""
+    """Return a table with columns for every metric."""
     rng = np.random.default_rng(seed)
     classes = rng.dirichlet(np.ones(3), rows)
     lengths = rng.integers(1, 4, rows)
@@ -58,7 +58,7 @@ def table_of(rows, seed=0):
 
 
 def flat(column):
-    """What stands in lists, of any depth, as an array; and how many in each."""
+    """Return the values in lists of any depth as an array, and the number of values in each list."""
     found = column.to_pylist()
     return np.array([entry for row in found for entry in row]), np.array([len(row) for row in found], int)
 
@@ -134,7 +134,7 @@ ALL = pytest.mark.parametrize(("metric", "columns", "arrays"), CASES.values(), i
 
 
 def reader(table, ends):
-    """The table as batches that end there, empty ones among them."""
+    """Return a reader of the table in batches that end at these rows, including empty batches."""
     ends = [0, *sorted(end % (table.num_rows + 1) for end in ends), table.num_rows]
     whole = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
     parts = [whole[0].slice(start, end - start) for start, end in itertools.pairwise(ends)]
@@ -168,7 +168,7 @@ def test_a_window_of_the_last_samples_remembers_what_was_odd_about_them():
         assert found.to_bytes() == expected.to_bytes()
 
 
-# ---- whose streams ----
+# ---- producers of streams ----
 
 
 def batches(table):
@@ -176,7 +176,7 @@ def batches(table):
 
 
 class OfArray:
-    """A struct array with its protocol alone."""
+    """A struct array with Arrow's protocol for arrays only."""
 
     def __init__(self, table):
         self._batch = table.combine_chunks().to_batches()[0]
@@ -186,7 +186,7 @@ class OfArray:
 
 
 class OfStream:
-    """A stream that comes once, with its protocol alone."""
+    """A stream that can be read once, with Arrow's protocol for streams only."""
 
     def __init__(self, table):
         self._reader = table.to_reader(max_chunksize=7)
@@ -195,7 +195,7 @@ class OfStream:
         return self._reader.__arrow_c_stream__(requested_schema)
 
 
-# By the rows of the table in docs/INPUTS.md.
+# The rows of the table in docs/INPUTS.md.
 STREAMS = {
     "`pyarrow.Table`": lambda t: t,
     "`pyarrow.RecordBatch`": lambda t: t.combine_chunks().to_batches()[0],
@@ -270,7 +270,7 @@ def test_other_layouts_of_the_same_columns():
         duckdb.sql("select classes, label, user from frame"),
     ):
         assert ce.Grouped(M()).update_from(other, **columns) == expected
-    shifted = pa.concat_tables([table[20:], table[:20]])[10:]  # whose buffers begin elsewhere
+    shifted = pa.concat_tables([table[20:], table[:20]])[10:]  # buffers with offsets
     expected = ce.Grouped(M()).update(numpy_of(shifted, "classes"), numpy_of(shifted, "label"), by=users(shifted))
     assert ce.Grouped(M()).update_from(shifted, **columns) == expected
 
@@ -374,7 +374,7 @@ def test_labels_and_utterances_without_a_width_of_their_own(ends):
     table = pa.table({"p": [None, None, [0.25, 0.5]], "y": [[1, 0], [0, 0], [1, 1]]})
     metric = ce.MultilabelCrossEntropy(invalid="skip").update_from(reader(table, ends), preds="p", target="y")
     assert (metric.summary().count, metric.summary().invalid_null) == (2, 4)
-    frames = [[], None, [[0.5, 0.25, 0.25]]]  # an utterance without frames is infeasible, whatever comes first
+    frames = [[], None, [[0.5, 0.25, 0.25]]]  # an utterance without frames is infeasible, also if it comes first
     table = pa.table({"p": pa.array(frames, pa.list_(pa.list_(pa.float64()))), "y": [[2], [1], [2]]})
     ctc = ce.CTCCrossEntropy(invalid="skip").update_from(reader(table, ends), preds="p", target="y").summary()
     assert (ctc.count, ctc.infeasible, ctc.invalid_null) == (1, 1, 1)
@@ -446,7 +446,7 @@ def test_what_does_not_fit_what_was_there():
     assert len(grouped) == 1
 
 
-# ---- producers that are alive ----
+# ---- producers that run code ----
 
 
 def test_a_generator_may_use_streamce_and_the_metric_itself():
@@ -489,7 +489,7 @@ def test_one_metric_and_several_threads(of):
 
     def some():
         for batch in table.to_batches(max_chunksize=20):
-            waiting.wait(60)  # all are in the middle of theirs
+            waiting.wait(60)  # all threads are in the middle of their streams
             yield batch
 
     workers = [threading.Thread(target=lambda: metric.update_from(some(), **BINARY, **by)) for _ in range(3)]
@@ -504,7 +504,7 @@ def test_one_metric_and_several_threads(of):
 
 
 def test_two_threads_and_a_window_of_the_last_samples():
-    # Each stream is one run of samples: those of one, then those of the other.
+    # The samples of a stream stay together: those of one stream, then those of the other.
     metric, expected = ce.Sliding(ce.MeanLoss(), samples=30), []
     tables = [pa.table({"p": np.full(20, value)}) for value in (1.0, 2.0)]
     waiting = threading.Barrier(2)
@@ -634,7 +634,7 @@ def test_a_list_whose_offsets_lie_is_an_error():
 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_lists_that_begin_beyond_the_end_are_not_followed(depth):
-    """Such as come from memory that somebody wrote over: slicing there aborts the process."""
+    """Overwritten memory may hold such lists, and slicing them would abort the process."""
     offsets = np.array([0, 2, 4], np.int32)
     column = pa.array([0.5, 0.5, 0.5, 0.5])
     for _ in range(depth):
@@ -680,6 +680,6 @@ except ce.InputError as error:
 
 
 def test_all_that_is_updated_by_preds_and_target_has_it():
-    without = {"GANCrossEntropy", "Paired"}  # which take other inputs
+    without = {"GANCrossEntropy", "Paired"}  # these take other inputs
     found = {name for name in ce.__all__ if hasattr(getattr(ce, name), "update")}
     assert {name for name in found if not hasattr(getattr(ce, name), "update_from")} == without

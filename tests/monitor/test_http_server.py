@@ -1,4 +1,4 @@
-"""``/metrics`` and its watch keep running whatever clients send, do not send or do not read."""
+"""``/metrics`` and its watch keep running, whether clients send nonsense, send nothing or do not read."""
 
 import contextlib
 import os
@@ -49,7 +49,7 @@ def connected(port, *sent):
 
 
 def read(client):
-    """All that comes until the server closes."""
+    """Return all bytes until the server closes the connection."""
     with client:
         found = b""
         with contextlib.suppress(ConnectionResetError):
@@ -59,7 +59,7 @@ def read(client):
 
 
 def asked(port, *sent):
-    """The status, the headers and the body of an answer."""
+    """Send requests, and return status, headers and body of the answer."""
     head, _, body = read(connected(port, *sent)).partition(b"\r\n\r\n")
     first, *headers = head.decode().split("\r\n")
     return int(first.split()[1]), dict(line.split(": ", 1) for line in headers), body
@@ -101,7 +101,7 @@ def test_other_methods_are_not_allowed(method):
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000, 431),  # and has no end
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000, 431),  # without an end
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 1000 + b"\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
         (b"nonsense\r\n\r\n", 400),
@@ -191,7 +191,7 @@ def test_bound_elsewhere_all_names_are_answered_or_those_allowed():
         assert [status_of(port, host) for host in ("one.example", "any.example", "localhost")] == [200, 403, 403]
 
 
-# ---- clients that take their time ----
+# ---- slow clients ----
 
 
 def test_half_a_request_is_closed_at_its_time_also_if_it_drips():
@@ -218,7 +218,7 @@ def test_who_does_not_read_the_answer_is_closed_at_his_time():
         slow = connected(port, GET.replace(b"/metrics", b"/large"))
         assert asked(port, GET)[0] == 200  # meanwhile
         time.sleep(1.5)
-        assert len(read(slow)) < 1 << 26  # of which the kernel holds a part
+        assert len(read(slow)) < 1 << 26  # the kernel holds a part of it
 
 
 def test_who_keeps_the_connection_after_the_answer_is_closed_soon():
@@ -253,7 +253,7 @@ def folder(tmp_path, monkeypatch):
 
 @contextlib.contextmanager
 def watching(*arguments, source="a.jsonl", limit=None):
-    """A watch that serves, with a limit on its open files, and its port."""
+    """Start a watch that serves, with a limit of open files, and yield it with its port."""
     words = [*COMMAND, source, *BINARY, "--port", "0", "--poll", "0.02", "--checkpoint-every", "0", *arguments]
     limited = ["bash", "-c", f'ulimit -n {limit}; exec "$@"', "-", *words] if limit else words
     with subprocess.Popen(limited, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
@@ -300,13 +300,13 @@ def test_without_descriptors_a_watch_tries_again(folder):
     with watching("--state", "S") as (child, port):
         until(lambda: counted(port) == 5 and os.path.exists("S"))
         soft, hard = resource.prlimit(child.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (0, hard))  # whatever it opens from now on fails
+        resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (0, hard))  # from now on it cannot open files
         add(7)
         assert "Too many open files: trying again" in child.stderr.readline()
         with connected(port, GET) as waiting:
             os.rename("a.jsonl", "a.jsonl.1")
             add(9)
-            time.sleep(0.5)  # in which it fails some times more
+            time.sleep(0.5)  # the watch fails several more times
             assert child.poll() is None
             resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (soft, hard))
             until(lambda: counted(port) == 21)

@@ -1,4 +1,4 @@
-"""``streamce watch``: each row of a source that grows counts once, whatever happens to the source or to the watch."""
+"""``streamce watch``: each row of a growing source counts once, even if the source changes or the watch is killed."""
 
 import contextlib
 import io
@@ -66,7 +66,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def watched(capsys, *arguments, status=0):
-    """What ``--json`` says of all that is there, and the lines on standard error without their times."""
+    """Run a watch with ``--once --json``, and return its result and its log without times."""
     capsys.readouterr()
     assert main(["watch", *map(str, arguments), "--once", "--poll", "0", "--json"]) == status
     out, err = capsys.readouterr()
@@ -74,14 +74,14 @@ def watched(capsys, *arguments, status=0):
 
 
 def said(err):
-    """Words of a log, of which each line has a time."""
+    """Return the lines of a log without their times."""
     lines = [re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ streamce watch: (.*)", line) for line in err.splitlines()]
     assert all(lines), err
     return [line[1] for line in lines]
 
 
 def failure(capsys, status, *arguments):
-    """The one error of a watch, apart from its log."""
+    """Return the one error of a watch, without its log."""
     capsys.readouterr()
     assert main(["watch", *map(str, arguments), "--once", "--poll", "0"]) == status
     out, err = capsys.readouterr()
@@ -103,7 +103,7 @@ def test_the_state_is_that_of_eval_and_windows_are_exact(folder, capsys):
     assert Path("S").read_bytes() == Path("E").read_bytes()
     p, y, w, t = (np.array([row[name] for row in rows]) for name in "pywt")
     last = ce.BinaryCrossEntropy().update(p[-700:], y[-700:], weight=w[-700:])
-    late = ce.BinaryCrossEntropy().update(p[-120:], y[-120:], weight=w[-120:])  # a row a minute, from 0:00 on
+    late = ce.BinaryCrossEntropy().update(p[-120:], y[-120:], weight=w[-120:])  # one row per minute from 0:00 on
     assert t[-120] % 300 == 0
     assert [*found["metrics"]] == ["total", "last_700", "last_2h"]
     assert found["metrics"]["last_700"]["value"] == last.compute()
@@ -168,7 +168,7 @@ def test_however_a_file_grows_and_however_often_a_watch_begins_again_the_bytes_a
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """Data of two files of lines, and of some Parquet files."""
+    """Return the data of two files of lines and of several Parquet files."""
     folder = tmp_path_factory.mktemp("large")
     rows = [{"prob": row["p"], "outcome": row["y"]} for row in rows_of(40_000)]
     for name in ("lines", "parquet"):
@@ -192,7 +192,7 @@ def test_a_watch_that_was_killed_dozens_of_times_has_the_same_bytes(tmp_path, la
 def test_a_file_that_turns_before_a_row_of_it_was_counted_is_not_skipped_without_a_word(folder, capsys, between):
     rows = rows_of(30)
     data = lines_of(rows[:20])
-    Path("a.jsonl").write_bytes(data[:7])  # no whole line, so nothing can be counted
+    Path("a.jsonl").write_bytes(data[:7])  # not a whole line, so no row can be counted
     words = ("a.jsonl", *BINARY, "--state", "S")
     with running(*words) as child:
         until(lambda: Path("S.checkpoint").exists())
@@ -230,7 +230,7 @@ def test_another_file_with_the_number_of_one_that_was_not_read_yet_is_an_error(f
     first = follower()
     assert (first.of.find(), first.of.find()) == (True, False)
     position = json.loads(json.dumps(first.of.position))
-    Path("a.jsonl").write_bytes(lines_of(rows_of(10, seed=4)))  # as a new file, whose number was free again
+    Path("a.jsonl").write_bytes(lines_of(rows_of(10, seed=4)))  # a new file, which gets the inode of the old one
     second = follower()
     second.of.restore(position)
     with pytest.raises(DataError, match="rows at its end may be lost"):
@@ -316,7 +316,7 @@ def test_lines_that_all_cannot_be_read_are_no_rows(folder, capsys):
 @pytest.mark.parametrize("most", ["1", "2", "9"])
 @pytest.mark.parametrize("line", ["null", '{"p": 0.5, "y": 1, "x": 1e999}', '{"p": 0.5, "y": 1, "x": 1, "x": 2}'])
 def test_lines_before_the_first_that_can_be_read_are_no_rows_whatever_comes_with_them(folder, capsys, most, line):
-    """Arrow takes no columns from the second and the third, and would pass over what is odd about them later on."""
+    """Arrow finds no columns in the second and third line, and would accept them as rows later on."""
     rows = rows_of(5)
     Path("a.jsonl").write_bytes(f"\n{line}\n{line}\n".encode() + lines_of(rows))
     found, log = watched(capsys, "a.jsonl", *BINARY, "--invalid", "skip", "--chunk-rows", most, "--state", "S")
@@ -351,7 +351,7 @@ def test_what_came_before_an_error_is_saved_and_a_mended_file_goes_on(folder, ca
 
 
 def test_what_columns_hold_is_told_by_the_first_line_however_lines_come_together(folder, capsys):
-    """Arrow alone would take ``x`` for a moment, and refuse the second line together with the first."""
+    """Arrow alone would read ``x`` as a timestamp, and refuse the second line together with the first."""
     lines = [
         '{"x": "2026-01-01", "p": 0.5, "y": 1, "d": 1}',
         '{"x": 7, "p": 1, "y": 1, "d": 2}',
@@ -368,7 +368,7 @@ def test_what_columns_hold_is_told_by_the_first_line_however_lines_come_together
 
 @pytest.mark.parametrize("most", ["1", "2", "9"])
 def test_predictions_that_begin_with_whole_numbers_wait_for_one_that_is_none(folder, capsys, most):
-    """A program may write 1 for 1.0, and labels are written so too."""
+    """A program may write 1 for 1.0, but labels are also written as integers."""
     rows = [{"p": 1, "y": 1}, {"p": 0, "y": 0}, {"p": 0.25, "y": 1}, {"p": 1, "y": 1}]
     words = ("a.jsonl", *BINARY, "--state", "S", "--chunk-rows", most)
     Path("a.jsonl").write_bytes(lines_of(rows[:2]))
@@ -388,7 +388,7 @@ def test_predictions_that_are_all_whole_numbers_are_labels(folder, monkeypatch, 
     words = ["-", *BINARY]
     done = subprocess.run([*COMMAND, *words], input=lines_of(labels), capture_output=True, check=False, text=False)
     assert (done.returncode, done.stderr.decode()) == (1, f"streamce: error: standard input: {expected}\n")
-    monkeypatch.setattr(jsonl_source, "BLOCK", 200)  # bytes after which nothing more is waited for
+    monkeypatch.setattr(jsonl_source, "BLOCK", 200)  # bytes after which a block is complete
     Path("a.jsonl").write_bytes(lines_of([*labels, {"p": 0.5, "y": 1}]))
     assert failure(capsys, 1, "a.jsonl", *BINARY) == f"a.jsonl: {expected}"
 
@@ -406,14 +406,14 @@ def test_standard_input_is_read_to_its_end_and_added_to_what_was_there(folder):
 
 
 class Follower:
-    """A file that is followed in this process: rows that have come, and what was said."""
+    """A file that is followed in this process: its new rows and its log."""
 
     def __init__(self, path):
         self.said, self.rows = [], []
         self.of = open_source(str(path), self.said.append, LineOptions(5))
 
     def read(self):
-        """All that has come."""
+        """Return all new rows."""
         while piece := self.of.next():
             table = piece.source.table(piece.source)
             types = {"p": pa.float64(), "y": pa.int64()}
@@ -452,7 +452,7 @@ def test_a_file_that_is_renamed_is_read_to_its_end_before_the_next_of_its_name(f
         writer.write(lines_of(rows[10:15]))
         writer.flush()
         found.read()
-        writer.write(lines_of(rows[15:20])[:-1])  # whose last line nobody ends
+        writer.write(lines_of(rows[15:20])[:-1])  # the last line never gets its end
     found.read()
     assert found.of.rotating
     found.read()
@@ -484,7 +484,7 @@ def test_files_that_turned_several_times_between_two_looks_are_read_in_order(fol
     found = follower().read()
     for day in range(1, 5):
         os.rename("a.jsonl", names.format(day))
-        os.utime(names.format(day), (day, day))  # last written on that day
+        os.utime(names.format(day), (day, day))  # set the day of the last change
         Path("a.jsonl").write_bytes(lines_of(rows[10 * day : 10 * day + 10]))
     Path(names.format(6)).write_bytes(lines_of(rows[:10]))  # a copy of the first
     for name in ("a.jsonl.state", "a.jsonl.4.gz", "aa.jsonl.4"):
@@ -497,7 +497,7 @@ def test_files_that_turned_several_times_between_two_looks_are_read_in_order(fol
             kept += found.rows
             position, found = json.loads(json.dumps(found.of.position)), follower()
             found.of.restore(position)
-            found.read()  # to be quiet for a while is not part of the position
+            found.read()  # whether the old file was idle is not part of the position
     assert kept + found.rows == plain(rows)
 
 
@@ -569,7 +569,7 @@ def test_a_file_that_is_not_there_yet_or_gone_is_waited_for_and_said_once(folder
 
 
 class Searched(bytearray):
-    """A buffer that counts the bytes that are looked at for a line end."""
+    """A buffer that counts the bytes that are searched for a line end."""
 
     count_of_bytes = 0
 
@@ -656,7 +656,7 @@ def test_a_parquet_file_that_is_moved_after_it_was_counted_counts_once(folder, c
     assert watched(capsys, *words)[0]["rows"] == 12
     os.rename("d/b/0.parquet", "d/a/0.parquet")
     Path("d/new").mkdir()
-    shutil.copy2("d/old/c/0.parquet", "d/new/0.parquet")  # which is another file: that one is still there
+    shutil.copy2("d/old/c/0.parquet", "d/new/0.parquet")  # a new file, because the old one still exists
     assert watched(capsys, *words)[0]["rows"] == 17
 
 
@@ -708,13 +708,13 @@ def test_rows_whose_place_an_interrupt_kept_from_being_noted_count_once(folder, 
 
     def interrupted(self, end):
         calls.append(end)
-        if len(calls) == 3:  # a second Ctrl-C just there
+        if len(calls) == 3:  # a second Ctrl-C at this point
             raise KeyboardInterrupt
         return mark_counted(self, end)
 
     with monkeypatch.context() as patch:
         patch.setattr(of, "mark_counted", interrupted)
-        patch.setattr(signal, "signal", lambda *_: signal.SIG_DFL)  # main's, which ignores what comes after
+        patch.setattr(signal, "signal", lambda *_: signal.SIG_DFL)  # not that of main, which ignores later signals
         assert main(["watch", *words, "--once", "--checkpoint-every", "60"]) == 130
     assert watched(capsys, *words)[0]["rows"] == 30
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
@@ -761,7 +761,7 @@ def test_a_folder_that_is_empty_is_no_rows(folder, capsys):
 
 
 def losses(value, number=50):
-    """Rows of about this loss."""
+    """Return rows of about this loss."""
     p = np.exp(-np.random.default_rng(7).uniform(0.9, 1.1, number) * value)
     return [{"p": float(each), "y": 1} for each in p]
 
@@ -833,7 +833,7 @@ def test_a_window_is_judged_once_it_has_samples_enough():
 
 
 def test_an_alert_ends_later_than_it_begins():
-    """The mean of a standard error 0.1 moves around the bound: one beginning, and an end where it is well below."""
+    """The mean, with standard error 0.1, moves around the bound. The alert begins once, and ends well below it."""
     spread = 0.1 * math.sqrt(99)
     told = []
     alerts = Alerts([Bound("above", 1.0)], {"w": 2})
@@ -853,12 +853,12 @@ def test_infinite_and_missing_means_are_judged_as_such():
     assert quiet.check("w", ce.MeanLoss().summary()) == []
 
 
-# ---- a run that goes on ----
+# ---- a long run ----
 
 
 @contextlib.contextmanager
 def running(*arguments):
-    """A watch that runs, its lines of log one by one."""
+    """Start a watch, and yield it with its log line by line."""
     words = [*map(str, arguments), "--poll", "0.02"]
     with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
@@ -868,7 +868,7 @@ def running(*arguments):
 
 
 def port_of(child):
-    """Where it serves."""
+    """Return the port of a watch."""
     for line in child.stderr:
         if match := re.search(r"serving (http://127\.0\.0\.1:\d+)/metrics$", line):
             return match[1]
@@ -883,7 +883,7 @@ def scraped(address):
 
 
 def until(check, seconds=60.0):
-    """What a check gives, once that is something."""
+    """Call a check until its result is true, and return the result."""
     end = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < end
@@ -960,7 +960,7 @@ def test_memory_and_open_files_do_not_grow_with_polls_and_rows(folder):
             sizes.append(size())
             with open("a.jsonl", "ab") as file:
                 file.write(block)
-        assert sizes[-1][0] - sizes[19][0] < 8192  # kB, of 40 more scrapes and blocks
+        assert sizes[-1][0] - sizes[19][0] < 8192  # kB after 40 more scrapes and blocks
         assert sizes[-1][1] <= max(files for _, files in sizes[:20])
 
 
@@ -979,7 +979,7 @@ def test_one_watch_at_a_time_keeps_a_state(folder, capsys):
         error = failure(capsys, 2, "-", *words[1:])
         first.kill()
     assert error == "--state S: another run of streamce is writing this state: wait for its end"
-    assert Path(lock_path("S")).exists()  # and keeps nobody out
+    assert Path(lock_path("S")).exists()  # it locks nobody out
     subprocess.run([*COMMAND, *words], input=lines_of(rows[5:]), stdout=subprocess.DEVNULL, check=True)
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
     assert sorted(os.listdir()) == ["S", "S.checkpoint", "S.checkpoint.previous"]
@@ -1055,7 +1055,7 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(folder, capsys):
     before = Path("S.checkpoint").read_bytes()
     with open("a.jsonl", "ab") as file:
         file.write(lines_of(rows_of(10)))
-    limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "-"]  # no file may grow, as on a full disk
+    limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "-"]  # no file can grow, as on a full disk
     done = subprocess.run([*limited, *COMMAND, *words, "--once"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.search(r"^streamce: error: .*S(\.checkpoint)?(\.previous)?: File too large$", done.stderr, re.MULTILINE)
@@ -1135,7 +1135,7 @@ def test_standard_input_that_is_closed_is_one_line(folder):
 def test_a_log_that_takes_no_more_stops_no_watch(folder, full):
     Path("a.jsonl").write_bytes(lines_of(rows_of(3)))
     with open("/dev/full" if full else os.devnull, "w") as log, contextlib.ExitStack() as stack:
-        if not full:  # whoever read it has left
+        if not full:  # the reader has closed the pipe
             there, into = os.pipe()
             os.close(there)
             log = stack.enter_context(open(into, "w"))

@@ -1,4 +1,4 @@
-"""What keras asks for when it is imported: a backend, and no file of settings in the home directory."""
+"""Settings that keras reads when it is imported: a backend, and no file in the home directory."""
 
 import os
 

@@ -1,8 +1,8 @@
-"""Bins and expected calibration error are torchmetrics' and scikit-learn's, but for what lies on an edge.
+"""Bins and expected calibration error equal those of torchmetrics and scikit-learn, except on edges.
 
-A confidence of b / 15 is in bin b here: the integer part of 15 q; and 1 is in the last bin. torchmetrics compares with
-edges that are rounded, so that what is on one may fall on either side, puts 1 in a bin of its own, the 16th, and adds
-up in floats. scikit-learn's bins hold their upper edge, not the lower one.
+Here bin b is the integer part of 15 q, so a confidence of b / 15 is in bin b, and 1 is in the last bin. torchmetrics
+compares with rounded edges, so a confidence on an edge may be in either bin. It puts 1 in a separate 16th bin, and adds
+floats. Bins of scikit-learn contain their upper edge and not their lower one.
 """
 
 import numpy as np

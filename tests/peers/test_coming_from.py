@@ -1,4 +1,4 @@
-"""Every line of docs/COMING_FROM.md, on the same data: equal where it says so, and different where it says that."""
+"""Every line of docs/COMING_FROM.md on the same data: values are equal or different, as the page says."""
 
 import re
 import warnings
@@ -18,7 +18,7 @@ from torchmetrics.functional.text import perplexity as torchmetrics_perplexity
 
 import streamce as ce
 
-with warnings.catch_warnings():  # of what it does on import
+with warnings.catch_warnings():  # importing it warns
     warnings.simplefilter("ignore", DeprecationWarning)
     from torcheval.metrics.functional import binary_normalized_entropy
     from torcheval.metrics.functional.text import perplexity as torcheval_perplexity
@@ -33,14 +33,14 @@ def softmax(x):
 
 
 def fed(metric, pairs):
-    """A metric of river's, one sample at a time."""
+    """Update a metric of river, one sample at a time."""
     for truth, pred in pairs:
         metric.update(truth, pred)
     return metric.get()
 
 
 def sequences():
-    """12 texts of up to 9 tokens, of a vocabulary of 10."""
+    """Return 12 texts of up to 9 tokens from a vocabulary of 10."""
     rng = np.random.default_rng(1)
     lengths = rng.integers(3, 10, 12)
     there = np.arange(9) < lengths[:, None]
@@ -90,4 +90,4 @@ def test_a_line_is_true(theirs, ours, verdict):
         single = theirs.startswith(("torcheval", "keras"))
         assert other == pytest.approx(one, rel=1e-6 if single else 1e-12)
     else:
-        assert abs(one - other) > 1e-3 * min(abs(one), abs(other))  # one of which may be infinite
+        assert abs(one - other) > 1e-3 * min(abs(one), abs(other))  # one of them may be infinite

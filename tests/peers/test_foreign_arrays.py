@@ -1,4 +1,4 @@
-"""Arrays of torch and JAX: the bits of NumPy's, and no copy; rows of the table in docs/INPUTS.md."""
+"""Arrays of torch and JAX give the bits of NumPy arrays without a copy, as the table in docs/INPUTS.md says."""
 
 import input_table
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ PRODUCERS = {
 
 @pytest.mark.parametrize("make", PRODUCERS.values(), ids=PRODUCERS)
 def test_the_bits_are_those_of_numpy_and_nothing_is_copied(make):
-    source, rows = make(ROWS), np.array(ROWS, np.float32)  # which are exact in bfloat16
+    source, rows = make(ROWS), np.array(ROWS, np.float32)  # these numbers are exact in bfloat16
     assert ce.MulticlassCrossEntropy().update(source, LABELS) == ce.MulticlassCrossEntropy().update(rows, LABELS)
     assert ce.MulticlassCrossEntropy().update(rows, source) == ce.MulticlassCrossEntropy().update(rows, rows)
     one, other = arrays.convert(source, "preds"), arrays.convert(source, "preds")
@@ -41,7 +41,7 @@ def test_integers_are_labels_and_bools_outcomes(make):
 
 
 def test_nulls_beside_a_tensor_whose_losses_are_worked_out_elsewhere():
-    # As on a GPU, whose targets and weights may come from anywhere.
+    # As with predictions on a GPU, targets and weights may be on any device.
     target, weight = [1, None, 1, 2], [1.0, 1.0, None, 1.0]
     expected = ce.MulticlassCrossEntropy(invalid="skip").update(ROWS, target, weight=weight).summary()
     metric = ce.MulticlassCrossEntropy(invalid="skip")
@@ -56,7 +56,7 @@ def test_nulls_beside_a_tensor_whose_losses_are_worked_out_elsewhere():
 
 
 class Pack:
-    """A tensor's DLPack alone."""
+    """A tensor with DLPack only."""
 
     def __init__(self, tensor):
         self._tensor = tensor
@@ -73,7 +73,7 @@ def test_dlpack_of_both(make):
     source = Pack(make(ROWS))
     rows = np.array(ROWS, np.float32)
     assert ce.MulticlassCrossEntropy().update(source, LABELS) == ce.MulticlassCrossEntropy().update(rows, LABELS)
-    with pytest.raises(ce.InputError, match=r"^preds is not an array"):  # NumPy has no bfloat16 to take it as
+    with pytest.raises(ce.InputError, match=r"^preds is not an array"):  # NumPy has no bfloat16
         ce.MulticlassCrossEntropy().update(Pack(torch.tensor(ROWS, dtype=torch.bfloat16)), LABELS)
 
 

@@ -1,4 +1,4 @@
-"""Sequences are those of torch, torchmetrics, torcheval and lm-evaluation-harness; where not, a test's name says so."""
+"""Sequences agree with torch, torchmetrics, torcheval and lm-evaluation-harness. Names of tests say where not."""
 
 import math
 import warnings
@@ -14,7 +14,7 @@ from torchmetrics.text import Perplexity as TorchmetricsPerplexity
 
 import streamce as ce
 
-with warnings.catch_warnings():  # of what it does on import
+with warnings.catch_warnings():  # importing it warns
     warnings.simplefilter("ignore", DeprecationWarning)
     from torcheval.metrics import Perplexity as TorchevalPerplexity
     from torcheval.metrics.functional.text import perplexity as torcheval_perplexity
@@ -23,7 +23,7 @@ SEQUENCES, VOCABULARY = 60, 50
 CORPUS = Corpus(31, SEQUENCES, vocabulary=VOCABULARY, longest=20)
 EVERY = np.arange(SEQUENCES)
 LOGITS = CORPUS.padded(CORPUS.preds, EVERY, 20, 0.0)
-TOKENS = CORPUS.padded(CORPUS.target, EVERY, 20, -100)  # padded and ignored alike
+TOKENS = CORPUS.padded(CORPUS.target, EVERY, 20, -100)  # padding and ignored tokens have the same value
 X, Y = torch.from_numpy(LOGITS), torch.from_numpy(TOKENS)
 
 
@@ -74,7 +74,7 @@ def test_a_mask_and_lengths_are_losses_multiplied_and_divided_by_it(kind):
 
 
 def test_a_causal_model_is_shifted_as_transformers_shifts_it():
-    """transformers' ForCausalLMLoss: labels moved by one and padded with -100; its older form cuts both."""
+    """ForCausalLMLoss of transformers shifts labels by one and pads them with -100. Its older form cuts both."""
     moved = functional.pad(Y, (0, 1), value=-100)[..., 1:]
     theirs = functional.cross_entropy(X.reshape(-1, VOCABULARY), moved.reshape(-1), ignore_index=-100)
     cut = functional.cross_entropy(
@@ -87,7 +87,7 @@ def test_a_causal_model_is_shifted_as_transformers_shifts_it():
 
 
 def test_a_mean_of_batch_means_is_not_the_mean_of_tokens():
-    """What a training loop that averages its batches reports depends on how they were cut; this does not."""
+    """The mean of batch means, as of a training loop, depends on the batches. The mean of tokens does not."""
 
     def of_batches(size):
         parts = zip(X.split(size), Y.split(size), strict=True)
@@ -150,7 +150,7 @@ def test_torcheval_fails_for_a_batch_of_padding_and_ours_counts_it():
 
 
 def chosen():
-    """Log-probabilities of the tokens alone, flat, of which some are below eps; and log p of each document."""
+    """Return log-probabilities of tokens only, flat and some below eps, and log p of each document."""
     logs = torch.from_numpy(CORPUS.preds).log_softmax(-1).numpy()
     tokens = logs[np.arange(len(logs)), np.maximum(CORPUS.target, 0)]
     return tokens, np.add.reduceat(tokens, CORPUS.offsets[:-1])
@@ -173,7 +173,7 @@ def test_lm_evaluation_harness_has_no_floor_and_ours_is_counted():
 
 
 def test_per_sequence_is_lm_evaluation_harness_with_its_error():
-    """Its `perplexity` is of whole texts; there is an error of `mean`, and none of what is per word or per byte."""
+    """Its `perplexity` is that of whole texts. It has a standard error of `mean`, but none per word or per byte."""
     tokens, documents = chosen()
     metric = ce.SequenceCrossEntropy(per="sequence", eps=0).update_token_log_probs(tokens, offsets=CORPUS.offsets)
     close(metric.compute(), -lm_eval.mean(documents))

@@ -1,4 +1,4 @@
-"""The conventions are torch's (2.13, CPU); where they are not, a test says so by its name."""
+"""The conventions are those of torch (2.13, CPU). Names of tests say where they are not."""
 
 import math
 import struct
@@ -24,12 +24,12 @@ POS_WEIGHT = rng.random(CLASSES) * 3
 
 
 def close(found, tensor):
-    """Relative 1e-12, or absolute where torch rounds a tiny loss to 0."""
+    """Compare within 1e-12, relative, or absolute where torch rounds a tiny loss to 0."""
     np.testing.assert_allclose(found, tensor.detach().double().numpy(), rtol=1e-12, atol=1e-15)
 
 
 def both(logits, target, *, class_weight=None, axis=-1, **options):
-    """Their losses are ours, one by one; returns both means."""
+    """Check that the losses are equal one by one, and return both means."""
     x, y = torch.from_numpy(np.ascontiguousarray(logits)), torch.from_numpy(np.ascontiguousarray(target))
     w = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float64)
     ours = {"kind": "logits", "class_weight": class_weight, "axis": axis, **options}
@@ -337,7 +337,7 @@ def test_the_setting_of_the_caller_is_kept(flushing):
 
 
 def same_gradient(ours, theirs, x, **options):
-    """The gradient is autograd's, and the loss the one without; for every reduction."""
+    """Check for every reduction that the gradient is that of autograd, and that it does not change the loss."""
     for reduction in ("mean", "sum", "none"):
         x.grad = None
         loss = theirs(reduction)
@@ -365,7 +365,7 @@ def test_gradients_of_cross_entropy(target, label_smoothing, class_weight, scale
         loss = functional.cross_entropy(x, torch.tensor(target), weight=w, reduction=reduction, **options)
         if target is not SOFT or reduction != "mean":
             return loss
-        return loss * ROWS / (SOFT * (1 if class_weight is None else class_weight)).sum()  # theirs is divided by N
+        return loss * ROWS / (SOFT * (1 if class_weight is None else class_weight)).sum()  # torch divides by N
 
     same_gradient(ours, theirs, x, **options)
 

@@ -1,4 +1,4 @@
-"""CTC losses are torch's (2.13, CPU); where the conventions are not, a test says so by its name."""
+"""CTC losses equal those of torch (2.13, CPU). Names of tests say where conventions differ."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_each_loss_is_that_of_torch_in_float64(blank, frames, classes):
         "probs": losses(logs.exp().numpy(), batch.target, batch.frames, batch.labels, blank=blank),
     }
     for kind, ours in found.items():
-        if kind != "probs":  # those of -800 and less are 0
+        if kind != "probs":  # probabilities of e^-800 are 0
             assert (np.isinf(ours) == np.isinf(expected)).all()
         feasible = np.isfinite(ours)
         np.testing.assert_allclose(ours[feasible], expected[feasible], rtol=1e-12, atol=1e-10)
@@ -62,9 +62,9 @@ def test_targets_one_after_another_are_as_torch_has_them():
 
 
 def test_the_sum_is_that_of_torch_and_the_mean_is_not():
-    """torch: the mean over utterances of loss / labels. Here: all losses over all labels."""
+    """torch averages loss / labels over utterances. Here the mean is the sum of losses over the sum of labels."""
     batch = Batch(3, n=40, frames=60)
-    batch.frames[:] = 60  # all are feasible
+    batch.frames[:] = 60  # enough frames for all targets
     metric = batch.add_to(batch.metric(), weighted=False)
     _, total = theirs(batch, reduction="sum")
     assert metric.summary().infeasible == 0

@@ -1,6 +1,6 @@
-"""Losses that torch works out where the predictions lie are the core's, to its rounding; all else is the same.
+"""Losses that torch computes on the device of the predictions equal those of the core within its rounding.
 
-Any device will do for that: here it is the CPU, asked to do as another one would. On GPUs: tests/gpu.
+These tests use the CPU as if it were another device. tests/gpu does the same on a GPU.
 """
 
 import math
@@ -36,13 +36,13 @@ def tensor(array):
 
 
 def elsewhere(metric, preds, target, weight=None, bucket=None, **layout):
-    """Feeds a metric as if its predictions were on another device."""
+    """Update a metric as if its predictions were on another device."""
     metric._pipeline.update_on_device(metric._state, Batch(preds, target, weight, **layout), bucket=bucket)
     return metric
 
 
 def raised(call):
-    """The error that a call raises, if any."""
+    """Return the error that a call raises, or None."""
     try:
         call()
     except ce.InputError as error:
@@ -51,7 +51,7 @@ def raised(call):
 
 
 def losses_of(stream, update):
-    """The losses one by one, in the order of the core."""
+    """Return the losses one by one, in the order of the core."""
     shape = stream.preds.shape
     out = np.empty(math.prod(shape[:-1] if stream.task == "multiclass" else shape))
     update(State(), stream, out)
@@ -68,7 +68,7 @@ def there(state, stream, out):
 
 
 def same(found, expected, close):
-    """Two ledgers with the same counters and nearly the same sums."""
+    """Check that two ledgers have the same counters and nearly the same sums."""
     for cell in range(expected.size):
         ours, theirs = found.cell(cell), expected.cell(cell)
         for name in {*ours, *theirs}:
@@ -134,7 +134,7 @@ def test_confident_predictions_keep_their_digits(kind, dtype):
     ones = {"logits": -logits[:, 1], "log_probs": rows[:, 0], "probs": rows[:, 0]}[kind]
     for task, preds, labels in (("multiclass", rows, [0, 1]), ("binary", ones, [1, 0]), ("binary", -ones, [0, 1])):
         if task == "binary" and kind != "logits" and labels == [0, 1]:
-            continue  # no probabilities
+            continue  # the row is not one of probabilities
         for label in labels:
             stream = make(task, len(rows), kind=kind, classes=2)
             stream.preds, stream.target = preds, np.full(len(rows), label)
@@ -217,11 +217,11 @@ def test_tensors_without_numbers_are_explained():
         assert error.value.argument == "preds"
 
 
-# ---- from the front door ----
+# ---- the public interface ----
 
 
 class Far:
-    """All that can be seen from here of a tensor elsewhere."""
+    """The visible attributes of a tensor on another device."""
 
     def __init__(self, tensor):
         self._tensor, self.shape, self.dtype = tensor, tensor.shape, tensor.dtype

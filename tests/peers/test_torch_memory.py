@@ -1,4 +1,4 @@
-"""Tensors whose storage was freed or resized: an InputError, at any argument. Their memory is somebody else's."""
+"""Tensors whose storage was freed or resized raise an InputError at any argument, and their memory is not read."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def freed(values, bytes_left=0):
 
 
 def strided(values):
-    """Of a storage that is large enough for the numbers, but not for where they lie."""
+    """Return a tensor whose storage is large enough for its numbers, but not for its strides."""
     tensor = torch.as_tensor(values).clone().flatten()
     tensor = tensor.repeat_interleave(2)[::2]
     tensor.untyped_storage().resize_(tensor.numel() * tensor.element_size())
@@ -25,7 +25,7 @@ def strided(values):
 
 
 def behind(values):
-    """Of a storage that ends before the tensor begins."""
+    """Return a tensor whose storage ends before the tensor begins."""
     tensor = torch.cat([torch.as_tensor(values)] * 2)[len(values) :]
     tensor.untyped_storage().resize_(tensor.numel() * tensor.element_size())
     return tensor
@@ -107,7 +107,7 @@ def test_other_doors(make):
 @pytest.mark.parametrize("make", [freed, lambda values: freed(values, 9)], ids=IDS[:2])
 @pytest.mark.parametrize("argument", ["preds", "target", "weight"])
 def test_losses_that_torch_computes(argument, make):
-    """As of tensors on a GPU, here on the CPU."""
+    """The CPU stands for a GPU here."""
     rows = [[0.5, 0.5]] * ROWS
     given = {"preds": torch.tensor(rows), "target": torch.tensor(rows), "weight": torch.tensor(ONES)}
     metric = ce.MulticlassCrossEntropy()
@@ -126,7 +126,7 @@ def test_an_error_does_not_read_what_it_shows():
 
 
 def test_a_storage_that_is_freed_by_another_argument():
-    """What was read of a tensor keeps its storage as it is."""
+    """A tensor that has been read keeps its storage."""
 
     class Freeing:
         def __array__(self, dtype=None, copy=None):
@@ -139,7 +139,7 @@ def test_a_storage_that_is_freed_by_another_argument():
 
 
 def test_views_that_are_sound():
-    """Each view of a storage, from its end or with steps of 0, has the bytes that it needs."""
+    """Views at the end of a storage, or with strides of 0, have the bytes that they need."""
     whole = torch.linspace(0.1, 0.9, 3 * ROWS)
     for view in (
         whole[-1:],

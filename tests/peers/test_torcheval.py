@@ -1,4 +1,4 @@
-"""Normalized entropy is torcheval's."""
+"""Normalized entropy equals that of torcheval."""
 
 import warnings
 
@@ -8,7 +8,7 @@ import torch
 
 import streamce as ce
 
-with warnings.catch_warnings():  # of what it does on import
+with warnings.catch_warnings():  # importing it warns
     warnings.simplefilter("ignore", DeprecationWarning)
     from torcheval.metrics import BinaryNormalizedEntropy
 

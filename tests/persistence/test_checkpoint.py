@@ -1,4 +1,4 @@
-"""Checkpoints: a metric and its positions that belong together, whatever stopped the writer."""
+"""Checkpoints: metric and positions always match, even if the writer is killed."""
 
 import math
 import os
@@ -34,14 +34,14 @@ def path(tmp_path):
 
 
 def saved(path, *metrics):
-    """A checkpoint that was saved for each metric, with the number of its rows."""
+    """Save a checkpoint for each metric, with the number of its rows as the position, and return it."""
     checkpoint = ce.Checkpoint(path)
     for metric in metrics:
         checkpoint.save(metric, {"row": metric.summary().count})
     return checkpoint
 
 
-# ---- what is saved is loaded ----
+# ---- save and load ----
 
 
 @given(streams(), JSON)
@@ -125,12 +125,12 @@ def test_positions_without_an_end_are_an_error(path):
 
 def test_every_keeps_saves_apart(path):
     checkpoint = ce.Checkpoint(path)
-    assert checkpoint.save(ONE, 1, every=3600)  # the first is due
+    assert checkpoint.save(ONE, 1, every=3600)  # the first save is always due
     assert not checkpoint.save(TWO, 2, every=3600)
     assert checkpoint.load() == (ONE, 1)
     assert checkpoint.save(TWO, 2, every=0)
     assert checkpoint.load() == (TWO, 2)
-    assert ce.Checkpoint(path).save(THREE, 3, every=3600)  # another object's first
+    assert ce.Checkpoint(path).save(THREE, 3, every=3600)  # the first save of another object
 
 
 def test_a_checkpoint_stays_where_it_was_when_the_process_moves(path, tmp_path, monkeypatch):
@@ -142,7 +142,7 @@ def test_a_checkpoint_stays_where_it_was_when_the_process_moves(path, tmp_path, 
     assert path.exists()
 
 
-# ---- generations ----
+# ---- the previous checkpoint ----
 
 
 def test_the_generation_before_is_kept(path):
@@ -212,7 +212,7 @@ def test_a_run_that_was_begun_anew_never_falls_back_to_the_one_before(path):
         ce.Checkpoint(path).load()
 
 
-# ---- bytes that nobody writes ----
+# ---- bytes that no writer writes ----
 
 
 STATE = ONE.to_bytes()
@@ -251,7 +251,7 @@ def test_intact_bytes_that_nobody_writes_are_an_error_and_not_the_generation_bef
         ce.Checkpoint(path).load()
 
 
-# ---- a disk that does not take it ----
+# ---- a disk that cannot be written ----
 
 
 def child(script, *arguments):
@@ -281,7 +281,7 @@ def test_a_full_disk_is_the_systems_error_and_the_checkpoint_stays(path, room):
 
 
 def test_a_read_only_folder_is_the_systems_error_and_the_checkpoint_can_be_read():
-    with tempfile.TemporaryDirectory() as folder:  # where others may go, as they may not in tmp_path
+    with tempfile.TemporaryDirectory() as folder:  # other users can enter it, but not tmp_path
         path = Path(folder) / "job.checkpoint"
         saved(path, ONE)
         os.chmod(folder, 0o555)

@@ -1,4 +1,4 @@
-"""docs/FORMAT.md says what the bytes are: its examples, its numbers and its golden files."""
+"""The bytes are those of docs/FORMAT.md: its examples, its numbers and its golden files."""
 
 import ast
 import json
@@ -117,7 +117,7 @@ def test_another_version_is_refused_by_its_number(version):
 
 
 def test_golden_states_hold_what_is_hard():
-    """Every column there can be, numbers of both signs, and of many words."""
+    """Golden states contain every possible column, and numbers of both signs and of many words."""
     columns, largest, least = set(), 0, 0
     for path in FILES:
         held = state_reader.read(path.read_bytes())

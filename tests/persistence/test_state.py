@@ -1,4 +1,4 @@
-"""States as bytes and files: canonical, readable without us, and never read wrong."""
+"""States as bytes and files: canonical, readable by an independent reader, and never misread."""
 
 import copy
 import os
@@ -45,23 +45,23 @@ def with_calibration(header, value, **more):
 
 
 def total(*columns, **more):
-    """A body of a metric whose only cell has these columns."""
+    """Return a body of a metric whose only cell has these columns."""
     return body(MEAN, (b"total", ledger(1, (0, record(*columns, **more)))))
 
 
 def cells(size, *some, **more):
-    """A body of a metric with sums per class."""
+    """Return a body of a metric with sums by class."""
     return body(PER_CLASS, (b"cells", ledger(size, *some, **more)), TOTAL)
 
 
 def grouped(kinds, *some, header=GROUPED, **more):
-    """A body of groups, each a key's bytes, or with its record."""
+    """Return a body of groups. Each is given by the bytes of its key, with or without its record."""
     some = [one if isinstance(one, tuple) else (one, TWO) for one in some]
     return body(header, (b"groups", groups(kinds, *some, **more)))
 
 
 def grouped_of(metric=MEAN, period=None, **more):
-    """A body of one group, of any options."""
+    """Return a body of one group, with any options."""
     return grouped(
         [INT], key(INT, 7), header={"metric": "Grouped", "options": {"metric": metric, "period": period}, **more}
     )
@@ -97,7 +97,7 @@ def test_bytes_can_be_read_without_streamce(stream):
 
 
 def by_cell(ledger):
-    """The integers of a ledger that are not 0, as the reader gives them."""
+    """Return the integers of a ledger that are not 0, in the form of the independent reader."""
     found = {}
     for name, column in ledger.columns().items():
         for cell, integer in column.items():
@@ -569,7 +569,7 @@ def test_crafted_bytes_mean_what_they_say():
     assert ce.from_bytes(sealed(total(("n", 3, [-5])))).summary().total == -5 * 2.0 ** (192 - 1074)
 
 
-# Bytes that would unfold to much more: few cells of very many, wide windows in many pages, windows that
+# Bytes that could take much more memory: few cells of a large ledger, wide windows in many pages, windows that
 # widen with each cell, cells that are far apart.
 UNFOLDING = {
     "one of many cells": lambda: cells(2**24, (2**24 - 1, TWO)),
@@ -627,14 +627,14 @@ UNFOLDING = {
 
 
 def nulls(i):
-    """A key of 255 parts, most of them null."""
+    """Return a key of 255 parts, most of them null."""
     bits = f"{i:0255b}"
     return b"".join(key(STR, "" if bit == "1" else None) for bit in bits)
 
 
 @pytest.mark.parametrize("unfolding", UNFOLDING.values(), ids=UNFOLDING)
 def test_crafted_bytes_take_no_memory_and_no_time(unfolding, tmp_path):
-    """In a process of its own, which says how much it took, and is ended should it go on."""
+    """The test runs in its own process, which reports its memory, and is killed if it takes too long."""
     script = (
         "import pathlib, resource, sys\n"
         "import streamce as ce\n"
@@ -688,7 +688,7 @@ def test_many_groups_behind_one_of_wide_windows_come_back():
 
 
 def test_buckets_that_are_not_those_of_the_total_have_a_summary_too():
-    """As crafted bytes may have them: the weight of all is far beyond that of the buckets."""
+    """In crafted bytes, the total weight may exceed that of the buckets by far."""
     two = [(i, record(("n", 16, [i + 1]), ("samples", 0, [1]))) for i in range(2)]
     heavy = record(("n", 16, [3]), ("d", 200, [1]), ("samples", 0, [2]), ("count", 0, [2]))
     found = ce.from_bytes(sealed(body(MEAN, (b"buckets", ledger(256, *two)), (b"total", ledger(1, (0, heavy))))))
@@ -728,7 +728,7 @@ def test_an_integer_of_any_part_that_would_leave_its_range_is_an_error_and_nothi
 
 def test_a_sum_beyond_the_last_word_is_never_another_sum():
     metric = ce.MeanLoss().update([1.5, 1.25]) - ce.MeanLoss().update([0.5, 0.5])
-    for _ in range(17_000):  # its counters are 0, and stay so
+    for _ in range(17_000):  # its counters stay 0
         before = metric.copy()
         try:
             metric += metric
@@ -816,7 +816,7 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path):
 
 
 def test_an_interrupt_at_any_moment_of_a_save_leaves_no_file(tmp_path):
-    """A signal every few microseconds, for as long as it takes to hit all places."""
+    """Signals arrive every few microseconds, until one has hit each place."""
     script = (
         "import random, signal, sys\n"
         "from streamce._support import atomic_file\n"

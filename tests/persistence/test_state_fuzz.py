@@ -1,6 +1,6 @@
-"""No bytes crash or hang a reader, and none but the intact are accepted: with hypothesis, checksums repaired.
+"""No bytes crash or hang a reader, and only intact ones are accepted. hypothesis changes bytes and repairs checksums.
 
-`make test-fuzz` does the same with atheris, which looks for what was not run yet.
+`make test-fuzz` does the same with atheris, which searches for code that was not reached yet.
 """
 
 import faulthandler
@@ -16,7 +16,7 @@ RANDOM = st.randoms(use_true_random=False)
 
 @pytest.fixture(autouse=True)
 def no_hang():
-    """Ends all tests, and says where, should one hang in compiled code."""
+    """End all tests with a traceback if one hangs in compiled code."""
     faulthandler.dump_traceback_later(300, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
@@ -63,7 +63,7 @@ def test_any_bytes_behind_a_right_header(some):
 
 
 def test_some_of_these_bytes_are_accepted_and_most_are_not():
-    """So that the tests above see both."""
+    """This shows that the tests above see both kinds."""
     from random import Random
 
     random = Random(1)

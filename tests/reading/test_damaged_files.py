@@ -63,7 +63,7 @@ def reading(path, rows=100, beside=(), axes=(1, 1), preds="p", target="y"):
 
 
 def failure(capsys, status, *arguments):
-    """The one line that a command leaves on stderr."""
+    """Run a command that fails with this status, and return its one line on standard error."""
     assert main([*map(str, arguments)]) == status
     out, err = capsys.readouterr()
     assert out == ""
@@ -105,7 +105,7 @@ def test_an_array_that_is_cut_short_while_it_is_read_says_which_rows_are_gone(tm
 
 
 def test_no_file_is_mapped(tmp_path, table):
-    """What a map would do is end the process: so it is looked for in what the process has mapped."""
+    """A truncated map would end the process, so the test searches the memory maps of the process."""
     maps = Path("/proc/self/maps")
     for name, write in WRITERS.items():
         write(table, tmp_path / name)
@@ -152,7 +152,7 @@ print(refused > 30, signals)
 
 
 def test_a_parquet_footer_without_sense_ends_no_process(tmp_path):
-    """The metadata of a column is not asked for: pyarrow ends the process where some of its bits are flipped."""
+    """The metadata of columns is not read, because pyarrow ends the process if certain bits of it are flipped."""
     lists = pa.table({"p": [[0.5, 0.5]] * 50, "y": [0] * 50})
     parquet.write_table(lists, tmp_path / "a.parquet")
     command = [sys.executable, "-c", FLIPPED_BITS, "a.parquet"]
@@ -181,7 +181,7 @@ def test_an_array_of_more_rows_than_its_file_holds_is_refused(tmp_path, capsys, 
     assert f"{name}: an array of float64 of shape" in line
 
 
-# ---- batches that are larger than what is read at once ----
+# ---- batches that are too large to read at once ----
 
 
 def large_table():
@@ -215,10 +215,10 @@ def large_table():
 def test_parts_of_a_large_batch_are_its_rows(tmp_path, monkeypatch, rows, new, compression):
     found = large_table()
     if new is ipc.new_stream:
-        found = found.drop_columns(["word"])  # whose dictionary comes before, for Arrow to read
+        found = found.drop_columns(["word"])  # Arrow reads its dictionary before
     options = ipc.IpcWriteOptions(compression=compression)
     write_ipc(found, tmp_path / "a.arrow", new, 500, options=options)
-    for limit in (1000, 1 << 30):  # bytes of a part, and of a batch to read whole
+    for limit in (1000, 1 << 30):  # largest bytes of a part, and of a batch that is read whole
         monkeypatch.setattr(arrow_blocks, "BATCH_BYTES", limit)
         monkeypatch.setattr(arrow_ipc, "BATCH_BYTES", 1000)
         table = open_table(source_of(tmp_path / "a.arrow"), (), None)
@@ -262,7 +262,7 @@ def test_offsets_without_sense_in_a_large_batch_are_an_error(tmp_path, monkeypat
 
 
 class Piece(bytes):
-    """Bytes that count how many of them are looked at."""
+    """Bytes that count how many of them are searched."""
 
     looked = 0
 
@@ -346,7 +346,7 @@ def test_a_limit_without_sense_is_a_usage_error(tmp_path, capsys, size):
 @pytest.mark.parametrize("start", [b"", b"p,y,s\n0.5,1,a\n", b'p,y,s\n0.5,1,"a\n'])
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.gz", "-"])
 def test_text_without_a_line_end_takes_little_memory(tmp_path, name, start):
-    """Unpacked it has 400 MB: what is read of it is 64 MB."""
+    """The text has 400 MB after decompression, and 64 MB of it are read."""
     if start and name == "a.jsonl.gz":
         start = b'{"p": 0.5, "y": 1}\n'
     (tmp_path / "a.gz").write_bytes(gzip.compress(start) + gzip.compress(b"a" * (1 << 23)) * 50)

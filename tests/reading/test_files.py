@@ -1,4 +1,4 @@
-"""Files to chunks: every format gives the same arrays, in pieces of any size."""
+"""Every format of files gives the same arrays, in chunks of any size."""
 
 import gzip
 import json
@@ -76,7 +76,7 @@ def reading(*paths, preds, target=("target",), weight=None, axes=(2, 1), rows=No
 
 
 def arrays(found):
-    """The chunks' arrays end to end, copied, since they hold only until the next chunk."""
+    """Return the concatenated arrays of chunks. They are copied, because they are valid until the next chunk."""
     parts = [
         [c.preds.copy(), c.target.copy(), None if c.weight is None else c.weight.copy(), c.null] for c in found.chunks()
     ]
@@ -111,7 +111,7 @@ def test_chunks_have_the_rows_asked_for_and_know_where_they_are(tmp_path, table,
     assert max(sizes) <= 64
     assert [first for first, _, _ in parts] == np.cumsum([0, *sizes])[:-1].tolist()
     fractions = [fraction for _, _, fraction in parts]
-    if name == "a.csv.gz":  # nobody knows how much more there is
+    if name == "a.csv.gz":  # the size of the rest is unknown
         assert set(fractions) == {None}
     else:
         assert fractions == sorted(fractions)
@@ -294,7 +294,7 @@ def test_flat_columns_at_every_offset(type_):
     rows = [None if i % 3 == 0 else i % 2 for i in range(40)]
     plain = [0 if row is None else row for row in rows]
     for data, nulls in ((rows, True), (plain, False)):
-        if type_ == pa.float16():  # which old versions of Arrow do not cast to
+        if type_ == pa.float16():  # old versions of Arrow cannot cast to it
             whole = pa.array([row if row is None else np.float16(row) for row in data], type_)
         else:
             whole = pa.array(data, pa.int64()).cast(type_)
@@ -360,7 +360,7 @@ def test_leaving_early_ends_the_thread(tmp_path, table):
 def test_leaving_ends_the_thread_though_a_pipe_says_nothing(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    holder = os.open(path, os.O_RDWR)  # so that neither end waits, and the end never comes
+    holder = os.open(path, os.O_RDWR)  # so that neither side waits, and the pipe never ends
     block = b"0.5,1\n" * (2 * text.TEXT_BLOCK // 6 + 1)
     writer = threading.Thread(target=lambda: os.write(holder, b"p,target\n" + block))
     writer.start()
@@ -370,7 +370,7 @@ def test_leaving_ends_the_thread_though_a_pipe_says_nothing(tmp_path):
         assert next(parts).preds[0] == 0.5
     assert not [t for t in threading.enumerate() if t.name == "streamce-reader"]
     os.set_blocking(holder, False)
-    while writer.is_alive():  # what was not read
+    while writer.is_alive():  # discard the rest
         try:
             os.read(holder, 1 << 20)
         except BlockingIOError:
@@ -388,18 +388,18 @@ def test_what_goes_wrong_on_the_thread_is_raised_in_the_loop(tmp_path, table):
         arrays(reading(path, preds=("p_0",), axes=(1, 1)))
 
 
-# ---- going on ----
+# ---- resuming ----
 
 
 def rows_of(found, start=None):
-    """Row numbers, predictions, targets and weights of the chunks from a position on."""
+    """Return row numbers, predictions, targets and weights of the chunks from a position on."""
     with closing(found.chunks(start)) as parts:
         columns = [(c.first_row + np.arange(len(c.preds)), c.preds.copy(), c.target.copy(), c.weight) for c in parts]
     return [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else None
 
 
 def check_every_end(make):
-    """From the end of any chunk on, whatever the size of chunks then, come the rows that were left."""
+    """Check that reading from the end of any chunk on, in chunks of any size, gives the remaining rows."""
     whole, done = rows_of(make(64)), 0
     with closing(make(64).chunks()) as parts:
         ends = [(len(chunk.preds), chunk.end) for chunk in parts]

@@ -1,4 +1,4 @@
-"""Reports: whole, small and safe pages whose numbers are those of the summaries, for every kind of metric."""
+"""Reports are complete, small and safe pages with the numbers of the summaries, for every kind of metric."""
 
 import datetime as dt
 import itertools
@@ -27,7 +27,7 @@ BROUGHT = ["http", "<script", "<link", "@import", "url(", "src=", "href=", "java
 
 
 def tree(whole):
-    """The body of a page, or a fragment, as XML, which is stricter than HTML: every tag closed, every text escaped."""
+    """Return the body of a page or a fragment as XML, which requires that all tags are closed and texts escaped."""
     if whole.startswith("<!doctype"):
         assert whole.startswith(MARK)
         whole = whole[whole.index("<body>") : whole.index("</html>")]
@@ -43,7 +43,7 @@ def named(root, cls):
 
 
 def rows_after(root, title):
-    """The rows of the tables of the section of this title, as texts."""
+    """Return the rows of the tables in the section with this title, as texts."""
     section = next(each for each in root.iter("section") if words(each[0]).startswith(title))
     return [[words(cell) for cell in row] for row in section.iter("tr")]
 
@@ -97,7 +97,7 @@ def test_a_page_does_not_depend_on_what_was_there_before():
 
 
 class Stack(HTMLParser):
-    """Which elements are open."""
+    """A parser that keeps the open elements."""
 
     def __init__(self):
         super().__init__()
@@ -262,7 +262,7 @@ def test_positions_beyond_what_a_screen_shows_are_summed():
 
 
 def test_places_that_are_summed_claim_no_interval():
-    """Places of one sequence are alike: here the same, so that five of them say no more than one."""
+    """Positions of one sequence are correlated: here they are equal, so five of them tell no more than one."""
     losses = np.repeat(RNG.uniform(0.1, 3, 40), 300)
     metric = ce.SequenceCrossEntropy(per_position=True).update_token_log_probs(
         -losses, offsets=np.arange(0, 12001, 300)
@@ -281,7 +281,7 @@ def test_a_line_goes_through_the_values_at_their_places():
     root = tree(metric.report())
     path = next(each for each in named(root, "sce-line") if each.tag == "path").get("d")
     drawn = [tuple(map(float, point.split())) for point in path[1:].split("L")]
-    assert [x for x, _ in drawn] == pytest.approx([500 / 3, 500, 2500 / 3], abs=0.01)  # of 0.5 to 3.5
+    assert [x for x, _ in drawn] == pytest.approx([500 / 3, 500, 2500 / 3], abs=0.01)  # positions from 0.5 to 3.5
     heights = [y for _, y in drawn]
     means = [2.5, 2.5, 1.5]
     assert heights[0] == heights[1]
@@ -310,7 +310,7 @@ def test_a_calibration_and_a_tail_have_their_numbers():
 
 
 def test_a_loss_as_expected_is_not_taken_for_calibration():
-    """Every prediction is a tenth too high, which cancels out in the loss."""
+    """Every prediction is too high by a tenth, but the effects on the loss cancel."""
     metric = ce.BinaryCrossEntropy(calibration=True)
     for percent in (25, 35, 65, 75):
         metric.update(np.full(100, percent / 100), np.arange(100) < percent - 10)
@@ -332,7 +332,7 @@ def test_dots_of_a_reliability_diagram_stand_where_they_say():
 
 
 def test_bars_of_a_tail_are_as_tall_as_losses_are_dense():
-    """Of losses that are spread evenly by their logarithm all bars are as tall, and say what they hold."""
+    """If the logarithms of losses are spread evenly, all bars are equally tall, and their titles give the counts."""
     n = 200_000
     losses = np.exp(np.linspace(math.log(0.3), math.log(1.6), n))
     metric = ce.BinaryCrossEntropy(kind="log_probs", tail=True).update(-losses, np.ones(n, int))
@@ -443,7 +443,7 @@ def test_any_losses_at_any_time_have_a_page(losses, first, period, level, anytim
         tree(metric.report(level=level, anytime=anytime))
 
 
-# ---- what comes from data ----
+# ---- names from data ----
 
 
 def test_names_from_data_are_escaped_and_cut():
@@ -610,7 +610,7 @@ def test_a_history_loses_nothing(hours, period):
     assert all(any(each.start <= start < each.end for start in starts) for each in found)
 
 
-# ---- how it looks ----
+# ---- style ----
 
 
 def luminance(colour):
@@ -681,7 +681,7 @@ def test_the_command_writes_one_page_of_several_states(tmp_path, states, capsys)
     root = tree(path.read_text(encoding="utf-8"))
     assert [words(each) for each in root.iter("h2")] == ["monday", "tuesday"]
     assert words(next(root.iter("h1"))) == "Days"
-    assert run(capsys, states[0], "-o", str(path), "--level", "0.5", "--anytime")[0] == 0  # over a report
+    assert run(capsys, states[0], "-o", str(path), "--level", "0.5", "--anytime")[0] == 0  # replaces an existing report
     assert "50 % confidence sequence" in path.read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window, driven by its DevTools protocol over a pipe: no port and no package."""
+"""Controls Debian's Chromium without a window, by its DevTools protocol over a pipe, without a port or a package."""
 
 import base64
 import contextlib
@@ -15,7 +15,7 @@ FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--remote-debugging-pipe"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
 ]
-# The browser reads from descriptor 3 and writes to 4: this program puts two others there, and becomes the browser.
+# The browser reads from descriptor 3 and writes to 4. This program moves its pipes there, and executes the browser.
 LAUNCH = """
 import fcntl, os, sys
 pipes = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
@@ -23,11 +23,11 @@ for number, pipe in enumerate(pipes, 3):
     os.dup2(pipe, number)
 os.execvp("chromium", ["chromium", *sys.argv[3:]])
 """
-WITHIN = 120.0  # seconds for an answer, on a machine that is busy
+WITHIN = 120.0  # seconds for an answer on a busy machine
 
 
 class Browser:
-    """A browser with one page; use it with ``with``."""
+    """A browser with one page, which is a context manager."""
 
     def __enter__(self):
         self._number, self._rest, self.events, self._session = 0, b"", [], None
@@ -65,13 +65,13 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def _end(self):
-        """All of the browser's processes, which are a group of their own."""
+        """End all processes of the browser, which are a process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def call(self, method, **parameters):
-        """What the browser answers; what it tells meanwhile is kept in ``events``."""
+        """Call a method and return the answer. Events that arrive before it are kept in ``events``."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:
@@ -85,7 +85,7 @@ class Browser:
             self.events.append(found)
 
     def wait_for(self, method):
-        """Waits until the browser tells this."""
+        """Wait for an event of the browser."""
         while not any(event.get("method") == method for event in self.events):
             self.events.append(self._read())
 
@@ -100,10 +100,10 @@ class Browser:
         line, _, self._rest = self._rest.partition(b"\0")
         return json.loads(line)
 
-    # ---- what tests do ----
+    # ---- the methods that tests use ----
 
     def open(self, path, width=1280, height=900, dark=False, phone=False):
-        """Opens a file as a window of this width would show it."""
+        """Open a file in a window of this size."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
@@ -112,11 +112,11 @@ class Browser:
         self.wait_for("Page.loadEventFired")
 
     def run(self, script):
-        """The value of an expression in the page."""
+        """Return the value of an expression in the page."""
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     def screenshot(self):
-        """The whole page as the bytes of a PNG file."""
+        """Return the whole page as the bytes of a PNG file."""
         return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"])

@@ -1,4 +1,4 @@
-"""A watch that a real Prometheus server scrapes (Debian: prometheus): what it answers is what the state holds."""
+"""A real Prometheus server (Debian: prometheus) scrapes a watch, and answers with the values of the state."""
 
 import contextlib
 import json
@@ -20,11 +20,11 @@ import streamce as ce
 from streamce.integrations.prometheus import Collector
 
 BOARD = EXAMPLES / "grafana_dashboard.json"
-ROWS = 200  # of a step
+ROWS = 200  # rows of a step
 
 
 def until(check, seconds=120.0):
-    """What a check gives, once that is something."""
+    """Call a check until its result is true, and return the result."""
     end = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < end
@@ -46,7 +46,7 @@ def running(command, **options):
 
 
 def line_with(child, pattern):
-    """The first line of its log that has a pattern."""
+    """Return the first line of a log that matches a pattern."""
     for line in child.stderr:
         if match := re.search(pattern, line):
             return match
@@ -54,7 +54,7 @@ def line_with(child, pattern):
 
 
 class Stream:
-    """Predictions that are written step by step, some of them odd; and the metric of those that are."""
+    """Predictions that are written step by step, some of them invalid, and the metric of those written."""
 
     def __init__(self, path):
         self.path, self._rng = path, np.random.default_rng(11)
@@ -73,7 +73,7 @@ class Stream:
 
 @pytest.fixture(scope="module")
 def scraping(tmp_path_factory):
-    """A stream that a watch follows, which a server scrapes each half a second; and what the server answers."""
+    """Start a watch of a stream, and a server that scrapes it twice a second."""
     folder = tmp_path_factory.mktemp("servers")
     stream = Stream(folder / "a.jsonl")
     ce.BinaryCrossEntropy().update([0.9] * 99 + [0.8], [1] * 100).save(folder / "reference.state")
@@ -97,7 +97,7 @@ def scraping(tmp_path_factory):
 
 
 def drain(child):
-    """Lets a program write on without anybody reading."""
+    """Discard the output of a program, so that it never waits."""
     threading.Thread(target=child.stderr.read, daemon=True).start()
 
 
@@ -115,7 +115,7 @@ def answer(address, path, **query):
 
 
 def asked(address, query):
-    """The values that a query has now, by labels."""
+    """Return the present values of a query, by labels."""
     found = answer(address, "query", query=query)["result"]
     return {tuple(sorted(each["metric"].items())): float(each["value"][1]) for each in found}
 
@@ -127,7 +127,7 @@ def value(address, query):
 
 
 def grown(stream, address):
-    """Lets the stream grow until the server has seen it."""
+    """Let the stream grow until the server has scraped all of it."""
     stream.grow()
     count = stream.metric.summary().count
     until(lambda: value(address, 'streamce_loss_nats_count{metric="total"}') == count)
@@ -153,7 +153,7 @@ def test_what_the_server_has_is_what_the_state_holds(scraping):
 
 
 def queries():
-    """Each query of the dashboard, with what Grafana puts in place of its variables."""
+    """Yield each query of the dashboard, with its variables replaced as Grafana does."""
     board = json.loads(BOARD.read_text(encoding="utf-8"))
     for panel in board["panels"]:
         for target in panel["targets"]:
@@ -163,7 +163,7 @@ def queries():
 
 @pytest.fixture(scope="module")
 def steady(scraping):
-    """The same once there are rates."""
+    """Return the same once the server has rates."""
     stream, address, _ = scraping
     for _ in range(4):
         grown(stream, address)

@@ -1,4 +1,4 @@
-"""Reports as Debian's Chromium shows them: nothing is fetched, nothing overlaps, nothing is cut off."""
+"""Debian's Chromium shows reports without fetching, overlaps or clipping."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from streamce.report import page
 
 WIDTHS = {"desk": {"width": 1280}, "tablet": {"width": 768}, "phone": {"width": 360, "height": 740, "phone": True}}
 
-# What is wrong with the page, as sentences.
+# A script that returns the faults of the page as sentences.
 JUDGE = """(() => {
     const wrong = [], width = document.documentElement.clientWidth;
     document.querySelectorAll("details").forEach(each => each.open = true);
@@ -53,7 +53,7 @@ def browser():
 
 
 def opened(browser, path, whole, **how):
-    """The page shown; whatever the browser had to say of it, or asked for, is an error."""
+    """Show a page, and fail if the browser logged or requested anything."""
     path.write_text(whole, encoding="utf-8")
     browser.open(path, **how)
     browser.run("document.fonts.ready.then(() => 0)")
@@ -82,7 +82,7 @@ def test_names_from_data_stay_in_their_place_and_do_nothing(browser, tmp_path, w
 
 
 def history(seconds, scale=1.0, start=1.7e9, points=9):
-    """Losses of this size over so many seconds."""
+    """Return a history of losses of this size over this many seconds."""
     at = start + np.linspace(0, seconds, 3 * points)
     losses = scale * (1 + np.sin(np.arange(3 * points)))
     return ce.Grouped(ce.MeanLoss(), period="1s").update(losses, by_time=at)

@@ -1,4 +1,4 @@
-"""Calibration: what predictions expect of themselves, how often they come true, and sums of it that add up."""
+"""Calibration: expected losses, observed frequencies, and sums of both that can be added."""
 
 import math
 import statistics
@@ -32,18 +32,18 @@ def softmax(x):
 
 
 def outcomes(rng, p):
-    """Classes that come as often as they are predicted to."""
+    """Draw classes with the predicted probabilities."""
     return (p.cumsum(axis=-1) > rng.random((*p.shape[:-1], 1))).argmax(axis=-1)
 
 
-# ---- what a prediction expects ----
+# ---- the expected loss ----
 
 
 def moments(shares, costs, *, came):
-    """The mean of costs that come with these probabilities, what one of them exceeds it by, and their variance."""
+    """Return the mean and variance of costs with these probabilities, and the excess of the cost that occurred."""
     whole = mpmath.fsum(shares)
     mean = mpmath.fsum(times(p, cost) for p, cost in zip(shares, costs, strict=True)) / whole
-    # 0 times what is infinite is 0.
+    # 0 times infinity is 0.
     squares = [p * (cost - mean) ** 2 for p, cost in zip(shares, costs, strict=True) if p]
     return mean, costs[came] - mean, mpmath.fsum(squares) / whole
 
@@ -67,14 +67,14 @@ def multiclass_moments(kind, row, y, eps=EPS):
 
 
 def held(metric):
-    """What a metric's state has of the mean, the excess and the variance of its losses."""
+    """Return the sums of mean, excess and variance in a metric's state."""
     cells = state_reader.read(metric.to_bytes()).parts["calibration"].cells
     found = [cells.get(cell, {}) for cell in (30, 31, 32)]
     return [math.inf if "n+inf" in each else float(state_reader.exact(each.get("n", 0))) for each in found]
 
 
 def is_close(found, truth, *, exactly=False):
-    """Within rounding of the costs, or where their differences are exact, of the results."""
+    """Return whether values agree within rounding of the costs or, with ``exactly``, of the results."""
     mean, excess, variance = map(float, truth)
     off = 0.0 if exactly else 1e-15 * max(mean, 1.0)
     assert found[0] == pytest.approx(mean, rel=1e-13, abs=1e-300)
@@ -131,7 +131,7 @@ def test_predictions_of_any_kind_and_dtype_expect_their_entropy(task, seed, kind
         x = from_logits(kind, logits)
     x = cast(x, DTYPES[dtype])
     metric = METRICS[task](kind=kind, calibration=True, invalid="skip").update(x, [0, 1, 1])
-    if metric.summary().count < 3:  # halves that do not add up
+    if metric.summary().count < 3:  # probabilities in float16 that do not add up to 1
         return
     of_one = binary_moments if task == "binary" else multiclass_moments
     truth = [of_one(kind, row, y) for row, y in zip(x, [0, 1, 1], strict=True)]
@@ -160,7 +160,7 @@ def test_weights_count_in_the_mean_and_squared_in_the_variance():
 
 
 def scores(task, factor, *, runs=400, n=300, **more):
-    """z of predictions whose logits are a multiple of the true ones."""
+    """Return the z-scores of predictions whose logits are a multiple of the true ones."""
     rng = np.random.default_rng(11)
     found = []
     for _ in range(runs):
@@ -184,17 +184,17 @@ def test_z_of_calibrated_predictions_is_standard_normal(task, weighted):
 @TASKS
 def test_z_of_others_is_far_off(task):
     assert scores(task, 2.0, runs=20).min() > 4  # overconfident
-    assert scores(task, 0.4, runs=20).max() < -1.96  # too cautious
+    assert scores(task, 0.4, runs=20).max() < -1.96  # underconfident
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_predictions_that_say_nothing_have_no_excess(dtype):
-    """Of a million rows alike a difference in the last digit would be a z of a thousand."""
+    """In a million equal rows, a difference in the last digit would give a z of a thousand."""
     x, y = np.zeros((1000, 3), dtype), np.arange(1000) % 3
     found = ce.MulticlassCrossEntropy(kind="logits", calibration=True).update(x, y).calibration()
     assert math.isnan(found.z)
     assert found.expected == pytest.approx(math.log(3), rel=1e-15)
-    x[:, 0] = 1e-9  # a z of the classes that came, whatever the size of what was said
+    x[:, 0] = 1e-9  # even the smallest differences of logits give a z
     found = ce.MulticlassCrossEntropy(kind="logits", calibration=True).update(x, [0] * 1000).calibration()
     assert found.z == pytest.approx(-math.sqrt(2 * 1000), rel=1e-6)
 
@@ -210,7 +210,7 @@ def test_z_where_nothing_was_uncertain():
 
 
 def reliability(confidence, frequency, weight):
-    """Rows of a reliability diagram: low, high, weight, confidence, frequency, count."""
+    """Return the rows of a reliability diagram: low, high, weight, confidence, frequency, count."""
     bin_of = np.minimum(np.floor(15 * confidence), 14)
     found = []
     for i in range(15):
@@ -223,7 +223,7 @@ def reliability(confidence, frequency, weight):
 
 
 def divergence(bins, shares, came, weight):
-    """Σ over bins of KL(what came in them || the mean prediction), by weight."""
+    """Return the weighted mean over bins of KL(observed frequencies || mean prediction)."""
     found = 0.0
     for each in np.unique(bins):
         w = np.where(bins == each, weight, 0.0)
@@ -283,7 +283,7 @@ def test_bins_of_classes_are_those_of_numpy(seed, kind, weighted, n, classes):
 
 @given(seed=st.integers(0, 999), classes=st.sampled_from([2, 5]))
 def test_sums_of_bins_are_exact(seed, classes):
-    """Each product is rounded once, and adding rounds nothing: the cells of docs/FORMAT.md."""
+    """Each product is rounded once, and sums are exact, as docs/FORMAT.md says."""
     rng = np.random.default_rng(seed)
     p, y, weight = rng.random(60), rng.integers(0, 2, 60), rng.gamma(1.0, 1.0, 60)
     cells = state_reader.read(ce.BinaryCrossEntropy(calibration=True).update(p, y, weight=weight).to_bytes())
@@ -339,7 +339,7 @@ def test_of_equally_likely_classes_the_first_is_predicted():
 
 
 def test_sure_predictions_keep_their_digits():
-    # What came is as unlikely as was said: one in e^40.
+    # The outcome has the predicted probability: one in e^40.
     metric = ce.BinaryCrossEntropy(kind="logits", calibration=True).update([40.0, 40.0], [0, 1])
     p = 1 / (1 + math.exp(40))
     assert metric.calibration().calibration == pytest.approx(0.5 * math.log(0.5 / p) + 0.5 * math.log(0.5), rel=1e-12)
@@ -392,7 +392,7 @@ def test_axes_of_losses_and_of_classes():
 
 
 def drawn(draw, n=80):
-    """A stream with some rows that are invalid, ignored or of weight 0."""
+    """Draw a stream with some rows that are invalid, ignored or of weight 0."""
     task = draw(st.sampled_from(list(METRICS)))
     options = {
         "kind": draw(st.sampled_from(KINDS)), "dtype": draw(st.sampled_from(list(DTYPES))),
@@ -426,7 +426,7 @@ def test_the_rest_of_the_state_is_as_without(data):
     del stream.options["calibration"]
     calibrated = parts.pop("calibration", None)
     assert parts == state_reader.read(stream.bytes()).parts
-    if calibrated:  # but for losses of weight 0, each loss is in one bin
+    if calibrated:  # each loss is in one bin, except those of weight 0
         counted = sum(cell.get("samples", 0) for number, cell in calibrated.cells.items() if number < 15)
         assert counted <= stream.fed().summary().count
 
@@ -444,7 +444,7 @@ def test_clusters_tails_and_divergences_go_with_it(task):
 @TASKS
 @pytest.mark.parametrize("threads", [2, 7])
 def test_threads_leave_it_the_same(task, threads):
-    n = 2_000_000 if task == "binary" else 250_000  # of 8 classes: enough for seven parts
+    n = 2_000_000 if task == "binary" else 250_000  # with 8 classes: enough predictions for seven threads
     stream = make(task, n, classes=8, weighted=True, odd=True, calibration=True)
     assert stream.bytes(threads=threads) == stream.bytes(threads=1)
 
@@ -519,7 +519,7 @@ def test_what_was_never_added_cannot_be_taken_away(task):
     with pytest.raises(ce.InputError, match="more was subtracted"):
         (empty - one).calibration()
     with pytest.raises(ce.InputError, match="more was subtracted"):
-        (one + one - other - other).calibration()  # as many losses, of other outcomes
+        (one + one - other - other).calibration()  # equal numbers of losses, but other outcomes
 
 
 @TASKS

@@ -1,8 +1,7 @@
-"""How often intervals hold the truth: the claims of docs/UNCERTAINTY.md, by seeded simulation.
+"""Coverage of intervals: the claims of docs/UNCERTAINTY.md, by seeded simulation.
 
-Where the library would take too long, sample by sample, NumPy adds up thousands of streams and the
-library's own quantiles and sequences make the intervals. That these are the summaries' intervals
-is tested on some of the same streams.
+The library would take too long for thousands of streams. So NumPy adds them up, and the library's quantiles and
+sequences give the intervals. Tests on some of the same streams show that these are the intervals of summaries.
 """
 
 import functools
@@ -23,17 +22,17 @@ LOOKS = 200
 
 
 def calibrated(rng, shape):
-    """Log losses of a model that knows the probabilities."""
+    """Draw log losses of a model that predicts the true probabilities."""
     return log_losses(rng, rng.normal(0, 1.5, shape))
 
 
 def overconfident(rng, shape):
-    """Log losses of one whose logits are three times too large."""
+    """Draw log losses of a model whose logits are three times too large."""
     return log_losses(rng, rng.normal(0, 1.5, shape), trust=3)
 
 
 def rare(rng, shape):
-    """Log losses of a calibrated model of an outcome of 5 %."""
+    """Draw log losses of a calibrated model of an outcome with probability 5 %."""
     return log_losses(rng, rng.normal(-3.5, 1.2, shape))
 
 
@@ -51,7 +50,7 @@ def unweighted(rng, losses):
 
 
 def weighted(rng, losses):
-    """Weights of which some are many times the others, larger where the loss is."""
+    """Draw unequal weights, which are larger for larger losses."""
     return rng.gamma(2, 0.5, losses.shape) * (0.3 + np.minimum(losses, 3))
 
 
@@ -75,7 +74,7 @@ DOCUMENTS_MEAN = 2.0
 
 
 def documents(rng, shape):
-    """Clusters of unequal sizes, hard ones and easy ones: (sizes, losses one after another)."""
+    """Draw hard and easy clusters of unequal sizes, and return sizes and concatenated losses."""
     sizes = np.ceil(rng.lognormal(2.2, 0.7, shape)).astype(int)
     hardness = np.repeat(rng.gamma(4, DOCUMENTS_MEAN / 4, shape), sizes.ravel())
     return sizes, hardness * rng.gamma(4, 1 / 4, hardness.size)
@@ -85,7 +84,7 @@ def documents(rng, shape):
 
 
 class Streams:
-    """The sums of samples of many streams, and what follows from them."""
+    """The sums of samples of many streams, and the estimates from them."""
 
     def __init__(self, runs):
         self.k, self.sums = 0, np.zeros((5, runs))
@@ -96,7 +95,7 @@ class Streams:
         self.sums += [x.sum(1) for x in (n, weight, n * n, n * weight, weight * weight)]
 
     def read(self):
-        """Mean, standard error, effective number of samples, degrees of freedom."""
+        """Return mean, standard error, effective number of samples, and degrees of freedom."""
         n, d, nn, nd, dd = self.sums
         mean, effective = n / d, d * d / dd
         squares = np.maximum(nn - 2 * mean * nd + mean * mean * dd, 0)
@@ -104,7 +103,7 @@ class Streams:
 
 
 class ClusteredStreams:
-    """The same of samples in 256 buckets of clusters."""
+    """The same for samples in 256 buckets of clusters."""
 
     def __init__(self, runs):
         self.n, self.d, self.nn = np.zeros((runs, 256)), np.zeros((runs, 256)), np.zeros(runs)
@@ -117,7 +116,7 @@ class ClusteredStreams:
         self.nn += np.add.reduceat(losses**2, first).reshape(sizes.shape).sum(1)
 
     def samples(self):
-        """Mean, standard error and numbers as if there were no clusters."""
+        """Return mean, standard error and numbers as if there were no clusters."""
         k = self.d.sum(1)
         mean = self.n.sum(1) / k
         return mean, np.sqrt((self.nn / k - mean**2) / (k - 1)), k, k
@@ -140,15 +139,15 @@ def margins(read, level, anytime=False):
 
 
 def covered(read, truth, level):
-    """The share of streams whose interval holds the truth, in percent."""
+    """Return the share of streams whose interval contains the true mean, in percent."""
     return 100 * np.mean(abs(read[0] - truth) <= margins(read, level))
 
 
 def missed(reads, truth):
-    """The shares of streams whose sequence does not hold the truth at all looks, in percent."""
+    """Return the share of streams whose sequence misses the true mean at any look, in percent."""
     missed = dict.fromkeys(LEVELS, False)
     for mean, error, *numbers in reads:
-        off = abs(mean - truth) > error  # sequences are wider than that
+        off = abs(mean - truth) > error  # no sequence is narrower than this
         part = [column[off] for column in (mean, error, *numbers)]
         for level in LEVELS:
             miss = off.copy()
@@ -162,7 +161,7 @@ GEOMETRIC = np.unique(np.geomspace(100, 20_000, LOOKS).astype(int)).tolist()
 
 
 def looks(runs, numbers, draw, weigh, seed):
-    """What is read off streams after each number of samples."""
+    """Yield the estimates of streams after each number of samples."""
     rng, streams = np.random.default_rng(seed), Streams(runs)
     for number in numbers:
         streams.add(*drawn(rng, draw, weigh, (runs, number - streams.k)))
@@ -267,7 +266,7 @@ def test_without_their_clusters_the_same_intervals_hold_the_truth_far_too_rarely
 
 @pytest.mark.parametrize("number", [8, 40])
 def test_intervals_of_the_mean_of_groups_cover_as_often_as_they_say(number):
-    """Users drawn at random, some with many losses: what macro() takes them for."""
+    """Users are drawn at random, as macro() assumes, and some have many losses."""
     rng = np.random.default_rng(13)
     covered = {0.9: 0, 0.95: 0}
     for _ in range(2000):
@@ -314,7 +313,7 @@ def test_intervals_looked_at_200_times_miss_far_more_often():
 
 
 def arriving(rng, runs, first, step):
-    """Looks at streams to which every look adds documents of their own."""
+    """Yield looks at streams in which each look adds new documents."""
     streams = ClusteredStreams(runs)
     for number in [first] + [step] * (LOOKS - 1):
         streams.add(*documents(rng, (runs, number)), rng.integers(0, 256, (runs, number)))
@@ -322,12 +321,12 @@ def arriving(rng, runs, first, step):
 
 
 def returning(rng, runs, users, step):
-    """Looks at streams to which every look adds losses of some of the same users."""
+    """Yield looks at streams in which each look adds losses of the same users."""
     streams = ClusteredStreams(runs)
     hardness = rng.gamma(4, DOCUMENTS_MEAN / 4, (runs, users))
     buckets = rng.integers(0, 256, (runs, users))
     for number in [100] + [step] * (LOOKS - 1):
-        who = np.minimum(rng.exponential(users / 4, (runs, number)).astype(int), users - 1)  # some come more often
+        who = np.minimum(rng.exponential(users / 4, (runs, number)).astype(int), users - 1)  # some are frequent
         losses = np.take_along_axis(hardness, who, 1) * rng.gamma(4, 1 / 4, who.shape)
         streams.add(np.ones(who.shape, int), losses.ravel(), np.take_along_axis(buckets, who, 1))
         yield streams.read()
@@ -348,7 +347,7 @@ def test_sequences_of_clusters_that_come_back_miss_at_most_as_often_as_they_say(
 
 
 def of_two_models(rng, size):
-    """Log losses of two models that are equally good, each by noise of its own, on the same samples."""
+    """Draw log losses of two equally good models with independent noise, on the same samples."""
     logits = rng.normal(0, 1.5, size)
     hit = rng.random(size) < 1 / (1 + np.exp(-logits))
     return [np.logaddexp(0, np.where(hit, -1, 1) * (logits + rng.normal(0, 0.5, size))) for _ in range(2)]
@@ -366,7 +365,7 @@ def test_of_equally_good_models_one_is_called_better_as_rarely_as_the_level_says
 
 
 def looks_at_two_models(rng, anytime):
-    """The smallest p-value of 50 looks at a running comparison of equally good models."""
+    """Return the smallest p-value in 50 looks at a comparison of equally good models."""
     paired, least = ce.Paired(ce.MeanLoss()).update(*of_two_models(rng, 50)), 1.0
     for _ in range(50):
         least = min(least, paired.update(*of_two_models(rng, 50)).summary(anytime=anytime).p_value)

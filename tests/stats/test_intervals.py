@@ -1,4 +1,4 @@
-"""Quantiles against scipy, the jackknife against fractions, and what summaries make of both."""
+"""Quantiles are compared with scipy, the jackknife with fractions, and both with summaries."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ GROUPS = st.lists(st.tuples(st.integers(-(10**30), 10**30), st.integers(1, 10**3
 
 
 def clustered(losses, clusters, weight=None, buckets=256):
-    """The ledgers that a metric holds: of all samples, and by the hash of their clusters."""
+    """Return the ledgers that a metric holds: of all samples, and by the hash of their clusters."""
     weight = np.ones(len(losses)) if weight is None else weight
     held = Ledger(buckets)
     for bucket in {int(c) % buckets for c in clusters}:
@@ -37,7 +37,7 @@ def clustered(losses, clusters, weight=None, buckets=256):
 
 
 def stream(size=600, clusters=90, seed=0):
-    """Losses that go together within a cluster, the clusters, and weights."""
+    """Return losses that are correlated within clusters, the clusters, and weights."""
     rng = np.random.default_rng(seed)
     of = rng.integers(0, clusters, size)
     return rng.exponential(rng.gamma(4, 0.5, clusters)[of]), of, rng.gamma(2, 0.5, size)
@@ -67,7 +67,7 @@ def test_students_tails_are_right_to_eight_digits(df):
 
 
 def student_tail(t, df):
-    """P(T > t), by the incomplete beta function."""
+    """Return P(T > t), from the incomplete beta function."""
     x, t = mpmath.mpf(df), mpmath.mpf(t)
     return mpmath.betainc(x / 2, 0.5, 0, x / (x + t * t), regularized=True) / 2
 
@@ -122,7 +122,7 @@ def test_the_tails_of_a_sequence_are_what_its_boundary_leaves_of_the_level(level
 
 @given(st.floats(0.001, 0.9999), st.floats(1e-6, 0.999), st.floats(1.0, 1e9), st.integers(1, 10**6))
 def test_sequences_of_higher_levels_are_wider(level, more, samples, df):
-    """Which makes the level at which one leaves 0 out a p-value."""
+    """So the level at which a sequence excludes 0 gives a p-value."""
     assert intervals.sequence(level, samples, df) <= intervals.sequence(level + more * (1 - level), samples, df)
 
 
@@ -140,7 +140,7 @@ def test_a_sequence_is_wider_than_an_interval():
 
 
 def leaving_out(groups):
-    """The jackknife's variance as its definition has it."""
+    """Return the variance of the jackknife by its definition."""
     whole = Fraction(sum(n for n, _ in groups), sum(d for _, d in groups))
     ratios = []
     for i in range(len(groups)):
@@ -282,12 +282,12 @@ def test_clusters_of_which_more_was_taken_away_than_added_are_an_error():
 def test_equal_losses_in_clusters_have_no_error_and_no_width():
     total, buckets = clustered([0.5] * 9, range(9))
     assert summarise(total, buckets=buckets).interval == (0.5, 0.5)
-    assert summarise(total, anytime=True, buckets=buckets).interval == (-math.inf, math.inf)  # they are too few
+    assert summarise(total, anytime=True, buckets=buckets).interval == (-math.inf, math.inf)  # too few clusters
     total, buckets = clustered([0.5] * 200, range(200))
     assert summarise(total, anytime=True, buckets=buckets).interval == (0.5, 0.5)
 
 
-# ---- what people read ----
+# ---- text ----
 
 
 @given(st.lists(st.floats(0, 1000), min_size=2, max_size=9), st.booleans())

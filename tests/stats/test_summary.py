@@ -1,4 +1,4 @@
-"""What people read: standard errors by the plain formula, intervals that cover, counters, no warnings."""
+"""Summaries: standard errors by the plain formula, coverage of intervals, counters, and no warnings."""
 
 import dataclasses
 import json
@@ -18,15 +18,17 @@ from streamce.stats.intervals import student
 
 pytestmark = pytest.mark.core
 
-# Squares of losses below 1e-162 are 0, as float64 has it.
+# Squares of losses below 1e-162 are 0 in float64.
 LOSS = st.one_of(st.just(0.0), st.floats(1e-100, 40))
 LOSSES = st.lists(LOSS, min_size=2, max_size=40)
 COUNTERS = ("count", "samples", "seen", "ignored", "floored", "infinite", "unnormalised", "skipped")
 
 
 def close(found, n, d):
-    """Whether a standard error is right. Squares are rounded once each, to 2^-53: of a spread that is
-    small beside the losses, that leaves 2^-26 of the losses' own size."""
+    """Return whether a standard error is right.
+
+    Each square is rounded once, to 2^-53. So the error of a small spread is up to 2^-26 of the size of the losses.
+    """
     truth = oracle.stderr(n, d)
     size = math.sqrt(sum(x * x for x in n)) / sum(d)
     return abs(found - truth) <= 1e-9 * truth or abs(found - truth) <= 2**-25 * size
@@ -125,7 +127,7 @@ def test_rows_of_weight_zero_change_the_stderr_only_by_their_number():
 
 
 def coverage(draw, truth, runs=4000):
-    """Of how many intervals of simulated streams the truth is a part."""
+    """Return the share of simulated streams whose interval contains the true mean."""
     hits = 0
     for _ in range(runs):
         low, high = draw().summary().interval
@@ -134,7 +136,7 @@ def coverage(draw, truth, runs=4000):
 
 
 def logits(rng, shape):
-    """Calibrated predictions of a model, and outcomes: (logits, targets)."""
+    """Draw the logits of calibrated predictions, and the targets."""
     x = rng.normal(0, 1.5, shape)
     return x, (rng.random(shape) < 1 / (1 + np.exp(-x))).astype(np.int64)
 
@@ -151,7 +153,7 @@ def test_intervals_of_weighted_streams_cover_as_often():
 
     def drawn(metric, n):
         x, y = logits(rng, n)
-        return metric.update(x, y, weight=(0.5 + abs(x)) * rng.gamma(4, 1, n))  # the weight goes with the loss
+        return metric.update(x, y, weight=(0.5 + abs(x)) * rng.gamma(4, 1, n))  # weight and loss are correlated
 
     truth = drawn(ce.BinaryCrossEntropy(kind="logits"), 4_000_000).compute()
     metric = ce.BinaryCrossEntropy(kind="logits")
@@ -162,7 +164,7 @@ def test_intervals_of_multilabel_streams_cover_as_often():
     rng = np.random.default_rng(13)
 
     def drawn(metric, n):
-        x, y = logits(rng, (n, 1))  # labels of one row go together, and hard rows have more of them
+        x, y = logits(rng, (n, 1))  # labels of a row are correlated, and hard rows have more labels
         x, y = x + rng.normal(0, 0.3, (n, 5)), np.repeat(y, 5, axis=1)
         missing = rng.random((n, 5)) < np.where(abs(x[:, :1]) > 1, 0.7, 0.2)
         return metric.update(x, np.where(missing, -1, y))

@@ -1,4 +1,4 @@
-"""The tail: quantiles within 1 %, what the worst carry, and bins that add up."""
+"""The tail: quantiles within 1 %, the share of the worst losses, and bins that can be added."""
 
 import math
 
@@ -19,21 +19,21 @@ LOSSES = st.lists(
 
 
 def tail_of(losses, **more):
-    """The tail of given losses, which tokens of these log-probabilities have."""
+    """Return the tail of the given losses, which are those of tokens with these log-probabilities."""
     metric = ce.SequenceCrossEntropy(eps=0, tail=True)
     return metric.update_token_log_probs(-np.array(losses, dtype=float)[:, None], **more).tail()
 
 
 @given(losses=LOSSES, q=st.floats(0, 1))
 def test_quantiles_are_within_1_percent(losses, q):
-    least = np.sort(losses)[max(0, math.ceil(q * len(losses)) - 1)]  # that a share q does not exceed
+    least = np.sort(losses)[max(0, math.ceil(q * len(losses)) - 1)]  # a share q of the losses does not exceed it
     found = tail_of(losses).quantile(q)
     assert found == pytest.approx(least, rel=0.0079) if least >= 2.0**-64 else found == 0
 
 
 @given(losses=LOSSES)
 def test_the_worst_carry_their_share(losses):
-    losses = [loss if loss >= 2.0**-64 else 0.0 for loss in losses]  # those below are in one bin with 0
+    losses = [loss if loss >= 2.0**-64 else 0.0 for loss in losses]  # smaller losses share a bin with 0
     tail = tail_of(losses)
     total = math.fsum(losses)
     if total == 0:

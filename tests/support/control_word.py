@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 FLUSH, UPWARD, DOWNWARD, TO_ZERO = "flush", "upward", "downward", "to zero"
-# The control word's place in C's fenv_t, and the bits of each mode.
+# The offset of the control word in C's fenv_t, and the bits of each mode.
 WORDS = {
     "x86_64": (28, {FLUSH: 0x8040, UPWARD: 0x4000, DOWNWARD: 0x2000, TO_ZERO: 0x6000}),
     "AMD64": (28, {FLUSH: 0x8040, UPWARD: 0x4000, DOWNWARD: 0x2000, TO_ZERO: 0x6000}),
@@ -21,7 +21,7 @@ AT, MODES = WORDS.get(platform.machine(), (0, {})) if os.name == "posix" else (0
 
 @contextmanager
 def control(mode):
-    """The caller's control word in another mode, as torch.set_flush_denormal(True) leaves it."""
+    """Set the caller's control word to a mode, as torch.set_flush_denormal(True) does."""
     libm = ctypes.CDLL(ctypes.util.find_library("m"))
     saved, changed = ctypes.create_string_buffer(512), ctypes.create_string_buffer(512)
     libm.fegetenv(saved)
@@ -36,7 +36,7 @@ def control(mode):
 
 
 def in_mode(mode):
-    """Whether the caller's arithmetic shows the mode."""
+    """Return whether the caller's arithmetic follows the mode."""
     ten = 10.0
     if mode == FLUSH:
         return (np.array([1e-310]) * np.array([1.0]))[0] == 0.0

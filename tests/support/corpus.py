@@ -1,4 +1,4 @@
-"""Sequences of tokens for the tests: a corpus of any kind, which can be cut and laid out in many ways."""
+"""Sequences of tokens for the tests: a corpus of any kind, which can be split and laid out in many ways."""
 
 import numpy as np
 from streams import DTYPES
@@ -8,7 +8,7 @@ import streamce as ce
 
 
 class Corpus:
-    """Random sequences; with ``odd`` some tokens are invalid, and with ``ignored`` some are to be left out."""
+    """Random sequences. With ``odd`` some tokens are invalid, and with ``ignored`` some are ignored."""
 
     def __init__(
         self, seed=0, n=12, *, kind="logits", dtype="float64", vocabulary=7, longest=9, odd=False, ignored=True
@@ -44,18 +44,18 @@ class Corpus:
         return cls(**{"kind": self.kind, "invalid": "skip"} | more)
 
     def rows(self, some):
-        """Which tokens are those of some sequences."""
+        """Return the indices of the tokens of some sequences."""
         return np.concatenate([np.arange(self.offsets[i], self.offsets[i + 1]) for i in some] or [np.zeros(0, int)])
 
     def padded(self, tokens, some, room, fill):
-        """An array by token as one of a row per sequence."""
+        """Return an array with an entry per token as an array with a row per sequence."""
         found = np.full((len(some), room, *tokens.shape[1:]), fill, dtype=tokens.dtype)
         for row, i in enumerate(some):
             found[row, : self.lengths[i]] = tokens[self.offsets[i] : self.offsets[i + 1]]
         return found
 
     def add_to(self, metric, some=None, *, flat=True, room=0, masked=False, weighted=None, counted=False, **more):
-        """Adds some sequences, flat or padded to ``room`` or what they need; ``weighted`` is "sequence" or "token"."""
+        """Add some sequences, flat or padded to at least ``room``. ``weighted`` is "sequence" or "token"."""
         some = np.arange(len(self)) if some is None else np.asarray(some)
         lengths, rows = self.lengths[some], self.rows(some)
         if weighted == "sequence":
@@ -79,7 +79,7 @@ class Corpus:
         return metric.update(preds, target, lengths=lengths, **more)
 
     def losses(self):
-        """The loss of each token, nan where it is invalid or ignored."""
+        """Return the loss of each token, nan if it is invalid or ignored."""
         with np.errstate(invalid="ignore"):
             valid = (self.target >= 0) & (self.target < self.preds.shape[1]) & ~np.isnan(self.preds).any(-1)
         found = np.full(len(self.target), np.nan)

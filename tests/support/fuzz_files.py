@@ -28,8 +28,8 @@ from pyarrow import csv, feather, ipc, parquet
 from streamce.cli.main import main
 
 SECONDS, SEED = 60, 14
-MEMORY = 3 << 30  # bytes of addresses that a command may have more than it begins with
-TIME = 20  # seconds after which a command hangs
+MEMORY = 3 << 30  # bytes of addresses that a command may add to those at its start
+TIME = 20  # seconds after which a command counts as hanging
 ROWS = 60
 BINARY = ["--task", "binary", "--preds", "p", "--target", "y"]
 TASKS = (
@@ -45,12 +45,12 @@ FEW = TASKS[:3]  # for formats without lists
 SIZES = (0, 1, 2, 7, 8, 100, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1)
 
 
-for command_module in ("compare", "evaluate", "watch"):  # once, and not by each process anew
+for command_module in ("compare", "evaluate", "watch"):  # import once, and not in each process
     importlib.import_module(f"streamce.cli.{command_module}")
 
 
 def table():
-    """Columns for every task."""
+    """Return a table with columns for every task."""
     below = np.random.default_rng(SEED)
     lengths = below.integers(1, 4, ROWS)
     return pa.table(
@@ -73,7 +73,7 @@ def write_ipc(found, path, new, **options):
 
 
 def seeds(folder):
-    """The intact files: [(name, bytes, tasks)]."""
+    """Return the intact files: [(name, bytes, tasks)]."""
     found = table()
     few = found.select(["p", "y", "w", "s"])
     arrays = {name: few[name].to_numpy() for name in ("p", "y", "w")}
@@ -107,10 +107,10 @@ def seeds(folder):
 
 
 def mutated(data, below):
-    """The bytes of a file that is damaged in one way, or in some."""
+    """Return the bytes of a file that is damaged in one or several ways."""
     data = bytearray(data)
     for _ in range(1 + below(3) * below(2)):
-        # Metadata stand at the start or the end of most formats.
+        # Most formats have their metadata at the start or the end.
         near = (len(data), min(len(data), 200), min(len(data), 1500))[below(3)]
         at = below(max(1, near))
         at = len(data) - 1 - at if below(2) else at
@@ -125,7 +125,7 @@ def mutated(data, below):
             form, size = (("<i", 4), ("<q", 8), (">q", 8))[below(3)]
             number = SIZES[below(len(SIZES))] * (-1) ** below(2) % 2 ** (8 * size)
             data[at : at + size] = struct.pack(form.upper(), number)
-        elif what == 4:  # a number of the compact protocol, as Parquet's footer has them
+        elif what == 4:  # a number of the compact protocol, as in Parquet's footer
             number, some = SIZES[below(len(SIZES))], b""
             while number > 127:
                 some, number = some + bytes([number % 128 + 128]), number // 128
@@ -141,7 +141,7 @@ def mutated(data, below):
 
 
 def command(name, tasks, below):
-    """The arguments for a file of this name in the working directory."""
+    """Return the arguments of a command for a file of this name in the working directory."""
     if name.endswith(".npy"):
         target = ["--target", "y.npy"]
         return ["eval", name, "--task", "multiclass" if name == "fortran.npy" else "binary", *target, "--json"]
@@ -155,7 +155,7 @@ def command(name, tasks, below):
 
 
 def run(arguments):
-    """The exit status of a command and what it wrote, in a process of its own."""
+    """Run a command in its own process, and return exit status and output."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
         if child == 0:
@@ -185,7 +185,7 @@ def run(arguments):
 
 
 def fault(name, arguments, status, out, err):
-    """What is wrong with how a command ended, None if nothing is."""
+    """Return the fault in the end of a command, or None."""
     if status < 0:
         return f"signal {signal.Signals(-status).name}"
     if status not in (0, 1, 2) or "Traceback" in err:
@@ -204,7 +204,7 @@ def fault(name, arguments, status, out, err):
 
 
 def fuzz(seconds, seed):
-    """Try files until the time is up, or something is found; the exit status."""
+    """Try files until the time is up or a fault is found, and return the exit status."""
     below = random.Random(seed).randrange
     end, number, passed = time.monotonic() + seconds, 0, 0
     with tempfile.TemporaryDirectory() as folder:

@@ -22,13 +22,13 @@ from hostile_objects import Hostile, Surroundings, any_of
 
 import streamce as ce
 
-ALONE = ("losses", "log_probs", "real", "fake")  # whose length no other argument has to have
+ALONE = ("losses", "log_probs", "real", "fake")  # no other argument must have the same length
 REFUSED = (ce.InputError, MemoryError)
 
 
 @dataclass
 class Target:
-    """What is called: a metric's method, or a function where there is no metric."""
+    """The target of a call: a metric's method, or a function if there is no metric."""
 
     words: str
     make: Callable[[], Any]
@@ -98,7 +98,7 @@ def utterances(rng: Any, n: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-# ---- what is called with them ----
+# ---- targets ----
 
 
 def target(number: random.Random, rng: Any) -> Target:
@@ -202,7 +202,7 @@ def with_gradient(rng: Any, n: int) -> Any:
 
 
 def of_options(rng: Any, n: int) -> Any:
-    """Options are given a hostile object each; what is made of them has to work."""
+    """Give each option a hostile object. If the constructor accepts it, the metric must work."""
     name = str(rng.choice(["class_weight", "pos_weight", "label_smoothing", "ignore_index", "eps", "threads"]))
     plain = {"class_weight": np.ones(3), "pos_weight": np.ones(3), "label_smoothing": np.array(0.25),
              "ignore_index": np.array(1), "eps": np.array(0.1), "threads": np.array(2)}  # fmt: skip

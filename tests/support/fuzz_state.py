@@ -1,11 +1,11 @@
-"""No bytes crash or hang a reader of states or checkpoints, and none but the intact are accepted: with atheris.
+"""Fuzz the readers of states and checkpoints with atheris: no bytes crash or hang them, and only intact ones pass.
 
     python tests/support/fuzz_state.py [seconds]
 
-Atheris keeps what reaches code that nothing reached before. What it sees is the Python of streamce and of the
-independent reader, which takes the turns of the compiled one; checksums are repaired. The first byte says which
-reader is meant: odd, that of checkpoints. A crash, a hang, too much
-memory, or anything that tests/support/state_fuzzing.py does not allow fails, and shows the bytes.
+Atheris keeps inputs that reach new code. It sees the Python code of streamce and of the independent reader, which takes
+the same branches as the compiled one. Checksums are repaired. If the first byte is odd, the bytes are a checkpoint,
+else a state. A crash, a hang, too much memory, or a result that tests/support/state_fuzzing.py does not allow is a
+failure, and the bytes are shown.
 """
 
 import base64
@@ -27,7 +27,7 @@ LIMITS = [
 
 
 def main(seconds: int) -> int:
-    """Runs the fuzzer in a process of its own, which ends when it finds something, in a folder that is removed."""
+    """Run the fuzzer in its own process, which ends at the first failure, and in a temporary folder."""
     import golden_states
 
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +62,7 @@ def fuzz(arguments: list[str]) -> None:
         check(state_writer.sealed(raw[1:]))
 
     def mutate(raw: bytes, size: int, seed: int) -> bytes:
-        """Half of the time as the format has it, else as libFuzzer would."""
+        """Mutate bytes: half of the time in terms of the format, else as libFuzzer does."""
         below = random.Random(seed).randrange
         if below(2):
             return atheris.Mutate(raw, size)[:size]

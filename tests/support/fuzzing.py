@@ -24,14 +24,14 @@ ROOM = 8 << 30  # bytes of memory, so that a huge array fails in this process on
 
 
 class Case(NamedTuple):
-    """What a number stands for: words for people, and what checks it, which raises if a law is broken."""
+    """A numbered case: a description, and a check that raises if a law is broken."""
 
     words: str
     check: Callable[[], object]
 
 
 def main(make: Callable[[int], Case], seconds: int = 60) -> int:
-    """Runs cases in a child, and says which one it ended in."""
+    """Run cases in a child, and report the case in which it ended."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int, default=seconds)
     parser.add_argument("--seed", type=int, default=0)
@@ -57,8 +57,8 @@ def main(make: Callable[[int], Case], seconds: int = 60) -> int:
 
 
 def _run(make: Callable[[int], Case], first: int, cases: int, seconds: int, progress: str) -> None:
-    """The child: what it is about to do is in a file before it does it."""
-    if "ASAN_OPTIONS" not in os.environ:  # which itself reserves terabytes
+    """Run cases in the child, which writes the number of a case to a file before it runs the case."""
+    if "ASAN_OPTIONS" not in os.environ:  # AddressSanitizer itself reserves terabytes
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))

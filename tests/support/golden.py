@@ -1,6 +1,6 @@
 """Golden vectors: SHA-256 of losses, gradients and states, the same on every machine.
 
-    python tests/support/golden.py           compares them with golden.json, at each instruction set there is
+    python tests/support/golden.py           compares them with golden.json, with each instruction set of this machine
     python tests/support/golden.py --write   writes golden.json: after a change that is meant to change a loss
 
 Inputs are made of integers alone, so that no other library's exp or random numbers have a part in them.
@@ -35,9 +35,9 @@ DTYPES = {
     "bfloat16": (np.dtype(ml_dtypes.bfloat16), 7, -126),
 }
 KINDS = ("probs", "log_probs", "logits")
-# Lanes are rows up to 128 classes (float64) or 256 (narrower), and classes beyond; both with tails.
+# Vector lanes are rows up to 128 classes (float64) or 256 (narrower), else classes. Both cases have tails.
 TILES, ROWS = (2, 3, 10, 16, 17, 33, 65, 128), (129, 200, 256, 257, 1000, 5000)
-# The sizes of the chunks that a state is fed.
+# The sizes of the chunks that are added to a state.
 CHUNKS = (1, 63, 64, 65, 2, 700, 129, 2049)
 LN2 = 0.693147180559945309417
 
@@ -46,7 +46,7 @@ LN2 = 0.693147180559945309417
 
 
 def bits(seed: str, n: int) -> Any:
-    """n random words: splitmix64 (Steele, Lea and Flood, 2014)."""
+    """Return n random words of splitmix64 (Steele, Lea and Flood, 2014)."""
     start = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "little")
     z = np.full(n, start, np.uint64) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -55,19 +55,19 @@ def bits(seed: str, n: int) -> Any:
 
 
 def below(seed: str, shape: tuple[int, ...], limit: int) -> Any:
-    """Random integers 0 ... limit - 1."""
+    """Return random integers 0 ... limit - 1."""
     return (bits(seed, int(np.prod(shape))) >> np.uint64(33)).astype(np.int64).reshape(shape) % limit
 
 
 def reals(seed: str, exponent: Any) -> Any:
-    """Random numbers of both signs, of the given exponents."""
+    """Return random numbers of both signs with the given exponents."""
     word = bits(seed, exponent.size).reshape(exponent.shape)
     power = (exponent + 1023).astype(np.uint64) << np.uint64(52)
     return ((word & np.uint64(0x800FFFFFFFFFFFFF)) | power).view(np.float64)
 
 
 def cut(x: Any, dtype: str) -> Any:
-    """In another dtype, by cutting digits off: no conversion rounds. What would be subnormal is 0."""
+    """Convert to another dtype by cutting off digits, so that nothing rounds. Subnormal results become 0."""
     kind, mantissa, least = DTYPES[dtype]
     x = np.ascontiguousarray(x, np.float64)
     kept = (x.view(np.uint64) >> np.uint64(52 - mantissa) << np.uint64(52 - mantissa)).view(np.float64)
@@ -75,7 +75,7 @@ def cut(x: Any, dtype: str) -> Any:
 
 
 def smallest(dtype: str) -> Any:
-    """The smallest subnormal number."""
+    """Return the smallest subnormal number."""
     kind = DTYPES[dtype][0]
     return np.ones(1, f"u{kind.itemsize}").view(kind)[0]
 
@@ -84,13 +84,13 @@ def smallest(dtype: str) -> Any:
 
 
 def logits(seed: str, *shape: int) -> Any:
-    """Rows of every scale from 2^-6 to 2^6."""
+    """Return rows of every scale from 2^-6 to 2^6."""
     scale = below(seed + " scale", (*shape[:-1], 1), 13) - 6
     return reals(seed, scale - below(seed + " exponent", shape, 4))
 
 
 def probabilities(seed: str, rows: int, classes: int) -> Any:
-    """Rows of multiples of 2^-52 whose sum is 1."""
+    """Return rows of multiples of 2^-52 whose sum is 1."""
     share = below(seed, (rows, classes), 1 << 16) >> below(seed + " gap", (rows, 1), 16)
     share[:, 0] += 1
     share *= (1 << 52) // share.sum(1, keepdims=True)
@@ -100,7 +100,7 @@ def probabilities(seed: str, rows: int, classes: int) -> Any:
 
 @cache
 def depths(classes: int) -> Any:
-    """Rows of integers k with Σ 2^-k = 1: the leaves of a chain, of a random and of a balanced tree."""
+    """Return rows of integers k with Σ 2^-k = 1: the leaves of a chain, of a random and of a balanced tree."""
     found = [[*range(1, classes), classes - 1]]
     for drawn in (below(f"tree {classes}", (classes,), 1 << 30), np.zeros(classes, np.int64)):
         leaves = [0]
@@ -112,7 +112,7 @@ def depths(classes: int) -> Any:
 
 
 def log_probabilities(seed: str, rows: int, classes: int) -> Any:
-    """Rows of -k ln 2, off by up to 2^-10 of each, whose exponentials add up to about 1."""
+    """Return rows of -k ln 2 with relative errors up to 2^-10. Their exponentials add up to about 1."""
     tree = below(seed + " tree", (rows,), 3)
     at = (np.arange(classes) + below(seed + " turn", (rows, 1), classes)) % classes
     exact = depths(classes)[tree[:, None], at] * -LN2
@@ -121,14 +121,14 @@ def log_probabilities(seed: str, rows: int, classes: int) -> Any:
 
 
 def hard_rows(kind: str, dtype: str, classes: int) -> Any:
-    """Ties, certainty, masks, subnormal numbers, signed zeros, infinities, invalid rows."""
+    """Return rows with ties, certainty, masks, subnormal numbers, signed zeros and infinities, and invalid rows."""
     real = DTYPES[dtype][0]
     tiny, inf, nan = smallest(dtype), np.inf, np.nan
     one_hot = np.arange(classes) == 0
     odd = np.arange(classes) % 2 == 1
     if kind == "logits":
         most = float(ml_dtypes.finfo(real).max)
-        far = 512.0 if dtype != "float64" else 4096.0  # beyond what the kernels reduce as it stands
+        far = 512.0 if dtype != "float64" else 4096.0  # beyond the range that the kernels reduce directly
         rows = [
             np.full(classes, 0.0), np.full(classes, -0.0), np.where(odd, -0.0, 0.0),
             np.where(one_hot, 0.0, -50.0), np.where(one_hot, -50.0, 0.0), np.where(one_hot, 0.0, -90.0),
@@ -156,7 +156,7 @@ def hard_rows(kind: str, dtype: str, classes: int) -> Any:
 
 
 def hard_elements(kind: str, dtype: str) -> Any:
-    """What the first class of hard rows holds, and points where the formulas change."""
+    """Return the first class of hard rows, and points where the formulas change."""
     found = {
         "logits": [0.0, -0.0, 50.0, -50.0, 90.0, -90.0, 750.0, -750.0, 1e4, -1e4, np.inf, -np.inf, np.nan],
         "probs": [0.0, -0.0, 1.0, 0.5, 0.99609375, 2.0**-13, 1.5, -0.25, np.nan],
@@ -196,7 +196,7 @@ def soft_targets(task: str, shape: tuple[int, ...]) -> Any:
 
 
 def labels(task: str, shape: tuple[int, ...], *, odd: bool) -> Any:
-    """Labels; with -1, which is ignored, and some that are unknown."""
+    """Return labels, some of them -1 (ignored), and with ``odd`` some invalid ones."""
     of = shape[1] if task == "multiclass" else 2
     shape = shape[:1] if task == "multiclass" else shape
     y = below(f"labels {task} {shape} {of}", shape, of)
@@ -207,7 +207,7 @@ def labels(task: str, shape: tuple[int, ...], *, odd: bool) -> Any:
 
 
 def weights(n: int) -> Any:
-    """Weights of every size, some 0 and some 1."""
+    """Return weights of every size, some 0 and some 1."""
     w = np.abs(reals(f"weights {n}", below(f"weights {n} exponent", (n,), 12) - 6))
     w[::7], w[1::7] = 0.0, 1.0
     return w
@@ -228,17 +228,17 @@ class Input:
 
     def losses(self) -> bytes:
         if self.task == "mean":
-            return b""  # they are the input
+            return b""  # the losses are the input
         return bytes(np.ascontiguousarray(_losses(self.metric(), self.preds, self.target, self.weight)).data)
 
     def gradient(self) -> bytes:
-        """Of each loss."""
+        """Return the gradient of each loss."""
         found = np.empty(self.preds.shape, self.preds.dtype)
         _losses(self.metric(), self.preds, self.target, self.weight, found)
         return found.tobytes()
 
     def state(self) -> bytes:
-        """The state of a metric that was fed chunks of many sizes."""
+        """Return the state after updates with chunks of many sizes."""
         metric, at = self.metric(), 0
         for size in cycle(CHUNKS):
             rows = slice(at, at + size)
@@ -257,7 +257,7 @@ class Input:
 
 
 def targets(task: str, kind: str, dtype: str, preds: Any) -> Iterator[tuple[str, Input]]:
-    """One stream with each sort of target."""
+    """Yield a stream with each kind of target."""
     shape, n = preds.shape, len(preds)
     each = {} if task == "binary" else {"class_weight": [*map(float, weights(shape[1]))]}
     if task != "multiclass":
@@ -280,13 +280,13 @@ def targets(task: str, kind: str, dtype: str, preds: Any) -> Iterator[tuple[str,
 
 
 def rows_of(classes: int) -> int:
-    """So many that tiles of 32, blocks of 2048 and their tails occur."""
+    """Return a number of rows that gives tiles of 32, blocks of 2048 and their tails."""
     return 2500 if classes <= 17 else 200 if classes <= 129 else 40
 
 
 @cache
 def cases() -> dict[str, list[Input]]:
-    """What goes into each digest."""
+    """Return the inputs of each digest."""
     found: dict[str, list[Input]] = {}
     shapes = {
         "binary": {"": [(5000,), (700, 3)]},
@@ -313,7 +313,7 @@ def cases() -> dict[str, list[Input]]:
 
 
 def gradients() -> dict[str, list[Input]]:
-    """The cases by task, kind and dtype."""
+    """Return the cases of gradients, by task, kind and dtype."""
     found: dict[str, list[Input]] = {}
     for name, given in cases().items():
         if given[0].task != "mean":
@@ -322,7 +322,7 @@ def gradients() -> dict[str, list[Input]]:
 
 
 def calibrations() -> dict[str, list[Input]]:
-    """Streams whose calibration is kept: elements, rows of few classes and of many."""
+    """Return streams with calibration: elements, and rows of few and of many classes."""
     found = {}
     shapes = {"binary": [(5000,), (700, 3)], "multiclass": [(rows_of(c), c) for c in (2, 10, 33, 100, 129, 1000)]}
     for task, some in shapes.items():
@@ -338,14 +338,14 @@ def calibrations() -> dict[str, list[Input]]:
 
 
 def ctc(kind: str, dtype: str) -> tuple[bytes, bytes]:
-    """Losses and the state of utterances of 1 to 60 frames: some infeasible, some with a loss near 0."""
+    """Return losses and state of utterances of 1 to 60 frames, some infeasible, some with a loss near 0."""
     n, frames, losses, metric = 200, 60, [], ce.CTCCrossEntropy(kind=kind, blank=1, invalid="skip")
     make = {"logits": logits, "probs": probabilities, "log_probs": log_probabilities}[kind]
     for classes in (3, 40, 300):
         seed = f"ctc {kind} {classes}"
         preds = cut(make(seed, frames * n, classes), dtype).reshape(frames, n, classes)
         if kind == "logits":
-            preds[:, ::4, 0] = 60.0  # as the targets of those are
+            preds[:, ::4, 0] = 60.0  # the class of every label of these targets
         preds[0, 1::50] = np.nan
         target = below(seed + " labels", (n, 9), classes - 1)
         target += target >= 1
@@ -362,7 +362,7 @@ def ctc(kind: str, dtype: str) -> tuple[bytes, bytes]:
 
 
 def pairs() -> bytes:
-    """The state of a comparison: plain, weighted, in clusters, and with rows that one model alone leaves out."""
+    """Return the state of a comparison: plain, weighted, in clusters, and with rows that only one model excludes."""
     metric, n, found = ce.BinaryCrossEntropy(kind="logits", invalid="skip"), 5000, []
     a, b = (cut(logits(f"pairs {name}", n), "float64") for name in "ab")
     b[::3] = a[::3]  # ties
@@ -381,7 +381,7 @@ def pairs() -> bytes:
 
 
 def decayed(half_life: str) -> bytes:
-    """The state of losses and weights of every size at moments from year 1 to 9999."""
+    """Return the state of losses and weights of every size, with timestamps from year 1 to 9999."""
     times = (bits("moments", 5000) % np.uint64(3 * 10**17)).astype(np.int64) - 6 * 10**16
     metric = ce.Decayed(ce.MeanLoss(), half_life=half_life)
     losses = reals("decayed", below("decayed exponent", (5000,), 2000) - 1000)
@@ -396,7 +396,7 @@ def sha(pieces: Iterable[bytes]) -> str:
 
 
 def digests() -> dict[str, dict[str, str]]:
-    """SHA-256 of the losses (float64, little-endian), of gradients and of the states of each case."""
+    """Return SHA-256 of the losses (float64, little-endian), the gradients and the states of each case."""
     found = {}
     for name, given in cases().items():
         found[name] = {"losses": sha(one.losses() for one in given), "states": sha(one.state() for one in given)}
@@ -419,7 +419,7 @@ def digests() -> dict[str, dict[str, str]]:
 
 
 def compare(found: dict[str, dict[str, str]]) -> list[str]:
-    """What is not as golden.json has it."""
+    """Return the digests that differ from golden.json."""
     golden = json.loads(FILE.read_text())
     return [
         f"{name}: {', '.join(what for what in one if golden.get(name, {}).get(what) != one[what])}"

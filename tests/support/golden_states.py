@@ -1,8 +1,8 @@
 """Golden states and checkpoints: files of every format version, and the numbers that they hold.
 
-    python tests/support/golden_states.py --write   writes those of CASES and CHECKPOINTS that are not there yet
+    python tests/support/golden_states.py --write   writes the missing files of CASES and CHECKPOINTS
 
-A file that a release had is never written again: what is read is what an older release wrote.
+A file of a release is never written again, so tests read the bytes that an older release wrote.
 """
 
 import json
@@ -32,12 +32,12 @@ def multilabel(**options):
 
 
 def outlier():
-    """Windows of many words: the largest and the smallest terms."""
+    """Return a metric with integers of many words: the largest and the smallest terms."""
     return mean(1.7976931348623157e308, 5e-324, -1e-300, weight=[0.5, 1.0, 2.0])
 
 
 def odd():
-    """Every way to be left out, and a null."""
+    """Return a metric with every kind of excluded loss, and a null."""
     metric = ce.BinaryCrossEntropy(invalid="skip", ignore_index=-1)
     metric.update([0.5, 1.5, np.nan, 0.5, 0.5, 0.0], [1, 1, 1, 7, -1, 1], weight=[1.0, 1.0, 1.0, 1.0, 1.0, 2.0])
     metric.update([0.5, 0.25], [1, 0], weight=[-1.0, 2.0])
@@ -46,7 +46,7 @@ def odd():
 
 
 def ctc(blank=0, kind="probs", per="label", weight=None):
-    """Utterances of 3 frames: one feasible, one not, one with a frame that is invalid, and another."""
+    """Return a metric of utterances of 3 frames: a feasible, an infeasible, an invalid and another one."""
     preds = np.array([[ROWS[0], ROWS[0], ROWS[1], ROWS[2]], [ROWS[1], ROWS[1], [np.nan] * 3, ROWS[1]], [ROWS[2]] * 4])
     return ce.CTCCrossEntropy(blank=blank, kind=kind, per=per, invalid="skip").update(
         preds, [1, 1, 1, 1, 1 - blank // 2], input_lengths=[3, 2, 3, 3], target_lengths=[1, 2, 1, 1], weight=weight
@@ -54,7 +54,7 @@ def ctc(blank=0, kind="probs", per="label", weight=None):
 
 
 def sequences(cls=ce.SequenceCrossEntropy, **options):
-    """Three sequences of three, one and two tokens: one token is ignored, one masked, one invalid."""
+    """Return a metric of sequences of three, one and two tokens. One is ignored, one masked, one invalid."""
     preds = np.array([ROWS, [ROWS[0]] * 3, [ROWS[1], [0.5, 0.5, np.nan], ROWS[2]]])
     return cls(invalid="skip", **options), preds, [[0, -100, 1], [2, 2, 2], [1, 1, 0]]
 
@@ -65,7 +65,7 @@ def fed(parts, **more):
 
 
 def rows():
-    """A window in which rows are odd in every way, and which has turned over."""
+    """Return a window that has evicted rows, and has rows with every anomaly."""
     metric = ce.Sliding(ce.BinaryCrossEntropy(invalid="skip", ignore_index=-1, eps=1e-9), samples=7)
     metric.update([0.5, 0.25, 0.125], [1, 0, 1])
     metric.update([0.5, 1.5, np.nan, 0.5, 0.5, 0.0], [1, 1, 1, 7, -1, 1], weight=[1.0, 1.0, 1.0, 1.0, 1.0, 2.0])
@@ -195,12 +195,12 @@ CHECKPOINTS = {
 }
 
 
-# Summaries of those that have several.
+# Summaries of metrics that have several.
 STATES = {ce.GANCrossEntropy: ("real", "fake", "generator"), ce.Paired: ("a", "b", "difference")}
 
 
 def numbers(data):
-    """What a state says, as streamce and as the reader have it; or why its metric says nothing."""
+    """Return the numbers of a state, from streamce and from the reader, or the error of its metric."""
     metric, held = ce.from_bytes(data), state_reader.read(data)
     if isinstance(metric, ce.Collection):
         each = {name: numbers(metric[name].to_bytes()) for name in sorted(metric)}
@@ -228,44 +228,44 @@ def numbers(data):
     return found
 
 
-# Exact, or rounded once; what is computed of floats may differ between machines.
+# Fields that are exact or rounded once. Fields that are computed from floats may differ between machines.
 FIELDS = (
     *("value", "mean", "stderr", "total", "weight", "count", "samples", "seen", "skipped", "buckets"),
     *("ignored", "floored", "infinite", "unnormalised", "invalid_nan", "invalid_range", "invalid_row_sum"),
     *("invalid_label", "invalid_weight", "invalid_null"),
 )
-# The same of calibration, and the fields of bins.
+# The same for a calibration, and the fields of bins.
 EXACT = ("loss", "expected", "z", "count", "ece")
 
 
 def plain(summary):
-    """The fields of a summary that every machine agrees on."""
+    """Return the fields of a summary that are equal on every machine."""
     return {name: getattr(summary, name) for name in FIELDS}
 
 
 def integers(part):
-    """What a ledger or groups hold, by cell or key."""
+    """Return the integers of a ledger or groups, by cell or key."""
     found = {str(one): {name: hex(value) for name, value in columns.items()} for one, columns in part.cells.items()}
     return {"size": part.size, "cells": found} if not isinstance(part, state_reader.Groups) else found
 
 
 def recorded(path):
-    """The numbers beside a state."""
+    """Return the numbers that are stored next to a state."""
     return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def files():
-    """The states there are, of all versions."""
+    """Return the existing states of all versions."""
     return sorted(FOLDER.glob("*/*.state"))
 
 
 def checkpoints():
-    """The checkpoints there are, of all versions."""
+    """Return the existing checkpoints of all versions."""
     return sorted(CHECKPOINT_FOLDER.glob("*/*.checkpoint"))
 
 
 def held(data):
-    """What a checkpoint holds, as the reader has it."""
+    """Return the content of a checkpoint, from the independent reader."""
     positions, found = state_reader.read_checkpoint(data)
     integers_of = {name: integers(part) for name, part in found.parts.items()}
     return {"positions": positions, "metric": found.metric, "options": found.options, "integers": integers_of}

@@ -19,23 +19,23 @@ import numpy as np
 
 @dataclass
 class Surroundings:
-    """What a hostile object can reach while it is read."""
+    """The objects that a hostile object can reach while it is read."""
 
     arrays: list[Any] = field(default_factory=list)  # the other arguments
     metric: Any = None
-    meddled: bool = False  # something was done to them
+    meddled: bool = False  # whether a hostile object changed them
 
 
 @dataclass
 class Hostile:
-    """An argument, and what it may be taken for: each of `plain`, or anything where that is None."""
+    """An argument, and the numbers that it may stand for: each of `plain`, or any numbers if that is None."""
 
     value: Any
     plain: list[Any] | None = None
 
 
 class Unkind(Exception):
-    """An error that cannot even be shown."""
+    """An error that cannot be printed."""
 
     def __str__(self) -> str:
         raise RuntimeError("no words")
@@ -61,11 +61,11 @@ ERRORS = (
 )
 
 
-# ---- honest: another way to say the same ----
+# ---- honest: other forms of the same numbers ----
 
 
 class Protocol:
-    """Gives its numbers by ``__array__`` alone."""
+    """An object that gives its numbers by ``__array__`` only."""
 
     def __init__(self, found: Any) -> None:
         self.found = found
@@ -87,7 +87,7 @@ class Subclass(np.ndarray):
 
 
 class Lender:
-    """Gives its numbers by DLPack alone."""
+    """An object that gives its numbers by DLPack only."""
 
     def __init__(self, found: Any, device: Any = (1, 0)) -> None:
         self.found, self.device = found, device
@@ -100,7 +100,7 @@ class Lender:
 
 
 class Stream:
-    """Gives what it holds by Arrow's stream alone."""
+    """An object that gives its numbers by Arrow's stream protocol only."""
 
     def __init__(self, found: Any) -> None:
         self.found = found
@@ -110,7 +110,7 @@ class Stream:
 
 
 def odd_layout(a: Any, rng: random.Random) -> Any:
-    """The same numbers, laid out in another way."""
+    """Return the same numbers in another layout."""
     which = rng.randrange(7)
     if which == 0:
         return np.flip(np.flip(a).copy())
@@ -124,7 +124,7 @@ def odd_layout(a: Any, rng: random.Random) -> Any:
         wide = np.zeros((*a.shape, 3), a.dtype)
         wide[..., 1] = a
         return wide[..., 1]
-    if which == 5 and a.dtype.itemsize > 1:  # a stride that no item fits into
+    if which == 5 and a.dtype.itemsize > 1:  # a stride that is smaller than an item
         room = np.zeros(a.size, np.dtype({"names": ["f"], "formats": [a.dtype], "itemsize": a.dtype.itemsize + 3}))
         room["f"] = a.ravel()
         return room["f"].reshape(a.shape)
@@ -157,11 +157,11 @@ def honest(a: Any, rng: random.Random) -> Hostile:
     return Hostile(b, [a])
 
 
-# ---- of a kind that means nothing here ----
+# ---- unsupported types and shapes ----
 
 
 def odd_type(a: Any, rng: random.Random) -> Hostile:
-    """Arrays whose types or shapes no argument can have; keys may."""
+    """Return an array with a type or shape that only keys may have."""
     n = len(a) if a.ndim else 1
     values = (
         lambda: np.zeros(n, "f8,i4"),
@@ -216,12 +216,12 @@ def odd_type(a: Any, rng: random.Random) -> Hostile:
 
 
 def huge(a: Any, rng: random.Random) -> Hostile:
-    """More entries than memory has room for, by strides of 0."""
+    """Return an array with more entries than memory could hold, by strides of 0."""
     n = 2 ** rng.choice((31, 32, 40, 62)) + rng.randrange(1000)
     shape = rng.choice(((n,), (n, 2), (2, n), (n, 0), (1, n, 1)))
     try:
         return Hostile(np.broadcast_to(np.zeros((), a.dtype), shape))
-    except ValueError:  # beyond what NumPy has names for
+    except ValueError:  # larger than NumPy allows
         return Hostile(np.broadcast_to(np.zeros((), np.int8), (2**31,)))
 
 
@@ -249,7 +249,7 @@ TOUCHED = [
 
 
 def raises(a: Any, rng: random.Random) -> Hostile:
-    """Raises wherever it is touched."""
+    """Return an object that raises on any access."""
     error = rng.choice(ERRORS)
 
     def fail(*_: Any, **__: Any) -> Any:
@@ -262,7 +262,7 @@ ATTRIBUTES = ["__array_interface__", "__array_struct__", "shape", "dtype", "dtyp
 
 
 def answers(a: Any, rng: random.Random) -> Hostile:
-    """Answers protocols with what they do not allow."""
+    """Return an object that answers protocols with invalid results."""
     wrong: list[Any] = [
         None,
         1,
@@ -289,7 +289,7 @@ def answers(a: Any, rng: random.Random) -> Hostile:
 
 
 class Changing:
-    """Gives other numbers each time it is read."""
+    """An object that gives other numbers at each reading."""
 
     def __init__(self, found: list[Any], rng: random.Random) -> None:
         self.found, self.rng = found, rng
@@ -299,7 +299,7 @@ class Changing:
 
 
 def changing(a: Any, rng: random.Random) -> Hostile:
-    """Of one shape or of several, valid or not; read once, it is one of them."""
+    """Return a changing object, of one or several shapes, valid or not. One reading gives one of its arrays."""
     found = [a, np.flip(a).copy()]
     if rng.random() < 0.5:
         found += [a[:1] if a.ndim else a, np.full(a.shape, np.nan), np.zeros((3, 3)), a.astype("f4"), a.astype("i8")]
@@ -307,7 +307,7 @@ def changing(a: Any, rng: random.Random) -> Hostile:
 
 
 class Meddles:
-    """Does something to what it can reach, each time it is read."""
+    """An object that changes the objects that it can reach, at each reading."""
 
     def __init__(self, found: Any, act: Callable[[], object]) -> None:
         self.found, self.act = found, act
@@ -322,7 +322,7 @@ class Meddles:
 
 
 def shrink(around: Surroundings) -> None:
-    """Frees the memory of the other arguments."""
+    """Free the memory of the other arguments."""
     for one in around.arrays:
         if isinstance(one, np.ndarray) and one.flags.owndata and one.flags.writeable:
             one.resize((0,) * one.ndim, refcheck=False)
@@ -364,6 +364,6 @@ MAKERS = (honest, honest, odd_type, odd_type, huge, raises, answers, changing, m
 
 
 def any_of(a: Any, rng: random.Random, around: Surroundings, alone: bool) -> Hostile:
-    """A hostile argument in the place of plain numbers. What stands alone is not huge: that would be no mistake."""
+    """Return a hostile argument in place of plain numbers. A lone argument is not huge, because that would be valid."""
     make = rng.choice([maker for maker in MAKERS if maker is not huge or not alone])
     return meddles(a, rng, around) if make is meddles else make(a, rng)

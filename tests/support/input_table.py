@@ -1,4 +1,4 @@
-"""The tables of docs/INPUTS.md, which tests compare with what they test."""
+"""The tables of docs/INPUTS.md, which tests compare with their cases."""
 
 import re
 
@@ -8,7 +8,7 @@ PAGE = DOCS / "INPUTS.md"
 
 
 def rows(section):
-    """The rows of the table under a heading: all cells, by the first."""
+    """Return the rows of the table under a heading: all cells, by the first cell."""
     text = PAGE.read_text()
     match = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert match, section

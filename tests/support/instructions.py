@@ -3,9 +3,9 @@
     python tests/support/instructions.py           compares them with instructions.txt
     python tests/support/instructions.py --write   writes instructions.txt: after a change that is meant to change them
 
-A count does not hang on the machine or on what else it does, so a loop that is no longer vectorised
-shows at once. AVX2 is forced, the best that valgrind knows. Only instructions of streamce's own
-extensions count: neither the interpreter's nor NumPy's, which change with their versions.
+A count does not depend on the machine or its load, so it shows at once if a loop is no longer vectorised. AVX2 is
+forced, because it is the best instruction set that valgrind supports. Only instructions of streamce's extensions are
+counted, because those of Python and NumPy change with their versions.
 """
 
 import ctypes
@@ -25,11 +25,11 @@ from streamce.core.kernels import kernels
 
 FILE = Path(__file__).with_name("instructions.txt")
 CORE = Path(kernels.__file__).parent.parent
-# What a count may be off by. Another compiler than the file's unrolls and schedules as it likes; what
-# is no longer vectorised costs several times as much with any.
+# Allowed deviations of a count. They are larger for a compiler other than that of the file, which may unroll and
+# schedule differently. A loop that is no longer vectorised costs several times as much with any compiler.
 TOLERANCE, OTHER_COMPILER = 1.1, 2.0
 
-# valgrind's requests are a few instructions that do nothing outside of it.
+# Requests to valgrind are a few instructions that have no effect elsewhere.
 MARKS = """
 #include <valgrind/callgrind.h>
 void begin(void) { CALLGRIND_ZERO_STATS; }
@@ -38,7 +38,7 @@ void end(void) { CALLGRIND_DUMP_STATS; }
 
 
 def grid(*shape: int) -> Any:
-    """Numbers -32 ... 32 - 2^-9 in no order."""
+    """Return the numbers -32 ... 32 - 2^-9 in a mixed order."""
     n = int(np.prod(shape))
     return ((np.arange(n) * 7919 % 32768 - 16384) / 512).reshape(shape)
 
@@ -80,7 +80,7 @@ def panes(number: int, rows: int) -> tuple[int, Callable[[], Any]]:
 
 
 def collected(n: int, classes: int) -> tuple[int, Callable[[], Any]]:
-    """Rows whose losses a metric, its groups and its last samples need."""
+    """Return the update of a collection of a metric, its groups and its last samples."""
     metric, by = ce.MulticlassCrossEntropy(kind="logits", threads=1), np.arange(n) % 10
     window = ce.Sliding(metric, samples=n // 2)
     found = ce.Collection({"all": metric, "by": ce.Grouped(metric), "last": window})
@@ -97,7 +97,7 @@ def utterances(n: int, frames: int, classes: int, labels: int) -> Callable[[], A
 
 
 def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
-    """What is counted: the number of predictions (0: one update as a whole), and an update."""
+    """Return the cases: the number of predictions (0: one update as a whole), and an update."""
     f16, f32, f64 = np.float16, np.float32, np.float64
     logits, log_probs, probs = {"kind": "logits"}, {"kind": "log_probs"}, {"kind": "probs"}
     x, many, losses = grid(65536), grid(1024, 100).astype(f32), np.abs(grid(65536))
@@ -140,7 +140,7 @@ def cases() -> dict[str, tuple[int, Callable[[], Any]]]:
 
 
 def run(marks: str) -> None:
-    """Each case once to warm up, and once counted; under valgrind."""
+    """Run each case under valgrind, once to warm up and once counted."""
     library = ctypes.PyDLL(marks)
     for _, update in cases().values():
         update()
@@ -150,13 +150,13 @@ def run(marks: str) -> None:
 
 
 def own_instructions(profile: Path) -> int:
-    """The instructions of streamce's extensions in a profile of callgrind."""
+    """Return the instructions of streamce's extensions in a profile of callgrind."""
     total, own, called = 0, False, False
     for line in profile.read_text().splitlines():
         if line.startswith("ob="):
             own = Path(line[3:]).is_relative_to(CORE)
         elif line.startswith("calls="):
-            called = True  # the next line repeats what the called function costs
+            called = True  # the next line repeats the cost of the called function
         elif own and line[:1].isdigit():
             total += 0 if called else int(line.split()[1])
             called = False
@@ -166,7 +166,7 @@ def own_instructions(profile: Path) -> int:
 
 
 def count() -> dict[str, float]:
-    """Instructions per prediction, or of the update."""
+    """Return the instructions per prediction, or per update."""
     with tempfile.TemporaryDirectory() as folder:
         source, marks, out = Path(folder, "marks.c"), Path(folder, "marks.so"), Path(folder, "out")
         source.write_text(MARKS)
@@ -185,7 +185,7 @@ def count() -> dict[str, float]:
 
 
 def compiler() -> str:
-    """What the kernels were compiled with, as it wrote into them."""
+    """Return the name of the compiler that is stored in the kernels."""
     found = re.findall(rb"GCC: [^\0]+|clang version [^\0]+", Path(kernels.__file__).read_bytes())
     return found[-1].decode() if found else "unknown"
 
@@ -197,7 +197,7 @@ def write(found: dict[str, float]) -> None:
 
 
 def compare(found: dict[str, float]) -> bool:
-    """Prints what is not as instructions.txt has it; whether all is."""
+    """Print the counts that differ from instructions.txt, and return whether there are none."""
     lines = FILE.read_text().splitlines()
     tolerance = TOLERANCE
     if lines[0] != f"# {compiler()}":

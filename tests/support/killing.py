@@ -1,8 +1,8 @@
 """Jobs that are killed at random moments until they are done.
 
-Run as a program, so that children are forked from a process that has one thread and has imported all they need: a
-kill costs milliseconds. A child that hangs ends by itself, and fails the test. A job of the command line may be
-interrupted (SIGINT) instead. ``python killing.py JOB SIGNAL FOLDER KILLS SEED [ARGUMENT ...]`` prints the number of
+It runs as a program, so that children are forked from a process with one thread and all imports. So a kill costs
+milliseconds. A child that hangs ends by itself, and fails the test. A job of the command line may be interrupted
+(SIGINT) instead. ``python killing.py JOB SIGNAL FOLDER KILLS SEED [ARGUMENT ...]`` prints the number of
 kills.
 """
 
@@ -31,7 +31,7 @@ def threads():
 
 
 def attempt(job, seconds, by=signal.SIGKILL):
-    """Whether the job was done, in a child that is killed after so many seconds (None: never)."""
+    """Run a job in a child that is killed after some seconds (None: never), and return whether the job was done."""
     assert threads() == 1, threads()
     child = os.fork()
     if child == 0:
@@ -45,7 +45,7 @@ def attempt(job, seconds, by=signal.SIGKILL):
             os._exit(1)
     if seconds is not None:
         ended = os.pidfd_open(child)
-        select.select([ended], [], [], seconds)  # no longer than the child lives
+        select.select([ended], [], [], seconds)  # until the time is up or the child ends
         os.close(ended)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, by)
@@ -57,10 +57,10 @@ def attempt(job, seconds, by=signal.SIGKILL):
 
 
 def kill(rounds, kills, seed, by):
-    """Rounds of a job until it was killed so often.
+    """Repeat rounds of a job until it was killed this often.
 
-    A round is a job, a function that tells how far it has come, which never goes down, and one that
-    judges the end. How long a child lives goes by what it gets done, on machines of any speed.
+    A round is a job, a function that returns its progress, which never decreases, and a function that checks the end.
+    The lifetime of children adapts to their progress, so that machines of any speed can run this.
     """
     chance, longest, killed = random.Random(seed), 0.004, 0
     while killed < kills:
@@ -77,17 +77,17 @@ def kill(rounds, kills, seed, by):
 
 
 def rounds_of(folder, job, progress, judge):
-    """The same round again and again, each in an empty folder."""
+    """Yield the same round again and again, each in an empty folder."""
     while True:
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
         yield job, progress, judge
         left = [name for name in os.listdir(folder) if name.endswith(".tmp")]
-        assert left == [], left  # the last to save swept
+        assert left == [], left  # the last save has removed temporary files
 
 
 def counting(folder):
-    """A library user's job: a batch, a save, a batch, a save."""
+    """Return the round of a job that adds a batch and saves, again and again."""
     path = folder + "/job.checkpoint"
 
     def batch(step):
@@ -113,7 +113,7 @@ def counting(folder):
 
 
 def saving(folder):
-    """A job that does nothing but save a state that takes a while to write."""
+    """Return the round of a job that saves a state that takes a while to write."""
     path = folder + "/job.checkpoint"
     metric = ce.MulticlassCrossEntropy(kind="logits", per_class=True)
     metric.update([[0.0] * 500] * 500, list(range(500)))
@@ -133,7 +133,7 @@ def saving(folder):
 
 
 def evaluating(folder, *arguments):
-    """The command line, with a checkpoint after each chunk unless the arguments say otherwise."""
+    """Return the round of a command, with a checkpoint after each chunk unless the arguments say otherwise."""
     from streamce.cli.main import main
 
     state = folder + "/state"
@@ -154,8 +154,10 @@ def evaluating(folder, *arguments):
 
 
 def watching(folder, source, *arguments):
-    """A watch of what another job writes bit by bit: a file of JSON lines that is renamed half-way and begun anew, or
-    a folder of Parquet files, each of which is there in part first. It reads what there is, and is killed meanwhile.
+    """Return the round of a watch whose source grows step by step.
+
+    The source is a file of JSON lines that is renamed half-way and begun anew, or a folder of Parquet files, each of
+    which is incomplete at first. The watch is killed while it reads.
     """
     from streamce.cli.main import main
 
@@ -165,7 +167,7 @@ def watching(folder, source, *arguments):
     there, before = folder + "/data" + ".jsonl" * lines, folder + "/before.jsonl"
 
     def grow():
-        """Writes a little more; whether that was all."""
+        """Write a little more, and return whether that was all."""
         if not lines:
             os.makedirs(there, exist_ok=True)
             for name in parts:
@@ -181,7 +183,7 @@ def watching(folder, source, *arguments):
             of.seek(os.path.getsize(there))
             more = of.read(os.path.getsize(of.name) // 9 + 1)
             to.write(more)
-        if not more and not turned and os.path.exists(state + ".checkpoint"):  # otherwise the first file is unknown
+        if not more and not turned and os.path.exists(state + ".checkpoint"):  # it knows the first file
             os.rename(there, before)
         return turned and not more
 
@@ -232,7 +234,7 @@ def watching(folder, source, *arguments):
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("error", RuntimeWarning)  # not even the generation before is ever needed
+    warnings.simplefilter("error", RuntimeWarning)  # the previous checkpoint is never needed
     name, by, folder, kills, seed, *arguments = sys.argv[1:]
     jobs = {"counting": counting, "saving": saving, "evaluating": evaluating, "watching": watching}
     print(kill(jobs[name](folder, *arguments), int(kills), int(seed), signal.Signals[by]))

@@ -1,8 +1,8 @@
-"""What the built extensions are made of: vectors, and no instruction that multiplies and adds at once.
+"""Checks the machine code of the extensions: they use vectors, and no fused multiply-add.
 
     python tests/support/machine_code.py FOLDER [OBJDUMP]     checks the extensions in a folder and in those below it
 
-A fused multiply-add rounds once where a product and a sum round twice: other bits.
+A fused multiply-add rounds once, but a product and a sum round twice, so the bits would differ.
 """
 
 import re
@@ -12,15 +12,15 @@ from collections import Counter
 from pathlib import Path
 
 FUSED = re.compile(r"\tvfn?m(?:add|sub)|\tfn?m(?:add|sub)\b|\tfml[as]\b")
-# Products of several numbers at once, as each instruction set writes them. An SSE2 kernel that was built
-# with -march=native would be written in AVX, and would crash elsewhere.
+# Vector products of each instruction set. An SSE2 kernel that was built with -march=native would contain AVX
+# instructions, and would crash on other machines.
 PACKED = {
     "sse2": re.compile(r"\tmulp[sd]\b"),
     "avx2": re.compile(r"\tvmulp[sd]\b.*%ymm"),
     "avx512": re.compile(r"\tvmulp[sd]\b.*%zmm"),
     "neon": re.compile(r"\tfmul\tv\d+\.(?:4s|2d)"),
 }
-# The kernels that are mostly products, as their functions begin and end.
+# The kernels that consist mostly of products, by the start and end of their names.
 FAMILIES = {
     "softmax, float32": r"softmax_(?:rows|soft)_f32\b",
     "softmax, float64": r"softmax_(?:rows|soft)_f64\b",
@@ -36,9 +36,9 @@ FAMILIES = {
     "ctc": "ctc_(?:emissions|forward)",
     "ctc of losses near 0": "ctc_(?:shares|leak)",
 }
-# Of both floats and doubles: clang's vectors are of as many floats as doubles, in half a register.
+# Count products of floats and doubles together, because clang may use half a register for floats.
 MIXED = {("avx512", "binary_probs, float32"): re.compile(r"\tvmulps\b.*%[yz]mm")}
-ENOUGH = 8  # of a loop over a polynomial; unvectorised kernels have none, or few by chance
+ENOUGH = 8  # products in a loop over a polynomial; kernels that are not vectorised have none, or few by chance
 
 
 def disassembled(path: Path, objdump: str) -> str:
@@ -51,7 +51,7 @@ def fused(code: str) -> list[str]:
 
 
 def packed(code: str) -> Counter[tuple[str, str]]:
-    """Packed products of each instruction set in each family of kernels."""
+    """Count the vector products of each instruction set in each family of kernels."""
     found: Counter[tuple[str, str]] = Counter()
     family = None
     for line in code.splitlines():
@@ -64,7 +64,7 @@ def packed(code: str) -> Counter[tuple[str, str]]:
 
 
 def problems(folder: Path, objdump: str = "objdump") -> list[str]:
-    """What is wrong with the extensions in a folder."""
+    """Return the faults of the extensions in a folder."""
     found = []
     paths = sorted(folder.rglob("*.so"))
     for path in paths:

@@ -1,4 +1,4 @@
-"""What the losses are, by their formulas: mpmath at 50 digits and Fractions, slow and plain."""
+"""The losses by their formulas, in mpmath with 50 digits and in Fractions. The code is simple and slow."""
 
 import functools
 import math
@@ -10,7 +10,7 @@ import numpy as np
 mpmath.mp.dps = 50
 mpf = mpmath.mpf
 EPS = 2.0**-52
-LEAST = mpf("1e-37")  # relative down to here, absolute below
+LEAST = mpf("1e-37")  # errors are relative down to here, and absolute below
 INF = math.inf
 
 
@@ -18,7 +18,7 @@ exp = functools.lru_cache(1 << 16)(mpmath.exp)
 
 
 def times(share, cost):
-    """share * cost, where 0 * inf is 0."""
+    """Return share * cost, where 0 * inf is 0."""
     return mpf(0) if share == 0 else share * cost
 
 
@@ -26,7 +26,7 @@ def times(share, cost):
 
 
 def binary_costs(kind, x, eps=EPS):
-    """(-log p, -log(1 - p)), floored at ``eps``."""
+    """Return (-log p, -log(1 - p)), floored at ``eps``."""
     x = mpf(float(x))
     if kind == "logits":
         return softplus(-x), softplus(x)
@@ -43,7 +43,7 @@ def neg_log(p):
 
 
 def softplus(x):
-    """log(1 + e^x)."""
+    """Return log(1 + e^x)."""
     if mpmath.isinf(x):
         return mpf(INF) if x > 0 else mpf(0)
     return max(x, mpf(0)) + mpmath.log1p(mpmath.exp(-abs(x)))
@@ -58,7 +58,7 @@ def binary(kind, x, y, smoothing=0.0, eps=EPS, class_weight=(1, 1), pos_weight=1
 
 
 def multiclass_costs(kind, row, eps=EPS):
-    """-log p of each class, floored at ``eps``."""
+    """Return -log p of each class, floored at ``eps``."""
     row = [mpf(float(x)) for x in row]
     if kind == "logits":
         m = max(row)
@@ -81,18 +81,18 @@ def multiclass(kind, row, target, smoothing=0.0, eps=EPS, class_weight=None):
     return mpmath.fsum(times(mpf(w[c]) * shares[c], costs[c]) for c in range(classes))
 
 
-# ---- how far off ----
+# ---- errors ----
 
 
 def ulps(found, truth, least=LEAST):
-    """|found - truth| in ulp of the truth, or of ``least`` where the truth is smaller."""
+    """Return |found - truth| in ulp of the truth, or of ``least`` if the truth is smaller."""
     if mpmath.isinf(truth) or math.isinf(found):
         return 0.0 if found == truth else INF
     return float(abs(mpf(found) - truth) / mpf(math.ulp(float(max(abs(truth), least)))))
 
 
 def relative(found, truth, least=LEAST):
-    """|found - truth| / |truth|, or against ``least`` where the truth is smaller."""
+    """Return |found - truth| / |truth|, or divided by ``least`` if the truth is smaller."""
     if mpmath.isinf(truth) or math.isinf(found):
         return 0.0 if found == truth else INF
     return float(abs(mpf(found) - truth) / max(abs(truth), least))
@@ -102,7 +102,7 @@ def relative(found, truth, least=LEAST):
 
 
 def total(terms):
-    """The exact sum of finite floats; all are whole multiples of 2^-1074."""
+    """Return the exact sum of finite floats, all of which are multiples of 2^-1074."""
     units = 0
     for term in terms:
         numerator, denominator = float(term).as_integer_ratio()
@@ -111,7 +111,7 @@ def total(terms):
 
 
 def rounded(value):
-    """A Fraction rounded once; inf beyond float64."""
+    """Return a Fraction, rounded once; inf beyond float64."""
     try:
         return value.numerator / value.denominator
     except OverflowError:
@@ -119,7 +119,7 @@ def rounded(value):
 
 
 def stderr(n, d):
-    """Standard error of the ratio Σn / Σd (Cochran 1977, chapter 6): of terms, as an mpf."""
+    """Return the standard error of the ratio Σn / Σd of terms as an mpf (Cochran 1977, chapter 6)."""
     n, d = [Fraction(float(x)) for x in n], [Fraction(float(x)) for x in d]
     k, mean = len(n), sum(n) / sum(d)
     squares = sum((x - mean * w) ** 2 for x, w in zip(n, d, strict=True))

@@ -17,15 +17,15 @@ import numpy as np
 
 import streamce as ce
 
-ROWS = 1 << 15  # chunks as large let go of the interpreter's lock
-LARGE = 1 << 20  # predictions enough for several threads
+ROWS = 1 << 15  # chunks of this size release the interpreter's lock
+LARGE = 1 << 20  # enough predictions for several threads
 REAL_DTYPES = (np.float64, np.float32, np.float16)
-TURNS = 50  # between hostile values and good ones, of one array
-# What is written over numbers and over integers, some of it again and again for a moment each.
+TURNS = 50  # changes of one array between hostile and good values
+# Values that are written over numbers and integers, some of them again and again for a short time.
 REALS = np.array([0.5, np.nan, -np.nan, np.inf, -np.inf, -1e308, 1e308, -0.0, 5e-324, 2.0, -3.0, 0.25])
 WHOLES = np.array([0, 1, -1, 2, 3, 2**62, -(2**63), 2**31, -100, 255], np.int64)
 
-Case = tuple[Any, list[np.ndarray], Callable[[Any], Any]]  # a metric, what is written to, and an update
+Case = tuple[Any, list[np.ndarray], Callable[[Any], Any]]  # a metric, the arrays that are written to, and an update
 
 
 def binary(rng: Any, dtype: Any) -> Case:
@@ -192,7 +192,7 @@ CASES: dict[str, Callable[[Any], Case]] = {
 
 
 def race(case: Case, seconds: float, seed: int = 0) -> tuple[int, int]:
-    """Update for so long while another thread writes; how often that was done, and how often an error was raised."""
+    """Update for some seconds while another thread writes, and return the numbers of updates and of errors."""
     metric, written, update = case
     good = [array.copy() for array in written]
     done = errors = 0
@@ -217,9 +217,9 @@ def race(case: Case, seconds: float, seed: int = 0) -> tuple[int, int]:
 
 
 def write(written: list[np.ndarray], good: list[np.ndarray], stopped: threading.Event, seed: int) -> None:
-    """Writes hostile values to some entries of one array, and what was there before, again and again; then of another.
+    """Write hostile values and the old values to entries of one array, again and again, then of the next array.
 
-    What is read twice is mostly valid the first time then, and mostly not the second time, or the other way round.
+    So a value that is read twice is often valid at only one of the two readings.
     """
     rng = np.random.default_rng(seed)
     while not stopped.is_set():
@@ -235,7 +235,7 @@ def write(written: list[np.ndarray], good: list[np.ndarray], stopped: threading.
 
 
 def check(metric: Any) -> None:
-    """A state is consistent: its bytes are read to the same state, and what is read of it raises nothing unforeseen."""
+    """Check that a state is consistent: its bytes give the same state, and reading it raises no unexpected error."""
     data = metric.to_bytes()
     assert ce.from_bytes(data).to_bytes() == data
     metric.compute()

@@ -30,7 +30,7 @@ def binary(**options):
     return ce.BinaryCrossEntropy(**options).update(P, Y)
 
 
-# Beside the small ones of golden_states, which are odd in every way: metrics with enough to be drawn.
+# Metrics with enough samples to draw, in addition to the small ones of golden_states, which have every anomaly.
 FULL = {
     "binary": lambda: binary(tail=True, calibration=True),
     "classes": lambda: ce.MulticlassCrossEntropy(kind="logits", per_class=True, calibration=True).update(*logits()),

@@ -21,7 +21,7 @@ SMALL = 50  # chunks
 
 
 def together(*functions):
-    """Runs functions at the same time."""
+    """Run functions at the same time."""
     started = [threading.Thread(target=function) for function in functions]
     for thread in started:
         thread.start()
@@ -30,7 +30,7 @@ def together(*functions):
 
 
 def inputs():
-    """Of each kind of metric: what makes one, and a chunk that several threads share."""
+    """Yield for each kind of metric a constructor, and a chunk that several threads share."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=LARGE).astype(np.float32)
     y = rng.integers(0, 2, LARGE)
@@ -71,7 +71,7 @@ def inputs():
 
 
 def check(make, given, cut):
-    """Updates of one metric from several threads, large and small, while another reads it: nothing is lost."""
+    """Update one metric from several threads while another reads it, and check that nothing is lost."""
     metric, done = make(), threading.Event()
     small = [{name: a[i : i + 9] for name, a in given.items()} for i in range(SMALL)] if cut else []
 
@@ -97,14 +97,14 @@ def check(make, given, cut):
 
 
 def gradients():
-    """A gradient is written by several threads, each to its own part."""
+    """Write a gradient from several threads, each to its own part."""
     x = np.random.default_rng(1).normal(size=(LARGE // 8, 8)).astype(np.float32)
     out = np.empty_like(x)
     ce.cross_entropy(x, np.zeros(len(x), int), kind="logits", threads=4, grad=True, out=out)
 
 
 def planted():
-    """Two updates write their gradients to one array: what a pool whose parts overlap would do."""
+    """Write the gradients of two updates to one array, as a pool with overlapping parts would do."""
     x = np.random.default_rng(1).normal(size=(LARGE // 32, 8))
     out, start = np.empty_like(x), threading.Barrier(2)
 

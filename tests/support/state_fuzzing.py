@@ -1,6 +1,6 @@
-"""What must be true of any bytes that a reader of states or checkpoints is given, and bytes to try it with.
+"""Laws for all bytes that readers of states or checkpoints get, and bytes to test them with.
 
-Randomness comes as ``below(n)``, an integer from 0 to n - 1: hypothesis and atheris both have one.
+Randomness comes from ``below(n)``, an integer from 0 to n - 1, which hypothesis and atheris both provide.
 """
 
 import json
@@ -15,7 +15,7 @@ import streamce as ce
 
 SEEDS = [path.read_bytes()[:-16] for path in golden_states.files()]
 CHECKPOINTS = [path.read_bytes()[:-16] for path in golden_states.checkpoints()]
-# Where arithmetic, sizes and limits change.
+# Numbers at which arithmetic, sizes and limits change.
 EDGES = (
     *(0, 1, 2, 3, 7, 8, 9, 63, 64, 127, 128, 254, 255, 256, 257, 2**15, 2**16 - 1, 2**24 - 1, 2**24, 2**24 + 1),
     *(2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**62 - 1, 2**62, 2**62 + 1, 2**63 - 1, 2**63, 2**63 + 1),
@@ -25,7 +25,7 @@ KINDS = (None, "int", "str", "bytes", "datetime", "bool")
 
 
 def check(data):
-    """Whether ``data`` is a state. If it is, it means what the independent reader says; if not, it is an error."""
+    """Return whether ``data`` is a state. Check that streamce and the independent reader agree on it."""
     try:
         held = state_reader.read(data)
     except state_reader.Malformed:
@@ -45,15 +45,15 @@ def check(data):
     check_parts(found, held)
     more = [found.calibration] if found.options.get("calibration") else []
     for use in (found.summary, lambda: found + found, *more):
-        with suppress(ce.InputError):  # more taken away than added, integers beyond their range
+        with suppress(ce.InputError):  # more was subtracted than added, or integers exceed their range
             use()
-    if b'"samples":null' in data or b'"samples":' not in data:  # the last samples have no sum
+    if b'"samples":null' in data or b'"samples":' not in data:  # windows of samples cannot be added
         assert found - found == found.copy().reset()
     return True
 
 
 def check_parts(found, held):
-    """Whether a metric holds the integers that the independent reader says."""
+    """Check that a metric holds the integers that the independent reader returns."""
     for name, part in held.parts.items():
         if held.metric == "Collection":
             check_parts(found._state.metrics[sorted(found)[int(name)]], part)
@@ -74,7 +74,7 @@ def check_parts(found, held):
 
 
 def check_rows(found, part):
-    """Whether the window is the sum of the rows that the independent reader says."""
+    """Check that the window is the sum of the rows that the independent reader returns."""
     expected = dict.fromkeys(state_reader.COLUMNS, 0)
     for columns in part.cells.values():
         for name, value in columns.items():
@@ -84,7 +84,7 @@ def check_rows(found, part):
 
 
 def check_cells(groups, part):
-    """Whether groups have the kinds and the integers that the independent reader says."""
+    """Check that groups have the kinds and integers that the independent reader returns."""
     assert groups.kinds == tuple(KINDS[kind] for kind in part.kinds)
     for one, columns in part.cells.items():
         raw = b"".join(map(key, part.kinds, one))
@@ -92,7 +92,7 @@ def check_cells(groups, part):
 
 
 def check_groups(found, part):
-    """Whether groups have the keys, in order, that the independent reader says."""
+    """Check that groups have the keys, in order, that the independent reader returns."""
     expected = [
         tuple(
             state_reader.moment(value).replace(tzinfo=None) if kind == DATETIME and value is not None else value
@@ -102,7 +102,7 @@ def check_groups(found, part):
     ]
     expected.sort(
         key=lambda one: [(of is not None, of) for of in one]
-    )  # not by bytes, where text begins with its length
+    )  # not by bytes, because those of text begin with its length
     keys = [one if isinstance(one, tuple) else (one,) for one in found]
     assert keys == expected
     assert [list(map(type, one)) for one in keys] == [list(map(type, one)) for one in expected]
@@ -112,7 +112,7 @@ def check_groups(found, part):
 
 
 def check_checkpoint(data):
-    """Whether ``data`` is a checkpoint, of which the same is true."""
+    """Return whether ``data`` is a checkpoint. Check that streamce and the independent reader agree on it."""
     try:
         held = state_reader.read_checkpoint(data)
     except state_reader.Malformed:
@@ -137,14 +137,14 @@ def check_checkpoint(data):
 
 
 def mutated(raw, below):
-    """A body that was changed in a place or a few: as bytes, with right lengths, or with right records."""
+    """Return a body with one or a few changes: of bytes, with correct lengths, or with correct records."""
     for _ in range(1 + below(3)):
         raw = (any_bytes, a_number, a_piece, a_cell)[below(4)](raw, below)
     return raw
 
 
 def any_bytes(raw, below):
-    """A bit or byte changed; a slice cut out, said twice, put elsewhere, or taken from another state."""
+    """Change a bit or byte; remove, repeat or move a slice, or take it from another state."""
     at, end = sorted((below(len(raw) + 1), below(len(raw) + 1)))
     end = min(end, at + (1, 8, 64, len(raw))[below(4)])
     some, to = raw[at:end], below(len(raw) + 1)
@@ -164,7 +164,7 @@ def any_bytes(raw, below):
 
 
 def a_number(raw, below):
-    """A number of the format, or any bytes as one, is another."""
+    """Change a number of the format, or bytes that could be one."""
     fields = []
     with suppress(state_reader.Malformed):
         state_reader.read_body(raw, fields)
@@ -179,7 +179,7 @@ def a_number(raw, below):
 
 
 def split(raw):
-    """(version, header, [(name, payload)]) of a body, or None if it has none."""
+    """Return (version, header, [(name, payload)]) of a body, or None if it has none."""
     if len(raw) < 14:
         return None
     at = 14 + int.from_bytes(raw[10:14], "little")
@@ -194,7 +194,7 @@ def split(raw):
 
 
 def a_piece(raw, below):
-    """A header, or a name or payload of a part, changed, and all lengths right; or parts in another order."""
+    """Change a header, or a name or payload of a part, with correct lengths; or the order of parts."""
     pieces = split(raw)
     if pieces is None:
         return raw
@@ -215,7 +215,7 @@ def a_piece(raw, below):
 
 
 def a_cell(raw, below):
-    """A cell of a ledger or a group changed, left out, said twice or moved, and all counts and lengths right."""
+    """Change, remove, repeat or move a cell of a ledger or a group, with correct counts and lengths."""
     pieces = split(raw)
     if pieces is None or not pieces[2]:
         return raw
@@ -249,7 +249,7 @@ def a_cell(raw, below):
 
 
 def cells_of(payload):
-    """[(number, record)] of what may be a ledger."""
+    """Return [(number, record)] of bytes that may be a ledger."""
     cells, at = [], 16
     while at + 12 <= len(payload):
         start, bits = at + 8, int.from_bytes(payload[at + 8 : at + 12], "little")
@@ -262,7 +262,7 @@ def cells_of(payload):
 
 
 def a_group(payload, below):
-    """Groups of which one, its key or the kinds are others."""
+    """Change a group, its key or the kinds."""
     kinds, some = groups_of(payload)
     if not kinds or not some:
         return payload
@@ -289,7 +289,7 @@ def a_group(payload, below):
 
 
 def groups_of(payload):
-    """(kinds, [(key, record)]) of what may be groups."""
+    """Return (kinds, [(key, record)]) of bytes that may be groups."""
     reader, some = state_reader.Reader(payload, None), []
     kinds = []
     with suppress(state_reader.Malformed):
@@ -306,7 +306,7 @@ def groups_of(payload):
 
 
 def mutated_checkpoint(raw, below):
-    """A body of a checkpoint that was changed anywhere, or in one piece, and the lengths and checksum of it right."""
+    """Return a body of a checkpoint with changes anywhere, or in one piece with correct lengths and checksum."""
     for _ in range(1 + below(2)):
         what, pieces = below(4), split_checkpoint(raw)
         if what == 0 or pieces is None:
@@ -325,7 +325,7 @@ def mutated_checkpoint(raw, below):
 
 
 def split_checkpoint(raw):
-    """(version, positions, state) of a body, or None if it has none."""
+    """Return (version, positions, state) of a body, or None if it has none."""
     at = 14 + int.from_bytes(raw[10:14], "little")
     if len(raw) < at + 8:
         return None
@@ -338,7 +338,7 @@ HEADERS = sorted({split(seed)[1] for seed in SEEDS})
 
 
 def some_body(below):
-    """A body of pieces that are mostly right."""
+    """Return a body of pieces that are mostly correct."""
     names = [b"total", b"cells", b"buckets", b"groups", b"rows", b"newest", b"", b"tota", b"\xff" * 255]
     chosen = [names[below(3 if below(8) else len(names))] for _ in range(below(4))]
     if below(8):
@@ -356,7 +356,7 @@ def some_body(below):
 
 
 def some_window(below, period, samples, step, **others):
-    """The parts of a window."""
+    """Return the parts of a window."""
     if samples is not None:
         return [(b"rows", some_rows(min(samples, 5), below))]
     at = 1_000_000_800_000_000  # a Monday in an even week
@@ -367,7 +367,7 @@ def some_window(below, period, samples, step, **others):
 
 
 def some_moments(below, kind, newest, step, many):
-    """Groups by moments or numbers, up to the newest."""
+    """Return groups by timestamps or numbers, up to the newest."""
     chosen = sorted({below(many) for _ in range(1 + below(4))}, reverse=True)
     return groups([kind], *((key(INT, newest - step * one), some_record(below)) for one in chosen))
 
@@ -414,7 +414,7 @@ def some_ledger(name, below):
 def some_groups(below):
     kinds = [below(6) if below(64) else 6 + below(250) for _ in range((1, 1, 2, 3, 255)[below(5)])]
     some = [([some_part(kind, below) for kind in kinds], some_record(below)) for _ in range(1 + below(6))]
-    if below(8):  # of no kind is what is always null
+    if below(8):  # keys that are always null have no kind
         kinds = [NONE if all(one[i] == key(NONE, None) for one, _ in some) else kind for i, kind in enumerate(kinds)]
     some = [(b"".join(one), words) for one, words in some]
     if below(8):
@@ -442,7 +442,7 @@ def some_part(kind, below):
 
 
 def some_json(below, depth=0):
-    """A JSON value, mostly of the one form that it is written in."""
+    """Return a JSON value, mostly in the canonical form."""
     what = below(7) if depth < 3 else below(5)
     if what == 0:
         return (b"null", b"true", b"false", b"NaN", b"-Infinity", b"nul", b"")[below(4 if below(8) else 7)]
@@ -463,7 +463,7 @@ def some_json(below, depth=0):
 
 
 def some_checkpoint(below):
-    """A body of a checkpoint of pieces that are mostly right."""
+    """Return a body of a checkpoint of pieces that are mostly correct."""
     state = SEEDS[below(len(SEEDS))] if below(4) else some_body(below)
     return checkpoint(some_json(below), sealed(state), 1 if below(32) else below(4))
 

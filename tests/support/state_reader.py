@@ -1,4 +1,4 @@
-"""A reader of states and checkpoints, written from docs/FORMAT.md and from nothing else: strict, plain and slow."""
+"""A reader of states and checkpoints, written only from docs/FORMAT.md. It is strict, simple and slow."""
 
 import hashlib
 import json
@@ -35,15 +35,15 @@ OPTIONS = {
     "SequenceCrossEntropy": SEQUENCE,
 }
 UNITS = {"CTCCrossEntropy": ("label", "frame", "utterance")}
-# The states of metrics that hold several.
+# The names of the states in metrics that hold several.
 STATES = {
     "GANCrossEntropy": ("fake", "generator", "real"),
     "NormalizedEntropy": ("both", "loss", "outcome"),
     "Paired": ("a", "a_better", "b", "b_better", "difference"),
 }
-# What wraps a metric and keeps its cells.
+# Wrappers that keep cells of a metric.
 WRAPPERS = ("Decayed", "Grouped", "Sliding")
-# What is wrapped.
+# Metrics that can be wrapped.
 OF_SAMPLES = (
     *("BinaryCrossEntropy", "MulticlassCrossEntropy", "MultilabelCrossEntropy", "MeanLoss"),
     *("CTCCrossEntropy", "Perplexity", "SequenceCrossEntropy"),
@@ -86,7 +86,7 @@ def require(condition, what):
 
 @dataclass
 class State:
-    """What bytes hold. Integers that are 0 are left out."""
+    """The content of bytes, without integers that are 0."""
 
     metric: str
     options: dict
@@ -109,11 +109,11 @@ class Groups:
 @dataclass
 class Rows:
     size: int
-    cells: dict  # what each adds, {column: integer} by number; rows that add nothing are left out
+    cells: dict  # {column: integer} of each row by number, without rows that add nothing
 
 
 def read(data):
-    """The state in ``data``, or Malformed."""
+    """Return the state in ``data``, or raise Malformed."""
     require(len(data) >= 8 + 2 + 4 + 16, "cut short")
     body, checksum = data[:-16], data[-16:]
     require(hashlib.sha256(body).digest()[:16] == checksum, "checksum")
@@ -121,7 +121,7 @@ def read(data):
 
 
 def read_body(body, fields=None):
-    """The same, of bytes without their checksum; adds (offset, width, order) of each number read to ``fields``."""
+    """Return the state in bytes without checksum. Add (offset, width, order) of each number to ``fields``."""
     reader = Reader(body, fields)
     require(reader.take(8) == b"streamce", "magic")
     require(reader.number(2) == 1, "version")
@@ -130,7 +130,7 @@ def read_body(body, fields=None):
 
 
 def read_parts(reader, end_of_all, header):
-    """The state of a header and the parts that follow."""
+    """Return the state of a header and the parts that follow it."""
     parts, names, newest = {}, [], None
     while reader.at < end_of_all:
         name = reader.take(reader.number(1))
@@ -206,7 +206,7 @@ def check_panes(groups, newest, period, step, **others):
 
 
 def parts_of(header):
-    """The names that parts may have."""
+    """Return the names that parts may have."""
     metric = header["metric"]
     if metric == "Collection":
         return set(map(str, range(len(header["options"]["metrics"]))))
@@ -285,7 +285,7 @@ def check_collected(headers):
 
 
 def is_length(value):
-    """Microseconds."""
+    """Return whether a value is a length of time in microseconds."""
     return type(value) is int and 1 <= value <= LAST
 
 
@@ -316,7 +316,7 @@ class Reader:
         require(0 < size <= 2**24, "cells of a ledger")
         require(count > 0, "a ledger that is 0")
         cells, last = {}, -1
-        for _ in range(count):  # ends where the bytes do
+        for _ in range(count):  # reading beyond the bytes raises
             number = self.number(8)
             require(last < number < size, "number of a cell")
             cells[number] = self.record()
@@ -337,7 +337,7 @@ class Reader:
         number = sum(word << 64 * i for i, word in enumerate(words))
         if words[-1] >> 63:
             number -= 1 << 64 * width
-        # One word less holds -2^(64 w - 65) and more, and less than 2^(64 w - 65).
+        # One word less would hold integers from -2^(64 w - 65) to 2^(64 w - 65) - 1.
         require(width == 1 or not -(2 ** (64 * width - 65)) <= number < 2 ** (64 * width - 65), "a word too many")
         if is_sum:
             number <<= 64 * first
@@ -418,7 +418,7 @@ class Reader:
 
 
 def cell_of(n, d, count, odd):
-    """What a sample adds."""
+    """Return the integers that a sample adds."""
     cell = dict.fromkeys(COLUMNS, 0) | odd
     if count:
         cell["count"], cell["samples"] = count, 1
@@ -437,7 +437,7 @@ def cell_of(n, d, count, odd):
 
 
 def read_checkpoint(data):
-    """The positions and the State in the bytes of a checkpoint file, or Malformed."""
+    """Return the positions and the State in the bytes of a checkpoint file, or raise Malformed."""
     require(len(data) >= 8 + 2 + 4 + 8 + 16, "cut short")
     body, checksum = data[:-16], data[-16:]
     require(hashlib.sha256(body).digest()[:16] == checksum, "checksum")
@@ -450,16 +450,16 @@ def read_checkpoint(data):
     return positions, read(state)
 
 
-# ---- what it stands for ----
+# ---- values ----
 
 
 def exact(integer):
-    """What an exact sum's integer stands for."""
+    """Return the number that the integer of an exact sum stands for."""
     return Fraction(integer, 2**1074)
 
 
 def moment(microseconds):
-    """What a datetime's integer stands for."""
+    """Return the datetime that an integer stands for."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
 
 
@@ -475,12 +475,12 @@ def mix64(z):
 
 
 def bucket_of_number(number):
-    """Of an int, a datetime in microseconds or a bool."""
+    """Return the bucket of an int, a datetime in microseconds or a bool."""
     return mix64(number & WORD) >> 56
 
 
 def bucket_of_bytes(key):
-    """Of any other key, by its bytes."""
+    """Return the bucket of any other key, by its bytes."""
     h = len(key)
     for i in range(0, len(key), 8):
         h = mix64(h ^ int.from_bytes(key[i : i + 8], "little"))

@@ -1,4 +1,4 @@
-"""Bytes as docs/FORMAT.md has them, right or wrong, piece by piece."""
+"""Writes bytes in the format of docs/FORMAT.md piece by piece, valid or not."""
 
 import hashlib
 import json
@@ -7,17 +7,17 @@ import state_reader
 
 
 def u(width, value):
-    """A little-endian integer; modulo what fits."""
+    """Return a little-endian integer, modulo its range."""
     return (value % (1 << 8 * width)).to_bytes(width, "little")
 
 
 def sealed(body):
-    """A body with the checksum that belongs to it."""
+    """Return a body with its checksum."""
     return body + hashlib.sha256(body).digest()[:16]
 
 
 def body(header, *parts, version=1):
-    """What a checksum is of: a header (a dict, or its bytes) and parts (name, payload)."""
+    """Return the bytes before the checksum: a header (a dict, or its bytes) and parts (name, payload)."""
     if not isinstance(header, bytes):
         header = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     return b"".join([b"streamce", u(2, version), u(4, len(header)), header, *(part(*one) for one in parts)])
@@ -28,12 +28,12 @@ def part(name, payload, length=None):
 
 
 def ledger(size, *cells, count=None):
-    """Cells are (number, record)."""
+    """Return a ledger. Cells are (number, record)."""
     return u(8, size) + u(8, len(cells) if count is None else count) + b"".join(u(8, at) + raw for at, raw in cells)
 
 
 def record(*columns, bits=0):
-    """Columns are (name or bit, first word, words)."""
+    """Return a record. Columns are (name or bit, first word, words)."""
     raw = b""
     for name, first, words in columns:
         bits |= 1 << (state_reader.COLUMNS.index(name) if isinstance(name, str) else name)
@@ -42,21 +42,21 @@ def record(*columns, bits=0):
 
 
 def groups(kinds, *some, count=None):
-    """Groups are (key's bytes, record)."""
+    """Return groups. Each is (bytes of the key, record)."""
     return (
         u(1, len(kinds)) + bytes(kinds) + u(8, len(some) if count is None else count) + b"".join(k + r for k, r in some)
     )
 
 
 def checkpoint(positions, state, version=1):
-    """What the checksum of a checkpoint is of: positions (a JSON value, or its bytes) and a state's bytes."""
+    """Return the bytes of a checkpoint before the checksum: positions (a JSON value, or its bytes) and a state."""
     if not isinstance(positions, bytes):
         positions = json.dumps(positions, sort_keys=True, separators=(",", ":")).encode()
     return b"".join([b"streamck", u(2, version), u(4, len(positions)), positions, u(8, len(state)), state])
 
 
 def key(kind, value):
-    """A part of a key."""
+    """Return a part of a key."""
     if value is None:
         return b"\0"
     if kind in (state_reader.STR, state_reader.BYTES):

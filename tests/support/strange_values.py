@@ -45,7 +45,7 @@ anything = strange | numbers | st.lists(st.floats() | st.integers()) | st.floats
 
 
 def refusal(call):
-    """The InputError that a call raises, or None."""
+    """Return the InputError that a call raises, or None."""
     try:
         call()
     except ce.InputError as error:

@@ -1,4 +1,4 @@
-"""Streams for the tests: arrays of every kind of input, from a few drawn numbers."""
+"""Streams for the tests: arrays of every kind of input, generated from a few random numbers."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +26,7 @@ METRICS = {
 
 @dataclass
 class Stream:
-    """One metric's options and a whole stream of inputs for it; sample i is row i of each array."""
+    """The options of a metric and a stream of inputs for it. Sample i is row i of each array."""
 
     task: str
     preds: Any
@@ -59,7 +59,7 @@ class Stream:
 
 
 def cast(x, dtype):
-    """As a dtype; what is too large for it is infinite, and no warning."""
+    """Convert to a dtype without a warning. Numbers that are too large become infinite."""
     with np.errstate(all="ignore"):
         return x.astype(dtype)
 
@@ -68,7 +68,7 @@ def make(
     task, n, *, kind="probs", dtype="float64", classes=5, inner=(), soft=False, weighted=False, weights_each=False,
     odd=False, infinite=False, seed=0, **options,
 ):  # fmt: skip
-    """A stream of n samples. ``odd`` mixes in rows that are invalid, ``infinite`` losses of inf."""
+    """Return a stream of n samples. ``odd`` adds invalid rows, and ``infinite`` adds infinite losses."""
     rng = np.random.default_rng(seed)
     dtype = DTYPES[dtype]
     shape = (n, *inner)
@@ -93,7 +93,7 @@ def make(
         weight = rng.gamma(1.0, 1.0, full if weights_each and task != "multiclass" else shape if weights_each else n)
         weight[rng.random(weight.shape) < 0.1] = 0.0
         weight[rng.random(weight.shape) < 0.1] = 1.0
-    if odd or infinite or dtype.itemsize == 2:  # two +inf in a row, halves that do not add up
+    if odd or infinite or dtype.itemsize == 2:  # two +inf in a row, or float16 rows that do not add up to 1
         options["invalid"] = "skip"
     if odd:
         preds[rng.random(full) < 0.02] = np.nan
@@ -139,7 +139,7 @@ def _targets(task, full, soft, rng):
 
 @st.composite
 def streams(draw, tasks=tuple(METRICS)):
-    """Streams of up to 150 samples, with every option that changes a loss."""
+    """Draw streams of up to 150 samples, with every option that changes a loss."""
     task = draw(st.sampled_from(tasks))
     n = draw(st.integers(1, 150))
     some = {"dtype": draw(st.sampled_from(list(DTYPES))), "seed": draw(st.integers(0, 2**32 - 1))}

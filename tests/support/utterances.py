@@ -1,4 +1,4 @@
-"""Utterances for the tests of CTC: chunks of any kind, from a few drawn numbers."""
+"""Utterances for the tests of CTC: chunks of any kind, generated from a few random numbers."""
 
 import numpy as np
 from streams import DTYPES
@@ -10,7 +10,7 @@ from streamce.core.pipeline.ctc_pipeline import CTC
 
 
 def losses(preds, target, input_lengths, target_lengths, *, kind="probs", blank=0, layout="TBC", threads=1, skips=True):
-    """The loss of each utterance: inf where it is infeasible, nan where it is invalid."""
+    """Return the loss of each utterance: inf if it is infeasible, nan if it is invalid."""
     out = np.empty(len(input_lengths))
     path = CTC(kind, blank, layout, "label", skips, threads)
     path.update(State(), Utterances(preds, target, input_lengths, target_lengths), losses=out)
@@ -25,7 +25,7 @@ def from_logits(kind, x):
 
 
 class Batch:
-    """A chunk of random utterances, some of which are infeasible; with ``odd`` some are invalid."""
+    """A chunk of random utterances. Some are infeasible, and with ``odd`` some are invalid."""
 
     def __init__(self, seed=0, n=12, *, kind="logits", dtype="float64", blank=0, classes=7, frames=30, odd=False):
         rng = np.random.default_rng(seed)

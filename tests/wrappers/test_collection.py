@@ -21,13 +21,13 @@ def alone(metric, stream, **keys):
 
 
 def plain(stream):
-    """The metric of a stream, without sums of its own."""
+    """Return the metric of a stream, without sums by class or label."""
     options = {name: value for name, value in stream.options.items() if name not in ("per_class", "per_label")}
     return type(stream.metric())(**options, **({"per_label": False} if stream.task == "multilabel" else {}))
 
 
 def members(stream):
-    """All kinds of metrics of one loss."""
+    """Return all kinds of metrics of one loss."""
     metric = plain(stream)
     found = {
         "as it is": stream.metric(),
@@ -52,7 +52,7 @@ def members(stream):
 def test_each_metric_is_what_it_is_alone(stream, data):
     metrics = members(stream)
     if stream.options.get("ignore_index") is not None or (stream.preds.ndim > 1 and stream.task == "binary"):
-        metrics.pop("ne", None)  # which knows no labels that are left out
+        metrics.pop("ne", None)  # it has no ignored labels
     collection = ce.Collection(metrics)
     expected = {name: metric.copy() for name, metric in metrics.items()}
     at = data.draw(st.integers(0, len(stream)))
@@ -181,7 +181,7 @@ def test_what_one_sum_alone_takes_is_refused_by_the_others():
 
 
 def test_a_signal_handler_may_read():
-    """While the metric is being updated by the thread that it interrupts."""
+    """The handler interrupts the thread that updates the metric."""
     loss = ce.BinaryCrossEntropy()
     window = ce.Sliding(loss, period="1h", step="1min")
     paired, metrics = ce.Paired(loss), ce.Collection({"all": loss, "last": ce.Sliding(loss, samples=3)})

@@ -1,4 +1,4 @@
-"""Decay: a mean by weights that halve with each half-life, exact but for the rounding of each weight."""
+"""Decay: weights halve with each half-life, and the mean is exact except for the rounding of each weight."""
 
 import datetime as dt
 import math
@@ -23,7 +23,7 @@ INT, DATETIME = 1, 4
 
 
 def empty(stream):
-    """A metric for a stream that keeps no sums of its own."""
+    """Return the metric of a stream, without sums by class or label."""
     options = {name: value for name, value in stream.options.items() if name not in ("per_class", "per_label")}
     return METRICS[stream.task](**options, **({"per_label": False} if stream.task == "multilabel" else {}))
 
@@ -37,7 +37,7 @@ def decayed(losses, times, weight=None, half_life="1h"):
 
 
 def factor(tick, half_life):
-    """The weight of a moment in its half-life, as docs/FORMAT.md has it; and the half-life."""
+    """Return the weight of a timestamp in its half-life, as in docs/FORMAT.md, and the half-life."""
     number = tick // half_life
     rest = float((number + 1) * half_life - tick) / float(half_life)
     return kernels.exp(-rest * 0.6931471805599453), number
@@ -74,7 +74,7 @@ def test_the_mean_and_its_error_are_those_of_the_formula(samples):
     k = len(samples)
     squares = mpmath.fsum((w * (loss - mean)) ** 2 for w, loss in zip(weights, losses, strict=True))
     error = mpmath.sqrt(mpmath.mpf(k) / (k - 1) * squares) / mpmath.fsum(weights)
-    assert abs(summary.stderr - error) < 1e-7 * mean  # where losses are equal, rounding of squares is all there is
+    assert abs(summary.stderr - error) < 1e-7 * mean  # equal losses leave only rounding of squares
     end = (max(ticks) // HOUR + 1) * HOUR
     newest = mpmath.mpf(2) ** (-mpmath.mpf(end) / HOUR)
     assert oracle.relative(summary.weight, mpmath.fsum(weights) * newest) < 1e-15
@@ -134,7 +134,7 @@ def test_equal_moments_weigh_the_same_as_no_decay():
 
 
 def test_the_interval_counts_samples_by_their_weights():
-    """Old samples narrow nothing: with a half-life of one sample there are about 3 that tell something."""
+    """Old samples do not narrow the interval: with a half-life of one sample, about 3 samples are effective."""
     losses = np.random.default_rng(4).exponential(size=4000)
     summary = decayed(losses, 3600.0 * np.arange(4000)).summary()
     margin = summary.interval[1] - summary.value

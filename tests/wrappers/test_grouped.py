@@ -1,4 +1,4 @@
-"""Groups: each is what its own metric would be, whatever the keys are and however the stream is cut."""
+"""Each group equals a separate metric, for all kinds of keys and all batches."""
 
 import datetime as dt
 import math
@@ -31,7 +31,7 @@ KINDS = {
 
 
 def grouped(stream, **more):
-    """A Grouped for a stream of any task."""
+    """Return a Grouped for a stream of any task."""
     options = dict(stream.options)
     for option in ("per_class", "per_label"):
         if option in options or (stream.task == "multilabel" and option == "per_label"):
@@ -48,7 +48,7 @@ def columns_of(keys):
     return tuple(map(list, zip(*keys, strict=True))) if keys and isinstance(keys[0], tuple) else keys
 
 
-# ---- what a group is ----
+# ---- groups ----
 
 
 @given(streams(), st.sampled_from(list(KINDS)), st.data())
@@ -63,7 +63,7 @@ def test_each_group_is_a_metric_of_its_own_samples(stream, kind, data):
     for key in dict.fromkeys(keys):
         own = stream[[i for i, other in enumerate(keys) if other == key]].fed()
         if own == stream.metric():
-            assert key not in metric  # a group in which nothing was counted
+            assert key not in metric  # a group without samples
         else:
             assert metric[key] == own
     assert len(metric) == len(metric.compute())
@@ -216,7 +216,7 @@ def test_a_million_groups_take_less_than_300_megabytes(kind):
 
 
 def test_groups_that_come_and_go_leave_no_memory_behind():
-    """Months of sessions: each is added, and taken away again."""
+    """Sessions are added and subtracted again, as over months."""
     metric = ce.Grouped(ce.MeanLoss())
     sizes = []
     for day in range(40):
@@ -229,7 +229,7 @@ def test_groups_that_come_and_go_leave_no_memory_behind():
     assert max(sizes) < 100_000
 
 
-# ---- what holds keys ----
+# ---- kinds of keys ----
 
 
 def stamps(*texts):
@@ -237,7 +237,7 @@ def stamps(*texts):
 
 
 class Tensor:
-    """Whatever NumPy can make an array of."""
+    """An object that NumPy can convert to an array."""
 
     def __init__(self, values):
         self.values = values
@@ -248,7 +248,7 @@ class Tensor:
 
 DAYS = "2026-01-02", "2025-01-01", "2026-01-02"
 EAST = dt.timezone(dt.timedelta(hours=1))
-# The same keys in every form that they come in: those at 0 and 2 are equal.
+# The same keys in every form. Those at 0 and 2 are equal.
 SAME = {
     "integers": [
         np.array([3, 1, 3]), np.array([3, 1, 3], np.uint8), np.array([3, 1, 3], ">i4"), np.array([3, 1, 3], object),
@@ -456,7 +456,7 @@ def test_equal_periods_add_up(one, other):
     assert list((a + b).compute().values()) == [1.0]
 
 
-# ---- what is read ----
+# ---- reading ----
 
 
 @pytest.mark.parametrize(
@@ -553,7 +553,7 @@ def test_a_group_can_be_taken_out_and_read():
 
 
 class Rude(str):
-    """A key that does not want to be one."""
+    """A string whose ``__hash__`` raises."""
 
     __slots__ = ()
 

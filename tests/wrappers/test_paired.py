@@ -1,4 +1,4 @@
-"""Two models on the same samples: which is better, by how much, and how sure."""
+"""Two models on the same samples: which is better, by how much, and how certain that is."""
 
 import json
 import math
@@ -27,7 +27,7 @@ WHOLE = {"per_label": False}
 
 
 def two(task, n, *, seed=0, **options):
-    """A stream, and what a second model predicts of it."""
+    """Return a stream, and the predictions of a second model."""
     return make(task, n, seed=seed, **options), make(task, n, seed=seed + 1000, **options).preds
 
 
@@ -177,7 +177,7 @@ def test_swapped_models_have_the_same_difference_with_the_other_sign(stream, clu
     assert {one.better, other.better} in ({"A", "B"}, {None})
 
 
-# ---- how sure ----
+# ---- uncertainty ----
 
 
 @pytest.mark.parametrize("anytime", [False, True])
@@ -264,12 +264,12 @@ def test_a_row_that_is_invalid_for_either_counts_for_neither_and_once():
     assert summary.b.value == ce.BinaryCrossEntropy().update([0.5, 0.25], [1, 1]).compute()
 
 
-CAUSES = ("null", "label", "nan", "range", "row_sum", "weight")  # that apply first
+CAUSES = ("null", "label", "nan", "range", "row_sum", "weight")  # in the order in which they apply
 
 
 @given(streams(tasks=("binary", "multiclass", "multilabel", "mean")), st.booleans())
 def test_a_loss_that_is_left_out_of_either_is_left_out_of_both(stream, clusters):
-    """Each model has the sums of its metric where all that either leaves out was null from the start."""
+    """Each model has the sums of a metric in which the losses that either excludes are null."""
     stream.options["invalid"] = "skip"
     other = stream.preds[::-1]
     more = {"cluster": np.arange(len(stream)) % 3} if clusters else {}
@@ -288,7 +288,7 @@ def test_a_loss_that_is_left_out_of_either_is_left_out_of_both(stream, clusters)
 
 
 def alone(stream, preds):
-    """Of each loss, whether it counts for a model; each is looked at on its own."""
+    """Return whether each loss counts for a model, from one update per loss."""
     shape = preds.shape[:-1] if stream.task == "multiclass" else preds.shape
     counts = np.ones(shape, bool)
     for i in np.ndindex(shape):
@@ -529,7 +529,7 @@ def test_bytes_can_be_read_without_streamce():
     assert state_reader.exact(cell["n"]) / cell["samples"] == Fraction(found.compute())
 
 
-# ---- what is printed ----
+# ---- output ----
 
 
 def test_the_dict_is_flat_and_what_json_takes():
@@ -566,6 +566,6 @@ def test_the_interval_of_a_share_is_wilsons(n, data):
     samples = n - 1 if 0 < hits < n else n
     low, high = found.a_better_interval
     assert 0 <= low <= share <= high <= 1
-    for end in (low, high):  # where the share is as far off as the interval says, by the end's own spread
+    for end in (low, high):  # the distance of an end is a multiple of the spread at this end
         spread = multiple * math.sqrt(end * (1 - end) / samples)
         assert abs(share - end) == pytest.approx(spread, rel=1e-6, abs=1e-9)

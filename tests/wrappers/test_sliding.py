@@ -1,4 +1,4 @@
-"""Windows: each is a fresh metric over its own samples, to the bit, whatever was seen before and in what chunks."""
+"""Each window equals a new metric of its samples, to the bit. Earlier samples and chunks do not matter."""
 
 import copy
 import datetime as dt
@@ -25,7 +25,7 @@ DATETIME = 4
 
 
 def empty(stream):
-    """A metric for a stream that keeps no sums of its own."""
+    """Return the metric of a stream, without sums by class or label."""
     options = {name: value for name, value in stream.options.items() if name not in ("per_class", "per_label")}
     return METRICS[stream.task](**options, **({"per_label": False} if stream.task == "multilabel" else {}))
 
@@ -35,13 +35,13 @@ def add(stream, metric, **more):
 
 
 def of(stream, rows):
-    """A fresh metric over some rows."""
+    """Return a new metric of some rows."""
     metric = empty(stream)
     return stream[rows].add_to(metric) if len(rows) else metric
 
 
 def cuts(draw, size):
-    """Where a stream of so many samples is cut."""
+    """Draw where a stream of this many samples is cut."""
     return sorted(draw(st.sets(st.integers(0, size), max_size=6)) | {0, size})
 
 
@@ -49,7 +49,7 @@ def cuts(draw, size):
 
 
 def again(window, how):
-    """The same window, after it was written down and read, or copied."""
+    """Return the same window after it was saved and loaded, or copied."""
     if how == "bytes":
         fresh = window.copy().reset()
         fresh.load_state_dict({"state": window.to_bytes()})
@@ -191,12 +191,12 @@ def test_last_samples_do_not_add_up():
 
 
 def pane(time, step=MINUTE):
-    """When the pane of a time in seconds begins, in microseconds."""
+    """Return the start of the pane of a time in seconds, in microseconds."""
     return round(time * 1e6) // step * step
 
 
 def inside(times, period=HOUR, step=MINUTE, now=None):
-    """The rows whose pane lies in the window."""
+    """Return the rows whose pane is in the window."""
     starts = [pane(time, step) for time in times]
     newest = max(starts) if now is None else pane(now, step)
     return [i for i, start in enumerate(starts) if newest - period < start <= newest]
@@ -237,7 +237,7 @@ def test_order_chunks_and_workers_change_no_bit_of_a_window_of_time(stream, data
 
 @given(st.lists(st.lists(st.integers(0, 12), max_size=4), min_size=3, max_size=3), st.data())
 def test_addition_of_windows_whose_clocks_differ_is_associative_and_commutative(panes, data):
-    """Also of windows of which some were taken away, as long as something is left in each."""
+    """The law also holds after subtractions, if each window still has samples."""
 
     def window(starts):
         losses = [float(1 + i + start) for i, start in enumerate(starts)]

@@ -8,7 +8,7 @@ import pytest
 import streamce as ce
 
 DAY = [0.0, 3600.0]
-# The method as the user calls it, with arguments that it takes.
+# The method that the user calls, with valid arguments.
 CALLS = {
     "Paired.update": (lambda metric: ce.Paired(metric).update, ([[1.0], [2.0]], [[1.0], [2.0]]), {}),
     "Paired.__call__": (ce.Paired, ([1.0, 2.0], [1.0, 2.0]), {}),
