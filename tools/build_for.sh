@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the library into build/CHECK/lib for a check that needs other flags or another compiler than .venv has:
+# Build the library into build/CHECK/lib, for a check that needs other flags or another compiler than .venv:
 #
 #     tools/build_for.sh asan|tsan|clang PYTHON
 set -euo pipefail

@@ -16,7 +16,7 @@ WHEELS = {
     "windows": ("win_amd64",),
 }
 ARCHITECTURES = {"linux": "x86_64,aarch64", "macos": "x86_64,arm64", "windows": "AMD64"}
-# The choices of conda-forge that rendering needs: compiler, C library, Python.
+# Settings of conda-forge that rendering needs: compiler, C library, Python.
 VARIANTS = {"c_stdlib": ["sysroot"], "c_stdlib_version": ["2.17"], "c_compiler": ["gcc"], "python": ["3.13.* *_cp313"]}
 
 

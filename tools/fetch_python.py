@@ -6,7 +6,7 @@ It tries, in this order: a Python that is installed (PATH, pyenv) or was fetched
 newer suites; for a free-threaded build, which Debian does not package, the Debian source package of the interpreter.
 It installs nothing on the machine: fetched Pythons are in ${XDG_CACHE_HOME:-~/.cache}/streamce/pythons. It needs
 Debian's apt and pip; for a free-threaded build also a C compiler, make, xz, libssl-dev, libffi-dev and zlib1g-dev. If
-every way fails, it exits with status 1 and the reason of each.
+all of them fail, it exits with status 1 and all reasons.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ import tempfile
 from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamce" / "pythons"
-SUITES = ("forky", "sid", "trixie")  # the newest that is consistent goes first
+SUITES = ("forky", "sid", "trixie")  # the newest consistent suite first
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-# Prints the interpreter if it has that version, is complete, and can compile extensions.
+# A script that prints the interpreter if it has the version, is complete, and can compile extensions.
 PROBE = """
 import ctypes, os, ssl, sys, sysconfig, zlib
 found = "%d.%d" % sys.version_info[:2] + "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -32,7 +32,7 @@ if found == sys.argv[1] and os.path.exists(include + "/Python.h"):
 
 
 class Unavailable(Exception):
-    """The reason why a Python cannot be had."""
+    """Error that a Python is not available, with the reason."""
 
 
 def working(python, version):
@@ -96,7 +96,7 @@ class Apt:
 
 
 def unpacked(version, suite, folder):
-    """Unpack Debian's packages of a Python and their dependencies, even the C library.
+    """Unpack Debian's packages of a Python and their dependencies, including the C library.
 
     Its program gets the unpacked loader as its interpreter and the unpacked libraries as its search path. So it runs
     on a machine with an older C library, and programs that it starts are not affected.
@@ -140,7 +140,7 @@ def built(version, suite, folder):
 
 def fetch(version):
     """Return the path of a Python, or raise Unavailable with all reasons."""
-    reasons = ["no working one is on PATH, in pyenv or among those fetched before"]
+    reasons = ["no working interpreter is on PATH, in pyenv or among those fetched before"]
     road = built if version.endswith("t") else unpacked
     if (found := installed(version)) is not None:
         return found
@@ -153,7 +153,7 @@ def fetch(version):
                 raise Unavailable("the fetched Python does not run")
             except Unavailable as error:
                 reasons.append(f"{suite}: {error}")
-    raise Unavailable("\n  ".join([f"Python {version} cannot be had here:", *reasons]))
+    raise Unavailable("\n  ".join([f"Python {version} is not available here:", *reasons]))
 
 
 if __name__ == "__main__":

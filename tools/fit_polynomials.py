@@ -2,10 +2,9 @@
 
     python tools/fit_polynomials.py > streamce/core/kernels/polynomials.h
 
-Each polynomial is the minimax one (Remez exchange in 60 digits) for the relative error of
-the function it serves, so a truncated series is never used. Coefficients of floats are
-rounded one after another and the rest is fitted again after each rounding: the later
-coefficients make up for what the earlier ones lost.
+Each polynomial minimises the largest relative error of its function (Remez exchange in 60 digits). It is never a
+truncated series. Coefficients of floats are rounded one after another. The rest is fitted again after each rounding, so
+that later coefficients compensate for the rounding of earlier ones.
 """
 
 import struct
@@ -16,7 +15,7 @@ import mpmath as mp
 
 mp.mp.dps = 60
 Function = Callable[[Any], Any]
-FLOOR = mp.mpf("0.01")  # of the weight where it would be 0: the exchange needs it positive
+FLOOR = mp.mpf("0.01")  # least weight, because the exchange needs positive weights
 
 
 def rounded(value: Any, type_: str) -> float:
@@ -24,7 +23,7 @@ def rounded(value: Any, type_: str) -> float:
 
 
 def remez(target: Function, weight: Function, a: Any, b: Any, degrees: Sequence[int]) -> list[Any]:
-    """Coefficients c of Σ c_i x^degrees[i] that minimise max |weight · (target − Σ)|."""
+    """Return the coefficients c of Σ c_i x^degrees[i] that minimise max |weight · (target − Σ)|."""
     n = len(degrees)
     points = [(a + b) / 2 - (b - a) / 2 * mp.cos(mp.pi * (2 * i + 1) / (2 * n + 2)) for i in range(n + 1)]
     coefficients: list[Any] = []
@@ -36,7 +35,7 @@ def remez(target: Function, weight: Function, a: Any, b: Any, degrees: Sequence[
         def error(x: Any, coefficients: Sequence[Any] = tuple(coefficients)) -> Any:
             return weight(x) * (target(x) - sum(c * x**d for c, d in zip(coefficients, degrees, strict=True)))
 
-        # The next points: the largest error between each two changes of its sign.
+        # The next points are those of the largest error between two changes of its sign.
         grid = [a + (b - a) * (1 - mp.cos(mp.pi * i / 800)) / 2 for i in range(801)]
         values = [error(x) for x in grid]
         if max(map(abs, values)) < mp.mpf(10) ** (9 - mp.mp.dps):
@@ -67,7 +66,7 @@ def fit(name: str, what: str, type_: str, target: Function, weight: Function, a:
             return target(x) - sum(mp.mpf(c) * x**d for d, c in known.items())
 
         found = remez(rest, weight, a, b, free)
-        if type_ == "double":  # rounding costs less than the fit's own error
+        if type_ == "double":  # the rounding error is smaller than that of the fit
             fixed = {d: rounded(c, type_) for d, c in enumerate(found)}
             break
         fixed[k] = rounded(found[0], type_)
@@ -82,7 +81,7 @@ def fit(name: str, what: str, type_: str, target: Function, weight: Function, a:
 
 
 def exp_rest(r: Any) -> Any:
-    if abs(r) < 1e-10:  # where the difference would cancel
+    if abs(r) < 1e-10:  # because the difference would cancel
         return mp.mpf(1) / 2 + r / 6 + r**2 / 24
     return (mp.exp(r) - 1 - r) / r**2
 

@@ -20,7 +20,7 @@ asan)
     environment+=(LD_PRELOAD="$(library libasan.so) $(library libstdc++.so.6)")
     # Allocate each object with malloc, so that an access one byte beyond it is reported.
     environment+=(PYTHONMALLOC=malloc)
-    # detect_leaks=0, because CPython and NumPy never free some memory, so a report of leaks says nothing about the core.
+    # detect_leaks=0, because CPython and NumPy never free some memory, so reports of leaks would not concern the core.
     # allocator_may_return_null=1, because tests expect a MemoryError if memory runs out. detect_stack_use_after_return
     # stays off, because it moves the frames that faulthandler and recursion limits measure.
     environment+=(ASAN_OPTIONS="$common:detect_leaks=0:allocator_may_return_null=1:halt_on_error=1")

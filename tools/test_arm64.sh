@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The library on arm64: built by Debian's cross compiler, run under qemu-user, held against the golden
-# vectors that x86 is held against. Needs Debian, gcc-aarch64-linux-gnu and qemu-user-static. All else,
-# arm64's own Python and NumPy, is unpacked in build/arm64 and not installed.
+# Test the library on arm64: build it with Debian's cross compiler, run it under qemu-user, and compare it with the
+# golden vectors of x86. Needs Debian, gcc-aarch64-linux-gnu and qemu-user-static. Python and NumPy for arm64 are
+# unpacked in build/arm64 and not installed.
 #
 #     tools/test_arm64.sh PYTHON      a Python with pip, to build with
 set -euo pipefail
@@ -10,8 +10,8 @@ python=$(realpath -s "$1")
 home=$PWD/build/arm64 root=$PWD/build/arm64/root
 mkdir -p "$home"/apt/{lists,cache/archives}/partial "$root"
 
-# An apt of our own, which knows nothing but arm64: this machine's packages stay as they are. Packages come
-# from where Debian's come from here, so arm64's C library is no older than the cross compiler's.
+# Use a separate configuration of apt for arm64, so that the packages of this machine stay unchanged. It has the
+# archives of this machine, so that the C library of arm64 is not older than that of the cross compiler.
 sources=/etc/apt/sources.list.d/debian.sources
 [ -e "$sources" ] || sources=/etc/apt/sources.list
 apt=(-qq -o Dir::State="$home/apt" -o Dir::State::status=/dev/null -o Dir::Cache="$home/apt/cache"
@@ -28,14 +28,14 @@ fi
 version=$(< "$home/unpacked")
 emulated=(env PYTHONPATH="$home/lib:$home/packages" qemu-aarch64-static -L "$root" "$root/usr/bin/python$version" -P)
 
-# What it imports, as wheels for arm64; and what builds it, for this machine.
+# Install its imports as wheels for arm64, and the build tools for this machine.
 [ -d "$home/packages/numpy" ] || "$python" -m pip install -q --target "$home/packages" \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux2014_aarch64 \
     --python-version "$version" --only-binary=:all: numpy ml_dtypes pytest pytest-timeout hypothesis
 [ -d "$home/build/Cython" ] || "$python" -m pip install -q --target "$home/build" \
     $("$python" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
 
-# setup.py's own flags, and the compiler that arm64's Python names in its configuration.
+# Use the flags of setup.py, and the compiler that the configuration of arm64's Python names.
 mkdir -p "$home/config"
 cp "$root/usr/lib/python$version/_sysconfigdata__aarch64-linux-gnu.py" "$home/config"
 env PYTHONPATH="$home/config:$home/build" _PYTHON_SYSCONFIGDATA_NAME=_sysconfigdata__aarch64-linux-gnu \
@@ -45,5 +45,5 @@ env PYTHONPATH="$home/config:$home/build" _PYTHON_SYSCONFIGDATA_NAME=_sysconfigd
 
 "$python" tests/support/machine_code.py "$home/lib/streamce/core" aarch64-linux-gnu-objdump
 "${emulated[@]}" tests/support/golden.py
-# Its control word is another one than x86's.
+# Run the control word tests too, because arm64 has another control word than x86.
 "${emulated[@]}" -m pytest -q -p no:cacheprovider tests/core/test_simd.py -k "mode or control_word or exponentials"

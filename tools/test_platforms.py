@@ -1,6 +1,6 @@
 """Compare the kernels' bits on other platforms.
 
-The kernels and tests/support/kernel_bits/main.c are compiled with zig and run here. What they print has to be
+The kernels and tests/support/kernel_bits/main.c are compiled with zig and run here. Their output must equal
 tests/support/kernel_bits/bits.txt.
 
     python tools/test_platforms.py [PLATFORM ...]      all of PLATFORMS, or those named
@@ -31,7 +31,7 @@ const wasi = new WASI({ version: "preview1" });
 const module = await WebAssembly.compile(readFileSync(process.argv[2]));
 wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
 """
-# By name: zig's target, and the command that runs its programs (None if nothing here can).
+# The platforms by name: zig's target, and the command that runs its programs (None if they cannot run here).
 PLATFORMS = {
     "musl": ("x86_64-linux-musl", []),
     "musl-arm64": ("aarch64-linux-musl", ["qemu-aarch64-static"]),
@@ -41,9 +41,9 @@ PLATFORMS = {
     "macos-x86": ("x86_64-macos", None),
     "macos-arm64": ("aarch64-macos", None),
 }
-# Debian does not put it on PATH.
+# Debian does not put this folder on PATH.
 WHERE = {"wine64": "/usr/lib/wine/wine64"}
-COMPILING, RUNNING = 1800, 900  # seconds at most
+COMPILING, RUNNING = 1800, 900  # longest times in seconds
 
 
 def compiled(platform: str) -> Path:
@@ -80,7 +80,7 @@ def printed(command: list[str]) -> list[str]:
 
 
 def differences(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Return the instruction sets in the lines, and what differs from bits.txt."""
+    """Return the instruction sets in the lines, and the entries that differ from bits.txt."""
     golden = dict(line.split() for line in (HARNESS / "bits.txt").read_text(encoding="ascii").splitlines())
     found: dict[str, dict[str, str]] = {}
     for line in lines:
