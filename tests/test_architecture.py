@@ -16,8 +16,8 @@ from streamce.metrics.mergeable import MergeableState
 from streamce.metrics.update_from import UpdateFromMixin
 
 ROOT = Path(streamce.__file__).parent
-# The layers, lowest first. Folders on one line may import each other, if that makes no circle. A module at the top of the
-# package is a separate layer. "streamce" is its __init__.py, which has the public names.
+# The layers, lowest first. Folders on one line may import each other, if that makes no circle. A module at the top of
+# the package is a separate layer. "streamce" is its __init__.py, which has the public names.
 LAYERS = [
     ["errors"],
     ["_support"],
