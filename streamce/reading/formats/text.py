@@ -106,7 +106,7 @@ class TextTable(Table):
 
 
 class CsvTable(TextTable):
-    """CSV or TSV, by the name of the file. TSV knows no quotes, unless the user sets one."""
+    """CSV or TSV, by the name of the file. In TSV quotes are text, unless the user sets a quote character."""
 
     has_only_text = True
     first_row: int | None = None
@@ -127,7 +127,7 @@ class CsvTable(TextTable):
             row = end.row
 
     def _check_quotes(self, name: str, column: Any, row: int) -> None:
-        """Raise DataError if a cell of a column of text is in quotes, which are not read as such."""
+        """Raise DataError if a cell of a column of text is in quotes, because these would be part of the text."""
         if pa.types.is_string(column.type):
             quoted = pc.and_(pc.starts_with(column, '"'), pc.ends_with(column, '"'))
             at = pc.index(quoted, True).as_py()
@@ -174,7 +174,7 @@ class CsvTable(TextTable):
 
 
 class JsonTable(TextTable):
-    """JSON lines. Text is text, although Arrow guesses that some is a date."""
+    """JSON lines. Text stays text, even if Arrow infers a date."""
 
     def type(self, name: str) -> Any:
         return _with_text(super().type(name))
