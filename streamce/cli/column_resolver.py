@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
-
 from streamce.cli.config import RowsConfig
 from streamce.errors import SelectionError
-from streamce.inputs.arrow import is_list, is_text
+from streamce.inputs.arrow import is_boolean, is_list, is_text
 from streamce.reading import ragged
 from streamce.reading.columns import quote_names, select
 from streamce.reading.formats.base import Table
@@ -124,7 +122,7 @@ class ColumnResolver:
         if table.has_only_text and task == "binary":  # the reader reports the value that is not a number
             text = False
         elif table.has_only_text and len(preds) > 1:  # true may be the name of a class
-            text = text or pa.types.is_boolean(target_type)
+            text = text or is_boolean(target_type)
         return text or (self._config.classes is not None and task != "multilabel")
 
     def _class_names(self, preds: Sequence[str], target: Sequence[str]) -> Sequence[Sequence[str]]:

@@ -6,15 +6,13 @@ import contextlib
 import math
 from typing import Any
 
-import pyarrow as pa
-
 import streamce as ce
 from streamce.cli import formatting
 from streamce.cli.config import METRICS, WatchConfig
 from streamce.cli.console import plural
 from streamce.cli.metric_factory import as_option_errors
 from streamce.errors import SelectionError
-from streamce.inputs.arrow import inner, is_list
+from streamce.inputs.arrow import inner, is_integer, is_list
 from streamce.keys import periods
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
 from streamce.reading.columns import select
@@ -33,7 +31,7 @@ def shows_types(config: WatchConfig, table: Table) -> bool:
         types = [table.type(name) for name in select(config.preds, table.names())]
         while any(is_list(each) for each in types):
             types = [inner(each) for each in types]
-        return not all(pa.types.is_integer(each) for each in types)
+        return not all(is_integer(each) for each in types)
     return True
 
 

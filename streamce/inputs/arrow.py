@@ -27,6 +27,16 @@ def is_text(type_: Any) -> bool:
     return name.removeprefix("large_").removesuffix("_view") in ("string", "binary")
 
 
+def is_boolean(type_: Any) -> bool:
+    """Return whether a type is true or false."""
+    return bool(pa.types.is_boolean(type_))
+
+
+def is_integer(type_: Any) -> bool:
+    """Return whether a type is a whole number, of any width."""
+    return bool(pa.types.is_integer(type_))
+
+
 def numbers(array: Any, row: int = 0) -> tuple[Array, Array | None]:
     """Return the numbers of a column and the mask of nulls. Lists, all of one length, add an axis.
 
