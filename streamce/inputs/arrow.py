@@ -80,7 +80,7 @@ def _decimals(array: Any, null: Array | None) -> Array:
     """Return decimals as the nearest float64. Arrow's own cast is wrong in the last bit for a third of them."""
     bits, scale = array.type.bit_width, array.type.scale
     word = np.dtype(np.int32 if bits == 32 else np.int64)
-    words = bits // (8 * word.itemsize)  # number of words of a decimal, the lowest first
+    words = bits // (8 * word.itemsize)  # words in a decimal; the lowest comes first
     if not len(array):
         return np.empty(0)
     start = array.offset * words * word.itemsize
