@@ -229,7 +229,8 @@ def test_columns_that_are_no_keys_are_an_error(path, capsys, tmp_path, words, me
 def test_states_of_any_metric_are_merged_and_shown(tmp_path, capsys, made):
     metric, path, merged = made(), tmp_path / "a.state", tmp_path / "b.state"
     metric.save(path)
-    assert main(["merge", str(path), str(path), "-o", str(merged)]) == 0
+    metric.save(tmp_path / "equal.state")
+    assert main(["merge", str(path), str(tmp_path / "equal.state"), "-o", str(merged)]) == 0
     assert "8 samples" in capsys.readouterr().out
     assert ce.load(merged) == metric + metric
     assert main(["show", str(path)]) == 0
@@ -242,12 +243,13 @@ def test_states_of_any_metric_are_merged_and_shown(tmp_path, capsys, made):
 
 
 def test_a_window_of_samples_is_shown_and_not_merged(tmp_path, capsys):
-    path = tmp_path / "a.state"
-    ce.Sliding(ce.MeanLoss(), samples=2).update([8.0, 1.0, 2.0]).save(path)
+    path, equal = tmp_path / "a.state", tmp_path / "equal.state"
+    for each in (path, equal):
+        ce.Sliding(ce.MeanLoss(), samples=2).update([8.0, 1.0, 2.0]).save(each)
     assert main(["show", str(path), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["value"], shown["options"]["samples"]) == (1.5, 2)
-    assert main(["merge", str(path), str(path), "-o", str(tmp_path / "b.state")]) == 1
+    assert main(["merge", str(path), str(equal), "-o", str(tmp_path / "b.state")]) == 1
     assert "the last samples of two streams do not add up" in capsys.readouterr().err
     assert not (tmp_path / "b.state").exists()
 
@@ -290,8 +292,10 @@ def test_a_collection_is_merged_and_shown(tmp_path, table, capsys):
     metric = ce.BinaryCrossEntropy()
     metrics = ce.Collection({"all": metric, "by user": ce.Grouped(metric)})
     metrics.update(table["p"].to_numpy(), table["y"].to_numpy(), by=table["user"].to_numpy())
-    metrics.save(tmp_path / "a.state")
-    assert main(["merge", str(tmp_path / "a.state"), str(tmp_path / "a.state"), "-o", str(tmp_path / "b.state")]) == 0
+    for name in ("a", "equal"):
+        metrics.save(tmp_path / f"{name}.state")
+    assert main(["merge", *(str(tmp_path / f"{name}.state") for name in ("a", "equal")), "-o",
+                 str(tmp_path / "b.state")]) == 0  # fmt: skip
     assert f"{2 * N:,} samples" in capsys.readouterr().out
     assert ce.load(tmp_path / "b.state") == metrics + metrics
     assert main(["show", str(tmp_path / "a.state")]) == 0
