@@ -210,6 +210,8 @@ def _add_compare(commands: Any) -> None:
         metavar="COLUMNS",
         help="the predictions of B (default: the same names as for A)",
     )
+    add("--by-position", action="store_true", help="pair the rows of two files by their position, without a check that "
+        "the other columns that both have are equal")  # fmt: skip
     _add_rules(add)
     _add_quote(add)
     _add_printing(add)

@@ -96,6 +96,7 @@ class CompareConfig(RowsConfig):
 
     files: tuple[str, ...]
     preds_b: tuple[str, ...]
+    by_position: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from streamce._support.short_repr import short_repr
 from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.config import CompareConfig
-from streamce.cli.console import row_error
+from streamce.cli.console import note, row_error
 from streamce.errors import DataError, InputError, SelectionError
+from streamce.inputs.arrow import is_floating
 from streamce.reading import reader
 from streamce.reading.columns import quote_names
 from streamce.reading.labels import Labels
@@ -57,8 +59,31 @@ class PairedReader:
             self.sources[1], ColumnResolver(config_b, resolver_a), *axes, config.chunk_rows
         )
         self.labels: Labels | None = resolver_a.labels
+        if not (same_files or config.by_position):
+            self._check_columns(words)
         preds = self.a.selection.preds, self.b.selection.preds
         self.names: list[str] = [quote_names(names, 3) for names in preds] if same_files else [words[0], words[1]]
+
+    def _check_columns(self, words: Sequence[str]) -> None:
+        """Select the columns that must be equal in both files, so that their rows are in the same order."""
+        if any(sources[0].format == "npy" for sources in self.sources):
+            return  # an array has only a position
+        outputs = {*self.a.selection.preds, *self.b.selection.preds}
+        both = [name for name in self.a.names if name in self.b.names and name not in outputs]
+        target = {*self.a.selection.target, *self.b.selection.target}
+        shared = tuple(name for name in both if name not in target)
+        if not both:
+            raise SelectionError(
+                f"{words[0]} and {words[1]} share no column that shows whether their rows are in the same order: "
+                "--by-position pairs them by their position"
+            )
+        if not shared:
+            note(
+                f"streamce: note: {words[0]} and {words[1]} share only the target, so rows are paired by their "
+                "position: --by-position confirms it"
+            )
+        self.a.selection = replace(self.a.selection, shared=shared)
+        self.b.selection = replace(self.b.selection, shared=shared)
 
     def chunks(self) -> Generator[tuple[reader.Chunk, reader.Chunk]]:
         """Yield chunks of A and of B with the same rows. Close this iterator if you stop early."""
@@ -91,6 +116,16 @@ def _check_rows(a: reader.Chunk, b: reader.Chunk) -> None:
     if a.preds.shape != b.preds.shape:
         here, there = b.preds.shape[1:], a.preds.shape[1:]
         raise DataError(f"{b.source}: {here} predictions per row, but {a.source} has {there}")
+    for name in a.selection.shared:
+        row = _first_difference(a.batch.column(name), b.batch.column(name))
+        if row is not None:
+            value, other = a.batch.column(name)[row].as_py(), b.batch.column(name)[row].as_py()
+            raise DataError(
+                f"is {short_repr(value)}, but {short_repr(other)} in {b.source}, row {b.first_row + row}: expected the "
+                "same rows in the same order, or --by-position to pair them anyway",
+                row=a.first_row + row,
+                column=name,
+            ).with_place(a.source)
     if a.target is None or b.target is None:
         return
     different = _different(a.target, b.target, a.no_target, b.no_target)
@@ -103,6 +138,26 @@ def _check_rows(a: reader.Chunk, b: reader.Chunk) -> None:
             "expected the same rows in the same order",
             **here._asdict(),
         ).with_place(a.source)
+
+
+def _first_difference(a: Any, b: Any) -> int | None:
+    """Return the first row in which two Arrow columns differ, or None.
+
+    Two nulls, or two NaNs, are equal. So are a null and empty text, because CSV has only that.
+    """
+    types = [a.type, b.type]
+    if is_floating(a.type) and is_floating(b.type):  # a decimal number in a text file may be a float32 in the other
+        types.sort(key=lambda type_: type_.bit_width)
+    for type_ in types:
+        with contextlib.suppress(ValueError, NotImplementedError):  # Arrow's errors about values and types
+            a, b = a.cast(type_), b.cast(type_)
+            break
+    if a.equals(b):
+        return None
+    for row, (x, y) in enumerate(zip(a.to_pylist(), b.to_pylist(), strict=True)):
+        if x != y and not (x != x and y != y) and (x, y) not in ((None, ""), ("", None)):
+            return row
+    return None
 
 
 def _different(a: Array, b: Array, no_a: Array | None, no_b: Array | None) -> Array:

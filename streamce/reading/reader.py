@@ -64,7 +64,7 @@ class Selection:
     """The columns of each argument of ``update``.
 
     ``target`` may be empty if another file has it. ``encode`` converts labels to numbers and a mask of nulls. ``width``
-    is the length that the lists of predictions must have.
+    is the length that the lists of predictions must have. ``shared`` are columns that are only read.
     """
 
     preds: tuple[str, ...]
@@ -77,6 +77,7 @@ class Selection:
     cluster: str | None = None
     n_words: str | None = None
     n_bytes: str | None = None
+    shared: tuple[str, ...] = ()
 
     def columns(self, argument: str) -> tuple[str, ...]:
         """Return the names of the columns of an argument of ``update``."""
@@ -218,6 +219,11 @@ class Reading:
             values = len(names) if len(names) > 1 else self._first.width(names[0])
         self.chunk_rows: int = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns of the first source."""
+        return self._first.names()
+
     def chunks(self, start: Position | None = None, until: Position | None = None) -> Generator[Chunk]:
         """Yield the chunks from ``start`` on, before ``until``, read on another thread while earlier ones are in use.
 
@@ -322,6 +328,10 @@ class Reading:
                 is_time = pa.types.is_temporal(found) or is_text(found)
                 found = pa.timestamp("us", getattr(found, "tz", None)) if is_time else pa.float64()
             types.setdefault(name, found)
+        for name in chosen.shared:
+            if name not in table.names():
+                raise DataError(f"there is no column '{name}', which earlier files have")
+            types.setdefault(name, pa.string() if table.has_only_text else table.type(name))
         return types
 
     def _chunk(self, number: int, row: int, fraction: float | None, batch: Any, mark: Mark) -> Chunk:

@@ -1,6 +1,7 @@
 """``streamce compare``: the same bits as the library, and an error for files with different rows."""
 
 import contextlib
+import datetime as dt
 import itertools
 import json
 import os
@@ -17,9 +18,9 @@ import streamce as ce
 from streamce.cli.main import main
 
 ROWS = 900
-BINARY = ("--task", "binary", "--preds", "prob", "--target", "outcome")
-MULTICLASS = ("--task", "multiclass", "--preds", "probs_*", "--target", "label")
-MULTILABEL = ("--task", "multilabel", "--preds", "labels_*", "--target", "outcomes_*")
+BINARY = ("--task", "binary", "--preds", "prob", "--target", "outcome", "--by-position")
+MULTICLASS = ("--task", "multiclass", "--preds", "probs_*", "--target", "label", "--by-position")
+MULTILABEL = ("--task", "multilabel", "--preds", "labels_*", "--target", "outcomes_*", "--by-position")
 CUTS = [[], ["--chunk-rows", "1"], ["--chunk-rows", "13", "--threads", "3"]]
 
 
@@ -177,7 +178,7 @@ def test_text_labels_are_named_by_the_columns_of_the_first_file(tmp_path, models
     for columns in (named(models[1]["probs"], names, "q_"), named(models[1]["probs"], "xyz", "q_")):
         for more in ({}, label):
             parquet.write_table(pa.table(columns | more), tmp_path / "b.parquet")
-            words = ("--task", "multiclass", "--target", "label", "--preds", "p_*", "--preds-b", "q_*")
+            words = ("--task", "multiclass", "--target", "label", "--preds", "p_*", "--preds-b", "q_*", "--by-position")
             assert state_of(tmp_path, tmp_path / "a.parquet", tmp_path / "b.parquet", *words) == metric
 
 
@@ -186,7 +187,8 @@ def test_classes_in_another_order_are_an_error(tmp_path, models, truth, capsys):
         pa.table(named(models[0]["probs"], ["ant", "bee", "cat"], "p_") | {"y": truth["label"]}), tmp_path / "a.parquet"
     )
     parquet.write_table(pa.table(named(models[1]["probs"], ["cat", "bee", "ant"], "q_")), tmp_path / "b.parquet")
-    words = (tmp_path / "a.parquet", tmp_path / "b.parquet", "--task", "multiclass", "--target", "y", "--preds", "p_*")
+    files = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    words = (*files, "--task", "multiclass", "--target", "y", "--preds", "p_*", "--by-position")
     assert "in another order" in failure(capsys, 2, "compare", *words, "--preds-b", "q_*")
     turned = ce.Paired(ce.MulticlassCrossEntropy())
     turned.update(models[0]["probs"], models[1]["probs"][:, ::-1], truth["label"])
@@ -269,8 +271,90 @@ def test_lists_of_other_lengths_are_an_error(tmp_path, models, truth, capsys):
         "p",
         "--target",
         "label",
+        "--by-position",
     )
     assert "b.parquet: (2,) predictions per row, but " in failure(capsys, 1, "compare", *words)
+
+
+# ---- the order of rows ----
+
+OWN = ("--task", "binary", "--preds", "p", "--target", "y")
+
+
+def written(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_rows_in_another_order_are_an_error_that_names_the_column(tmp_path, capsys):
+    a = written(tmp_path / "A.csv", "id,y,p\n1,1,.9\n2,0,.2\n3,1,.8\n")
+    b = written(tmp_path / "B.csv", "id,p\n2,.1\n3,.7\n1,.95\n")
+    for more in ((), ("--cluster", "id")):
+        line = failure(capsys, 1, "compare", a, b, *OWN, *more)
+        assert f"A.csv: row 0: column 'id' is '1', but '2' in {b}, row 0: expected the same rows in the same" in line
+        assert "--by-position" in line
+    expected = ce.Paired(ce.BinaryCrossEntropy()).update([0.9, 0.2, 0.8], [0.1, 0.7, 0.95], [1, 0, 1])
+    assert state_of(tmp_path, a, b, *OWN, "--by-position") == expected
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=str)
+def test_the_first_row_that_differs_is_named_in_chunks_of_any_size(tmp_path, truth, models, capsys, cut):
+    ids = np.arange(ROWS)
+    for name, order in (("a", ids), ("b", np.where(ids == 701, 0, ids))):
+        columns = {"prob": models[0]["prob"], "outcome": truth["outcome"], "id": order}
+        parquet.write_table(pa.table(columns), tmp_path / f"{name}.parquet", row_group_size=130)
+    words = [word for word in BINARY if word != "--by-position"]
+    line = failure(capsys, 1, "compare", tmp_path / "a.parquet", tmp_path / "b.parquet", *words, *cut)
+    assert "a.parquet: row 701: column 'id' is 701, but 0 in " in line
+
+
+def test_equal_columns_of_any_kind_show_the_order(tmp_path, capsys):
+    """Values are equal whatever the format and the width of their type. Two nulls, or two NaNs, are equal."""
+    shared = {
+        "id": pa.array([1, 2, 3]),
+        "name": pa.array(["a", None, "c"]),
+        "x": pa.array([0.1, float("nan"), 0.3]),
+        "day": pa.array([dt.date(2024, 1, day) for day in (1, 2, 3)]),
+    }
+    own = {"p": [0.9, 0.2, 0.8], "y": [1, 0, 1]}
+    table = pa.table(own | shared | {"list": [[1], [2, 3], None]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    narrow = table.set_column(2, "id", table["id"].cast(pa.int8())).set_column(4, "x", table["x"].cast(pa.float32()))
+    parquet.write_table(narrow, tmp_path / "b.parquet")
+    csv.write_csv(table.drop(["list"]), tmp_path / "b.csv")
+    expected = ce.Paired(ce.BinaryCrossEntropy()).update(own["p"], own["p"], own["y"])
+    for name in ("b.parquet", "b.csv"):
+        assert state_of(tmp_path, tmp_path / "a.parquet", tmp_path / name, *OWN) == expected
+        assert capsys.readouterr().err == ""
+
+
+def test_files_that_share_only_the_target_are_paired_with_a_note(tmp_path, capsys):
+    a = written(tmp_path / "A.csv", "y,p\n1,.9\n0,.2\n")
+    b = written(tmp_path / "B.csv", "y,p\n1,.8\n0,.1\n")
+    expected = ce.Paired(ce.BinaryCrossEntropy()).update([0.9, 0.2], [0.8, 0.1], [1, 0])
+    assert state_of(tmp_path, a, b, *OWN) == expected
+    note = capsys.readouterr().err
+    assert note.startswith(f"streamce: note: {a} and {b} share only the target")
+    assert note.count("\n") == 1
+    assert state_of(tmp_path, a, b, *OWN, "--by-position") == expected
+    assert capsys.readouterr().err == ""
+
+
+def test_files_that_share_nothing_are_refused(tmp_path, capsys):
+    a = written(tmp_path / "A.csv", "y,p\n1,.9\n0,.2\n")
+    b = written(tmp_path / "B.csv", "p\n.8\n.1\n")
+    line = failure(capsys, 2, "compare", a, b, *OWN)
+    assert f"{a} and {b} share no column that shows whether their rows are in the same order" in line
+    assert "--by-position" in line
+
+
+def test_a_later_file_without_a_shared_column_is_an_error(tmp_path, capsys):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        written(tmp_path / folder / "0.csv", "id,y,p\n1,1,.9\n")
+        written(tmp_path / folder / "1.csv", "y,p\n0,.2\n" if folder == "b" else "id,y,p\n2,0,.2\n")
+    line = failure(capsys, 1, "compare", tmp_path / "a", tmp_path / "b", *OWN)
+    assert "1.csv: there is no column 'id', which earlier files have" in line
 
 
 # ---- bad data and invalid rows ----
@@ -389,13 +473,24 @@ def test_the_examples_against_models_that_are_less_sure(tmp_path, capsys):
     probs = np.stack([digits[name].to_numpy() for name in names], axis=1)
     less = {name: 0.9 * probs[:, i] + 0.1 / len(names) for i, name in enumerate(names)}
     parquet.write_table(pa.table(less), tmp_path / "b.parquet")
-    words = ("--task", "multiclass", "--target", "label", "--preds", "p_*", "--json")
+    words = ("--task", "multiclass", "--target", "label", "--preds", "p_*", "--json", "--by-position")
     assert main(["compare", str(EXAMPLES / "digits.parquet"), str(tmp_path / "b.parquet"), *words]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["count"], found["better"]) == (1797, "A")
     cancer = csv.read_csv(EXAMPLES / "breast_cancer.csv")
     csv.write_csv(pa.table({"logit": cancer["logit"].to_numpy() * 0.5}), tmp_path / "b.csv")
-    words = ("--task", "binary", "--target", "target", "--preds", "logit", "--kind", "logits", "--json")
+    words = (
+        "--task",
+        "binary",
+        "--target",
+        "target",
+        "--preds",
+        "logit",
+        "--kind",
+        "logits",
+        "--json",
+        "--by-position",
+    )
     assert main(["compare", str(EXAMPLES / "breast_cancer.csv"), str(tmp_path / "b.csv"), *words]) == 0
     assert json.loads(capsys.readouterr().out)["count"] == 569
 
