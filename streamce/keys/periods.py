@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from typing import Any
 
 import numpy as np
 
+from streamce._support import scalars
 from streamce._support.short_repr import short_repr
 from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.errors import InputError
@@ -22,7 +24,10 @@ UNITS = {
 # Lengths in nanoseconds. Years and months are missing, because their lengths vary.
 NUMPY_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "D": 86_400 * 10**9,
                "W": 604_800 * 10**9}  # fmt: skip
-EXPECTED = f"a timedelta, or a number and one of {', '.join(UNITS)}, such as '15min'"
+EXPECTED = (
+    f"a timedelta, a number of seconds, or text in one of {', '.join(UNITS)} such as '15min', "
+    "and a whole number of microseconds"
+)
 # Periods are counted from the start of 1970 in UTC. Periods of whole weeks are counted from a Monday.
 MONDAY = -3 * UNITS["d"]
 
@@ -38,9 +43,21 @@ def microseconds(period: Any, name: str = "period") -> int:
         length = scaled // 1000 if scaled % 1000 == 0 else None
     elif isinstance(period, str) and (match := re.fullmatch(r"(\d{0,18})\s*([a-z]+)", period.strip())):
         length = int(match[1] or 1) * UNITS.get(match[2], 0)
+    elif (seconds := scalars.to_float(period)) is not None:
+        length = _whole_microseconds(seconds)
     if length is None or not 0 < length <= LATEST:
         raise InputError(name, f"is {short_repr(period)}", EXPECTED, value=period)
     return int(length)
+
+
+def _whole_microseconds(seconds: float) -> int | None:
+    """Return a number of seconds in microseconds, or None if they are not whole. 0.1 is 100,000 microseconds."""
+    from fractions import Fraction  # here, because importing it takes a millisecond
+
+    if not math.isfinite(seconds):
+        return None
+    length = Fraction(repr(seconds)) * UNITS["s"]
+    return length.numerator if length.denominator == 1 else None
 
 
 def format_period(period: int) -> str:

@@ -40,8 +40,8 @@ class Decayed(KeyedWrapper):
     ----------
     metric : Metric
         An empty metric, for its options.
-    half_life : timedelta or str
-        A number and one of us, ms, s, min, h, d, w.
+    half_life : timedelta, float or str
+        A number is in seconds. Text is a number and one of us, ms, s, min, h, d, w.
 
     Notes
     -----

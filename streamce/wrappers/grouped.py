@@ -70,8 +70,9 @@ class Grouped(KeyedWrapper):
     ----------
     metric : Metric
         An empty metric. Its options apply to every group.
-    period : timedelta or str, optional
-        Length of the periods of ``by_time``: a number and one of us, ms, s, min, h, d, w.
+    period : timedelta, float or str, optional
+        Length of the periods of ``by_time``. A number is in seconds. Text is a number and one of us, ms, s,
+        min, h, d, w.
 
     Notes
     -----

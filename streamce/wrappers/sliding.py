@@ -44,10 +44,10 @@ class Sliding(KeyedWrapper):
     samples : int, optional
         The number of samples (entries of the first axis) in the window. Ignored and skipped samples take a place in the
         window too.
-    period : timedelta or str, optional
-        The length of a window of time: a number and one of us, ms, s, min, h, d, w. It needs the timestamps of samples
-        (``by_time``).
-    step : timedelta or str, optional
+    period : timedelta, float or str, optional
+        The length of a window of time. A number is in seconds. Text is a number and one of us, ms, s, min, h, d, w. It
+        needs the timestamps of samples (``by_time``).
+    step : timedelta, float or str, optional
         The length of a pane, a divisor of ``period``. The window moves by whole panes.
 
     Notes

@@ -216,7 +216,7 @@ def test_samples_of_the_caller_are_left_as_they_are():
 
 
 @pytest.mark.parametrize(
-    "half_life", ["", "0s", "-1h", "1.5h", "1 fortnight", 3600, 0, True, None, dt.timedelta(0), dt.timedelta(-1), []]
+    "half_life", ["", "0s", "-1h", "1.5h", "1 fortnight", 1e-7, 0, True, None, dt.timedelta(0), dt.timedelta(-1), []]
 )
 def test_a_half_life_is_a_length_of_time(half_life):
     with pytest.raises(ce.InputError, match=r"^half_life is"):
