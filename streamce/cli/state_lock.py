@@ -29,7 +29,7 @@ def locked(option: str, state: str | None) -> Iterator[None]:
         yield
         return
     path = lock_path(state)
-    file = _open_locked(path, f"{option} {state}: another run of streamce is writing this state: wait for its end")
+    file = _open_locked(path, f"{option} {state}: this state is in use by another run of streamce: wait for its end")
     try:
         yield
     finally:

@@ -73,7 +73,7 @@ def test_a_second_writer_of_a_state_is_refused_in_one_line(folder, first, second
         done = run(WRITERS[second], stdin=subprocess.DEVNULL)
         option = "--output" if second == "merge" else "--state"
         assert (done.returncode, done.stdout) == (2, "")
-        reason = "another run of streamce is writing this state: wait for its end"
+        reason = "this state is in use by another run of streamce: wait for its end"
         assert done.stderr == f"streamce: error: {option} S: {reason}\n"
         assert {name: Path(name).read_bytes() for name in os.listdir()} == before
 

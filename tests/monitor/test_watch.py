@@ -978,7 +978,7 @@ def test_one_watch_at_a_time_keeps_a_state(folder, capsys):
             assert first.poll() is None
         error = failure(capsys, 2, "-", *words[1:])
         first.kill()
-    assert error == "--state S: another run of streamce is writing this state: wait for its end"
+    assert error == "--state S: this state is in use by another run of streamce: wait for its end"
     assert Path(lock_path("S")).exists()  # it locks nobody out
     subprocess.run([*COMMAND, *words], input=lines_of(rows[5:]), stdout=subprocess.DEVNULL, check=True)
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
