@@ -20,8 +20,9 @@ from streamce.cli import partitions
 from streamce.cli.metric_factory import as_option_errors
 from streamce.errors import DataError, InputError, Location, SelectionError, StreamceError
 from streamce.inputs import arrays, arrow
-from streamce.reading import ragged, reader, sources
+from streamce.reading import ragged, reader
 from streamce.reading.columns import select
+from streamce.reading.files import sources
 from streamce.reading.formats import records
 
 PACKAGE = Path(ce.__file__).parent
@@ -436,7 +437,7 @@ FOREIGN = {
     "integrations/engines.py": {"reason"},
     "_support/short_repr.py": {"reason"},
     "reading/arrow_stream.py": {"_conversion_errors"},
-    "reading/sources.py": {"one_line"},
+    "reading/files/sources.py": {"one_line"},
     "integrations/spark.py": {"spark_errors"},
 }
 

@@ -47,7 +47,7 @@ TASKS_OF_OPTION = {
     "calibration": ("binary", "multiclass"),
     "divergence": ROW_TASKS,
 }
-MAX_RECORD = 1 << 26  # a copy of streamce.reading.sources.MAX_RECORD, because importing it needs pyarrow
+MAX_RECORD = 1 << 26  # a copy of streamce.reading.files.sources.MAX_RECORD, because importing it needs pyarrow
 LARGEST_RECORD = 1 << 30  # because Arrow's readers of text count bytes in 32 bits
 
 

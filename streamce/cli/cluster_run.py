@@ -24,9 +24,9 @@ from streamce.cli.console import advance, progress_bar
 from streamce.cli.partitions import Outcome, Partition
 from streamce.errors import DataError, InputError, SelectionError
 from streamce.integrations import dask, spark
+from streamce.reading.files.sources import Source
 from streamce.reading.labels import Labels
 from streamce.reading.reader import Reading
-from streamce.reading.sources import Source
 
 STATES_PER_MERGE = 8  # states that one task adds
 TIMEOUT = 10  # seconds for a cluster to answer

@@ -11,10 +11,10 @@ from streamce.errors import SelectionError
 from streamce.inputs.arrow import is_boolean, is_list, is_text
 from streamce.reading import ragged
 from streamce.reading.columns import quote_names, select
+from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import Table
 from streamce.reading.labels import Labels, check_order, is_reordered, readings
 from streamce.reading.reader import Selection
-from streamce.reading.sources import Source
 
 NAME_THE_CLASSES = "--classes must say which label each column is for"
 

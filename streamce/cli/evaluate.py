@@ -18,8 +18,8 @@ from streamce.cli.metric_factory import create_metric
 from streamce.errors import DataError, SelectionError
 from streamce.metrics.mergeable import MergeableState
 from streamce.reading import reader
+from streamce.reading.files.sources import Source, TextOptions, find_sources
 from streamce.reading.labels import Labels
-from streamce.reading.sources import Source, TextOptions, find_sources
 
 
 def evaluate(config: EvalConfig) -> int:

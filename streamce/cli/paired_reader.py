@@ -17,9 +17,9 @@ from streamce.errors import DataError, InputError, SelectionError
 from streamce.inputs.arrow import is_floating
 from streamce.reading import reader
 from streamce.reading.columns import quote_names
+from streamce.reading.files.sources import Source, TextOptions, find_sources
 from streamce.reading.labels import Labels
 from streamce.reading.ragged import first_null
-from streamce.reading.sources import Source, TextOptions, find_sources
 
 Array = np.ndarray[Any, Any]
 

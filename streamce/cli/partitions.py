@@ -29,11 +29,11 @@ from streamce.errors import DataError, SelectionError
 from streamce.inputs.arrow import is_list
 from streamce.integrations import engines
 from streamce.reading import ragged, reader
+from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import Mark
 from streamce.reading.labels import Labels
 from streamce.reading.open_table import open_table
 from streamce.reading.reader import Position
-from streamce.reading.sources import Source
 
 MIN_BYTES, MAX_BYTES = 1 << 20, 1 << 27  # size of a partition, if files can be split
 LAST_NUMBER = sys.maxsize  # greater than the number of any partition

@@ -175,7 +175,7 @@ def _add_stream(metric: UpdateFromMixin, stream: Any, columns: dict[str, list[st
 
     from streamce.reading import ragged
     from streamce.reading.arrow_stream import StreamTable
-    from streamce.reading.sources import Source
+    from streamce.reading.files.sources import Source
 
     loss_metric = metric._loss_metric
     tokens = loss_metric._task == "sequence" and "target" not in columns

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from streamce.reading.files.sources import Source
 from streamce.reading.reader import Position
-from streamce.reading.sources import Source
 
 
 def is_out_of_descriptors(error: BaseException | None) -> bool:

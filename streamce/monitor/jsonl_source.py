@@ -15,10 +15,10 @@ from typing import Any
 from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource, NewRows, is_out_of_descriptors
 from streamce.monitor.jsonl_table import LinesTable, objects
+from streamce.reading.files.sources import MAX_RECORD, Source, file_errors
 from streamce.reading.formats.base import Mark, Table
 from streamce.reading.formats.records import length_error, too_long
 from streamce.reading.reader import Position
-from streamce.reading.sources import MAX_RECORD, Source, file_errors
 
 BLOCK = 1 << 20  # bytes of lines read at a time
 HEAD = 256  # bytes at the start of a file that identify it, together with its inode

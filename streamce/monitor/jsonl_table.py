@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from streamce.errors import DataError
+from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import START, Batches, Mark
 from streamce.reading.formats.text import JsonTable
-from streamce.reading.sources import Source
 
 # A line that is neither empty nor begins and ends like an object. Arrow would continue the object in the next line.
 NOT_AN_OBJECT = re.compile(rb"^(?![ \t\r]*$|[ \t\r]*\{.*\}[ \t\r]*$)", re.MULTILINE)

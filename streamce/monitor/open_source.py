@@ -11,7 +11,7 @@ from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource
 from streamce.monitor.jsonl_source import JsonlFile, JsonlPipe, LineOptions
 from streamce.monitor.parquet_folder import ParquetFolder
-from streamce.reading.sources import check_standard_input, file_errors, format_of, open_uri
+from streamce.reading.files.sources import check_standard_input, file_errors, format_of, open_uri
 
 
 def open_source(name: str, log: Callable[[str], None], lines: LineOptions) -> GrowingSource:

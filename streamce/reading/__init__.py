@@ -2,8 +2,7 @@
 
 Input: the names that a user gives files. Output: chunks of many rows, or a DataError that names file, row and column.
 
-``sources``          files, folders, globs, URIs and standard input
-``byte_file``        bytes of a file by offset: files are never mapped
+``files``            files, folders, globs, URIs and standard input, and their bytes
 ``formats``          a class per format, which gives names, types and record batches
 ``open_table``       the table of a source: its format, or a pipe
 ``arrow_stream``     Arrow streams of a program as tables

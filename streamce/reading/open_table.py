@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 
 from streamce.errors import DataError
+from streamce.reading.files.sources import ARROW_FILE, MAGIC, Source
 from streamce.reading.formats.arrow_ipc import ArrowTable
 from streamce.reading.formats.base import Table
 from streamce.reading.formats.numpy_files import NumpyTable
 from streamce.reading.formats.parquet import ParquetTable
 from streamce.reading.formats.text import CsvTable, JsonTable
-from streamce.reading.sources import ARROW_FILE, MAGIC, Source
 
 
 class _Pipe:

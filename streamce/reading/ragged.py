@@ -15,8 +15,8 @@ import pyarrow as pa
 from streamce.errors import DataError, InputError, Location
 from streamce.inputs import arrow
 from streamce.reading import reader
+from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import Array, Mark, Table
-from streamce.reading.sources import Source
 
 if TYPE_CHECKING:
     from streamce.reading.reader import Chunk, Selection

@@ -16,10 +16,10 @@ import pyarrow as pa
 from streamce.errors import DataError, Location, SelectionError
 from streamce.inputs.arrow import RaggedError, flat, inner, is_list, is_text, matrix
 from streamce.reading.columns import quote_names
+from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import START, Array, Mark, Table
 from streamce.reading.labels import is_reordered
 from streamce.reading.open_table import open_table
-from streamce.reading.sources import Source
 
 CHUNK_ROWS = 1 << 17
 CHUNK_VALUES = 1 << 21  # predictions in a chunk, unless the caller sets the number of rows

@@ -18,7 +18,8 @@ import streamce as ce
 from streamce.cli.arguments import parse
 from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.main import main
-from streamce.reading import ragged, reader, sources
+from streamce.reading import ragged, reader
+from streamce.reading.files import sources
 from streamce.reading.formats.parquet import FIRST_ROWS
 from streamce.reading.open_table import open_table
 

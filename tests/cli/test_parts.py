@@ -11,7 +11,7 @@ from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.main import main
 from streamce.cli.metric_factory import create_metric
 from streamce.errors import DataError, SelectionError
-from streamce.reading.sources import find_sources
+from streamce.reading.files.sources import find_sources
 
 ROWS = 400
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")

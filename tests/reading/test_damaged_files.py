@@ -15,7 +15,8 @@ from pyarrow import csv, feather, fs, ipc, parquet
 
 from streamce.cli.main import main
 from streamce.errors import DataError
-from streamce.reading import reader, sources
+from streamce.reading import reader
+from streamce.reading.files import sources
 from streamce.reading.formats import arrow_blocks, arrow_ipc, records, text
 from streamce.reading.open_table import open_table
 
@@ -122,8 +123,8 @@ def test_no_file_is_mapped(tmp_path, table):
 
 FLIPPED_BITS = """
 import os, resource, sys
+from streamce.reading.files import sources
 from streamce.reading.open_table import open_table
-from streamce.reading import sources
 
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 whole, signals, refused = open(sys.argv[1], "rb").read(), [], 0

@@ -13,7 +13,8 @@ from pyarrow import csv, feather, fs, ipc, parquet
 
 from streamce.errors import DataError, Location
 from streamce.inputs import arrow
-from streamce.reading import reader, sources
+from streamce.reading import reader
+from streamce.reading.files import sources
 from streamce.reading.formats import text
 
 pytestmark = pytest.mark.core

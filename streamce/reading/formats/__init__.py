@@ -9,5 +9,5 @@
 ``numpy_files``   .npy and .npz files
 ``numpy_rows``    the rows of an array in such a file
 
-Imports ``errors`` and ``inputs``, and from ``reading`` only ``sources`` and ``byte_file``.
+Imports ``errors``, ``inputs`` and ``reading.files``.
 """

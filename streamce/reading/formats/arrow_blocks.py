@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamce.errors import DataError
-from streamce.reading.byte_file import ByteFile
+from streamce.reading.files.byte_file import ByteFile
 
 CONTINUATION = b"\xff\xff\xff\xff"
 END = len(b"ARROW1")  # bytes of the magic at the end of a file, after the length of the footer

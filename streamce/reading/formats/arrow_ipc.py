@@ -10,7 +10,8 @@ from pyarrow import ipc
 
 from streamce.errors import DataError
 from streamce.inputs import interop
-from streamce.reading.byte_file import ByteFile
+from streamce.reading.files.byte_file import ByteFile
+from streamce.reading.files.sources import ARROW_FILE, Source, one_line
 from streamce.reading.formats.arrow_blocks import (
     BATCH_BYTES,
     Batch,
@@ -20,7 +21,6 @@ from streamce.reading.formats.arrow_blocks import (
     has_independent_batches,
 )
 from streamce.reading.formats.base import START, Batches, Mark, Table, slice_batch
-from streamce.reading.sources import ARROW_FILE, Source, one_line
 
 
 class ArrowTable(Table):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamce.errors import DataError
-from streamce.reading.sources import one_line
+from streamce.reading.files.sources import one_line
 
 Array = np.ndarray[Any, Any]
 

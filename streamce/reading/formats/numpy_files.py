@@ -9,10 +9,10 @@ import pyarrow as pa
 from pyarrow import fs
 
 from streamce.errors import DataError
-from streamce.reading.byte_file import ByteFile
+from streamce.reading.files.byte_file import ByteFile
+from streamce.reading.files.sources import Source, file_errors
 from streamce.reading.formats.base import START, Batches, Mark, Table
 from streamce.reading.formats.numpy_rows import ENCRYPTED, RandomAccessRows, Rows, SequentialRows, find_member
-from streamce.reading.sources import Source, file_errors
 
 
 class NumpyTable(Table):

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from streamce.errors import DataError
-from streamce.reading.byte_file import ByteFile
-from streamce.reading.sources import one_line
+from streamce.reading.files.byte_file import ByteFile
+from streamce.reading.files.sources import one_line
 
 LOCAL_HEADER = 30  # bytes before the name of a member of an archive
 TILE_BYTES = 1 << 25  # bytes read at a time of an array in Fortran order

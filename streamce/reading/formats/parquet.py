@@ -10,8 +10,8 @@ from pyarrow import parquet
 
 from streamce.errors import DataError
 from streamce.inputs.arrow import is_list
+from streamce.reading.files.sources import Source, one_line
 from streamce.reading.formats.base import START, Batches, Mark, Table
-from streamce.reading.sources import Source, one_line
 
 FIRST_ROWS = 1 << 10  # rows of lists to read at a time, because their lengths are unknown
 JOINED_BYTES = 1 << 22  # bytes of such rows that are joined into a batch

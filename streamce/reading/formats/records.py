@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from streamce.errors import DataError
-from streamce.reading.sources import MAX_RECORD
+from streamce.reading.files.sources import MAX_RECORD
 
 WAY_ON = ": double a quote that is text, or set --quote '' if quotes enclose no cells"
 MANY_QUOTES = "; an unclosed quote joins many lines into one record"

@@ -14,9 +14,9 @@ from pyarrow import csv, json
 
 from streamce.errors import DataError
 from streamce.inputs.arrow import is_list
+from streamce.reading.files.sources import Source, one_line
 from streamce.reading.formats.base import START, Batches, Mark, Table, slice_batch
 from streamce.reading.formats.records import QuotedRecords, RecordError, Records
-from streamce.reading.sources import Source, one_line
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
 NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})

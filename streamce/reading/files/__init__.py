@@ -1,0 +1,10 @@
+"""Files by name: the sources that a user's names mean, and the bytes of a file.
+
+Input: names of files, folders and globs, URIs, or "-" for standard input. Output: a ``Source`` for each file, with its
+format.
+
+``sources``    what each name means, and errors of the operating system as DataErrors
+``byte_file``  bytes of a file by offset: files are never mapped
+
+Imports ``errors`` and ``_support``.
+"""
