@@ -1,9 +1,13 @@
 """One module per foreign package, each imported by its user: ``import streamce.integrations.dask``.
 
+Input: metrics, and data or states on the machines of a cluster. Output: one metric of all the data, or its values for a
+server.
+
 ``engines``            ``partial``, ``merge`` and ``finish``, for any engine that has no module here
 ``dask``, ``spark``    ``evaluate``: a metric of all rows of a distributed collection
 ``torch_distributed``  ``all_reduce``: the sum over the ranks of a job
 ``prometheus``         ``Collector``: metrics for a Prometheus server
 
-Imports every layer below, and its own package when it is first used.
+A foreign package is imported when it is first used. Imports ``errors``, ``_support``, ``core``, ``keys``, ``stats``,
+``reading``, ``metrics``, ``wrappers`` and ``persistence``.
 """

@@ -1,18 +1,24 @@
 """The metrics: options and a state each, one module per metric.
 
-A metric takes predictions and targets. ``inputs`` converts them, ``core`` adds their losses to the state, and ``stats``
-turns the state into results.
+Input: predictions and targets. Output: a state, and the results of its sums. ``inputs`` converts the arguments of an
+update, ``core`` adds their losses to the state, and ``stats`` turns the state into results.
 
-``mergeable``        ``MergeableState``: options and a state, with ``+``, ``-``, bytes and files
-``update_from``      ``UpdateFromMixin``: adds an Arrow stream in one update
-``options``          the checks of options
-``base``             ``Metric``: a pipeline that adds batches to one state, and the summary of the state
-``binary``, ``multiclass``, ``multilabel``, ``mean_loss``, ``sequence``, ``perplexity``, ``ctc``  metrics with one state
-``composite``        the base of metrics with several states: ``gan``, ``normalized_entropy``
-``sequence_layout``  finds the tokens of padded or flat sequences
-``torch_device``     ``TorchDeviceLosses``: losses that torch computes on a GPU
+``mergeable``                          ``MergeableState``: options and a state, with ``+``, ``-``, bytes and files
+``update_from``                        ``UpdateFromMixin``: adds an Arrow stream in one update
+``options``                            the checks of options
+``sequence_layout``                    finds the tokens of padded or flat sequences
+``torch_device``                       ``TorchDeviceLosses``: losses that torch computes on a GPU
+``base``                               ``Metric``: a pipeline that adds batches to a state, and the summary of the state
+``binary``, ``multilabel``             metrics of outcomes that are 0 or 1
+``multiclass``                         the metric of classes
+``mean_loss``                          the mean of losses that another library computed
+``sequence``, ``perplexity``, ``ctc``  metrics of sequences and of utterances
+``composite``                          the base class of metrics with several states, which come next
+``normalized_entropy``                 log loss divided by that of the base rate
+``gan``                                the losses of a GAN: discriminator and generator
 
-Imports the layers below. A new metric is a module here and a line in ``persistence.restore``.
+A new metric is a module here and a line in ``persistence.restore``. Imports ``errors``, ``_support``, ``inputs``,
+``core``, ``keys``, ``stats`` and ``reading``.
 """
 
 from streamce.metrics.base import Metric

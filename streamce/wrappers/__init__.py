@@ -1,5 +1,8 @@
 """Metrics around metrics. Each wrapper takes an empty metric for its options.
 
+Input: the arguments of that metric, and a key, a time or a second model's predictions. Output: states of the metric,
+and their results.
+
 ``base``        ``MetricWrapper`` and ``KeyedWrapper``: states of the inner metric, and where samples go
 ``grouped``     ``Grouped``: one metric per group
 ``sliding``     ``Sliding``: the last samples, or a period of time
@@ -7,7 +10,7 @@
 ``paired``      ``Paired``: two models on the same samples
 ``collection``  ``Collection``: several metrics of the same inputs
 
-Imports ``metrics`` and the layers below it.
+Imports ``errors``, ``_support``, ``inputs``, ``core``, ``keys``, ``stats`` and ``metrics``.
 """
 
 from streamce.wrappers.collection import Collection

@@ -2,9 +2,9 @@
 
 Samples come in, each with a key. A ledger with a cell for each key goes out.
 
-    keys.h         a hash table that gives each key a slot
-    key_index.pyx  ``Table``: the hash table; the bytes of keys
-    groups.pyx     ``Groups``: a table, and a ledger with a cell for each slot
+``keys.h``     a hash table that gives each key a slot
+``key_index``  ``Table``: the hash table; the bytes of keys
+``groups``     ``Groups``: a table, and a ledger with a cell for each slot
 
-This stage imports the kernels, ledgers and samples.
+Imports ``errors``, and the stages ``kernels``, ``ledger`` and ``samples``.
 """

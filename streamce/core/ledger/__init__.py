@@ -3,9 +3,9 @@
 Terms of float64 come in, and integers go out. A cell holds counters, and sums in fixed point that never round. Ledgers
 are added cell by cell, in any order, and subtraction undoes addition.
 
-    cells.h     a page of cells in memory, whose layout widens when a term needs it
-    ledger.pyx  ``Ledger``: an array of cells, and its bytes
-    state.pyx   ``State``: the ledgers of a metric; an addition changes all of them or none
+``cells.h``  a page of cells in memory, whose layout widens when a term needs it
+``ledger``   ``Ledger``: an array of cells, and its bytes
+``state``    ``State``: the ledgers of a metric; an addition changes all of them or none
 
-This stage imports the kernels.
+Imports ``errors``, and the stage ``kernels``.
 """

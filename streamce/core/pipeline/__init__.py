@@ -3,10 +3,10 @@
 The arguments of an update come in. Either the whole batch is added to a state, or an error is raised and nothing is
 added.
 
-    pipeline.pyx      ``Pipeline``: the options of a metric, and its updates
-    runner.pyx        runs a batch at once, or in parts that threads share
-    accumulate.pyx    reduces the losses of a block to samples, and adds them to ledgers
-    ctc_pipeline.pyx  ``CTC``: the same for utterances
+``pipeline``      ``Pipeline``: the options of a metric, and its updates
+``runner``        runs a batch at once, or in parts that threads share
+``accumulate``    reduces the losses of a block to samples, and adds them to ledgers
+``ctc_pipeline``  ``CTC``: the same for utterances
 
-This stage imports all others except ``grouping``.
+Imports ``_support`` and ``inputs``, and the stages ``kernels``, ``ledger``, ``samples`` and ``losses``.
 """

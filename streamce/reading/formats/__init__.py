@@ -1,5 +1,7 @@
 """The formats of files: each gives the names, types and record batches of a source. No file is held in memory.
 
+Input: a ``Source``. Output: a ``Table``, which yields record batches from any position on.
+
 ``base``          ``Table``, the interface that each format implements
 ``parquet``       Parquet
 ``arrow_ipc``     Arrow IPC, in the file format or the stream format
@@ -9,5 +11,5 @@
 ``numpy_files``   .npy and .npz files
 ``numpy_rows``    the rows of an array in such a file
 
-Imports ``errors``, ``inputs`` and ``reading.files``.
+Imports ``errors``, ``inputs`` and ``files``.
 """
