@@ -372,7 +372,7 @@ def test_an_empty_chunk_adds_nothing(name, weighted):
     ids=["binary", "multiclass", "multilabel"],
 )
 def test_an_all_ignored_chunk_only_counts_what_was_ignored(metric, args):
-    summary = metric.update(*args).summary()
+    summary = metric.copy().update(*args).summary()
     assert np.isnan(summary.value)
     assert (summary.count, summary.ignored, summary.seen) == (0, np.size(args[1]), np.size(args[1]))
 
