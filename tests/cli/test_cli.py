@@ -602,6 +602,29 @@ def test_an_empty_file_is_named(tmp_path, capsys, name, table):
     assert line == f"streamce: error: {tmp_path / name}: the file is empty\n"
 
 
+@pytest.mark.parametrize("words", [["{}"], ["{}/*"], ["file://{}"], ["file://{}/*"], ["{}/p*", "{}/q*"]], ids=str)
+def test_an_empty_part_of_a_folder_or_glob_has_no_rows(tmp_path, table, words):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name in ("p0.csv", "q1.jsonl", "q2.parquet"):
+        (folder / name).touch()
+    csv.write_csv(table, folder / "p3.csv")
+    parquet.write_table(table, folder / "q4.parquet")
+    files = [word.format(folder) for word in words]
+    assert main(["eval", *files, *BINARY, "--state", str(tmp_path / "S")]) == 0
+    once = ce.BinaryCrossEntropy().update(table["prob"].to_numpy(), table["outcome"].to_numpy())
+    assert ce.load(tmp_path / "S") == once + once
+
+
+@pytest.mark.parametrize("word", ["{}", "{}/*"])
+def test_a_folder_of_empty_parts_is_an_error_that_names_one(tmp_path, capsys, word):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.csv").touch()
+    name = word.format(tmp_path / "parts")
+    line = failure(capsys, 1, "eval", name, *BINARY)
+    assert line == f"streamce: error: {name}: all files are empty, such as {tmp_path}/parts/a.csv\n"
+
+
 @pytest.mark.parametrize("block", [28, 29, 56, 1 << 20])
 def test_a_line_of_null_in_json_is_a_row_of_nulls_also_where_a_block_begins_with_it(
     tmp_path, capsys, monkeypatch, block

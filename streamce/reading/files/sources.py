@@ -134,9 +134,10 @@ def find_sources(names: Sequence[str], text: TextOptions = TextOptions()) -> lis
     all_sources: dict[tuple[Any, ...], Source] = {}
     for name in names:
         with file_errors(name):
-            sources = [replace(source, text=text) for source in _expand(name)]
+            empty: list[str] = []
+            sources = [replace(source, text=text) for source in _expand(name, empty)]
             if not sources:
-                raise DataError("there are no data files")
+                raise DataError(f"all files are empty, such as {empty[0]}" if empty else "there are no data files")
         for source in sources:
             with file_errors(source.name):
                 first = all_sources.setdefault(source.identity, source)
@@ -153,7 +154,12 @@ def check_standard_input() -> None:
         raise DataError("standard input is closed")
 
 
-def _expand(name: str) -> Iterator[Source]:
+def _expand(name: str, empty: list[str], *, is_part: bool = False) -> Iterator[Source]:
+    """Yield the sources that a name stands for.
+
+    Files of 0 bytes in a folder or of a glob (``is_part``) are added to ``empty`` instead, because engines write them
+    for partitions without rows. A named file of 0 bytes is an error.
+    """
     if name == "-":
         check_standard_input()
         yield Source("standard input", "pipe", "-")
@@ -173,15 +179,19 @@ def _expand(name: str) -> Iterator[Source]:
         raise DataError("no such file")
     elif not colon:
         for match in sorted(glob.glob(path, recursive=True)):
-            yield from _expand(match)
+            yield from _expand(match, empty, is_part=True)
         return
     else:
         base = path[: magic.start()].rpartition("/")[0]
         infos = list_files(filesystem, base, "/" in path[len(base) + 1 :])
         infos = [i for i in infos if PurePosixPath(i.path).match(path)]
+    is_part = is_part or info.type != fs.FileType.File
     for info in infos:
         tail = info.path if isinstance(filesystem, fs.LocalFileSystem) else info.path.lstrip("/")
         full_name = f"{scheme}://{tail}" if colon else info.path
+        if is_part and info.size == 0:
+            empty.append(full_name)
+            continue
         yield make_source(full_name, filesystem, info.path, info.size, info.mtime_ns)
 
 
