@@ -1,4 +1,4 @@
-"""The command line, a client of the public interface.
+"""The command line.
 
 Input: the arguments of a command. Output: a result on standard output, files of states, and an exit status.
 
@@ -18,6 +18,7 @@ Input: the arguments of a command. Output: a result on standard output, files of
 ``cluster_run``      that run with Dask or Spark
 ``paired_reader``    the predictions of the two models that ``compare`` reads side by side
 ``watch_rules``      the windows, alert rules and reference of ``watch``
+``gate``             the exit status of a result that a pipeline must not accept
 ``formatting``       a metric as a table or as JSON
 ``console``          progress, results and errors
 

@@ -91,6 +91,8 @@ def _check_eval(options: argparse.Namespace) -> None:
             raise SelectionError(f"--cluster {groups}, because rows count as independent within groups")
         if options.n_words or options.n_bytes:
             raise SelectionError(f"--n-words and --n-bytes {groups}, because a group has only one mean")
+        if options.fail_above is not None:
+            raise SelectionError(f"--fail-above {groups}, because it is about one mean")
         for name in ("calibration", "divergence", "tail"):
             if getattr(options, name):
                 raise SelectionError(f"--{name} {groups}, because a group has only its mean")
@@ -195,6 +197,7 @@ def _add_eval(commands: Any) -> None:
     add("--engine", choices=("threads", "dask", "spark"), default="threads",
         help="run on threads of this machine (default) or on a cluster")  # fmt: skip
     add("--address", metavar="ADDRESS", help="address of the cluster (default: start one on this machine for this run)")
+    add("--fail-above", type=_number, metavar="X", help="exit with status 3 if the mean loss is above X beyond chance")
     _add_printing(add)
 
 
@@ -212,6 +215,8 @@ def _add_compare(commands: Any) -> None:
     )
     add("--by-position", action="store_true", help="pair the rows of two files by their position, without a check that "
         "the other columns that both have are equal")  # fmt: skip
+    add("--fail-if-worse", type=_margin, nargs="?", const=0.0, metavar="MARGIN", help="exit with status 3 if B is "
+        "worse than A by more than MARGIN nats (default: 0) beyond chance")  # fmt: skip
     _add_rules(add)
     _add_quote(add)
     _add_printing(add)
@@ -313,6 +318,20 @@ def _level(text: str) -> float:
         if 0 < float(text) < 1:
             return float(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+
+
+def _number(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(text)):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+
+
+def _margin(text: str) -> float:
+    margin = _number(text)
+    if margin < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of nats, 0 or more")
+    return margin
 
 
 def _positive(text: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamce as ce
 from streamce._support import printable, threads
-from streamce.cli import formatting, paired_reader, state_lock
+from streamce.cli import formatting, gate, paired_reader, state_lock
 from streamce.cli.config import CompareConfig
 from streamce.cli.console import advance, plural, print_and_save, progress_bar, save
 from streamce.cli.evaluate import check_environment, is_same_file
@@ -48,7 +48,8 @@ def _compare(config: CompareConfig) -> int:
                   f"kind={config.kind}, {seconds:.2f} s")  # fmt: skip
             formatting.print_table(metric, config.level, config.anytime)
 
-    return print_and_save(print_result, lambda: save(metric, "--state", config.state))
+    status = print_and_save(print_result, lambda: save(metric, "--state", config.state))
+    return status or gate.check_difference(metric.summary(config.level, config.anytime), config.fail_if_worse)
 
 
 def _json_options(config: CompareConfig, pairs: paired_reader.PairedReader) -> dict[str, Any]:

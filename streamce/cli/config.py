@@ -77,6 +77,7 @@ class EvalConfig(RowsConfig):
     files: tuple[str, ...]
     period: str | None
     resume: bool
+    fail_above: float | None
     checkpoint_every: float
     engine: str
     address: str | None
@@ -97,6 +98,7 @@ class CompareConfig(RowsConfig):
     files: tuple[str, ...]
     preds_b: tuple[str, ...]
     by_position: bool
+    fail_if_worse: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

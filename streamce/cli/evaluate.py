@@ -10,7 +10,7 @@ from typing import Any
 
 import streamce as ce
 from streamce._support import printable, threads
-from streamce.cli import formatting, partitions, resume, state_lock
+from streamce.cli import formatting, gate, partitions, resume, state_lock
 from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.config import EvalConfig, RowsConfig
 from streamce.cli.console import advance, check_writable, plural, print_and_save, progress_bar, save
@@ -29,7 +29,8 @@ def evaluate(config: EvalConfig) -> int:
         run = _Run(config)
         run.prepare()
         run.evaluate()
-        return print_and_save(run.print_result, run.save_state)
+        status = print_and_save(run.print_result, run.save_state)
+        return status or (0 if config.is_grouped else gate.check_loss(run.summary(), config.fail_above))
 
 
 def check_environment(config: RowsConfig) -> None:
@@ -116,6 +117,10 @@ class _Run:
                 if checkpoints is not None and progress.position is not None:
                     checkpoints.save(self.metric, progress, now=True)
                 raise
+
+    def summary(self) -> Any:
+        """Return the summary that is printed."""
+        return self.metric.summary(self.config.level, self.config.anytime)
 
     def print_result(self) -> None:
         """Print the result as a table or as JSON."""

@@ -1,0 +1,44 @@
+"""Gates for pipelines: whether a result is bad enough to fail the command.
+
+A result fails only if the whole interval is on the wrong side of the limit, because chance alone must not stop a
+pipeline. A result without an interval fails too, because it shows nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from streamce.cli.console import note
+
+if TYPE_CHECKING:
+    from streamce.stats.summary import Summary
+    from streamce.wrappers.paired import PairedSummary
+
+EXIT_FAILED = 3
+
+
+def check_loss(summary: Summary, limit: float | None) -> int:
+    """Return the exit status of ``--fail-above``: 3 if the interval of the mean loss is above the limit."""
+    if limit is None:
+        return 0
+    is_infinite = math.isinf(summary.value) and summary.value > limit
+    return _status(f"--fail-above {limit:g}", "the mean loss", summary, summary.interval[0] > limit or is_infinite)
+
+
+def check_difference(summary: PairedSummary, margin: float | None) -> int:
+    """Return the exit status of ``--fail-if-worse``: 3 if B is worse than A by more than the margin."""
+    if margin is None:
+        return 0
+    difference = summary.difference
+    return _status(f"--fail-if-worse {margin:g}", "A - B", difference, difference.interval[1] < -margin)
+
+
+def _status(option: str, name: str, summary: Summary, has_failed: bool) -> int:
+    low, high = summary.interval
+    if not (has_failed or math.isnan(low)):
+        return 0
+    interval = f"{100 * summary.level:g} % interval"
+    interval = f"has no {interval}" if math.isnan(low) else f"its {interval} is {low:.6g} to {high:.6g}"
+    note(f"streamce: {option}: failed, because {name} is {summary.value:.6g} nats and {interval}")
+    return EXIT_FAILED
