@@ -13,7 +13,7 @@ from streamce.cli.config import CompareConfig
 from streamce.cli.console import advance, plural, print_and_save, progress_bar, save
 from streamce.cli.evaluate import check_environment, is_same_file
 from streamce.cli.metric_factory import create_task_metric
-from streamce.errors import DataError, SelectionError
+from streamce.errors import SelectionError
 from streamce.reading.reader import AXES
 
 
@@ -35,8 +35,6 @@ def _compare(config: CompareConfig) -> int:
             paired_reader.add_chunks(metric, a, b, pairs.labels)
             rows += len(a.preds)
             advance(bar, rows, len(a.preds), a.fraction)
-    if rows == 0:
-        raise DataError(f"{', '.join(config.files)}: there are no rows")
     seconds = time.perf_counter() - start
 
     def print_result() -> None:
@@ -49,7 +47,8 @@ def _compare(config: CompareConfig) -> int:
             formatting.print_table(metric, config.level, config.anytime)
 
     status = print_and_save(print_result, lambda: save(metric, "--state", config.state))
-    return status or gate.check_difference(metric.summary(config.level, config.anytime), config.fail_if_worse)
+    summary = metric.summary(config.level, config.anytime)
+    return status or gate.check_skipped(summary.difference) or gate.check_difference(summary, config.fail_if_worse)
 
 
 def _json_options(config: CompareConfig, pairs: paired_reader.PairedReader) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.config import EvalConfig, RowsConfig
 from streamce.cli.console import advance, check_writable, plural, print_and_save, progress_bar, save
 from streamce.cli.metric_factory import create_metric
-from streamce.errors import DataError, SelectionError
+from streamce.errors import SelectionError
 from streamce.metrics.mergeable import MergeableState
 from streamce.reading import reader
 from streamce.reading.files.sources import Source, TextOptions, find_sources
@@ -30,7 +30,8 @@ def evaluate(config: EvalConfig) -> int:
         run.prepare()
         run.evaluate()
         status = print_and_save(run.print_result, run.save_state)
-        return status or (0 if config.is_grouped else gate.check_loss(run.summary(), config.fail_above))
+        summary = run.summary()
+        return status or gate.check_skipped(summary) or gate.check_loss(summary, config.fail_above)
 
 
 def check_environment(config: RowsConfig) -> None:
@@ -97,8 +98,6 @@ class _Run:
             self.progress.rows = cluster_run.run(self.config, self.sources, self.reading, self.metric, self.labels)
         elif not self.progress.finished:
             self._add_chunks()
-        if self.progress.rows == 0:
-            raise DataError(f"{', '.join(self.config.files)}: there are no rows")
 
     def _add_chunks(self) -> None:
         progress, labels, checkpoints = self.progress, self.labels, self.checkpoints
@@ -119,8 +118,9 @@ class _Run:
                 raise
 
     def summary(self) -> Any:
-        """Return the summary that is printed."""
-        return self.metric.summary(self.config.level, self.config.anytime)
+        """Return the summary of all rows together."""
+        summary = self.metric.micro if isinstance(self.metric, ce.Grouped) else self.metric.summary
+        return summary(self.config.level, self.config.anytime)
 
     def print_result(self) -> None:
         """Print the result as a table or as JSON."""

@@ -1,7 +1,8 @@
-"""Gates for pipelines: whether a result is bad enough to fail the command.
+"""The exit status of a result: whether it is bad enough to fail the command.
 
-A result fails only if the whole interval is on the wrong side of the limit, because chance alone must not stop a
-pipeline. A result without an interval fails too, because it shows nothing.
+A run whose rows were all skipped fails, because a pipeline that checks only the status would take it for a success. So
+does a result beyond the limit that the user has set, but only if the whole interval is on the wrong side of it, because
+chance alone must not stop a pipeline. A result without an interval fails such a limit, because it shows nothing.
 """
 
 from __future__ import annotations
@@ -9,13 +10,22 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from streamce.cli.console import note
+from streamce.cli.console import fail, note
+from streamce.stats.estimators import INVALID
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
     from streamce.wrappers.paired import PairedSummary
 
 EXIT_FAILED = 3
+
+
+def check_skipped(summary: Summary) -> int:
+    """Return the exit status 1 if there were losses and all of them were skipped."""
+    if not 0 < summary.skipped == summary.seen:
+        return 0
+    causes = ", ".join(f"{name} {count:,}" for name in INVALID if (count := getattr(summary, name)))
+    return fail(f"no loss was valid, so all were skipped: {causes}", 1)
 
 
 def check_loss(summary: Summary, limit: float | None) -> int:

@@ -648,10 +648,10 @@ def test_a_json_file_that_begins_with_null_crashes_nothing(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", [name for name in WRITERS if name != "a.jsonl"])
-def test_files_without_rows_are_fine_among_others_only(tmp_path, capsys, name, table):
+def test_files_may_have_no_rows(tmp_path, capsys, name, table):
     WRITERS[name](table.slice(0, 0), tmp_path / name)
-    line = failure(capsys, 1, "eval", tmp_path / name, *BINARY)
-    assert "there are no rows" in line
+    assert main(["eval", str(tmp_path / name), *BINARY]) == 0
+    assert "0 rows" in capsys.readouterr().out
     WRITERS[name](table, tmp_path / f"1{name}")
     assert main(["eval", str(tmp_path / name), str(tmp_path / f"1{name}"), *BINARY]) == 0
 

@@ -1,6 +1,7 @@
-"""Gates for pipelines: exit status 3, decided by the end of the interval, with one line that says why."""
+"""The exit status of results: gates that the end of the interval decides, and runs without a valid row."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -110,3 +111,43 @@ def test_a_gate_without_sense_is_a_usage_error(capsys, words, message):
     status, _, err = run(capsys, *words)
     assert status == 2
     assert message in err
+
+
+# ---- runs without a valid row ----
+
+SKIP = ["--task", "binary", "--preds", "p", "--target", "y", "--invalid", "skip"]
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["--by", "y"], ["--fail-above", "1"]], ids=str)
+def test_a_run_whose_rows_were_all_skipped_fails(tmp_path, capsys, more):
+    path = written(tmp_path / "a.csv", {"p": [2.0, math.nan, 3.0], "y": [1, 0, 1]})
+    status, out, err = run(capsys, "eval", path, *SKIP, *more, "--state", str(tmp_path / "S"))
+    assert (status, bool(out)) == (1, True)
+    assert err == "streamce: error: no loss was valid, so all were skipped: invalid_nan 1, invalid_range 2\n"
+    found = ce.load(tmp_path / "S")
+    assert (found.micro() if "--by" in more else found.summary()).skipped == 3
+
+
+def test_a_comparison_whose_rows_were_all_skipped_fails(tmp_path, capsys):
+    path = written(tmp_path / "a.csv", {"a": [0.5, 2.0], "b": [math.nan, 0.5], "y": [1, 0]})
+    status, _, err = run(capsys, "compare", path, *COMPARE, "--invalid", "skip")
+    assert (status, "no loss was valid" in err) == (1, True)
+
+
+def test_a_run_with_one_valid_row_succeeds(tmp_path, capsys):
+    path = written(tmp_path / "a.csv", {"p": [2.0, 0.5], "y": [1, 0]})
+    assert run(capsys, "eval", path, *SKIP)[::2] == (0, "")
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--json"], ["--by", "g"], ["--cluster", "g"], ["--calibration", "--tail"]], ids=str
+)
+def test_a_run_without_rows_succeeds_with_nan(tmp_path, capsys, more):
+    path = tmp_path / "a.csv"
+    path.write_text("p,y,g\n")
+    status, out, err = run(capsys, "eval", str(path), *SKIP, *more)
+    assert (status, err) == (0, "")
+    assert ("null" if more == ["--json"] else "nan nats") in out
+    assert run(capsys, "eval", str(path), *SKIP, "--fail-above", "1")[0] == 3
+    status, out, _ = run(capsys, "compare", str(path), *SKIP, "--preds-b", "p")
+    assert (status, "there are no samples" in out) == (0, True)
