@@ -187,7 +187,8 @@ def _add_eval(commands: Any) -> None:
     _add_task_options(add)
     add("--by", action="append", default=[], metavar="COLUMNS", help="a result for each group of rows with equal keys")
     add("--by-time", metavar="COLUMN", help="a result for each --period of the times in this column")
-    add("--period", metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or 1d")
+    add("--period", type=_length, metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or "
+        "60, in seconds")  # fmt: skip
     _add_rules(add)
     _add_quote(add)
     add("--resume", action="store_true", help="resume a run that was stopped")
@@ -231,7 +232,12 @@ def _add_watch(commands: Any) -> None:
     add("--window", action="append", default=[], metavar="LENGTH", help="a window of the last LENGTH samples, or of a "
         "period such as 1h (default: 10000); may be repeated")  # fmt: skip
     add("--by-time", metavar="COLUMN", help="times of the rows, for windows of a period")
-    add("--step", metavar="PERIOD", help="the step by which a window of a period moves (default: a 60th of it)")
+    add(
+        "--step",
+        type=_length,
+        metavar="PERIOD",
+        help="the step by which a window of a period moves (default: a 60th of it)",
+    )
     _add_rules(add)
     add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
         help="with --state: the time between checkpoints (default: 3)")  # fmt: skip
@@ -325,6 +331,13 @@ def _number(text: str) -> float:
         if math.isfinite(float(text)):
             return float(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+
+
+def _length(text: str) -> str | float:
+    """Return a length of time: a number of seconds, or text with a unit, which the metric checks."""
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return text
 
 
 def _margin(text: str) -> float:

@@ -46,9 +46,11 @@ def _compare(config: CompareConfig) -> int:
                   f"kind={config.kind}, {seconds:.2f} s")  # fmt: skip
             formatting.print_table(metric, config.level, config.anytime)
 
-    status = print_and_save(print_result, lambda: save(metric, "--state", config.state))
-    summary = metric.summary(config.level, config.anytime)
-    return status or gate.check_skipped(summary.difference) or gate.check_difference(summary, config.fail_if_worse)
+    def judge() -> int:
+        summary = metric.summary(config.level, config.anytime)
+        return gate.check_skipped(summary.difference) or gate.check_difference(summary, config.fail_if_worse)
+
+    return print_and_save(print_result, lambda: save(metric, "--state", config.state), judge)
 
 
 def _json_options(config: CompareConfig, pairs: paired_reader.PairedReader) -> dict[str, Any]:

@@ -29,19 +29,26 @@ def note(message: str) -> None:
         print(printable.line(" ".join(message.splitlines())), file=sys.stderr)
 
 
-def print_and_save(print_result: Callable[[], None], save_state: Callable[[], int]) -> int:
-    """Print a result, then save its state, and return the exit status.
+def print_and_save(print_result: Callable[[], None], save_state: Callable[[], int], judge: Callable[[], int]) -> int:
+    """Print a result, then save its state, then judge it, and return the exit status.
 
     The result is printed first so that it is not lost if the disk is full.
     """
     try:
         print_result()
         sys.stdout.flush()
-    except OSError:  # the reader has closed the pipe, or the disk is full: save the state nevertheless
+    except BrokenPipeError:  # the reader has enough, but the status is for the caller
+        discard_output()
+    except OSError:  # the disk is full: save the state nevertheless
         if status := save_state():
             return status
         raise
-    return save_state()
+    return save_state() or judge()
+
+
+def discard_output() -> None:
+    """Discard all further output, because its reader has left. Python must not fail when it flushes at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def row_error(chunk: Chunk, error: InputError, labels: Labels | None) -> DataError:

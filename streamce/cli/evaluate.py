@@ -29,9 +29,7 @@ def evaluate(config: EvalConfig) -> int:
         run = _Run(config)
         run.prepare()
         run.evaluate()
-        status = print_and_save(run.print_result, run.save_state)
-        summary = run.summary()
-        return status or gate.check_skipped(summary) or gate.check_loss(summary, config.fail_above)
+        return print_and_save(run.print_result, run.save_state, run.judge)
 
 
 def check_environment(config: RowsConfig) -> None:
@@ -117,10 +115,11 @@ class _Run:
                     checkpoints.save(self.metric, progress, now=True)
                 raise
 
-    def summary(self) -> Any:
-        """Return the summary of all rows together."""
-        summary = self.metric.micro if isinstance(self.metric, ce.Grouped) else self.metric.summary
-        return summary(self.config.level, self.config.anytime)
+    def judge(self) -> int:
+        """Return the exit status of the result of all rows together."""
+        summarise = self.metric.micro if isinstance(self.metric, ce.Grouped) else self.metric.summary
+        summary = summarise(self.config.level, self.config.anytime)
+        return gate.check_skipped(summary) or gate.check_loss(summary, self.config.fail_above)
 
     def print_result(self) -> None:
         """Print the result as a table or as JSON."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from streamce.cli import arguments, config, console_filter
-from streamce.cli.console import fail
+from streamce.cli.console import discard_output, fail
 from streamce.cli.state_lock import InUse
 from streamce.errors import DataError, InputError, SelectionError
 
@@ -53,8 +52,7 @@ def _run(argv: Sequence[str] | None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # because a second Ctrl-C must not interrupt the end
         return fail("interrupted", 130)
     except BrokenPipeError:
-        # The reader of the result has left. Python must not fail either when it flushes standard output at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 0
     except (InUse, SelectionError) as error:
         return fail(str(error), 2)

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from streamce._support.short_repr import short_repr
 from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.config import CompareConfig
 from streamce.cli.console import note, row_error
 from streamce.errors import DataError, InputError, SelectionError
-from streamce.inputs.arrow import is_floating
 from streamce.reading import reader
 from streamce.reading.columns import quote_names
+from streamce.reading.differences import first_difference, shown
 from streamce.reading.files.sources import Source, TextOptions, find_sources
 from streamce.reading.labels import Labels
 from streamce.reading.ragged import first_null
@@ -39,15 +38,15 @@ class PairedReader:
         if len(words) > 2:
             expected = "expected A and B: quote a glob, or give a folder, to use several files as one"
             raise SelectionError(f"{len(words)} files were given, {expected}")
-        same_files = len({*words}) == 1
-        if same_files and not config.preds_b:
-            raise SelectionError(f"{words[0]}: one file was given: expected --preds-b, the predictions of B in it")
         text = TextOptions(config.max_record, config.quote)
         self.sources: list[list[Source]] = [find_sources([word], text) for word in (words[0], words[-1])]
-        if pipes := [
-            source.name for source in self.sources[0] if source.format == "pipe" and source in self.sources[1]
-        ]:
-            raise SelectionError(f"{pipes[0]}: this can be read only once, not for both A and B")
+        identities_a, identities_b = ([source.identity for source in sources] for sources in self.sources)
+        for source, identity in zip(self.sources[0], identities_a, strict=True):
+            if source.format == "pipe" and identity in identities_b:
+                raise SelectionError(f"{source.name}: this can be read only once, not for both A and B")
+        same_files = identities_a == identities_b
+        if same_files and not config.preds_b:
+            raise SelectionError(f"{words[0]}: one file was given: expected --preds-b, the predictions of B in it")
         beside = [*config.target, *filter(None, [config.weight, config.cluster])]
         axes = preds_axes, losses_axes
         resolver_a = ColumnResolver(config)
@@ -117,11 +116,12 @@ def _check_rows(a: reader.Chunk, b: reader.Chunk) -> None:
         here, there = b.preds.shape[1:], a.preds.shape[1:]
         raise DataError(f"{b.source}: {here} predictions per row, but {a.source} has {there}")
     for name in a.selection.shared:
-        row = _first_difference(a.batch.column(name), b.batch.column(name))
+        columns = a.batch.column(name), b.batch.column(name)
+        row = first_difference(*columns)
         if row is not None:
-            value, other = a.batch.column(name)[row].as_py(), b.batch.column(name)[row].as_py()
+            texts = [shown(column, row) for column in columns]
             raise DataError(
-                f"is {short_repr(value)}, but {short_repr(other)} in {b.source}, row {b.first_row + row}: expected the "
+                f"is {texts[0]}, but {texts[1]} in {b.source}, row {b.first_row + row}: expected the "
                 "same rows in the same order, or --by-position to pair them anyway",
                 row=a.first_row + row,
                 column=name,
@@ -138,26 +138,6 @@ def _check_rows(a: reader.Chunk, b: reader.Chunk) -> None:
             "expected the same rows in the same order",
             **here._asdict(),
         ).with_place(a.source)
-
-
-def _first_difference(a: Any, b: Any) -> int | None:
-    """Return the first row in which two Arrow columns differ, or None.
-
-    Two nulls, or two NaNs, are equal. So are a null and empty text, because CSV has only that.
-    """
-    types = [a.type, b.type]
-    if is_floating(a.type) and is_floating(b.type):  # a decimal number in a text file may be a float32 in the other
-        types.sort(key=lambda type_: type_.bit_width)
-    for type_ in types:
-        with contextlib.suppress(ValueError, NotImplementedError):  # Arrow's errors about values and types
-            a, b = a.cast(type_), b.cast(type_)
-            break
-    if a.equals(b):
-        return None
-    for row, (x, y) in enumerate(zip(a.to_pylist(), b.to_pylist(), strict=True)):
-        if x != y and not (x != x and y != y) and (x, y) not in ((None, ""), ("", None)):
-            return row
-    return None
 
 
 def _different(a: Array, b: Array, no_a: Array | None, no_b: Array | None) -> Array:

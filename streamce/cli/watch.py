@@ -329,7 +329,7 @@ class _Watch:
                 print(f"{name}: {plural(rows, 'row')}{resumed}, {config.task}, kind={config.kind}\n")
                 formatting.print_table(metric, config.level, config.anytime)
 
-        return print_and_save(print_result, lambda: 0) or status
+        return print_and_save(print_result, lambda: 0, lambda: status)
 
 
 def _wait(seconds: float, stopped: Callable[[], bool]) -> None:

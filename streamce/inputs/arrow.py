@@ -32,11 +32,6 @@ def is_boolean(type_: Any) -> bool:
     return bool(pa.types.is_boolean(type_))
 
 
-def is_floating(type_: Any) -> bool:
-    """Return whether a type is a floating-point number, of any width."""
-    return bool(pa.types.is_floating(type_))
-
-
 def is_integer(type_: Any) -> bool:
     """Return whether a type is a whole number, of any width."""
     return bool(pa.types.is_integer(type_))

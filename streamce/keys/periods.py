@@ -36,7 +36,7 @@ def microseconds(period: Any, name: str = "period") -> int:
     """Return a length of time in microseconds, or raise an InputError."""
     length: Any = None
     if isinstance(period, dt.timedelta):
-        length = period // MICROSECOND
+        length = None if period % MICROSECOND else period // MICROSECOND  # that of pandas may have nanoseconds
     elif isinstance(period, np.timedelta64) and not np.isnat(period):
         unit, multiple = np.datetime_data(period.dtype)
         scaled = int(period.astype(np.int64)) * multiple * NUMPY_UNITS.get(unit, 0)

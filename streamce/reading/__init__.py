@@ -10,6 +10,7 @@ Input: the names that a user gives files. Output: chunks of many rows, or a Data
 ``labels``           names of classes as integers
 ``ragged``           list columns as flat arrays with offsets
 ``reader``           chunks of record batches, read on another thread
+``differences``      the first row in which columns of two files differ
 ``error_locations``  row and column of an error, in place of an array's index
 
 Imports ``errors``, ``_support`` and ``inputs``. Needs pyarrow.

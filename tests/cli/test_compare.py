@@ -278,6 +278,25 @@ def test_lists_of_other_lengths_are_an_error(tmp_path, models, truth, capsys):
 
 # ---- the order of rows ----
 
+
+@pytest.mark.parametrize("other", ["./a.csv", "link.csv", "file://{}/a.csv"])
+def test_two_names_of_one_file_are_one_file(tmp_path, monkeypatch, capsys, other):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "a.csv", "id,y,p,q\n1,1,.9,.8\n")
+    os.symlink("a.csv", "link.csv")
+    line = failure(capsys, 2, "compare", "a.csv", other.format(tmp_path), *OWN)
+    assert "a.csv: one file was given: expected --preds-b" in line
+    assert main(["compare", "a.csv", other.format(tmp_path), *OWN, "--preds-b", "q"]) == 0
+
+
+@pytest.mark.parametrize("names", [("a.fifo", "./a.fifo"), ("a.fifo", "link.fifo")])
+def test_two_names_of_one_pipe_are_refused(tmp_path, monkeypatch, capsys, names):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("a.fifo")
+    os.symlink("a.fifo", "link.fifo")
+    assert "a.fifo: this can be read only once" in failure(capsys, 2, "compare", *names, *OWN, "--preds-b", "q")
+
+
 OWN = ("--task", "binary", "--preds", "p", "--target", "y")
 
 

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -151,3 +154,16 @@ def test_a_run_without_rows_succeeds_with_nan(tmp_path, capsys, more):
     assert run(capsys, "eval", str(path), *SKIP, "--fail-above", "1")[0] == 3
     status, out, _ = run(capsys, "compare", str(path), *SKIP, "--preds-b", "p")
     assert (status, "there are no samples" in out) == (0, True)
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_reader_that_leaves_changes_no_status(losses, more):
+    """Standard output is a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "streamce", "eval", losses, *EVAL, "--fail-above=0", *more]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writing)
+    assert done.returncode == 3
+    assert "--fail-above 0: failed" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -4,6 +4,7 @@ import datetime as dt
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,3 +44,10 @@ def test_what_is_no_length_is_an_error(length):
         ce.Decayed(ce.MeanLoss(), half_life=length)
     assert raised.value.argument == "half_life"
     assert "a number of seconds" in str(raised.value)
+
+
+def test_nanoseconds_are_not_cut():
+    for length in (pd.Timedelta(1500, "ns"), np.timedelta64(1500, "ns")):
+        with pytest.raises(ce.InputError):
+            ce.Decayed(ce.MeanLoss(), half_life=length)
+    assert periods.microseconds(pd.Timedelta(2000, "ns")) == 2

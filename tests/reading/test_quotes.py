@@ -1,5 +1,6 @@
 """Quotes in CSV and TSV: no quote swallows rows, and a cell that quotes may enclose is never guessed."""
 
+import codecs
 import csv
 import io
 
@@ -172,3 +173,32 @@ def strictly(text):
             row = []
         at += 1
     return rows
+
+
+# ---- the ends of a text ----
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+def test_a_last_row_of_empty_cells_is_a_row(tmp_path, capsys, end):
+    path = tmp_path / "a.tsv"
+    path.write_text("y\tp\n0\t0.5\n\t" + end, newline="")
+    assert "row 1: column 'p' holds a null" in failure(capsys, 1, "eval", str(path), *BINARY)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+@pytest.mark.parametrize("quoted", [True, False])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path, name, quoted, end):
+    comma = "," if name == "a.csv" else "\t"
+    names = ['"y"', '"p"'] if quoted else ["y", "p"]
+    text = "".join(comma.join(row) + end for row in (names, ["0", "0.5"], ["1", "0.5"]))
+    (tmp_path / name).write_bytes(codecs.BOM_UTF8 + text.encode())
+    assert result(tmp_path / name) == (2, 0.693147)
+
+
+def test_quotes_after_a_byte_order_mark_are_checked(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_bytes(codecs.BOM_UTF8 + b'"c\n""0",y,p\n1,0,.5\n')
+    assert result(path) == (1, 0.693147)
+    path.write_bytes(codecs.BOM_UTF8 + b'"y,p\n0,0.5\n')
+    assert "a cell begins with a quote that is not closed" in failure(capsys, 1, "eval", str(path), *BINARY)

@@ -14,6 +14,7 @@ import numpy as np
 from streamce.errors import DataError
 from streamce.reading.files.sources import MAX_RECORD
 
+LINE_END = b"\r\n"
 WAY_ON = ": double a quote that is text, or set --quote '' if quotes enclose no cells"
 MANY_QUOTES = "; an unclosed quote joins many lines into one record"
 
@@ -45,12 +46,14 @@ class Records:
     ----------
     longest : int
         Maximum number of bytes in a record, without its line end. A longer one raises RecordError.
+    blank : bytes, optional
+        The bytes that are no record if nothing else is at the end of the text. By default, all white space.
     """
 
     hint = ""
 
-    def __init__(self, longest: int = MAX_RECORD) -> None:
-        self._longest = longest
+    def __init__(self, longest: int = MAX_RECORD, blank: bytes | None = None) -> None:
+        self._longest, self._blank = longest, blank
         self._left: list[bytes] = []  # the pieces of the unfinished record
         self._size = 0  # their bytes
 
@@ -69,7 +72,7 @@ class Records:
 
     def finish(self) -> Iterator[bytes]:
         """Yield the unfinished record at the end of the text, if there is one."""
-        if (rest := self.rest()).strip():
+        if (rest := self.rest()).strip(self._blank):
             yield rest
 
     def rest(self) -> bytes:
@@ -116,7 +119,7 @@ class QuotedRecords(Records):
     hint = MANY_QUOTES
 
     def __init__(self, longest: int = MAX_RECORD, comma: str = ",", quote: str = '"') -> None:
-        super().__init__(longest)
+        super().__init__(longest, LINE_END)
         self._quote, self._comma = quote.encode(), comma.encode()
         self._open = False  # whether the unfinished record ends within quotes
         self._by_cell = False  # whether text is read cell by cell
@@ -132,7 +135,7 @@ class QuotedRecords(Records):
     def finish(self) -> Iterator[bytes]:
         rest = self.rest()
         if self._encloses_cells(rest):
-            yield from [rest] if rest.strip() else []
+            yield from [rest] if rest.strip(self._blank) else []
             return
         yield from self._read_cells(rest if rest.endswith(b"\n") else rest + b"\n")
         if self._size:

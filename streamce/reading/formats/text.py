@@ -1,5 +1,6 @@
 """CSV, TSV and JSON lines as record batches. Types are guesses from the start of the text."""
 
+import codecs
 import itertools
 import os
 import re
@@ -16,7 +17,7 @@ from streamce.errors import DataError
 from streamce.inputs.arrow import is_list
 from streamce.reading.files.sources import Source, one_line
 from streamce.reading.formats.base import START, Batches, Mark, Table, slice_batch
-from streamce.reading.formats.records import QuotedRecords, RecordError, Records
+from streamce.reading.formats.records import LINE_END, QuotedRecords, RecordError, Records
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
 NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
@@ -79,13 +80,18 @@ class TextTable(Table):
 
     def _cut(self, stream: Any, offset: int | None) -> Iterator[bytes]:
         """Yield blocks of whole rows of a stream. It begins at ``offset`` of a file; None if it is not a file."""
-        records, done = self._records(), offset or 0
+        records, done, mark = self._records(), offset or 0, b""
         while piece := stream.read(TEXT_BLOCK):
+            if done == 0 and piece.startswith(codecs.BOM_UTF8):  # Arrow skips it, and so must the search for quotes
+                mark, piece, done = codecs.BOM_UTF8, piece[3:], 3
             done += len(piece)
-            yield from records.add(piece)
+            for block in records.add(piece):
+                yield mark + block
+                mark = b""
         if offset is not None and self._size is not None and self._source.is_local and done < self._size:
             raise DataError(f"it ends at byte {done:,}, but had {self._size:,} bytes: it was cut short meanwhile")
-        yield from records.finish()
+        for block in records.finish():
+            yield mark + block
 
     def _records(self) -> Records:
         return Records(self._source.text.max_record)
@@ -136,7 +142,7 @@ class CsvTable(TextTable):
 
     def _records(self) -> Records:
         longest = self._source.text.max_record
-        return QuotedRecords(longest, self._comma, self._quote) if self._quote else Records(longest)
+        return QuotedRecords(longest, self._comma, self._quote) if self._quote else Records(longest, LINE_END)
 
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
         names = None if block is self._first else self.schema.names
@@ -156,7 +162,8 @@ class CsvTable(TextTable):
 
     def _with_bare_names(self, block: bytes) -> bytes:
         """Return the first block without quotes around names, because Arrow writes them where cells have none."""
-        header, end, rows = block.partition(b"\n")
+        line_end = b"\n" if b"\n" in block else b"\r"
+        header, end, rows = block.removeprefix(codecs.BOM_UTF8).partition(line_end)
         cells = header.rstrip(b"\r").split(self._comma.encode())
         return self._comma.encode().join(re.sub(rb'^"(.*)"$', rb"\1", cell) for cell in cells) + end + rows
 
