@@ -104,7 +104,7 @@ def test_another_name_of_a_state_is_the_same_state(folder):
     with holding(SLOW["eval"]):
         done = run(["merge", "source", "-o", "L"])
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--output L: another run of streamce " in done.stderr
+    assert "--output L: this state is in use by another run of streamce" in done.stderr
 
 
 def test_states_that_are_not_written_are_not_locked(folder):
