@@ -638,7 +638,7 @@ def test_an_invalid_row_leaves_no_trace_of_its_chunk():
         "0s",
         "-1h",
         "1.5h",
-        3600,
+        1e-7,
         True,
         b"1h",
         dt.timedelta(0),
