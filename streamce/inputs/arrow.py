@@ -37,6 +37,12 @@ def is_integer(type_: Any) -> bool:
     return bool(pa.types.is_integer(type_))
 
 
+def is_number(type_: Any) -> bool:
+    """Return whether a type is a number of any kind, true or false, or nothing but null."""
+    checks = pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null, pa.types.is_boolean
+    return any(check(type_) for check in checks)
+
+
 def numbers(array: Any, row: int = 0) -> tuple[Array, Array | None]:
     """Return the numbers of a column and the mask of nulls. Lists, all of one length, add an axis.
 
@@ -52,8 +58,7 @@ def numbers(array: Any, row: int = 0) -> tuple[Array, Array | None]:
         if shape is not None:
             return values.reshape(-1, *shape), None if null is None else null.reshape(-1, *shape)
         return values, null
-    checks = pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null, pa.types.is_boolean
-    if not any(check(inner(array.type)) for check in checks):
+    if not is_number(inner(array.type)):
         raise DataError(f"it holds {array.type}")
     return flat(array)
 

@@ -54,21 +54,23 @@ def _plain(column: Any) -> Any:
 
 
 def _nulls(column: Any) -> Array:
-    return np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    return arrow.flat(column.is_null())[0]
 
 
 def _differences(a: Any, b: Any) -> Array:
     """Return where two columns without lists differ. Entries that are null in one of them may have any value."""
     if pa.types.is_string(a.type) != pa.types.is_string(b.type):
         a, b = _read_text(a, b.type), _read_text(b, a.type)
-    if _is_number(a.type) and _is_number(b.type):
+    if arrow.is_number(a.type) and arrow.is_number(b.type):
         return _different_numbers(*arrow.flat(a), *arrow.flat(b))
     if pa.types.is_temporal(a.type) and pa.types.is_temporal(b.type):
         a, b = _finer_times(a, b)
     if a.type != b.type:
         return np.ones(len(a), bool)
-    equal = pc.fill_null(pc.equal(a, b), False)
-    return ~np.asarray(equal.to_numpy(zero_copy_only=False), dtype=bool)
+    try:
+        return ~arrow.flat(pc.fill_null(pc.equal(a, b), False))[0]
+    except pa.ArrowNotImplementedError:  # maps, unions and views of lists
+        return np.array([x != y for x, y in zip(a.to_pylist(), b.to_pylist(), strict=True)], bool)
 
 
 def _read_text(column: Any, type_: Any) -> Any:
@@ -84,11 +86,6 @@ def _read_text(column: Any, type_: Any) -> Any:
         with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return column.cast(each)
     return column
-
-
-def _is_number(type_: Any) -> bool:
-    checks = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean, pa.types.is_null
-    return any(check(type_) for check in checks)
 
 
 def _different_numbers(a: Array, null_a: Array | None, b: Array, null_b: Array | None) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamce.errors import DataError, Location, SelectionError
-from streamce.inputs.arrow import RaggedError, flat, inner, is_list, is_text, matrix
+from streamce.inputs.arrow import RaggedError, flat, inner, is_list, is_number, is_text, matrix
 from streamce.reading.columns import quote_names
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import START, Array, Mark, Table
@@ -385,7 +385,6 @@ def _numeric_type(name: str, type_: Any, wide: Any) -> Any:
     entry = inner(type_)
     if wide is not None and not pa.types.is_boolean(entry):
         return pa.list_(wide) if is_list(type_) else wide
-    checks = pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null
-    if not any(check(entry) for check in (*checks, pa.types.is_boolean)):
+    if not is_number(entry):
         raise DataError(f"holds {type_}, expected numbers", column=name)
     return type_

@@ -36,6 +36,7 @@ EQUAL = {
     "lists": [pa.array([[1.0, NAN], None, [], [2.0]], pa.list_(pa.float64())),
               pa.array([[1.0, NAN], None, [], [2.0]], pa.large_list(pa.float32()))],
     "structs": [pa.array([{"a": 1, "b": [NAN]}, None]), pa.array([{"a": 1, "b": [NAN]}, None])],
+    "maps": [pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64()))] * 2,
     "nulls": [pa.nulls(3), pa.array(["", "", ""]), pa.array([None] * 3, pa.int64())],
 }  # fmt: skip
 
@@ -60,6 +61,7 @@ DIFFERENT = {
     "a null and an empty list": (pa.array([None], pa.list_(pa.int64())), pa.array([[]], pa.list_(pa.int64()))),
     "text and a number": (pa.array(["a"]), pa.array([1])),
     "other fields": (pa.array([{"a": 1}]), pa.array([{"b": 1}])),
+    "maps": tuple(pa.array([[("a", i)]], pa.map_(pa.string(), pa.int64())) for i in (1, 2)),
     "a list and a number": (pa.array([[1]]), pa.array([1])),
     "seconds that no datetime holds": (pa.array([2**50], pa.timestamp("s")), pa.array([2**50 + 1], pa.timestamp("s"))),
     "a zone that is not known": tuple(pa.array([i], pa.timestamp("us", "No/Where")) for i in (1, 2)),

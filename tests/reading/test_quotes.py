@@ -68,7 +68,7 @@ def test_a_requested_cell_of_tsv_in_quotes_names_the_option(tmp_path, capsys, co
     rows = [tuple(cells), ("0.9", "1", "b"), tuple((cells | {column: f'"{cells[column]}"'}).values())]
     path = written(tmp_path / "a.tsv", "\t", rows)
     line = failure(capsys, 1, "eval", path, *BINARY, "--by", "by")
-    assert f"a.tsv: row 1: column '{column}' is in quotes, which are text in TSV: set --quote '\"'" in line
+    assert f"a.tsv: row 1: column '{column}' is in quotes: set --quote '\"'" in line
     assert main(["eval", path, *BINARY, "--by", "by", "--quote", '"']) == 0
 
 
@@ -76,6 +76,16 @@ def test_a_requested_cell_of_tsv_in_quotes_names_the_option(tmp_path, capsys, co
 def test_names_of_tsv_may_be_in_quotes(tmp_path, options):
     path = written(tmp_path / "a.tsv", "\t", [('"p"', '"y"'), ("0.5", "1")])
     assert result(path, *options) == (1, 0.693147)
+
+
+def test_a_quote_that_encloses_nothing_is_text_and_so_are_all_if_the_user_says_so(tmp_path):
+    path = written(tmp_path / "a.tsv", "\t", [("p", "y", "by"), ("0.5", "1", '"'), ("0.5", "1", 'a"')])
+    assert main(["eval", path, *BINARY, "--by", "by", "--state", f"{path}.state"]) == 0
+    assert sorted(ce.load(f"{path}.state").keys()) == ['"', 'a"']
+    for name, comma in (("b.tsv", "\t"), ("b.csv", ",")):
+        path = written(tmp_path / name, comma, [("p", "y", "by"), ("0.5", "1", '"a"')])
+        assert main(["eval", path, *BINARY, "--by", "by", "--quote", "", "--state", f"{path}.state"]) == 0
+        assert ce.load(f"{path}.state").keys() == ['"a"']
 
 
 def test_an_unrequested_cell_of_tsv_may_be_in_quotes(tmp_path):

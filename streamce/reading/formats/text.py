@@ -21,7 +21,7 @@ from streamce.reading.formats.records import LINE_END, QuotedRecords, RecordErro
 
 TEXT_BLOCK = 1 << 22  # bytes of CSV or JSON parsed at a time
 NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
-QUOTED = "is in quotes, which are text in TSV: set --quote '\"' if quotes enclose cells"
+QUOTED = "is in quotes: set --quote '\"' if quotes enclose cells of this TSV, or --quote '' if they are text"
 MAX_DEPTH = 500  # deepest nesting of lists and objects, because Arrow would overflow the stack at a large depth
 
 
@@ -121,12 +121,13 @@ class CsvTable(TextTable):
         is_tsv = ".tsv" in os.path.basename(source.path.lower())
         self._comma = "\t" if is_tsv else ","
         self._quote = source.text.quote if source.text.quote is not None else "" if is_tsv else '"'
+        self._refuses_quotes = is_tsv and source.text.quote is None
         super().__init__(source, stream)
 
     def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
         row = start.row
         for batch, fraction, end in super().batches(types, rows, start):
-            if not self._quote:
+            if self._refuses_quotes:
                 for name in batch.schema.names:
                     self._check_quotes(name, batch.column(name), row)
             yield batch, fraction, end
@@ -135,8 +136,7 @@ class CsvTable(TextTable):
     def _check_quotes(self, name: str, column: Any, row: int) -> None:
         """Raise DataError if a cell of a column of text is in quotes, because these would be part of the text."""
         if pa.types.is_string(column.type):
-            quoted = pc.and_(pc.starts_with(column, '"'), pc.ends_with(column, '"'))
-            at = pc.index(quoted, True).as_py()
+            at = pc.index(pc.match_substring_regex(column, '(?s)^".*"$'), True).as_py()
             if at >= 0:
                 raise DataError(QUOTED, row=row + at, column=name)
 
@@ -174,7 +174,7 @@ class CsvTable(TextTable):
         row = rows - 1 - first + int(match[3])  # Arrow's row #1 may be the header
         if match[1]:
             name = self.schema.names[int(match[1])]
-            if not self._quote and re.search(r"invalid value '\".*\"'$", match[4]):
+            if self._refuses_quotes and re.search(r"invalid value '\".*\"'$", match[4]):
                 return DataError(QUOTED, row=row, column=name)
             return DataError(f"cannot be read: {match[4]}", row=row, column=name)
         return DataError(f"{match[2] or ''}{match[4]}", row=row)
