@@ -33,10 +33,12 @@ def threads():
 def attempt(job, seconds, by=signal.SIGKILL):
     """Run a job in a child that is killed after some seconds (None: never), and return whether the job was done."""
     assert threads() == 1, threads()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {by} - {signal.SIGKILL})  # a child that is still in the fork is not ready
     child = os.fork()
     if child == 0:
         signal.alarm(LIMIT)  # its default action ends the child even if it hangs in C
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {by})
             os._exit(job() or 0)
         except KeyboardInterrupt:
             os._exit(130)
