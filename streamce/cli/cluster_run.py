@@ -48,8 +48,10 @@ def check(config: EvalConfig, sources: Sequence[Source]) -> None:
             raise SelectionError(f"{source.name}: {engine} supports .npz files, but not .npy files")
 
 
-def run(config: EvalConfig, sources: Sequence[Source], reading: Reading, metric: Any, labels: Labels | None) -> int:
-    """Evaluate all sources on a cluster into an empty metric, and return the number of rows."""
+def run(
+    config: EvalConfig, sources: Sequence[Source], reading: Reading, metric: Any, labels: Labels | None
+) -> list[Outcome]:
+    """Evaluate all sources on a cluster into an empty metric, and return the outcomes in the order of the rows."""
     connect = {"dask": _dask, "spark": _spark}[config.engine]
     try:
         with connect(config.address) as (processors, evaluate), progress_bar(0) as bar:
@@ -66,7 +68,7 @@ def run(config: EvalConfig, sources: Sequence[Source], reading: Reading, metric:
             outcomes, state = evaluate(work, report)
             partitions.raise_first_error(work, outcomes)
             metric.load_state_dict({"state": state})
-            return sum(outcome.rows for outcome in outcomes)
+            return sorted(outcomes, key=lambda each: each.number)
     except InputError as error:
         raise DataError(str(error)).with_place(f"--engine {config.engine}") from error
 

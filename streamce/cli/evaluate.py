@@ -13,12 +13,12 @@ from streamce._support import printable, threads
 from streamce.cli import formatting, gate, partitions, resume, state_lock
 from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.config import EvalConfig, RowsConfig
-from streamce.cli.console import advance, check_writable, plural, print_and_save, progress_bar, save
+from streamce.cli.console import advance, check_writable, note, plural, print_and_save, progress_bar, save
 from streamce.cli.metric_factory import create_metric
-from streamce.errors import SelectionError
+from streamce.errors import DataError, SelectionError
 from streamce.metrics.mergeable import MergeableState
 from streamce.reading import reader
-from streamce.reading.files.sources import Source, TextOptions, find_sources
+from streamce.reading.files.sources import ReadOptions, Source, find_sources
 from streamce.reading.labels import Labels
 
 
@@ -56,6 +56,7 @@ class _Run:
     progress: resume.Progress = field(default_factory=resume.Progress)
     checkpoints: resume.Checkpoints | None = None
     rows_resumed: int = 0
+    first_unreadable: DataError | None = None
     sources: list[Source] = field(init=False)
     reading: reader.Reading = field(init=False)
     labels: Labels | None = field(init=False)
@@ -64,7 +65,9 @@ class _Run:
     def prepare(self) -> None:
         """Open the files, and create the metric or load it from a checkpoint."""
         config = self.config
-        self.sources = find_sources(config.files, TextOptions(config.max_record, config.quote))
+        self.sources = find_sources(
+            config.files, ReadOptions(config.max_record, config.quote, config.invalid == "skip")
+        )
         if config.state and any(is_same_file(config.state, source) for source in self.sources):
             raise SelectionError(f"--state {config.state}: this is one of the files to evaluate")
         if config.resume and (pipes := [source.name for source in self.sources if source.format == "pipe"]):
@@ -93,9 +96,14 @@ class _Run:
         if self.config.is_on_cluster:
             from streamce.cli import cluster_run
 
-            self.progress.rows = cluster_run.run(self.config, self.sources, self.reading, self.metric, self.labels)
+            outcomes = cluster_run.run(self.config, self.sources, self.reading, self.metric, self.labels)
+            self.progress.rows = sum(outcome.rows for outcome in outcomes)
+            self.progress.unreadable = sum(outcome.unreadable for outcome in outcomes)
+            self.first_unreadable = next((each.first_unreadable for each in outcomes if each.first_unreadable), None)
         elif not self.progress.finished:
             self._add_chunks()
+            self.progress.unreadable = self.reading.unreadable
+            self.first_unreadable = self.reading.first_unreadable
 
     def _add_chunks(self) -> None:
         progress, labels, checkpoints = self.progress, self.labels, self.checkpoints
@@ -119,19 +127,23 @@ class _Run:
         """Return the exit status of the result of all rows together."""
         summarise = self.metric.micro if isinstance(self.metric, ce.Grouped) else self.metric.summary
         summary = summarise(self.config.level, self.config.anytime)
-        return gate.check_skipped(summary) or gate.check_loss(summary, self.config.fail_above)
+        if self.first_unreadable is not None:
+            unreadable = plural(self.progress.unreadable, "row")
+            note(f"streamce: note: skipped {unreadable} that cannot be read, first: {self.first_unreadable}")
+        return gate.check_skipped(summary, self.progress.unreadable) or gate.check_loss(summary, self.config.fail_above)
 
     def print_result(self) -> None:
         """Print the result as a table or as JSON."""
         config, seconds = self.config, time.perf_counter() - self.start
         classes = self.labels.classes if self.labels else config.classes
         if config.json:
-            extra = {"rows_resumed": self.rows_resumed}
+            extra = {"rows_resumed": self.rows_resumed, "rows_unreadable": self.progress.unreadable}
             formatting.print_json(self.metric, config.level, config.anytime, extra, self._json_options(classes))
             return
         name = self.sources[0].name if len(self.sources) == 1 else f"{len(self.sources):,} files"
         resumed = f", resumed at row {self.rows_resumed:,}" if self.rows_resumed else ""
-        rows = plural(self.progress.rows, "row") + resumed
+        unreadable = f", {self.progress.unreadable:,} unreadable" if self.progress.unreadable else ""
+        rows = plural(self.progress.rows, "row") + unreadable + resumed
         print(f"{printable.line(name)}: {rows}, {config.task}, kind={config.kind}, {seconds:.2f} s")
         formatting.print_table(self.metric, config.level, config.anytime, classes or self.reading.selection.preds)
 

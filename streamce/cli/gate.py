@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 EXIT_FAILED = 3
 
 
-def check_skipped(summary: Summary) -> int:
-    """Return the exit status 1 if there were losses and all of them were skipped."""
-    if not 0 < summary.skipped == summary.seen:
+def check_skipped(summary: Summary, unreadable: int = 0) -> int:
+    """Return the exit status 1 if there were losses, or rows that cannot be read, and all of them were skipped."""
+    if summary.skipped < summary.seen or not summary.skipped + unreadable:
         return 0
-    causes = ", ".join(f"{name} {count:,}" for name in INVALID if (count := getattr(summary, name)))
+    counts = {**{name: getattr(summary, name) for name in INVALID}, "unreadable": unreadable}
+    causes = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
     return fail(f"no loss was valid, so all were skipped: {causes}", 1)
 
 

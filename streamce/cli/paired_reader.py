@@ -16,7 +16,7 @@ from streamce.errors import DataError, InputError, SelectionError
 from streamce.reading import reader
 from streamce.reading.columns import quote_names
 from streamce.reading.differences import first_difference, shown
-from streamce.reading.files.sources import Source, TextOptions, find_sources
+from streamce.reading.files.sources import ReadOptions, Source, find_sources
 from streamce.reading.labels import Labels
 from streamce.reading.ragged import first_null
 
@@ -38,8 +38,8 @@ class PairedReader:
         if len(words) > 2:
             expected = "expected A and B: quote a glob, or give a folder, to use several files as one"
             raise SelectionError(f"{len(words)} files were given, {expected}")
-        text = TextOptions(config.max_record, config.quote)
-        self.sources: list[list[Source]] = [find_sources([word], text) for word in (words[0], words[-1])]
+        options = ReadOptions(config.max_record, config.quote)
+        self.sources: list[list[Source]] = [find_sources([word], options) for word in (words[0], words[-1])]
         identities_a, identities_b = ([source.identity for source in sources] for sources in self.sources)
         for source, identity in zip(self.sources[0], identities_a, strict=True):
             if source.format == "pipe" and identity in identities_b:
@@ -121,9 +121,9 @@ def _check_rows(a: reader.Chunk, b: reader.Chunk) -> None:
         if row is not None:
             texts = [shown(column, row) for column in columns]
             raise DataError(
-                f"is {texts[0]}, but {texts[1]} in {b.source}, row {b.first_row + row}: expected the "
+                f"is {texts[0]}, but {texts[1]} in {b.source}, row {b.source_row(row)}: expected the "
                 "same rows in the same order, or --by-position to pair them anyway",
-                row=a.first_row + row,
+                row=a.source_row(row),
                 column=name,
             ).with_place(a.source)
     if a.target is None or b.target is None:

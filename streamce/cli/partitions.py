@@ -68,10 +68,12 @@ class Partition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a partition, except its state: rows and kinds of the keys of groups, or an error."""
+    """The result of a partition, except its state: numbers of rows, kinds of keys, or an error."""
 
     number: int
     rows: int = 0
+    unreadable: int = 0
+    first_unreadable: DataError | None = None
     kinds: tuple[str | None, ...] | None = None
     error: DataError | SelectionError | None = None
 
@@ -198,7 +200,8 @@ def evaluate(partition: Partition, earlier: bytes | None = None) -> tuple[Outcom
         # A copy has no traceback, which would keep the chunk in memory.
         return Outcome(partition.number, error=copy.copy(error)), None
     kinds = metric._state.kinds if isinstance(metric, ce.Grouped) else None
-    return Outcome(partition.number, rows, kinds), metric.to_bytes()
+    first = copy.copy(reading.first_unreadable)
+    return Outcome(partition.number, rows, reading.unreadable, first, kinds), metric.to_bytes()
 
 
 def _check_unchanged(source: Source) -> None:

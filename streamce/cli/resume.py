@@ -31,6 +31,8 @@ class Progress:
     ----------
     rows : int
         Rows that are counted.
+    unreadable : int
+        Rows that could not be read and were left out.
     position : Position or None
         Where the next row is; None at the start and at the end.
     classes : sequence of str or None
@@ -40,20 +42,27 @@ class Progress:
     """
 
     rows: int = 0
+    unreadable: int = 0
     position: Position | None = None
     classes: Sequence[str] | None = None
     finished: bool = False
 
     def to_json(self) -> dict[str, Any]:
         position = None if self.position is None else asdict(self.position)
-        return {"rows": self.rows, "at": position, "classes": self.classes, "finished": self.finished}
+        return {
+            "rows": self.rows,
+            "unreadable": self.unreadable,
+            "at": position,
+            "classes": self.classes,
+            "finished": self.finished,
+        }
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Progress:
         """Return the progress that ``to_json`` wrote. Raises KeyError or TypeError for other values."""
         at = saved["at"]
-        position = at and Position(at["source"], Mark(**at["mark"]), at["width"])
-        return cls(saved["rows"], position, saved["classes"], saved["finished"])
+        position = at and Position(at["source"], Mark(**at["mark"]), at["width"], at["unreadable"])
+        return cls(saved["rows"], saved["unreadable"], position, saved["classes"], saved["finished"])
 
 
 class Checkpoints:

@@ -135,11 +135,11 @@ def entries(lists: Any) -> tuple[Any, Array, Array | None]:
 
 
 class RaggedError(DataError):
-    """A list of a different length than the lists before it. ``index`` is its number in the column."""
+    """Lists of a different length than the lists before them. ``indices`` are their numbers in the column."""
 
-    def __init__(self, row: int, index: int, found: str) -> None:
-        super().__init__(found, row=row + index)
-        self.index = index
+    def __init__(self, row: int, indices: Array, found: str) -> None:
+        super().__init__(found, row=row + int(indices[0]))
+        self.indices = indices
 
 
 def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None]:
@@ -154,9 +154,9 @@ def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None
     width = width or (int(lengths[0]) if lengths.size else 2)  # any width, if all lists are null
     wrong = np.flatnonzero((lengths != width) | (lengths == 0))
     if wrong.size:
-        index = int(wrong[0] if valid is None else np.flatnonzero(valid)[wrong[0]])
+        indices = wrong if valid is None else np.flatnonzero(valid)[wrong]
         others = f" where others have {width}" if width else ""
-        raise RaggedError(row, index, f"a list of {lengths[wrong[0]]}{others}")
+        raise RaggedError(row, indices, f"a list of {lengths[wrong[0]]}{others}")
     values, null = numbers(inner_values)
     values = values.reshape(-1, width, *values.shape[1:])
     null = None if null is None else null.reshape(values.shape)

@@ -111,7 +111,7 @@ class JsonlSource(GrowingSource):
         if not self._n_untyped and (start := next((start for _, start, _ in objects(block)), len(block))):
             self._new_rows(block[:start])
             with file_errors(self.name):
-                list(self._table_of(block[:start]).batches({}, 1, Mark(self._row)))
+                list(self._table_of(block[:start]).parts({}, 1, Mark(self._row)))
             self.finish()
             return False
         end = len(block) if last else max(len(block), self._buffer.rfind(b"\n", 0, BLOCK) + 1)

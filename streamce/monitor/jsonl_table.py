@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from streamce.errors import DataError
 from streamce.reading.files.sources import Source
-from streamce.reading.formats.base import START, Batches, Mark
-from streamce.reading.formats.text import JsonTable
+from streamce.reading.formats.base import START, Mark, Part, Parts
+from streamce.reading.formats.json_text import JsonTable
 
 # A line that is neither empty nor begins and ends like an object. Arrow would continue the object in the next line.
 NOT_AN_OBJECT = re.compile(rb"^(?![ \t\r]*$|[ \t\r]*\{.*\}[ \t\r]*$)", re.MULTILINE)
@@ -44,7 +44,7 @@ class LinesTable(JsonTable):
         self.unreadable: int = 0
         self.first_error: str = ""
 
-    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+    def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
         lines = [line for line in self._block.split(b"\n") if line.strip()]
         tables = self._read(lines, types, start.row)
         self.rows = sum(table.num_rows for table in tables)
@@ -52,7 +52,7 @@ class LinesTable(JsonTable):
         if tables:
             for batch in pa.concat_tables(tables).combine_chunks().to_batches(rows):
                 done += batch.num_rows
-                yield batch, None, Mark(done)
+                yield Part(batch, None, Mark(done))
 
     def _read(self, lines: list[bytes], types: Mapping[str, Any], row: int) -> list[Any]:
         """Return tables of the lines that can be read. Lines that cannot be read are found by bisection."""

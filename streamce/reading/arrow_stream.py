@@ -13,7 +13,7 @@ import pyarrow as pa
 from streamce._support.short_repr import short_repr
 from streamce.errors import DataError, InputError
 from streamce.inputs import arrow, interop
-from streamce.reading.formats.base import START, Batches, Mark, Table, slice_batch
+from streamce.reading.formats.base import START, Mark, Part, Parts, Table, slice_batch
 
 EXPECTED = "an Arrow stream, such as a table, a reader or a data frame, or an iterable of record batches"
 
@@ -104,7 +104,7 @@ class StreamTable(Table):
             self.schema, self._batches = self._open(self._dataset.scanner(columns=list(dict.fromkeys(names))))
             self._dataset = None
 
-    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+    def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
         names, done = list(types), 0
         indices = [self.schema.get_field_index(name) for name in names]
         while True:
@@ -116,7 +116,7 @@ class StreamTable(Table):
             batch = pa.RecordBatch.from_arrays([batch.column(index) for index in indices], names)
             interop.check_memory(batch)  # because all later code trusts offsets
             for part, end in slice_batch(batch, rows, done, start.row):
-                yield part, None, Mark(end)
+                yield Part(part, None, Mark(end))
             done += batch.num_rows
 
     def _column_indices(self, schema: Any, names: list[str], row: int) -> list[int]:

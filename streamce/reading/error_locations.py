@@ -32,7 +32,7 @@ def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = No
         return error.relocated(_column_location(names))
     row, *inside = error.index
     location, value = chunk.cell(argument, error.index)
-    moved = error.relocated(location, index=(chunk.first_row + row, *inside))
+    moved = error.relocated(location, index=(chunk.source_row(row), *inside))
     if labels and argument == "target":
         return moved.changed(found=f"is {value!r}", expected=labels.expected, hint="")
     return moved
@@ -45,7 +45,7 @@ def _relocated_key(chunk: reader.Chunk, names: tuple[str, ...], error: InputErro
     if error.index is None:
         return error.relocated(_column_location(names))
     row, *inside = error.index
-    row += chunk.first_row
+    row = chunk.source_row(row)
     return error.relocated(Location(row, names[0]), index=(row, *inside))
 
 

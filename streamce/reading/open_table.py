@@ -11,9 +11,10 @@ from streamce.errors import DataError
 from streamce.reading.files.sources import ARROW_FILE, MAGIC, Source
 from streamce.reading.formats.arrow_ipc import ArrowTable
 from streamce.reading.formats.base import Table
+from streamce.reading.formats.csv_text import CsvTable
+from streamce.reading.formats.json_text import JsonTable
 from streamce.reading.formats.numpy_files import NumpyTable
 from streamce.reading.formats.parquet import ParquetTable
-from streamce.reading.formats.text import CsvTable, JsonTable
 
 
 class _Pipe:

@@ -16,7 +16,7 @@ from streamce.errors import DataError, InputError, Location
 from streamce.inputs import arrow
 from streamce.reading import reader
 from streamce.reading.files.sources import Source
-from streamce.reading.formats.base import Array, Mark, Table
+from streamce.reading.formats.base import Array, Part, Table, UnreadableRows, slice_part
 
 if TYPE_CHECKING:
     from streamce.reading.reader import Chunk, Selection
@@ -74,24 +74,25 @@ class Reading(reader.Reading):
             types[name] = reader.number_type(table, name, pa.int64())
         return self._with_other_types(table, types)
 
-    def _cut(self, batch: Any) -> Iterator[Any]:
-        """Yield slices with at most as many predictions as a chunk may have, or of one row with more."""
-        inside, sizes, _ = arrow.entries(
-            _as_lists(batch.column(self.selection.preds[0]), self._preds_axes, pa.float64())
-        )
+    def _cut(self, part: Part, first_row: int) -> Iterator[Part]:
+        """Yield parts with at most as many predictions as a chunk may have, or of one row with more."""
+        column = part.batch.column(self.selection.preds[0])
+        inside, sizes, _ = arrow.entries(_as_lists(column, self._preds_axes, pa.float64()))
         if self._preds_axes == 2 and len(inside):
             sizes = sizes * (len(inside.flatten()) // len(inside))
         ends, start = np.cumsum(sizes), 0
         while start < len(ends):
             before = ends[start - 1] if start else 0
             stop = max(start + 1, int(np.searchsorted(ends, before + reader.CHUNK_VALUES, "right")))
-            yield batch.slice(start, stop - start)
+            yield slice_part(part, start, stop, first_row)
             start = stop
+        if not len(ends):
+            yield part
 
-    def _chunk(self, number: int, row: int, fraction: float | None, batch: Any, mark: Mark) -> Chunk:
-        chosen = self.selection
-        preds = self._lists(batch, chosen.preds[0], row, self._preds_axes, pa.float64())
-        target = self._lists(batch, chosen.target[0], row, 1, pa.int64()) if chosen.target else None
+    def _chunk(self, number: int, row: int, part: Part) -> Chunk:
+        chosen, batch = self.selection, part.batch
+        preds = self._lists(part, chosen.preds[0], row, self._preds_axes, pa.float64())
+        target = self._lists(part, chosen.target[0], row, 1, pa.int64()) if chosen.target else None
         invalid = preds.missing if target is None else preds.missing | target.missing
         per_row = {}
         for argument in ("weight", "n_words", "n_bytes"):
@@ -106,15 +107,15 @@ class Reading(reader.Reading):
         if target is not None and self._task == "ctc":
             arrays = self._utterances(preds, target, invalid)
         else:
-            arrays = self._sequences(preds, target, invalid, row)
+            arrays = self._sequences(preds, target, invalid, part, row)
         entries, labels, null, extra = arrays
-        end = reader.Position(number, mark, self._width)
-        name = self._sources[number].name
+        name, end = self._sources[number].name, self._end(number, part)
         extra |= per_row
-        return reader.Chunk(name, row, fraction, end, chosen, batch, entries, labels, weight, null, extra=extra)
+        given = batch, entries, labels, weight, null
+        return reader.Chunk(name, row, part.fraction, end, chosen, *given, extra=extra, numbers=part.numbers)
 
-    def _lists(self, batch: Any, name: str, row: int, depth: int, wide: Any) -> Lists:
-        inside, lengths, missing = arrow.entries(_as_lists(batch.column(name), depth, wide))
+    def _lists(self, part: Part, name: str, row: int, depth: int, wide: Any) -> Lists:
+        inside, lengths, missing = arrow.entries(_as_lists(part.batch.column(name), depth, wide))
         if missing is None:
             missing = np.zeros(len(lengths), bool)
         if depth == 1:
@@ -126,34 +127,37 @@ class Reading(reader.Reading):
             self._width = next(self._widths(), None)
             if self._width is None:
                 found = "holds no frames, and the number of classes is unknown"
-                raise DataError(found, row=row + int(np.argmax(empty)), column=name)
+                raise DataError(found, row=part.source_row(int(np.argmax(empty)), row), column=name)
         try:
             values, null = arrow.matrix(inside, self._width if has_lists else self._width or self._min_classes, 0)
         except arrow.RaggedError as error:
-            i, position = _row_and_position(lengths, error.index)
-            raise DataError(f"is {error.found}", row=row + i, column=name, entry=(position,)) from None
+            i, position = _row_and_position(lengths, int(error.indices[0]))
+            rows = np.searchsorted(np.cumsum(lengths), error.indices, "right")
+            reason = DataError(f"is {error.found}", row=part.source_row(i, row), column=name, entry=(position,))
+            raise UnreadableRows(reason, rows) from None
         if has_lists:
             self._width = values.shape[1]
         return Lists(values, lengths, missing, None if null is None else np.any(null, axis=1))
 
     def _sequences(
-        self, preds: Lists, target: Lists | None, invalid: Array, row: int
+        self, preds: Lists, target: Lists | None, invalid: Array, part: Part, row: int
     ) -> tuple[Array, Array | None, Array | None, dict[str, Any]]:
-        lengths, parts = preds.lengths, [preds]
+        lengths, lists = preds.lengths, [preds]
         if target is not None:
             differ = (preds.lengths != target.lengths) & ~preds.missing & ~target.missing
             if differ.any():
                 i = int(np.argmax(differ))
                 names = f"'{self.selection.preds[0]}' and '{self.selection.target[0]}'"
                 counts = f"{preds.lengths[i]} and {target.lengths[i]} tokens"
-                raise DataError(f"columns {names} hold {counts}, expected the same number", row=row + i)
-            lengths, parts = np.where(preds.missing, target.lengths, lengths), [preds, target]
-        missing = np.any([part.missing for part in parts], axis=0)
+                found = f"columns {names} hold {counts}, expected the same number"
+                raise UnreadableRows(DataError(found, row=part.source_row(i, row)), np.flatnonzero(differ))
+            lengths, lists = np.where(preds.missing, target.lengths, lengths), [preds, target]
+        missing = np.any([each.missing for each in lists], axis=0)
         lengths = np.where(missing & (lengths == 0), 1, lengths)
         null = np.repeat(invalid, lengths) if invalid.any() else None
-        for part in parts:
-            if part.null is not None:
-                padded = _pad(part.null, part.lengths, lengths)
+        for each in lists:
+            if each.null is not None:
+                padded = _pad(each.null, each.lengths, lengths)
                 null = padded if null is None else null | padded
         labels = None if target is None else _pad(target.values, target.lengths, lengths)
         extra: dict[str, Any] = {"offsets": np.concatenate([[0], np.cumsum(lengths)])}
@@ -178,8 +182,8 @@ class Reading(reader.Reading):
         for source in self._sources:
             if source.format not in ("pipe", "stream"):
                 table = self._open(source)[0]
-                for batch, _, _ in table.batches({name: self._types(table)[name]}, self.chunk_rows):
-                    inside = arrow.entries(_as_lists(batch.column(name), 2, pa.float64()))[0]
+                for part in table.parts({name: self._types(table)[name]}, self.chunk_rows):
+                    inside = arrow.entries(_as_lists(part.batch.column(name), 2, pa.float64()))[0]
                     lengths = arrow.entries(inside)[1]
                     yield from lengths[lengths > 0][:1].tolist()
 
@@ -263,19 +267,19 @@ def relocated(chunk: Chunk, error: InputError) -> InputError:
     if error.cause == "invalid_null":
         return null_error(chunk, row, error)
     if error.argument in ("offsets", "target_lengths"):
-        location, found = Location(chunk.first_row + row, column), "holds an empty list"
-        return error.relocated(location, argument=argument, index=(chunk.first_row + row,), found=found)
+        row = chunk.source_row(row)
+        return error.relocated(Location(row, column), argument=argument, index=(row,), found="holds an empty list")
     if argument in ("preds", "target"):
         row, position = _row_and_position(_lengths(chunk, argument), row)
         inside = [position, *inside]
-    row += chunk.first_row
+    row = chunk.source_row(row)
     return error.relocated(Location(row, column, tuple(inside)), argument=argument, index=(row, *inside))
 
 
 def null_error(chunk: Chunk, row: int, error: InputError, *, whole_column: bool = False) -> InputError:
     """Return the error for a row of the chunk with a null. With ``whole_column`` it names no entry of the column."""
     argument, column, entry = first_null(chunk, row) or (error.argument, None, ())
-    location = Location(chunk.first_row + row, column, () if whole_column else entry)
+    location = Location(chunk.source_row(row), column, () if whole_column else entry)
     index = (location.row, *error.index[1:]) if error.index else None
     return error.relocated(location, argument=argument, index=index, found="holds a null", expected=None)
 

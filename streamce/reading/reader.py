@@ -17,7 +17,7 @@ from streamce.errors import DataError, Location, SelectionError
 from streamce.inputs.arrow import RaggedError, flat, inner, is_list, is_number, is_text, matrix
 from streamce.reading.columns import quote_names
 from streamce.reading.files.sources import Source
-from streamce.reading.formats.base import START, Array, Mark, Table
+from streamce.reading.formats.base import START, Array, Mark, Part, Table, UnreadableRows
 from streamce.reading.labels import is_reordered
 from streamce.reading.open_table import open_table
 
@@ -106,17 +106,22 @@ class Selection:
 
 @dataclass(frozen=True)
 class Position:
-    """Where to continue a reading: the number of a source, a row of it, and the length of lists so far."""
+    """Where to continue a reading: the number of a source and a row of it, with what earlier rows have shown.
+
+    ``width`` is the length of their lists, ``unreadable`` the number of rows that could not be read.
+    """
 
     source: int = 0
     mark: Mark = START
     width: int | None = None
+    unreadable: int = 0
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Rows of a source, from ``first_row`` on. Its arrays are valid until the next chunk is requested.
 
+    ``numbers`` are the rows of the source, None if all rows from ``first_row`` on are in the chunk.
     ``fraction`` is the fraction of all sources up to its end, None if unknown. ``end`` is where to continue after it.
     ``no_target`` is the mask of nulls in the target, ``null`` the mask of nulls in any argument. ``extra`` holds other
     arguments of ``update``.
@@ -134,14 +139,19 @@ class Chunk:
     null: Array | None
     no_target: Array | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    numbers: Array | None = None
 
     @property
     def rows(self) -> int:
         return int(self.batch.num_rows)
 
+    def source_row(self, row: int) -> int:
+        """Return the number that a row of the chunk has in the source."""
+        return self.first_row + row if self.numbers is None else int(self.numbers[row])
+
     def slice(self, start: int, stop: int) -> "Chunk":
         """Return a chunk of some of the rows."""
-        names = ("preds", "target", "weight", "null", "no_target")
+        names = ("preds", "target", "weight", "null", "no_target", "numbers")
         arrays: dict[str, Any] = {
             name: None if (rows := getattr(self, name)) is None else rows[start:stop] for name in names
         }
@@ -174,12 +184,12 @@ class Chunk:
         names = self.selection.columns(argument)
         row, *inner = index
         if len(names) > 1 and not inner:
-            return Location(self.first_row + row), None
+            return Location(self.source_row(row)), None
         name = names[inner[0]] if len(names) > 1 else names[0]
         value = self.batch.column(name)[row].as_py()
         if len(names) == 1 and inner and isinstance(value, list) and not self.selection.encode:
-            return Location(self.first_row + row, name, (inner[0],)), value[inner[0]]
-        return Location(self.first_row + row, name), value
+            return Location(self.source_row(row), name, (inner[0],)), value[inner[0]]
+        return Location(self.source_row(row), name), value
 
 
 class Reading:
@@ -214,6 +224,8 @@ class Reading:
         self.selection: Selection
         self._first, self.selection = self._open(sources[0])
         self._width = self.selection.width
+        self.unreadable: int = 0  # rows so far that could not be read and were left out
+        self.first_unreadable: DataError | None = None  # the error of the first of them in this reading
         names = self.selection.preds
         with sources[0].errors():
             values = len(names) if len(names) > 1 else self._first.width(names[0])
@@ -263,7 +275,7 @@ class Reading:
         start = start or Position()
         sizes = [source.size or 0 for source in self._sources]
         before, total = sum(sizes[: start.source]), sum(sizes)
-        self._width = start.width or self._width
+        self._width, self.unreadable = start.width or self._width, start.unreadable
         mark = start.mark
         for number, source in enumerate(self._sources[start.source :], start.source):
             end_row = None
@@ -273,22 +285,23 @@ class Reading:
                 return
             table = self._first if number == 0 else self._open(source)[0]
             with source.errors():
-                for batch, fraction, end in table.batches(self._types(table), self.chunk_rows, mark):
+                for part in table.parts(self._types(table), self.chunk_rows, mark):
                     if end_row is not None:
-                        batch = batch.slice(0, end_row - mark.row)
-                    if fraction is not None:
-                        fraction = (before + fraction * sizes[number]) / total
-                    for part in self._cut(batch):
-                        stop = replace(end, row=mark.row + part.num_rows)
-                        yield self._chunk(number, mark.row, fraction if stop == end else None, part, stop)
-                        mark = stop
+                        part = _before(part, end_row, mark.row)
+                    if part.fraction is not None:
+                        part = part._replace(fraction=(before + part.fraction * sizes[number]) / total)
+                    self._note_unreadable(number, table.first_unreadable)
+                    for piece in self._cut(part, mark.row):
+                        if (chunk := self._readable(number, mark.row, piece)) is not None:
+                            yield chunk
+                        mark = piece.end
                     if mark.row == end_row:
                         return
             before, mark = before + sizes[number], START
 
-    def _cut(self, batch: Any) -> Iterator[Any]:
-        """Yield the slices of a batch that become chunks."""
-        yield batch
+    def _cut(self, part: Part, first_row: int) -> Iterator[Part]:
+        """Yield the parts of a part that become chunks."""
+        yield part
 
     def _types(self, table: Table) -> dict[str, Any]:
         """Return the types to read the columns as: those of the table, or wider ones if those are guesses."""
@@ -334,42 +347,81 @@ class Reading:
             types.setdefault(name, pa.string() if table.has_only_text else table.type(name))
         return types
 
-    def _chunk(self, number: int, row: int, fraction: float | None, batch: Any, mark: Mark) -> Chunk:
-        chosen = self.selection
-        preds, no_pred = self._entries(batch, chosen.preds, self._preds_axes, row)
+    def _readable(self, number: int, row: int, part: Part) -> Chunk | None:
+        """Return the chunk of the rows of a part that can be read, and count the others; None if there are none."""
+        unreadable = self.unreadable
+        while True:
+            self.unreadable = unreadable + part.end.row - row - part.batch.num_rows
+            try:
+                return self._chunk(number, row, part) if part.batch.num_rows else None
+            except UnreadableRows as unreadable_rows:
+                error = unreadable_rows.error
+                if not self._sources[number].options.skip_unreadable:
+                    raise error from unreadable_rows
+                self._note_unreadable(number, error)
+                part = part.without(unreadable_rows.rows, row)
+
+    def _note_unreadable(self, number: int, error: DataError | None) -> None:
+        """Keep the error of rows of a source if it is the first."""
+        if self.first_unreadable is None and error is not None:
+            self.first_unreadable = error.with_place(self._sources[number].name)
+
+    def _chunk(self, number: int, row: int, part: Part) -> Chunk:
+        chosen, batch = self.selection, part.batch
+        preds, no_pred = self._entries(part, chosen.preds, self._preds_axes, row)
         target: Array | None = None
         no_target = None
         if chosen.encode:
             target, no_target = chosen.encode(batch.column(chosen.target[0]))
         elif chosen.target:
-            target, no_target = self._entries(batch, chosen.target, self._losses_axes, row)
+            target, no_target = self._entries(part, chosen.target, self._losses_axes, row)
         weight, no_weight = flat(batch.column(chosen.weight)) if chosen.weight else (None, None)
         shape = preds.shape[: self._losses_axes]
         null = _union([no_pred, no_target, no_weight], shape)
-        name, end = self._sources[number].name, Position(number, mark, self._width)
-        return Chunk(name, row, fraction, end, chosen, batch, preds, target, weight, null, no_target)
+        name, end = self._sources[number].name, self._end(number, part)
+        arrays = batch, preds, target, weight, null, no_target
+        return Chunk(name, row, part.fraction, end, chosen, *arrays, numbers=part.numbers)
 
-    def _entries(self, batch: Any, names: Sequence[str], axes: int, row: int) -> tuple[Array, Array | None]:
+    def _end(self, number: int, part: Part) -> Position:
+        """Return where to continue after a part of a source."""
+        return Position(number, part.end, self._width, self.unreadable)
+
+    def _entries(self, part: Part, names: Sequence[str], axes: int, row: int) -> tuple[Array, Array | None]:
         """Return the entries of predictions or targets, and the mask of nulls.
 
         They have a second axis if there are several columns, a list column, or two ``axes``.
         """
-        columns = [batch.column(name) for name in names]
+        columns = [part.batch.column(name) for name in names]
         columns = [getattr(column, "storage", column) for column in columns]
         if is_list(columns[0].type):
             try:
                 values, null = matrix(columns[0], self._width, row)
             except RaggedError as error:
-                raise DataError(f"is {error.found}", row=error.row, column=names[0]) from None
+                at = part.source_row(int(error.indices[0]), row)
+                reason = DataError(f"is {error.found}", row=at, column=names[0])
+                raise UnreadableRows(reason, error.indices) from None
             if columns[0].null_count < len(columns[0]):
                 self._width = values.shape[1]
             elif self._width is None and self._losses_axes == 2:
-                raise DataError("there are nulls before any list, so the number of labels is unknown", row=row)
+                found = "there are nulls before any list, so the number of labels is unknown"
+                raise DataError(found, row=part.source_row(0, row))
             return values, null
         if axes == 1 and len(names) == 1:
             return flat(columns[0])
         stacker = self._stackers[names is self.selection.target]
         return stacker([flat(column) for column in columns])
+
+
+def _before(part: Part, end_row: int, first_row: int) -> Part:
+    """Return the rows of a part, which begins at ``first_row``, before ``end_row``."""
+    if part.end.row <= end_row:
+        return part
+    if part.numbers is None:
+        numbers, rows = None, end_row - first_row
+    else:
+        rows = int(np.searchsorted(part.numbers, end_row))
+        numbers = part.numbers[:rows]
+    return part._replace(batch=part.batch.slice(0, rows), end=replace(part.end, row=end_row), numbers=numbers)
 
 
 def number_type(table: Table, name: str, wide: Any) -> Any:

@@ -417,9 +417,9 @@ class Follower:
         while piece := self.of.next():
             table = piece.source.table(piece.source)
             types = {"p": pa.float64(), "y": pa.int64()}
-            for batch, _, end in table.batches(types, 100, piece.start.mark):
-                self.rows += batch.to_pylist()
-                self.of.mark_counted(Position(0, end))
+            for part in table.parts(types, 100, piece.start.mark):
+                self.rows += part.batch.to_pylist()
+                self.of.mark_counted(Position(0, part.end))
             self.of.finish()
         return self
 

@@ -140,7 +140,7 @@ for place in (footer + byte for start in (16, 44, 57) for byte in range(start, s
                 table = open_table(sources.find_sources(["damaged.parquet"])[0], (), None)
                 table.width("p")
                 table.marks()
-                list(table.batches({"p": None}, 100))
+                list(table.parts({"p": None}, 100))
             except Exception:
                 os._exit(1)
             os._exit(0)
@@ -224,17 +224,17 @@ def test_parts_of_a_large_batch_are_its_rows(tmp_path, monkeypatch, rows, new, c
         monkeypatch.setattr(arrow_ipc, "BATCH_BYTES", 1000)
         table = open_table(source_of(tmp_path / "a.arrow"), (), None)
         for name in found.column_names:
-            parts = [*table.batches({name: None}, rows)]
-            assert all(batch.num_rows <= rows for batch, _, _ in parts)
-            got = pa.Table.from_batches([batch for batch, _, _ in parts])
+            parts = [*table.parts({name: None}, rows)]
+            assert all(part.batch.num_rows <= rows for part in parts)
+            got = pa.Table.from_batches([part.batch for part in parts])
             assert got[name].to_pylist() == found[name].to_pylist()
-            ends = np.cumsum([batch.num_rows for batch, _, _ in parts])
-            assert [mark.row for _, _, mark in parts] == ends.tolist()
-            fractions = [fraction for _, fraction, _ in parts]
+            ends = np.cumsum([part.batch.num_rows for part in parts])
+            assert [part.end.row for part in parts] == ends.tolist()
+            fractions = [part.fraction for part in parts]
             assert fractions == sorted(fractions)
             assert fractions[-1] == pytest.approx(1, abs=0.01)
             if name in ("number", "list", "text") and limit == 1000 and compression is None and rows > 400:
-                assert max(batch.num_rows for batch, _, _ in parts) < 500
+                assert max(part.batch.num_rows for part in parts) < 500
 
 
 def source_of(path):
@@ -256,7 +256,7 @@ def test_offsets_without_sense_in_a_large_batch_are_an_error(tmp_path, monkeypat
             path.write_bytes(data)
             table = open_table(source_of(path), (), None)
             with pytest.raises((DataError, pa.ArrowInvalid)):
-                list(table.batches({"p": None}, 64))
+                list(table.parts({"p": None}, 64))
 
 
 # ---- records without end ----

@@ -53,15 +53,17 @@ def file_errors(name: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class TextOptions:
-    """Options of reading text.
+class ReadOptions:
+    """Options of reading files.
 
     ``max_record`` is the limit of the bytes of a row of CSV or a line of JSON. ``quote`` is the character that encloses
-    cells of CSV and TSV, "" for none, or None for that of the format.
+    cells of CSV and TSV, "" for none, or None for that of the format. ``skip_unreadable`` says whether rows that cannot
+    be read are left out and counted.
     """
 
     max_record: int = MAX_RECORD
     quote: str | None = None
+    skip_unreadable: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Source:
     size: int | None = None
     changed: int | None = field(default=None, compare=False)  # time of the last change in nanoseconds, if known
     table: Any = field(default=None, compare=False)  # a function that opens the source in place of its format
-    text: TextOptions = field(default=TextOptions(), compare=False)
+    options: ReadOptions = field(default=ReadOptions(), compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -129,13 +131,13 @@ def make_source(name: str, filesystem: Any, path: str, size: int, changed: int |
     return Source(name, kind, path, filesystem, size, changed)
 
 
-def find_sources(names: Sequence[str], text: TextOptions = TextOptions()) -> list[Source]:
+def find_sources(names: Sequence[str], options: ReadOptions = ReadOptions()) -> list[Source]:
     """Return the sources that names stand for: files, folders with their subfolders, globs, URIs or "-"."""
     all_sources: dict[tuple[Any, ...], Source] = {}
     for name in names:
         with file_errors(name):
             empty: list[str] = []
-            sources = [replace(source, text=text) for source in _expand(name, empty)]
+            sources = [replace(source, options=options) for source in _expand(name, empty)]
             if not sources:
                 raise DataError(f"all files are empty, such as {empty[0]}" if empty else "there are no data files")
         for source in sources:

@@ -20,7 +20,7 @@ from streamce.reading.formats.arrow_blocks import (
     blocks_of_stream,
     has_independent_batches,
 )
-from streamce.reading.formats.base import START, Batches, Mark, Table, slice_batch
+from streamce.reading.formats.base import START, Mark, Part, Parts, Table, slice_batch
 
 
 class ArrowTable(Table):
@@ -57,7 +57,7 @@ class ArrowTable(Table):
             row += batch.num_rows
         return marks or [START]
 
-    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+    def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
         names, before, done = list(types), start.before, 0.0
         for number, (batch, fraction) in enumerate(self._batches(names, start.piece), start.piece):
             parts: Iterator[tuple[Any, int]]
@@ -69,7 +69,7 @@ class ArrowTable(Table):
                 interop.check_memory(part)  # because all later code trusts offsets
                 share = (end - before) / batch.num_rows
                 so_far = None if fraction is None else done + (fraction - done) * share
-                yield part, so_far, Mark(end, number, before)
+                yield Part(part, so_far, Mark(end, number, before))
             before, done = before + batch.num_rows, fraction or 0.0
 
     def _batches(self, names: list[str], first: int) -> Iterator[tuple[Any, float | None]]:

@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from streamce.errors import DataError
 from streamce.reading.files.sources import one_line
@@ -27,7 +28,41 @@ class Mark:
 
 
 START = Mark()
-Batches = Iterator[tuple[Any, float | None, Mark]]
+
+
+class Part(NamedTuple):
+    """Some rows of a source, as a record batch.
+
+    ``fraction`` is the fraction of the source up to their end, None if unknown. ``end`` marks the next row. ``numbers``
+    are the rows of the source that the batch holds. It is None if these are all rows from the end of the part before.
+    """
+
+    batch: Any
+    fraction: float | None
+    end: Mark
+    numbers: Array | None = None
+
+    def source_row(self, row: int, first_row: int) -> int:
+        """Return the number that a row has in the source. The part begins at row ``first_row`` of the source."""
+        return first_row + row if self.numbers is None else int(self.numbers[row])
+
+    def without(self, rows: Array, first_row: int) -> "Part":
+        """Return the part without the rows at some positions."""
+        keep = np.ones(self.batch.num_rows, bool)
+        keep[rows] = False
+        numbers = first_row + np.arange(len(keep)) if self.numbers is None else self.numbers
+        return self._replace(batch=self.batch.filter(pa.array(keep)), numbers=numbers[keep])
+
+
+Parts = Iterator[Part]
+
+
+class UnreadableRows(Exception):
+    """Rows of a part that cannot be read: the error of the first, and their positions in the part."""
+
+    def __init__(self, error: DataError, rows: Array) -> None:
+        super().__init__(error, rows)
+        self.error, self.rows = error, rows
 
 
 class Table(ABC):
@@ -38,6 +73,7 @@ class Table(ABC):
     """
 
     has_types = True
+    first_unreadable: DataError | None = None  # the error of the first row that was left out
     has_only_text = False
     schema: Any
 
@@ -62,11 +98,21 @@ class Table(ABC):
         return [START]
 
     @abstractmethod
-    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
-        """Yield batches of at most ``rows`` rows with the columns of ``types``, from ``start`` on.
+    def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
+        """Yield parts of at most ``rows`` rows with the columns of ``types``, from ``start`` on.
 
-        Yield with each batch the fraction of the source up to its end, None if unknown, and the mark of the next batch.
+        Rows that cannot be read are left out if the user allows it. Otherwise they are an error.
         """
+
+
+def slice_part(part: Part, start: int, stop: int, first_row: int) -> Part:
+    """Return some rows of a part that begins at row ``first_row`` of the source."""
+    if stop == part.batch.num_rows:
+        fraction, end = part.fraction, part.end
+    else:
+        fraction, end = None, replace(part.end, row=part.source_row(stop, first_row))
+    numbers = None if part.numbers is None else part.numbers[start:stop]
+    return Part(part.batch.slice(start, stop - start), fraction, end, numbers)
 
 
 def slice_batch(batch: Any, rows: int, before: int, start: int) -> Iterator[tuple[Any, int]]:

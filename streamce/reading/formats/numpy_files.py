@@ -11,7 +11,7 @@ from pyarrow import fs
 from streamce.errors import DataError
 from streamce.reading.files.byte_file import ByteFile
 from streamce.reading.files.sources import Source, file_errors
-from streamce.reading.formats.base import START, Batches, Mark, Table
+from streamce.reading.formats.base import START, Mark, Part, Parts, Table
 from streamce.reading.formats.numpy_rows import ENCRYPTED, RandomAccessRows, Rows, SequentialRows, find_member
 
 
@@ -46,7 +46,7 @@ class NumpyTable(Table):
     def type(self, name: str) -> Any:
         return self._rows[name].type()
 
-    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+    def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
         arrays = [self._rows[name] for name in types]
         total = arrays[0].shape[0]
         for name, array in zip(types, arrays, strict=True):
@@ -56,4 +56,4 @@ class NumpyTable(Table):
         for first in range(start.row, total, rows):
             end = min(first + rows, total)
             batch = [array.take(end - first) for array in arrays]
-            yield pa.RecordBatch.from_arrays(batch, list(types)), end / total, Mark(end)
+            yield Part(pa.RecordBatch.from_arrays(batch, list(types)), end / total, Mark(end))

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from streamce.errors import DataError
 from streamce.inputs.arrow import is_list
 from streamce.reading.files.sources import Source, one_line
-from streamce.reading.formats.base import START, Batches, Mark, Table
+from streamce.reading.formats.base import START, Mark, Part, Parts, Table
 
 FIRST_ROWS = 1 << 10  # rows of lists to read at a time, because their lengths are unknown
 JOINED_BYTES = 1 << 22  # bytes of such rows that are joined into a batch
@@ -53,7 +53,7 @@ class ParquetTable(Table):
     def marks(self) -> list[Mark]:
         return [START, *(Mark(row) for row in sorted({*self._ends()[:-1]} - {0}))]
 
-    def batches(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Batches:
+    def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
         ends = self._ends()
         first = bisect.bisect_right(ends, start.row)  # the group of this row, because reading begins at a group
         done = ends[first - 1] if first else 0
@@ -61,7 +61,7 @@ class ParquetTable(Table):
             for batch in self._batches([*range(first, len(ends))], list(types), rows):
                 batch, done = batch.slice(max(0, start.row - done)), done + batch.num_rows
                 if batch.num_rows:
-                    yield batch, done / self._rows, Mark(done)
+                    yield Part(batch, done / self._rows, Mark(done))
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"from row {done:,} on: {one_line(error)}") from error
         if done != self._rows:
