@@ -173,7 +173,6 @@ ARGUMENTS = {
     "binary: ragged": (BINARY(), ([[0.5], [0.5, 0.5]], [1, 0]), "preds"),
     "binary: a dict": (BINARY(), ({"a": 0.5}, [1]), "preds"),
     "multiclass: shapes": (MULTICLASS(), (THIRDS, [0, 1]), "target"),
-    "multiclass: real labels": (MULTICLASS(), (THIRDS, [0.0, 1.0, 2.0, 0.0]), "target"),
     "multiclass: one number": (MULTICLASS(), (0.5, 1), "preds"),
     "multiclass: no classes": (MULTICLASS(), (np.zeros((4, 0)), LABELS), "preds"),
     "multiclass: one class": (MULTICLASS(), (np.ones((4, 1)), LABELS), "preds"),

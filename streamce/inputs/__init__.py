@@ -6,6 +6,7 @@ argument is converted once, by the first function that receives it.
 ``interop``      arrays of other libraries: pandas, DLPack, Arrow's PyCapsule protocol
 ``arrow``        Arrow columns as NumPy arrays and masks of their nulls
 ``arrays``       the conversion, and ``ArrayData``
+``real_labels``  whole numbers in an array of reals as integer labels
 ``outputs``      arrays and tensors that results are written to
 ``messages``     errors about shapes, dtypes, lengths and options
 ``loss_layout``  which loss an entry of an argument belongs to

@@ -10,6 +10,7 @@ from streamce.errors import USE_LOGITS, InputError, Location
 from streamce.inputs.arrays import Array, ArrayData, Index, bfloat16_to_float32, convert, null_entry, unravel
 from streamce.inputs.loss_layout import LossLayout
 
+EXACT_END = 2.0**53  # float64 holds all integers below it
 PREDICTIONS = {"probs": "a probability in [0, 1]", "log_probs": "a log-probability, 0 or less"}
 # What the numbers of other arguments must be.
 EXPECTED = {
@@ -77,7 +78,13 @@ def invalid_loss(loss: InvalidLoss, inputs: LossInputs, layout: LossLayout) -> I
     else:
         expected = "0 or 1"
     expected += f" (or {inputs.ignore_index}, ignored)" if inputs.ignore_index is not None else ""
-    return InputError(name, f"is {value}", expected, index=index, value=value, cause=loss.counter, context=context)
+    found = f"is {_label_text(value)}"
+    return InputError(name, found, expected, index=index, value=value, cause=loss.counter, context=context)
+
+
+def _label_text(label: float) -> str:
+    """Return a label as text. Text formats are read as float64, so that 2 arrives as 2.0."""
+    return str(int(label) if abs(label) < EXACT_END and label == int(label) else label)
 
 
 def null_row(sample: int, counter: str) -> InputError:
@@ -166,11 +173,13 @@ def _invalid_number(entry: _Entry, value: float) -> InputError:
 # ---- CTC ----
 
 
-def ctc_label(index: Index, label: int, i: int, classes: int, blank: int, counter: str) -> InputError:
+def ctc_label(index: Index, label: float, i: int, classes: int, blank: int, counter: str) -> InputError:
     """Return the error for an invalid label of sequence i."""
     note, comma = (", the blank", ",") if label == blank else ("", "")
     expected, context = f"a label from 0 to {classes - 1} other than the blank, {blank}", f"{comma} in sequence {i}"
-    return InputError("target", f"is {label}{note}", expected, index=index, value=label, cause=counter, context=context)
+    return InputError(
+        "target", f"is {_label_text(label)}{note}", expected, index=index, value=label, cause=counter, context=context
+    )
 
 
 def ctc_weight(i: int, weight: float, counter: str) -> InputError:

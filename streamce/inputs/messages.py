@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from streamce.errors import SWAPPED, InputError
-from streamce.inputs.arrays import EXPECTED, bfloat16_to_float32, convert, first_index
+from streamce.inputs.arrays import EXPECTED, convert
 
 Shape = tuple[int, ...]
 
@@ -64,19 +62,6 @@ def soft_calibration() -> InputError:
     return InputError(
         "target", "has the shape of preds", "integer labels, because calibration=True counts which class occurred"
     )
-
-
-def real_labels(target: Any) -> InputError:
-    """Return the error for real numbers in place of integer labels."""
-    data = convert(target, "target")
-    labels = bfloat16_to_float32(data.values, data.is_bfloat16).astype(np.float64)
-    is_whole = labels == np.floor(labels)  # False for nan
-    for wrong, expected in ((~is_whole, "an integer label"), (np.abs(labels) >= 2.0**63, "an integer that fits int64")):
-        if wrong.any():
-            index = first_index(wrong)
-            value = labels[index].item()
-            return InputError("target", f"is {value!r}", expected, index=index, value=value, cause="invalid_label")
-    return InputError("target", "holds real numbers", "integer labels, or soft targets of the shape of preds")
 
 
 # ---- weights, keys and lengths ----

@@ -100,7 +100,7 @@ class MulticlassCrossEntropy(Metric):
         ----------
         preds : array of float64, float32, float16 or bfloat16
             Any shape with a class axis (``axis``). The first other axis is that of the samples.
-        target : array of integers or bool, or of real numbers in [0, 1]
+        target : array of whole numbers or bool, or of real numbers in [0, 1]
             Labels, with the shape of ``preds`` without the class axis; or soft targets, with the shape of ``preds``.
         weight : array, optional
             One per sample (first axis) or one per row, finite and at least 0.

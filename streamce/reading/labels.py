@@ -1,5 +1,6 @@
 """Conversion of labels from names of classes to numbers of classes."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from streamce.inputs.arrow import flat
 from streamce.reading.columns import quote_names, trailing_numbers
 
 Array = np.ndarray[Any, Any]
+
+MAX_INT64 = (1 << 63) - 1
+INTEGER = re.compile(r"-?\d+")
 
 
 class Labels:
@@ -47,22 +51,42 @@ class Labels:
         """Return the numbers of a column of labels, and the mask of missing labels."""
         from pyarrow import compute as pc  # here, because it is slow to import and numeric labels do not need it
 
+        labels = getattr(labels, "storage", labels)
         if pa.types.is_dictionary(labels.type):
             values = labels.dictionary
             numbers, missing = self.numbers(pa.concat_arrays([values, pa.nulls(1, values.type)]))
             at, _ = flat(labels.indices.cast(pa.int64()).fill_null(len(values)))
             return numbers[at], missing[at]
-        if pa.types.is_integer(labels.type):
-            labels = labels.cast(pa.int64())  # because any ignore_index fits
-        elif not pa.types.is_boolean(labels.type) and not pa.types.is_floating(labels.type):
-            labels = labels.cast(pa.string())
-            self._decide_by(labels)
-        missing = labels.is_null()
+        labels = self._comparable(labels)
+        missing = labels.is_null(nan_is_null=True)
         if pa.types.is_string(labels.type) and "" not in (self.classes or ()):
             missing = pc.or_(missing, pc.equal(labels, "").fill_null(True))
         values, numbers = self._table(labels.type)
         found = pc.index_in(labels, value_set=values).fill_null(len(values))
         return numbers[flat(found)[0]], flat(missing)[0]
+
+    def _comparable(self, labels: Any) -> Any:
+        """Return labels in the type in which they are compared with names: a number, bool or text."""
+        from pyarrow import compute as pc
+
+        type_ = labels.type
+        if pa.types.is_uint64(type_):
+            labels = pc.min_element_wise(labels, pa.scalar(MAX_INT64, type_), skip_nulls=False)
+        if pa.types.is_integer(type_):
+            return labels.cast(pa.int64())  # because any ignore_index fits
+        if pa.types.is_float16(type_) or pa.types.is_decimal(type_):
+            values, null = flat(labels)
+            return pa.array(values.astype(np.float64), mask=null)
+        if pa.types.is_floating(type_) or pa.types.is_boolean(type_):
+            return labels
+        labels = labels.cast(pa.string())
+        self._decide_by(labels)
+        names = [*self._ignored, *(self.classes or ())]
+        if any(map(INTEGER.fullmatch, names)) and not pc.all(known := pc.is_in(labels, pa.array(names))).as_py():
+            # 2.0 is a spelling of the class 2, unless it is a class too.
+            whole = pc.replace_substring_regex(labels, pattern=r"^(-?\d+)\.0*$", replacement=r"\1")
+            labels = pc.if_else(known, labels, whole)
+        return labels
 
     def sets(self, lists: Any) -> tuple[Array, Array]:
         """Return 0 or 1 for each class of a column of lists of labels, and the mask of rows with missing labels."""

@@ -68,8 +68,8 @@ class Reading(reader.Reading):
 
     def _types(self, table: Table) -> dict[str, Any]:
         chosen = self.selection
-        types = {name: _type(table, name, self._preds_axes, pa.float64()) for name in chosen.preds}
-        types |= {name: _type(table, name, 1, pa.int64()) for name in chosen.target}
+        types = {name: _type(table, name, self._preds_axes, "floating-point numbers") for name in chosen.preds}
+        types |= {name: _type(table, name, 1, "integers") for name in chosen.target}
         for name in (*chosen.columns("n_words"), *chosen.columns("n_bytes")):
             types[name] = reader.number_type(table, name, pa.int64())
         return self._with_other_types(table, types)
@@ -208,21 +208,22 @@ def open_reading(
     return Reading(sources, choose, chunk_rows, companions, task, chosen, max(MIN_CLASSES, 1 + blank))
 
 
-def _type(table: Table, name: str, depth: int, wide: Any) -> Any:
-    """Return the type to read a list column as: its own, or lists of ``wide`` if that is a guess."""
+def _type(table: Table, name: str, depth: int, expected: str) -> Any:
+    """Return the type to read a list column as: its own, or lists of float64 if that is a guess.
+
+    Labels may be whole numbers in floating point, so ``expected`` only words the error, and tells whether integers fit.
+    """
     found = leaf = table.type(name)
     levels = 0
     while arrow.is_list(leaf):
         leaf, levels = leaf.value_type, levels + 1
-    if pa.types.is_null(leaf) and levels <= depth:  # there are only nulls or empty lists
-        return found if table.has_types else _list_type(wide, depth)
-    are_integers = pa.types.is_integer(wide)
-    checks = [pa.types.is_integer] if are_integers else [pa.types.is_floating, pa.types.is_decimal]
-    if levels != depth or not any(check(leaf) for check in checks):
-        expected = "lists of " * depth + ("integers" if are_integers else "floating-point numbers")
+    are_labels = expected == "integers"
+    checks = [pa.types.is_floating, pa.types.is_decimal, *([pa.types.is_integer] if are_labels else [])]
+    are_nulls = pa.types.is_null(leaf) and levels <= depth  # there are only nulls or empty lists
+    if not are_nulls and (levels != depth or not any(check(leaf) for check in checks)):
         formats = "" if levels else ", which Parquet, Arrow and JSON lines can hold"
-        raise DataError(f"holds {found}, expected {expected}{formats}", column=name)
-    return found if table.has_types else _list_type(wide, depth)
+        raise DataError(f"holds {found}, expected {'lists of ' * depth}{expected}{formats}", column=name)
+    return found if table.has_types else _list_type(pa.float64(), depth)
 
 
 def _list_type(leaf: Any, depth: int) -> Any:
@@ -301,21 +302,25 @@ def _lengths(chunk: Chunk, argument: str) -> Array:
 
 
 def first_null(chunk: Chunk, row: int) -> tuple[str, str, tuple[int, ...]] | None:
-    """Return the first argument with a null in a row of the chunk, its column and the entry; None if there is none."""
-    for argument in ("preds", "target", "weight", "n_words", "n_bytes"):
+    """Return the first argument with a null in a row of the chunk, its column and the entry; None if there is none.
+
+    Among labels NaN is a null too.
+    """
+    arguments = [(name, False) for name in ("preds", "target", "weight", "n_words", "n_bytes")]
+    for argument, with_nan in (*arguments, ("target", True)):
         for name in chunk.selection.columns(argument):
-            entry = _null_in(chunk.batch.column(name)[row].as_py())
+            entry = _null_in(chunk.batch.column(name)[row].as_py(), with_nan)
             if entry is not None:
                 return argument, name, entry
     return None
 
 
-def _null_in(value: Any) -> tuple[int, ...] | None:
-    """Return the index of the first null in nested lists, None if there is none."""
-    if value is None:
+def _null_in(value: Any, with_nan: bool) -> tuple[int, ...] | None:
+    """Return the index of the first null in nested lists, None if there is none. ``with_nan`` makes NaN a null."""
+    if value is None or (with_nan and value != value):
         return ()
     for i, inner in enumerate(value if isinstance(value, list) else ()):
-        entry = _null_in(inner)
+        entry = _null_in(inner, with_nan)
         if entry is not None:
             return i, *entry
     return None

@@ -315,13 +315,10 @@ class Reading:
                 found = f"holds {types[name]}, expected predictions, which are floating-point numbers{hint}"
                 raise DataError(found, column=name)
             types[name] = _numeric_type(name, types[name], wide)
-        one_label = self._preds_axes > self._losses_axes and len(chosen.target) == 1
         for name in chosen.target:
             found = table.type(name)
             if chosen.encode is None:
-                label = one_label and not pa.types.is_floating(found) and not is_list(found)
-                wide = pa.int64() if label else pa.float64()
-                types[name] = _numeric_type(name, found, None if table.has_types else wide)
+                types[name] = _numeric_type(name, found, None if table.has_types else pa.float64())
             else:
                 types[name] = pa.string() if table.has_only_text else found
         return self._with_other_types(table, types)

@@ -558,7 +558,7 @@ BAD = {
     "a cluster": ({"n": [1.5, 2.5]}, ["--cluster", "n"], "row 0: column 'n' is 1.5"),
     "whole predictions": ({"p": [[[1, 0]], [[1, 0]] * 2]}, [],
                           "expected lists of lists of floating-point numbers"),
-    "real tokens": ({"t": [[0.0], [1.0, 0.0]]}, [], "expected lists of integers"),
+    "real tokens": ({"t": [[0.0], [1.0, 0.5]]}, [], "row 1: column 't[1]' is 0.5: expected a class from 0 to 1"),
     "text": ({"t": [["a"], ["b", "c"]]}, [], "column 't' holds list<element: string>, expected lists of integers"),
     "flat predictions": ({"p": [[0.5], [0.5, 0.25]]}, [], "expected lists of lists of floating-point numbers"),
     "numbers": ({"p": [0.5, 0.5]}, [],

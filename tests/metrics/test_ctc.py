@@ -465,7 +465,8 @@ BAD = {
     "too many labels one after another": ({"target": [1, 2, 3, 3, 4, 4]}, "target", None, None, "expected 5"),
     "too few lengths": ({"input_lengths": [4, 4]}, "input_lengths", None, (2,), "shape (3,)"),
     "real lengths": ({"target_lengths": [2.0, 2.0, 1.0]}, "target_lengths", None, None, "expected integers"),
-    "a real target": ({"target": TARGET * 1.0}, "target", None, None, "expected integers"),
+    "a fractional label": (
+        {"target": changed(TARGET * 1.0, (2, 0), 1.5)}, "target", (2, 0), 1.5, "is 1.5 in sequence 2"),
     "a target of another shape": ({"target": TARGET[:2]}, "target", None, (2, 3), "(3, S)"),
     "integer preds": ({"preds": np.zeros((4, 3, 5), int)}, "preds", None, None, "int64"),
     "preds of one axis": ({"preds": PREDS[0, 0]}, "preds", None, (5,), "layout 'TBC'"),

@@ -158,7 +158,7 @@ def test_text_formats_widen_columns_that_only_begin_as_whole_numbers(tmp_path):
     (tmp_path / "a.json").write_text("\n".join(lines))
     for name in ("a.csv", "a.json"):
         preds, target, _, _ = arrays(reading(tmp_path / name, preds=("a", "b")))
-        assert (preds.dtype, target.dtype) == (np.float64, np.int64)
+        assert (preds.dtype, target.dtype) == (np.float64, np.float64)
         assert preds[[0, 1, -1]].tolist() == [[1, 0], [0.5, 0.5], [0, 1]]
 
 

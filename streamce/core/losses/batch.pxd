@@ -33,6 +33,7 @@ cdef class Batch:
     cdef bint is_open
     # Views.
     cdef ArrayView preds, target, weights, status
+    cdef object real_labels         # labels as the reals that they were given as, for errors; or None
     cdef bint has_weight, has_status
     cdef bint weight_each           # whether there is a weight per loss, not per sample
     cdef Py_ssize_t losses, samples, labels
@@ -71,6 +72,7 @@ cdef class Batch:
     cdef object set_precomputed(self, computed)
     cdef int open_layout(self, int axis) except -1
     cdef int open_target(self, int axis) except -1
+    cdef int take_real_labels(self) except -1
     cdef int open_weight(self, int axis) except -1
     cdef int open_status(self, int axis) except -1
     cdef int open_factors(self) except -1

@@ -17,7 +17,7 @@ from streamce.core.samples.status cimport (
     INVALID_LABEL, INVALID_WEIGHT, NULL_INPUT, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE, TARGET_SUM,
 )
 
-from streamce.inputs import arrays, loss_errors, loss_layout, messages
+from streamce.inputs import arrays, loss_errors, loss_layout, messages, real_labels
 from streamce.core.ledger.ledger import NAMES
 from streamce.core.losses.loss_spec import KIND_NAMES
 
@@ -181,8 +181,8 @@ cdef class Batch:
         self.target_tolerance = tolerance(self.target.v.dtype)
         self.has_integer_targets = not self.target.is_real
         if rows and same_shape(self.target, self.preds, axis):
-            if self.target.is_real and entries(self.target):
-                raise messages.real_labels(self.target.once(self.given_target))
+            if self.target.is_real:
+                self.take_real_labels()
             self.has_integer_targets = True
             self.target.axes(-1)
             return 0
@@ -199,6 +199,14 @@ cdef class Batch:
                 raise messages.soft_calibration()
         elif self.spec.task == MULTILABEL:
             self.target.join_classes()
+        return 0
+
+    cdef int take_real_labels(self) except -1:
+        """Take labels that are whole numbers in an array of reals as integers."""
+        ignored = self.spec.ignore_index if self.spec.ignores else None
+        labels, self.real_labels = real_labels.to_integers(self.target.once(self.given_target), ignored)
+        self.target.drop()
+        self.target.take(labels, "target")
         return 0
 
     cdef int open_weight(self, int axis) except -1:
@@ -286,6 +294,7 @@ cdef class Batch:
         self.losses_to = None
         self.recorded = None
         self.gradient = None
+        self.real_labels = None
         if not self.cost_only:
             self.class_weight = self.base = self.ones = None
             self.positive = self.negative = self.positive_d = self.negative_d = None
@@ -350,6 +359,8 @@ cdef class Batch:
     cdef object error(self):
         """Return the error for the first invalid loss."""
         preds, target = self.preds.once(self.given_preds), self.target.once(self.given_target)
+        if self.real_labels is not None:
+            target = self.real_labels
         weight = self.weights.once(self.given_weight)
         loss = loss_errors.InvalidLoss(
             self.first_invalid_index, self.sample_of(self.first_invalid_index), CAUSES[self.invalid_status],

@@ -165,8 +165,8 @@ cdef class Utterances(Batch):
         cdef Py_ssize_t max_labels
         cdef bint is_padded
         self.target.take(self.given_target, "target")
-        if self.target.is_real and self.samples:
-            raise messages.not_integers("target", self.target.once(self.given_target))
+        if self.target.is_real:
+            self.take_real_labels()
         is_padded = self.target.ndim == 2
         if self.samples == 0:
             return 0
@@ -467,7 +467,8 @@ cdef class Utterances(Batch):
             while 0 <= label[j] < self.preds.v.classes and label[j] != self.p.blank:
                 j += 1
             index = [i, j] if self.padded else [self.first.at[i] + j]
-            return loss_errors.ctc_label(tuple(index), label[j], i, self.preds.v.classes, self.p.blank, counter)
+            value = label[j] if self.real_labels is None else self.real_labels.values[tuple(index)].item()
+            return loss_errors.ctc_label(tuple(index), value, i, self.preds.v.classes, self.p.blank, counter)
         if status == INVALID_WEIGHT:
             return loss_errors.ctc_weight(i, self.weight.at[i], counter)
         if self.begin is not None:
