@@ -2,12 +2,16 @@
 
 A key is an integer, a bool, a string, bytes, a datetime or None, or a tuple of such parts. A column holds one for each
 sample. It is any array or list, a pandas categorical or an Arrow dictionary. A tuple consists of several columns.
+
+A key is the same in columns of any type. Whole numbers in floating point or decimals are integers, and a UUID is its
+text.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -21,6 +25,9 @@ from streamce.inputs.arrays import Array
 from streamce.keys.encoding import EPOCH, INT64_END, MICROSECOND, encode_part
 
 EXPECTED = "integers, strings, bytes, datetimes, or a tuple of such columns"
+WHOLE = "a whole number, or another key: text, bytes or a datetime"
+FITTING = "integers that fit int64"
+TEXT_HINT = "convert larger ones to text"
 FINE_UNITS = ("ns", "ps", "fs", "as")  # finer than microseconds
 # The kind of a value by its type, or else by the first of these classes that it is derived from.
 KINDS: dict[type, str] = {int: "int", bool: "bool", str: "str", bytes: "bytes", dt.datetime: "datetime"}
@@ -34,6 +41,7 @@ BASE_KINDS: tuple[tuple[type, str], ...] = (
     (bytes, "bytes"),
 )
 NULLS = ("NAType", "NaTType")  # types of pandas
+UUID_CUTS = (0, 8, 12, 16, 20, 32)  # where the groups of its hexadecimal digits begin
 
 
 class Column(NamedTuple):
@@ -142,8 +150,7 @@ def convert_column(source: Any, name: str, cut: bool = False) -> Column:
         return _arrow(interop.import_arrow(source), name, cut)
     categories = getattr(source, "cat", source) if str(getattr(source, "dtype", "")) == "category" else None
     if categories is not None:
-        codes = np.asarray(categories.codes)
-        return _take(codes, convert_objects(list(categories.categories), name, cut=cut), name)
+        return _coded(np.asarray(categories.codes), list(categories.categories), name, cut)
     if hasattr(source, "to_arrow") and not hasattr(source, "__array__"):
         return _arrow(interop.check_memory(source.to_arrow()), name, cut)
     if isinstance(source, (list, range)):
@@ -168,13 +175,12 @@ def _array(source: Array, name: str, cut: bool) -> Column:
     kind = array.dtype.kind
     if kind == "b":
         return Column("bool", len(array), np.ascontiguousarray(array, dtype=np.int64))
+    if kind == "f" and array.dtype.itemsize <= 8:
+        return _whole(array.astype(np.float64), name)
     if kind in "iu":
         if kind == "u" and array.dtype.itemsize == 8 and (array >= INT64_END).any():
             index = arrays.first_index(array >= INT64_END)
-            hint = "use keys.view('int64')"
-            raise InputError(
-                name, f"is {array[index]}", "integers that fit int64", hint=hint, index=index, value=array[index]
-            )
+            raise InputError(name, f"is {array[index]}", FITTING, hint=TEXT_HINT, index=index, value=array[index])
         return Column("int", len(array), np.ascontiguousarray(array, dtype=np.int64))
     if kind == "M":
         return _datetimes(array, name, cut)
@@ -182,10 +188,30 @@ def _array(source: Array, name: str, cut: bool) -> Column:
         if not array.dtype.itemsize:  # all strings are empty
             return convert_objects(array.tolist(), name)
         codes, first = key_index.distinct(_row_bytes(array))
-        return _take(codes, convert_objects(array[first].tolist(), name), name)
+        return _coded(codes, array[first].tolist(), name)
     if kind in "OT":
         return convert_objects(array.tolist(), name, cut=cut)
     raise InputError(name, f"has dtype {array.dtype}", EXPECTED)
+
+
+def _whole(numbers: Array, name: str) -> Column:
+    """Return a column of integers from float64. NaN becomes None."""
+    null = np.isnan(numbers)
+    filled = np.where(null, 0, numbers)
+    for wrong, expected, hint in (
+        (np.floor(filled) != filled, WHOLE, ""),
+        ((filled < -INT64_END) | (filled >= INT64_END), FITTING, TEXT_HINT),
+    ):
+        if wrong.any():
+            index = arrays.first_index(wrong)
+            value = filled[index].item()
+            raise InputError(name, f"is {value!r}", expected, hint=hint, index=index, value=value)
+    integers = filled.astype(np.int64)
+    if not null.any():
+        return Column("int", len(integers), integers)
+    codes = np.full(len(integers), -1)
+    codes[~null], first = key_index.distinct(_row_bytes(integers[~null]))
+    return _take(codes, convert_objects(integers[~null][first].tolist(), name), name)
 
 
 def _datetimes(times: Array, name: str, cut: bool = False) -> Column:
@@ -239,7 +265,20 @@ def _arrow(source: Any, name: str, cut: bool) -> Column:
         source = source.combine_chunks()
         if hasattr(source, "chunks"):  # chunks are missing, or cannot be combined
             return convert_objects(source.to_pylist(), name, cut=cut)
+    is_uuid = getattr(source.type, "extension_name", "") == "arrow.uuid"
+    source = getattr(source, "storage", source)
     kind = str(source.type)
+    if kind in ("halffloat", "float", "double"):
+        from streamce.inputs import arrow  # here, because it needs pyarrow, which this array is from
+
+        numbers, missing = arrow.flat(source)
+        numbers = numbers.astype(np.float64)
+        return _whole(numbers if missing is None else np.where(missing, np.nan, numbers), name)
+    if kind.startswith("decimal"):
+        try:
+            return _arrow(source.cast("int64"), name, cut)
+        except Exception:  # numbers that are not whole, or too large: Python's decimals name them
+            return convert_objects(source.to_pylist(), name)
     if kind.startswith(("timestamp[", "date")):
         unit = {"date32[day]": "D", "date64[ms]": "ms"}.get(kind) or kind[10:12].rstrip("],")
         ticks, null = _fill(source.cast("int32") if unit == "D" else source.cast("int64"))
@@ -251,17 +290,37 @@ def _arrow(source: Any, name: str, cut: bool) -> Column:
             return _array(_numbers(source), name, cut)
         if kind == "bool":
             return _array(_numbers(source.cast("int8")).astype(np.bool_), name, cut)
+    if kind in ("string_view", "binary_view"):  # which have no dictionary
+        source = source.cast("large_" + kind.removesuffix("_view"))
     try:
         coded = source if kind.startswith("dictionary") else source.dictionary_encode()
     except Exception as error:  # lists and other nested types have no dictionary
         raise InputError(name, f"holds {kind}", EXPECTED) from error
     codes = coded.indices.cast("int64").fill_null(-1)
-    return _take(_numbers(codes), convert_objects(coded.dictionary.to_pylist(), name, cut=cut), name)
+    values = coded.dictionary.to_pylist()
+    return _coded(_numbers(codes), [_uuid_text(value) for value in values] if is_uuid else values, name, cut)
+
+
+def _uuid_text(data: bytes) -> str:
+    """Return the text of a UUID, as other formats hold it."""
+    digits = data.hex()
+    return "-".join(digits[a:b] for a, b in itertools.pairwise(UUID_CUTS))
 
 
 def _numbers(source: Any) -> Array:
     """Return the numbers of an Arrow array without nulls. ``to_numpy`` would import pandas."""
     return np.from_dlpack(source) if len(source) else np.empty(0, np.int64)
+
+
+def _coded(codes: Array, values: list[Any], name: str, cut: bool = False) -> Column:
+    """Return the column of the values with these codes. An error names the first sample with the value."""
+    try:
+        distinct = convert_objects(values, name, cut=cut)
+    except InputError as error:
+        if error.index is None or not (used := codes == error.index[0]).any():
+            raise
+        raise error.changed(index=arrays.first_index(used)) from None
+    return _take(codes, distinct, name)
 
 
 def _take(codes: Array, values: Column, name: str) -> Column:
@@ -286,7 +345,11 @@ def convert_objects(values: list[Any], name: str, kind: str | None = None, cut: 
     """Return the column of Python objects, which must be of one kind or None."""
     has_null = False
     kind_of_type: dict[type, str] = {}
-    for type_ in set(map(type, values)):
+    types = set(map(type, values))
+    if any(map(_standard, types)):
+        values = [value if (convert := _standard(type(value))) is None else convert(value) for value in values]
+        types = set(map(type, values))
+    for type_ in types:
         type_kind = _kind(type_)
         if type_kind is None:
             _require_nulls(values, type_, name)
@@ -305,17 +368,34 @@ def convert_objects(values: list[Any], name: str, kind: str | None = None, cut: 
     has_null = has_null or (column_kind == "datetime" and None in values)
     if has_null:
         values = [None if _is_null(value) else value for value in values]
-    elif column_kind in key_index.INTEGERS:
+    if column_kind in key_index.INTEGERS:
         try:
-            return Column(column_kind, len(values), np.array(values, dtype=np.int64))
+            integers = np.array([value or 0 for value in values] if has_null else values, dtype=np.int64)
         except OverflowError:
-            wrong = next(i for i, value in enumerate(values) if not -INT64_END <= value < INT64_END)
-            raise InputError(
-                name, f"is {short_repr(values[wrong])}", "integers that fit int64", index=(wrong,)
-            ) from None
+            wrong = next(i for i, value in enumerate(values) if not -INT64_END <= (value or 0) < INT64_END)
+            found = f"is {short_repr(values[wrong])}"
+            raise InputError(name, found, FITTING, hint=TEXT_HINT, index=(wrong,), value=values[wrong]) from None
+        if not has_null:
+            return Column(column_kind, len(values), integers)
     code_of_value: dict[Any, int] = {}
     codes = np.array([code_of_value.setdefault(value, len(code_of_value)) for value in values], dtype=np.int64)
     return Column(column_kind, len(values), None, codes, list(code_of_value))
+
+
+def _standard(type_: type) -> Callable[[Any], Any] | None:
+    """Return a function to the standard form of a key of a type; None if values are in that form."""
+    if issubclass(type_, (float, np.floating)):
+        return lambda number: int(number) if number.is_integer() else number
+    place = type_.__module__, type_.__name__  # these modules are not imported here, because most keys do not need them
+    if place == ("decimal", "Decimal"):
+        return _standard_decimal
+    return str if place == ("uuid", "UUID") else None
+
+
+def _standard_decimal(number: Any) -> Any:
+    if number.is_nan():
+        return None
+    return int(number) if number.is_finite() and number == number.to_integral_value() else number
 
 
 def _kind(type_: type) -> str | None:

@@ -3,7 +3,6 @@
 ``Reading`` reads the sources on its own thread, while the caller computes with the chunk before.
 """
 
-import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -162,19 +161,10 @@ class Chunk:
         """The columns of keys, by argument of ``update``."""
         keys = {}
         for argument in ("by", "by_time", "cluster"):
-            columns = tuple(self._key_column(name) for name in self.selection.columns(argument))
+            columns = tuple(self.batch.column(name) for name in self.selection.columns(argument))
             if columns:
                 keys[argument] = columns if len(columns) > 1 else columns[0]
         return keys
-
-    def _key_column(self, name: str) -> Any:
-        """Return a column of keys. If another argument uses it too, it was read as real numbers."""
-        column = self.batch.column(name)
-        shared = any(name in self.selection.columns(part) for part in ("preds", "target", "weight"))
-        if shared and pa.types.is_floating(column.type):
-            with contextlib.suppress(pa.ArrowInvalid):  # a column with fractions is not a column of keys
-                return column.cast(pa.int64())
-        return column
 
     def cell(self, argument: str, index: Sequence[int]) -> tuple[Location, object]:
         """Return where an entry of an argument is in the source, and its value.
