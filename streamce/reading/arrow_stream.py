@@ -19,7 +19,11 @@ EXPECTED = "an Arrow stream, such as a table, a reader or a data frame, or an it
 
 
 class StreamTable(Table):
-    """A stream that can be read once. Its batches are those of its producer, and are not copied."""
+    """A stream that can be read once. Its batches are those of its producer, and are not copied.
+
+    Their types may differ if they fit, such as int64 and float64: each batch is read as it is, so the result does not
+    depend on their order.
+    """
 
     def __init__(self, stream: Any, in_caller_mode: Callable[[Iterator[Any]], Iterator[Any]] = iter) -> None:
         """``in_caller_mode`` makes an iterator run in the caller's floating-point mode."""
@@ -29,6 +33,8 @@ class StreamTable(Table):
         self._reader: Any = None
         self._lookahead: list[Any] = []  # batches that were read before their turn
         self._widths: dict[str, int | None] = {}
+        self._types: dict[str, Any] = {}  # of each column in the batches so far, the first that is not null
+        self._seen_floating: set[str] = set()  # columns with anything but integers
         self._batches: Iterator[Any] = iter(())
         if self._dataset is not None:
             self.schema: Any = self._dataset.schema
@@ -52,6 +58,7 @@ class StreamTable(Table):
 
     def _chain(self, streams: Any) -> tuple[Any, Iterator[Any]]:
         """Return the schema and the batches of an iterable of record batches or streams."""
+        self.may_vary = True
         if isinstance(streams, (str, bytes, Mapping)) or not isinstance(streams, Iterable):
             raise InputError("stream", f"is {short_repr(streams)}", EXPECTED)
         batches = itertools.chain.from_iterable(map(_batches, self._in_caller_mode(iter(streams))))
@@ -89,9 +96,13 @@ class StreamTable(Table):
             for _ in range(depth):
                 column = getattr(column, "storage", column)
                 if not arrow.is_list(column.type):
-                    return
+                    break
                 column, lengths, _ = arrow.entries(column)
-            yield from lengths[lengths > 0][:1].tolist()
+            else:
+                yield from lengths[lengths > 0][:1].tolist()
+                continue
+            if not pa.types.is_null(column.type):
+                return
 
     def _read_ahead(self) -> Iterator[Any]:
         for batch in self._batches:
@@ -106,28 +117,77 @@ class StreamTable(Table):
 
     def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
         names, done = list(types), 0
-        indices = [self.schema.get_field_index(name) for name in names]
         while True:
             batch = self._lookahead.pop(0) if self._lookahead else next(self._batches, None)
             if batch is None:
                 return
-            if batch.schema is not self.schema and batch.schema != self.schema:
-                indices = self._column_indices(batch.schema, names, done)
+            if self.may_vary:
+                self._check_schema(batch.schema, names, done)
+            indices = [batch.schema.get_field_index(name) for name in names]
             batch = pa.RecordBatch.from_arrays([batch.column(index) for index in indices], names)
             interop.check_memory(batch)  # because all later code trusts offsets
             for part, end in slice_batch(batch, rows, done, start.row):
                 yield Part(part, None, Mark(end))
             done += batch.num_rows
 
-    def _column_indices(self, schema: Any, names: list[str], row: int) -> list[int]:
-        """Return where columns are in a batch of another schema. Their types must be those of the first batch."""
+    def _check_schema(self, schema: Any, names: list[str], row: int) -> None:
+        """Raise DataError if columns are missing in a batch, or hold something else than in the batches before."""
         for name in names:
             if schema.get_field_index(name) < 0:
                 raise DataError(f"from row {row} on there is no column '{name}'")
-            if schema.field(name).type != self.schema.field(name).type:
-                found, before = schema.field(name).type, self.schema.field(name).type
+            found = schema.field(name).type
+            before = self._types.setdefault(name, found)
+            if not _fits(found, before):
                 raise DataError(f"holds {found} from row {row} on, and {before} before", column=name)
-        return [schema.get_field_index(name) for name in names]
+            if _is_unknown(before):
+                self._types[name] = found
+            if not _is_unknown(found) and not arrow.is_integer(_leaf(found)):
+                self._seen_floating.add(name)
+
+    def holds_only_integers(self, name: str) -> bool:
+        return name not in self._seen_floating
+
+
+def _plain(type_: Any) -> Any:
+    """Return a type without an extension or a dictionary around it."""
+    type_ = getattr(type_, "storage_type", type_)
+    return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
+def _leaf(type_: Any) -> Any:
+    """Return the type of the values in nested lists; that of a column without lists unchanged."""
+    type_ = _plain(type_)
+    while arrow.is_list(type_):
+        type_ = _plain(type_.value_type)
+    return type_
+
+
+def _is_unknown(type_: Any) -> bool:
+    """Return whether a column of a type has only nulls and empty lists."""
+    return bool(pa.types.is_null(_leaf(type_)))
+
+
+def _fits(one: Any, other: Any) -> bool:
+    """Return whether columns of two types hold the same kind of values."""
+    if getattr(one, "extension_name", "") == getattr(other, "extension_name", ""):
+        one, other = _plain(one), _plain(other)
+    if one == other or pa.types.is_null(one) or pa.types.is_null(other):
+        return True
+    if arrow.is_list(one) and arrow.is_list(other):
+        return _fits(one.value_type, other.value_type)
+    return _kind(one) == _kind(other)
+
+
+def _kind(type_: Any) -> str:
+    """Return a word for types that hold the same kind of values."""
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
+        return "number"
+    if pa.types.is_timestamp(type_) or pa.types.is_date(type_):
+        return "time"
+    name = str(type_)
+    if name.startswith("fixed_size_binary"):
+        return "binary"
+    return name.removeprefix("large_").removesuffix("_view")
 
 
 def _is_arrow(stream: Any) -> bool:

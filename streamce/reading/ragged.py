@@ -120,6 +120,8 @@ class Reading(reader.Reading):
             missing = np.zeros(len(lengths), bool)
         if depth == 1:
             values, null = arrow.flat(inside)
+            if name in self.selection.preds:
+                values = reader.as_real(values)
             return Lists(values, lengths, missing, null)
         has_lists = inside.null_count < len(inside)
         if not has_lists and self._width is None and self._task == "ctc" and (empty := (lengths == 0) & ~missing).any():
@@ -137,6 +139,7 @@ class Reading(reader.Reading):
             raise UnreadableRows(reason, rows) from None
         if has_lists:
             self._width = values.shape[1]
+        values = reader.as_real(values)
         return Lists(values, lengths, missing, None if null is None else np.any(null, axis=1))
 
     def _sequences(
@@ -217,8 +220,8 @@ def _type(table: Table, name: str, depth: int, expected: str) -> Any:
     levels = 0
     while arrow.is_list(leaf):
         leaf, levels = leaf.value_type, levels + 1
-    are_labels = expected == "integers"
-    checks = [pa.types.is_floating, pa.types.is_decimal, *([pa.types.is_integer] if are_labels else [])]
+    may_be_integers = expected == "integers" or table.may_vary
+    checks = [pa.types.is_floating, pa.types.is_decimal, *([pa.types.is_integer] if may_be_integers else [])]
     are_nulls = pa.types.is_null(leaf) and levels <= depth  # there are only nulls or empty lists
     if not are_nulls and (levels != depth or not any(check(leaf) for check in checks)):
         formats = "" if levels else ", which Parquet, Arrow and JSON lines can hold"

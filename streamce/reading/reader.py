@@ -287,7 +287,16 @@ class Reading:
                         mark = piece.end
                     if mark.row == end_row:
                         return
+                if table.may_vary:
+                    self._check_predictions(table)
             before, mark = before + sizes[number], START
+
+    def _check_predictions(self, table: Table) -> None:
+        """Raise DataError if a column of predictions holds only integers, once all batches have been read."""
+        for name in self.selection.preds:
+            found = self._types(table)[name]
+            if not pa.types.is_null(found) and table.holds_only_integers(name):
+                raise integer_predictions(name, found)
 
     def _cut(self, part: Part, first_row: int) -> Iterator[Part]:
         """Yield the parts of a part that become chunks."""
@@ -300,7 +309,7 @@ class Reading:
         are_integers = all(pa.types.is_integer(inner(found)) for found in types.values())
         wide = None if table.has_types or are_integers else pa.float64()
         for name in chosen.preds:
-            if pa.types.is_integer(inner(types[name])) and wide is None:
+            if pa.types.is_integer(inner(types[name])) and wide is None and not table.may_vary:
                 hint = "" if table.has_types else ": write 1.0 instead of 1"
                 found = f"holds {types[name]}, expected predictions, which are floating-point numbers{hint}"
                 raise DataError(found, column=name)
@@ -356,6 +365,7 @@ class Reading:
     def _chunk(self, number: int, row: int, part: Part) -> Chunk:
         chosen, batch = self.selection, part.batch
         preds, no_pred = self._entries(part, chosen.preds, self._preds_axes, row)
+        preds = as_real(preds)
         target: Array | None = None
         no_target = None
         if chosen.encode:
@@ -380,6 +390,9 @@ class Reading:
         """
         columns = [part.batch.column(name) for name in names]
         columns = [getattr(column, "storage", column) for column in columns]
+        if pa.types.is_null(columns[0].type) and axes == 2 and len(names) == 1:  # where other batches hold lists
+            shape = len(columns[0]), self._width or 2  # any width, if there are only nulls
+            return np.zeros(shape), np.ones(shape, bool)
         if is_list(columns[0].type):
             try:
                 values, null = matrix(columns[0], self._width, row)
@@ -409,6 +422,16 @@ def _before(part: Part, end_row: int, first_row: int) -> Part:
         rows = int(np.searchsorted(part.numbers, end_row))
         numbers = part.numbers[:rows]
     return part._replace(batch=part.batch.slice(0, rows), end=replace(part.end, row=end_row), numbers=numbers)
+
+
+def integer_predictions(name: str, type_: Any) -> DataError:
+    """Return the error for a column of integers, which are probably labels, as predictions."""
+    return DataError(f"holds {type_}, expected predictions, which are floating-point numbers", column=name)
+
+
+def as_real(preds: Array) -> Array:
+    """Return predictions as floating point. Integers are those of a table that has fractions elsewhere."""
+    return preds.astype(np.float64) if preds.dtype.kind in "iu" else preds
 
 
 def number_type(table: Table, name: str, wide: Any) -> Any:

@@ -75,6 +75,7 @@ class Table(ABC):
     has_types = True
     first_unreadable: DataError | None = None  # the error of the first row that was left out
     has_only_text = False
+    may_vary = False  # whether later batches may have other types that fit, such as integers and floating point
     schema: Any
 
     def names(self) -> list[str]:
@@ -96,6 +97,10 @@ class Table(ABC):
     def marks(self) -> list[Mark]:
         """Return the rows at which reading can begin without earlier rows, in order. The first is the start."""
         return [START]
+
+    def holds_only_integers(self, name: str) -> bool:
+        """Return whether nothing but integers and nulls was in a column so far."""
+        return bool(pa.types.is_integer(self.type(name)))
 
     @abstractmethod
     def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
