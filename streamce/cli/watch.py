@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import errno
-import functools
 import os
 import signal
 import time
@@ -53,9 +52,7 @@ def watch(config: WatchConfig) -> int:
     if config.state is not None and os.path.realpath(config.state) == os.path.realpath(config.source):
         raise SelectionError(f"--state {config.state}: this is the source")
     windows = watch_rules.window_options(config)
-    shows_types = functools.partial(watch_rules.shows_types, config)
-    skip = config.invalid == "skip"
-    lines = LineOptions(config.chunk_rows or MAX_ROWS, skip, shows_types, config.max_record)
+    lines = LineOptions(config.chunk_rows or MAX_ROWS, config.invalid == "skip", config.max_record)
     with contextlib.closing(open_source(config.source, log, lines)) as source:
         return _Watch(config, source, windows).run()
 
@@ -187,6 +184,7 @@ class _Watch:
                 self._save()
                 if self._is_consistent and stopped():  # within a file, because it may be large
                     return
+        self._source.note_unreadable(reading.unreadable, reading.first_unreadable)
         self._source.finish()
         self._is_consistent = self._is_dirty = True
         self._note_rows()

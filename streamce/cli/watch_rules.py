@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import Any
 
@@ -12,27 +11,11 @@ from streamce.cli.config import METRICS, WatchConfig
 from streamce.cli.console import plural
 from streamce.cli.metric_factory import as_option_errors
 from streamce.errors import SelectionError
-from streamce.inputs.arrow import inner, is_integer, is_list
 from streamce.keys import periods
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
-from streamce.reading.columns import select
-from streamce.reading.formats.base import Table
 from streamce.stats.summary import Summary
 
 DEFAULT_WINDOW = "10000"
-
-
-def shows_types(config: WatchConfig, table: Table) -> bool:
-    """Return whether a line shows that its predictions are not labels.
-
-    A line whose predictions are all integers does not, because a program may write 1 for 1.0.
-    """
-    with contextlib.suppress(SelectionError):  # the reader raises this error later
-        types = [table.type(name) for name in select(config.preds, table.names())]
-        while any(is_list(each) for each in types):
-            types = [inner(each) for each in types]
-        return not all(is_integer(each) for each in types)
-    return True
 
 
 def window_options(config: WatchConfig) -> dict[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from streamce.errors import DataError
 from streamce.reading.files.sources import Source
 from streamce.reading.reader import Position
 
@@ -87,6 +88,10 @@ class GrowingSource(ABC):
     @abstractmethod
     def mark_counted(self, end: Position) -> bool:
         """Note that the rows before ``end`` are counted, and return whether a run can resume there."""
+
+    def note_unreadable(self, count: int, first: DataError | None) -> None:
+        """Note how many of the rows that ``next`` returned could not be read, and the error of the first."""
+        return
 
     @abstractmethod
     def finish(self) -> None:

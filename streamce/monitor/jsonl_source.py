@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import select
@@ -14,9 +15,10 @@ from typing import Any
 
 from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource, NewRows, is_out_of_descriptors
-from streamce.monitor.jsonl_table import LinesTable, objects
-from streamce.reading.files.sources import MAX_RECORD, Source, file_errors
-from streamce.reading.formats.base import Mark, Table
+from streamce.monitor.jsonl_table import LinesTable, first_object
+from streamce.reading.files.sources import MAX_RECORD, ReadOptions, Source, file_errors
+from streamce.reading.formats.base import Mark
+from streamce.reading.formats.json_values import type_from_json, type_to_json
 from streamce.reading.formats.records import length_error, too_long
 from streamce.reading.reader import Position
 
@@ -34,15 +36,12 @@ class LineOptions:
         Maximum number of lines to read at a time.
     skip_unreadable : bool
         Whether lines that cannot be read are skipped and counted. Otherwise they are an error.
-    defines_types : function of Table
-        Whether a line, as a table, shows the types of all columns. The first such line defines them.
     max_record : int
         Maximum number of bytes in a line.
     """
 
     max_rows: int
     skip_unreadable: bool = False
-    defines_types: Callable[[Table], bool] = lambda table: True
     max_record: int = MAX_RECORD
 
 
@@ -55,10 +54,11 @@ class JsonlSource(GrowingSource):
         self._buffer = bytearray()  # bytes that are read but not counted
         self._n_searched = 0  # number of its first bytes that hold no line end
         self._block = b""  # its first bytes, which are being counted
-        self._n_untyped = 0  # number of its first bytes in which no line defines the types
-        self._typing_line: bytes | None = None  # the line that defines the types
+        self._first_line: bytes | None = None  # the first line that is an object, which names the columns
+        self._types: dict[str, Any] = {}  # types that columns have shown
         self._row = 0  # number of the next row in the file
         self._width: int | None = None
+        self._n_unreadable = 0  # lines of the block that could not be read
         self._table: LinesTable | None = None
 
     @abstractmethod
@@ -67,8 +67,8 @@ class JsonlSource(GrowingSource):
 
     def next(self) -> NewRows | None:
         while True:
-            if (block := self._whole_lines()) and (has_types := self._find_types(block)) is not None:
-                if has_types:
+            if block := self._whole_lines():
+                if self._has_names(block):
                     return self._new_rows(block)
                 continue
             if len(self._buffer) > self._options.max_record and not block:
@@ -100,59 +100,55 @@ class JsonlSource(GrowingSource):
         """Finish pending work if there are no new bytes, and return new rows that result."""
         return None
 
-    def _find_types(self, block: bytes, last: bool = False) -> bool | None:
-        """Return whether the types of columns are defined, and the block can be read.
-
-        False means that this method has skipped lines before the first object, because they are not rows. None means
-        that only later lines may define the types.
-        """
-        if self._typing_line is not None:
+    def _has_names(self, block: bytes) -> bool:
+        """Return whether the names of columns are known. If not, this method has skipped lines that are not objects."""
+        if self._first_line is None and (found := first_object(block)) is not None:
+            self._first_line = found[0]
+        if self._first_line is not None:
             return True
-        if not self._n_untyped and (start := next((start for _, start, _ in objects(block)), len(block))):
-            self._new_rows(block[:start])
-            with file_errors(self.name):
-                list(self._table_of(block[:start]).parts({}, 1, Mark(self._row)))
-            self.finish()
-            return False
-        end = len(block) if last else max(len(block), self._buffer.rfind(b"\n", 0, BLOCK) + 1)
-        lines = objects(bytes(self._buffer[self._n_untyped : end]))
-        defines_types = self._options.defines_types
-        self._typing_line = next((line for line, _, table in lines if defines_types(table)), None)
-        self._n_untyped = end
-        if self._typing_line is None and (last or len(self._buffer) >= BLOCK):
-            self._typing_line = next(line for line, _, _ in objects(block))  # reading with it raises the error
-        return None if self._typing_line is None else True
+        self._new_rows(block)
+        with file_errors(self.name):
+            table = self._table_of(block)
+            list(table.parts({}, 1, Mark(self._row)))
+        self.note_unreadable(table.rows, table.first_unreadable)
+        self.finish()
+        return False
 
     def _new_rows(self, block: bytes) -> NewRows:
         self._block, self._table = block, None
-        source = Source(
-            self.name, "json", self.name, size=len(block), table=lambda source: self._table_of(block, source)
-        )
-        return NewRows(source, Position(0, Mark(self._row), self._width))
+        return NewRows(self._source_of(block), Position(0, Mark(self._row), self._width))
+
+    def _source_of(self, block: bytes) -> Source:
+        options = ReadOptions(self._options.max_record, skip_unreadable=self._options.skip_unreadable)
+        table = functools.partial(self._table_of, block)
+        return Source(self.name, "json", self.name, size=len(block), table=table, options=options)
 
     def _table_of(self, block: bytes, source: Source | None = None) -> LinesTable:
-        source = source or Source(self.name, "json", self.name)
-        self._table = LinesTable(source, self._typing_line or b"{}", block, self._options.skip_unreadable)
+        source = source or self._source_of(block)
+        self._table = LinesTable(source, self._first_line or b"", block, self._types)
         return self._table
 
     @property
     def pending(self) -> str | None:
-        if self._n_untyped and self._typing_line is None:
-            return f"{self.name}: no row is counted yet, because all predictions are whole numbers and may be labels"
         return f"{self.name}: the last line is not counted, because it has no end yet" if self._buffer.strip() else None
 
     def mark_counted(self, end: Position) -> bool:
         self._width = end.width
         return False
 
+    def note_unreadable(self, count: int, first: DataError | None) -> None:
+        self._n_unreadable = count
+        if count:
+            others = f" (and {count - 1:,} more)" if count > 1 else ""
+            reason = first.changed(places=()) if first is not None else ""
+            self._log(f"{self.name}: skipped a line that cannot be read{others}: {reason}")
+
     def finish(self) -> None:
         if self._table is not None:
-            self._row += self._table.rows + self._table.unreadable
-            self._rows += self._table.rows
-            if self._table.unreadable:
-                self._unreadable += self._table.unreadable
-                others = f" (and {self._table.unreadable - 1:,} more)" if self._table.unreadable > 1 else ""
-                self._log(f"{self.name}: skipped a line that cannot be read{others}: {self._table.first_error}")
+            self._row += self._table.rows
+            self._rows += self._table.rows - self._n_unreadable
+            self._unreadable += self._n_unreadable
+        self._n_unreadable = 0
         del self._buffer[: len(self._block)]
         self._n_searched = 0
         self._block = b""
@@ -179,7 +175,8 @@ class JsonlFile(JsonlSource):
             "row": self._row,
             "rows": self._rows,
             "unreadable": self._unreadable,
-            "first": None if self._typing_line is None else self._typing_line.decode(errors="surrogateescape"),
+            "first": None if self._first_line is None else self._first_line.decode(errors="surrogateescape"),
+            "types": {name: type_to_json(type_) for name, type_ in self._types.items()},
             "width": self._width,
         }
 
@@ -190,7 +187,8 @@ class JsonlFile(JsonlSource):
         self._inode, self._offset, self._row, self._rows, self._unreadable = numbers
         self._head, self._width = bytes.fromhex(position["head"]), position["width"]
         first = position["first"]
-        self._typing_line = None if first is None else first.encode(errors="surrogateescape")
+        self._first_line = None if first is None else first.encode(errors="surrogateescape")
+        self._types = {name: type_from_json(found) for name, found in position.get("types", {}).items()}
 
     def close(self) -> None:
         if self._file is not None:
@@ -241,7 +239,7 @@ class JsonlFile(JsonlSource):
         if not self._was_idle:  # a program that has the old file open may still write
             self._was_idle = self._rotating = True
             return None
-        if self._buffer and self._find_types(bytes(self._buffer), last=True):  # count a last line that has no end
+        if self._buffer and self._has_names(bytes(self._buffer)):  # count a last line that has no end
             return self._new_rows(bytes(self._buffer))
         return self.next() if self._open_next() else None
 
@@ -370,5 +368,5 @@ class JsonlPipe(JsonlSource):
         return more
 
     def _at_end(self) -> NewRows | None:
-        is_complete = self._ended and self._buffer and self._find_types(bytes(self._buffer), last=True)
+        is_complete = self._ended and self._buffer and self._has_names(bytes(self._buffer))
         return self._new_rows(bytes(self._buffer)) if is_complete else None

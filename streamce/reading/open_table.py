@@ -12,7 +12,6 @@ from streamce.reading.files.sources import ARROW_FILE, MAGIC, Source
 from streamce.reading.formats.arrow_ipc import ArrowTable
 from streamce.reading.formats.base import Table
 from streamce.reading.formats.csv_text import CsvTable
-from streamce.reading.formats.json_text import JsonTable
 from streamce.reading.formats.numpy_files import NumpyTable
 from streamce.reading.formats.parquet import ParquetTable
 
@@ -58,7 +57,7 @@ def open_table(source: Source, beside: Sequence[str], stopped: threading.Event) 
         if source.format in ("npy", "npz"):
             return NumpyTable(source, beside)
         tables: dict[str, Callable[[Source], Table]]
-        tables = {"parquet": ParquetTable, "arrow": ArrowTable, "csv": CsvTable, "json": JsonTable}
+        tables = {"parquet": ParquetTable, "arrow": ArrowTable, "csv": CsvTable, "json": _json_table}
         return tables[source.format](source)
     pipe = _Pipe(source.path, stopped)
     start = pipe.peek(8)
@@ -72,3 +71,11 @@ def open_table(source: Source, beside: Sequence[str], stopped: threading.Event) 
     if kind == "csv":
         return CsvTable(source, pipe)
     return ArrowTable(source, pa.PythonFile(pipe, "r"))
+
+
+def _json_table(source: Source) -> Table:
+    try:
+        from streamce.reading.formats.json_text import JsonTable  # here, because only JSON needs msgspec
+    except ModuleNotFoundError as error:
+        raise DataError(f"JSON needs {error.name}: pip install 'streamce[files]'") from error
+    return JsonTable(source)

@@ -220,7 +220,7 @@ def _type(table: Table, name: str, depth: int, expected: str) -> Any:
     levels = 0
     while arrow.is_list(leaf):
         leaf, levels = leaf.value_type, levels + 1
-    may_be_integers = expected == "integers" or table.may_vary
+    may_be_integers = expected == "integers" or table.may_vary or not table.has_types  # 1 is written for 1.0, too
     checks = [pa.types.is_floating, pa.types.is_decimal, *([pa.types.is_integer] if may_be_integers else [])]
     are_nulls = pa.types.is_null(leaf) and levels <= depth  # there are only nulls or empty lists
     if not are_nulls and (levels != depth or not any(check(leaf) for check in checks)):

@@ -306,12 +306,13 @@ class Reading:
         """Return the types to read the columns as: those of the table, or wider ones if those are guesses."""
         chosen = self.selection
         types = {name: table.type(name) for name in chosen.preds}
+        wide = None if table.has_types else pa.float64()  # because a program may write 1 for 1.0
         are_integers = all(pa.types.is_integer(inner(found)) for found in types.values())
-        wide = None if table.has_types or are_integers else pa.float64()
+        if are_integers and any(pa.types.is_floating(inner(table.type(name))) for name in chosen.target):
+            wide = None  # predictions and targets are swapped
         for name in chosen.preds:
             if pa.types.is_integer(inner(types[name])) and wide is None and not table.may_vary:
-                hint = "" if table.has_types else ": write 1.0 instead of 1"
-                found = f"holds {types[name]}, expected predictions, which are floating-point numbers{hint}"
+                found = f"holds {types[name]}, expected predictions, which are floating-point numbers"
                 raise DataError(found, column=name)
             types[name] = _numeric_type(name, types[name], wide)
         for name in chosen.target:

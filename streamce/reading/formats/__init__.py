@@ -8,10 +8,14 @@ Input: a ``Source``. Output: a ``Table``, which yields record batches from any p
 ``arrow_blocks``  large record batches of an Arrow file, some rows at a time
 ``text``          text parsed in blocks of whole records
 ``csv_text``      CSV and TSV
-``json_text``     JSON lines
+``json_text``     JSON: lines, objects one after another, or an array
+``json_records``  text of JSON cut into blocks of whole records
+``json_rows``     rows of JSON, decoded by msgspec, or by Python's json where msgspec refuses
+``json_values``   types of values of JSON, and arrays of them
+``paths``         paths into nested columns
 ``records``       text cut into blocks of whole records
 ``numpy_files``   .npy and .npz files
 ``numpy_rows``    the rows of an array in such a file
 
-Imports ``errors``, ``inputs`` and ``files``.
+Imports ``errors``, ``_support``, ``inputs`` and ``files``.
 """

@@ -1,7 +1,7 @@
 """The interface of formats: a class per format that gives names, types and record batches of one source."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from streamce.errors import DataError
 from streamce.reading.files.sources import one_line
+from streamce.reading.formats.paths import Path
 
 Array = np.ndarray[Any, Any]
 
@@ -93,6 +94,10 @@ class Table(ABC):
     def width(self, name: str) -> int:
         """Return the number of values in a row of a list column; 1 if only reading would tell."""
         return int(getattr(self.type(name), "list_size", 1) or 1)
+
+    def fields(self, path: Path) -> Sequence[str] | None:
+        """Return the names of the fields of the objects at a path; None if there are no objects."""
+        return None
 
     def marks(self) -> list[Mark]:
         """Return the rows at which reading can begin without earlier rows, in order. The first is the start."""

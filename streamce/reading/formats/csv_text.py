@@ -48,7 +48,7 @@ class CsvTable(TextTable):
             if at >= 0:
                 raise DataError(QUOTED, row=row + at, column=name)
 
-    def _records(self) -> Records:
+    def _records(self, offset: int) -> Records:
         longest = self._source.options.max_record
         return QuotedRecords(longest, self._comma, self._quote) if self._quote else Records(longest, LINE_END)
 

@@ -71,7 +71,7 @@ class TextTable(Table):
 
     def _cut(self, stream: Any, offset: int | None) -> Iterator[bytes]:
         """Yield blocks of whole rows of a stream. It begins at ``offset`` of a file; None if it is not a file."""
-        records, done, mark = self._records(), offset or 0, b""
+        records, done, mark = self._records(offset or 0), offset or 0, b""
         while piece := stream.read(TEXT_BLOCK):
             if done == 0 and piece.startswith(codecs.BOM_UTF8):  # Arrow skips it, and so must the search for quotes
                 mark, piece, done = codecs.BOM_UTF8, piece[3:], 3
@@ -84,7 +84,8 @@ class TextTable(Table):
         for block in records.finish():
             yield mark + block
 
-    def _records(self) -> Records:
+    def _records(self, offset: int) -> Records:
+        """Return the buffer for text from ``offset`` of the source on."""
         return Records(self._source.options.max_record)
 
     def _table(self, block: bytes, types: Mapping[str, Any], rows: int) -> Any:
