@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from streamce.errors import DataError
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import START, Mark, Parts
 from streamce.reading.formats.json_records import Layout
-from streamce.reading.formats.json_rows import names_of
+from streamce.reading.formats.json_rows import object_in
 from streamce.reading.formats.json_text import JsonTable
 
 
@@ -56,7 +58,8 @@ def first_object(block: bytes) -> tuple[bytes, int] | None:
     """Return the first line of a block that is an object, and where it begins; None if there is none."""
     start = 0
     for line in block.split(b"\n"):
-        if line.strip() and names_of([line])[1] is None:
+        with contextlib.suppress(DataError):
+            object_in(line)
             return line.strip(), start
         start += len(line) + 1
     return None

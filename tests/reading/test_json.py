@@ -344,7 +344,7 @@ def test_a_run_resumes_within_an_array(tmp_path, monkeypatch, capsys, layout):
         return reader.Reading(find_sources([str(tmp_path / "a.json")]), lambda *_: selection, 1, 1, 3)
 
     ends = [chunk.end for chunk in reading().lazy_chunks()]
-    assert len({end.mark.piece for end in ends}) > 2
+    assert len({end.mark.piece for end in ends}) > 1
     for end in ends:
         preds = [value for chunk in reading().lazy_chunks(end) for value in chunk.preds.tolist()]
         assert preds == [row["p"] for row in rows[end.mark.row :]]

@@ -12,9 +12,10 @@ from enum import Enum
 
 import numpy as np
 
+from streamce.errors import DataError
 from streamce.reading.files.sources import MAX_RECORD
 from streamce.reading.formats.base import Array
-from streamce.reading.formats.json_rows import names_of
+from streamce.reading.formats.json_rows import object_in
 from streamce.reading.formats.records import RecordError, Records
 
 ESCAPED = re.compile(rb"\\.", re.DOTALL)
@@ -179,7 +180,15 @@ def layout_of(text: bytes) -> Layout:
     if text.startswith(b"["):
         return Layout.LINES if b"\n" not in first and more.strip(SPACE) else Layout.ARRAY
     is_line = b"\n" not in first and not rest.strip(SPACE)
-    return Layout.LINES if is_line or names_of([first])[1] else Layout.VALUES
+    return Layout.LINES if is_line or not _is_object(first) else Layout.VALUES
+
+
+def _is_object(record: bytes) -> bool:
+    try:
+        object_in(record)
+    except DataError:
+        return False
+    return True
 
 
 def split_values(text: bytes) -> Iterator[bytes]:

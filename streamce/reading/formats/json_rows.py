@@ -6,10 +6,11 @@ row by row, and Python's json reads the rows that msgspec refuses. A row that js
 
 from __future__ import annotations
 
+import io
 import json
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict
 
@@ -96,7 +97,7 @@ class RowReader:
             rows = None
         n_lines = block.count(b"\n") + (not block.endswith(b"\n"))
         if rows is None or len(rows) != n_lines:  # there are blank lines, or a row is not on a line of its own
-            return self._one_by_one([line for line in block.split(b"\n") if line.strip()])
+            return self._one_by_one(split_lines(block))
         return self._rows(rows)
 
     def read_values(self, block: bytes, split: Callable[[bytes], Iterable[bytes]]) -> Rows:
@@ -142,7 +143,7 @@ class RowReader:
 
     def _by_python(self, record: bytes) -> list[Any]:
         """Return the values of a record that msgspec refuses. Raise DataError if it cannot be read."""
-        row = _object(record)
+        row = object_in(record)
         values = []
         for name, column in self._columns.items():
             try:
@@ -220,23 +221,44 @@ def _renumbered(error: DataError | None, numbers: Array) -> DataError | None:
     return None if error is None else error.changed(row=int(numbers[error.row]))
 
 
-def names_of(records: Iterable[bytes]) -> tuple[list[str], DataError | None]:
-    """Return the names in records, in the order in which they occur, and the error of the first without names."""
+def split_lines(block: bytes) -> Iterator[bytes]:
+    """Yield the lines of a block that are not blank."""
+    return (line for line in io.BytesIO(block) if line.strip())
+
+
+def names_in(block: bytes, split: Callable[[bytes], Iterable[bytes]]) -> tuple[dict[str, None], DataError | None]:
+    """Return the names in the records of a block, in their order, and the error of the first without names."""
     names: dict[str, None] = {}
     first_error = None
     decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-    for number, record in enumerate(records):
+    for number, record in enumerate(split(block)):
         try:
             names |= dict.fromkeys(decoder.decode(record))
         except REFUSED:
             try:
-                names |= dict.fromkeys(_object(record))
+                names |= dict.fromkeys(object_in(record))
             except DataError as error:
                 first_error = first_error or error.changed(row=number)
-    return [*names], first_error
+        if not number and not first_error and (known := _with_same_names(block, names)):
+            return known, None
+    return names, first_error
 
 
-def _object(record: bytes) -> dict[str, Any]:
+def _with_same_names(block: bytes, names: dict[str, None]) -> dict[str, None] | None:
+    """Return names if all records of a block, on lines or one after another, have no others; else None."""
+    if any(map(REFUSED_NAME.search, names)):
+        return None
+    fields: list[tuple[str, Any, Any]] = [(f"f{i}", msgspec.Raw, None) for i in range(len(names))]
+    rename = {f"f{i}": name for i, name in enumerate(names)}
+    row = msgspec.defstruct("Row", fields, rename=rename, gc=False, forbid_unknown_fields=True)
+    try:
+        msgspec.json.Decoder(row).decode_lines(block)
+    except REFUSED:
+        return None
+    return names
+
+
+def object_in(record: bytes) -> dict[str, Any]:
     """Return the object in a record as Python's json reads it. Raise DataError if it is not an object."""
     if not record.strip():
         raise DataError(NO_ELEMENT)
@@ -258,7 +280,7 @@ def _integer(digits: str) -> float:
 
 
 def _shown(record: bytes) -> str:
-    text = record[: 4 * MAX_SHOWN].decode(errors="replace").strip()
+    text = record.strip()[: 4 * MAX_SHOWN].decode(errors="replace")
     return repr(text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "...")
 
 

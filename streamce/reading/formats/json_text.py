@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from streamce.errors import DataError
 from streamce.reading.files.sources import Source
+from streamce.reading.formats import text
 from streamce.reading.formats.base import START, Array, Mark, Part, Parts
 from streamce.reading.formats.json_records import (
     SPACE,
@@ -23,12 +24,13 @@ from streamce.reading.formats.json_records import (
     split_elements,
     split_values,
 )
-from streamce.reading.formats.json_rows import Column, RowReader, Rows, batch, names_of
+from streamce.reading.formats.json_rows import Column, RowReader, Rows, batch, names_in, split_lines
 from streamce.reading.formats.json_values import infer
 from streamce.reading.formats.paths import Path, parse
-from streamce.reading.formats.records import Records
+from streamce.reading.formats.records import RecordError, Records
 from streamce.reading.formats.text import TextTable
 
+DECODED = 1 << 18  # bytes decoded at a time, so that the objects that are made fit into the cache
 CUT_SHORT = "the array is not closed: the text is cut short, or a bracket or quote is missing"
 
 
@@ -37,6 +39,7 @@ class JsonTable(TextTable):
 
     def __init__(self, source: Source, stream: Any = None) -> None:
         self._layout: Layout | None = None
+        self._ahead: list[bytes] = []  # blocks after the first that were read to find the names of columns
         self._types: dict[str, Any] = {}
         super().__init__(source, stream)
 
@@ -53,23 +56,44 @@ class JsonTable(TextTable):
         reader = RowReader({name: Column(self._path(name), type_) for name, type_ in types.items()})
         piece, before = start.piece, start.before
         blocks = self._blocks_from(piece)
-        while block := self._next(blocks, before):
-            columns, found = batch(self._read(block, reader, is_first=piece == 0), types)
-            fraction = min(1.0, (piece + len(block)) / self._size) if self._size else None
-            after, numbers, error = before + found.n_records, found.numbers, None
-            if found.first_error is not None and numbers is not None:
-                row = found.first_error.row or 0
-                error = found.first_error.changed(row=before + row)
-                if not self._source.options.skip_unreadable:  # the rows before it come first
-                    after, numbers = before + row, numbers[numbers < row]
-                elif before + row >= start.row:
-                    self.first_unreadable = self.first_unreadable or error
+        while True:
+            block_rows, size, error = self._several(blocks, reader, types, before, is_first=piece == 0)
+            if not size:
+                return
+            fraction = min(1.0, (piece + size) / self._size) if self._size else None
+            after, numbers = before + sum(each.n_records for _, each in block_rows), _numbers(block_rows, before)
+            if error is not None and not self._source.options.skip_unreadable:  # the rows before it come first
+                after = error.row if error.row is not None else after
+                numbers = None if numbers is None else numbers[numbers < after]
+            elif error is not None and (error.row or 0) >= start.row:
+                self.first_unreadable = self.first_unreadable or error
+            columns = _joined([columns for columns, _ in block_rows])
             for first, last, end in _slices(numbers, before, after, rows, start.row):
-                part_numbers = None if numbers is None else before + numbers[first:last]
+                part_numbers = None if numbers is None else numbers[first:last]
                 yield Part(columns.slice(first, last - first), fraction, Mark(end, piece, before), part_numbers)
             if error is not None and not self._source.options.skip_unreadable:
                 raise error
-            piece, before = piece + len(block), after
+            piece, before = piece + size, after
+
+    def _several(
+        self, blocks: Iterator[bytes], reader: RowReader, types: Mapping[str, Any], before: int, *, is_first: bool
+    ) -> tuple[list[tuple[Any, Rows]], int, DataError | None]:
+        """Return the batches of the next blocks, their bytes, and the error of the first row that cannot be read.
+
+        They end after a block with such an error, unless these rows are left out.
+        """
+        found: list[tuple[Any, Rows]] = []
+        size, first_error = 0, None
+        while size < text.TEXT_BLOCK and (block := self._next(blocks, before)):
+            found.append(batch(self._read(block, reader, is_first=is_first and not size), types))
+            size += len(block)
+            rows = found[-1][1]
+            if rows.first_error is not None:
+                first_error = first_error or rows.first_error.changed(row=before + (rows.first_error.row or 0))
+                if not self._source.options.skip_unreadable:
+                    break
+            before += rows.n_records
+        return found, size, first_error
 
     def _path(self, name: str) -> Path:
         return parse(name, self.schema.names) or Path(name)
@@ -88,6 +112,15 @@ class JsonTable(TextTable):
     def _earlier_type(self, name: str) -> Any:
         """Return the type that rows before this text have shown for a column; None if there are none."""
         return None
+
+    @property
+    def _read_size(self) -> int:
+        return min(text.TEXT_BLOCK, DECODED)
+
+    def _blocks_from(self, offset: int) -> Iterator[bytes]:
+        if offset:
+            return super()._blocks_from(offset)
+        return itertools.chain([self._first] if self._first else [], self._ahead, self._blocks)
 
     def _records(self, offset: int) -> Records:
         longest = self._source.options.max_record
@@ -109,18 +142,33 @@ class JsonTable(TextTable):
             block = block.lstrip(SPACE).removeprefix(b"[")
         return reader.read_elements(block.removesuffix(b"]"), split_elements)
 
-    def _records_in(self, block: bytes) -> Iterable[bytes]:
-        """Return the records of the first block."""
-        block = block.removeprefix(codecs.BOM_UTF8)
-        if self._layout is Layout.VALUES:
-            return split_values(block)
+    def _next_ahead(self) -> bytes:
+        """Return the next block, or no bytes at the end or before a record that is an error when it is reached."""
+        try:
+            return next(self._blocks, b"")
+        except RecordError as error:
+            self._blocks = _raising(error)
+            return b""
+
+    def _names_in(self, block: bytes, *, is_first: bool) -> tuple[dict[str, None], DataError | None]:
+        """Return the names in a block, and the error of its first record without names."""
+        if is_first:
+            block = block.removeprefix(codecs.BOM_UTF8)
         if self._layout is not Layout.ARRAY:
-            return (line for line in block.split(b"\n") if line.strip())
-        return split_elements(block.lstrip(SPACE).removeprefix(b"[").removesuffix(b"]"))
+            is_values = self._layout is Layout.VALUES
+            return names_in(block, split_values if is_values else split_lines)
+        if is_first:
+            block = block.lstrip(SPACE).removeprefix(b"[")
+        return names_in(block.removesuffix(b"]"), split_elements)
 
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
-        """Return a table with the names of the columns in a block."""
-        names, error = names_of(self._records_in(block))
+        """Return a table with the names of the columns in the first blocks."""
+        names, error = self._names_in(block, is_first=True)
+        size = len(block)
+        while size < text.TEXT_BLOCK and (more := self._next_ahead()):
+            self._ahead.append(more)
+            size += len(more)
+            names |= self._names_in(more, is_first=False)[0]
         if error is not None and not names:
             raise error
         return pa.schema([(name, pa.null()) for name in names]).empty_table()
@@ -129,16 +177,41 @@ class JsonTable(TextTable):
         return DataError(message)
 
 
-def _slices(numbers: Array | None, before: int, after: int, rows: int, start: int) -> Iterator[tuple[int, int, int]]:
-    """Yield slices of the rows of a block, from row ``start`` of the source on, and the row after each.
+def _raising(error: RecordError) -> Iterator[bytes]:
+    """Return an iterator that raises an error."""
+    yield from ()
+    raise error
 
-    ``numbers`` are the places of the rows that can be read, None if these are all. The last slice ends after the block.
+
+def _joined(batches: list[Any]) -> Any:
+    """Return the rows of record batches as one."""
+    if len(batches) == 1:
+        return batches[0]
+    parts = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return parts[0] if parts else batches[0]
+
+
+def _numbers(blocks: list[tuple[Any, Rows]], before: int) -> Array | None:
+    """Return the numbers of the rows of blocks in the source, None if all rows from ``before`` on can be read."""
+    if all(rows.numbers is None for _, rows in blocks):
+        return None
+    numbers = []
+    for _, rows in blocks:
+        numbers.append(before + (np.arange(rows.n_records) if rows.numbers is None else rows.numbers))
+        before += rows.n_records
+    return np.concatenate(numbers)
+
+
+def _slices(numbers: Array | None, before: int, after: int, rows: int, start: int) -> Iterator[tuple[int, int, int]]:
+    """Yield slices of the rows from ``before`` to ``after``, from row ``start`` on, and the row after each.
+
+    ``numbers`` are those of the rows that can be read, None if these are all. The last slice ends at ``after``.
     """
     count = after - before if numbers is None else len(numbers)
-    first = max(0, start - before) if numbers is None else int(np.searchsorted(numbers, start - before))
+    first = max(0, start - before) if numbers is None else int(np.searchsorted(numbers, start))
     while first < count:
         last = min(first + rows, count)
-        end = after if last == count else before + (last if numbers is None else int(numbers[last]))
+        end = after if last == count else before + last if numbers is None else int(numbers[last])
         yield first, last, end
         first = last
     if not count and after > start:
@@ -151,10 +224,10 @@ def _fields(values: Iterable[Any]) -> list[str] | None:
     is_object = False
     for value in values:
         if isinstance(value, msgspec.Raw):
-            text = bytes(value)
-            if not text.startswith(b"{"):
+            encoded = bytes(value)
+            if not encoded.startswith(b"{"):
                 continue
-            value = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+            value = msgspec.json.decode(encoded, type=dict[str, msgspec.Raw])
         if isinstance(value, dict):
             is_object = True
             names |= dict.fromkeys(value)

@@ -46,6 +46,11 @@ class TextTable(Table):
                 done += batch.num_rows
             piece, before = piece + len(block), done
 
+    @property
+    def _read_size(self) -> int:
+        """The number of bytes to read at a time."""
+        return TEXT_BLOCK
+
     def _unpacked(self) -> Any:
         """Return a stream of the text. Arrow unpacks files that end in .gz and the like."""
         return self._source.filesystem.open_input_stream(self._source.path)
@@ -72,7 +77,7 @@ class TextTable(Table):
     def _cut(self, stream: Any, offset: int | None) -> Iterator[bytes]:
         """Yield blocks of whole rows of a stream. It begins at ``offset`` of a file; None if it is not a file."""
         records, done, mark = self._records(offset or 0), offset or 0, b""
-        while piece := stream.read(TEXT_BLOCK):
+        while piece := stream.read(self._read_size):
             if done == 0 and piece.startswith(codecs.BOM_UTF8):  # Arrow skips it, and so must the search for quotes
                 mark, piece, done = codecs.BOM_UTF8, piece[3:], 3
             done += len(piece)
