@@ -43,14 +43,14 @@ class ColumnResolver:
         words = config.preds or ([source.name] if source.format == "npy" else [])
         if not words:
             raise SelectionError("--preds must say which columns hold the predictions")
-        preds, target = select(words, names), self._target(names)
-        weight = select([config.weight], names) if config.weight else ()
+        preds, target = select(words, names, table.fields), self._target(table)
+        weight = select([config.weight], names, table.fields) if config.weight else ()
         keys: dict[str, Any] = {
-            "by": select(config.by, names) if config.by else (),
-            "by_time": self._single("by_time", names),
-            "cluster": self._single("cluster", names),
-            "n_words": self._single("n_words", names),
-            "n_bytes": self._single("n_bytes", names),
+            "by": select(config.by, names, table.fields) if config.by else (),
+            "by_time": self._single("by_time", table),
+            "cluster": self._single("cluster", table),
+            "n_words": self._single("n_words", table),
+            "n_bytes": self._single("n_bytes", table),
         }
         if self._selection is None:
             Selection(preds, target, weight[0] if weight else None).check(config.task, table)
@@ -61,19 +61,19 @@ class ColumnResolver:
             raise SelectionError("the columns that match here differ from those in the first file")
         return self._selection
 
-    def _target(self, names: Sequence[str]) -> tuple[str, ...]:
+    def _target(self, table: Table) -> tuple[str, ...]:
         """Return the columns of the target, none if they are missing and another file may have them."""
         try:
-            return select(self._config.target, names)
+            return select(self._config.target, table.names(), table.fields)
         except SelectionError:
             if self._other is None:
                 raise
             return ()
 
-    def _single(self, option: str, names: Sequence[str]) -> str | None:
+    def _single(self, option: str, table: Table) -> str | None:
         """Return the column of an option that takes one column."""
         word = getattr(self._config, option)
-        columns = select([word], names) if word else ()
+        columns = select([word], table.names(), table.fields) if word else ()
         if len(columns) > 1:
             raise SelectionError(f"--{option.replace('_', '-')} takes one column, not {quote_names(columns)}")
         return columns[0] if columns else None

@@ -89,7 +89,8 @@ class UpdateFromMixin(MergeableState):
             reader, a polars or pandas data frame, or a DuckDB relation; a pyarrow scanner or dataset, of which only the
             given columns are read; or an iterable of these, such as a generator of record batches.
         preds, target : str or sequence of str
-            Columns: a name, a glob, or several of these, as in ``streamce eval``. Give a column per class or one list
+            Columns: a name, a glob, a path into a nested column (``scores.cat``), or several of these, as in
+            ``streamce eval``. Give a column per class or one list
             column. Sequences are lists of tokens, and lists of rows of predictions. ``MeanLoss`` takes the losses as
             ``preds``, without ``target``. Sequences without ``target`` take the log-probabilities of their tokens.
         weight : str, optional
@@ -195,7 +196,7 @@ def _add_stream(metric: UpdateFromMixin, stream: Any, columns: dict[str, list[st
                 except InputError as error:
                     raise _row_error(chunk, error) from error
         except (DataError, SelectionError) as error:
-            raise _column_error(error, columns, table.names()) from error
+            raise _column_error(error, columns, table) from error
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
             raise InputError("stream", f"cannot be read: {error}") from error
 
@@ -210,7 +211,7 @@ def _select_columns(table: Any, columns: dict[str, list[str]], metric: Metric, t
     matches: dict[str, Any] = {}
     for argument, words in columns.items():
         try:
-            matches[argument] = select(words, names)
+            matches[argument] = select(words, names, table.fields)
         except SelectionError as error:
             raise _argument_error(argument, str(error), value=words) from error
         if argument not in MULTI_COLUMN_ARGUMENTS and len(matches[argument]) > 1:
@@ -236,11 +237,14 @@ def _argument_error(argument: str, found: str, **parts: Any) -> InputError:
     return InputError(argument, found, location="", **parts).with_place(argument)
 
 
-def _column_error(error: DataError | SelectionError, columns: dict[str, list[str]], names: list[str]) -> InputError:
+def _column_error(error: DataError | SelectionError, columns: dict[str, list[str]], table: Any) -> InputError:
     """Return the error about the argument whose column an error of reading names."""
     from streamce.reading.columns import select
 
-    named = (each for each in columns if error.column is not None and error.column in select(columns[each], names))
+    names, fields = table.names(), table.fields
+    named = (
+        each for each in columns if error.column is not None and error.column in select(columns[each], names, fields)
+    )
     row = error.row if isinstance(error, DataError) else None
     return _argument_error(next(named, "stream"), str(error), index=None if row is None else (row,))
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from streamce._support.short_repr import short_repr
 from streamce.errors import DataError, InputError
 from streamce.inputs import arrow, interop
-from streamce.reading.formats.base import START, Mark, Part, Parts, Table, slice_batch
+from streamce.reading.formats.base import START, Mark, Part, Parts, Table, nested_column, slice_batch
 
 EXPECTED = "an Arrow stream, such as a table, a reader or a data frame, or an iterable of record batches"
 
@@ -87,12 +87,13 @@ class StreamTable(Table):
         return self._widths[name]
 
     def _lengths(self, name: str, depth: int) -> Iterator[int]:
+        path = self.path(name)
         for batch in itertools.chain(self._lookahead[:], self._read_ahead()):
-            index = batch.schema.get_field_index(name)
+            index = batch.schema.get_field_index(path.column)
             if index < 0:  # ``batches`` raises the error when it reaches this batch
                 return
-            column = batch.column(index)
-            interop.check_memory(column)  # because all later code trusts offsets
+            interop.check_memory(batch.column(index))  # because all later code trusts offsets
+            column = nested_column(batch, path) if path.steps else batch.column(index)
             for _ in range(depth):
                 column = getattr(column, "storage", column)
                 if not arrow.is_list(column.type):
@@ -112,7 +113,8 @@ class StreamTable(Table):
     def select(self, names: Iterable[str]) -> None:
         """Read only these columns of a dataset. Call it before the first batch."""
         if self._dataset is not None:
-            self.schema, self._batches = self._open(self._dataset.scanner(columns=list(dict.fromkeys(names))))
+            columns = dict.fromkeys(self.path(name).column for name in names)
+            self.schema, self._batches = self._open(self._dataset.scanner(columns=list(columns)))
             self._dataset = None
 
     def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:

@@ -1,22 +1,30 @@
-"""Selection of columns by name, comma list or glob."""
+"""Selection of columns by name, comma list, glob or path."""
 
 import difflib
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from streamce.errors import SelectionError
+from streamce.reading.formats.paths import Path, expand
 
 
-def select(words: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that words select. A word is a name, a comma list or a glob."""
+def select(
+    words: Sequence[str], names: Sequence[str], fields: Callable[[Path], Sequence[str] | None] | None = None
+) -> tuple[str, ...]:
+    """Return the columns that words select. A word is a name, a comma list or a glob.
+
+    With ``fields``, which gives the names of the fields at a path, a word may also be a path into a nested column.
+    """
     selected: list[str] = []
     for word in words:
         for part in [word] if word in names else [part.strip() for part in word.split(",")]:
             matches = [part] if part in names else fnmatch.filter(names, part)
+            if not matches and fields is not None:
+                matches = expand(part, names, fields)
             if not matches:
                 raise SelectionError(f"no column '{part}'; {_suggestion(part, names)}", column=part)
             if numbers := trailing_numbers(matches):

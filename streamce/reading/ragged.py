@@ -185,7 +185,7 @@ class Reading(reader.Reading):
         for source in self._sources:
             if source.format not in ("pipe", "stream"):
                 table = self._open(source)[0]
-                for part in table.parts({name: self._types(table)[name]}, self.chunk_rows):
+                for part in table.read({name: self._types(table)[name]}, self.chunk_rows):
                     inside = arrow.entries(_as_lists(part.batch.column(name), 2, pa.float64()))[0]
                     lengths = arrow.entries(inside)[1]
                     yield from lengths[lengths > 0][:1].tolist()

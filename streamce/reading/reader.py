@@ -275,7 +275,7 @@ class Reading:
                 return
             table = self._first if number == 0 else self._open(source)[0]
             with source.errors():
-                for part in table.parts(self._types(table), self.chunk_rows, mark):
+                for part in table.read(self._types(table), self.chunk_rows, mark):
                     if end_row is not None:
                         part = _before(part, end_row, mark.row)
                     if part.fraction is not None:
@@ -446,6 +446,10 @@ def number_type(table: Table, name: str, wide: Any) -> Any:
 def _numeric_type(name: str, type_: Any, wide: Any) -> Any:
     """Return the type to read a column of numbers as: its own, or ``wide`` unless that is None."""
     entry = inner(type_)
+    if pa.types.is_struct(entry):
+        fields = [entry.field(i).name for i in range(entry.num_fields)]
+        hint = f", such as '{name}.{fields[-1]}'" if fields else ""
+        raise DataError(f"holds objects, expected numbers: name a field{hint}", column=name)
     if wide is not None and not pa.types.is_boolean(entry):
         return pa.list_(wide) if is_list(type_) else wide
     if not is_number(entry):

@@ -13,6 +13,7 @@ Input: a ``Source``. Output: a ``Table``, which yields record batches from any p
 ``json_rows``     rows of JSON, decoded by msgspec, or by Python's json where msgspec refuses
 ``json_values``   types of values of JSON, and arrays of them
 ``paths``         paths into nested columns
+``nested``        nested columns of Arrow by path
 ``records``       text cut into blocks of whole records
 ``numpy_files``   .npy and .npz files
 ``numpy_rows``    the rows of an array in such a file

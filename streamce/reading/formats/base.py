@@ -10,7 +10,10 @@ import pyarrow as pa
 
 from streamce.errors import DataError
 from streamce.reading.files.sources import one_line
-from streamce.reading.formats.paths import Path
+from streamce.reading.formats.nested import field_names, type_at, values_at
+from streamce.reading.formats.paths import Path, parse
+
+NESTED_ROWS = 1 << 13  # rows of nested columns to read at a time, because their lists may be long
 
 Array = np.ndarray[Any, Any]
 
@@ -85,7 +88,15 @@ class Table(ABC):
         except UnicodeDecodeError as error:
             raise DataError(f"the name of a column is not UTF-8: {one_line(error)}") from error
 
+    def path(self, name: str) -> Path:
+        """Return the path that a selected name stands for."""
+        return parse(name, self.names()) or Path(name)
+
     def type(self, name: str) -> Any:
+        """Return the type of a column, or of what a path finds in one."""
+        path = self.path(name)
+        if path.steps:
+            return type_at(self.schema.field(path.column).type, path.steps, name)
         found = self.schema.field(name).type
         if len(getattr(found, "shape", ())) > 1:
             return found  # a tensor, because its storage type does not hold its axes
@@ -97,7 +108,18 @@ class Table(ABC):
 
     def fields(self, path: Path) -> Sequence[str] | None:
         """Return the names of the fields of the objects at a path; None if there are no objects."""
-        return None
+        return field_names(type_at(self.schema.field(path.column).type, path.steps, str(path)), path.depth)
+
+    def read(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
+        """Yield parts as ``parts`` does, with columns of ``types`` that are names or paths."""
+        paths = {name: self.path(name) for name in types}
+        if not any(path.steps for path in paths.values()):
+            yield from self.parts(types, rows, start)
+            return
+        columns = {path.column: self.type(path.column) for path in paths.values()}
+        for part in self.parts(columns, min(rows, NESTED_ROWS), start):
+            arrays = [nested_column(part.batch, path) for path in paths.values()]
+            yield part._replace(batch=pa.RecordBatch.from_arrays(arrays, [*types]))
 
     def marks(self) -> list[Mark]:
         """Return the rows at which reading can begin without earlier rows, in order. The first is the start."""
@@ -113,6 +135,14 @@ class Table(ABC):
 
         Rows that cannot be read are left out if the user allows it. Otherwise they are an error.
         """
+
+
+def nested_column(batch: Any, path: Path) -> Any:
+    """Return the column of a batch that a path stands for. An error names the path."""
+    try:
+        return values_at(batch.column(path.column), path.steps)
+    except DataError as error:
+        raise error.changed(column=str(path)) from error
 
 
 def slice_part(part: Part, start: int, stop: int, first_row: int) -> Part:

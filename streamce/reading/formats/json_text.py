@@ -26,7 +26,7 @@ from streamce.reading.formats.json_records import (
 )
 from streamce.reading.formats.json_rows import Column, RowReader, Rows, batch, names_in, split_lines
 from streamce.reading.formats.json_values import infer
-from streamce.reading.formats.paths import Path, parse
+from streamce.reading.formats.paths import Path
 from streamce.reading.formats.records import RecordError, Records
 from streamce.reading.formats.text import TextTable
 
@@ -50,10 +50,13 @@ class JsonTable(TextTable):
 
     def fields(self, path: Path) -> list[str] | None:
         reader = RowReader({"": Column(path)}, raw=True)
-        return _fields(self._read(self._first, reader, is_first=True).columns[0])
+        return _fields(self._read(self._first, reader, is_first=True).columns[0], path.depth)
+
+    def read(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
+        return self.parts(types, rows, start)
 
     def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
-        reader = RowReader({name: Column(self._path(name), type_) for name, type_ in types.items()})
+        reader = RowReader({name: Column(self.path(name), type_) for name, type_ in types.items()})
         piece, before = start.piece, start.before
         blocks = self._blocks_from(piece)
         while True:
@@ -95,12 +98,9 @@ class JsonTable(TextTable):
             before += rows.n_records
         return found, size, first_error
 
-    def _path(self, name: str) -> Path:
-        return parse(name, self.schema.names) or Path(name)
-
     def _inferred(self, name: str) -> Any:
         """Return the type of a column by its values in the first block that has any."""
-        reader = RowReader({name: Column(self._path(name))})
+        reader = RowReader({name: Column(self.path(name))})
         found = infer(self._read(self._first, reader, is_first=True).columns[0], self._earlier_type(name))
         if pa.types.is_null(found) and self._source.filesystem is not None:
             for block in itertools.islice(self._cut(self._unpacked(), 0), 1, None):
@@ -218,8 +218,10 @@ def _slices(numbers: Array | None, before: int, after: int, rows: int, start: in
         yield 0, 0, after
 
 
-def _fields(values: Iterable[Any]) -> list[str] | None:
-    """Return the names of the fields of objects, also in lists; None if there are none."""
+def _fields(values: Iterable[Any], depth: int) -> list[str] | None:
+    """Return the names of the fields of objects, in lists of some depth; None if there are no objects."""
+    for _ in range(depth):
+        values = itertools.chain.from_iterable(value for value in values if isinstance(value, list))
     names: dict[str, None] = {}
     is_object = False
     for value in values:
@@ -231,7 +233,4 @@ def _fields(values: Iterable[Any]) -> list[str] | None:
         if isinstance(value, dict):
             is_object = True
             names |= dict.fromkeys(value)
-        elif isinstance(value, list) and (inner := _fields(value)) is not None:
-            is_object = True
-            names |= dict.fromkeys(inner)
     return [*names] if is_object else None

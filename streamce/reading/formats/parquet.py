@@ -37,7 +37,7 @@ class ParquetTable(Table):
 
     def width(self, name: str) -> int:
         """Return the average number of values in the first rows."""
-        if not is_list(self.type(name)):
+        if self.path(name).steps or not is_list(self.type(name)):
             return 1
         for batch in self._file.iter_batches(FIRST_ROWS, columns=[name], use_threads=False):
             column = getattr(batch.column(0), "storage", batch.column(0))

@@ -42,9 +42,9 @@ class Path:
         )
 
     @property
-    def is_vector(self) -> bool:
-        """Whether the path may end in the values of a vector of Spark ML."""
-        return bool(self.steps) and self.steps[-1] == "values"
+    def depth(self) -> int:
+        """The number of lists around what the path finds."""
+        return self.steps.count(EACH)
 
 
 def parse(word: str, names: Sequence[str]) -> Path | None:
@@ -80,7 +80,8 @@ def _longer(path: Path, step: Step, fields: Callable[[Path], Sequence[str] | Non
     if isinstance(step, str):
         names = fields(path)
         if names is None:
-            raise SelectionError(f"'{path}' holds no objects, so it has no field '{step}'", column=str(path))
+            found = f"'{path}' holds no objects, so it has no field '{step}'; of lists, '{path}[0].{step}' is one"
+            raise SelectionError(found, column=str(path))
         matches = [step] if step in names else fnmatch.filter(names, step)
         if not matches:
             similar = difflib.get_close_matches(step, names, 3) or names[:12]
