@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,11 @@ Array = np.ndarray[Any, Any]
 # Forms: how a rival gets the arrays of a case.
 ONCE, CHUNKS, SMALL, BATCHES, SCALARS = "80 MB at once", "8 MB chunks", "4M at once", "batches of 32", "one by one"
 FILE = "20M rows"
+LINES, LISTS = "2M lines", "40k lines of 100 numbers"
+FILES = (FILE, LINES, LISTS)
 ARRAYS = (ONCE, CHUNKS)
 BYTES = 80_000_000  # size of the predictions
-ROWS = 20_000_000  # rows of a file
+ROWS = {FILE: 20_000_000, LINES: 2_000_000, LISTS: 40_000}  # of a file
 WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -43,7 +46,11 @@ class Case:
 
     @property
     def stored(self) -> bool:
-        return self.job in ("file", "command")
+        return self.job in ("file", "lines", "command")
+
+    def file(self, name: str) -> str:
+        """Return the name of a file of this case: all rows, or a sample."""
+        return f"{name}.jsonl" if self.job == "lines" else f"{name}.parquet"
 
     @property
     def of_tables(self) -> bool:
@@ -57,7 +64,7 @@ class Case:
 
     def unit(self, form: str) -> str:
         """Return the unit by which the nanoseconds of a form are reported."""
-        if form == FILE:
+        if form in FILES:
             return "row"
         return "update" if form in (BATCHES, SCALARS) else "element"
 
@@ -100,6 +107,8 @@ ALL = (
     Case("32 x 10 logits", "multiclass", classes=10, forms=(BATCHES,)),
     Case("binary probs", "binary", "probs", "float64", forms=(SCALARS,)),
     Case("Parquet file", "file", "probs", forms=(FILE,)),
+    Case("JSON lines", "lines", "probs", "float64", forms=(LINES,)),
+    Case("JSON lines of lists", "lines", "probs", "float64", classes=100, forms=(LISTS,)),
     Case("Parquet file, whole process", "command", "probs", forms=(FILE,)),
 )
 CASES = {case.name: case for case in ALL}
@@ -113,7 +122,7 @@ def arrays(case: Case, size: float) -> tuple[Array, Array | None]:
     rng = np.random.default_rng(0)
     rows = int(BYTES * size) // (WIDTH[case.dtype] * case.width * 10) * 10
     if case.stored:
-        rows = int(ROWS * size)
+        rows = int(ROWS[case.forms[0]] * size)
     if case.forms in ((BATCHES,), (SCALARS,)):
         rows = 64_000 if case.forms == (BATCHES,) else 20_000
     draws = np.float64 if case.dtype == "float64" else np.float32
@@ -123,7 +132,7 @@ def arrays(case: Case, size: float) -> tuple[Array, Array | None]:
         frames = 2 * rng.standard_normal((rows, case.frames, case.classes), dtype=draws)
         preds = frames if case.kind == "logits" else np.log(_softmax(frames))
         return preds, rng.integers(1, case.classes, (rows, case.labels))  # 0 is the blank
-    if case.job != "multiclass":
+    if case.job != "multiclass" and case.classes == 1:
         logits = 2 * rng.standard_normal(rows, dtype=draws)
         probs = 1 / (1 + np.exp(-logits))
         outcomes = rng.random(rows, dtype=np.float32) < probs
@@ -160,8 +169,9 @@ def stored(case: Case, size: float, folder: Path) -> Iterator[tuple[Array, Array
     place.mkdir()
     try:
         if case.stored:
-            _write_parquet(place / "rows.parquet", preds, target)
-            _write_parquet(place / "sample.parquet", preds[: case.sample()], target[: case.sample()])  # type: ignore[index]
+            write = _write_lines if case.job == "lines" else _write_parquet
+            write(place / case.file("rows"), preds, target)
+            write(place / case.file("sample"), preds[: case.sample()], target[: case.sample()])  # type: ignore[index]
         else:
             np.save(place / "preds.npy", preds)
             if target is not None:
@@ -177,3 +187,10 @@ def _write_parquet(path: Path, preds: Array, target: Any) -> None:
 
     table = pa.table({"p": preds, "y": target.astype(np.int8)})
     parquet.write_table(table, path, row_group_size=1_000_000)
+
+
+def _write_lines(path: Path, preds: Array, target: Any) -> None:
+    """Write a line per row, with two columns that nobody reads."""
+    with path.open("w", encoding="utf-8") as file:
+        for i, (p, y) in enumerate(zip(preds.tolist(), target.tolist(), strict=True)):
+            file.write(json.dumps({"id": i, "user": f"u{i % 1000}", "p": p, "y": int(y)}) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.cases import ALL, BATCHES, CHUNKS, FILE, ONCE, SCALARS, SMALL
+from benchmarks.cases import ALL, BATCHES, CHUNKS, FILE, LINES, LISTS, ONCE, SCALARS, SMALL
 from benchmarks.results import AVX2, Results, shown
 from benchmarks.turns import PLAIN, READING, Measurement
 
@@ -178,6 +178,8 @@ def judged(found: Results) -> list[Mark]:
     for rival in ("DuckDB", "Polars"):
         least("20M rows of Parquet, 2 threads", f"no slower than {rival}", 1, judge.faster(rival, 2),
               ["Parquet file"], [FILE])  # fmt: skip
+        for case, form in ("JSON lines", LINES), ("JSON lines of lists", LISTS):
+            least(f"{case}, 2 threads", f"no slower than {rival}", 1, judge.faster(rival, 2), [case], [form])
     for rival in ("DuckDB", "Polars"):
         ratio = judge.ratio(judge.ns(threads=2), judge.ns(rival, 2))
         most("streamce eval, whole process", f"at most 1.5 times {rival}'s", 1.5, ratio,

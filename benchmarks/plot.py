@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import BATCHES, CASES, CHUNKS, FILE, ONCE, SCALARS, SMALL, Case
+from benchmarks.cases import BATCHES, CASES, CHUNKS, FILE, FILES, LINES, LISTS, ONCE, SCALARS, SMALL, Case
 from benchmarks.results import Results, shown
 from benchmarks.turns import PLAIN, READING, Measurement
 
@@ -43,6 +43,8 @@ SHOWN: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("update of a 32 x 10 batch", "32 x 10 logits", BATCHES),
         ("update of one sample", "binary probs", SCALARS),
         ("row of a Parquet file", "Parquet file", FILE),
+        ("line of JSON", "JSON lines", LINES),
+        ("line of JSON, 100 numbers", "JSON lines of lists", LISTS),
         ("row, whole process", "Parquet file, whole process", FILE),
     ),
 }
@@ -83,7 +85,7 @@ def _panel(axis: Any, found: Results, title: str, rows: list[tuple[str, Case, st
     axis.set_xscale("log")
     axis.margins(x=0.07)
     for place, (_, case, form) in enumerate(rows):
-        threads = 2 if form == FILE else 1
+        threads = 2 if form in FILES else 1
         there = [one for one in found.of(case, form) if one.contender.threads == threads]
         there = [one for one in there if not one.contender.simd and one.contender.name != PLAIN]
         times = [one.ns for one in there]

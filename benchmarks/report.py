@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks import marks
-from benchmarks.cases import ALL, FILE, Case
+from benchmarks.cases import ALL, FILES, Case
 from benchmarks.results import Results, machine, shown
 from benchmarks.turns import PATIENCE, Measurement
 
@@ -75,7 +75,7 @@ def summary(found: Results) -> str:
     rows = []
     for case in ALL:
         for form in case.forms:
-            threads = 2 if form == FILE else 1
+            threads = 2 if form in FILES else 1
             ours = found.get(case.name, form, "streamce", threads)
             if ours is None:
                 continue

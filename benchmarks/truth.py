@@ -19,7 +19,7 @@ def mean(case: Case, preds: Array, target: Array | None) -> mpmath.mpf:
     elif case.job == "ctc":
         losses = [_ctc(case, frames, labels) / case.labels for frames, labels in zip(x, target.tolist(), strict=True)]
     else:
-        one = _multiclass if case.job == "multiclass" else _binary
+        one = _multiclass if case.classes > 1 else _binary
         losses = [one(case, pred, y) for pred, y in zip(x, target.tolist(), strict=True)]
     return mpmath.fsum(losses) / len(losses)
 

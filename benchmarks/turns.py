@@ -16,7 +16,7 @@ from typing import Any
 import mpmath
 
 from benchmarks import truth
-from benchmarks.cases import FILE, ONCE, SMALL, WIDTH, Case
+from benchmarks.cases import FILES, ONCE, SMALL, WIDTH, Case
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 2.0  # seconds of a rival's repeats in one case, after which MIN_REPEATS are enough
@@ -151,7 +151,7 @@ class Workers:
                 continue
             if case.stored and contender.threads == 1:
                 continue  # query engines use all threads
-            if contender.threads == 2 and form not in (ONCE, SMALL, FILE):
+            if contender.threads == 2 and form not in (ONCE, SMALL, *FILES):
                 continue
             if contender not in self._started:
                 self._started[contender] = Worker(contender, self._folder / "compiled")

@@ -39,7 +39,10 @@ def cut(form: str, case: Case, inputs: Chunk, rows: int) -> list[Chunk]:
     return [(part(preds, start), part(target, start)) for start in range(0, rows, step)]
 
 
-def parquet_rows(path: Path) -> int:
+def rows_of_file(path: Path) -> int:
+    if path.suffix == ".jsonl":
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
     from pyarrow.parquet import read_metadata
 
     return int(read_metadata(path).num_rows)
@@ -51,9 +54,9 @@ class Job:
     def __init__(self, rival: Rival, run: Run, case: Case, form: str, folder: Path) -> None:
         self._run = run
         if case.stored:
-            sample = run([(str(folder / "sample.parquet"), None)])
-            self._chunks: Sequence[Chunk] = [(str(folder / "rows.parquet"), None)]
-            elements = parquet_rows(folder / "rows.parquet")
+            sample = run([(str(folder / case.file("sample")), None)])
+            self._chunks: Sequence[Chunk] = [(str(folder / case.file("rows")), None)]
+            elements = rows_of_file(folder / case.file("rows"))
         else:
             sample, elements = self._load(rival, case, form, folder)
         if rival.compiles:

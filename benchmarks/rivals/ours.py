@@ -32,6 +32,8 @@ class Streamce(Rival):
             return None
         if case.job == "file":
             return lambda chunks: of_parquet(*chunks[0])
+        if case.job == "lines":
+            return lambda chunks: of_lines(chunks[0][0], case)
         if case.job == "mean":
             return self._mean
         if case.job == "grouped":
@@ -91,6 +93,19 @@ def of_parquet(path: str, _: object) -> float:
 
     with ThreadPoolExecutor(threads) as pool:
         return ce.BinaryCrossEntropy().merge(*pool.map(part, range(threads))).compute()
+
+
+def of_lines(path: str, case: Case) -> float:
+    """Return the log loss of JSON lines as ``streamce eval`` computes it: one thread reads, another adds."""
+    from streamce.reading.files.sources import find_sources
+    from streamce.reading.reader import Reading, Selection
+
+    metric: Metric = ce.BinaryCrossEntropy() if case.classes == 1 else ce.MulticlassCrossEntropy()
+    axes = (1, 1) if case.classes == 1 else (2, 1)
+    reading = Reading(find_sources([path]), lambda *_: Selection(("p",), ("y",)), *axes)
+    for chunk in reading.chunks():
+        metric.update(chunk.preds, chunk.target)
+    return metric.compute()
 
 
 class Plain(Streamce):

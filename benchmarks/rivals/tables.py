@@ -16,6 +16,9 @@ from benchmarks.rivals import Chunk, Rival, Run
 
 THREADS = os.environ["STREAMCE_NUM_THREADS"]  # Polars reads POLARS_MAX_THREADS instead
 DUCKDB = "select avg(-ln(case when y = 1 then p else 1 - p end)) from read_parquet('{path}')"
+DUCKDB_LINES = "select avg(-ln(case when y = 1 then p else 1 - p end)) from {table}"
+DUCKDB_LISTS = "select avg(-ln(p[y + 1])) from {table}"
+TABLE = "read_json('{path}', format = 'newline_delimited', columns = {{p: '{type}', y: 'BIGINT'}})"
 PEAK = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
@@ -30,14 +33,22 @@ class Duckdb(Rival):
         return f"DuckDB {duckdb.__version__}"
 
     def function(self, case: Case) -> Run | None:
-        return self._run if case.job == "file" else None
+        if case.job == "file":
+            return lambda chunks: self._mean(DUCKDB.format(path=chunks[0][0]))
+        if case.job == "lines" and case.classes == 1:
+            return lambda chunks: self._mean(DUCKDB_LINES.format(table=TABLE.format(path=chunks[0][0], type="DOUBLE")))
+        if case.job == "lines":
+            return lambda chunks: self._mean(
+                DUCKDB_LISTS.format(table=TABLE.format(path=chunks[0][0], type="DOUBLE[]"))
+            )
+        return None
 
     @staticmethod
-    def _run(chunks: Sequence[Chunk]) -> float:
+    def _mean(query: str) -> float:
         import duckdb
 
         with duckdb.connect(config={"threads": THREADS}) as connection:
-            [[mean]] = connection.execute(DUCKDB.format(path=chunks[0][0])).fetchall()
+            [[mean]] = connection.execute(query).fetchall()
         return float(mean)
 
 
@@ -53,7 +64,23 @@ class Polars(Rival):
         return (pl.Series(preds), pl.Series(target)) if case.job == "grouped" else (preds, target)
 
     def function(self, case: Case) -> Run | None:
-        return {"file": self._run, "grouped": self._grouped}.get(case.job)
+        lines = self._lines if case.classes == 1 else self._lists
+        return {"file": self._run, "lines": lines, "grouped": self._grouped}.get(case.job)
+
+    @staticmethod
+    def _lines(chunks: Sequence[Chunk]) -> float:
+        import polars as pl
+
+        p, y = pl.col("p"), pl.col("y")
+        losses = -pl.when(y == 1).then(p).otherwise(1 - p).log()
+        return float(pl.scan_ndjson(chunks[0][0]).select(losses.mean()).collect().item())
+
+    @staticmethod
+    def _lists(chunks: Sequence[Chunk]) -> float:
+        import polars as pl
+
+        losses = -pl.col("p").list.get(pl.col("y")).log()
+        return float(pl.scan_ndjson(chunks[0][0]).select(losses.mean()).collect().item())
 
     @staticmethod
     def _grouped(chunks: Sequence[Chunk]) -> float:
