@@ -83,6 +83,8 @@ def _check_eval(options: argparse.Namespace) -> None:
         raise SelectionError("--resume needs --state, because its checkpoint is written beside the state")
     if options.by_time and not options.period:
         raise SelectionError("--by-time needs --period, such as 1h")
+    if options.time_unit and not options.by_time:
+        raise SelectionError("--time-unit needs --by-time, a column of times")
     if options.period and not options.by_time:
         raise SelectionError("--period needs --by-time, a column of times")
     if options.by or options.by_time:
@@ -187,6 +189,8 @@ def _add_eval(commands: Any) -> None:
     _add_task_options(add)
     add("--by", action="append", default=[], metavar="COLUMNS", help="a result for each group of rows with equal keys")
     add("--by-time", metavar="COLUMN", help="a result for each --period of the times in this column")
+    add("--time-unit", choices=("s", "ms", "us", "ns"), help="with --by-time: the unit of numbers, which count from "
+        "the start of 1970 (default: s)")  # fmt: skip
     add("--period", type=_length, metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or "
         "60, in seconds")  # fmt: skip
     _add_rules(add)

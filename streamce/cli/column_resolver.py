@@ -48,6 +48,7 @@ class ColumnResolver:
         keys: dict[str, Any] = {
             "by": select(config.by, names, table.fields) if config.by else (),
             "by_time": self._single("by_time", table),
+            "time_unit": config.time_unit or "s",
             "cluster": self._single("cluster", table),
             "n_words": self._single("n_words", table),
             "n_bytes": self._single("n_bytes", table),

@@ -38,6 +38,7 @@ class RowsConfig:
     cluster: str | None
     by: tuple[str, ...] = ()
     by_time: str | None = None
+    time_unit: str | None = None
     n_words: str | None = None
     n_bytes: str | None = None
     token_log_probs: tuple[str, ...] = ()  # if given, ``preds`` are the same

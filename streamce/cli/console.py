@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,7 @@ def row_error(chunk: Chunk, error: InputError, labels: Labels | None) -> DataErr
     error = error_locations.relocated(chunk, error, labels)
     if error.hint == USE_LOGITS:
         error = error.with_hint("for logits use --kind logits")
+    error = error.with_hint(re.sub(r"use datetime64.*time_unit='(\w+)'.*", r"use --time-unit \1", error.hint))
     location = error.location
     if not isinstance(location, Location):  # the error does not concern a column
         return DataError(str(error)).with_place(chunk.source)

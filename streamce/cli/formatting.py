@@ -111,13 +111,20 @@ def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
             f"the worst of {number:,}": metric.worst(N_EXTREMES, level, anytime),
             "the best": metric.best(N_EXTREMES, level, anytime),
         }
-    width = max(len(text) for title, rows in tables.items() for text in [title, *(format_key(key) for key, _ in rows)])
+    names = {key: _name(metric, key) for rows in tables.values() for key, _ in rows}
+    width = max(map(len, [*tables, *names.values()]))
     width = max(14, width + 2)
     for title, rows in tables.items():
         print(f"\n{title:<{width}}nats       interval                 losses")
         for key, summary in rows:
             interval = f"{summary.interval[0]:.6g} to {summary.interval[1]:.6g}"
-            print(f"{format_key(key):<{width}}{summary.value:<10.6g} {interval:<24} {summary.count:,}")
+            print(f"{names[key]:<{width}}{summary.value:<10.6g} {interval:<24} {summary.count:,}")
+
+
+def _name(metric: ce.Grouped, key: Any) -> str:
+    """Return a key as text, with the zone of its period."""
+    is_period = metric.options["period"] is not None and isinstance(time_sort_key(key)[1], dt.datetime)
+    return format_key(key) + " UTC" * is_period
 
 
 TABLES: dict[str, Callable[[Any, float, bool], None]] = {
@@ -180,10 +187,11 @@ def _text_to_dict(metric: ce.SequenceCrossEntropy, level: float, anytime: bool) 
 def _groups_to_dict(metric: ce.Grouped, level: float, anytime: bool) -> dict[str, Any]:
     macro = metric.macro(level)
     fields = {"value": macro.value, "interval": macro.interval, "stderr": macro.stderr, "groups": macro.groups}
-    groups = [
-        {"key": _json_key(key), **{name: x for name, x in summary.to_dict().items() if name not in NOT_OF_GROUPS}}
-        for key, summary in metric.summary(level, anytime).items()
-    ]
+    of_time = metric.options["period"] is not None
+    groups = []
+    for key, summary in metric.summary(level, anytime).items():
+        shown = {name: x for name, x in summary.to_dict().items() if name not in NOT_OF_GROUPS}
+        groups.append({"key": _json_key(key, of_time), **shown})
     return {"macro": fields, "groups": groups}
 
 
@@ -195,11 +203,16 @@ OBJECTS: dict[str, Callable[[Any, float, bool], dict[str, Any]]] = {
 }
 
 
-def _json_key(key: Any) -> Any:
-    """Return a key as a JSON value: times in the form of ISO 8601, bytes as hexadecimal digits."""
+def _json_key(key: Any, of_time: bool) -> Any:
+    """Return a key as a JSON value: times in the form of ISO 8601, bytes as hexadecimal digits.
+
+    ``of_time`` says whether its last part is a period, which is one of UTC.
+    """
     if isinstance(key, tuple):
-        return [_json_key(part) for part in key]
-    return key.isoformat() if isinstance(key, dt.datetime) else key.hex() if isinstance(key, bytes) else key
+        return [*(_json_key(part, False) for part in key[:-1]), _json_key(key[-1], of_time)]
+    if isinstance(key, dt.datetime):
+        return key.isoformat() + "Z" * of_time
+    return key.hex() if isinstance(key, bytes) else key
 
 
 def _finite(value: Any) -> Any:

@@ -1,5 +1,8 @@
 """Conversion of Arrow columns to NumPy arrays and masks of nulls, without copies if the layout allows."""
 
+import contextlib
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,8 @@ import pyarrow as pa
 from streamce.errors import DataError
 
 Array = np.ndarray[Any, Any]
+
+TOO_FINE = r"(\.\d{6})\d+"  # digits of a second beyond microseconds
 
 
 def is_list(type_: Any) -> bool:
@@ -166,3 +171,60 @@ def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None
     full, mask = np.zeros(shape, values.dtype), np.ones(shape, bool)
     full[valid], mask[valid] = values, False if null is None else null
     return full, mask
+
+
+# ---- text ----
+
+
+def first_text(text: Any, missing: Sequence[str]) -> str | None:
+    """Return the first text of a column that is neither null nor one of the words for missing values."""
+    from pyarrow import compute as pc  # here, because it is slow to import
+
+    at = pc.index(_is_missing(text, missing), False).as_py()
+    first: str | None = text[at].as_py() if at >= 0 else None
+    return first
+
+
+def text_as_numbers(text: Any, missing: Sequence[str]) -> tuple[Array, Array] | None:
+    """Return the integers or else the float64 of a column of text, and the mask of missing values.
+
+    Return None if some text is no number.
+    """
+    return _cast_text(text, missing, [pa.int64(), pa.float64()])
+
+
+def text_as_microseconds(text: Any, missing: Sequence[str], first: str) -> tuple[Array, Array] | None:
+    """Return the microseconds since 1970 of moments in ISO 8601, and the mask of missing values.
+
+    Return None unless all have a zone or all have none. Finer digits of seconds are dropped. ``first`` is the first
+    text that is not missing. The others are mostly like it, and a cast that fails is slow.
+    """
+    from pyarrow import compute as pc
+
+    has_zone = re.search(r"(Z|[+-]\d\d(:?\d\d)?)$", first[10:])
+    types = [pa.timestamp("us", "UTC" if has_zone else None)]
+    if not re.search(TOO_FINE, first) and (found := _cast_text(text, missing, types)) is not None:
+        return found
+    text = pc.replace_substring_regex(text, pattern=TOO_FINE, replacement=r"\1")
+    return _cast_text(text, missing, types)
+
+
+def _cast_text(text: Any, missing: Sequence[str], types: Sequence[Any]) -> tuple[Array, Array] | None:
+    """Return a column of text in the first of some types that fits, with 0 for missing values, and their mask."""
+    from pyarrow import compute as pc
+
+    mask = _is_missing(text, missing)
+    text = pc.if_else(mask, None, text)
+    for type_ in types:
+        with contextlib.suppress(pa.ArrowInvalid):
+            values = text.cast(type_)
+            values = values if pa.types.is_floating(type_) else values.cast(pa.int64())
+            null = flat(mask)[0].copy()
+            return np.where(null, 0, flat(values)[0]), null
+    return None
+
+
+def _is_missing(text: Any, missing: Sequence[str]) -> Any:
+    from pyarrow import compute as pc
+
+    return pc.is_in(text, value_set=pa.array([*missing, None], pa.string()))

@@ -57,6 +57,8 @@ def wanted(names: Sequence[str], columns: Mapping[str, Any]) -> list[str]:
 
     matches: set[str] = set()
     for argument, words in columns.items():
+        if argument == "time_unit":  # which is no column
+            continue
         try:
             matches |= {*select([words] if isinstance(words, str) else words, names)}
         except SelectionError as error:

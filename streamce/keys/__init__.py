@@ -5,6 +5,7 @@ which the compiled core groups.
 
 ``encoding``         keys as bytes for states, and as text for people
 ``key_columns``      conversion of columns
+``moments``          datetimes, numbers and text as microseconds since 1970
 ``periods``          lengths of time, and the period that a timestamp falls in
 ``cluster_buckets``  the hash of each cluster
 

@@ -209,9 +209,16 @@ def _whole(numbers: Array, name: str) -> Column:
     integers = filled.astype(np.int64)
     if not null.any():
         return Column("int", len(integers), integers)
-    codes = np.full(len(integers), -1)
+    return _integers("int", integers, null)
+
+
+def _integers(kind: str, integers: Array, null: Array) -> Column:
+    """Return a column of integers, of which some are null."""
+    codes = np.zeros(len(integers), np.int64)
     codes[~null], first = key_index.distinct(_row_bytes(integers[~null]))
-    return _take(codes, convert_objects(integers[~null][first].tolist(), name), name)
+    distinct = integers[~null][first].tolist()
+    codes[null] = len(distinct)
+    return Column(kind if distinct else None, len(integers), None, codes, [*distinct, None])
 
 
 def _datetimes(times: Array, name: str, cut: bool = False) -> Column:
@@ -233,23 +240,14 @@ def _datetimes(times: Array, name: str, cut: bool = False) -> Column:
         if wrong.any():
             index = arrays.first_index(wrong)
             raise InputError(name, f"is {times[index]}", expected, index=index, value=times[index])
-    return datetime_column(ticks, null, name)
+    return datetime_column(ticks, null)
 
 
-def datetime_column(ticks: Array, null: Array, name: str) -> Column:
+def datetime_column(ticks: Array, null: Array) -> Column:
     """Return a column of datetimes from microseconds and the mask of nulls."""
-    if not null.any():
-        return Column("datetime", len(ticks), np.ascontiguousarray(ticks))
-    values = [None if is_null else tick for is_null, tick in zip(null, ticks.tolist(), strict=True)]
-    return convert_objects(values, name, "datetime")
-
-
-def arrow_numbers(source: Any) -> tuple[Array, Array] | None:
-    """Return the numbers of an Arrow array and the mask of nulls; None for other arrays."""
-    source = source.combine_chunks() if hasattr(source, "combine_chunks") else source
-    if hasattr(source, "chunks") or not str(source.type).startswith(("int", "uint", "float", "double")):
-        return None
-    return _fill(source)
+    if null.any():
+        return _integers("datetime", ticks, null)
+    return Column("datetime", len(ticks), np.ascontiguousarray(ticks))
 
 
 def _fill(source: Any) -> tuple[Array, Array]:
@@ -341,7 +339,7 @@ def _take(codes: Array, values: Column, name: str) -> Column:
     return Column(values.kind, len(codes), None, codes, distinct)
 
 
-def convert_objects(values: list[Any], name: str, kind: str | None = None, cut: bool = False) -> Column:
+def convert_objects(values: list[Any], name: str, cut: bool = False) -> Column:
     """Return the column of Python objects, which must be of one kind or None."""
     has_null = False
     kind_of_type: dict[type, str] = {}
@@ -355,7 +353,7 @@ def convert_objects(values: list[Any], name: str, kind: str | None = None, cut: 
             _require_nulls(values, type_, name)
             has_null = True
         else:
-            kind_of_type[type_] = kind or type_kind
+            kind_of_type[type_] = type_kind
     kinds = sorted(set(kind_of_type.values()))
     if len(kinds) > 1:
         other = next(i for i, value in enumerate(values) if kind_of_type.get(type(value), kinds[0]) != kinds[0])
@@ -363,7 +361,7 @@ def convert_objects(values: list[Any], name: str, kind: str | None = None, cut: 
             name, f"is {short_repr(values[other])}", f"keys of one kind, such as {kinds[0]}", index=(other,)
         )
     column_kind = kinds[0] if kinds else None
-    if column_kind == "datetime" and kind is None:
+    if column_kind == "datetime":
         values = [None if _is_null(value) else _ticks(value, name, i, cut) for i, value in enumerate(values)]
     has_null = has_null or (column_kind == "datetime" and None in values)
     if has_null:

@@ -13,9 +13,10 @@ from streamce._support import scalars
 from streamce._support.short_repr import short_repr
 from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.errors import InputError
-from streamce.inputs import arrays, interop
+from streamce.inputs import arrays
 from streamce.keys.encoding import MICROSECOND
-from streamce.keys.key_columns import Column, arrow_numbers, conversion_errors, convert_column, datetime_column
+from streamce.keys.key_columns import Column
+from streamce.keys.moments import convert_moments
 
 UNITS = {
     "us": 1, "ms": 1000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000,
@@ -68,7 +69,7 @@ def format_period(period: int) -> str:
 
 def starts(times: Any, period: int) -> Column:
     """Return the start of the period of each timestamp."""
-    column = _timestamps(times, "by_time")
+    column = convert_moments(times, "by_time")
     if column.integers is not None:
         return Column("datetime", column.size, floor(column.integers, period))
     floored = [None if tick is None else int(floor(np.array([tick]), period)[0]) for tick in column.distinct]
@@ -80,7 +81,7 @@ def starts(times: Any, period: int) -> Column:
 
 def ticks(times: Any, name: str = "by_time") -> arrays.Array:
     """Return the microseconds since 1970 of timestamps. Raise an InputError if one is missing."""
-    column = _timestamps(times, name)
+    column = convert_moments(times, name)
     if column.integers is not None:
         return column.integers
     assert column.codes is not None
@@ -90,51 +91,8 @@ def ticks(times: Any, name: str = "by_time") -> arrays.Array:
     return np.array(column.distinct, np.int64)[column.codes]
 
 
-def _timestamps(times: Any, name: str) -> Column:
-    """Return timestamps as a column of microseconds. Numbers are seconds since 1970, like ``time.time()``."""
-    with conversion_errors(times, name) as checked:
-        if interop.has_arrow_protocol(checked) and not hasattr(checked, "__array__"):
-            checked = interop.import_arrow(checked)
-        column = _seconds(checked, name)
-        if column is None:
-            column = convert_column(checked, name, cut=True)
-    if column.kind not in ("datetime", None):
-        raise InputError(name, f"holds keys of kind {column.kind}", "datetimes, or seconds since 1970")
-    return column
-
-
 def floor(ticks: arrays.Array, period: int) -> arrays.Array:
     """Return the start of the period of each timestamp in microseconds."""
     origin = MONDAY if period % UNITS["w"] == 0 else 0
     floored: arrays.Array = (ticks - origin) // period * period + origin
     return np.maximum(floored, EARLIEST)
-
-
-def _seconds(times: Any, name: str) -> Column | None:
-    """Return seconds as a column of microseconds, or None if these are not numbers."""
-    if isinstance(times, (str, bytes, dt.date, np.datetime64)):
-        return None
-    arrays.check_unmasked(times, name, "a timestamp")
-    if hasattr(times, "dictionary_encode"):
-        if (masked := arrow_numbers(times)) is None:
-            return None
-        seconds, null = masked
-    else:
-        try:
-            # A copy, because the values that are checked must be the values that are used.
-            seconds = np.array(np.atleast_1d(np.asarray(times)))
-        except Exception:  # any exception of a third-party array, which convert_column explains
-            return None
-        null = np.zeros(seconds.shape, np.bool_)
-    if seconds.dtype.kind not in "iuf" or seconds.ndim != 1:
-        return None
-    ticks = seconds.astype(np.float64) * 1e6
-    null |= np.isnan(ticks)
-    wrong = ~((ticks >= EARLIEST) & (ticks <= LATEST)) & ~null
-    if wrong.any():
-        index = arrays.first_index(wrong)
-        expected = "seconds since 1970, in the years 1 to 9999"
-        raise InputError(name, f"is {seconds[index]}", expected, index=index, value=seconds[index])
-    ticks[null] = 0
-    micro = np.rint(ticks).astype(np.int64) if seconds.dtype.kind == "f" else seconds.astype(np.int64) * 1_000_000
-    return datetime_column(micro, null, name)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Required, Self, TypedDict
 from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import DefaultMode
 from streamce.errors import DataError, InputError, SelectionError
+from streamce.keys.moments import UNITS
 from streamce.metrics.mergeable import MergeableState
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Columns(TypedDict, total=False):
     weight: str | None
     by: str | Sequence[str] | None
     by_time: str | None
+    time_unit: str
     cluster: str | None
     n_words: str | None
     n_bytes: str | None
@@ -73,6 +75,7 @@ class UpdateFromMixin(MergeableState):
         weight: str | None = None,
         by: str | Sequence[str] | None = None,
         by_time: str | None = None,
+        time_unit: str = "s",
         cluster: str | None = None,
         n_words: str | None = None,
         n_bytes: str | None = None,
@@ -98,7 +101,10 @@ class UpdateFromMixin(MergeableState):
         by : str or sequence of str, optional
             The columns of the keys of :class:`Grouped`.
         by_time : str, optional
-            The column of the timestamps of :class:`Grouped`, :class:`Sliding` and :class:`Decayed`.
+            The column of the timestamps of :class:`Grouped`, :class:`Sliding` and :class:`Decayed`: datetimes, text in
+            ISO 8601, or numbers since 1970.
+        time_unit : {"s", "ms", "us", "ns"}
+            The unit of numbers in ``by_time``.
         cluster : str, optional
             The column of the document, user or session of each row.
         n_words, n_bytes : str, optional
@@ -131,10 +137,12 @@ class UpdateFromMixin(MergeableState):
                               "cluster": cluster, "n_words": n_words, "n_bytes": n_bytes}  # fmt: skip
         columns = {name: _words(name, each) for name, each in arguments.items() if each is not None or name == "preds"}
         self._check_arguments(columns)
+        if not isinstance(time_unit, str) or time_unit not in UNITS:
+            raise InputError("time_unit", f"is {short_repr(time_unit)}", "one of s, ms, us, ns", value=time_unit)
         sum_of_stream = self._new()
         try:
             with DefaultMode() as mode:
-                _add_stream(sum_of_stream, stream, columns, mode)
+                _add_stream(sum_of_stream, stream, columns, time_unit, mode)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] != "pyarrow":
                 raise
@@ -170,7 +178,9 @@ def _words(argument: str, value: Any) -> list[str]:
     return words
 
 
-def _add_stream(metric: UpdateFromMixin, stream: Any, columns: dict[str, list[str]], mode: DefaultMode) -> None:
+def _add_stream(
+    metric: UpdateFromMixin, stream: Any, columns: dict[str, list[str]], time_unit: str, mode: DefaultMode
+) -> None:
     """Add all rows of a stream. An error may leave some of them in the metric."""
     import pyarrow as pa
 
@@ -186,7 +196,7 @@ def _add_stream(metric: UpdateFromMixin, stream: Any, columns: dict[str, list[st
         return
     with contextlib.closing(table):
         try:
-            selection = _select_columns(table, columns, loss_metric, tokens)
+            selection = replace(_select_columns(table, columns, loss_metric, tokens), time_unit=time_unit)
             blank = loss_metric._options.get("blank", 0)
             reading = ragged.open_reading(loss_metric._task, [source], lambda *_: selection, chosen=tokens, blank=blank)
             for chunk in reading.lazy_chunks():

@@ -13,5 +13,5 @@ Input: the names that a user gives files. Output: chunks of many rows, or a Data
 ``differences``      the first row in which columns of two files differ
 ``error_locations``  row and column of an error, in place of an array's index
 
-Imports ``errors``, ``_support`` and ``inputs``. Needs pyarrow.
+Imports ``errors``, ``_support``, ``inputs`` and ``keys``. Needs pyarrow.
 """

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from streamce.errors import DataError, Location, SelectionError
 from streamce.inputs.arrow import RaggedError, flat, inner, is_list, is_number, is_text, matrix
+from streamce.keys.moments import Moments
 from streamce.reading.columns import quote_names
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import START, Array, Mark, Part, Table, UnreadableRows
@@ -63,7 +64,8 @@ class Selection:
     """The columns of each argument of ``update``.
 
     ``target`` may be empty if another file has it. ``encode`` converts labels to numbers and a mask of nulls. ``width``
-    is the length that the lists of predictions must have. ``shared`` are columns that are only read.
+    is the length that the lists of predictions must have. ``time_unit`` is the unit of numbers in ``by_time``.
+    ``shared`` are columns that are only read.
     """
 
     preds: tuple[str, ...]
@@ -73,6 +75,7 @@ class Selection:
     encode: Callable[[Any], tuple[Array, Array | None]] | None = None
     by: tuple[str, ...] = ()
     by_time: str | None = None
+    time_unit: str = "s"
     cluster: str | None = None
     n_words: str | None = None
     n_bytes: str | None = None
@@ -164,6 +167,8 @@ class Chunk:
             columns = tuple(self.batch.column(name) for name in self.selection.columns(argument))
             if columns:
                 keys[argument] = columns if len(columns) > 1 else columns[0]
+        if "by_time" in keys:
+            keys["by_time"] = Moments(keys["by_time"], self.selection.time_unit)
         return keys
 
     def cell(self, argument: str, index: Sequence[int]) -> tuple[Location, object]:
@@ -335,8 +340,10 @@ class Reading:
         for name in chosen.columns("by_time"):
             found = table.type(name)
             if not table.has_types:
-                is_time = pa.types.is_temporal(found) or is_text(found)
-                found = pa.timestamp("us", getattr(found, "tz", None)) if is_time else pa.float64()
+                # Moments of text formats stay text, and in CSV numbers too, so that one parser reads all of them.
+                is_text_ = table.has_only_text or pa.types.is_temporal(found) or is_text(found)
+                is_exact = chosen.time_unit == "ns" and pa.types.is_integer(found)  # which float64 is not
+                found = pa.string() if is_text_ else pa.int64() if is_exact else pa.float64()
             types.setdefault(name, found)
         for name in chosen.shared:
             if name not in table.names():

@@ -105,7 +105,7 @@ class Decayed(KeyedWrapper):
         ----------
         preds, target, weight, **others
             The arguments of the metric's ``update``.
-        by_time : array of datetimes, or of seconds since 1970
+        by_time : array of datetimes, of text in ISO 8601, or of seconds since 1970
             The timestamp of each sample, in any order.
 
         Raises

@@ -137,7 +137,7 @@ class Grouped(KeyedWrapper):
             The key of each sample (entry of the first axis): integers, bools, strings, bytes or datetimes in an array,
             list, pandas categorical or Arrow dictionary; or several such columns. Samples with missing keys (None, NaT,
             null) form the group None.
-        by_time : array of datetimes, or of seconds since 1970, optional
+        by_time : array of datetimes, of text in ISO 8601, or of seconds since 1970, optional
             The timestamp of each sample. The start of its period is the key, or the last part of the key.
 
         Raises

@@ -90,10 +90,10 @@ def test_few_groups_are_all_shown_the_worst_first(path, table, capsys):
 def test_time_gives_the_history_of_a_run(path, table, capsys):
     lines = run(capsys, path, *TASK, "--by-time", "at", "--period", "1d").splitlines()
     shown = [line.split("  ")[0] for line in lines[lines.index("") + 2 :]]
-    assert shown == [f"2026-11-0{day} 00:00:00" for day in range(1, 6)]
+    assert shown == [f"2026-11-0{day} 00:00:00 UTC" for day in range(1, 6)]
     _, groups = groups_of(capsys, path, *TASK, "--by-time", "at", "--period", "1d")
     expected = grouped(table, at=table["at"].combine_chunks(), period="1d")
-    assert [group["key"] for group in groups.values()] == [key.isoformat() for key in expected]
+    assert [group["key"] for group in groups.values()] == [f"{key.isoformat()}Z" for key in expected]
     assert [group["value"] for group in groups.values()] == list(expected.compute().values())
 
 
@@ -101,7 +101,7 @@ def test_time_and_other_columns_go_together(path, table, capsys):
     words = [path, *TASK, "--by", "country", "--by-time", "at", "--period", "24h"]
     _, groups = groups_of(capsys, *words)
     expected = grouped(table, "country", at=table["at"].combine_chunks(), period="1d")
-    assert {json.dumps([key, at.isoformat()]) for key, at in expected} == set(groups)
+    assert {json.dumps([key, f"{at.isoformat()}Z"]) for key, at in expected} == set(groups)
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "npz", "arrow"])
@@ -124,7 +124,7 @@ def test_every_format_has_the_same_groups(tmp_path, table, capsys, form):
         (["--by-time", "at", "--period", "1d"], grouped(table, at=table["at"].combine_chunks(), period="1d")),
     ):
         _, groups = groups_of(capsys, str(path), *TASK, *words)
-        keys = [key.isoformat() if isinstance(key, dt.datetime) else key for key in expected]
+        keys = [f"{key.isoformat()}Z" if isinstance(key, dt.datetime) else key for key in expected]
         assert [group["key"] for group in groups.values()] == keys
         assert [group["value"] for group in groups.values()] == list(expected.compute().values())
 
@@ -201,7 +201,7 @@ def test_multilabel_and_multiclass_go_by_group(tmp_path, capsys):
         (["--by-time", "at"], "--by-time needs --period", 2),
         (["--by", "user", "--period", "1h"], "--period needs --by-time", 2),
         (["--by-time", "at", "--period", "fortnight"], "--period: period is 'fortnight'", 2),
-        (["--by-time", "country", "--period", "1h"], "column 'country' holds keys of kind str", 1),
+        (["--by-time", "country", "--period", "1h"], "column 'country' is 'de': expected a moment such as", 1),
         (["--by-time", "*", "--period", "1h"], "--by-time takes one column", 2),
         (["--cluster", "region"], "row 0: column 'region' is None", 1),
         (["--cluster", "user", "--by", "country"], "--cluster cannot be combined with --by", 2),

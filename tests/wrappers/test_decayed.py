@@ -239,7 +239,7 @@ def test_what_cannot_decay_is_an_error(metric):
     ("given", "message"),
     [
         ({}, "by_time is missing"),
-        ({"by_time": ["noon"] * 2}, "by_time holds keys of kind str"),
+        ({"by_time": ["noon"] * 2}, r"by_time\[0\] is 'noon': expected a moment such as"),
         ({"by_time": [0.0]}, "by_time has length 1 and preds 2 samples"),
         ({"by_time": [0.0, math.nan]}, r"by_time\[1\] is missing: expected a timestamp"),
         ({"by_time": [0.0, -math.inf]}, r"by_time\[1\] is -inf"),

@@ -448,7 +448,7 @@ def test_what_has_no_window_is_an_error(metric):
     ("given", "message"),
     [
         ({}, "by_time is missing"),
-        ({"by_time": ["noon"] * 3}, "by_time holds keys of kind str"),
+        ({"by_time": ["noon"] * 3}, r"by_time\[0\] is 'noon'"),
         ({"by_time": [0.0]}, "by_time has length 1 and preds 3 samples"),
         ({"by_time": 0.0}, "by_time has length 1 and preds 3 samples"),
         ({"by_time": []}, "by_time has length 0 and preds 3 samples"),
