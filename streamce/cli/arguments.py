@@ -10,6 +10,7 @@ import contextlib
 import csv
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from typing import Any, NoReturn
@@ -58,7 +59,7 @@ def parse(argv: Sequence[str] | None = None) -> Config:
     be combined.
     """
     top = parser()
-    options, unknown = top.parse_known_args(argv)
+    options, unknown = top.parse_known_args(_with_signs(sys.argv[1:] if argv is None else argv))
     if unknown:
         top.prog += f" {options.command}"  # its --help lists the options
         top.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -72,6 +73,21 @@ def parse(argv: Sequence[str] | None = None) -> Config:
     values: dict[str, Any] = vars(options)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return CONFIGS[values.pop("command")](**values)
+
+
+def _with_signs(words: Sequence[str]) -> list[str]:
+    """Return the words with each value that begins with a sign joined to its option: ``--classes=-1,1``.
+
+    argparse would take such a value for an option, unless it is one number.
+    """
+    joined: list[str] = []
+    for word in words:
+        option = joined[-1] if joined else ""
+        if re.match(r"-[^-A-Za-z]", word) and re.fullmatch(r"--[a-z-]+", option) and "--" not in joined:
+            joined[-1] = f"{option}={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 # ---- options that fit together ----

@@ -280,7 +280,7 @@ class Reading:
                 return
             table = self._first if number == 0 else self._open(source)[0]
             with source.errors():
-                for part in table.read(self._types(table), self.chunk_rows, mark):
+                for part in self._parts(table, mark):
                     if end_row is not None:
                         part = _before(part, end_row, mark.row)
                     if part.fraction is not None:
@@ -295,6 +295,16 @@ class Reading:
                 if table.may_vary:
                     self._check_predictions(table)
             before, mark = before + sizes[number], START
+
+    def _parts(self, table: Table, start: Mark) -> Iterator[Part]:
+        """Yield the parts of a table. An error about a label that is text names the option that reads it."""
+        try:
+            yield from table.read(self._types(table), self.chunk_rows, start)
+        except DataError as error:
+            is_label = error.column in self.selection.target and self.selection.encode is None
+            if table.has_only_text and is_label and error.row is not None:
+                raise error.changed(found=f"{error.found}; if labels are text, --classes must name them") from error
+            raise
 
     def _check_predictions(self, table: Table) -> None:
         """Raise DataError if a column of predictions holds only integers, once all batches have been read."""

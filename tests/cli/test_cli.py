@@ -575,7 +575,7 @@ def test_text_that_is_no_number_is_named(tmp_path, capsys):
     (tmp_path / "a.csv").write_text(f"prob,outcome\n{rows}0.5,1\n0.5,abc\n{rows}")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *BINARY)
     expected = "row 400001: column 'outcome' cannot be read: CSV conversion error to double: invalid value 'abc'"
-    assert f"a.csv: {expected}\n" in line
+    assert f"a.csv: {expected}; if labels are text, --classes must name them\n" in line
     (tmp_path / "a.csv").write_text(f"prob,outcome\n{rows}0.5\n{rows}")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *BINARY)
     assert "row 400000: CSV parse error: Expected 2 columns, got 1" in line
