@@ -56,6 +56,7 @@ class _Run:
     progress: resume.Progress = field(default_factory=resume.Progress)
     checkpoints: resume.Checkpoints | None = None
     rows_resumed: int = 0
+    has_fractions: bool = False  # whether any prediction is not a whole number
     first_unreadable: DataError | None = None
     sources: list[Source] = field(init=False)
     reading: reader.Reading = field(init=False)
@@ -88,6 +89,7 @@ class _Run:
             self.checkpoints = resume.Checkpoints(config.state, options, files, config.checkpoint_every)
             self.progress = self.checkpoints.load_into(self.metric)
         self.rows_resumed = self.progress.rows
+        self.has_fractions = self.rows_resumed > 0  # unknown, so that there is no note
         if self.labels:
             self.labels.decide(self.progress.classes)
 
@@ -97,11 +99,13 @@ class _Run:
             from streamce.cli import cluster_run
 
             outcomes = cluster_run.run(self.config, self.sources, self.reading, self.metric, self.labels)
+            self.has_fractions = any(outcome.has_fractions for outcome in outcomes)
             self.progress.rows = sum(outcome.rows for outcome in outcomes)
             self.progress.unreadable = sum(outcome.unreadable for outcome in outcomes)
             self.first_unreadable = next((each.first_unreadable for each in outcomes if each.first_unreadable), None)
         elif not self.progress.finished:
             self._add_chunks()
+            self.has_fractions = self.has_fractions or self.reading.has_fractions
             self.progress.unreadable = self.reading.unreadable
             self.first_unreadable = self.reading.first_unreadable
 
@@ -130,6 +134,8 @@ class _Run:
         if self.first_unreadable is not None:
             unreadable = plural(self.progress.unreadable, "row")
             note(f"streamce: note: skipped {unreadable} that cannot be read, first: {self.first_unreadable}")
+        if summary.count and not self.has_fractions:
+            note("streamce: note: every prediction is a whole number: are these labels?")
         return gate.check_skipped(summary, self.progress.unreadable) or gate.check_loss(summary, self.config.fail_above)
 
     def print_result(self) -> None:

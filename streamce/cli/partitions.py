@@ -76,6 +76,7 @@ class Outcome:
     first_unreadable: DataError | None = None
     kinds: tuple[str | None, ...] | None = None
     error: DataError | SelectionError | None = None
+    has_fractions: bool = False  # whether any prediction is not a whole number
 
 
 def open_reading(
@@ -201,7 +202,8 @@ def evaluate(partition: Partition, earlier: bytes | None = None) -> tuple[Outcom
         return Outcome(partition.number, error=copy.copy(error)), None
     kinds = metric._state.kinds if isinstance(metric, ce.Grouped) else None
     first = copy.copy(reading.first_unreadable)
-    return Outcome(partition.number, rows, reading.unreadable, first, kinds), metric.to_bytes()
+    outcome = Outcome(partition.number, rows, reading.unreadable, first, kinds, has_fractions=reading.has_fractions)
+    return outcome, metric.to_bytes()
 
 
 def _check_unchanged(source: Source) -> None:

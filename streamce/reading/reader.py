@@ -25,6 +25,7 @@ CHUNK_ROWS = 1 << 17
 CHUNK_VALUES = 1 << 21  # predictions in a chunk, unless the caller sets the number of rows
 # The axes of predictions and of losses, by task; a row of other tasks is a sequence.
 AXES = {"binary": (1, 1), "mean": (1, 1), "multiclass": (2, 1), "multilabel": (2, 2)}
+FIRST_ROWS = 16  # of a chunk
 PREFETCH = 2  # chunks that are read ahead: one is not enough, because reading times vary
 
 
@@ -221,6 +222,7 @@ class Reading:
         self._width = self.selection.width
         self.unreadable: int = 0  # rows so far that could not be read and were left out
         self.first_unreadable: DataError | None = None  # the error of the first of them in this reading
+        self.has_fractions: bool = False  # whether any prediction so far is not a whole number
         names = self.selection.preds
         with sources[0].errors():
             values = len(names) if len(names) > 1 else self._first.width(names[0])
@@ -288,6 +290,7 @@ class Reading:
                     self._note_unreadable(number, table.first_unreadable)
                     for piece in self._cut(part, mark.row):
                         if (chunk := self._readable(number, mark.row, piece)) is not None:
+                            self.has_fractions = self.has_fractions or _has_fractions(chunk.preds)
                             yield chunk
                         mark = piece.end
                     if mark.row == end_row:
@@ -321,14 +324,10 @@ class Reading:
         """Return the types to read the columns as: those of the table, or wider ones if those are guesses."""
         chosen = self.selection
         types = {name: table.type(name) for name in chosen.preds}
-        wide = None if table.has_types else pa.float64()  # because a program may write 1 for 1.0
-        are_integers = all(pa.types.is_integer(inner(found)) for found in types.values())
-        if are_integers and any(pa.types.is_floating(inner(table.type(name))) for name in chosen.target):
-            wide = None  # predictions and targets are swapped
+        wide = None if table.has_types else pa.float64()  # in text 1 is a prediction, wherever fractions begin
         for name in chosen.preds:
-            if pa.types.is_integer(inner(types[name])) and wide is None and not table.may_vary:
-                found = f"holds {types[name]}, expected predictions, which are floating-point numbers"
-                raise DataError(found, column=name)
+            if pa.types.is_integer(inner(types[name])) and table.has_types and not table.may_vary:
+                raise integer_predictions(name, types[name])
             types[name] = _numeric_type(name, types[name], wide)
         for name in chosen.target:
             found = table.type(name)
@@ -445,6 +444,14 @@ def _before(part: Part, end_row: int, first_row: int) -> Part:
 def integer_predictions(name: str, type_: Any) -> DataError:
     """Return the error for a column of integers, which are probably labels, as predictions."""
     return DataError(f"holds {type_}, expected predictions, which are floating-point numbers", column=name)
+
+
+def _has_fractions(preds: Array) -> bool:
+    """Return whether any number is not whole. The first rows are looked at first, because mostly they suffice."""
+    for rows in preds[:FIRST_ROWS], preds[FIRST_ROWS:]:
+        if (np.isfinite(rows) & (rows != np.trunc(rows))).any():
+            return True
+    return False
 
 
 def as_real(preds: Array) -> Array:
