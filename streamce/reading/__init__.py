@@ -11,7 +11,11 @@ Input: the names that a user gives files. Output: chunks of many rows, or a Data
 ``ragged``           list columns as flat arrays with offsets
 ``reader``           chunks of record batches, read on another thread
 ``differences``      the first row in which columns of two files differ
+``key_values``       keys of two files in a form in which equal keys are equal
+``carriers``         columns as types that a database stores unchanged
+``key_join``         the rows of two files with equal keys
+``row_pairs``        chunks of two files with the same rows, by position or by key
 ``error_locations``  row and column of an error, in place of an array's index
 
-Imports ``errors``, ``_support``, ``inputs`` and ``keys``. Needs pyarrow.
+Imports ``errors``, ``_support``, ``inputs`` and ``keys``. Needs pyarrow, and ``key_join`` needs duckdb.
 """

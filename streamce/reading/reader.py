@@ -66,7 +66,8 @@ class Selection:
 
     ``target`` may be empty if another file has it. ``encode`` converts labels to numbers and a mask of nulls. ``width``
     is the length that the lists of predictions must have. ``time_unit`` is the unit of numbers in ``by_time``.
-    ``shared`` are columns that are only read.
+    ``shared`` are columns that must be equal in the files of two models, and ``match`` those whose values find the same
+    row in them.
     """
 
     preds: tuple[str, ...]
@@ -81,6 +82,7 @@ class Selection:
     n_words: str | None = None
     n_bytes: str | None = None
     shared: tuple[str, ...] = ()
+    match: tuple[str, ...] = ()
 
     def columns(self, argument: str) -> tuple[str, ...]:
         """Return the names of the columns of an argument of ``update``."""
@@ -124,7 +126,8 @@ class Position:
 class Chunk:
     """Rows of a source, from ``first_row`` on. Its arrays are valid until the next chunk is requested.
 
-    ``numbers`` are the rows of the source, None if all rows from ``first_row`` on are in the chunk.
+    ``numbers`` are the rows of the source, None if all rows from ``first_row`` on are in the chunk. ``sources`` are the
+    names of the source of each row, None if it is the same for all.
     ``fraction`` is the fraction of all sources up to its end, None if unknown. ``end`` is where to continue after it.
     ``no_target`` is the mask of nulls in the target, ``null`` the mask of nulls in any argument. ``extra`` holds other
     arguments of ``update``.
@@ -143,6 +146,7 @@ class Chunk:
     no_target: Array | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     numbers: Array | None = None
+    sources: Array | None = None
 
     @property
     def rows(self) -> int:
@@ -152,9 +156,13 @@ class Chunk:
         """Return the number that a row of the chunk has in the source."""
         return self.first_row + row if self.numbers is None else int(self.numbers[row])
 
+    def source_name(self, row: int) -> str:
+        """Return the name of the source of a row of the chunk."""
+        return self.source if self.sources is None else str(self.sources[row])
+
     def slice(self, start: int, stop: int) -> "Chunk":
         """Return a chunk of some of the rows."""
-        names = ("preds", "target", "weight", "null", "no_target", "numbers")
+        names = ("preds", "target", "weight", "null", "no_target", "numbers", "sources")
         arrays: dict[str, Any] = {
             name: None if (rows := getattr(self, name)) is None else rows[start:stop] for name in names
         }
@@ -232,6 +240,20 @@ class Reading:
     def names(self) -> list[str]:
         """The names of the columns of the first source."""
         return self._first.names()
+
+    @property
+    def has_only_text(self) -> bool:
+        """Whether the first source has only text, as CSV has."""
+        return self._first.has_only_text
+
+    def column_types(self) -> dict[str, Any]:
+        """Return the types that the columns of the first source are read as."""
+        with self._sources[0].errors():
+            return self._types(self._first)
+
+    def chunk_of(self, batch: Any, numbers: Array, sources: Array, fraction: float) -> Chunk:
+        """Return a chunk of rows that were read before, in any order, with the number and the source of each."""
+        return replace(self._chunk(0, 0, Part(batch, fraction, START, numbers)), sources=sources)
 
     def chunks(self, start: Position | None = None, until: Position | None = None) -> Generator[Chunk]:
         """Yield the chunks from ``start`` on, before ``until``, read on another thread while earlier ones are in use.
@@ -354,7 +376,7 @@ class Reading:
                 is_exact = chosen.time_unit == "ns" and pa.types.is_integer(found)  # which float64 is not
                 found = pa.string() if is_text_ else pa.int64() if is_exact else pa.float64()
             types.setdefault(name, found)
-        for name in chosen.shared:
+        for name in (*chosen.match, *chosen.shared):
             if name not in table.names():
                 raise DataError(f"there is no column '{name}', which earlier files have")
             types.setdefault(name, pa.string() if table.has_only_text else table.type(name))

@@ -1,0 +1,188 @@
+"""Chunks of the predictions of two models, A and B, for the same rows.
+
+Rows are paired by their position in both, or by the values of columns that both have: their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streamce.errors import DataError, InputError, SelectionError
+from streamce.reading.columns import select
+from streamce.reading.differences import first_difference, shown
+from streamce.reading.key_values import common_kind
+from streamce.reading.ragged import first_null
+from streamce.reading.reader import Chunk, Reading, Selection
+
+if TYPE_CHECKING:
+    from streamce.reading.key_join import KeyJoin, Rows, Side
+
+Array = np.ndarray[Any, Any]
+Add = Callable[[Chunk, Chunk], None]
+
+SAME_ORDER = "the same rows in the same order"
+SAME_KEYS = "equal values in rows with the same key"
+NEEDS_DUCKDB = "needs duckdb: pip install 'streamce[duckdb]'"
+
+
+@dataclass(frozen=True)
+class Models:
+    """The readings of A and B, and the words for them in errors.
+
+    ``advice`` says in errors how rows in another order can be paired.
+    """
+
+    a: Reading
+    b: Reading
+    names: Sequence[str]
+    advice: str
+
+
+# ---- the columns that both have ----
+
+
+def shared_columns(a: Selection, b: Selection, names_a: Sequence[str], names_b: Sequence[str]) -> list[str]:
+    """Return the columns that both tables have, in the order of A, without those of predictions."""
+    outputs = {*a.preds, *b.preds}
+    return [name for name in names_a if name in names_b and name not in outputs]
+
+
+def select_keys(words: Sequence[str], shared: Sequence[str], columns: dict[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the columns of keys. Raise SelectionError unless they are among the ``shared`` columns.
+
+    ``columns`` are the names of all columns of A and of B, by the words for A and B in errors.
+    """
+    keys: Sequence[str] = words
+    for name, found in columns.items():
+        try:
+            keys = select(keys, found)
+        except SelectionError as error:
+            raise error.with_place(name) from error
+    if alone := [name for name in keys if name not in shared]:
+        raise SelectionError(f"column '{alone[0]}' holds predictions, so it cannot be a key")
+    return tuple(keys)
+
+
+# ---- pairs of chunks ----
+
+
+def add_by_position(models: Models, a: Iterator[Chunk], b: Iterator[Chunk], add: Add) -> None:
+    """Call ``add`` with chunks of A and of B that hold the rows of the same positions."""
+    rows, chunk_a, chunk_b = 0, next(a, None), next(b, None)
+    while chunk_a is not None and chunk_b is not None:
+        number = min(len(chunk_a.preds), len(chunk_b.preds))
+        pair = chunk_a.slice(0, number), chunk_b.slice(0, number)
+        _check_pair(*pair, SAME_ORDER, models.advice)
+        add(*pair)
+        rows += number
+        chunk_a, chunk_b = _rest(chunk_a, number, a), _rest(chunk_b, number, b)
+    if chunk_a is not None or chunk_b is not None:
+        longer, shorter = models.names if chunk_b is None else models.names[::-1]
+        raise DataError(f"{shorter} has {rows:,} rows but {longer} has more: expected {SAME_ORDER}")
+
+
+def _rest(chunk: Chunk, used: int, more: Iterator[Chunk]) -> Chunk | None:
+    """Return the rest of a chunk, or the next chunk that is not empty; None at the end."""
+    rest: Chunk | None = chunk.slice(used, len(chunk.preds))
+    while rest is not None and len(rest.preds) == 0:
+        rest = next(more, None)
+    return rest
+
+
+def add_by_key(models: Models, add: Add) -> None:
+    """Call ``add`` with chunks of A and of B that hold the rows with the same keys, in any order.
+
+    If that fails, ``add`` is called again with all rows in the order of A, so that the error is about the first row.
+    Raises ModuleNotFoundError without duckdb.
+    """
+    from streamce.reading.key_join import KeyJoin
+
+    types = models.a.column_types(), models.b.column_types()
+    kinds = [common_kind(name, *(each[name] for each in types)) for name in models.a.selection.match]
+    with KeyJoin(models.a, models.b, kinds, models.names) as join:
+        join.load()
+        try:
+            _add_joined(join, add, in_order=False)
+        except (DataError, InputError):
+            join.check()
+            _add_joined(join, add, in_order=True)
+            raise
+
+
+def _add_joined(join: KeyJoin, add: Add, *, in_order: bool) -> None:
+    done = 0
+    for rows_a, rows_b in join.pairs(min(join.a.reading.chunk_rows, join.b.reading.chunk_rows), in_order=in_order):
+        done += len(rows_a.ids)
+        fraction = done / join.a.rows
+        a, b = _joined_chunk(join.a, rows_a, fraction), _joined_chunk(join.b, rows_b, fraction)
+        _check_pair(a, b, SAME_KEYS, "")
+        add(a, b)
+
+
+def _joined_chunk(side: Side, rows: Rows, fraction: float) -> Chunk:
+    return side.reading.chunk_of(rows.batch, *side.locate(rows.ids), fraction)
+
+
+def _check_pair(a: Chunk, b: Chunk, expected: str, advice: str) -> None:
+    """Raise DataError if rows of A and B cannot be the same."""
+    if a.preds.shape != b.preds.shape:
+        here, there = b.preds.shape[1:], a.preds.shape[1:]
+        raise DataError(f"{b.source}: {here} predictions per row, but {a.source} has {there}")
+    for name in a.selection.shared:
+        columns = a.batch.column(name), b.batch.column(name)
+        row = first_difference(*columns)
+        if row is not None:
+            texts = [shown(column, row) for column in columns]
+            raise DataError(
+                f"is {texts[0]}, but {texts[1]} in {b.source_name(row)}, row {b.source_row(row)}: "
+                f"expected {expected}{advice}",
+                row=a.source_row(row),
+                column=name,
+            ).with_place(a.source_name(row))
+    if a.target is None or b.target is None:
+        return
+    different = _different(a.target, b.target, a.no_target, b.no_target)
+    if different.any():
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(different)), different.shape))
+        (here, value), (there, other) = a.cell("target", index), b.cell("target", index)
+        name = "target " if here.column is None else ""
+        raise DataError(
+            f"{name}is {value!r}, but {other!r} in {b.source_name(index[0])}, row {there.row}: expected {expected}",
+            **here._asdict(),
+        ).with_place(a.source_name(index[0]))
+
+
+def _different(a: Array, b: Array, no_a: Array | None, no_b: Array | None) -> Array:
+    """Return where targets differ, with the precision of the narrower type. Two nulls, or two NaNs, are equal."""
+    if a.shape != b.shape:
+        return np.ones(a.shape, bool)
+    if a.dtype.kind == b.dtype.kind == "f":  # a decimal number in a text file may be a float32 in the other
+        narrow = min(a.dtype, b.dtype)
+        a, b = a.astype(narrow, copy=False), b.astype(narrow, copy=False)
+    different: Array = (a != b) & ~((a != a) & (b != b))
+    null_a, null_b = (np.zeros(a.shape, bool) if null is None else null for null in (no_a, no_b))
+    return np.where(null_a | null_b, null_a != null_b, different)
+
+
+# ---- adding a pair ----
+
+
+def add_pair(metric: Any, a: Chunk, b: Chunk) -> None:
+    """Add the same rows of A and B to a ``Paired``."""
+    null = b.null if a.null is None else a.null if b.null is None else a.null | b.null
+    metric._update(a.preds, b.preds, a.target, a.weight, a.keys.get("cluster"), null)
+
+
+def attribute(a: Chunk, b: Chunk, error: InputError) -> tuple[Chunk, InputError]:
+    """Return the chunk that an error is about, and the error as if there were only that chunk."""
+    if error.cause == "invalid_null" and error.index is not None:
+        return (a if first_null(a, error.index[0]) else b), error
+    for chunk, suffix in ((a, "_a"), (b, "_b")):
+        for argument in ("preds", "losses"):
+            if error.argument == argument + suffix:
+                return chunk, error.with_argument(argument)
+    return a, error
