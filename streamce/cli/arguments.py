@@ -67,6 +67,8 @@ def parse(argv: Sequence[str] | None = None) -> Config:
         _check_eval(options)
     elif options.command == "watch" and options.allowed_host and options.port is None:
         raise SelectionError("--allowed-host needs --port")
+    elif options.command == "compare" and options.key and options.by_position:
+        raise SelectionError("--key cannot be combined with --by-position, because rows are paired by one of the two")
     if options.command in ("eval", "compare", "watch"):
         _check_task(options)
         _complete(options)
@@ -234,6 +236,8 @@ def _add_compare(commands: Any) -> None:
         metavar="COLUMNS",
         help="the predictions of B (default: the same names as for A)",
     )
+    add("--key", action="append", default=[], metavar="COLUMN", help="match the rows of two files by the values of "
+        "this column, in any order; may be repeated")  # fmt: skip
     add("--by-position", action="store_true", help="pair the rows of two files by their position, without a check that "
         "the other columns that both have are equal")  # fmt: skip
     add("--fail-if-worse", type=_margin, nargs="?", const=0.0, metavar="MARGIN", help="exit with status 3 if B is "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import Any
 
@@ -14,7 +13,7 @@ from streamce.cli.console import advance, plural, print_and_save, progress_bar, 
 from streamce.cli.evaluate import check_environment, is_same_file
 from streamce.cli.metric_factory import create_task_metric
 from streamce.errors import SelectionError
-from streamce.reading.reader import AXES
+from streamce.reading.reader import AXES, Chunk
 
 
 def compare(config: CompareConfig) -> int:
@@ -25,16 +24,13 @@ def compare(config: CompareConfig) -> int:
 
 
 def _compare(config: CompareConfig) -> int:
-    start, rows = time.perf_counter(), 0
+    start = time.perf_counter()
     pairs = paired_reader.PairedReader(config, *AXES[config.task])
     if config.state and any(is_same_file(config.state, source) for sources in pairs.sources for source in sources):
         raise SelectionError(f"--state {config.state}: this is one of the files to compare")
     metric = ce.Paired(create_task_metric(config, pairs.labels, per_label=False))
-    with progress_bar(0) as bar, contextlib.closing(pairs.chunks()) as chunks:
-        for a, b in chunks:
-            paired_reader.add_chunks(metric, a, b, pairs.labels)
-            rows += len(a.preds)
-            advance(bar, rows, len(a.preds), a.fraction)
+    with progress_bar(0) as bar:
+        rows = _add_all(metric, pairs, bar)
     seconds = time.perf_counter() - start
 
     def print_result() -> None:
@@ -53,6 +49,20 @@ def _compare(config: CompareConfig) -> int:
     return print_and_save(print_result, lambda: save(metric, "--state", config.state), judge)
 
 
+def _add_all(metric: ce.Paired, pairs: paired_reader.PairedReader, bar: Any) -> int:
+    """Add all rows to the metric, and return their number."""
+    rows = 0
+
+    def add(a: Chunk, b: Chunk) -> None:
+        nonlocal rows
+        paired_reader.add_chunks(metric, a, b, pairs.labels)
+        rows += len(a.preds)
+        advance(bar, rows, len(a.preds), a.fraction)
+
+    pairs.for_each(add)
+    return rows
+
+
 def _json_options(config: CompareConfig, pairs: paired_reader.PairedReader) -> dict[str, Any]:
     """Return the options of the run, which the JSON object holds in addition to those of the metric."""
     selection_a, selection_b = pairs.a.selection, pairs.b.selection
@@ -66,6 +76,7 @@ def _json_options(config: CompareConfig, pairs: paired_reader.PairedReader) -> d
         "target_b": selection_b.target,
         "weight": selection_a.weight,
         "cluster": selection_a.cluster,
+        "key": selection_a.match,
         "classes": pairs.labels.classes if pairs.labels else config.classes,
         "ignore_index": config.ignore_index,
         "threads": threads.limit(config.threads),

@@ -98,6 +98,7 @@ class CompareConfig(RowsConfig):
 
     files: tuple[str, ...]
     preds_b: tuple[str, ...]
+    key: tuple[str, ...]
     by_position: bool
     fail_if_worse: float | None
 

@@ -56,15 +56,16 @@ def row_error(chunk: Chunk, error: InputError, labels: Labels | None) -> DataErr
     """Return the error for a row of a file, with the names of the command line."""
     from streamce.reading import error_locations  # here, because states are shown without pyarrow
 
+    source = chunk.source if error.index is None else chunk.source_name(error.index[0])
     error = error_locations.relocated(chunk, error, labels)
     if error.hint == USE_LOGITS:
         error = error.with_hint("for logits use --kind logits")
     error = error.with_hint(re.sub(r"use datetime64.*time_unit='(\w+)'.*", r"use --time-unit \1", error.hint))
     location = error.location
     if not isinstance(location, Location):  # the error does not concern a column
-        return DataError(str(error)).with_place(chunk.source)
+        return DataError(str(error)).with_place(source)
     name = f"{error.argument} " if location.column is None and error.argument is not None else ""
-    return DataError(name + error.predicate, **location._asdict()).changed(places=(chunk.source, *error.places))
+    return DataError(name + error.predicate, **location._asdict()).changed(places=(source, *error.places))
 
 
 def check_writable(option: str, path: str, magic: bytes = state_format.MAGIC, content: str = "state") -> None:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.config import CompareConfig
 from streamce.cli.console import note, row_error
-from streamce.errors import DataError, InputError, SelectionError
-from streamce.reading import reader
+from streamce.errors import InputError, SelectionError
+from streamce.reading import reader, row_pairs
 from streamce.reading.columns import quote_names
-from streamce.reading.differences import first_difference, shown
 from streamce.reading.files.sources import ReadOptions, Source, find_sources
 from streamce.reading.labels import Labels
-from streamce.reading.ragged import first_null
 
-Array = np.ndarray[Any, Any]
+ADVICE = ", or --key COLUMN to match rows by key, or --by-position to pair them anyway"
 
 
 class PairedReader:
@@ -58,115 +54,73 @@ class PairedReader:
             self.sources[1], ColumnResolver(config_b, resolver_a), *axes, config.chunk_rows
         )
         self.labels: Labels | None = resolver_a.labels
-        if not (same_files or config.by_position):
-            self._check_columns(words)
+        self._has_keys = bool(config.key)
+        if config.key:
+            self._select_keys(config.key, words, same_files)
+        elif not (same_files or config.by_position):
+            self._select_shared(words)
         preds = self.a.selection.preds, self.b.selection.preds
         self.names: list[str] = [quote_names(names, 3) for names in preds] if same_files else [words[0], words[1]]
 
-    def _check_columns(self, words: Sequence[str]) -> None:
+    def _select_keys(self, keys: Sequence[str], words: Sequence[str], same_files: bool) -> None:
+        """Select the columns that match rows, and those that must be equal in matched rows."""
+        if same_files:
+            raise SelectionError("--key matches the rows of two files, but one file was given")
+        for word, sources in zip(words, self.sources, strict=True):
+            if sources[0].format == "npy":
+                raise SelectionError(f"--key: {word} is an array, which has no columns of keys")
+        shared = self._shared()
+        try:
+            match = row_pairs.select_keys(keys, shared, {words[0]: self.a.names, words[1]: self.b.names})
+        except SelectionError as error:
+            raise error.with_place("--key") from error
+        self._select(match, [name for name in shared if name not in match])
+
+    def _select_shared(self, words: Sequence[str]) -> None:
         """Select the columns that must be equal in both files, so that their rows are in the same order."""
         if any(sources[0].format == "npy" for sources in self.sources):
             return  # an array has only a position
-        outputs = {*self.a.selection.preds, *self.b.selection.preds}
-        both = [name for name in self.a.names if name in self.b.names and name not in outputs]
-        target = {*self.a.selection.target, *self.b.selection.target}
-        shared = tuple(name for name in both if name not in target)
-        if not both:
+        shared = self._shared()
+        if not shared:
             raise SelectionError(
                 f"{words[0]} and {words[1]} share no column that shows whether their rows are in the same order: "
-                "--by-position pairs them by their position"
+                "--by-position pairs them by their position, --key COLUMN by a column that both have"
             )
-        if not shared:
+        if not self._select((), shared):
             note(
                 f"streamce: note: {words[0]} and {words[1]} share only the target, so rows are paired by their "
-                "position: --by-position confirms it"
+                "position: --by-position confirms it, --key COLUMN pairs them by a column that both have"
             )
-        self.a.selection = replace(self.a.selection, shared=shared)
-        self.b.selection = replace(self.b.selection, shared=shared)
 
-    def chunks(self) -> Generator[tuple[reader.Chunk, reader.Chunk]]:
-        """Yield chunks of A and of B with the same rows. Close this iterator if you stop early."""
-        with contextlib.closing(self.a.chunks()) as chunks_a, contextlib.closing(self.b.chunks()) as chunks_b:
-            rows, a, b = 0, next(chunks_a, None), next(chunks_b, None)
-            while a is not None and b is not None:
-                number = min(len(a.preds), len(b.preds))
-                pair = a.slice(0, number), b.slice(0, number)
-                _check_rows(*pair)
-                yield pair
-                rows += number
-                a, b = _rest(a, number, chunks_a), _rest(b, number, chunks_b)
-            if a is not None or b is not None:
-                longer, shorter = self.names if b is None else self.names[::-1]
-                raise DataError(
-                    f"{shorter} has {rows:,} rows but {longer} has more: expected the same rows in the same order"
-                )
+    def _shared(self) -> list[str]:
+        return row_pairs.shared_columns(self.a.selection, self.b.selection, self.a.names, self.b.names)
 
+    def _select(self, match: Sequence[str], shared: Sequence[str]) -> tuple[str, ...]:
+        """Read these columns too. Return those that are compared as they are, because labels of targets may differ."""
+        target = {*self.a.selection.target, *self.b.selection.target}
+        columns = tuple(name for name in shared if name not in target)
+        for reading in self.a, self.b:
+            reading.selection = replace(reading.selection, match=tuple(match), shared=columns)
+        return columns
 
-def _rest(chunk: reader.Chunk, used: int, more: Iterator[reader.Chunk]) -> reader.Chunk | None:
-    """Return the rest of a chunk, or the next chunk that is not empty; None at the end."""
-    rest: reader.Chunk | None = chunk.slice(used, len(chunk.preds))
-    while rest is not None and len(rest.preds) == 0:
-        rest = next(more, None)
-    return rest
-
-
-def _check_rows(a: reader.Chunk, b: reader.Chunk) -> None:
-    """Raise DataError if rows of A and B cannot be the same."""
-    if a.preds.shape != b.preds.shape:
-        here, there = b.preds.shape[1:], a.preds.shape[1:]
-        raise DataError(f"{b.source}: {here} predictions per row, but {a.source} has {there}")
-    for name in a.selection.shared:
-        columns = a.batch.column(name), b.batch.column(name)
-        row = first_difference(*columns)
-        if row is not None:
-            texts = [shown(column, row) for column in columns]
-            raise DataError(
-                f"is {texts[0]}, but {texts[1]} in {b.source}, row {b.source_row(row)}: expected the "
-                "same rows in the same order, or --by-position to pair them anyway",
-                row=a.source_row(row),
-                column=name,
-            ).with_place(a.source)
-    if a.target is None or b.target is None:
-        return
-    different = _different(a.target, b.target, a.no_target, b.no_target)
-    if different.any():
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(different)), different.shape))
-        (here, value), (there, other) = a.cell("target", index), b.cell("target", index)
-        name = "target " if here.column is None else ""
-        raise DataError(
-            f"{name}is {value!r}, but {other!r} in {b.source}, row {there.row}: "
-            "expected the same rows in the same order",
-            **here._asdict(),
-        ).with_place(a.source)
-
-
-def _different(a: Array, b: Array, no_a: Array | None, no_b: Array | None) -> Array:
-    """Return where targets differ, with the precision of the narrower type. Two nulls, or two NaNs, are equal."""
-    if a.shape != b.shape:
-        return np.ones(a.shape, bool)
-    if a.dtype.kind == b.dtype.kind == "f":  # a decimal number in a text file may be a float32 in the other
-        narrow = min(a.dtype, b.dtype)
-        a, b = a.astype(narrow, copy=False), b.astype(narrow, copy=False)
-    different: Array = (a != b) & ~((a != a) & (b != b))
-    null_a, null_b = (np.zeros(a.shape, bool) if null is None else null for null in (no_a, no_b))
-    return np.where(null_a | null_b, null_a != null_b, different)
+    def for_each(self, add: row_pairs.Add) -> None:
+        """Call ``add`` with chunks of A and of B that hold the same rows."""
+        models = row_pairs.Models(self.a, self.b, self.names, ADVICE)
+        if not self._has_keys:
+            with contextlib.closing(self.a.chunks()) as a, contextlib.closing(self.b.chunks()) as b:
+                return row_pairs.add_by_position(models, a, b, add)
+        try:
+            row_pairs.add_by_key(models, add)
+        except ModuleNotFoundError as error:
+            if error.name != "duckdb":
+                raise
+            raise SelectionError(f"--key {row_pairs.NEEDS_DUCKDB}") from error
 
 
 def add_chunks(metric: Any, a: reader.Chunk, b: reader.Chunk, labels: Labels | None) -> None:
     """Add the same rows of A and B to a ``Paired``. An error names file, row and column."""
-    null = b.null if a.null is None else a.null if b.null is None else a.null | b.null
     try:
-        metric._update(a.preds, b.preds, a.target, a.weight, a.keys.get("cluster"), null)
+        row_pairs.add_pair(metric, a, b)
     except InputError as error:
-        chunk, error = _attribute(a, b, error)
+        chunk, error = row_pairs.attribute(a, b, error)
         raise row_error(chunk, error, labels) from error
-
-
-def _attribute(a: reader.Chunk, b: reader.Chunk, error: InputError) -> tuple[reader.Chunk, InputError]:
-    """Return the chunk that an error is about, and the error as if there were only that chunk."""
-    if error.cause == "invalid_null" and error.index is not None:
-        return (a if first_null(a, error.index[0]) else b), error
-    models = {"preds_a": a, "preds_b": b}
-    if error.argument in models:
-        return models[error.argument], error.with_argument("preds")
-    return a, error
