@@ -45,6 +45,7 @@ OPTIONAL = {
         "inputs.interop",
         "reading",
         "metrics.update_from",
+        "wrappers.paired_streams",
         "integrations.dask",
         "integrations.spark",
         "monitor",

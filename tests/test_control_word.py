@@ -239,7 +239,10 @@ def test_functions_do_not_depend_on_the_mode(mode, name):
 def test_streams_do_not_depend_on_the_mode_and_are_made_in_it(mode):
     columns = {"x": LOSSES, "narrow": NARROW, "w": WEIGHT, "t": TIMES, "k": KEYS}
     decimals = pa.array([f"{x:.9f}" for x in PROBS]).cast(pa.decimal128(20, 9))
-    table = pa.table({**columns, "d": decimals})
+    table = pa.table({**columns, "d": decimals, "id": range(len(LOSSES))})
+
+    def of_two(a):
+        return ce.Paired(ce.MeanLoss()).update_from(a, table, preds="x", preds_b="d", weight="w", key="id").to_bytes()
 
     def fed():
         metrics = [
@@ -256,9 +259,9 @@ def test_streams_do_not_depend_on_the_mode_and_are_made_in_it(mode):
             modes.append(in_mode(mode))
             yield batch
 
-    expected = fed()
+    expected, expected_of_two = fed(), of_two(table)
     with control(mode):
-        found = fed()
+        found, found_of_two = fed(), of_two(batches())
         of_batches = ce.MeanLoss().update_from(batches(), preds="x", weight="w").to_bytes()
         reader = pa.RecordBatchReader.from_batches(table.schema, batches())
         of_reader = ce.MeanLoss().update_from(reader, preds="x", weight="w").to_bytes()
@@ -266,7 +269,8 @@ def test_streams_do_not_depend_on_the_mode_and_are_made_in_it(mode):
     assert still
     assert found == expected
     assert of_batches == of_reader == expected[0]
-    assert modes == [True] * 6
+    assert found_of_two == expected_of_two
+    assert modes == [True] * 9
 
 
 @pytest.mark.parametrize("mode", MODES)

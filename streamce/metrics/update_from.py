@@ -135,7 +135,7 @@ class UpdateFromMixin(MergeableState):
         """
         arguments: Columns = {"preds": preds, "target": target, "weight": weight, "by": by, "by_time": by_time,
                               "cluster": cluster, "n_words": n_words, "n_bytes": n_bytes}  # fmt: skip
-        columns = {name: _words(name, each) for name, each in arguments.items() if each is not None or name == "preds"}
+        columns = {name: words(name, each) for name, each in arguments.items() if each is not None or name == "preds"}
         self._check_arguments(columns)
         if not isinstance(time_unit, str) or time_unit not in UNITS:
             raise InputError("time_unit", f"is {short_repr(time_unit)}", "one of s, ms, us, ns", value=time_unit)
@@ -144,10 +144,9 @@ class UpdateFromMixin(MergeableState):
             with DefaultMode() as mode:
                 _add_stream(sum_of_stream, stream, columns, time_unit, mode)
         except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] != "pyarrow":
+            if (missing := missing_package(error)) is None:
                 raise
-            found = "update_from needs pyarrow: pip install 'streamce[files]'"
-            raise InputError("stream", found, location="") from error
+            raise missing from error
         try:
             return self._extend(sum_of_stream)
         except InputError as error:  # for example, keys have another kind than before
@@ -160,22 +159,34 @@ class UpdateFromMixin(MergeableState):
         for argument in filter(columns.__contains__, OPTIONAL_ARGUMENTS):
             if argument not in parameters and (argument not in TEXT_ARGUMENTS or metric._task != "sequence"):
                 raise InputError(argument, "is given", f"none, because {name} does not take it")
-        if metric._task == "mean" and "target" in columns:
-            raise InputError("target", "is given", f"none, because {type(metric).__name__} takes losses")
-        if metric._task not in ("mean", "sequence") and "target" not in columns:
-            raise InputError("target", "is missing", "the column of the labels")
-        if (axis := metric._options.get("axis", -1)) not in (-1, 1):
-            raise InputError("axis", f"is {axis}", "-1, because each row of a stream is a sample", value=axis)
+        check_options(metric, columns)
 
 
-def _words(argument: str, value: Any) -> list[str]:
+def missing_package(error: ModuleNotFoundError) -> InputError | None:
+    """Return the error that says how to install pyarrow, None if another package is missing."""
+    if error.name is None or error.name.partition(".")[0] != "pyarrow":
+        return None
+    return InputError("stream", "update_from needs pyarrow: pip install 'streamce[files]'", location="")
+
+
+def check_options(metric: Metric, columns: dict[str, list[str]]) -> None:
+    """Raise InputError unless the metric takes a target as given, and rows as samples."""
+    if metric._task == "mean" and "target" in columns:
+        raise InputError("target", "is given", f"none, because {type(metric).__name__} takes losses")
+    if metric._task not in ("mean", "sequence") and "target" not in columns:
+        raise InputError("target", "is missing", "the column of the labels")
+    if (axis := metric._options.get("axis", -1)) not in (-1, 1):
+        raise InputError("axis", f"is {axis}", "-1, because each row of a stream is a sample", value=axis)
+
+
+def words(argument: str, value: Any) -> list[str]:
     """Return the names and globs of the columns of an argument."""
-    words = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
+    found = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
     is_many = argument in MULTI_COLUMN_ARGUMENTS
-    if not words or not all(isinstance(word, str) for word in words) or (len(words) > 1 and not is_many):
+    if not found or not all(isinstance(word, str) for word in found) or (len(found) > 1 and not is_many):
         expected = "the name of a column" + ", or several" * is_many
         raise InputError(argument, f"is {short_repr(value)}", expected, value=value)
-    return words
+    return found
 
 
 def _add_stream(
@@ -196,7 +207,9 @@ def _add_stream(
         return
     with contextlib.closing(table):
         try:
-            selection = replace(_select_columns(table, columns, loss_metric, tokens), time_unit=time_unit)
+            selection = replace(select_columns(table, columns, loss_metric), time_unit=time_unit)
+            table.select(name for argument in columns for name in selection.columns(argument))
+            selection = with_width(selection, table, loss_metric, tokens)
             blank = loss_metric._options.get("blank", 0)
             reading = ragged.open_reading(loss_metric._task, [source], lambda *_: selection, chosen=tokens, blank=blank)
             for chunk in reading.lazy_chunks():
@@ -204,18 +217,18 @@ def _add_stream(
                     others = chunk.keys | chunk.extra
                     metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **others)
                 except InputError as error:
-                    raise _row_error(chunk, error) from error
+                    raise row_error(chunk, error) from error
         except (DataError, SelectionError) as error:
             raise _column_error(error, columns, table) from error
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
             raise InputError("stream", f"cannot be read: {error}") from error
 
 
-def _select_columns(table: Any, columns: dict[str, list[str]], metric: Metric, tokens: bool) -> Selection:
-    """Return the columns that the words match, with the width of the rows if it is fixed."""
+def select_columns(table: Any, columns: dict[str, list[str]], metric: Metric) -> Selection:
+    """Return the columns that the words match."""
     from streamce.reading.columns import quote_names, select
     from streamce.reading.labels import check_order
-    from streamce.reading.reader import AXES, Selection
+    from streamce.reading.reader import Selection
 
     names = table.names()
     matches: dict[str, Any] = {}
@@ -230,10 +243,17 @@ def _select_columns(table: Any, columns: dict[str, list[str]], metric: Metric, t
     by = matches.pop("by", ())
     selection = Selection(preds, target, by=by, **{argument: each[0] for argument, each in matches.items()})
     selection.check(metric._task, table)
-    table.select(name for argument in columns for name in selection.columns(argument))
-    axes = AXES.get(metric._task, (1 if tokens else 2, 1))[0]
     if metric._task == "multiclass" and len(target) == 1 and not {*columns["preds"]} >= {*preds}:
         check_order(preds, table.type(target[0]), "name them one by one, in that order")
+    return selection
+
+
+def with_width(selection: Selection, table: Any, metric: Metric, tokens: bool) -> Selection:
+    """Return the selection with the width of the rows if it is fixed. Lists are read ahead to find it."""
+    from streamce.reading.reader import AXES
+
+    preds = selection.preds
+    axes = AXES.get(metric._task, (1 if tokens else 2, 1))[0]
     if metric._task in AXES and axes == 2:
         weights = [metric._options.get(name) for name in ("class_weight", "pos_weight")]
         widths = [len(weight) for weight in weights if isinstance(weight, tuple)]
@@ -259,7 +279,7 @@ def _column_error(error: DataError | SelectionError, columns: dict[str, list[str
     return _argument_error(next(named, "stream"), str(error), index=None if row is None else (row,))
 
 
-def _row_error(chunk: Chunk, error: InputError) -> InputError:
+def row_error(chunk: Chunk, error: InputError) -> InputError:
     """Return an error with the row of the stream as its index, if it is about a column."""
     from streamce.reading import error_locations, ragged
 

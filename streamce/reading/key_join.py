@@ -22,7 +22,7 @@ from streamce.reading.carriers import carry, restore
 from streamce.reading.differences import shown
 from streamce.reading.files.sources import one_line
 from streamce.reading.key_values import KeyKind, canonical
-from streamce.reading.reader import Chunk, Reading
+from streamce.reading.reader import Chunk, Reading, named
 
 Array = np.ndarray[Any, Any]
 
@@ -139,8 +139,8 @@ class KeyJoin:
 
     def load(self) -> None:
         """Read all rows of A and of B."""
-        for side in self._sides:
-            chunks = (chunk for chunk in side.reading.lazy_chunks() if chunk.rows)
+        for side, name in zip(self._sides, self._names, strict=True):
+            chunks = (chunk for chunk in named(side.reading.lazy_chunks(), name) if chunk.rows)
             for schema, group in itertools.groupby(chunks, lambda chunk: chunk.batch.schema):
                 self._store(side, schema, group)
 

@@ -451,6 +451,14 @@ class Reading:
         return stacker([flat(column) for column in columns])
 
 
+def named(chunks: Iterator[Chunk], name: str) -> Iterator[Chunk]:
+    """Yield chunks. An error about a row that names no source gets this name, because streams have none."""
+    try:
+        yield from chunks
+    except DataError as error:
+        raise error if error.places else error.with_place(name) from None
+
+
 def _before(part: Part, end_row: int, first_row: int) -> Part:
     """Return the rows of a part, which begins at ``first_row``, before ``end_row``."""
     if part.end.row <= end_row:

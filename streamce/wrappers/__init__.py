@@ -3,14 +3,15 @@
 Input: the arguments of that metric, and a key, a time or a second model's predictions. Output: states of the metric,
 and their results.
 
-``base``        ``MetricWrapper`` and ``KeyedWrapper``: states of the inner metric, and where samples go
-``grouped``     ``Grouped``: one metric per group
-``sliding``     ``Sliding``: the last samples, or a period of time
-``decayed``     ``Decayed``: weights that halve with age
-``paired``      ``Paired``: two models on the same samples
-``collection``  ``Collection``: several metrics of the same inputs
+``base``            ``MetricWrapper`` and ``KeyedWrapper``: states of the inner metric, and where samples go
+``grouped``         ``Grouped``: one metric per group
+``sliding``         ``Sliding``: the last samples, or a period of time
+``decayed``         ``Decayed``: weights that halve with age
+``paired``          ``Paired``: two models on the same samples
+``paired_streams``  two Arrow streams for ``Paired``
+``collection``      ``Collection``: several metrics of the same inputs
 
-Imports ``errors``, ``_support``, ``inputs``, ``core``, ``keys``, ``stats`` and ``metrics``.
+Imports ``errors``, ``_support``, ``inputs``, ``core``, ``keys``, ``stats``, ``reading`` and ``metrics``.
 """
 
 from streamce.wrappers.collection import Collection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -17,6 +17,7 @@ from streamce.errors import InputError
 from streamce.inputs import arrays, messages
 from streamce.keys import cluster_buckets
 from streamce.metrics.composite import States
+from streamce.metrics.update_from import missing_package
 from streamce.stats import estimators, summary
 from streamce.stats.summary import (
     align_rows,
@@ -25,6 +26,7 @@ from streamce.stats.summary import (
     format_number,
     interval_name,
 )
+from streamce.wrappers import paired_streams
 from streamce.wrappers.base import MetricWrapper
 
 if TYPE_CHECKING:
@@ -178,6 +180,7 @@ class Paired(MetricWrapper):
     """
 
     __slots__ = ()
+    _in_core = frozenset({"update_from"})  # the streams are the caller's code, which runs in the caller's mode
     _state: States
 
     def __init__(self, metric: Metric) -> None:
@@ -241,6 +244,70 @@ class Paired(MetricWrapper):
             self._check_keywords("Paired.update", others)
         self._state.merge(self._compute_states(preds_a, preds_b, target, weight, cluster, **others))
         return self
+
+    def update_from(
+        self,
+        a: Any,
+        b: Any,
+        *,
+        preds: str | Sequence[str],
+        preds_b: str | Sequence[str] | None = None,
+        target: str | Sequence[str] | None = None,
+        weight: str | None = None,
+        cluster: str | None = None,
+        key: str | Sequence[str] | None = None,
+        by_position: bool = False,
+    ) -> Self:
+        """Add all rows of two Arrow streams of any length, the predictions of A and of B. It needs pyarrow.
+
+        The result does not depend on batch boundaries, and a failed update leaves the comparison unchanged.
+
+        Parameters
+        ----------
+        a, b : Arrow stream
+            As in ``update_from`` of a metric: a table, a data frame, a dataset, a DuckDB relation, or an iterable of
+            record batches.
+        preds : str or sequence of str
+            The columns of the predictions of A, or of the losses for :class:`MeanLoss`.
+        preds_b : str or sequence of str, optional
+            The columns of the predictions of B. By default they have the same names as those of A.
+        target : str or sequence of str, optional
+            The columns of the target, which ``a`` has. If ``b`` has them too, both must be equal.
+        weight, cluster : str, optional
+            The columns of the weights and of the document, user or session of each row, in ``a``.
+        key : str or sequence of str, optional
+            The columns of keys. Rows with equal keys are compared, in any order of both streams. Each key must occur
+            once in both. Keys are equal by value whatever their types. It needs duckdb, which keeps at most 1 GB in
+            memory, and the rest of both streams' columns in a temporary folder.
+        by_position : bool
+            Without ``key``, rows are paired by their position, and every other column that both streams have must be
+            equal in every row, because this shows that rows are in the same order. True omits this check.
+
+        Raises
+        ------
+        InputError
+            If a column does not exist, a row is invalid or has no partner, or if columns that must be equal differ. The
+            text names the stream and the row, counted from 0. Nothing is added then.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, streamce as ce
+        >>> a = pa.table({"id": [1, 2, 3], "clicked": [1, 0, 1], "p": [0.9, 0.2, 0.8]})
+        >>> b = pa.table({"id": [2, 3, 1], "p": [0.1, 0.7, 0.95]})
+        >>> paired = ce.Paired(ce.BinaryCrossEntropy())
+        >>> paired.update_from(a, b, preds="p", target="clicked", key="id").summary().b.mean
+        0.171109...
+        """
+        columns = {"preds": preds, "target": target, "weight": weight, "cluster": cluster}
+        request = paired_streams.request(self._metric, columns, preds_b, key, by_position)
+        sum_of_streams = self._new()
+        try:
+            paired_streams.add_streams(sum_of_streams, a, b, request)
+        except ModuleNotFoundError as error:
+            if (missing := missing_package(error)) is None:
+                raise
+            raise missing from error
+        return self._merge(sum_of_streams, 1)
 
     def _update(
         self, preds_a: Any, preds_b: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None
