@@ -26,8 +26,6 @@ def carry(column: Any) -> Any:
         return pa.nulls(len(column), pa.bool_())
     if pa.types.is_map(type_):
         return carry(column.cast(_entries_type(type_)))
-    if str(type_).startswith(("list_view", "large_list_view")):  # pyarrow 15 has no function that tells
-        return carry(column.cast(pa.large_list(type_.value_type)))
     if arrow.is_list(type_):
         values, lengths, null = arrow.entries(column)
         return _lists(carry(values), lengths, null)
@@ -62,7 +60,7 @@ def restore(column: Any, type_: Any) -> Any:
         return pa.nulls(len(column))
     if pa.types.is_map(type_):
         return restore(column, _entries_type(type_))
-    if arrow.is_list(type_) or str(type_).startswith(("list_view", "large_list_view")):
+    if arrow.is_list(type_):
         values, lengths, null = arrow.entries(column)
         return _lists(restore(values, type_.value_type), lengths, null)
     if pa.types.is_struct(type_):

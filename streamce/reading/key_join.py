@@ -75,6 +75,8 @@ class Side:
 
     def locate(self, ids: Array) -> tuple[Array, Array]:
         """Return the number of each row in its source, and the name of its source."""
+        if len(self._starts) == 1:
+            return ids - self._starts[0], np.full(len(ids), self._sources[0], object)
         sources = np.searchsorted(self._starts, ids, "right") - 1
         return ids - np.array(self._starts)[sources], np.array(self._sources, object)[sources]
 
@@ -309,7 +311,8 @@ def _database_errors() -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise DataError(f"rows cannot be matched by key: {one_line(error)}") from error
+        reason = one_line(error).partition(" Possible solutions")[0]  # those are options of the database
+        raise DataError(f"rows cannot be matched by key: {reason}; TMPDIR sets the temporary folder") from error
     except RuntimeError as error:  # all that the database says if a signal interrupts it
         if type(error) is not RuntimeError:
             raise
