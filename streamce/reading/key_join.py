@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn, Self
 
 import duckdb
@@ -23,6 +23,9 @@ from streamce.reading.differences import shown
 from streamce.reading.files.sources import one_line
 from streamce.reading.key_values import KeyKind, canonical
 from streamce.reading.reader import Chunk, Reading, named
+
+if int(duckdb.__version__.partition(".")[0]) < 2:  # an interrupt makes earlier versions hang or abort
+    raise ModuleNotFoundError("duckdb 2", name="duckdb")
 
 Array = np.ndarray[Any, Any]
 
@@ -195,10 +198,11 @@ class KeyJoin:
 
     # ---- the joined rows ----
 
-    def pairs(self, rows: int, *, in_order: bool = False) -> Iterator[tuple[Rows, Rows]]:
+    def pairs(self, rows: int, *, in_order: bool = False) -> Generator[tuple[Rows, Rows]]:
         """Yield joined rows, about ``rows`` at a time. Raise DataError unless every row has one partner.
 
-        ``in_order`` sorts them by their number in A, which takes longer.
+        ``in_order`` sorts them by their number in A, which takes longer. Close this iterator if you stop early, because
+        the database answers one query at a time.
         """
         if self.a.rows != self.b.rows:
             self.check()
@@ -206,16 +210,19 @@ class KeyJoin:
         joined = 0
         for tables in itertools.product(self.a.tables, self.b.tables):
             indices = [side.joined_columns(table) for side, table in zip(self._sides, tables, strict=True)]
-            for batch in self._query(self._join(tables, indices, in_order), rows):
-                columns, found = iter(batch.columns), []
-                for table, wanted, mark in zip(tables, indices, marks, strict=True):
-                    ids = next(columns).to_numpy()
-                    mark.add(ids)
-                    found.append(Rows(ids, table.restored(wanted, [*itertools.islice(columns, len(wanted))])))
-                joined += batch.num_rows
-                if joined > self.a.rows:  # so that keys that occur often end soon
-                    self.check()
-                yield found[0], found[1]
+            with contextlib.closing(self._query(self._join(tables, indices, in_order), rows)) as batches:
+                for batch in batches:
+                    columns, found = iter(batch.columns), []
+                    for table, wanted, mark in zip(tables, indices, marks, strict=True):
+                        ids = next(columns).to_numpy()
+                        mark.add(ids)
+                        found.append(Rows(ids, table.restored(wanted, [*itertools.islice(columns, len(wanted))])))
+                    joined += batch.num_rows
+                    if joined > self.a.rows:  # keys that occur often would have very many pairs
+                        break
+                    yield found[0], found[1]
+            if joined > self.a.rows:
+                break
         if joined != self.a.rows or [mark.count() for mark in marks] != [side.rows for side in self._sides]:
             self.check()
 
@@ -229,13 +236,10 @@ class KeyJoin:
         order = " ORDER BY a.id" if in_order else ""
         return f"SELECT {', '.join(columns)} FROM {sources} USING ({', '.join(self._key_columns)}){order}"
 
-    def _query(self, query: str, rows: int) -> Iterator[Any]:
+    def _query(self, query: str, rows: int) -> Generator[Any]:
         """Yield the record batches of the result of a query."""
         with _database_errors():
-            result = self._connection.sql(query)
-            reader = (
-                result.to_arrow_reader(rows) if hasattr(result, "to_arrow_reader") else result.fetch_record_batch(rows)
-            )
+            reader = self._connection.sql(query).to_arrow_reader(rows)
         with contextlib.closing(reader):
             while True:
                 with _database_errors():
@@ -283,7 +287,7 @@ class KeyJoin:
         for table in side.tables:
             columns = [f"c{table.schema.get_field_index(name)}" for name in self._keys]
             query = f"SELECT {', '.join(columns)} FROM {table.name} WHERE id = {row}"
-            for batch in self._query(query, 1):
+            for batch in [*self._query(query, 1)]:
                 types = [table.schema.field(name).type for name in self._keys]
                 values = [shown(restore(*each), 0) for each in zip(batch.columns, types, strict=True) if len(each[0])]
                 if len(values) == 1:

@@ -5,6 +5,7 @@ Rows are paired by their position in both, or by the values of columns that both
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ Add = Callable[[Chunk, Chunk], None]
 
 SAME_ORDER = "the same rows in the same order"
 SAME_KEYS = "equal values in rows with the same key"
-NEEDS_DUCKDB = "needs duckdb: pip install 'streamce[duckdb]'"
+NEEDS_DUCKDB = "needs duckdb 2: pip install 'streamce[duckdb]'"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def add_by_key(models: Models, add: Add) -> None:
     """Call ``add`` with chunks of A and of B that hold the rows with the same keys, in any order.
 
     If that fails, ``add`` is called again with all rows in the order of A, so that the error is about the first row.
-    Raises ModuleNotFoundError without duckdb.
+    Raises ModuleNotFoundError without duckdb, or if it is too old.
     """
     from streamce.reading.key_join import KeyJoin
 
@@ -114,13 +115,14 @@ def add_by_key(models: Models, add: Add) -> None:
 
 
 def _add_joined(join: KeyJoin, add: Add, *, in_order: bool) -> None:
-    done = 0
-    for rows_a, rows_b in join.pairs(min(join.a.reading.chunk_rows, join.b.reading.chunk_rows), in_order=in_order):
-        done += len(rows_a.ids)
-        fraction = done / join.a.rows
-        a, b = _joined_chunk(join.a, rows_a, fraction), _joined_chunk(join.b, rows_b, fraction)
-        _check_pair(a, b, SAME_KEYS, "")
-        add(a, b)
+    done, chunk_rows = 0, min(join.a.reading.chunk_rows, join.b.reading.chunk_rows)
+    with contextlib.closing(join.pairs(chunk_rows, in_order=in_order)) as pairs:
+        for rows_a, rows_b in pairs:
+            done += len(rows_a.ids)
+            fraction = done / join.a.rows
+            a, b = _joined_chunk(join.a, rows_a, fraction), _joined_chunk(join.b, rows_b, fraction)
+            _check_pair(a, b, SAME_KEYS, "")
+            add(a, b)
 
 
 def _joined_chunk(side: Side, rows: Rows, fraction: float) -> Chunk:

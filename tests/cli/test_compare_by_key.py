@@ -397,6 +397,20 @@ def test_an_invalid_row_is_named_as_it_stands_in_its_file(tmp_path, capsys, file
     assert f"{file}.parquet: row {first}: {message}" in line
 
 
+def test_the_first_invalid_row_of_a_large_file_is_named(tmp_path, capsys):
+    """The join is stopped in the middle, and done again in the order of A."""
+    n = 400_000
+    ids = np.random.default_rng(0).permutation(n)
+    p = np.full(n, 0.5)
+    p[[1000, 390_000]] = 1.5, -1
+    paths = parquets(tmp_path, a={"id": ids, "y": ids % 2, "p": p}, b={"id": np.arange(n), "p": np.full(n, 0.5)})
+    for more in ((), ("--chunk-rows", "2048")):
+        assert "a.parquet: row 1000: column 'p' is 1.5" in failure(capsys, 1, "compare", *paths, *BY_ID, *more)
+    parquets(tmp_path, b={"id": np.maximum(np.arange(n), 1), "p": np.full(n, 0.5)})
+    line = failure(capsys, 1, "compare", *paths, *BY_ID)
+    assert "b.parquet: row 1: column 'id' is 1, which is also in row 0" in line
+
+
 def test_other_columns_must_be_equal_in_matched_rows(tmp_path, capsys):
     a = written(tmp_path / "A.csv", "id,y,p,day\n1,1,.9,mon\n2,0,.2,tue\n3,1,.8,wed\n")
     b = written(tmp_path / "B.csv", "id,p,day\n2,.1,tue\n3,.7,wed\n1,.95,mon\n")
@@ -467,7 +481,7 @@ def test_a_missing_duckdb_is_one_line(tmp_path, small):
     words = [sys.executable, "-c", code, "compare", *map(str, small), *BY_ID]
     done = subprocess.run(words, capture_output=True, timeout=60, check=False, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "streamce: error: --key needs duckdb: pip install 'streamce[duckdb]'\n"
+    assert done.stderr == "streamce: error: --key needs duckdb 2: pip install 'streamce[duckdb]'\n"
 
 
 def test_errors_without_a_key_name_it(tmp_path, capsys, small):

@@ -221,7 +221,7 @@ except ce.InputError as error:
     print(error)
 """
     found = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "key needs duckdb: pip install 'streamce[duckdb]'\n"
+    assert found.stdout == "key needs duckdb 2: pip install 'streamce[duckdb]'\n"
 
 
 # ---- by position ----
