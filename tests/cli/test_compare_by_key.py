@@ -163,6 +163,35 @@ def test_predictions_keep_their_type(tmp_path, type_):
     assert state_of(tmp_path, *paths, *BY_ID) == state_of(tmp_path, paths[0], paths[0], *OWN, "--preds-b", "p")
 
 
+CLUSTERS = {
+    "uint64": pa.array([2**63 - 1, 0, 0], pa.uint64()),
+    "float": pa.array([5.0, 2.0, 5.0]),
+    "decimal": pa.array([decimal.Decimal("5.00"), decimal.Decimal("1.00"), decimal.Decimal("5.00")]),
+    "bool": pa.array([True, False, True]),
+    "dictionary": pa.array(["x", "y", "x"]).dictionary_encode(),
+    "large text": pa.array(["x", "y", "x"], pa.large_string()),
+    "bytes": pa.array([b"x", b"\xff", b"x"]),
+    "UUID": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"a" * 16, b"b" * 16, b"a" * 16], pa.binary(16))),
+    "nanoseconds": pa.array([1000, 2000, 1000], pa.timestamp("ns", "Europe/Berlin")),
+    "date": pa.array([dt.date(2024, 1, 1), dt.date(2024, 1, 2), dt.date(2024, 1, 1)]),
+}
+
+
+@pytest.mark.parametrize("column", CLUSTERS.values(), ids=CLUSTERS)
+def test_clusters_of_any_type_are_those_of_the_run_by_position(tmp_path, column):
+    b = {"id": [1, 2, 3], "p": [0.95, 0.1, 0.7]}
+    a, sorted_b, b = parquets(
+        tmp_path,
+        a={"id": [1, 2, 3], "y": [1, 0, 1], "p": [0.9, 0.2, 0.8], "c": column},
+        sorted=b,
+        b={name: values[::-1] for name, values in b.items()},
+    )
+    words = (*OWN, "--cluster", "c")
+    expected = state_of(tmp_path, a, sorted_b, *words)
+    assert state_of(tmp_path, a, b, *words, "--key", "id").to_bytes() == expected.to_bytes()
+    assert state_of(tmp_path, a, b, *words, "--key", "id") != MATCHED  # which has no clusters
+
+
 def test_several_keys_match_together(tmp_path, whole):
     expected = ce.Paired(ce.BinaryCrossEntropy())
     expected.update(whole["p"].to_numpy(), whole["q"].to_numpy(), whole["y"].to_numpy())

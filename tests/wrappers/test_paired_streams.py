@@ -103,6 +103,19 @@ def test_several_keys_and_classes_in_columns():
     assert found.update_from(a, b, preds="c_*", target="label", key=["doc", "part"]) == expected
 
 
+def test_batches_may_have_other_types_that_fit():
+    """A frame of pandas with a missing value holds floats, and one without holds integers."""
+    a = pd.DataFrame({"id": [1, 2, 3, 4], "y": [1, 0, None, 1], "p": [0.9, 0.2, 0.5, 0.8]})
+    b = pd.DataFrame({"id": [4, 2, 3, 1], "p": [0.7, 0.1, 0.5, 1]})
+    of_a = [a.iloc[:2].astype({"y": int}), a.iloc[2:].astype({"id": float})]
+    of_b = [b.iloc[:3], b.iloc[3:].astype({"p": int})]
+    metric = ce.BinaryCrossEntropy(invalid="skip")
+    found = paired(metric).update_from(iter(of_a), iter(of_b), **BY_ID)
+    expected = paired(metric).update([0.9, 0.2, 0.8], [1.0, 0.1, 0.7], [1, 0, 1])
+    assert found.summary().b.mean == expected.summary().b.mean
+    assert found.summary().difference.invalid_null == 1
+
+
 def test_losses_of_another_library():
     a, b = pa.table({"id": ["x", "y"], "loss": [0.5, 1.0]}), pa.table({"id": ["y", "x"], "loss": [1.5, 0.75]})
     expected = paired(ce.MeanLoss()).update([0.5, 1.0], [0.75, 1.5])
