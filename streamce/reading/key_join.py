@@ -177,6 +177,8 @@ class KeyJoin:
         try:
             for chunk in chunks:
                 yield self._record(side, chunk)
+        except GeneratorExit:  # the database needs no more rows, because it failed
+            raise
         except BaseException as error:
             errors.append(error)
             raise
