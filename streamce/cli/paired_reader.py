@@ -69,9 +69,9 @@ class PairedReader:
         for word, sources in zip(words, self.sources, strict=True):
             if sources[0].format == "npy":
                 raise SelectionError(f"--key: {word} is an array, which has no columns of keys")
-        shared = self._shared()
+        shared, selections = self._shared(), (self.a.selection, self.b.selection)
         try:
-            match = row_pairs.select_keys(keys, shared, {words[0]: self.a.names, words[1]: self.b.names})
+            match = row_pairs.select_keys(keys, selections, {words[0]: self.a.table, words[1]: self.b.table})
         except SelectionError as error:
             raise error.with_place("--key") from error
         self._select(match, [name for name in shared if name not in match])
@@ -93,7 +93,7 @@ class PairedReader:
             )
 
     def _shared(self) -> list[str]:
-        return row_pairs.shared_columns(self.a.selection, self.b.selection, self.a.names, self.b.names)
+        return row_pairs.shared_columns((self.a.selection, self.b.selection), (self.a.table, self.b.table))
 
     def _select(self, match: Sequence[str], shared: Sequence[str]) -> tuple[str, ...]:
         """Read these columns too. Return those that are compared as they are, because labels of targets may differ."""

@@ -188,7 +188,7 @@ class KeyJoin:
         self._key_columns = []
         for i, (name, kind) in enumerate(zip(self._keys, self._kinds, strict=True)):
             with _errors_of(chunk, name):
-                form = canonical(batch.column(name), kind, empty_is_null=side.reading.has_only_text)
+                form = canonical(batch.column(name), kind, empty_is_null=side.reading.table.has_only_text)
             arrays += form
             self._key_columns += [f"k{i}_{part}" for part in range(len(form))]
         arrays.append(pa.array(side.number(chunk)))

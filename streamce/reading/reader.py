@@ -237,14 +237,9 @@ class Reading:
         self.chunk_rows: int = chunk_rows or max(1, min(CHUNK_ROWS, CHUNK_VALUES // values))
 
     @property
-    def names(self) -> list[str]:
-        """The names of the columns of the first source."""
-        return self._first.names()
-
-    @property
-    def has_only_text(self) -> bool:
-        """Whether the first source has only text, as CSV has."""
-        return self._first.has_only_text
+    def table(self) -> Table:
+        """The table of the first source."""
+        return self._first
 
     def column_types(self) -> dict[str, Any]:
         """Return the types that the columns of the first source are read as."""
@@ -377,7 +372,7 @@ class Reading:
                 found = pa.string() if is_text_ else pa.int64() if is_exact else pa.float64()
             types.setdefault(name, found)
         for name in (*chosen.match, *chosen.shared):
-            if name not in table.names():
+            if table.path(name).column not in table.names():
                 raise DataError(f"there is no column '{name}', which earlier files have")
             types.setdefault(name, pa.string() if table.has_only_text else table.type(name))
         return types

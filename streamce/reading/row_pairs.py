@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from streamce.errors import DataError, InputError, SelectionError
+from streamce.inputs.arrow import is_list
 from streamce.reading.columns import select
 from streamce.reading.differences import first_difference, shown
+from streamce.reading.formats.base import Table
 from streamce.reading.key_values import common_kind
 from streamce.reading.ragged import first_null
 from streamce.reading.reader import Chunk, Reading, Selection
@@ -46,25 +49,41 @@ class Models:
 # ---- the columns that both have ----
 
 
-def shared_columns(a: Selection, b: Selection, names_a: Sequence[str], names_b: Sequence[str]) -> list[str]:
-    """Return the columns that both tables have, in the order of A, without those of predictions."""
-    outputs = {*a.preds, *b.preds}
-    return [name for name in names_a if name in names_b and name not in outputs]
+def shared_columns(selections: Sequence[Selection], tables: Sequence[Table]) -> list[str]:
+    """Return the columns that both tables have, in the order of A, without those that hold predictions.
+
+    Objects of JSON are left out, because they have no type as a whole.
+    """
+    a, b = tables
+    outputs = {table.path(name).column for table in tables for each in selections for name in each.preds}
+    names_b = set(b.names())
+    both = [name for name in a.names() if name in names_b and name not in outputs]
+    return [name for name in both if not any(_holds_json_objects(table, name) for table in tables)]
 
 
-def select_keys(words: Sequence[str], shared: Sequence[str], columns: dict[str, Sequence[str]]) -> tuple[str, ...]:
-    """Return the columns of keys. Raise SelectionError unless they are among the ``shared`` columns.
+def _holds_json_objects(table: Table, name: str) -> bool:
+    if table.has_types or table.has_only_text:
+        return False
+    leaf = table.type(name)
+    while is_list(leaf):
+        leaf = leaf.value_type
+    return bool(pa.types.is_struct(leaf))
 
-    ``columns`` are the names of all columns of A and of B, by the words for A and B in errors.
+
+def select_keys(words: Sequence[str], selections: Sequence[Selection], tables: dict[str, Table]) -> tuple[str, ...]:
+    """Return the columns of keys. Raise SelectionError unless both tables have them.
+
+    ``tables`` are those of A and of B, by the words for A and B in errors.
     """
     keys: Sequence[str] = words
-    for name, found in columns.items():
+    for name, table in tables.items():
         try:
-            keys = select(keys, found)
+            keys = select(keys, table.names(), table.fields)
         except SelectionError as error:
             raise error.with_place(name) from error
-    if alone := [name for name in keys if name not in shared]:
-        raise SelectionError(f"column '{alone[0]}' holds predictions, so it cannot be a key")
+    outputs = {name for selection in selections for name in selection.preds}
+    if wrong := [name for name in keys if name in outputs]:
+        raise SelectionError(f"column '{wrong[0]}' holds predictions, so it cannot be a key")
     return tuple(keys)
 
 

@@ -132,7 +132,7 @@ def _readings(metric: Metric, tables: Sequence[StreamTable], wanted: Request) ->
         with _errors_of(name):
             words = words if name == "a" else _without_missing_target(words, table)
             selections.append(update_from.select_columns(table, words, metric))
-    selections = _with_shared(selections, [table.names() for table in tables], wanted)
+    selections = _with_shared(selections, tables, wanted)
     readings = []
     for table, name, selection in zip(tables, NAMES, selections, strict=True):
         with _errors_of(name):
@@ -157,26 +157,25 @@ def _without_missing_target(words: dict[str, list[str]], table: StreamTable) -> 
     from streamce.reading.columns import select
 
     try:
-        select(words.get("target", []), table.names())
+        select(words.get("target", []), table.names(), table.fields)
     except SelectionError:
         return {"preds": words["preds"]}
     return words
 
 
-def _with_shared(selections: Sequence[Selection], names: Sequence[list[str]], wanted: Request) -> list[Selection]:
+def _with_shared(selections: Sequence[Selection], tables: Sequence[StreamTable], wanted: Request) -> list[Selection]:
     """Return the selections with the columns that match rows, and those that must be equal in matched rows."""
     from streamce.reading import row_pairs
 
-    a, b = selections
-    shared = row_pairs.shared_columns(a, b, names[0], names[1])
+    shared = row_pairs.shared_columns(selections, tables)
     match: tuple[str, ...] = ()
     if wanted.key:
         try:
-            match = row_pairs.select_keys(wanted.key, shared, dict(zip(NAMES, names, strict=True)))
+            match = row_pairs.select_keys(wanted.key, selections, dict(zip(NAMES, tables, strict=True)))
         except SelectionError as error:
             raise InputError("key", str(error), location="").with_place("key") from error
         shared = [name for name in shared if name not in match and not name.startswith(PANDAS_INDEX)]
-    target = {*a.target, *b.target}
+    target = {name for selection in selections for name in selection.target}
     checked = () if wanted.by_position else tuple(name for name in shared if name not in target)
     if not (checked or match or wanted.by_position):
         found = (

@@ -192,6 +192,44 @@ def test_clusters_of_any_type_are_those_of_the_run_by_position(tmp_path, column)
     assert state_of(tmp_path, a, b, *words, "--key", "id") != MATCHED  # which has no clusters
 
 
+def nested(tmp_path):
+    """Return files whose keys and predictions are fields of objects: JSON lines, and Parquet in another order."""
+    a = tmp_path / "a.jsonl"
+    lines = zip((1, 2, 3), (1, 0, 1), (0.9, 0.2, 0.8), strict=True)
+    a.write_text("".join(f'{{"row": {{"id": {i}}}, "y": {y}, "out": {{"p": {p}}}}}\n' for i, y, p in lines))
+    b = {"row": [{"id": i} for i in (2, 3, 1)], "out": [{"p": p} for p in (0.1, 0.7, 0.95)]}
+    return a, *parquets(tmp_path, b=b)
+
+
+NESTED = ("--task", "binary", "--preds", "out.p", "--target", "y")
+
+
+def test_keys_and_predictions_may_be_nested(tmp_path):
+    assert state_of(tmp_path, *nested(tmp_path), *NESTED, "--key", "row.id") == MATCHED
+
+
+def test_the_column_around_nested_predictions_need_not_be_equal(tmp_path, capsys):
+    a, b, shuffled_b = parquets(
+        tmp_path,
+        a={"id": [1, 2, 3], "y": [1, 0, 1], "out": [{"p": p} for p in (0.9, 0.2, 0.8)]},
+        b={"id": [1, 2, 3], "out": [{"p": p} for p in (0.95, 0.1, 0.7)]},
+        c={"id": [2, 3, 1], "out": [{"p": p} for p in (0.1, 0.7, 0.95)]},
+    )
+    assert state_of(tmp_path, a, b, *NESTED) == MATCHED
+    capsys.readouterr()
+    assert "a.parquet: row 0: column 'id' is 1, but 2 in" in failure(capsys, 1, "compare", a, shuffled_b, *NESTED)
+
+
+def test_objects_of_json_are_not_compared(tmp_path):
+    for name, p in (("a", (0.9, 0.2)), ("b", (0.8, 0.3))):
+        lines = (f'{{"id": {i}, "y": {i % 2}, "m": {{"x": {p[i]}}}, "n": [[{{}}]], "p": {p[i]}}}\n' for i in range(2))
+        written(tmp_path / f"{name}.jsonl", "".join(lines))
+    a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    expected = ce.Paired(ce.BinaryCrossEntropy()).update([0.9, 0.2], [0.8, 0.3], [0, 1])
+    for more in ((), ("--key", "id")):
+        assert state_of(tmp_path, a, b, *OWN, *more) == expected
+
+
 def test_several_keys_match_together(tmp_path, whole):
     expected = ce.Paired(ce.BinaryCrossEntropy())
     expected.update(whole["p"].to_numpy(), whole["q"].to_numpy(), whole["y"].to_numpy())

@@ -116,6 +116,13 @@ def test_batches_may_have_other_types_that_fit():
     assert found.summary().difference.invalid_null == 1
 
 
+def test_keys_and_predictions_may_be_nested():
+    a = pa.table({"row": [{"id": i} for i in (1, 2, 3)], "y": [1, 0, 1], "out": [{"p": p} for p in (0.9, 0.2, 0.8)]})
+    b = pa.table({"row": [{"id": i} for i in (2, 3, 1)], "out": [{"p": p} for p in (0.1, 0.7, 0.95)]})
+    assert paired().update_from(a, b, preds="out.p", target="y", key="row.id") == MATCHED
+    assert paired().update_from(ds.dataset(a), ds.dataset(b), preds="out.p", target="y", key="row.id") == MATCHED
+
+
 def test_losses_of_another_library():
     a, b = pa.table({"id": ["x", "y"], "loss": [0.5, 1.0]}), pa.table({"id": ["y", "x"], "loss": [1.5, 0.75]})
     expected = paired(ce.MeanLoss()).update([0.5, 1.0], [0.75, 1.5])
