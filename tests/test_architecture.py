@@ -38,6 +38,7 @@ CORE = [["kernels"], ["ledger"], ["samples"], ["grouping", "losses"], ["pipeline
 OPTIONAL = {
     "dask": {"integrations.dask"},
     "distributed": {"integrations.dask"},
+    "duckdb": {"reading.key_join"},
     "msgspec": {"reading.formats.json_rows", "reading.formats.json_text"},
     "prometheus_client": {"integrations.prometheus", "monitor.metrics_page"},
     "pyarrow": {

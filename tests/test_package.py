@@ -58,7 +58,7 @@ def test_the_examples_are_small():
 def test_extras_are_for_users_and_pin_nothing():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == {"files", "cli", "dask", "spark", "prometheus", "watch"}
+    assert set(extras) == {"files", "cli", "dask", "spark", "prometheus", "watch", "duckdb"}
     wanted = [requirement for extra in extras.values() for requirement in extra]
     assert not [requirement for requirement in wanted if "==" in requirement or requirement.startswith("torch")]
 
@@ -77,6 +77,8 @@ def test_what_a_release_changes_agrees_with_the_project():
     needs += project["optional-dependencies"]["prometheus"]
     for need in needs:
         assert f"- {need.replace('>=', ' >=').replace('prometheus-client', 'prometheus_client')}\n" in recipe
+    [duckdb] = [need for need in project["optional-dependencies"]["duckdb"] if need.startswith("duckdb")]
+    assert f"- python-{duckdb.replace('>=', ' >=')}\n" in recipe
     assert all(f"- {need.lower().replace('>=', ' >=')}\n" in recipe for need in build_needs())
 
 
