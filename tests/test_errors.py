@@ -383,8 +383,14 @@ def test_an_error_with_words_of_its_own_keeps_them(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "row", "column", "words"),
     [
-        ("a.csv", "p,y\n0.5,1\nx,1\n", 1, "p", "cannot be read: CSV conversion error to double: invalid value 'x'"),
-        ("a.csv", "p,y\n0.5,1\n0.5\n", 1, None, "CSV parse error: Expected 2 columns, got 1: 0.5"),
+        ("a.csv", "p,y\n0.5,1\nx,1\n", 1, "p", "is 'x', expected a number; --null x reads it as missing"),
+        (
+            "a.csv",
+            "p,y\n0.5,1\n0.5\n",
+            1,
+            None,
+            "it has 1 cell, expected 2: '0.5'; --invalid skip leaves out such rows",
+        ),
         ("a.jsonl", '{"p": 0.5, "y": 1}\n{"p": "x", "y": 1}\n', 1, "p", "is 'x', expected a number"),
     ],
 )

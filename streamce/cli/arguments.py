@@ -6,6 +6,7 @@ Checks everything that can be checked without opening a file. ``argparse.Namespa
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import csv
 import math
@@ -28,6 +29,7 @@ from streamce.cli.config import (
     WatchConfig,
 )
 from streamce.errors import SelectionError
+from streamce.reading.files.read_options import MAX_RECORD
 
 CONFIGS: dict[str, type[Config]] = {
     "eval": EvalConfig,
@@ -48,7 +50,6 @@ TASKS_OF_OPTION = {
     "calibration": ("binary", "multiclass"),
     "divergence": ROW_TASKS,
 }
-MAX_RECORD = 1 << 26  # a copy of streamce.reading.files.sources.MAX_RECORD, because importing it needs pyarrow
 LARGEST_RECORD = 1 << 30  # because Arrow's readers of text count bytes in 32 bits
 
 
@@ -212,7 +213,7 @@ def _add_eval(commands: Any) -> None:
     add("--period", type=_length, metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or "
         "60, in seconds")  # fmt: skip
     _add_rules(add)
-    _add_quote(add)
+    _add_text_options(add)
     add("--resume", action="store_true", help="resume a run that was stopped")
     add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
         help="with --resume: the time between checkpoints: a crash costs about this much work "
@@ -243,7 +244,7 @@ def _add_compare(commands: Any) -> None:
     add("--fail-if-worse", type=_margin, nargs="?", const=0.0, metavar="MARGIN", help="exit with status 3 if B is "
         "worse than A by more than MARGIN nats (default: 0) beyond chance")  # fmt: skip
     _add_rules(add)
-    _add_quote(add)
+    _add_text_options(add)
     _add_printing(add)
 
 
@@ -325,7 +326,16 @@ def _add_rules(add: Callable[..., Any]) -> None:
     add("--state", metavar="STATE", help="write the state to this file, to merge or show later")
 
 
-def _add_quote(add: Callable[..., Any]) -> None:
+def _add_text_options(add: Callable[..., Any]) -> None:
+    add("--format", choices=("csv", "tsv", "jsonl", "json", "parquet", "arrow", "npy", "npz"),
+        help="the format of all files (default: by their endings or first bytes)")  # fmt: skip
+    add("--delimiter", type=_delimiter, metavar="CHAR", help="the character between cells of CSV and TSV, such as ';' "
+        "or '\\t' (default: a comma in CSV, a tab in TSV)")  # fmt: skip
+    add("--decimal", choices=(".", ","), help="the decimal point of numbers in CSV and TSV (default: .)")
+    add("--encoding", type=_encoding, metavar="NAME", help="the encoding of CSV, TSV and JSON, such as latin-1 or "
+        "utf-16 (default: utf-8)")  # fmt: skip
+    add("--null", action="append", default=[], metavar="TEXT", help="a cell of CSV or TSV that is a missing value, "
+        "such as None; may be repeated (always, in columns of numbers: NA, N/A, NULL, null, and empty)")  # fmt: skip
     add("--quote", type=_quote, metavar="CHAR", help="the character that encloses cells of CSV and TSV, or '' for none "
         "(default: \" in CSV, none in TSV)")  # fmt: skip
 
@@ -381,6 +391,22 @@ def _quote(text: str) -> str:
     if text and (len(text) > 1 or not text.isascii() or not text.isprintable() or text.isalnum() or text == ","):
         raise argparse.ArgumentTypeError(f"{text!r} is not one ASCII character of punctuation, or ''")
     return text
+
+
+def _delimiter(text: str) -> str:
+    text = "\t" if text == "\\t" else text
+    if len(text) != 1 or not text.isascii() or text.isalnum() or text in "\r\n\"'+-.":
+        raise argparse.ArgumentTypeError(f"{text!r} is not one ASCII character, such as ';' or '\\t'")
+    return text
+
+
+def _encoding(text: str) -> str:
+    """Return Python's name of an encoding of text."""
+    try:
+        "".encode(text)
+        return codecs.lookup(text).name
+    except LookupError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an encoding that Python knows") from error
 
 
 def _bytes(text: str) -> int:

@@ -13,6 +13,7 @@ from streamce.reading import ragged
 from streamce.reading.columns import quote_names, select
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import Table
+from streamce.reading.formats.csv_parser import MISSING
 from streamce.reading.labels import Labels, check_order, is_reordered, readings
 from streamce.reading.reader import Selection
 
@@ -124,6 +125,8 @@ class ColumnResolver:
             text = False
         elif table.has_only_text and len(preds) > 1:  # true may be the name of a class
             text = text or is_boolean(target_type)
+        if text and table.looks_numeric(target[0]) and not self._config.classes:
+            text = any(MISSING.intersection(names) for names in readings(preds))  # if these may be classes
         return text or (self._config.classes is not None and task != "multilabel")
 
     def _class_names(self, preds: Sequence[str], target: Sequence[str]) -> Sequence[Sequence[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import streamce as ce
 from streamce.metrics.base import Metric
+from streamce.reading.files.read_options import ReadOptions
 
 METRICS: dict[str, type[Metric]] = {
     "binary": ce.BinaryCrossEntropy,
@@ -60,6 +61,11 @@ class RowsConfig:
     chunk_rows: int | None
     max_record: int
     quote: str | None = None
+    format: str | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    null: tuple[str, ...] = ()
     state: str | None
     level: float
     anytime: bool
@@ -69,6 +75,20 @@ class RowsConfig:
     def loss_options(self) -> dict[str, Any]:
         """The options given that are arguments of a metric."""
         return {name: value for name in LOSS_OPTIONS if (value := getattr(self, name)) is not None}
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """The options of reading files."""
+        return ReadOptions(
+            self.max_record,
+            self.quote,
+            self.invalid == "skip",
+            self.format,
+            self.delimiter,
+            self.decimal,
+            self.encoding,
+            self.null,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from streamce.cli.metric_factory import create_metric
 from streamce.errors import DataError, SelectionError
 from streamce.metrics.mergeable import MergeableState
 from streamce.reading import reader
-from streamce.reading.files.sources import ReadOptions, Source, find_sources
+from streamce.reading.files.sources import Source, find_sources
 from streamce.reading.labels import Labels
 
 
@@ -66,9 +66,7 @@ class _Run:
     def prepare(self) -> None:
         """Open the files, and create the metric or load it from a checkpoint."""
         config = self.config
-        self.sources = find_sources(
-            config.files, ReadOptions(config.max_record, config.quote, config.invalid == "skip")
-        )
+        self.sources = find_sources(config.files, config.read_options)
         if config.state and any(is_same_file(config.state, source) for source in self.sources):
             raise SelectionError(f"--state {config.state}: this is one of the files to evaluate")
         if config.resume and (pipes := [source.name for source in self.sources if source.format == "pipe"]):
@@ -205,7 +203,8 @@ def _result_options(config: EvalConfig, reading: reader.Reading, metric: Mergeab
         "n_words": selection.n_words,
         "n_bytes": selection.n_bytes,
         "classes": None if config.classes is None else [*config.classes],
-        "quote": config.quote,
+        **{name: getattr(config, name) for name in ("quote", "format", "delimiter", "decimal", "encoding")},
+        "null": [*config.null] or None,
         "ignore_index": config.ignore_index,  # the label in the data, not the number of its class
     }
     return {name: value for name, value in options.items() if name not in ("axis", "threads")}

@@ -13,7 +13,7 @@ from streamce.cli.console import note, row_error
 from streamce.errors import InputError, SelectionError
 from streamce.reading import reader, row_pairs
 from streamce.reading.columns import quote_names
-from streamce.reading.files.sources import ReadOptions, Source, find_sources
+from streamce.reading.files.sources import Source, find_sources
 from streamce.reading.labels import Labels
 
 ADVICE = ", or --key COLUMN to match rows by key, or --by-position to pair them anyway"
@@ -34,7 +34,7 @@ class PairedReader:
         if len(words) > 2:
             expected = "expected A and B: quote a glob, or give a folder, to use several files as one"
             raise SelectionError(f"{len(words)} files were given, {expected}")
-        options = ReadOptions(config.max_record, config.quote)
+        options = replace(config.read_options, skip_unreadable=None)  # because rows are paired
         self.sources: list[list[Source]] = [find_sources([word], options) for word in (words[0], words[-1])]
         identities_a, identities_b = ([source.identity for source in sources] for sources in self.sources)
         for source, identity in zip(self.sources[0], identities_a, strict=True):

@@ -57,7 +57,7 @@ def open_table(source: Source, beside: Sequence[str], stopped: threading.Event) 
         if source.format in ("npy", "npz"):
             return NumpyTable(source, beside)
         tables: dict[str, Callable[[Source], Table]]
-        tables = {"parquet": ParquetTable, "arrow": ArrowTable, "csv": CsvTable, "json": _json_table}
+        tables = {"parquet": ParquetTable, "arrow": ArrowTable, "csv": CsvTable, "tsv": CsvTable, "json": _json_table}
         return tables[source.format](source)
     pipe = _Pipe(source.path, stopped)
     start = pipe.peek(8)

@@ -548,10 +548,7 @@ def test_a_label_that_is_no_class_is_named(tmp_path, capsys, name):
 def test_columns_of_the_wrong_kind_are_named(tmp_path, capsys, name):
     found = pa.table({"whole": [1, 0], "text": ["a", "b"], "p": [0.5, 0.5], "t": [0, 1]})
     WRITERS[name](found, tmp_path / name)
-    text = (
-        "column 'text' holds string, expected numbers|row 0: column 'text' cannot be read: CSV conv|"
-        "row 0: column 'text' is 'a', expected a number"
-    )
+    text = "column 'text' holds string, expected numbers|row 0: column 'text' is 'a', expected a number"
     cases = [("text", "t", text)]
     if name in ("a.parquet", "a.npz"):
         cases.append(("whole", "t", "column 'whole' holds int64, expected predictions"))
@@ -565,15 +562,16 @@ def test_text_that_is_no_number_is_named(tmp_path, capsys):
     rows = "0.5,1\n" * 400_000
     (tmp_path / "a.csv").write_text(f"prob,outcome\n{rows}0.5,1\nabc,1\n{rows}")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *BINARY)
-    expected = "row 400001: column 'prob' cannot be read: CSV conversion error to double: invalid value 'abc'"
+    hints = "--null abc reads it as missing, --invalid skip leaves out such rows"
+    expected = f"row 400001: column 'prob' is 'abc', expected a number; {hints}"
     assert f"a.csv: {expected}\n" in line
     (tmp_path / "a.csv").write_text(f"prob,outcome\n{rows}0.5,1\n0.5,abc\n{rows}")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *BINARY)
-    expected = "row 400001: column 'outcome' cannot be read: CSV conversion error to double: invalid value 'abc'"
-    assert f"a.csv: {expected}; if labels are text, --classes must name them\n" in line
+    expected = f"row 400001: column 'outcome' is 'abc', expected a number; {hints}"
+    assert f"a.csv: {expected}" in line
     (tmp_path / "a.csv").write_text(f"prob,outcome\n{rows}0.5\n{rows}")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *BINARY)
-    assert "row 400000: CSV parse error: Expected 2 columns, got 1" in line
+    assert "row 400000: it has 1 cell, expected 2: '0.5'; --invalid skip leaves out such rows" in line
     rows = '{"prob": 0.5, "outcome": 1}\n' * 300_000
     (tmp_path / "a.jsonl").write_text(f'{rows}{{"prob": "abc", "outcome": 1}}\n')
     line = failure(capsys, 1, "eval", tmp_path / "a.jsonl", *BINARY)

@@ -3,8 +3,9 @@
 Input: names of files, folders and globs, URIs, or "-" for standard input. Output: a ``Source`` for each file, with its
 format.
 
-``sources``    what each name means, and errors of the operating system as DataErrors
-``byte_file``  bytes of a file by offset: files are never mapped
+``read_options``  the options of reading
+``sources``       what each name means, and errors of the operating system as DataErrors
+``byte_file``     bytes of a file by offset: files are never mapped
 
 Imports ``errors`` and ``_support``.
 """

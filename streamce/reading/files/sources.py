@@ -15,16 +15,17 @@ from pyarrow import fs
 
 from streamce._support.file_identity import file_identity, named_twice
 from streamce.errors import DataError, SelectionError
+from streamce.reading.files.read_options import DEFAULT_OPTIONS, ReadOptions
 
 ENDINGS = {
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
     **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), "arrow"),
-    **dict.fromkeys((".csv", ".tsv"), "csv"),
+    **{".csv": "csv", ".tsv": "tsv"},
     **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"),
     **{".npy": "npy", ".npz": "npz"},
 }
+TEXT = ("csv", "tsv", "json")
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # endings that may follow one of CSV or JSON
-MAX_RECORD = 1 << 26  # default limit of the bytes in a row of CSV or a line of JSON
 ARROW_FILE, ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 MAGIC = {
     **{b"PAR1": "parquet", ARROW_FILE: "arrow", ARROW_STREAM: "arrow"},
@@ -53,20 +54,6 @@ def file_errors(name: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class ReadOptions:
-    """Options of reading files.
-
-    ``max_record`` is the limit of the bytes of a row of CSV or a line of JSON. ``quote`` is the character that encloses
-    cells of CSV and TSV, "" for none, or None for that of the format. ``skip_unreadable`` says whether rows that cannot
-    be read are left out and counted.
-    """
-
-    max_record: int = MAX_RECORD
-    quote: str | None = None
-    skip_unreadable: bool = False
-
-
-@dataclass(frozen=True)
 class Source:
     """A file, or a stream that can be read only once.
 
@@ -81,7 +68,7 @@ class Source:
     size: int | None = None
     changed: int | None = field(default=None, compare=False)  # time of the last change in nanoseconds, if known
     table: Any = field(default=None, compare=False)  # a function that opens the source in place of its format
-    options: ReadOptions = field(default=ReadOptions(), compare=False)
+    options: ReadOptions = field(default=DEFAULT_OPTIONS, compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -114,7 +101,7 @@ def format_of(path: str) -> str | None:
     if ending not in COMPRESSED:
         return ENDINGS.get(ending)
     inner = ENDINGS.get(os.path.splitext(stem)[1])
-    return inner if inner in ("csv", "json") else None
+    return inner if inner in TEXT else None
 
 
 def make_source(name: str, filesystem: Any, path: str, size: int, changed: int | None = None) -> Source:
@@ -131,7 +118,7 @@ def make_source(name: str, filesystem: Any, path: str, size: int, changed: int |
     return Source(name, kind, path, filesystem, size, changed)
 
 
-def find_sources(names: Sequence[str], options: ReadOptions = ReadOptions()) -> list[Source]:
+def find_sources(names: Sequence[str], options: ReadOptions = DEFAULT_OPTIONS) -> list[Source]:
     """Return the sources that names stand for: files, folders with their subfolders, globs, URIs or "-"."""
     all_sources: dict[tuple[Any, ...], Source] = {}
     for name in names:

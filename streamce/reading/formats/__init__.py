@@ -8,6 +8,7 @@ Input: a ``Source``. Output: a ``Table``, which yields record batches from any p
 ``arrow_blocks``  large record batches of an Arrow file, some rows at a time
 ``text``          text parsed in blocks of whole records
 ``csv_text``      CSV and TSV
+``csv_parser``    blocks of CSV as Arrow tables, and a second look at unreadable rows
 ``json_text``     JSON: lines, objects one after another, or an array
 ``json_records``  text of JSON cut into blocks of whole records
 ``json_rows``     rows of JSON, decoded by msgspec, or by Python's json where msgspec refuses

@@ -61,6 +61,19 @@ class Part(NamedTuple):
 Parts = Iterator[Part]
 
 
+class ReadableRows(NamedTuple):
+    """The rows of a piece of a source that can be read.
+
+    ``positions`` are their places in the piece, None if all rows can be read. ``n_rows`` is the number of all rows.
+    ``error`` is that of the first row that cannot be read.
+    """
+
+    table: Any
+    positions: Array | None
+    n_rows: int
+    error: DataError | None = None
+
+
 class UnreadableRows(Exception):
     """Rows of a part that cannot be read: the error of the first, and their positions in the part."""
 
@@ -101,6 +114,10 @@ class Table(ABC):
         if len(getattr(found, "shape", ())) > 1:
             return found  # a tensor, because its storage type does not hold its axes
         return getattr(found, "storage_type", found)
+
+    def looks_numeric(self, name: str) -> bool:
+        """Return whether a column of guessed text seems to hold numbers and usual spellings of missing values."""
+        return False
 
     def width(self, name: str) -> int:
         """Return the number of values in a row of a list column; 1 if only reading would tell."""
@@ -153,6 +170,22 @@ def slice_part(part: Part, start: int, stop: int, first_row: int) -> Part:
         fraction, end = None, replace(part.end, row=part.source_row(stop, first_row))
     numbers = None if part.numbers is None else part.numbers[start:stop]
     return Part(part.batch.slice(start, stop - start), fraction, end, numbers)
+
+
+def parts_without(batch: Any, numbers: Array, rows: int, fraction: float | None, start: int, end: Mark) -> Parts:
+    """Yield parts of a batch that holds only some rows of the source, from row ``start`` on.
+
+    ``numbers`` are these rows. ``end`` marks the row after the last row that was read. There is always a part that ends
+    there, if need be without rows.
+    """
+    first = int(np.searchsorted(numbers, start))
+    while first < len(numbers):
+        stop = min(first + rows, len(numbers))
+        row = end.row if stop == len(numbers) else int(numbers[stop])
+        yield Part(batch.slice(first, stop - first), fraction, replace(end, row=row), numbers[first:stop])
+        first = stop
+    if end.row > start and not (numbers >= start).any():
+        yield Part(batch.slice(0, 0), fraction, end, numbers[:0])
 
 
 def slice_batch(batch: Any, rows: int, before: int, start: int) -> Iterator[tuple[Any, int]]:

@@ -1,35 +1,33 @@
 """CSV and TSV. Types are guesses from the start of the text, and even a number may be text."""
 
 import codecs
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
 from streamce.errors import DataError
-from streamce.reading.files.sources import Source
-from streamce.reading.formats.base import START, Mark, Parts
-from streamce.reading.formats.records import LINE_END, QuotedRecords, Records
+from streamce.reading.files.sources import Source, one_line
+from streamce.reading.formats.base import START, Mark, Part, Parts, ReadableRows
+from streamce.reading.formats.csv_parser import QUOTED, CsvParser
+from streamce.reading.formats.records import LINE_END, QuotedRecords, Records, UnreadableRecord
 from streamce.reading.formats.text import TextTable
-
-QUOTED = "is in quotes: set --quote '\"' if quotes enclose cells of this TSV, or --quote '' if they are text"
 
 
 class CsvTable(TextTable):
-    """CSV or TSV, by the name of the file. In TSV quotes are text, unless the user sets a quote character."""
+    """CSV or TSV. In TSV quotes are text, unless the user sets a quote character."""
 
     has_only_text = True
     first_row: int | None = None
 
     def __init__(self, source: Source, stream: Any = None) -> None:
-        is_tsv = ".tsv" in os.path.basename(source.path.lower())
-        self._comma = "\t" if is_tsv else ","
-        self._quote = source.options.quote if source.options.quote is not None else "" if is_tsv else '"'
-        self._refuses_quotes = is_tsv and source.options.quote is None
+        options, is_tsv = source.options, source.format == "tsv"
+        self._delimiter = options.delimiter or ("\t" if is_tsv else ",")
+        self._quote = options.quote if options.quote is not None else "" if is_tsv else '"'
+        self._refuses_quotes = is_tsv and options.quote is None
+        self._parser = CsvParser(self._delimiter, self._quote, options, self._refuses_quotes)
         super().__init__(source, stream)
 
     def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
@@ -37,52 +35,66 @@ class CsvTable(TextTable):
         for part in super().parts(types, rows, start):
             if self._refuses_quotes:
                 for name in part.batch.schema.names:
-                    self._check_quotes(name, part.batch.column(name), row)
+                    self._check_quotes(name, part, row)
             yield part
             row = part.end.row
 
-    def _check_quotes(self, name: str, column: Any, row: int) -> None:
+    def _check_quotes(self, name: str, part: Part, row: int) -> None:
         """Raise DataError if a cell of a column of text is in quotes, because these would be part of the text."""
+        column = part.batch.column(name)
         if pa.types.is_string(column.type):
             at = pc.index(pc.match_substring_regex(column, '(?s)^".*"$'), True).as_py()
             if at >= 0:
-                raise DataError(QUOTED, row=row + at, column=name)
+                raise DataError(QUOTED, row=part.source_row(at, row), column=name)
+
+    def looks_numeric(self, name: str) -> bool:
+        return self._parser.looks_numeric(self._with_bare_names(self._typing_text()), name)
 
     def _records(self, offset: int) -> Records:
-        longest = self._source.options.max_record
-        return QuotedRecords(longest, self._comma, self._quote) if self._quote else Records(longest, LINE_END)
+        options = self._source.options
+        if not self._quote:
+            return Records(options.max_record, LINE_END)
+        return QuotedRecords(options.max_record, self._delimiter, self._quote, options.skip_unreadable)
+
+    def _typing_text(self) -> bytes:
+        """Return the first block, with later ones if it has only the header."""
+        text = b"".join([self._first, *(block for block in self._ahead if not isinstance(block, UnreadableRecord))])
+        while text and not self._parse(text, {}).num_rows and (block := self._next(self._blocks, len(self._ahead))):
+            self._ahead.append(block)
+            text += b"" if isinstance(block, UnreadableRecord) else block
+        return text
 
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
-        names = None if block is self._first else self.schema.names
-        if names is None and not self._quote:
-            block = self._with_bare_names(block)
-        # Without threads Arrow's errors name their row, and reading is as fast.
-        read = csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
-        parse = csv.ParseOptions(
-            delimiter=self._comma, quote_char=self._quote or False, newlines_in_values=bool(self._quote)
-        )
-        convert = csv.ConvertOptions(
-            column_types=types,
-            include_columns=list(types),
-            null_values=["", "NA", "N/A", "NULL", "null"],  # without "nan", which is a number
-        )
-        return csv.read_csv(pa.BufferReader(block), read, parse, convert)
+        if not types:
+            return self._parser.guess_types(self._with_bare_names(block))
+        return self._parser.parse(*self._text_and_names(block, types))
+
+    def _text_and_names(self, block: bytes, types: Mapping[str, Any]) -> tuple[bytes, Mapping[str, Any], Any]:
+        """Return the arguments of the parser for a block."""
+        if block is self._first:
+            return self._with_bare_names(block), types, None
+        return block, types, self.schema.names
+
+    def _readable_rows(self, block: bytes, types: Mapping[str, Any], before: int) -> ReadableRows:
+        try:
+            table = self._parse(block, types)
+        except pa.ArrowInvalid as error:
+            found = self._parser.readable_rows(*self._text_and_names(block, types))
+            if found.error is None:
+                raise self._explained(one_line(error), before, block is self._first) from error
+            if not self._source.options.skip_unreadable:
+                raise found.error.changed(row=before + (found.error.row or 0)) from error
+            return found
+        return ReadableRows(table, None, table.num_rows)
 
     def _with_bare_names(self, block: bytes) -> bytes:
-        """Return the first block without quotes around names, because Arrow writes them where cells have none."""
+        """Return the first block without quotes around names if quotes are text, because Arrow writes them there."""
+        if self._quote:
+            return block
         line_end = b"\n" if b"\n" in block else b"\r"
         header, end, rows = block.removeprefix(codecs.BOM_UTF8).partition(line_end)
-        cells = header.rstrip(b"\r").split(self._comma.encode())
-        return self._comma.encode().join(re.sub(rb'^"(.*)"$', rb"\1", cell) for cell in cells) + end + rows
+        cells = header.rstrip(b"\r").split(self._delimiter.encode())
+        return self._delimiter.encode().join(re.sub(rb'^"(.*)"$', rb"\1", cell) for cell in cells) + end + rows
 
     def _explained(self, message: str, rows: int, first: bool) -> DataError:
-        match = re.fullmatch(r"(?:In CSV column #(\d+): |(CSV parse error: ))?Row #(\d+): (.*)", message)
-        if match is None:
-            return DataError(message)
-        row = rows - 1 - first + int(match[3])  # Arrow's row #1 may be the header
-        if match[1]:
-            name = self.schema.names[int(match[1])]
-            if self._refuses_quotes and re.search(r"invalid value '\".*\"'$", match[4]):
-                return DataError(QUOTED, row=row, column=name)
-            return DataError(f"cannot be read: {match[4]}", row=row, column=name)
-        return DataError(f"{match[2] or ''}{match[4]}", row=row)
+        return DataError(message)

@@ -13,7 +13,7 @@ from enum import Enum
 import numpy as np
 
 from streamce.errors import DataError
-from streamce.reading.files.sources import MAX_RECORD
+from streamce.reading.files.read_options import MAX_RECORD
 from streamce.reading.formats.base import Array
 from streamce.reading.formats.json_rows import object_in
 from streamce.reading.formats.records import RecordError, Records

@@ -12,15 +12,27 @@ from collections.abc import Iterator
 import numpy as np
 
 from streamce.errors import DataError
-from streamce.reading.files.sources import MAX_RECORD
+from streamce.reading.files.read_options import MAX_RECORD
 
 LINE_END = b"\r\n"
-WAY_ON = ": double a quote that is text, or set --quote '' if quotes enclose no cells"
+SKIP = "--invalid skip leaves out such rows"
+WAY_ON = ": double a quote that is text, set --quote '' if quotes enclose no cells"
 MANY_QUOTES = "; an unclosed quote joins many lines into one record"
 
 
 class RecordError(DataError):
     """Error that a record is invalid or too long."""
+
+
+class UnreadableRecord(bytes):
+    """The text of a record that is left out, with the error that says why it cannot be read."""
+
+    error: RecordError
+
+    def __new__(cls, text: bytes, error: RecordError) -> UnreadableRecord:
+        record = super().__new__(cls, text)
+        record.error = error
+        return record
 
 
 def length_error(longest: int, hint: str = "") -> RecordError:
@@ -114,12 +126,16 @@ class QuotedRecords(Records):
 
     Counting quotes is fast, but correct only if all quotes enclose cells or are doubled within one. The text is read
     cell by cell from the first block with other quotes on, and for a record that seems too long.
+
+    With ``skip`` the line in which an invalid record begins is left out, and the next record begins after it. False
+    means that the user may ask for that.
     """
 
     hint = MANY_QUOTES
 
-    def __init__(self, longest: int = MAX_RECORD, comma: str = ",", quote: str = '"') -> None:
+    def __init__(self, longest: int = MAX_RECORD, comma: str = ",", quote: str = '"', skip: bool | None = None) -> None:
         super().__init__(longest, LINE_END)
+        self._skip = skip
         self._quote, self._comma = quote.encode(), comma.encode()
         self._open = False  # whether the unfinished record ends within quotes
         self._by_cell = False  # whether text is read cell by cell
@@ -129,6 +145,7 @@ class QuotedRecords(Records):
         self._record = re.compile(rb"%b(?:%b%b)*+(?:\n|\r\n|\r(?!\n|\Z))" % (cell, comma_, cell))
         self._records = re.compile(rb"(?:%b)*+" % self._record.pattern)
         self._misquoted = re.compile(rb"(?:%b%b)*+%b[^%b%b\r\n]" % (cell, comma_, quoted, quote_, comma_))
+        self._line = re.compile(rb"[^\r\n]*+(?:\n|\r\n|\r(?!\n|\Z))")
         self._may_enclose = np.zeros(256, bool)  # whether a byte may stand outside of a quote
         self._may_enclose[[*self._comma, *self._quote, *b"\r\n"]] = True
 
@@ -138,8 +155,11 @@ class QuotedRecords(Records):
             yield from [rest] if rest.strip(self._blank) else []
             return
         yield from self._read_cells(rest if rest.endswith(b"\n") else rest + b"\n")
-        if self._size:
-            raise RecordError(f"a cell begins with a quote that is not closed{WAY_ON}")
+        while self._size:
+            text = self.rest()
+            after = self._after_line(text, 0, RecordError(f"a cell begins with a quote that is not closed{WAY_ON}"))
+            yield after[1]
+            yield from self._read_cells(text[after[0] :])
 
     def _start_record(self, piece: bytes) -> None:
         super()._start_record(piece)
@@ -165,16 +185,15 @@ class QuotedRecords(Records):
         return int(outside[-1]) + 1 if outside.size else 0
 
     def _checked(self, block: bytes) -> Iterator[bytes]:
-        if self._by_cell or not self._encloses_cells(block):
+        is_long = len(block) > self._longest and self._too_long(block) is not None
+        if self._by_cell or is_long or not self._encloses_cells(block):
             self._by_cell = True
             yield from self._read_cells(block + self.rest())
         else:
-            yield from super()._checked(block)
+            yield block
 
     def _beyond(self) -> Iterator[bytes]:
         yield from self._read_cells(self.rest())
-        if self._size > self._longest:
-            raise length_error(self._longest, self.hint)
 
     def _encloses_cells(self, block: bytes) -> bool:
         """Return whether all quotes of a block, which begins with a record, enclose cells or are doubled in one."""
@@ -190,13 +209,34 @@ class QuotedRecords(Records):
 
     def _read_cells(self, text: bytes) -> Iterator[bytes]:
         """Yield the whole records of a text, cell by cell, and keep the rest. Raise RecordError if one is invalid."""
-        whole = self._records.match(text)
-        end = whole.end() if whole else 0
+        start = 0
+        while True:
+            whole = self._records.match(text, start)
+            end = whole.end() if whole else start
+            if end - start > self._longest and (long := self._too_long(text[start:end])) is not None:
+                end = start + long
+            if end > start:
+                yield text[start:end]
+            if self._misquoted.match(text, end):
+                error = RecordError(f"a closing quote is followed by text{WAY_ON}")
+            elif len(text) - end > self._longest:
+                error = length_error(self._longest, self.hint)
+            else:
+                break
+            if self._skip and not self._line.match(text, end) and len(text) - end <= self._longest:
+                break  # the line is left out when its end has arrived
+            start, left_out = self._after_line(text, end, error)
+            yield left_out
         self._start_record(text[end:])
-        if end:
-            yield from super()._checked(text[:end])
-        if self._misquoted.match(text, end):
-            raise RecordError(f"a closing quote is followed by text{WAY_ON}")
+
+    def _after_line(self, text: bytes, start: int, error: RecordError) -> tuple[int, UnreadableRecord]:
+        """Return where the line from ``start`` on ends, and the line as left out; or raise the error."""
+        line = self._line.match(text, start)
+        if not self._skip or line is None or line.end() - start > self._longest + 1:
+            has_hint = self._skip is False and not error.found.endswith(self.hint)
+            raise RecordError(f"{error.found}, or {SKIP}") if has_hint else error
+        self._by_cell = True
+        return line.end(), UnreadableRecord(line[0], error)
 
     def _too_long(self, block: bytes) -> int | None:
         start = 0

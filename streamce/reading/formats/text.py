@@ -6,12 +6,13 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from streamce.errors import DataError
 from streamce.reading.files.sources import Source, one_line
-from streamce.reading.formats.base import START, Mark, Part, Parts, Table, slice_batch
-from streamce.reading.formats.records import RecordError, Records
+from streamce.reading.formats.base import START, Mark, Part, Parts, ReadableRows, Table, parts_without, slice_batch
+from streamce.reading.formats.records import RecordError, Records, UnreadableRecord
 
 TEXT_BLOCK = 1 << 22  # bytes of text parsed at a time
 
@@ -29,22 +30,48 @@ class TextTable(Table):
         self._source = source
         self._size = None if source.is_compressed else source.size
         self._blocks = self._cut(stream or self._unpacked(), 0 if stream is None else None)
-        self._first = self._next(self._blocks, self.first_row)
-        self.schema: Any = self._table(self._first, {}, 0).schema
+        first = self._next(self._blocks, self.first_row)
+        if isinstance(first, UnreadableRecord):  # the header
+            raise first.error
+        self._first = first
+        self._ahead: list[bytes] = []  # blocks after the first that were read to find the types
+        self.schema: Any = self._table(self._typing_text(), {}, 0).schema
         self.names()  # raises an error if a name cannot be decoded
 
     def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
-        piece, before = start.piece, start.before
+        piece, before, done = start.piece, start.before, start.row
         blocks = self._blocks_from(piece)
         while block := self._next(blocks, before):
-            table = self._table(block, types, before)
-            done = before
+            if isinstance(block, UnreadableRecord):
+                self._note_unreadable(block.error, before, start.row)
+                piece, before = piece + len(block), before + 1
+                continue
+            found = self._readable_rows(block, types, before)
+            if found.error is not None:
+                self._note_unreadable(found.error, before + (found.error.row or 0), start.row)
             fraction = min(1.0, (piece + len(block)) / self._size) if self._size else None
-            for batch in table.select(list(types)).combine_chunks().to_batches():
-                for part, end in slice_batch(batch, rows, done, start.row):
-                    yield Part(part, fraction, Mark(end, piece, before))
-                done += batch.num_rows
-            piece, before = piece + len(block), done
+            end = before + found.n_rows
+            batch = _batch(found.table.select(list(types)))
+            if found.positions is None and done >= before:
+                for part, row in slice_batch(batch, rows, before, start.row):
+                    yield Part(part, fraction, Mark(row, piece, before))
+            else:  # rows of this block or before it are left out
+                positions = np.arange(found.n_rows) if found.positions is None else found.positions
+                end_mark = Mark(end, piece, before)
+                yield from parts_without(batch, before + positions, rows, fraction, start.row, end_mark)
+            done = max(done, end)
+            piece, before = piece + len(block), end
+        if before > done:
+            empty = _batch(pa.schema(list(types.items())).empty_table())
+            yield from parts_without(empty, np.arange(0), rows, None, start.row, Mark(before, piece, before))
+
+    def _typing_text(self) -> bytes:
+        """Return the text at the start from which types are guessed."""
+        return self._first
+
+    def _note_unreadable(self, error: DataError, row: int, start_row: int) -> None:
+        if self.first_unreadable is None and row >= start_row:
+            self.first_unreadable = error.changed(row=row)
 
     @property
     def _read_size(self) -> int:
@@ -57,7 +84,7 @@ class TextTable(Table):
 
     def _blocks_from(self, offset: int) -> Iterator[bytes]:
         if offset == 0:
-            return itertools.chain([self._first] if self._first else [], self._blocks)
+            return itertools.chain([self._first] if self._first else [], self._ahead, self._blocks)
         if self._source.is_compressed:
             stream, remaining = self._unpacked(), offset
             while remaining and (skipped := len(stream.read(min(remaining, TEXT_BLOCK)))):
@@ -82,16 +109,22 @@ class TextTable(Table):
                 mark, piece, done = codecs.BOM_UTF8, piece[3:], 3
             done += len(piece)
             for block in records.add(piece):
-                yield mark + block
+                yield block if isinstance(block, UnreadableRecord) else mark + block
                 mark = b""
         if offset is not None and self._size is not None and self._source.is_local and done < self._size:
             raise DataError(f"it ends at byte {done:,}, but had {self._size:,} bytes: it was cut short meanwhile")
         for block in records.finish():
-            yield mark + block
+            yield block if isinstance(block, UnreadableRecord) else mark + block
+            mark = b""
 
     def _records(self, offset: int) -> Records:
         """Return the buffer for text from ``offset`` of the source on."""
         return Records(self._source.options.max_record)
+
+    def _readable_rows(self, block: bytes, types: Mapping[str, Any], before: int) -> ReadableRows:
+        """Return the rows of a block that can be read. The others are an error unless the user allows it."""
+        table = self._table(block, types, before)
+        return ReadableRows(table, None, table.num_rows)
 
     def _table(self, block: bytes, types: Mapping[str, Any], rows: int) -> Any:
         try:
@@ -106,3 +139,9 @@ class TextTable(Table):
     @abstractmethod
     def _explained(self, message: str, rows: int, first: bool) -> DataError:
         """Return the error for Arrow's message, with rows of the file and names of columns."""
+
+
+def _batch(table: Any) -> Any:
+    """Return a table as one record batch."""
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
