@@ -45,6 +45,7 @@ class ColumnResolver:
         if not words:
             raise SelectionError("--preds must say which columns hold the predictions")
         preds, target = select(words, names, table.fields), self._target(table)
+        names = [*names, *table.partition_names()]
         weight = select([config.weight], names, table.fields) if config.weight else ()
         keys: dict[str, Any] = {
             "by": select(config.by, names, table.fields) if config.by else (),
@@ -75,7 +76,7 @@ class ColumnResolver:
     def _single(self, option: str, table: Table) -> str | None:
         """Return the column of an option that takes one column."""
         word = getattr(self._config, option)
-        columns = select([word], table.names(), table.fields) if word else ()
+        columns = select([word], [*table.names(), *table.partition_names()], table.fields) if word else ()
         if len(columns) > 1:
             raise SelectionError(f"--{option.replace('_', '-')} takes one column, not {quote_names(columns)}")
         return columns[0] if columns else None

@@ -11,7 +11,7 @@ from pyarrow import fs
 
 from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource, NewRows
-from streamce.reading.files.sources import Source, file_errors, format_of, list_files
+from streamce.reading.files.sources import Source, file_errors, format_of, list_files, partition_of
 from streamce.reading.formats.base import Mark
 from streamce.reading.reader import Position
 
@@ -131,7 +131,10 @@ class ParquetFolder(GrowingSource):
 
     def _new_rows(self, info: Any, current: dict[str, Any]) -> NewRows:
         self._check(info, current["size"], current["changed"], current["row"])
-        source = Source(info.path, "parquet", info.path, self._filesystem, info.size, info.mtime_ns)
+        partition = partition_of(info.path)
+        source = Source(
+            info.path, "parquet", info.path, self._filesystem, info.size, info.mtime_ns, partition=partition
+        )
         return NewRows(source, Position(0, Mark(current["row"]), self._width))
 
     def mark_counted(self, end: Position) -> bool:

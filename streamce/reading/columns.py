@@ -40,8 +40,9 @@ def select(
 
 def _suggestion(word: str, names: Sequence[str]) -> str:
     """Return what may help a user who selected a column that does not exist."""
-    if len(names) == 1 and re.search(r"[,;\t|]", names[0]):
-        return f"the only column is {names[0]!r}: columns must be separated by commas, in .tsv by tabs"
+    if len(names) == 1 and (found := re.findall(r"[,;\t|]", names[0])):
+        delimiter = repr(max(found, key=found.count))
+        return f"the only column is {names[0]!r}: set --delimiter {delimiter} if that separates columns"
     if similar := difflib.get_close_matches(word, names, 3):
         return f"did you mean {quote_names(similar)}?"
     return f"there are {quote_names(names)}" if names else "there are no columns"

@@ -365,7 +365,7 @@ class Reading:
             types.setdefault(name, pa.string() if table.has_only_text else table.type(name))
         for name in chosen.columns("by_time"):
             found = table.type(name)
-            if not table.has_types:
+            if not table.has_type(name):
                 # Moments of text formats stay text, and in CSV numbers too, so that one parser reads all of them.
                 is_text_ = table.has_only_text or pa.types.is_temporal(found) or is_text(found)
                 is_exact = chosen.time_unit == "ns" and pa.types.is_integer(found)  # which float64 is not
@@ -489,7 +489,7 @@ def number_type(table: Table, name: str, wide: Any) -> Any:
     found = table.type(name)
     if is_list(found):
         raise DataError(f"holds {found}, expected one number per row", column=name)
-    return _numeric_type(name, found, None if table.has_types else wide)
+    return _numeric_type(name, found, None if table.has_type(name) else wide)
 
 
 def _numeric_type(name: str, type_: Any, wide: Any) -> Any:

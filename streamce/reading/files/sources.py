@@ -5,16 +5,18 @@ import os
 import posixpath
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 from pyarrow import fs
 
 from streamce._support.file_identity import file_identity, named_twice
 from streamce.errors import DataError, SelectionError
+from streamce.reading.files.decoding import is_utf8
 from streamce.reading.files.read_options import DEFAULT_OPTIONS, ReadOptions
 
 ENDINGS = {
@@ -25,6 +27,9 @@ ENDINGS = {
     **{".npy": "npy", ".npz": "npz"},
 }
 TEXT = ("csv", "tsv", "json")
+# The internal name of each format that a user may choose.
+FORMATS = {**{name: name for name in ("csv", "tsv", "parquet", "arrow", "npy", "npz")}, "jsonl": "json", "json": "json"}
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"  # the name of a folder for missing values
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # endings that may follow one of CSV or JSON
 ARROW_FILE, ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 MAGIC = {
@@ -69,6 +74,7 @@ class Source:
     changed: int | None = field(default=None, compare=False)  # time of the last change in nanoseconds, if known
     table: Any = field(default=None, compare=False)  # a function that opens the source in place of its format
     options: ReadOptions = field(default=DEFAULT_OPTIONS, compare=False)
+    partition: tuple[tuple[str, str | None], ...] = ()  # names and values in the names of folders, such as day=1
 
     @property
     def is_local(self) -> bool:
@@ -104,18 +110,30 @@ def format_of(path: str) -> str | None:
     return inner if inner in TEXT else None
 
 
-def make_source(name: str, filesystem: Any, path: str, size: int, changed: int | None = None) -> Source:
-    """Return the source for a file. Its format is that of its ending, or else of its first bytes."""
+def make_source(
+    name: str, filesystem: Any, path: str, size: int, changed: int | None = None, options: ReadOptions = DEFAULT_OPTIONS
+) -> Source:
+    """Return the source for a file. Its format is that of the options, or of its ending, or of its first bytes."""
     if size == 0:
         raise DataError("the file is empty")
-    kind = format_of(path)
+    kind = FORMATS[options.format] if options.format else format_of(path)
     if kind is None:
         with filesystem.open_input_stream(path, compression=None) as file:
             start = file.read(8)
         kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None)
     if kind is None:
-        raise SelectionError(f"unknown kind of file; known endings are {' '.join(ENDINGS)}")
-    return Source(name, kind, path, filesystem, size, changed)
+        raise SelectionError(f"unknown kind of file: --format says what it is; known endings are {' '.join(ENDINGS)}")
+    return Source(name, kind, path, filesystem, size, changed, options=options, partition=partition_of(path))
+
+
+def partition_of(path: str) -> tuple[tuple[str, str | None], ...]:
+    """Return the names and values in names of folders such as ``day=2024-01-01``, as Hive writes them."""
+    pairs = {}
+    for folder in path.replace(os.sep, "/").split("/")[:-1]:
+        name, equals, value = folder.partition("=")
+        if name and equals:
+            pairs[unquote(name)] = None if value == NULL_PARTITION else unquote(value)
+    return tuple(pairs.items())
 
 
 def find_sources(names: Sequence[str], options: ReadOptions = DEFAULT_OPTIONS) -> list[Source]:
@@ -124,17 +142,31 @@ def find_sources(names: Sequence[str], options: ReadOptions = DEFAULT_OPTIONS) -
     for name in names:
         with file_errors(name):
             empty: list[str] = []
-            sources = [replace(source, options=options) for source in _expand(name, empty)]
+            sources = [*_expand(name, empty, options)]
+            if not sources and empty:
+                raise DataError(f"all files are empty, such as {empty[0]}")
             if not sources:
-                raise DataError(f"all files are empty, such as {empty[0]}" if empty else "there are no data files")
+                raise DataError("there are no data files; --format reads files with any ending")
         for source in sources:
             with file_errors(source.name):
                 first = all_sources.setdefault(source.identity, source)
                 if first is not source:
                     raise SelectionError(named_twice(source.name, first.name))
+    _check_options(all_sources.values(), options)
     if len(all_sources) > 1 and any(source.format == "npy" for source in all_sources.values()):
         raise SelectionError("a .npy file is evaluated alone: put several arrays into .npz files")
     return list(all_sources.values())
+
+
+def _check_options(sources: Collection[Source], options: ReadOptions) -> None:
+    """Raise SelectionError if options of text are given, and no file is text."""
+    formats = {source.format for source in sources}
+    given = {name: getattr(options, name) for name in ("delimiter", "decimal", "null")}
+    name = next((name for name, value in given.items() if value), None)
+    if name and not formats & {"csv", "tsv", "pipe"}:
+        raise SelectionError(f"--{name} is an option of CSV and TSV, and no file has these formats")
+    if not is_utf8(options.encoding) and not formats & {*TEXT, "pipe"}:
+        raise SelectionError("--encoding is an option of CSV, TSV and JSON, and no file has these formats")
 
 
 def check_standard_input() -> None:
@@ -143,7 +175,7 @@ def check_standard_input() -> None:
         raise DataError("standard input is closed")
 
 
-def _expand(name: str, empty: list[str], *, is_part: bool = False) -> Iterator[Source]:
+def _expand(name: str, empty: list[str], options: ReadOptions, *, is_part: bool = False) -> Iterator[Source]:
     """Yield the sources that a name stands for.
 
     Files of 0 bytes in a folder or of a glob (``is_part``) are added to ``empty`` instead, because engines write them
@@ -151,24 +183,24 @@ def _expand(name: str, empty: list[str], *, is_part: bool = False) -> Iterator[S
     """
     if name == "-":
         check_standard_input()
-        yield Source("standard input", "pipe", "-")
+        yield Source("standard input", "pipe", "-", options=options)
         return
     scheme, colon, _ = name.partition("://")
     filesystem, path = open_uri(name) if colon else (fs.LocalFileSystem(), name)
     [info] = filesystem.get_file_info([path])
     magic = re.search(r"[*?[]", path)
     if info.type == fs.FileType.Unknown:  # a named pipe, such as the shell's <(command)
-        yield Source(name, "pipe", path)
+        yield Source(name, "pipe", path, options=options, partition=partition_of(path))
         return
     if info.type == fs.FileType.File:
         infos = [info]
     elif info.type == fs.FileType.Directory:
-        infos = [i for i in list_files(filesystem, path, True) if format_of(i.path)]
+        infos = [i for i in list_files(filesystem, path, True) if options.format or format_of(i.path)]
     elif magic is None:
         raise DataError("no such file")
     elif not colon:
         for match in sorted(glob.glob(path, recursive=True)):
-            yield from _expand(match, empty, is_part=True)
+            yield from _expand(match, empty, options, is_part=True)
         return
     else:
         base = path[: magic.start()].rpartition("/")[0]
@@ -181,7 +213,7 @@ def _expand(name: str, empty: list[str], *, is_part: bool = False) -> Iterator[S
         if is_part and info.size == 0:
             empty.append(full_name)
             continue
-        yield make_source(full_name, filesystem, info.path, info.size, info.mtime_ns)
+        yield make_source(full_name, filesystem, info.path, info.size, info.mtime_ns, options)
 
 
 def open_uri(uri: str) -> tuple[Any, str]:

@@ -115,6 +115,14 @@ class Table(ABC):
             return found  # a tensor, because its storage type does not hold its axes
         return getattr(found, "storage_type", found)
 
+    def partition_names(self) -> list[str]:
+        """Return the names of columns that only the names of folders hold."""
+        return []
+
+    def has_type(self, name: str) -> bool:
+        """Return whether a column has a type, and not only a guess."""
+        return self.has_types
+
     def looks_numeric(self, name: str) -> bool:
         """Return whether a column of guessed text seems to hold numbers and usual spellings of missing values."""
         return False

@@ -8,12 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streamce.errors import DataError
+from streamce.errors import DataError, SelectionError
 from streamce.reading.files.sources import Source, one_line
 from streamce.reading.formats.base import START, Mark, Part, Parts, ReadableRows
 from streamce.reading.formats.csv_parser import QUOTED, CsvParser
 from streamce.reading.formats.records import LINE_END, QuotedRecords, Records, UnreadableRecord
 from streamce.reading.formats.text import TextTable
+
+TYPING_BYTES = 1 << 22  # bytes of text without readable rows in which types are searched
 
 
 class CsvTable(TextTable):
@@ -25,6 +27,8 @@ class CsvTable(TextTable):
     def __init__(self, source: Source, stream: Any = None) -> None:
         options, is_tsv = source.options, source.format == "tsv"
         self._delimiter = options.delimiter or ("\t" if is_tsv else ",")
+        if options.decimal == self._delimiter:
+            raise SelectionError("--decimal , needs a --delimiter that is no comma, such as ';'")
         self._quote = options.quote if options.quote is not None else "" if is_tsv else '"'
         self._refuses_quotes = is_tsv and options.quote is None
         self._parser = CsvParser(self._delimiter, self._quote, options, self._refuses_quotes)
@@ -59,7 +63,11 @@ class CsvTable(TextTable):
     def _typing_text(self) -> bytes:
         """Return the first block, with later ones if it has only the header."""
         text = b"".join([self._first, *(block for block in self._ahead if not isinstance(block, UnreadableRecord))])
-        while text and not self._parse(text, {}).num_rows and (block := self._next(self._blocks, len(self._ahead))):
+        while (
+            0 < len(text) < TYPING_BYTES
+            and not self._parse(text, {}).num_rows
+            and (block := self._next(self._blocks, len(self._ahead)))
+        ):
             self._ahead.append(block)
             text += b"" if isinstance(block, UnreadableRecord) else block
         return text

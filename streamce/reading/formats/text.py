@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamce.errors import DataError
+from streamce.reading.files.decoding import Decoded, check_start, is_utf8
 from streamce.reading.files.sources import Source, one_line
 from streamce.reading.formats.base import START, Mark, Part, Parts, ReadableRows, Table, parts_without, slice_batch
 from streamce.reading.formats.records import RecordError, Records, UnreadableRecord
@@ -28,8 +29,9 @@ class TextTable(Table):
 
     def __init__(self, source: Source, stream: Any = None) -> None:
         self._source = source
-        self._size = None if source.is_compressed else source.size
-        self._blocks = self._cut(stream or self._unpacked(), 0 if stream is None else None)
+        self._is_utf8 = is_utf8(source.options.encoding)
+        self._size = source.size if self._is_utf8 and not source.is_compressed else None
+        self._blocks = self._cut(*((self._unpacked(), 0) if stream is None else (self._utf8(stream), None)))
         first = self._next(self._blocks, self.first_row)
         if isinstance(first, UnreadableRecord):  # the header
             raise first.error
@@ -80,12 +82,16 @@ class TextTable(Table):
 
     def _unpacked(self) -> Any:
         """Return a stream of the text. Arrow unpacks files that end in .gz and the like."""
-        return self._source.filesystem.open_input_stream(self._source.path)
+        return self._utf8(self._source.filesystem.open_input_stream(self._source.path))
+
+    def _utf8(self, stream: Any) -> Any:
+        """Return a stream as UTF-8."""
+        return stream if self._is_utf8 else Decoded(stream, str(self._source.options.encoding))
 
     def _blocks_from(self, offset: int) -> Iterator[bytes]:
         if offset == 0:
             return itertools.chain([self._first] if self._first else [], self._ahead, self._blocks)
-        if self._source.is_compressed:
+        if self._source.is_compressed or not self._is_utf8:
             stream, remaining = self._unpacked(), offset
             while remaining and (skipped := len(stream.read(min(remaining, TEXT_BLOCK)))):
                 remaining -= skipped
@@ -105,6 +111,8 @@ class TextTable(Table):
         """Yield blocks of whole rows of a stream. It begins at ``offset`` of a file; None if it is not a file."""
         records, done, mark = self._records(offset or 0), offset or 0, b""
         while piece := stream.read(self._read_size):
+            if done == 0:
+                check_start(piece)
             if done == 0 and piece.startswith(codecs.BOM_UTF8):  # Arrow skips it, and so must the search for quotes
                 mark, piece, done = codecs.BOM_UTF8, piece[3:], 3
             done += len(piece)
