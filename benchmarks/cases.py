@@ -29,7 +29,8 @@ WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 class Case:
     """A job. ``target`` is "labels" (int64), "float32" (0 or 1), "soft", "none", or "keys" (int64) of groups.
 
-    In cases of CTC a row is an utterance, and all utterances have the same numbers of ``frames`` and ``labels``.
+    ``format`` is that of the files of a stored case. In cases of CTC a row is an utterance, and all utterances have the
+    same numbers of ``frames`` and ``labels``.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Case:
     frames: int = 0
     labels: int = 0
     forms: tuple[str, ...] = ARRAYS
+    format: str = "parquet"
 
     @property
     def stored(self) -> bool:
@@ -50,7 +52,7 @@ class Case:
 
     def file(self, name: str) -> str:
         """Return the name of a file of this case: all rows, or a sample."""
-        return f"{name}.jsonl" if self.job == "lines" else f"{name}.parquet"
+        return f"{name}.{self.format}"
 
     @property
     def of_tables(self) -> bool:
@@ -107,9 +109,10 @@ ALL = (
     Case("32 x 10 logits", "multiclass", classes=10, forms=(BATCHES,)),
     Case("binary probs", "binary", "probs", "float64", forms=(SCALARS,)),
     Case("Parquet file", "file", "probs", forms=(FILE,)),
-    Case("JSON lines", "lines", "probs", "float64", forms=(LINES,)),
-    Case("JSON lines of lists", "lines", "probs", "float64", classes=100, forms=(LISTS,)),
+    Case("JSON lines", "lines", "probs", "float64", forms=(LINES,), format="jsonl"),
+    Case("JSON lines of lists", "lines", "probs", "float64", classes=100, forms=(LISTS,), format="jsonl"),
     Case("Parquet file, whole process", "command", "probs", forms=(FILE,)),
+    Case("CSV file, whole process", "command", "probs", forms=(FILE,), format="csv"),
 )
 CASES = {case.name: case for case in ALL}
 
@@ -169,9 +172,10 @@ def stored(case: Case, size: float, folder: Path) -> Iterator[tuple[Array, Array
     place.mkdir()
     try:
         if case.stored:
-            write = _write_lines if case.job == "lines" else _write_parquet
+            write = {"parquet": _write_parquet, "csv": _write_csv, "jsonl": _write_lines}[case.format]
+            few = case.sample()
             write(place / case.file("rows"), preds, target)
-            write(place / case.file("sample"), preds[: case.sample()], target[: case.sample()])  # type: ignore[index]
+            write(place / case.file("sample"), preds[:few], target[:few])  # type: ignore[index]
         else:
             np.save(place / "preds.npy", preds)
             if target is not None:
@@ -179,6 +183,13 @@ def stored(case: Case, size: float, folder: Path) -> Iterator[tuple[Array, Array
         yield preds[: case.sample()], None if target is None else target[: case.sample()]
     finally:
         shutil.rmtree(place)
+
+
+def _write_csv(path: Path, preds: Array, target: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    csv.write_csv(pa.table({"p": preds.astype(np.float64), "y": target.astype(np.int8)}), path)
 
 
 def _write_parquet(path: Path, preds: Array, target: Any) -> None:

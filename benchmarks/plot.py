@@ -46,6 +46,7 @@ SHOWN: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("line of JSON", "JSON lines", LINES),
         ("line of JSON, 100 numbers", "JSON lines of lists", LISTS),
         ("row, whole process", "Parquet file, whole process", FILE),
+        ("row of CSV, whole process", "CSV file, whole process", FILE),
     ),
 }
 

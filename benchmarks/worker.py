@@ -40,9 +40,9 @@ def cut(form: str, case: Case, inputs: Chunk, rows: int) -> list[Chunk]:
 
 
 def rows_of_file(path: Path) -> int:
-    if path.suffix == ".jsonl":
+    if path.suffix in (".csv", ".jsonl"):
         with path.open("rb") as file:
-            return sum(1 for _ in file)
+            return sum(1 for _ in file) - (path.suffix == ".csv")
     from pyarrow.parquet import read_metadata
 
     return int(read_metadata(path).num_rows)

@@ -15,7 +15,7 @@ from benchmarks.cases import Array, Case
 from benchmarks.rivals import Chunk, Rival, Run
 
 THREADS = os.environ["STREAMCE_NUM_THREADS"]  # Polars reads POLARS_MAX_THREADS instead
-DUCKDB = "select avg(-ln(case when y = 1 then p else 1 - p end)) from read_parquet('{path}')"
+DUCKDB = "select avg(-ln(case when y = 1 then p else 1 - p end)) from read_{format}('{path}')"
 DUCKDB_LINES = "select avg(-ln(case when y = 1 then p else 1 - p end)) from {table}"
 DUCKDB_LISTS = "select avg(-ln(p[y + 1])) from {table}"
 TABLE = "read_json('{path}', format = 'newline_delimited', columns = {{p: '{type}', y: 'BIGINT'}})"
@@ -34,7 +34,7 @@ class Duckdb(Rival):
 
     def function(self, case: Case) -> Run | None:
         if case.job == "file":
-            return lambda chunks: self._mean(DUCKDB.format(path=chunks[0][0]))
+            return lambda chunks: self._mean(DUCKDB.format(path=chunks[0][0], format="parquet"))
         if case.job == "lines" and case.classes == 1:
             return lambda chunks: self._mean(DUCKDB_LINES.format(table=TABLE.format(path=chunks[0][0], type="DOUBLE")))
         if case.job == "lines":
@@ -138,13 +138,15 @@ class StreamceCommand(Command):
 
 class DuckdbCommand(Command):
     def arguments(self, path: str) -> list[str]:
-        query = DUCKDB.format(path=path)
+        query = DUCKDB.format(path=path, format=path.rpartition(".")[2])
         connect = f"import duckdb; connection = duckdb.connect(config={{'threads': {THREADS}}})"
+        connect += "; connection.execute('set enable_progress_bar = false')"  # because it is on standard output
         return ["-c", f'{connect}; print(connection.execute("{query}").fetchone()[0])']
 
 
 class PolarsCommand(Command):
     def arguments(self, path: str) -> list[str]:
         losses = "-pl.when(pl.col('y') == 1).then(pl.col('p')).otherwise(1 - pl.col('p')).log()"
-        query = f"pl.scan_parquet({path!r}).select(({losses}).mean()).collect().item()"
+        scan = f"pl.scan_{path.rpartition('.')[2]}({path!r})"
+        query = f"{scan}.select(({losses}).mean()).collect().item()"
         return ["-c", f"import polars as pl; print({query})"]
