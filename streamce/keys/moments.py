@@ -64,6 +64,22 @@ def convert_moments(moments: Any, name: str) -> Column:
     return column
 
 
+def find_invalid(moments: Moments, name: str) -> tuple[InputError | None, list[int]]:
+    """Return the error for the first value of an Arrow array that is no moment, and the positions of all of them."""
+    try:
+        convert_moments(moments, name)
+    except InputError as error:
+        size = len(moments.values)
+        if error.index is None or size == 1:
+            return error, [*range(size)]
+        half = size // 2
+        (first, head), (second, tail) = (
+            find_invalid(moments._replace(values=part), name) for part in (moments.values[:half], moments.values[half:])
+        )
+        return first or second, [*head, *(half + i for i in tail)]
+    return None, []
+
+
 # ---- numbers ----
 
 

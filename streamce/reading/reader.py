@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from streamce.errors import DataError, Location, SelectionError
 from streamce.inputs.arrow import RaggedError, flat, inner, is_list, is_number, is_text, matrix
-from streamce.keys.moments import Moments
+from streamce.keys.moments import Moments, find_invalid
 from streamce.reading.columns import quote_names
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import START, Array, Mark, Part, Table, UnreadableRows
@@ -383,6 +383,8 @@ class Reading:
         while True:
             self.unreadable = unreadable + part.end.row - row - part.batch.num_rows
             try:
+                if self._sources[number].options.skip_unreadable:
+                    self._check_moments(part, row)
                 return self._chunk(number, row, part) if part.batch.num_rows else None
             except UnreadableRows as unreadable_rows:
                 error = unreadable_rows.error
@@ -390,6 +392,14 @@ class Reading:
                     raise error from unreadable_rows
                 self._note_unreadable(number, error)
                 part = part.without(unreadable_rows.rows, row)
+
+    def _check_moments(self, part: Part, row: int) -> None:
+        """Raise UnreadableRows for moments that cannot be read."""
+        for name in self.selection.columns("by_time"):
+            error, rows = find_invalid(Moments(part.batch.column(name), self.selection.time_unit), "by_time")
+            if error is not None and part.batch.num_rows:
+                reason = DataError(error.predicate, row=part.source_row(rows[0], row), column=name)
+                raise UnreadableRows(reason, np.array(rows))
 
     def _note_unreadable(self, number: int, error: DataError | None) -> None:
         """Keep the error of rows of a source if it is the first."""

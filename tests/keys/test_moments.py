@@ -234,3 +234,18 @@ def test_a_wrong_unit_is_named():
     for unit in ("m", None, 3, []):
         with pytest.raises(ce.InputError, match=r"^time_unit is .*: expected one of s, ms, us, ns"):
             ce.Grouped(ce.MeanLoss(), period="1h").update_from(table([1]), preds="p", by_time="t", time_unit=unit)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("wrong", [[3], [0, 7], [2, 3, 4], list(range(8))])
+def test_rows_without_a_moment_are_left_out_if_the_user_allows_it(tmp_path, capsys, ending, wrong):
+    texts = ["noon" if i in wrong else "2024-03-31T01:30:00Z" for i in range(8)]
+    path = write(tmp_path / f"a.{ending}", pa.array(texts))
+    assert main(["eval", str(path), *BINARY, "--invalid", "skip", "--json"]) == (len(wrong) == 8)
+    shown = capsys.readouterr()
+    result = json.loads(shown.out)
+    assert [group["count"] for group in result["groups"]] == [8 - len(wrong)] * (len(wrong) < 8)
+    assert result["rows_unreadable"] == len(wrong)
+    assert f"first: {path}: row {wrong[0]}: column 't' is 'noon': expected a moment such as" in shown.err
+    assert main(["eval", str(path), *BINARY]) == 1
+    assert f"row {wrong[0]}: column 't' is 'noon': expected a moment such as" in capsys.readouterr().err

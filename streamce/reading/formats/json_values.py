@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streamce._support.short_repr import short_repr
 from streamce.inputs.arrow import is_list
@@ -17,7 +16,6 @@ from streamce.reading.formats.paths import Unfit
 
 MIN_INT64, MAX_INT64, MAX_UINT64 = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
-HAS_ZONE = r"(?:[Zz]|[+-]\d\d:?\d\d)$"
 
 
 def infer(values: Iterable[Any], like: Any = None) -> Any:
@@ -85,33 +83,16 @@ def _decoded_type(type_: Any) -> Any:
         return int | None
     if pa.types.is_boolean(type_):
         return bool | None
-    if pa.types.is_string(type_) or pa.types.is_timestamp(type_):
+    if pa.types.is_string(type_):
         return str | None
     return Any
 
 
 def array(values: Sequence[Any], type_: Any) -> Any:
     """Return an Arrow array of decoded values. Raise ArrowInvalid or OverflowError if a value does not fit."""
-    if pa.types.is_timestamp(type_):
-        return moments(values, type_)
     if pa.types.is_integer(type_) and float in {*map(type, values)}:  # Arrow would cut off fractions
         return pa.array(values, pa.float64()).cast(type_)
     return pa.array(values, type_)
-
-
-def moments(texts: Sequence[str | None], type_: Any) -> Any:
-    """Return moments, which are text in ISO 8601, as timestamps in UTC. Text without a zone is in UTC."""
-    column = pa.array(texts, pa.string())
-    zoned = pc.match_substring_regex(column, HAS_ZONE).fill_null(False)
-    with_zone, without = (pc.if_else(mask, column, None) for mask in (zoned, pc.invert(zoned)))
-    times = []
-    for part, zone in (with_zone, "UTC"), (without, None):
-        try:
-            time = part.cast(pa.timestamp(type_.unit, zone))
-        except pa.ArrowInvalid:
-            time = part.cast(pa.timestamp("ns", zone)).cast(pa.timestamp(type_.unit, zone), safe=False)
-        times.append(time.cast(pa.timestamp(type_.unit)))
-    return pc.coalesce(*times).cast(type_)
 
 
 def fit(value: Any, type_: Any, entry: tuple[int, ...] = ()) -> Any:
@@ -128,8 +109,6 @@ def fit(value: Any, type_: Any, entry: tuple[int, ...] = ()) -> Any:
         return _as_integer(value, type_, entry)
     if pa.types.is_boolean(type_) and type(value) is bool:
         return value
-    if pa.types.is_timestamp(type_) and type(value) is str:
-        return _as_moment(value, type_, entry)
     if pa.types.is_string(type_) and type(value) is str:
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise Unfit(f"is {value!a}, which is not Unicode text: it has half of a surrogate pair", entry)
@@ -152,14 +131,6 @@ def _as_integer(value: Any, type_: Any, entry: tuple[int, ...]) -> int:
     return int(value)
 
 
-def _as_moment(value: str, type_: Any, entry: tuple[int, ...]) -> str:
-    try:
-        moments([value], type_)
-    except (pa.ArrowInvalid, UnicodeError):
-        raise Unfit(f"is {value!a}, expected a moment such as '2024-03-31T01:30:00Z'", entry) from None
-    return value
-
-
 def _expected(type_: Any) -> str:
     if pa.types.is_floating(type_):
         return "a number"
@@ -169,7 +140,7 @@ def _expected(type_: Any) -> str:
         return "true or false, as in earlier rows"
     if pa.types.is_string(type_):
         return "text, as in other rows"
-    return "text with a moment" if pa.types.is_timestamp(type_) else "null, as in earlier rows"
+    return "null, as in earlier rows"
 
 
 def _hint(value: Any, type_: Any) -> str:
