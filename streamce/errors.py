@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Self
 # Hints that other layers replace, because the command line has another option, and some metrics have other arguments.
 USE_LOGITS = 'for logits use kind="logits"'
 SWAPPED = "are preds and target swapped?"
+TWO_CLASSES = "of two classes give the second column, preds[:, 1], or use MulticlassCrossEntropy"
 
 
 def qualified_name(argument: str, index: tuple[int, ...] = (), part: int | str | None = None) -> str:

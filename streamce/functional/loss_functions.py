@@ -55,7 +55,7 @@ def binary_cross_entropy(
     preds : array of float64, float32, float16 or bfloat16, or a float
         Any shape. The first axis is that of the samples.
     target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
-        Same shape as ``preds``.
+        Same shape as ``preds``, where (N, 1) is (N,).
     kind : {"probs", "log_probs", "logits"}
         The content of ``preds``: p, log p, or log(p / (1 - p)).
     weight : array, optional

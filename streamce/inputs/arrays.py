@@ -185,6 +185,11 @@ def unravel(flat: int, shape: tuple[int, ...]) -> Index:
     return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
 
 
+def without_unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without the axes of length 1 after the first, so that (N, 1) is (N,)."""
+    return (*shape[:1], *(length for length in shape[1:] if length != 1))
+
+
 def _part_nulls(array: Array) -> tuple[Array, Array | None]:
     """Split an array of objects into numbers and a mask of nulls. NumPy makes such an array of a list with None.
 

@@ -142,9 +142,11 @@ def entries(lists: Any) -> tuple[Any, Array, Array | None]:
 class RaggedError(DataError):
     """Lists of a different length than the lists before them. ``indices`` are their numbers in the column."""
 
-    def __init__(self, row: int, indices: Array, found: str) -> None:
-        super().__init__(found, row=row + int(indices[0]))
+    def __init__(self, row: int, indices: Array, length: int, width: int) -> None:
+        others = f" where others have {width}" if width else ""
+        super().__init__(f"a list of {length}{others}", row=row + int(indices[0]))
         self.indices = indices
+        self.length = length
 
 
 def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None]:
@@ -160,8 +162,7 @@ def matrix(array: Any, width: int | None, row: int) -> tuple[Array, Array | None
     wrong = np.flatnonzero((lengths != width) | (lengths == 0))
     if wrong.size:
         indices = wrong if valid is None else np.flatnonzero(valid)[wrong]
-        others = f" where others have {width}" if width else ""
-        raise RaggedError(row, indices, f"a list of {lengths[wrong[0]]}{others}")
+        raise RaggedError(row, indices, int(lengths[wrong[0]]), width)
     values, null = numbers(inner_values)
     values = values.reshape(-1, width, *values.shape[1:])
     null = None if null is None else null.reshape(values.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamce.errors import SWAPPED, InputError
+from streamce.errors import SWAPPED, TWO_CLASSES, InputError
 from streamce.inputs.arrays import EXPECTED, convert
 
 Shape = tuple[int, ...]
@@ -51,7 +51,9 @@ def gradient_shape(out: Shape, preds: Shape) -> InputError:
 
 def target_shape(preds: Shape, target: Shape, labels: Shape | None) -> InputError:
     expected = f"{labels} (labels) or {preds} (soft targets)" if labels is not None else f"{preds}"
-    return InputError("target", f"has shape {target} and preds {preds}", f"a target of shape {expected}", value=target)
+    hint = TWO_CLASSES if labels is None and preds == (*target[:1], 2) else ""
+    found = f"has shape {target} and preds {preds}"
+    return InputError("target", found, f"a target of shape {expected}", hint=hint, value=target)
 
 
 def soft_per_class() -> InputError:

@@ -98,7 +98,7 @@ class BinaryCrossEntropy(Metric):
         preds : array of float64, float32, float16 or bfloat16, or a float
             Any shape. The first axis is that of the samples.
         target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
-            Same shape as ``preds``.
+            Same shape as ``preds``, where (N, 1) is (N,).
         weight : array, optional
             One per sample (first axis) or one per entry, finite and at least 0.
         cluster : array, or tuple of arrays, optional

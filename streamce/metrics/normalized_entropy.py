@@ -76,7 +76,7 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         preds : array of float64, float32, float16 or bfloat16, or a float
             Any shape. The first axis is that of the samples.
         target : array of integers or bool (0 or 1), or of real numbers in [0, 1]
-            The shape of ``preds``.
+            The shape of ``preds``, where (N, 1) is (N,).
         weight : array, optional
             One per sample (first axis) or one per entry, finite and at least 0.
         cluster : array, or tuple of arrays, optional
@@ -112,6 +112,7 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
             pipeline.update_batch(State(), Batch(preds, target, status=status), outputs)
         target = arrays.convert(target, "target")
         outcomes = arrays.bfloat16_to_float32(target.values, target.is_bfloat16).astype(np.float64, order="C")
+        outcomes = outcomes.reshape(shape)  # (N, 1) is (N,)
         outcomes[np.isnan(losses)] = np.nan  # invalid samples are excluded from all sums
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # errors were raised above
         mean.update(batch["outcome"], outcomes, None, weight, bucket)

@@ -44,7 +44,10 @@ class TorchDeviceLosses:
         self._sources = preds, target, weight
         self.preds, self.target, self.weight = self._stand_in(preds), target, weight
         if isinstance(target, torch.Tensor):
-            stays = target.shape == preds.shape and (self._rows or target.is_floating_point())
+            is_entrywise = target.shape == preds.shape or (
+                not self._rows and not self._labels and target.shape.numel() == preds.shape.numel()
+            )
+            stays = is_entrywise and (self._rows or target.is_floating_point())
             self.target = self._stand_in(target) if stays and target.device.type != "meta" else target
 
     def _checked(self, source: Any, name: str) -> Any:
@@ -77,6 +80,8 @@ class TorchDeviceLosses:
             axis = self._options["axis"]
             x = x.movedim(axis, -1)
             y = y.movedim(axis, -1) if self._labels or not hard else y
+        else:
+            y = y.reshape(x.shape)  # (N, 1) is (N,)
         shape = x.shape
         if len(shape) == self._rows + self._labels:  # one sample
             x, y = x[None], y[None]

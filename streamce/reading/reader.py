@@ -26,6 +26,8 @@ CHUNK_VALUES = 1 << 21  # predictions in a chunk, unless the caller sets the num
 # The axes of predictions and of losses, by task; a row of other tasks is a sequence.
 AXES = {"binary": (1, 1), "mean": (1, 1), "multiclass": (2, 1), "multilabel": (2, 2)}
 FIRST_ROWS = 16  # of a chunk
+# What users of predictions of two classes, such as those of scikit-learn's predict_proba, can do.
+TWO_CLASSES = "give the second column, or use --task multiclass (MulticlassCrossEntropy in Python)"
 PREFETCH = 2  # chunks that are read ahead: one is not enough, because reading times vary
 
 
@@ -102,8 +104,10 @@ class Selection:
             if lists and len(names) > 1:
                 found = f"column '{lists[0]}' holds lists: {argument} are one such column, or several of numbers"
                 raise SelectionError(found, column=lists[0])
-            if AXES[task][0] == 1 and (lists or len(names) > 1):
-                raise SelectionError(f"for {task} {argument} are one column of numbers, not {quote_names(names)}")
+            if AXES[task][0] == 1 and len(names) > 1:
+                found = f"for {task} {argument} are one column of numbers, not {quote_names(names)}"
+                is_pair = (task, argument, len(names)) == ("binary", "predictions", 2)
+                raise SelectionError(f"{found}: {TWO_CLASSES}" if is_pair else found)
         if self.target and task in AXES and is_reordered(self.preds, self.target):
             found = "columns of predictions and of targets have the same names in another order: use one order for both"
             raise SelectionError(found)
@@ -434,6 +438,8 @@ class Reading:
         """
         columns = [part.batch.column(name) for name in names]
         columns = [getattr(column, "storage", column) for column in columns]
+        if is_list(columns[0].type) and self._preds_axes == 1:
+            return self._single_entries(part, columns[0], names[0], row)
         if pa.types.is_null(columns[0].type) and axes == 2 and len(names) == 1:  # where other batches hold lists
             shape = len(columns[0]), self._width or 2  # any width, if there are only nulls
             return np.zeros(shape), np.ones(shape, bool)
@@ -454,6 +460,17 @@ class Reading:
             return flat(columns[0])
         stacker = self._stackers[names is self.selection.target]
         return stacker([flat(column) for column in columns])
+
+    def _single_entries(self, part: Part, column: Any, name: str, row: int) -> tuple[Array, Array | None]:
+        """Return the entries of a column of lists of one number."""
+        try:
+            values, null = matrix(column, 1, row)
+        except RaggedError as error:
+            hint = f"; {TWO_CLASSES}" if name in self.selection.preds and error.length == 2 else ""
+            found = f"is a list of {error.length}: expected one number{hint}"
+            reason = DataError(found, row=part.source_row(int(error.indices[0]), row), column=name)
+            raise UnreadableRows(reason, error.indices) from None
+        return values.reshape(len(column)), None if null is None else null.reshape(len(column))
 
 
 def named(chunks: Iterator[Chunk], name: str) -> Iterator[Chunk]:

@@ -331,7 +331,11 @@ class Paired(MetricWrapper):
                 sources[name], shapes[name] = arrays.convert_with_shape(source, argument)
             except InputError as error:
                 raise _model_error(error, argument, name) from None
-        if shapes["a"] != shapes["b"]:
+        if self._metric._task in ("binary", "mean"):
+            differ = arrays.without_unit_axes(shapes["a"]) != arrays.without_unit_axes(shapes["b"])
+        else:
+            differ = shapes["a"] != shapes["b"]
+        if differ:
             raise InputError(
                 f"{argument}_b", f"has shape {shapes['b']}", f"{shapes['a']}, as {argument}_a has", value=shapes["b"]
             )

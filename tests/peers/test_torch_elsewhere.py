@@ -186,6 +186,14 @@ def test_targets_of_every_kind_from_anywhere(dtype):
         assert metric.compute() == pytest.approx(expected, rel=1e-13)
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64])
+def test_axes_of_length_one_are_left_out(dtype):
+    logits, target = torch.randn(50, dtype=torch.float64), (torch.arange(50) % 2).to(dtype)
+    expected = elsewhere(ce.BinaryCrossEntropy(kind="logits"), logits, target)
+    assert elsewhere(ce.BinaryCrossEntropy(kind="logits"), logits[:, None], target) == expected
+    assert elsewhere(ce.BinaryCrossEntropy(kind="logits"), logits, target[:, None]) == expected
+
+
 @pytest.mark.parametrize(
     ("preds", "target", "weight", "words"),
     [

@@ -77,6 +77,7 @@ cdef class Batch:
     cdef int open_status(self, int axis) except -1
     cdef int open_factors(self) except -1
     cdef int class_axis(self) noexcept
+    cdef bint has_entries_of_preds(self, ArrayView other, int without) noexcept
     cdef object status_with_nulls(self, int axis)
     cdef Py_ssize_t n_cells(self) noexcept nogil
     cdef Py_ssize_t sample_of(self, Py_ssize_t loss) noexcept nogil

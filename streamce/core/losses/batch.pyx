@@ -186,7 +186,7 @@ cdef class Batch:
             self.has_integer_targets = True
             self.target.axes(-1)
             return 0
-        if not same_shape(self.target, self.preds, -1):
+        if not self.has_entries_of_preds(self.target, -1):
             shape = self.preds.shape_tuple()
             labels = shape[:axis] + shape[axis + 1:] if rows else None
             raise messages.target_shape(shape, self.target.shape_tuple(), labels)
@@ -215,7 +215,7 @@ cdef class Batch:
         cdef bint rows = self.spec.task == MULTICLASS
         cdef bint per_sequence = self.breakdowns.sequence_mean
         self.weights.take(self.given_weight, "weight")
-        if same_shape(self.weights, self.preds, axis if rows else -1) and (not per_sequence or self.group == 1):
+        if self.has_entries_of_preds(self.weights, axis if rows else -1) and (not per_sequence or self.group == 1):
             self.weight_each = True
             self.weights.axes(axis if self.spec.task == MULTILABEL else -1)
             if self.spec.task == MULTILABEL:
@@ -232,6 +232,15 @@ cdef class Batch:
             return 0
         expected = (self.samples,) if k < self.preds.ndim else ()
         raise messages.weight_shape(self.weights.shape_tuple(), expected, per_sequence)
+
+    cdef bint has_entries_of_preds(self, ArrayView other, int without) noexcept:
+        """Return whether an argument has an entry for each of ``preds``, with all axes except ``without``.
+
+        Where no axis is one of classes or labels, (N, 1) is (N,).
+        """
+        if same_shape(other, self.preds, without):
+            return True
+        return (self.spec.task == BINARY or self.spec.task == MEAN) and same_long_axes(other, self.preds)
 
     cdef int open_status(self, int axis) except -1:
         """Take the statuses that losses have before they are evaluated, including those of nulls."""
@@ -459,6 +468,24 @@ cdef bint same_shape(ArrayView one, ArrayView other, int without) noexcept:
                 return False
             at += 1
     return True
+
+
+cdef bint same_long_axes(ArrayView one, ArrayView other) noexcept:
+    """Return whether two arrays have the same first axis, and the same other axes apart from those of length 1."""
+    cdef int k = 1, j = 1
+    if one.ndim == 0 or other.ndim == 0 or one.shape[0] != other.shape[0]:
+        return False
+    while True:
+        while k < one.ndim and one.shape[k] == 1:
+            k += 1
+        while j < other.ndim and other.shape[j] == 1:
+            j += 1
+        if k == one.ndim or j == other.ndim:
+            return k == one.ndim and j == other.ndim
+        if one.shape[k] != other.shape[j]:
+            return False
+        k += 1
+        j += 1
 
 
 cdef double tolerance(int dtype) noexcept:
