@@ -182,7 +182,7 @@ def ctc_label(index: Index, label: float, i: int, classes: int, blank: int, coun
     )
 
 
-def ctc_weight(i: int, weight: float, counter: str) -> InputError:
+def sequence_weight(i: int, weight: float, counter: str) -> InputError:
     """Return the error for the invalid weight of sequence i."""
     context = f", of sequence {i}"
     found, expected = f"is {weight!r}", EXPECTED["weight"]

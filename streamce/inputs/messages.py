@@ -124,9 +124,6 @@ def ctc_lengths_shape(name: str, shape: Shape, utterances: int) -> InputError:
 
 
 def ctc_length(name: str, i: int, length: int, low: int, high: int) -> InputError:
-    if name == "target_lengths" and length == 0:
-        context = f" of sequence {i}"
-        return InputError(name, "is 0, an empty target", "1 label or more", index=(i,), value=0, context=context)
     bound = "the number of frames of preds" if name == "input_lengths" else "the number of labels that fit in target"
     expected, context = f"{low} to {high}, {bound}", f", of sequence {i}"
     return InputError(name, f"is {length}", expected, index=(i,), value=length, context=context)

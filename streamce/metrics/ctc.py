@@ -60,9 +60,9 @@ class CTCCrossEntropy(Metric):
     for its labels and their repeats, or because probabilities are 0. It is not part of the mean or of
     ``summary().total``. ``summary().infeasible`` counts it.
 
-    Each loss equals that of ``torch.nn.functional.ctc_loss(reduction="none")``. Torch differs in three ways: an
-    infeasible utterance makes the mean infinite, or counts as a loss of 0 with ``zero_infinity``; the mean is that of
-    loss / labels over utterances, and here it is Σ loss / Σ labels; and an empty target is allowed.
+    Each loss equals that of ``torch.nn.functional.ctc_loss(reduction="none")``. Torch differs in two ways: an
+    infeasible utterance makes the mean infinite, or counts as a loss of 0 with ``zero_infinity``; and its mean is that
+    of loss / labels over utterances, where here it is Σ loss / Σ labels.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class CTCCrossEntropy(Metric):
             The number of frames of each utterance, shape (B,), 0 to T. Later frames are not read. For flat frames their
             sum is N.
         target_lengths : array of integers
-            The number of labels of each utterance, shape (B,), at least 1.
+            The number of labels of each utterance, shape (B,). Without labels the loss is that of blanks alone.
         weight : array, optional
             One per utterance, finite and at least 0.
         cluster : array, or tuple of arrays, optional
@@ -141,8 +141,8 @@ class CTCCrossEntropy(Metric):
         Raises
         ------
         InputError
-            If the input is invalid. The error names the sequence, and nothing is added. Wrong shapes, wrong lengths and
-            empty targets raise even with ``invalid="skip"``.
+            If the input is invalid. The error names the sequence, and nothing is added. Wrong shapes and lengths raise
+            even with ``invalid="skip"``.
 
         Examples
         --------

@@ -13,7 +13,7 @@ from streamce.core.losses.batch import Batch, Outputs
 from streamce.core.losses.loss_spec import Breakdowns, LossSpec
 from streamce.core.pipeline.pipeline import Pipeline
 from streamce.errors import InputError
-from streamce.inputs import arrays
+from streamce.inputs import arrays, loss_errors
 from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, null_status
@@ -34,7 +34,8 @@ WORDS, BYTES = 1, 2
 class SequenceBatch(NamedTuple):
     """The arguments of an update. With ``chosen``, ``preds`` holds the log-probabilities of the tokens.
 
-    ``null`` is the mask of the tokens in which an input is null.
+    ``null`` is the mask of the tokens in which an input is null. ``row_weights`` says that each weight is that of a
+    sequence.
     """
 
     preds: Any
@@ -47,6 +48,7 @@ class SequenceBatch(NamedTuple):
     n_bytes: Any = None
     chosen: bool = False
     null: Any = None
+    row_weights: bool = False
 
 
 class SequenceCrossEntropy(Metric):
@@ -87,6 +89,8 @@ class SequenceCrossEntropy(Metric):
     -----
     Standard errors assume that the tokens of a sequence are correlated and that sequences are independent. If sequences
     are parts of documents, give the document as ``cluster``.
+
+    An empty sequence adds nothing but its words and bytes.
 
     Tokens beyond the length of a sequence are padding. They are not counted, so states of padded and of flat tokens are
     equal. Tokens that ``ignore_index`` or ``mask`` excludes are counted as ignored.
@@ -179,7 +183,7 @@ class SequenceCrossEntropy(Metric):
         target : array of integers, or of real numbers in [0, 1]
             Tokens, shape (B, T) or (N,); or soft targets with the shape of ``preds``.
         lengths : array of integers, optional
-            The number of tokens of each sequence, shape (B,), 1 to T. Later positions are not read.
+            The number of tokens of each sequence, shape (B,), 0 to T. Later positions are not read.
         mask : array of bool, or of integers 0 and 1, optional
             Which tokens count, with the shape of the tokens.
         offsets : array of integers, optional
@@ -195,8 +199,8 @@ class SequenceCrossEntropy(Metric):
         Raises
         ------
         InputError
-            If the input is invalid. The error names the sequence, and nothing is added. Wrong shapes, wrong lengths and
-            empty sequences raise even with ``invalid="skip"``. A sequence may consist of ignored tokens only.
+            If the input is invalid. The error names the sequence, and nothing is added. Wrong shapes and lengths raise
+            even with ``invalid="skip"``.
 
         Examples
         --------
@@ -274,11 +278,12 @@ class SequenceCrossEntropy(Metric):
         else:
             tokens = tokens[:-1]
         found = sequence_layout.layout(name, tokens, sequences.lengths, sequences.mask, sequences.offsets)
+        weights = self._sequence_weights(sequences, weight, found)
         ratios = []
         for ratio, argument, source in ((WORDS, "n_words", sequences.n_words), (BYTES, "n_bytes", sequences.n_bytes)):
             if source is not None:
                 counts = sequence_layout.counts(argument, source, found.sequences)
-                ratios.append((ratio, counts * self._weights(weight, found.sequences)))
+                ratios.append((ratio, counts * weights))
         batch = Batch(
             preds,
             target,
@@ -286,20 +291,43 @@ class SequenceCrossEntropy(Metric):
             status=found.status if sequences.null is None else null_status(sequences.null),
             offsets=found.offsets,
             ratios=tuple(ratios),
+            weight_per_sample=weight is not None and weights is not None,
         )
         outputs = None if samples is None else Outputs(samples=samples)
         pipeline.update_batch(state, batch, outputs, hash_clusters(cluster))
 
-    def _weights(self, weight: Any, many: int) -> Any:
-        """Return the weight of each sequence, by which its words and bytes are multiplied."""
+    def _sequence_weights(self, sequences: SequenceBatch, weight: Any, found: sequence_layout.Layout) -> Any:
+        """Return the weight of each sequence, by which its words and bytes are multiplied; None if it is not needed.
+
+        The core reads no weight of an empty sequence, so it is checked here. If it is invalid and skipped, it is 0.
+        """
+        has_text = sequences.n_words is not None or sequences.n_bytes is not None
         if weight is None:
             return 1.0
+        if not has_text and not found.is_empty.any():
+            return None
         given = arrays.convert(weight, "weight")
-        found = arrays.bfloat16_to_float32(given.values, given.is_bfloat16)
-        if found.shape != (many,):
-            expected = f"one per sequence, shape {(many,)}, with n_words or n_bytes"
-            raise InputError("weight", f"has shape {found.shape}", expected, value=found.shape)
-        return found.astype(np.float64)
+        values = arrays.bfloat16_to_float32(given.values, given.is_bfloat16)
+        if values.shape != (found.sequences,):
+            if not has_text:
+                return None
+            expected = f"one per sequence, shape {(found.sequences,)}, with n_words or n_bytes"
+            raise InputError("weight", f"has shape {values.shape}", expected, value=values.shape)
+        weights = values.astype(np.float64)
+        if not found.is_empty.any():
+            return weights
+        fits_tokens = found.offsets is not None and found.offsets[-1] == found.sequences
+        if fits_tokens and self._options["per"] == "token" and not has_text and not sequences.row_weights:
+            both = f"has shape {values.shape}, and there are as many sequences as tokens, with empty ones"
+            raise InputError("weight", both, "padded tokens and lengths, which tell them apart")
+        null_mask = np.zeros(weights.shape, np.bool_) if given.null_mask is None else given.null_mask
+        wrong = found.is_empty & (null_mask | ~((weights >= 0) & (weights < np.inf)))
+        if wrong.any() and self._options["invalid"] == "raise":
+            i = int(np.argmax(wrong))
+            if null_mask[i]:
+                raise arrays.null_entry("weight", (i,))
+            raise loss_errors.sequence_weight(i, weights[i].item(), "invalid_weight")
+        return np.where(wrong, 0.0, weights)
 
     @property
     def _ratios(self) -> int:

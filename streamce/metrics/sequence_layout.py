@@ -18,11 +18,12 @@ from streamce.inputs.arrays import Array
 
 
 class Layout(NamedTuple):
-    """The number of sequences; a status for each token; and where flat sequences begin and end."""
+    """The number of sequences; a status for each token; where flat sequences begin and end; and the empty ones."""
 
     sequences: int
     status: Array | None
     offsets: Array | None
+    is_empty: Array
 
 
 def layout(name: str, shape: tuple[int, ...], lengths: Any, mask: Any, offsets: Any) -> Layout:
@@ -30,23 +31,22 @@ def layout(name: str, shape: tuple[int, ...], lengths: Any, mask: Any, offsets: 
     status = None
     if offsets is not None:
         bounds = _offsets(name, shape, lengths, offsets)
-        sequences = len(bounds) - 1
+        sequences, is_empty = len(bounds) - 1, bounds[1:] == bounds[:-1]
     elif len(shape) != 2:
         axes = "sequences and positions" + (", and classes" if name == "preds" else "")
         found = f"has {len(shape) + (name == 'preds')} axes"
         raise InputError(name, found, f"axes of {axes}; or flat tokens and offsets", value=shape)
     else:
         bounds, sequences = None, shape[0]
-        if sequences and not shape[1]:
-            raise _empty(name, 0)
+        is_empty = np.full(sequences, not shape[1])
     if lengths is not None:
-        status = _padding(shape, lengths)
+        status, is_empty = _padding(shape, lengths)
     if mask is not None:
         excluded = _mask(shape, mask)
         if status is None:
             status = np.zeros(shape, dtype=np.uint8)
         status[excluded & (status == 0)] = IGNORED
-    return Layout(sequences, status, bounds)
+    return Layout(sequences, status, bounds, is_empty)
 
 
 def counts(name: str, source: Any, sequences: int) -> Array:
@@ -129,8 +129,6 @@ def _offsets(name: str, shape: tuple[int, ...], lengths: Any, offsets: Any) -> A
         i = int(np.argmax(wrong))
         expected = f"{found[i]} or more, where sequence {i} begins"
         raise InputError("offsets", f"is {found[i + 1]}", expected, index=(i + 1,), value=int(found[i + 1]))
-    if (wrong := found[1:] == found[:-1]).any():
-        raise _empty("offsets", int(np.argmax(wrong)))
     if found[-1] != shape[0]:
         last = found.size - 1
         expected = f"{shape[0]}, where the tokens end"
@@ -138,17 +136,16 @@ def _offsets(name: str, shape: tuple[int, ...], lengths: Any, offsets: Any) -> A
     return np.ascontiguousarray(found)
 
 
-def _padding(shape: tuple[int, ...], lengths: Any) -> Array:
+def _padding(shape: tuple[int, ...], lengths: Any) -> tuple[Array, Array]:
+    """Return the status of each token, and which sequences are empty."""
     found = _integers("lengths", lengths)
     if found.shape != shape[:1]:
         expected = f"one length per sequence, shape {shape[:1]}"
         raise InputError("lengths", f"has shape {found.shape}", expected, value=found.shape)
-    if (wrong := (found < 1) | (found > shape[1])).any():
-        i = int(np.argmax(wrong))
-        if found[i] == 0:
-            raise _empty("lengths", i)
-        raise _sequence_error("lengths", wrong, found, f"1 to {shape[1]}, the number of positions")
-    return np.where(np.arange(shape[1]) < found[:, None], np.uint8(0), np.uint8(PADDING))
+    if (wrong := (found < 0) | (found > shape[1])).any():
+        raise _sequence_error("lengths", wrong, found, f"0 to {shape[1]}, the number of positions")
+    status = np.where(np.arange(shape[1]) < found[:, None], np.uint8(0), np.uint8(PADDING))
+    return status, found == 0
 
 
 def _mask(shape: tuple[int, ...], mask: Any) -> Array:
@@ -177,10 +174,6 @@ def _integers(name: str, source: Any) -> Array:
         value = int(found[index])
         raise InputError(name, f"is {value}", "an integer that fits int64", index=index, value=value)
     return found.astype(np.int64)
-
-
-def _empty(name: str, i: int) -> Exception:
-    return InputError(name, f"makes sequence {i} empty", "one token or more", index=(i,), value=0)
 
 
 def _sequence_error(name: str, wrong: Array, found: Array, expected: str) -> Exception:

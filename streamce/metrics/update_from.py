@@ -254,12 +254,12 @@ def with_width(selection: Selection, table: Any, metric: Metric, tokens: bool) -
 
     preds = selection.preds
     axes = AXES.get(metric._task, (1 if tokens else 2, 1))[0]
-    if metric._task in AXES and axes == 2:
-        weights = [metric._options.get(name) for name in ("class_weight", "pos_weight")]
-        widths = [len(weight) for weight in weights if isinstance(weight, tuple)]
-        width = len(preds) if len(preds) > 1 else table.lists(preds[0], 1)
-        return replace(selection, width=width or next(iter(widths), None))
-    return replace(selection, width=table.lists(preds[0], 2)) if axes == 2 else selection
+    if axes == 1:
+        return selection
+    weights = [metric._options.get(name) for name in ("class_weight", "pos_weight")]
+    widths = [len(weight) for weight in weights if isinstance(weight, tuple)]
+    width = len(preds) if len(preds) > 1 else table.lists(preds[0], 1 if metric._task in AXES else 2)
+    return replace(selection, width=width or next(iter(widths), None))
 
 
 def _argument_error(argument: str, found: str, **parts: Any) -> InputError:

@@ -155,15 +155,15 @@ class Reading(reader.Reading):
                 found = f"columns {names} hold {counts}, expected the same number"
                 raise UnreadableRows(DataError(found, row=part.source_row(i, row)), np.flatnonzero(differ))
             lengths, lists = np.where(preds.missing, target.lengths, lengths), [preds, target]
-        missing = np.any([each.missing for each in lists], axis=0)
-        lengths = np.where(missing & (lengths == 0), 1, lengths)
+        # A row with a null is one null token at least.
+        lengths = np.where(invalid & (lengths == 0), 1, lengths)
         null = np.repeat(invalid, lengths) if invalid.any() else None
         for each in lists:
             if each.null is not None:
                 padded = _pad(each.null, each.lengths, lengths)
                 null = padded if null is None else null | padded
         labels = None if target is None else _pad(target.values, target.lengths, lengths)
-        extra: dict[str, Any] = {"offsets": np.concatenate([[0], np.cumsum(lengths)])}
+        extra: dict[str, Any] = {"offsets": np.concatenate([[0], np.cumsum(lengths)]), "row_weights": True}
         if target is None:
             extra["chosen"] = True
         return _pad(preds.values, preds.lengths, lengths), labels, null, extra
@@ -175,9 +175,8 @@ class Reading(reader.Reading):
         for part in preds, target:
             if part.null is not None:
                 invalid[np.repeat(np.arange(len(invalid)), part.lengths)[part.null]] = True
-        labels = np.where((preds.missing | target.missing) & (target.lengths == 0), 1, target.lengths)
-        extra = {"input_lengths": preds.lengths, "target_lengths": labels}
-        return preds.values, _pad(target.values, target.lengths, labels), invalid if invalid.any() else None, extra
+        extra = {"input_lengths": preds.lengths, "target_lengths": target.lengths}
+        return preds.values, target.values, invalid if invalid.any() else None, extra
 
     def _widths(self) -> Iterator[int]:
         """Yield lengths of lists of classes, from sources that can be read again."""
@@ -270,9 +269,6 @@ def relocated(chunk: Chunk, error: InputError) -> InputError:
     row, *inside = error.index
     if error.cause == "invalid_null":
         return null_error(chunk, row, error)
-    if error.argument in ("offsets", "target_lengths"):
-        row = chunk.source_row(row)
-        return error.relocated(Location(row, column), argument=argument, index=(row,), found="holds an empty list")
     if argument in ("preds", "target"):
         row, position = _row_and_position(_lengths(chunk, argument), row)
         inside = [position, *inside]

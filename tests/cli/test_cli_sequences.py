@@ -208,6 +208,42 @@ def test_utterances_have_their_options_too(tmp_path, kind):
 
 
 @pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("cut", CUTS)
+def test_empty_sequences_and_targets_have_the_bits_of_the_library(tmp_path, name, cut):
+    corpus, batch = Corpus(5, n=40, empty=True), Batch(5, n=40, empty=True)
+    WRITERS[name](corpus_table(corpus), tmp_path / name)
+    metric = corpus.add_to(corpus.metric(), weighted="sequence", counted=True)
+    words = ("--weight", "w", "--n-words", "words", "--n-bytes", "bytes", "--kind", "logits", "--invalid", "skip")
+    assert state_of(tmp_path, tmp_path / name, *SEQUENCE[:-2], *words, *cut) == metric.to_bytes()
+    WRITERS[name](batch_table(batch), tmp_path / name)
+    options = ("--weight", "w", "--kind", "logits", "--invalid", "skip")
+    assert state_of(tmp_path, tmp_path / name, *CTC[:-2], *options, *cut) == batch.fed().to_bytes()
+
+
+def test_columns_of_empty_lists_alone_are_read(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"lp": [], "p": [], "t": [], "n": 3}\n' * 2)
+    state = state_of(tmp_path, tmp_path / "a.jsonl", *CHOSEN, "--n-bytes", "n")
+    expected = ce.SequenceCrossEntropy(kind="log_probs").update_token_log_probs([], offsets=[0, 0, 0], n_bytes=[3, 3])
+    assert state == expected.to_bytes()
+    expected = ce.SequenceCrossEntropy().update(np.zeros((0, 2)), [], offsets=[0, 0, 0], n_bytes=[3, 3])
+    assert state_of(tmp_path, tmp_path / "a.jsonl", *SEQUENCE[:-2], "--n-bytes", "n") == expected.to_bytes()
+
+
+def test_a_null_beside_an_empty_list_is_a_null(tmp_path):
+    table = pa.table({"lp": pa.array([[], [-1.0]], pa.list_(pa.float64())), "n": pa.array([None, 2])})
+    WRITERS["a.parquet"](table, tmp_path / "a.parquet")
+    state = ce.from_bytes(state_of(tmp_path, tmp_path / "a.parquet", *CHOSEN, "--n-bytes", "n", "--invalid", "skip"))
+    assert (state.summary().invalid_null, state.summary().count, state.per_byte().weight) == (1, 1, 2.0)
+
+
+def test_weights_of_rows_are_never_those_of_tokens(tmp_path):
+    table = pa.table({"lp": pa.array([[-1.0, -2.0], []], pa.list_(pa.float64())), "w": [3.0, 5.0]})
+    WRITERS["a.parquet"](table, tmp_path / "a.parquet")
+    state = ce.from_bytes(state_of(tmp_path, tmp_path / "a.parquet", *CHOSEN, "--weight", "w"))
+    assert (state.summary().weight, state.compute()) == (6.0, 1.5)
+
+
+@pytest.mark.parametrize("name", WRITERS)
 def test_utterances_without_frames_are_infeasible_wherever_they_come(tmp_path, name):
     preds = [None, [], [[0.0] * 9] * 3, [], [[0.0] * 9]]
     table = pa.table({"p": pa.array(preds, pa.list_(pa.list_(pa.float64()))), "t": [[1], [8], [1], [9], [1, 2]]})
@@ -541,8 +577,8 @@ BAD = {
     "a sum": ({"p": [[[0.5, 0.5]], [[0.5, 0.5], [0.5, 0.75]]]}, [], "row 1: column 'p[1]' adds up to 1.25 over the"),
     "a token": ({"t": [[0], [1, 2]]}, [], "row 1: column 't[1]' is 2: expected a class from 0 to 1"),
     "lengths": ({"t": [[0], [1]]}, [], "row 1: columns 'p' and 't' hold 2 and 1 tokens, expected the same number"),
-    "an empty sequence": (
-        {"p": [[[0.5, 0.5]], []], "t": [[0], []]}, [], "row 1: column 't' holds an empty list: expected one token"),
+    "a target of an empty sequence": (
+        {"p": [[[0.5, 0.5]], []]}, [], "row 1: columns 'p' and 't' hold 0 and 2 tokens, expected the same number"),
     "widths": (
         {"p": [[[0.5, 0.5]], [[0.5, 0.5], [0.2, 0.3, 0.5]]]}, [],
         "row 1: column 'p[1]' is a list of 3 where others have 2"),
@@ -581,7 +617,6 @@ def test_a_bad_sequence_is_named_by_row_column_and_place(tmp_path, capsys, case)
 BAD_UTTERANCES = {
     "the blank": ({"t": [[1], [1, 0]]}, [], "row 1: column 't[1]' is 0, the blank: expected a label from 0 to 1"),
     "no label": ({"t": [[1], [1, 5]]}, [], "row 1: column 't[1]' is 5: expected a label from 0 to 1"),
-    "no target": ({"t": [[1], []]}, [], "row 1: column 't' holds an empty list: expected 1 label or more"),
     "no number": ({"p": [[[0.5, 0.5]], [[0.5, 0.5], [0.5, np.nan]]]}, [], "row 1: column 'p[1][1]' is nan: expected"),
     "a sum": ({"p": [[[0.5, 0.5]], [[0.5, 0.5], [0.5, 0.75]]]}, [], "row 1: column 'p[1]' adds up to 1.25 over"),
     "a weight": ({"w": [1.0, -2.0]}, ["--weight", "w"], "row 1: column 'w' is -2.0: expected a finite number"),
@@ -608,9 +643,9 @@ def test_a_bad_log_probability_is_named(tmp_path, capsys):
     WRITERS["a.parquet"](pa.table({"lp": [[-1.0], [-1.0, 0.5]]}), tmp_path / "a.parquet")
     line = failure(capsys, 1, "eval", tmp_path / "a.parquet", *CHOSEN)
     assert line.endswith("a.parquet: row 1: column 'lp[1]' is 0.5: expected a log-probability, 0 or less")
-    WRITERS["a.parquet"](pa.table({"lp": [[-1.0], []]}), tmp_path / "a.parquet")
-    line = failure(capsys, 1, "eval", tmp_path / "a.parquet", *CHOSEN)
-    assert line.endswith("row 1: column 'lp' holds an empty list: expected one token or more")
+    WRITERS["a.parquet"](pa.table({"lp": [[-1.0], []], "w": [1.0, -1.0]}), tmp_path / "a.parquet")
+    line = failure(capsys, 1, "eval", tmp_path / "a.parquet", *CHOSEN, "--weight", "w")
+    assert line.endswith("row 1: column 'w' is -1.0: expected a finite number, 0 or more")
 
 
 def test_formats_without_lists_of_lists_say_so(tmp_path, capsys):

@@ -56,7 +56,7 @@ def by_forward(p, labels, blank):
             * row[c]
             for s, c in enumerate(states)
         ]
-    return alpha[-1] + alpha[-2]
+    return alpha[-1] + (alpha[-2] if labels else 0)
 
 
 def shares(kind, rows):
@@ -92,9 +92,7 @@ def loss(preds, labels, **options):
 def test_a_loss_is_that_of_all_alignments(data):
     frames, classes = data.draw(st.sampled_from([(1, 2), (2, 3), (4, 3), (5, 3), (7, 2), (3, 5)]))
     blank = data.draw(st.integers(0, classes - 1))
-    labels = data.draw(
-        st.lists(st.sampled_from([c for c in range(classes) if c != blank]), min_size=1, max_size=frames)
-    )
+    labels = data.draw(st.lists(st.sampled_from([c for c in range(classes) if c != blank]), max_size=frames))
     shared = st.lists(st.integers(0, 5), min_size=classes, max_size=classes).filter(any)
     rows = data.draw(st.lists(shared, min_size=frames, max_size=frames))
     p = [[Fraction(x, sum(row)) for x in row] for row in rows]
@@ -110,7 +108,7 @@ def test_a_loss_is_that_of_all_alignments(data):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("blank", [0, 3, 6])
 def test_losses_are_right_to_some_ulp_a_frame(simd, kind, dtype, blank):
-    batch = Batch(3, kind=kind, dtype=dtype, blank=blank)
+    batch = Batch(3, kind=kind, dtype=dtype, blank=blank, empty=True)
     feasible = 0
     for i, found in enumerate(batch.losses()):
         rows, labels = batch.rows(i)
@@ -267,11 +265,48 @@ def test_repeats_need_a_blank_between():
 
 # ---- what is added ----
 
+NO_LABELS = {"flat": [], "flat integers": np.zeros(0, np.uint8), "no room": np.zeros((1, 0), int), "padded": [[77]]}
+
+
+@pytest.mark.parametrize("target", NO_LABELS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_without_labels_is_that_of_blanks_alone(target, kind):
+    preds = np.full((4, 1, 3), {"probs": 1 / 3, "log_probs": -math.log(3), "logits": 7.0}[kind])
+    given = {"input_lengths": [4], "target_lengths": [0]}
+    for per, mean, weight in (("utterance", 4 * math.log(3), 1), ("frame", math.log(3), 4), ("label", math.inf, 0)):
+        summary = ce.CTCCrossEntropy(kind=kind, per=per).update(preds, NO_LABELS[target], **given).summary()
+        assert summary.mean == pytest.approx(mean, rel=1e-15)
+        assert summary.total == pytest.approx(4 * math.log(3), rel=1e-15)
+        assert (summary.count, summary.weight, summary.infeasible) == (1, weight, 0)
+
+
+def test_a_target_without_labels_adds_loss_and_no_label():
+    preds = np.full((4, 2, 3), 1 / 3)
+    both = ce.CTCCrossEntropy().update(preds, [1, 2], input_lengths=[4, 4], target_lengths=[2, 0])
+    one = ce.CTCCrossEntropy().update(preds[:, :1], [1, 2], input_lengths=[4], target_lengths=[2])
+    assert both.summary().total == pytest.approx(one.summary().total + 4 * math.log(3), rel=1e-15)
+    assert (both.summary().weight, both.summary().count) == (2.0, 2)
+
+
+def test_no_label_and_no_frame_cost_nothing_and_an_impossible_blank_is_infeasible():
+    preds = np.array([[[0.0, 1.0]], [[0.5, 0.5]]])
+    empty = ce.CTCCrossEntropy(per="utterance").update(preds, [], input_lengths=[0], target_lengths=[0])
+    assert (empty.compute(), empty.summary().count) == (0.0, 1)
+    impossible = ce.CTCCrossEntropy(per="utterance").update(preds, [], input_lengths=[2], target_lengths=[0])
+    assert (impossible.summary().infeasible, impossible.summary().count) == (1, 0)
+
+
+def test_confident_blanks_keep_their_digits():
+    left = 2.0**-50
+    preds = np.tile([1 - left, left], (5, 1, 1))
+    found = ce.CTCCrossEntropy(per="utterance").update(preds, [], input_lengths=[5], target_lengths=[0]).compute()
+    assert found == pytest.approx(-5 * math.log1p(-left), rel=1e-15)
+
 
 @pytest.mark.parametrize("per", ["label", "frame", "utterance"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_mean_is_that_of_the_feasible(per, weighted):
-    batch = Batch(12, n=60)
+    batch = Batch(12, n=60, empty=True)
     each = batch.losses()
     kept = np.isfinite(each)
     assert 10 < kept.sum() < 60
@@ -288,7 +323,7 @@ def test_the_mean_is_that_of_the_feasible(per, weighted):
 
 
 def test_stderr_is_that_of_a_ratio():
-    batch = Batch(13, n=80)
+    batch = Batch(13, n=80, empty=True)
     each = batch.losses()
     kept = np.isfinite(each)
     found = batch.add_to(batch.metric(), weighted=False).summary().stderr
@@ -319,7 +354,7 @@ def test_clusters_of_another_length(clusters):
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS), st.sampled_from(list(DTYPES)), st.booleans(), st.data())
 def test_any_chunks_have_the_same_bytes(seed, kind, dtype, odd, data):
-    batch = Batch(seed, kind=kind, dtype=dtype, odd=odd)
+    batch = Batch(seed, kind=kind, dtype=dtype, odd=odd, empty=data.draw(st.booleans()))
     whole = batch.fed()
     cut = data.draw(st.integers(0, len(batch)))
     order = np.random.default_rng(seed).permutation(len(batch))
@@ -337,7 +372,8 @@ def test_every_instruction_set_has_the_same_bits(kind, dtype):
     for name in kernels.supported():
         kernels.use(name)
         some = [
-            Batch(s, kind=kind, dtype=dtype, classes=c, odd=s == 1) for s, c in ((0, 3), (1, 40), (2, 130), (3, 300))
+            Batch(s, kind=kind, dtype=dtype, classes=c, odd=s == 1, empty=s > 1)
+            for s, c in ((0, 3), (1, 40), (2, 130), (3, 300))
         ]
         confident = Batch(4, kind="logits", dtype=dtype, classes=5)
         confident.preds *= confident.preds.dtype.type(30)
@@ -350,7 +386,7 @@ def test_every_instruction_set_has_the_same_bits(kind, dtype):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_number_of_threads_has_the_same_bits(kind):
-    batch = Batch(15, n=300, kind=kind, classes=60, frames=80, odd=True)
+    batch = Batch(15, n=300, kind=kind, classes=60, frames=80, odd=True, empty=True)
     expected = batch.fed(threads=1).to_bytes()
     for threads in (2, 3, 7, 64):
         assert batch.fed(threads=threads).to_bytes() == expected
@@ -455,9 +491,8 @@ BAD = {
     "a negative label": ({"target": changed(TARGET, (2, 0), -1)}, "target", (2, 0), -1, "other than the blank, 0"),
     "an unknown label of labels one after another": (
         {"target": [1, 2, 3, 9, 4]}, "target", (3,), 9, "in sequence 1"),
-    "an empty target": ({"target_lengths": [2, 0, 1]}, "target_lengths", (1,), 0, "an empty target of sequence 1"),
     "a negative length": ({"target_lengths": [2, 2, -1]}, "target_lengths", (2,), -1, "of sequence 2"),
-    "more labels than there are": ({"target_lengths": [2, 4, 1]}, "target_lengths", (1,), 4, "1 to 3"),
+    "more labels than there are": ({"target_lengths": [2, 4, 1]}, "target_lengths", (1,), 4, "0 to 3"),
     "more frames than there are": (
         {"input_lengths": [4, 5, 4]}, "input_lengths", (1,), 5, "of sequence 1: expected 0 to 4"),
     "a negative number of frames": ({"input_lengths": [-1, 4, 4]}, "input_lengths", (0,), -1, "of sequence 0"),

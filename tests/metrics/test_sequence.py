@@ -25,7 +25,8 @@ CLASSES = pytest.mark.parametrize("cls", [ce.SequenceCrossEntropy, ce.Perplexity
 def corpora(draw, **more):
     return Corpus(
         draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 20)), kind=draw(st.sampled_from(KINDS)),
-        dtype=draw(st.sampled_from(list(DTYPES))), odd=draw(st.booleans()), ignored=draw(st.booleans()), **more,
+        dtype=draw(st.sampled_from(list(DTYPES))), odd=draw(st.booleans()), ignored=draw(st.booleans()),
+        empty=draw(st.booleans()), **more,
     )  # fmt: skip
 
 
@@ -111,9 +112,15 @@ def test_every_ratio_is_that_of_the_sums(data):
         losses[~corpus.mask] = np.nan
     over = {"main": Fraction(0), "words": Fraction(0), "bytes": Fraction(0)}
     total, counted, samples = Fraction(0), 0, 0
+    of_text = {"words": 0, "bytes": 0}  # samples
     for i in range(len(corpus)):
         tokens = range(corpus.offsets[i], corpus.offsets[i + 1])
         kept = [t for t in tokens if not math.isnan(losses[t])]
+        if not len(tokens):  # an empty sequence adds its words and bytes
+            weight = Fraction(corpus.weight[i] if how["weighted"] else 1)
+            for name, number in (("words", corpus.words[i]), ("bytes", corpus.bytes[i])):
+                over[name] += weight * int(number)
+                of_text[name] += int(number) > 0
         if not kept:
             continue
         each = {
@@ -127,6 +134,7 @@ def test_every_ratio_is_that_of_the_sums(data):
         over["words"] += weight[0] * int(corpus.words[i])
         over["bytes"] += weight[0] * int(corpus.bytes[i])
         counted, samples = counted + len(kept), samples + 1
+        of_text = {name: number + 1 for name, number in of_text.items()}
     found = metric.summary()
     assert (found.count, found.samples) == (counted, samples)
     near(found.total, total)
@@ -136,7 +144,99 @@ def test_every_ratio_is_that_of_the_sums(data):
         mean = total / over[name] if how["counted"] and over[name] else None
         if not (how["counted"] and samples and not over[name]):  # without words the mean is inf
             near(read().mean, mean)
-        assert read().samples == (samples if how["counted"] else 0)
+        assert read().samples == (of_text[name] if how["counted"] else 0)
+
+
+@pytest.mark.parametrize("layout", ["flat", "padded", "no positions"])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_a_batch_of_empty_sequences_adds_only_words_and_bytes(layout, clustered):
+    preds, target, where = {
+        "flat": (np.zeros((0, 5)), [], {"offsets": [0, 0, 0]}),
+        "padded": (np.full((2, 4, 5), np.nan), np.full((2, 4), 99), {"lengths": [0, 0]}),
+        "no positions": (np.zeros((2, 0, 5)), np.zeros((2, 0), int), {}),
+    }[layout]
+    more = {"cluster": [1, 2]} if clustered else {}
+    for per in ("token", "sequence"):
+        metric = ce.SequenceCrossEntropy(per=per)
+        assert metric.copy().update(preds, target, weight=[2.0, 3.0], **where, **more) == metric
+        metric.update(preds, target, weight=[2.0, 3.0], n_words=[0, 4], n_bytes=[5, 6], **where, **more)
+        assert (metric.summary().count, metric.summary().samples, metric.summary().weight) == (0, 0, 0.0)
+        assert math.isnan(metric.compute())
+        words, text = metric.per_word(), metric.per_byte()
+        assert (words.mean, words.count, words.samples, words.weight) == (0.0, 0, 1, 12.0)
+        assert (text.mean, text.count, text.samples, text.weight) == (0.0, 0, 2, 28.0)
+        assert (metric - metric).to_bytes() == ce.SequenceCrossEntropy(per=per).to_bytes()
+        assert ce.from_bytes(metric.to_bytes()) == metric
+
+
+def test_empty_text_may_not_mix_clusters():
+    empty = {"offsets": [0, 0], "n_bytes": [3]}
+    clustered = ce.SequenceCrossEntropy().update_token_log_probs([], cluster=[1], **empty)
+    plain = ce.SequenceCrossEntropy().update_token_log_probs([], **empty)
+    with pytest.raises(ce.InputError, match="cluster is missing"):
+        clustered.update_token_log_probs([], **empty)
+    with pytest.raises(ce.InputError, match="cluster is given"):
+        plain.update_token_log_probs([], cluster=[1], **empty)
+    with pytest.raises(ce.InputError, match="cluster"):
+        clustered.merge(plain)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int16", "uint8"])
+@pytest.mark.parametrize("per", ["token", "sequence"])
+def test_any_number_of_empty_sequences_lies_between(dtype, per):
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(0, 4, 20_000) * (rng.random(20_000) < 0.1)
+    weight = rng.integers(0, 9, 20_000).astype(dtype)
+    log_probs = np.log(rng.random(lengths.sum()))
+    found, expected = (
+        ce.SequenceCrossEntropy(per=per, per_position=True),
+        ce.SequenceCrossEntropy(per=per, per_position=True),
+    )
+    found.update_token_log_probs(log_probs, offsets=np.append(0, np.cumsum(lengths)), weight=weight)
+    some = lengths > 0
+    expected.update_token_log_probs(log_probs, offsets=np.append(0, np.cumsum(lengths[some])), weight=weight[some])
+    assert found.to_bytes() == expected.to_bytes()
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf, None])
+def test_weights_of_empty_sequences_are_checked(weight):
+    log_probs, where = [-1.0, -2.0, -3.0], {"offsets": [0, 3, 3], "weight": [1.0, weight]}
+    for more in ({}, {"n_words": [1, 2]}):
+        metric = ce.SequenceCrossEntropy()
+        with pytest.raises(ce.InputError, match=r"^weight\[1\] is ") as error:
+            metric.update_token_log_probs(log_probs, **where, **more)
+        assert (error.value.argument, error.value.index) == ("weight", (1,))
+        assert error.value.cause == ("invalid_null" if weight is None else "invalid_weight")
+        assert metric == ce.SequenceCrossEntropy()
+    metric = ce.SequenceCrossEntropy(invalid="skip").update_token_log_probs(log_probs, n_words=[1, 2], **where)
+    assert (metric.compute(), metric.per_word().weight) == (2.0, 1.0)
+
+
+def test_weights_of_sequences_and_of_tokens_must_be_told_apart():
+    log_probs, where = [-1.0, -2.0], {"offsets": [0, 2, 2], "weight": [1.0, 3.0]}
+    with pytest.raises(ce.InputError, match="as many sequences as tokens, with empty ones: expected padded tokens"):
+        ce.SequenceCrossEntropy().update_token_log_probs(log_probs, **where)
+    by_words = ce.SequenceCrossEntropy().update_token_log_probs(log_probs, n_words=[1, 1], **where)
+    by_sequences = ce.SequenceCrossEntropy(per="sequence").update_token_log_probs(log_probs, **where)
+    assert (by_words.compute(), by_sequences.compute()) == (1.5, 3.0)
+
+
+def test_wrappers_take_empty_sequences():
+    log_probs, offsets = np.array([[-1.0], [-2.0], [-3.0]]).reshape(3), [0, 0, 2, 2, 3, 3]
+    preds, target = np.stack([np.exp(log_probs), 1 - np.exp(log_probs)], axis=1), np.zeros(3, int)
+    full, some = {"offsets": offsets}, {"offsets": [0, 2, 3]}
+    for make, more in (
+        (ce.Grouped, ("by", ["a", "b", "a", "b", "c"])),
+        (lambda metric: ce.Decayed(metric, half_life=9), ("by_time", [5, 6, 7, 8, 9])),
+        (lambda metric: ce.Sliding(metric, period=100, step=1), ("by_time", [5, 6, 7, 8, 9])),
+    ):
+        name, keys = more
+        found = make(ce.SequenceCrossEntropy()).update(preds, target, **full, **{name: keys})
+        expected = make(ce.SequenceCrossEntropy()).update(preds, target, **some, **{name: [keys[1], keys[3]]})
+        assert found.to_bytes() == expected.to_bytes()
+    found = ce.Paired(ce.SequenceCrossEntropy()).update(preds, preds[:, ::-1], target, **full)
+    expected = ce.Paired(ce.SequenceCrossEntropy()).update(preds, preds[:, ::-1], target, **some)
+    assert found.to_bytes() == expected.to_bytes()
 
 
 def near(found, expected):
@@ -385,9 +485,8 @@ PREDS = np.full((3, 4, 5), 0.2)
 TARGET = np.array([[1, 2, 0, 4], [3, 3, 3, 0], [4, 0, 0, 1]])
 FLAT = PREDS.reshape(12, 5), TARGET.reshape(12)
 BAD = {
-    "lengths beyond T": ({"lengths": [4, 5, 1]}, "lengths", (1,), "sequence 1: expected 1 to 4"),
+    "lengths beyond T": ({"lengths": [4, 5, 1]}, "lengths", (1,), "sequence 1: expected 0 to 4"),
     "negative lengths": ({"lengths": [4, 2, -1]}, "lengths", (2,), "sequence 2"),
-    "an empty sequence": ({"lengths": [4, 0, 1]}, "lengths", (1,), "makes sequence 1 empty"),
     "too few lengths": ({"lengths": [4, 1]}, "lengths", None, r"has shape \(2,\).*one length per sequence"),
     "lengths that are real": ({"lengths": [4.0, 1.0, 2.0]}, "lengths", None, "integers"),
     "a mask of the wrong shape": ({"mask": [True] * 4}, "mask", None, r"has shape \(4,\)"),
@@ -411,7 +510,6 @@ BAD = {
 BAD_OFFSETS = {
     "no offsets": (None, "preds", None, "flat tokens and offsets"),
     "descending": ([0, 7, 5, 12], "offsets", (2,), "is 5: expected 7 or more, where sequence 1 begins"),
-    "an empty sequence": ([0, 5, 5, 12], "offsets", (1,), "makes sequence 1 empty"),
     "not from 0": ([1, 5, 12], "offsets", (0,), "is 1"),
     "not to the end": ([0, 5, 11], "offsets", (2,), "is 11: expected 12"),
     "beyond the end": ([0, 5, 13], "offsets", (2,), "is 13"),

@@ -36,6 +36,20 @@ def test_each_loss_is_that_of_torch_in_float64(blank, frames, classes):
         np.testing.assert_allclose(ours[feasible], expected[feasible], rtol=1e-12, atol=1e-10)
 
 
+@pytest.mark.parametrize("blank", [0, 6])
+def test_targets_without_labels_are_those_of_torch(blank):
+    batch = Batch(7, n=30, blank=blank, empty=True)
+    _, expected = theirs(batch)
+    np.testing.assert_allclose(batch.losses(), expected.numpy(), rtol=1e-12, atol=1e-10)
+    uniform = torch.full((4, 1, 3), 1 / 3, dtype=torch.float64).log()
+    given = torch.zeros((1, 0), dtype=torch.int64), torch.tensor([4]), torch.tensor([0])
+    found = ce.CTCCrossEntropy(kind="log_probs", per="utterance").update(
+        uniform, given[0], input_lengths=given[1], target_lengths=given[2]
+    )
+    assert math.isclose(found.compute(), ctc_loss(uniform, *given, reduction="sum").item(), rel_tol=1e-15)
+    assert math.isclose(found.compute(), 4 * math.log(3), rel_tol=1e-15)
+
+
 def test_float32_tensors_lose_nothing_on_the_way():
     batch = Batch(1, n=30)
     preds = torch.from_numpy(batch.preds).log_softmax(-1).float()

@@ -8,14 +8,17 @@ import streamce as ce
 
 
 class Corpus:
-    """Random sequences. With ``odd`` some tokens are invalid, and with ``ignored`` some are ignored."""
+    """Random sequences. With ``odd`` some tokens are invalid, with ``ignored`` ignored. ``empty`` adds empty ones."""
 
     def __init__(
-        self, seed=0, n=12, *, kind="logits", dtype="float64", vocabulary=7, longest=9, odd=False, ignored=True
-    ):
+        self, seed=0, n=12, *, kind="logits", dtype="float64", vocabulary=7, longest=9, odd=False, ignored=True,
+        empty=False,
+    ):  # fmt: skip
         rng = np.random.default_rng(seed)
         self.kind = kind
         self.lengths = rng.integers(1, longest + 1, n)
+        if empty:
+            self.lengths[np.random.default_rng(seed).random(n) < 0.4] = 0
         tokens = int(self.lengths.sum())
         x = rng.normal(size=(tokens, vocabulary)) * 10.0 ** rng.uniform(-1, 1, (tokens, 1))
         with np.errstate(all="ignore"):
@@ -58,6 +61,8 @@ class Corpus:
         """Add some sequences, flat or padded to at least ``room``. ``weighted`` is "sequence" or "token"."""
         some = np.arange(len(self)) if some is None else np.asarray(some)
         lengths, rows = self.lengths[some], self.rows(some)
+        if len(rows) == len(some) and 0 in lengths:  # flat weights could be those of sequences or of tokens
+            flat = False
         if weighted == "sequence":
             more["weight"] = self.weight[some]
         if counted:

@@ -25,13 +25,17 @@ def from_logits(kind, x):
 
 
 class Batch:
-    """A chunk of random utterances. Some are infeasible, and with ``odd`` some are invalid."""
+    """Random utterances. Some are infeasible, with ``odd`` some are invalid, and with ``empty`` some lack labels."""
 
-    def __init__(self, seed=0, n=12, *, kind="logits", dtype="float64", blank=0, classes=7, frames=30, odd=False):
+    def __init__(
+        self, seed=0, n=12, *, kind="logits", dtype="float64", blank=0, classes=7, frames=30, odd=False, empty=False
+    ):
         rng = np.random.default_rng(seed)
         self.kind, self.blank = kind, blank
         self.frames = rng.integers(1, frames + 1, n)
         self.labels = rng.integers(1, 7, n)
+        if empty:
+            self.labels[::3] = 0
         x = rng.normal(size=(frames, n, classes)) * 10.0 ** rng.uniform(-1, 1, (1, n, 1))
         with np.errstate(all="ignore"):
             self.preds = from_logits(kind, x).astype(DTYPES[dtype])

@@ -25,6 +25,7 @@ cdef class State:
     cdef Ledger cells_of(self, Py_ssize_t size, bint growing=*)
     cdef Ledger buckets_of(self, Py_ssize_t size)
     cdef bint mixes_clustering(self, bint clusters) noexcept
+    cdef bint has_samples(self) noexcept
     cdef int add(self, State other, int sign) except -1
 
 

@@ -69,7 +69,15 @@ cdef class State:
     cdef bint mixes_clustering(self, bint clusters) noexcept:
         """Return whether an addition would mix clustered and unclustered samples."""
         cdef bint ours = self.buckets is not None and not self.buckets.is_zero()
-        return ours != clusters and self.total.value(SAMPLES, 0) != 0
+        return ours != clusters and self.has_samples()
+
+    cdef bint has_samples(self) noexcept:
+        """Return whether a ratio has samples. The first one has none if all sequences are empty."""
+        cdef Py_ssize_t ratio
+        for ratio in range(self.total.size):
+            if self.total.value(SAMPLES, ratio) != 0:
+                return True
+        return False
 
     cdef int add(self, State other, int sign) except -1:
         """Add sign * other, or raise an error and add nothing. No other thread may change ``other``."""
@@ -80,7 +88,7 @@ cdef class State:
         cdef int full
         with cython.critical_section(self):
             if (
-                (self.buckets is not None or other.buckets is not None) and other.total.value(SAMPLES, 0) != 0
+                (self.buckets is not None or other.buckets is not None) and other.has_samples()
                 and self.mixes_clustering(other.buckets is not None and not other.buckets.is_zero())
             ):
                 raise mixed_clusters()

@@ -23,6 +23,7 @@ cdef class Batch:
     cdef object given_status        # a status for each loss, or None
     cdef object given_offsets       # the first loss of each sample, and the number of losses; or None
     cdef readonly tuple ratios      # pairs of the number of a ratio and its denominators
+    cdef bint weight_per_sample
     cdef Samples precomputed        # losses that were computed elsewhere, or None
     cdef Batch source               # the original batch, if this one has its precomputed losses; or None
     # Options.
@@ -92,6 +93,9 @@ cdef inline bint below_floor(Batch b, double p) noexcept nogil:
 
 cdef inline double product(double cost, double factor) noexcept nogil:
     return cost * factor if factor != 0 and cost != 0 else 0.0  # 0 * inf is 0
+
+
+cdef Py_ssize_t entries(ArrayView array) noexcept
 
 
 cdef double tolerance(int dtype) noexcept

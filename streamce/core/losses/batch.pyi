@@ -18,6 +18,7 @@ class Batch:
         status: Any = None,
         offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None,
         ratios: tuple[tuple[int, _Doubles], ...] = (),
+        weight_per_sample: bool = False,
     ) -> None: ...
 
 class Outputs:

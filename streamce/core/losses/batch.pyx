@@ -66,7 +66,8 @@ cdef class Batch:
 
     ``status`` has a status for each loss: COUNTED, PADDING, IGNORED or NULL_INPUT. ``offsets`` are the first loss of
     each sample, followed by the number of losses. Without offsets, the samples are the entries of the first axis.
-    ``ratios`` are pairs of the number of a ratio and its denominators.
+    ``ratios`` are pairs of the number of a ratio and its denominators. With ``weight_per_sample`` each weight is that of
+    a sample, also if there are as many losses.
     """
 
     def __cinit__(self):
@@ -76,11 +77,15 @@ cdef class Batch:
         self.status = ArrayView.__new__(ArrayView)
         self.ratios = ()
 
-    def __init__(self, preds, target=None, weight=None, *, status=None, offsets=None, tuple ratios=()):
+    def __init__(
+        self, preds, target=None, weight=None, *, status=None, offsets=None, tuple ratios=(),
+        bint weight_per_sample=False,
+    ):
         self.given_preds, self.given_target, self.given_weight = preds, target, weight
         self.given_status = status
         self.given_offsets = offsets
         self.ratios = ratios
+        self.weight_per_sample = weight_per_sample
 
     # ---- opening ----
 
@@ -213,7 +218,7 @@ cdef class Batch:
         """Take a weight per sample, or one per loss."""
         cdef int k
         cdef bint rows = self.spec.task == MULTICLASS
-        cdef bint per_sequence = self.breakdowns.sequence_mean
+        cdef bint per_sequence = self.breakdowns.sequence_mean or self.weight_per_sample
         self.weights.take(self.given_weight, "weight")
         if self.has_entries_of_preds(self.weights, axis if rows else -1) and (not per_sequence or self.group == 1):
             self.weight_each = True
@@ -318,7 +323,8 @@ cdef class Batch:
         """Return a batch of the same layout with other predictions, targets and weights."""
         preds, target, weight = arrays
         return Batch(
-            preds, target, weight, status=self.given_status, offsets=self.given_offsets, ratios=self.ratios
+            preds, target, weight, status=self.given_status, offsets=self.given_offsets, ratios=self.ratios,
+            weight_per_sample=self.weight_per_sample,
         )
 
     cdef object set_precomputed(self, computed):

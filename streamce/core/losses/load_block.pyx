@@ -82,23 +82,34 @@ cdef void weights_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcep
         weights = doubles_of(w, &b.weights.v, at, k, w.weight)
         if weights != w.weight:
             memcpy(w.weight, weights, k * sizeof(double))
+    elif b.offsets is not NULL:
+        weights_of_sequences(b, w, at, k)
     else:
-        first = last = w.sample if b.offsets is not NULL else at // b.group
-        if b.offsets is not NULL:
-            while b.offsets[last + 1] < at + k:
-                last += 1
-        else:
-            last = (at + k - 1) // b.group
+        first = at // b.group
+        last = (at + k - 1) // b.group
         weights = doubles_of(w, &b.weights.v, first, last - first + 1, w.weight)
         if weights != w.weight:
             memcpy(w.weight, weights, (last - first + 1) * sizeof(double))
         for i in range(k - 1, -1, -1):  # backwards, because a weight must be read before it is overwritten
-            if b.offsets is not NULL:
-                while b.offsets[last] > at + i:
-                    last -= 1
-            else:
-                last = (at + i) // b.group
-            w.weight[i] = w.weight[last - first]
+            w.weight[i] = w.weight[(at + i) // b.group - first]
+
+
+cdef void weights_of_sequences(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """Load the weight of the sequence of each loss, at most k at a time, because there may be many empty sequences."""
+    cdef Py_ssize_t i, first, last
+    cdef Py_ssize_t sample = w.sample
+    cdef Py_ssize_t end = sample
+    cdef const double* weights = NULL
+    first = last = sample
+    while b.offsets[last + 1] < at + k:
+        last += 1
+    for i in range(k):
+        while b.offsets[sample + 1] <= at + i:
+            sample += 1
+        if sample >= end:
+            first, end = sample, min(last + 1, sample + k)
+            weights = doubles_of(w, &b.weights.v, first, end - first, w.sample_n)
+        w.weight[i] = weights[sample - first]
 
 
 cdef void check_weights(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:

@@ -176,8 +176,8 @@ cdef class Utterances(Batch):
         self.first = Integers(self.samples)
         self.longest = 0
         for i in range(self.samples):
-            if not 1 <= self.n_labels.at[i] <= max_labels:
-                raise messages.ctc_length("target_lengths", i, self.n_labels.at[i], 1, max_labels)
+            if not 0 <= self.n_labels.at[i] <= max_labels:
+                raise messages.ctc_length("target_lengths", i, self.n_labels.at[i], 0, max_labels)
             self.first.at[i] = i * max_labels if is_padded else total
             total += self.n_labels.at[i]
             self.longest = max(self.longest, self.n_labels.at[i])
@@ -470,7 +470,7 @@ cdef class Utterances(Batch):
             value = label[j] if self.real_labels is None else self.real_labels.values[tuple(index)].item()
             return loss_errors.ctc_label(tuple(index), value, i, self.preds.v.classes, self.p.blank, counter)
         if status == INVALID_WEIGHT:
-            return loss_errors.ctc_weight(i, self.weight.at[i], counter)
+            return loss_errors.sequence_weight(i, self.weight.at[i], counter)
         if self.begin is not None:
             index = [self.begin.at[i] + self.invalid_frame.at[i]]
         else:

@@ -225,6 +225,8 @@ cdef int add_samples(
         return total.add_samples(0, w.sample_n, w.sample_d, samples, table().largest_exponent(w.sample_n, samples), 1)
     for i in range(k):
         if w.missing == 0:
+            while b.group == 0 and b.offsets[w.sample + 1] == b.offsets[w.sample]:  # an empty sequence
+                w.sample += 1
             w.missing = b.group if b.group else b.offsets[w.sample + 1] - b.offsets[w.sample]
         if not w.status[i]:
             s = w.n_sum + n[i]

@@ -132,7 +132,7 @@ cdef class Pipeline:
                 batch.unit_weight and not self.breakdowns.sequence_mean,
             )
         if bucket is not None or state.buckets is not None:
-            check_clusters(state, batch.samples, batch.losses, bucket)
+            check_clusters(state, batch.samples, batch.samples if batch.ratios else batch.losses, bucket)
         if not after_losses and add_at_once(state, batch):
             return 0
         cdef State added = run_in_parts(batch, self.threads)

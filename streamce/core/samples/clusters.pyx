@@ -9,12 +9,12 @@ from streamce.core.samples.samples cimport N_COUNTERS, Samples, count_losses
 from streamce.inputs import messages
 
 
-cdef int check_clusters(State state, Py_ssize_t samples, Py_ssize_t losses, bucket) except -1:
-    """Raise unless all samples have a bucket or none has, as in the state."""
+cdef int check_clusters(State state, Py_ssize_t samples, Py_ssize_t added, bucket) except -1:
+    """Raise unless all samples have a bucket or none has, as in the state, if any are ``added`` to it."""
     cdef bint clusters = bucket is not None
     if clusters and len(bucket) != samples:
         raise messages.key_length("cluster", len(bucket), samples)
-    if losses and state.mixes_clustering(clusters):
+    if added and state.mixes_clustering(clusters):
         raise messages.mixed_clusters(clusters)
     return 0
 
