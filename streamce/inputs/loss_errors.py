@@ -43,6 +43,8 @@ class LossInputs(NamedTuple):
     has_soft_targets : bool
     weights_are_per_loss : bool
         Whether there is a weight for each loss, instead of each sample.
+    tolerance, target_tolerance : float
+        How far above 1 an entry can be.
     """
 
     preds: Any
@@ -53,6 +55,8 @@ class LossInputs(NamedTuple):
     ignore_index: int | None
     has_soft_targets: bool
     weights_are_per_loss: bool
+    tolerance: float
+    target_tolerance: float
 
 
 def invalid_loss(loss: InvalidLoss, inputs: LossInputs, layout: LossLayout) -> InputError:
@@ -67,7 +71,8 @@ def invalid_loss(loss: InvalidLoss, inputs: LossInputs, layout: LossLayout) -> I
         rows = np.moveaxis(values, axis, -1)
         index = unravel(loss.position, rows.shape[:-1])
         row = bfloat16_to_float32(rows[index], data.is_bfloat16).astype(np.float64)
-        return _invalid_row(_Entry(name, index, loss, inputs.kind, context), row, axis % values.ndim)
+        limit = 1 + (inputs.tolerance if name == "preds" else inputs.target_tolerance)
+        return _invalid_row(_Entry(name, index, loss, inputs.kind, context), row, axis % values.ndim, limit)
     index = _index_of_loss(loss, inputs, layout, name, values.shape)
     value = bfloat16_to_float32(values[index], data.is_bfloat16).item()
     if loss.cause != "label":
@@ -146,8 +151,8 @@ class _Entry(NamedTuple):
         return USE_LOGITS if self.name == "preds" else ""
 
 
-def _invalid_row(entry: _Entry, row: Array, axis: int) -> InputError:
-    """Return the error for a row: for its sum, for its infinite logits, or for one of its numbers."""
+def _invalid_row(entry: _Entry, row: Array, axis: int, limit: float) -> InputError:
+    """Return the error for a row: for its sum, for its infinite logits, or for one of its numbers above ``limit``."""
     cause, are_predictions = entry.loss.cause, entry.name == "preds"
     are_logarithms = are_predictions and entry.kind == "log_probs"
     if cause.endswith("sum"):
@@ -158,7 +163,7 @@ def _invalid_row(entry: _Entry, row: Array, axis: int) -> InputError:
         n_infinite = int((row == np.inf).sum())
         found = f"has {n_infinite} logits of +inf" if n_infinite else "has no logit above -inf"
         return entry.error(found, "at most one +inf, and not only -inf", float(row.max()))
-    wrong = np.isnan(row) if cause.endswith("nan") else row > 0 if are_logarithms else (row < 0) | (row > 1)
+    wrong = np.isnan(row) if cause.endswith("nan") else row > 0 if are_logarithms else (row < 0) | (row > limit)
     i = int(np.argmax(wrong))
     index = (*entry.position[:axis], i, *entry.position[axis:])
     return _invalid_number(entry._replace(position=index), row[i].item())
@@ -189,9 +194,9 @@ def sequence_weight(i: int, weight: float, counter: str) -> InputError:
     return InputError("weight", found, expected, index=(i,), value=weight, cause=counter, context=context)
 
 
-def ctc_row(preds: Any, index: Index, i: int, cause: str, counter: str, kind: str) -> InputError:
+def ctc_row(preds: Any, index: Index, i: int, cause: str, counter: str, kind: str, tolerance: float) -> InputError:
     """Return the error for an invalid frame of sequence i."""
     data = convert(preds, "preds")
     row = bfloat16_to_float32(data.values[index], data.is_bfloat16).astype(np.float64)
     loss = InvalidLoss(0, i, cause, counter)
-    return _invalid_row(_Entry("preds", index, loss, kind, f" in sequence {i}"), row, 2)
+    return _invalid_row(_Entry("preds", index, loss, kind, f" in sequence {i}"), row, 2, 1 + tolerance)

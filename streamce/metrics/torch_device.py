@@ -141,16 +141,17 @@ class TorchDeviceLosses:
                 floored |= (below(None) & (base > 0)).any(1)
         else:
             y = y.reshape(-1, classes)
+            low, high, off = y.amin(1), y.amax(1), (y.sum(1) - 1).abs()
+            y = y.clamp(max=1.0)  # NaN stays NaN
             shares = y * (weight * (1 - smoothing)) + base
             n = _product(costs(None), shares).sum(1) + rest * shares.sum(1)
             d = (y * weight).sum(1)
             floored = (below(None) & ((base > 0) | (y > 0))).any(1)
-            low, high, off = y.amin(1), y.amax(1), (y.sum(1) - 1).abs()
             tolerance = self._tolerances[1]
-            unnormalised = unnormalised | (off > tolerance)
+            unnormalised = unnormalised | (off > tolerance) | (high > 1)
             causes = {
                 "target_nan": low.isnan(),
-                "target_range": (low < 0) | (high > 1),
+                "target_range": (low < 0) | (high > 1 + tolerance),
                 "target_sum": off > max(0.01, tolerance),
                 **causes,
             }
@@ -189,13 +190,18 @@ class TorchDeviceLosses:
             return 0.0 - p > cap if kind == "log_probs" else p < floor
 
         off = ((x.exp() if kind == "log_probs" else x).sum(1) - 1).abs()
-        outside = high > 0 if kind == "log_probs" else (low < 0) | (high > 1)
+        unnormalised = off > self._tolerances[0]
+        if kind == "log_probs":
+            outside = high > 0
+        else:
+            outside = (low < 0) | (high > 1 + self._tolerances[0])
+            unnormalised |= high > 1
         causes = {
             "preds_nan": low.isnan(),
             "preds_range": outside,
             "preds_sum": off > max(0.01, self._tolerances[0]),
         }
-        return causes, off > self._tolerances[0], torch.zeros_like(off), costs, below
+        return causes, unnormalised, torch.zeros_like(off), costs, below
 
     # ---- elements: binary and multilabel ----
 
@@ -218,7 +224,8 @@ class TorchDeviceLosses:
                 **causes,
             }
         floored = below | beyond if smoothing > 0 else ((y > 0) & below) | ((y < 1) & beyond)
-        return n, d, self._status(causes, {"floored": floored})
+        exceeds = (x > 1) if options["kind"] == "probs" else torch.zeros_like(floored)
+        return n, d, self._status(causes, {"floored": floored, "unnormalised": exceeds})
 
     def _outcomes(self, x: Any) -> tuple[Any, Any, dict[str, Any], Any, Any]:
         """Return the costs of outcomes 1 and 0, the causes why losses are invalid, and which costs are floored."""
@@ -230,7 +237,8 @@ class TorchDeviceLosses:
         floor = self._options["eps"]
         cap = -math.log(floor) if floor else math.inf
         if kind == "probs":
-            outside = (x < 0) | (x > 1)
+            outside = (x < 0) | (x > 1 + self._tolerances[0])
+            x = x.clamp(max=1.0)
             below, beyond = x < floor, 1 - x < floor
             one, zero = 0.0 - x.clamp(floor, 1.0).log_(), torch.where(beyond, cap, 0.0 - (-x).log1p_())
         else:

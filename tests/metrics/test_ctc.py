@@ -567,7 +567,7 @@ def test_invalid_utterances_are_counted_by_cause():
     preds[0, 0, 0] = np.nan
     preds[1, 1] = [1.5, -0.5, 0, 0, 0]
     preds[2, 2, 0] = 0.1
-    preds[3, 3, 0] = 0.2 + 1e-5
+    preds[3, 3, 0] = 0.2 + 1e-3
     target = np.full((9, 2), 3)
     target[4:6, 0] = 0, 5
     weight = np.ones(9)

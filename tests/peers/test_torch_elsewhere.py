@@ -186,6 +186,21 @@ def test_targets_of_every_kind_from_anywhere(dtype):
         assert metric.compute() == pytest.approx(expected, rel=1e-13)
 
 
+def test_entries_above_1_by_rounding_are_1():
+    preds = torch.tensor([[1 + 1e-6, 0.0], [0.25, 0.75], [1 + 1e-3, 0.0]], dtype=torch.float64)
+    for cls, target in (
+        (ce.MulticlassCrossEntropy, [1, 0, 0]),
+        (ce.MulticlassCrossEntropy, torch.tensor([[1 + 1e-6, 0.0], [0.5, 0.5], [1.0, 0.0]], dtype=torch.float64)),
+        (ce.BinaryCrossEntropy, [[1, 0], [0, 1], [0, 0]]),
+        (ce.BinaryCrossEntropy, torch.full((3, 2), 0.25, dtype=torch.float64)),
+    ):
+        found = elsewhere(cls(invalid="skip"), preds, target).summary()
+        expected = cls(invalid="skip").update(preds, target).summary()
+        assert found.mean == pytest.approx(expected.mean, rel=1e-13)
+        assert (found.unnormalised, found.floored, found.invalid_range) == (1, expected.floored, 1)
+        assert (expected.unnormalised, expected.invalid_range) == (1, 1)
+
+
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float64])
 def test_axes_of_length_one_are_left_out(dtype):
     logits, target = torch.randn(50, dtype=torch.float64), (torch.arange(50) % 2).to(dtype)

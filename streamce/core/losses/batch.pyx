@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 from streamce.core.kernels.kernels cimport MIN_FLOOR_F32, fp_enter, fp_leave, table
 from streamce.core.ledger.state cimport SPLIT_CLASSES
-from streamce.core.losses.array_view cimport BF16, F16, F32, F64, ArrayView
+from streamce.core.losses.array_view cimport BF16, F16, F64, ArrayView
 from streamce.core.losses.loss_spec cimport BINARY, LOGITS, MEAN, MULTICLASS, MULTILABEL, PROBS, Breakdowns, LossSpec
 from streamce.core.samples.samples cimport COUNTER_OF, Samples
 from streamce.core.samples.status cimport (
@@ -66,8 +66,8 @@ cdef class Batch:
 
     ``status`` has a status for each loss: COUNTED, PADDING, IGNORED or NULL_INPUT. ``offsets`` are the first loss of
     each sample, followed by the number of losses. Without offsets, the samples are the entries of the first axis.
-    ``ratios`` are pairs of the number of a ratio and its denominators. With ``weight_per_sample`` each weight is that of
-    a sample, also if there are as many losses.
+    ``ratios`` are pairs of the number of a ratio and its denominators. With ``weight_per_sample``, weights are those of
+    samples, also if there are as many losses.
     """
 
     def __cinit__(self):
@@ -385,7 +385,7 @@ cdef class Batch:
             preds, target, weight, name=self.name, kind=KIND_NAMES[self.spec.kind],
             ignore_index=self.spec.ignore_index if self.spec.ignores else None,
             has_soft_targets=self.spec.task != MEAN and not self.has_integer_targets,
-            weights_are_per_loss=self.weight_each,
+            weights_are_per_loss=self.weight_each, tolerance=self.tolerance, target_tolerance=self.target_tolerance,
         )
         axis = self.spec.axis if self.spec.task in (MULTICLASS, MULTILABEL) else None
         return loss_errors.invalid_loss(loss, inputs, self.layout(axis))
@@ -495,11 +495,13 @@ cdef bint same_long_axes(ArrayView one, ArrayView other) noexcept:
 
 
 cdef double tolerance(int dtype) noexcept:
-    """Return how far from 1 the sum of a normalised row can be: the square root of the dtype's epsilon."""
+    """Return how far from 1 the sum of a normalised row, and how far above 1 an entry, can be by rounding.
+
+    float64 has the tolerance of float32, because float32 predictions are often given as float64 or text. In half
+    precision it is the square root of the dtype's epsilon.
+    """
     if dtype == F16:
         return 2.0**-5
     if dtype == BF16:
         return 0.08838834764831845  # 2^-3.5
-    if dtype == F32:
-        return 0.00034526698300124393  # 2^-11.5
-    return 2.0**-26
+    return 0.00034526698300124393  # 2^-11.5

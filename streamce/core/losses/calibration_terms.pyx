@@ -21,7 +21,7 @@ from streamce.core.losses.batch cimport Batch, product
 from streamce.core.losses.elementwise cimport ONES, ZEROS
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, MULTICLASS, PROBS
 from streamce.core.losses.workspace cimport ElementTile, RowTile, Workspace
-from streamce.core.samples.status cimport COUNTED
+from streamce.core.samples.status cimport COUNTED, IS_UNNORMALISED
 
 
 cdef Py_ssize_t calibration_cells(Batch b) noexcept nogil:
@@ -160,6 +160,9 @@ cdef void prepare_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
         table().float32_to_float64(<const float*>w.x + i * w.x_stride, classes, x)
     else:
         memcpy(x, <const double*>w.x + i * w.x_stride, classes * sizeof(double))
+    if b.spec.kind == PROBS and w.flags[i] & IS_UNNORMALISED:  # an entry can be above 1 by rounding
+        for c in range(classes):
+            x[c] = min(x[c], 1.0)
     largest = x[0]
     for c in range(1, classes):
         if x[c] > largest:

@@ -10,7 +10,7 @@ from streamce.core.losses.load_block cimport check_weights, doubles_of, elements
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, PROBS
 from streamce.core.losses.workspace cimport ElementTile, Workspace, flag
 from streamce.core.samples.status cimport (
-    IGNORED, INVALID_LABEL, IS_FLOORED, PREDS_NAN, PREDS_RANGE, TARGET_NAN, TARGET_RANGE,
+    IGNORED, INVALID_LABEL, IS_FLOORED, IS_UNNORMALISED, PREDS_NAN, PREDS_RANGE, TARGET_NAN, TARGET_RANGE,
 )
 
 for _i in range(BLOCK):
@@ -20,9 +20,6 @@ for _i in range(BLOCK):
 
 cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
     cdef ElementTile* e = &w.elements
-    cdef Py_ssize_t i
-    cdef const double* factor = w.factor
-    cdef Py_ssize_t capacity = w.capacity
     if b.has_integer_targets:
         outcomes(b, w, at, k)
     else:
@@ -37,6 +34,17 @@ cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept 
             x = e.x
     w.x = x
     view_prefetch(&b.preds.v, at + k, k)
+    costs_of(b, w, k)
+    check_elements(b, w, k)
+
+
+cdef void costs_of(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
+    """Compute n and d of elements whose predictions are at ``w.x``, without weights."""
+    cdef ElementTile* e = &w.elements
+    cdef Py_ssize_t i
+    cdef const void* x = w.x
+    cdef const double* factor = w.factor
+    cdef Py_ssize_t capacity = w.capacity
     # If float targets are all 0 or 1, each loss is the cost of one outcome, as with integer targets.
     w.targets_are_binary = b.spec.smoothing == 0 and (b.has_integer_targets or table().are_outcomes(e.outcome, k))
     if not w.targets_are_binary:
@@ -56,7 +64,6 @@ cdef void elements(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept 
         outcome_costs(b, w, x, e.outcome, k, w.n)
         if not b.unit_weight:
             memcpy(w.d, ONES, k * sizeof(double))
-    check_elements(b, w, x, k)
 
 
 cdef void outcomes(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
@@ -137,7 +144,34 @@ cdef void outcome_costs(
         table().binary_logits_f64(<const double*>x, y, k, e.kernel, out)
 
 
-cdef void check_elements(Batch b, Workspace* w, const void* x, Py_ssize_t k) noexcept nogil:
+cdef bint clamp_probs(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
+    """Turn probabilities above 1 by rounding into 1, in a copy, and flag them. Return whether there are any."""
+    cdef Py_ssize_t i
+    cdef double p
+    cdef bint found = False
+    cdef float* floats = <float*>w.floats
+    cdef double* doubles = w.elements.x
+    for i in range(k):
+        p = (<const float*>w.x)[i] if b.is_float32 else (<const double*>w.x)[i]
+        if 1 < p <= 1 + b.tolerance and not w.status[i]:
+            found = True
+            flag(w, i, IS_UNNORMALISED)
+    if not found:
+        return False
+    for i in range(k):
+        if b.is_float32:
+            floats[i] = (<const float*>w.x)[i]
+            if 1 < floats[i] <= 1 + b.tolerance:
+                floats[i] = 1
+        else:
+            doubles[i] = (<const double*>w.x)[i]
+            if 1 < doubles[i] <= 1 + b.tolerance:
+                doubles[i] = 1
+    w.x = floats if b.is_float32 else <const void*>doubles
+    return True
+
+
+cdef void check_elements(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     """Slow path for blocks with anomalies: mark NaN as invalid, and flag floored probabilities."""
     cdef ElementTile* e = &w.elements
     cdef Py_ssize_t i
@@ -150,6 +184,9 @@ cdef void check_elements(Batch b, Workspace* w, const void* x, Py_ssize_t k) noe
         if not binary or w.cost == w.n:
             w.exponent = exponent
         return
+    if exponent == NOT_FINITE and b.spec.kind == PROBS and clamp_probs(b, w, k):
+        costs_of(b, w, k)
+    cdef const void* x = w.x
     for i in range(k):
         if w.status[i]:
             continue

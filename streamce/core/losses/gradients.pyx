@@ -24,9 +24,9 @@ from streamce.core.losses.batch cimport Batch, below_floor, product
 from streamce.core.losses.elementwise cimport fill_factors, outcomes, shares
 from streamce.core.losses.load_block cimport check_weights, rows_of, status_of, weights_of
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, MULTICLASS, PROBS
-from streamce.core.losses.rowwise cimport at_row, labels_of, own_shares
+from streamce.core.losses.rowwise cimport at_row, labels_of, own_shares, total_share
 from streamce.core.losses.workspace cimport ElementTile, RowTile, Workspace, tile_of
-from streamce.core.samples.status cimport COUNTED, IGNORED
+from streamce.core.samples.status cimport COUNTED, IGNORED, IS_UNNORMALISED
 
 # For a row factor between these, its product with any number between 1e-7 and 1 is a normal float.
 cdef double MIN_ROW_FACTOR_F32 = 2.0**-100
@@ -256,6 +256,10 @@ cdef void of_probabilities(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ss
             <const double*>w.x, w.x_stride, each_share, share_stride, part, k, classes, bound, logs, <double*>out,
             stride,
         )
+    if b.base is not None and not logs and w.flagged:
+        for i in range(k):
+            if w.flags[i] & IS_UNNORMALISED:
+                slopes_at_1(b, w, i, part[i], out, stride)
     if b.has_integer_targets:
         for i in range(k):
             own = product(share_of(b, w, i, w.label[i]), part[i])
@@ -264,6 +268,16 @@ cdef void of_probabilities(Batch b, Workspace* w, Py_ssize_t k, void* out, Py_ss
             if own != 0 and not logs:
                 own /= r.label_x[i]
             write(out, b.is_float32, i * stride + w.label[i], 0.0 - own)
+
+
+cdef void slopes_at_1(
+    Batch b, Workspace* w, Py_ssize_t i, double part, void* out, Py_ssize_t stride
+) noexcept nogil:
+    """Write the slopes of the probabilities of row i that are above 1 and taken as 1."""
+    cdef Py_ssize_t c
+    for c in range(b.preds.v.classes):
+        if at_row(w.x, b.is_float32, w.x_stride, i, c) > 1:
+            write(out, b.is_float32, i * stride + c, 0.0 - product(share_of(b, w, i, c), part))
 
 
 cdef inline double part_of(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
@@ -366,4 +380,8 @@ cdef void of_rows(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept n
             table().soft_totals_f32(<const float*>w.q, w.q_stride, k, classes, w.d)
         else:
             table().soft_totals_f64(<const double*>w.q, w.q_stride, k, classes, w.d)
+        if b.uniform_class_weight:
+            for i in range(k):
+                if w.d[i] != w.d[i]:  # a share is above 1
+                    w.d[i] = total_share(b, w, i)
     check_weights(b, w, k)

@@ -4,6 +4,7 @@ from streamce.core.losses.workspace cimport Workspace
 
 cdef void rows(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
 cdef void labels_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil
+cdef double total_share(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil
 cdef void own_shares(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil
 
 

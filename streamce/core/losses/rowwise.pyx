@@ -143,16 +143,45 @@ cdef void check_soft_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
     cdef RowTile* r = &w.rows
     cdef Py_ssize_t c
     cdef double y
+    cdef double total = 0
     for c in range(b.target.v.classes):
         y = at_row(w.q, b.is_float32, w.q_stride, i, c)
-        if y != y or (not 0 <= y <= 1 and not w.status[i]):
+        total += y
+        if y != y or (not 0 <= y <= 1 + b.target_tolerance and not w.status[i]):
             w.status[i] = TARGET_NAN if y != y else TARGET_RANGE
-    if not w.status[i] and off_by(r.target_total[i]) > max(0.01, b.target_tolerance):
+    if r.target_total[i] != r.target_total[i] and not w.status[i]:  # a share is above 1 by rounding
+        r.target_total[i] = total_share(b, w, i)
+        if b.uniform_class_weight:
+            r.target_gaps[i] = target_gap(b, w, i)
+    else:
+        total = r.target_total[i]
+    if not w.status[i] and not off_by(total) <= max(0.01, b.target_tolerance):
         w.status[i] = TARGET_SUM
     if w.status[i]:
         w.odd = True
     else:
         flag(w, i, IS_UNNORMALISED)
+
+
+cdef double total_share(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
+    """Return the sum of the soft targets of row i, where a share above 1 is 1."""
+    cdef Py_ssize_t c
+    cdef double total = 0
+    for c in range(b.target.v.classes):
+        total += min(at_row(w.q, b.is_float32, w.q_stride, i, c), 1.0)
+    return total
+
+
+cdef double target_gap(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
+    """Return the sum of share * (m - x) of row i of logits, where a share above 1 is 1."""
+    cdef Py_ssize_t c
+    cdef double gap = 0
+    for c in range(b.target.v.classes):
+        gap += product(
+            w.rows.largest[i] - at_row(w.x, b.is_float32, w.x_stride, i, c),
+            min(at_row(w.q, b.is_float32, w.q_stride, i, c), 1.0),
+        )
+    return gap
 
 
 cdef void check_rows(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
@@ -178,7 +207,8 @@ cdef void check_rows(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py
             continue
         if not off_by(r.total[i]) <= max(0.01, b.tolerance) or (b.spec.kind == LOG_PROBS and not r.largest[i] <= 0):
             check_row(b, w, x, stride, i)
-            continue
+            if w.status[i]:
+                continue
         if off_by(r.total[i]) > b.tolerance:
             flag(w, i, IS_UNNORMALISED)
         if floors and below_floor(b, r.label_x[i]):
@@ -207,8 +237,13 @@ cdef void recompute_sums(Batch b, Workspace* w, const void* x, Py_ssize_t stride
 
 
 cdef void check_row(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ssize_t i) noexcept nogil:
-    """Find the status of row i, or its cost if exactly one logit is +inf."""
+    """Find the status of row i, or its cost if exactly one logit is +inf.
+
+    If probabilities are above 1 only by rounding, flag the row, and compute its sum, which the kernel did not.
+    """
     cdef RowTile* r = &w.rows
+    cdef double total = 0
+    cdef bint exceeds = False
     cdef Py_ssize_t c
     cdef Py_ssize_t infinite = 0
     cdef Py_ssize_t finite = 0
@@ -221,7 +256,9 @@ cdef void check_row(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_
         infinite += p == INFINITY
         finite += p > -INFINITY
         if b.spec.kind == PROBS:
-            outside |= not 0 <= p <= 1
+            outside |= not 0 <= p <= 1 + b.tolerance
+            exceeds |= p > 1
+            total += p
         elif b.spec.kind == LOG_PROBS:
             outside |= p > 0
     if b.spec.kind == LOGITS:
@@ -237,6 +274,11 @@ cdef void check_row(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_
                 if p > 0 and at_row(x, b.is_float32, stride, i, c) < INFINITY:
                     r.target_gaps[i] = INFINITY
             return
+    if exceeds and not nan and not outside and off_by(total) <= max(0.01, b.tolerance):
+        r.total[i] = total
+        r.label_x[i] = min(r.label_x[i], 1.0)
+        flag(w, i, IS_UNNORMALISED)
+        return
     w.status[i] = PREDS_NAN if nan else PREDS_RANGE if outside else PREDS_SUM
     w.odd = True
     r.rest[i] = w.cost[i] = NAN
@@ -305,7 +347,7 @@ cdef void own_shares(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
         share = r.class_share + i * classes
         for c in range(classes):
             y = at_row(w.q, b.is_float32, w.q_stride, i, c)
-            share[c] = y if 0 <= y <= 1 else 0.0
+            share[c] = min(y, 1.0) if 0 <= y <= 1 + b.target_tolerance else 0.0
     table().dot_rows(r.class_share, classes, b.class_weight.at, 0, k, classes, w.d)
 
 

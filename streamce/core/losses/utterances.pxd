@@ -20,6 +20,7 @@ cdef struct scratch:
     # Scratch memory of a thread for one utterance.
     Py_ssize_t utterance
     bint rough               # whether a row sums to 1 only roughly
+    bint exceeds             # whether a probability is above 1, by rounding
     int64_t* label           # the labels, then the blank in the other lanes
     double* lattice
     double* m                # probabilities m 2^e of the labels in the frames of a tile

@@ -303,7 +303,7 @@ cdef class Utterances(Batch):
         cdef double d = 1.0
         cdef double loss
         cdef int status = self.recorded.packed_status[i]
-        s.utterance, s.rough = i, False
+        s.utterance, s.rough, s.exceeds = i, False, False
         if self.p.per != PER_UTTERANCE:
             d = <double>(n_labels if self.p.per == PER_LABEL else self.frames.at[i])
         for j in range(lanes):
@@ -348,7 +348,7 @@ cdef class Utterances(Batch):
         cdef Py_ssize_t i = s.utterance
         cdef Py_ssize_t frames = self.frames.at[i]
         cdef Py_ssize_t at = 0
-        cdef Py_ssize_t k, tile, first, stride
+        cdef Py_ssize_t k, tile, first, stride, k_prob
         cdef const void* x
         cdef const double* largest = NULL
         cdef const double* scale = NULL
@@ -369,6 +369,9 @@ cdef class Utterances(Batch):
                     K.gather_f32(<const float*>x + first * stride, stride, tile, s.label, lanes, s.m)
                 else:
                     K.gather_f64(<const double*>x + first * stride, stride, tile, s.label, lanes, s.m)
+                if s.exceeds:
+                    for k_prob in range(tile * lanes):
+                        s.m[k_prob] = min(s.m[k_prob], 1.0)
                 if self.spec.kind == LOGITS:
                     largest, scale = r.largest + first, r.scale + first
                 if forward:
@@ -416,6 +419,8 @@ cdef class Utterances(Batch):
                 s.rough |= off > self.tolerance
                 if not off <= max(0.01, self.tolerance):
                     status = self.status_of_row(x, stride, t)
+                    if not status:
+                        s.rough = s.exceeds = True
             if status:
                 self.invalid_frame.at[s.utterance] = at + t
                 return status
@@ -428,17 +433,26 @@ cdef class Utterances(Batch):
         cdef Py_ssize_t finite = 0
         cdef bint nan = False
         cdef bint outside = False
+        cdef bint exceeds = False
+        cdef double total = 0
         cdef double p
         for c in range(self.preds.v.classes):
             p = (<const float*>x)[t * stride + c] if self.is_float32 else (<const double*>x)[t * stride + c]
             nan |= p != p
             infinite += p == INFINITY
             finite += p > -INFINITY
-            outside |= p > 0 if self.spec.kind == LOG_PROBS else self.spec.kind == PROBS and not 0 <= p <= 1
+            if self.spec.kind == LOG_PROBS:
+                outside |= p > 0
+            elif self.spec.kind == PROBS:
+                outside |= not 0 <= p <= 1 + self.tolerance
+                exceeds |= p > 1
+                total += p
         if nan:
             return PREDS_NAN
         if self.spec.kind == LOGITS:
             return PREDS_RANGE if infinite > 1 or finite == 0 else COUNTED
+        if exceeds and not outside and -0.01 <= total - 1 <= max(0.01, self.tolerance):
+            return COUNTED
         return PREDS_RANGE if outside else PREDS_SUM
 
     # ---- results ----
@@ -475,7 +489,8 @@ cdef class Utterances(Batch):
             index = [self.begin.at[i] + self.invalid_frame.at[i]]
         else:
             index = [i, self.invalid_frame.at[i]] if self.p.batch_first else [self.invalid_frame.at[i], i]
-        return loss_errors.ctc_row(preds, tuple(index), i, CAUSES[status], counter, KIND_NAMES[self.spec.kind])
+        return loss_errors.ctc_row(preds, tuple(index), i, CAUSES[status], counter, KIND_NAMES[self.spec.kind],
+                                   self.tolerance)
 
 
 cdef Py_ssize_t lanes_of(Py_ssize_t labels) noexcept nogil:
