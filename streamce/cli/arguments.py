@@ -44,7 +44,7 @@ ROW_TASKS = ("binary", "multiclass", "multilabel")  # tasks whose rows are not s
 TASKS_OF_OPTION = {
     "classes": ROW_TASKS,
     **dict.fromkeys(("eps", "ignore_index", "label_smoothing"), (*ROW_TASKS, "sequence")),
-    **dict.fromkeys(("token_log_probs", "n_words", "n_bytes"), ("sequence",)),
+    **dict.fromkeys(("token_log_probs", "log_base", "n_words", "n_bytes"), ("sequence",)),
     "per": ("sequence", "ctc"),
     "blank": ("ctc",),
     "calibration": ("binary", "multiclass"),
@@ -127,6 +127,8 @@ def _check_task(options: argparse.Namespace) -> None:
         if _is_given(options, name) and options.task not in tasks:
             raise SelectionError(f"{_option(name)} is not an option of --task {options.task}")
     if not _is_given(options, "token_log_probs"):
+        if _is_given(options, "log_base"):
+            raise SelectionError("--log-base needs --token-log-probs, whose base it is")
         if not options.target:
             help_ = f"(see streamce {options.command} --help)"
             raise SelectionError(f"the following arguments are required: --target {help_}")
@@ -297,6 +299,8 @@ def _add_columns(add: Callable[..., Any], tasks: Iterable[str], *preds: str) -> 
 def _add_task_options(add: Callable[..., Any]) -> None:
     add("--token-log-probs", action="append", default=[], metavar="COLUMN",
         help="sequence: log-probabilities of the chosen tokens, in place of --preds and --target")  # fmt: skip
+    add("--log-base", choices=("2", "10", "e"),
+        help="sequence: the base of --token-log-probs: 10 for KenLM and SRILM, 2 for fairseq (default: e)")  # fmt: skip
     add("--per", choices=("token", "sequence", "label", "frame", "utterance"),
         help="sequence, ctc: the unit of the mean (default: token for sequence, label for ctc)")  # fmt: skip
     add("--blank", type=int, metavar="CLASS", help="ctc: the class that stands for no label (default: 0)")

@@ -7,6 +7,7 @@ of a cluster get a copy.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,7 @@ class RowsConfig:
     n_words: str | None = None
     n_bytes: str | None = None
     token_log_probs: tuple[str, ...] = ()  # if given, ``preds`` are the same
+    log_base: str | None = None
     classes: tuple[str, ...] | None
     # the loss
     task: str
@@ -89,6 +91,11 @@ class RowsConfig:
             self.encoding,
             self.null,
         )
+
+    @property
+    def base(self) -> float:
+        """The base of the log-probabilities of tokens."""
+        return math.e if self.log_base in (None, "e") else float(str(self.log_base))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from dataclasses import dataclass, field
@@ -202,6 +203,7 @@ def _result_options(config: EvalConfig, reading: reader.Reading, metric: Mergeab
         "cluster": selection.cluster,
         "n_words": selection.n_words,
         "n_bytes": selection.n_bytes,
+        "log_base": None if config.base == math.e else config.log_base,
         "classes": None if config.classes is None else [*config.classes],
         **{name: getattr(config, name) for name in ("quote", "format", "delimiter", "decimal", "encoding")},
         "null": [*config.null] or None,

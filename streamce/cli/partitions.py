@@ -83,8 +83,8 @@ def open_reading(
     config: RowsConfig, sources: Sequence[Source], resolver: ColumnResolver, beside: Sequence[str] = ()
 ) -> reader.Reading:
     """Return the reading of some sources. It opens the first."""
-    chosen, blank = bool(config.token_log_probs), config.blank or 0
-    return ragged.open_reading(config.task, sources, resolver, config.chunk_rows, beside, chosen=chosen, blank=blank)
+    base, blank = config.base if config.token_log_probs else None, config.blank or 0
+    return ragged.open_reading(config.task, sources, resolver, config.chunk_rows, beside, base=base, blank=blank)
 
 
 def add_chunk(metric: Any, chunk: reader.Chunk, labels: Labels | None) -> None:

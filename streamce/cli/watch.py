@@ -35,8 +35,8 @@ EXIT_ALERT = 3  # the exit status if there was an alert
 NO_ROWS = ce.Collection({"nothing yet": ce.MeanLoss()})  # the metric of a checkpoint that holds only a position
 TOTAL = "total"
 # Options that must not change when a watch is resumed. The state itself holds the options of the metric and windows.
-FIXED_OPTIONS = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "n_words", "n_bytes", "by_time",
-                 "classes", "ignore_index")  # fmt: skip
+FIXED_OPTIONS = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "log_base", "n_words", "n_bytes",
+                 "by_time", "classes", "ignore_index")  # fmt: skip
 
 
 def log(message: str) -> None:

@@ -57,7 +57,7 @@ def wanted(names: Sequence[str], columns: Mapping[str, Any]) -> list[str]:
 
     matches: set[str] = set()
     for argument, words in columns.items():
-        if argument == "time_unit":  # which is no column
+        if argument in ("base", "time_unit"):  # which are no columns
             continue
         try:
             matches |= {*select([words] if isinstance(words, str) else words, names)}

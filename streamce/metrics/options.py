@@ -5,6 +5,7 @@ It knows the names of options, but not the metrics that have them.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -23,6 +24,8 @@ Check = Callable[[str, Any], Any]
 KINDS = ("probs", "log_probs", "logits")
 EPS = 2.0**-52
 LARGEST = sys.float_info.max
+# The natural logarithms of the bases of log-probabilities, as the nearest float64. They do not depend on the C library.
+LOG_OF_BASE = {2.0: 0.6931471805599453, 10.0: 2.302585092994046, math.e: 1.0}
 MAX_WEIGHTS = 1 << 24  # most classes that a state can have sums of
 
 
@@ -65,6 +68,14 @@ def check_integer(low: int, end: int, expected: str, name: str, value: Any) -> i
     """Check an option that is an integer, at least ``low`` and below ``end``."""
     number = scalars.to_int(value)
     require(number is not None and low <= number < end, name, value, expected)
+    return number
+
+
+def check_base(name: str, value: Any) -> float:
+    """Check an argument that is a base of logarithms."""
+    number = scalars.to_float(value)
+    if number is None or number not in LOG_OF_BASE:
+        raise InputError(name, f"is {short_repr(value)}", "2, 10 or math.e", value=value)
     return number
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -17,7 +18,7 @@ from streamce.inputs import arrays, loss_errors
 from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, null_status
-from streamce.metrics.options import EPS, check_name, flag
+from streamce.metrics.options import EPS, LOG_OF_BASE, check_base, check_name, flag
 from streamce.metrics.torch_device import TorchDeviceLosses
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ WORDS, BYTES = 1, 2
 
 
 class SequenceBatch(NamedTuple):
-    """The arguments of an update. With ``chosen``, ``preds`` holds the log-probabilities of the tokens.
+    """The arguments of an update.
 
-    ``null`` is the mask of the tokens in which an input is null. ``row_weights`` says that each weight is that of a
-    sequence.
+    With a ``base``, ``preds`` holds the log-probabilities of the tokens, in this base. ``null`` is the mask of the
+    tokens in which an input is null. ``row_weights`` says that each weight is that of a sequence.
     """
 
     preds: Any
@@ -46,7 +47,7 @@ class SequenceBatch(NamedTuple):
     offsets: Any = None
     n_words: Any = None
     n_bytes: Any = None
-    chosen: bool = False
+    base: float | None = None
     null: Any = None
     row_weights: bool = False
 
@@ -224,6 +225,7 @@ class SequenceCrossEntropy(Metric):
         n_words: Any = None,
         n_bytes: Any = None,
         cluster: Any = None,
+        base: float = math.e,
     ) -> Self:
         """Add sequences from the log-probabilities of their tokens, as an API returns them.
 
@@ -233,20 +235,28 @@ class SequenceCrossEntropy(Metric):
             log p of each token, at most 0: shape (B, T), or with ``offsets`` (N,).
         lengths, mask, offsets, weight, n_words, n_bytes, cluster
             As for :meth:`update`.
+        base : {2, 10, math.e}
+            The base of the logarithms: 10 for KenLM and SRILM, 2 for fairseq. In base 2 or 10, each number is
+            multiplied by the float64 nearest to log(base). The result is within 2^-52 of the exact product, relative to
+            it.
 
         Raises
         ------
         InputError
-            As for :meth:`update`; or if the metric has ``label_smoothing`` or ``class_weight``, which need the
-            probabilities of other tokens.
+            As for :meth:`update`; if ``base`` is another number; or if the metric has ``label_smoothing`` or
+            ``class_weight``, which need the probabilities of other tokens.
 
         Examples
         --------
         >>> import streamce as ce
         >>> ce.Perplexity().update_token_log_probs([-0.5, -1.5, -0.1], offsets=[0, 2, 3]).compute()
         2.01375...
+        >>> ce.SequenceCrossEntropy().update_token_log_probs([[-1.0, -2.0]], base=10).compute()
+        3.45387...
         """
-        batch = SequenceBatch(log_probs, None, weight, lengths, mask, offsets, n_words, n_bytes, chosen=True)
+        batch = SequenceBatch(
+            log_probs, None, weight, lengths, mask, offsets, n_words, n_bytes, check_base("base", base)
+        )
         self._add(self._state, batch, cluster)
         return self
 
@@ -266,17 +276,17 @@ class SequenceCrossEntropy(Metric):
     def _add(self, state: State, sequences: SequenceBatch, cluster: Any, samples: Samples | None = None) -> None:
         """Add a batch to a state, and its samples one by one to ``samples``."""
         for option in ("label_smoothing", "class_weight"):
-            if sequences.chosen and self._options[option]:
+            if sequences.base is not None and self._options[option]:
                 value = self.options[option]
                 raise InputError(option, f"is {value!r}", "none with log-probabilities of tokens", value=value)
-        pipeline, name = (self._token_pipeline, "log_probs") if sequences.chosen else (self._pipeline, "preds")
+        pipeline, name = (self._pipeline, "preds") if sequences.base is None else (self._token_pipeline, "log_probs")
         weight = arrays.materialize(sequences.weight, "weight")
-        target = None if sequences.chosen else arrays.materialize(sequences.target, "target")
-        preds, tokens = arrays.convert_with_shape(sequences.preds, name)
-        if sequences.chosen:
-            target = np.broadcast_to(np.uint8(1), tokens)
+        target = arrays.materialize(sequences.target, "target") if sequences.base is None else None
+        given, tokens = arrays.convert_with_shape(sequences.preds, name)
+        if sequences.base is None:
+            preds, tokens = given, tokens[:-1]
         else:
-            tokens = tokens[:-1]
+            preds, target = natural_logarithms(given, sequences.base), np.broadcast_to(np.uint8(1), tokens)
         found = sequence_layout.layout(name, tokens, sequences.lengths, sequences.mask, sequences.offsets)
         weights = self._sequence_weights(sequences, weight, found)
         ratios = []
@@ -294,7 +304,13 @@ class SequenceCrossEntropy(Metric):
             weight_per_sample=weight is not None and weights is not None,
         )
         outputs = None if samples is None else Outputs(samples=samples)
-        pipeline.update_batch(state, batch, outputs, hash_clusters(cluster))
+        try:
+            pipeline.update_batch(state, batch, outputs, hash_clusters(cluster))
+        except InputError as error:
+            if preds is given or error.argument != name or not isinstance(error.value, float) or error.index is None:
+                raise
+            value = arrays.bfloat16_to_float32(*arrays.to_numpy(given, name))[error.index].item()
+            raise error.changed(found=f"is {value!r}", value=value) from None
 
     def _sequence_weights(self, sequences: SequenceBatch, weight: Any, found: sequence_layout.Layout) -> Any:
         """Return the weight of each sequence, by which its words and bytes are multiplied; None if it is not needed.
@@ -396,6 +412,15 @@ class SequenceCrossEntropy(Metric):
         if state.cells is not None and not self._options["per_position"]:
             raise ValueError("it has sums by position, and its options do not ask for them")
         self._replace_state(state)
+
+
+def natural_logarithms(log_probs: Any, base: float) -> Any:
+    """Return log-probabilities in a base as natural ones, in float64; unchanged if they are."""
+    data = arrays.convert(log_probs, "log_probs")
+    if base == math.e or not (data.is_bfloat16 or data.values.dtype.kind == "f"):
+        return log_probs  # the pipeline raises an error about integers
+    values = arrays.bfloat16_to_float32(data.values, data.is_bfloat16).astype(np.float64) * LOG_OF_BASE[base]
+    return values if data.null_mask is None else arrays.ArrayData(values, False, data.null_mask)
 
 
 def n_positions(columns: dict[str, dict[int, int]]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from streamce.core.kernels.kernels import DefaultMode
 from streamce.errors import DataError, InputError, SelectionError
 from streamce.keys.moments import UNITS
 from streamce.metrics.mergeable import MergeableState
+from streamce.metrics.options import check_base
 
 if TYPE_CHECKING:
     from streamce.metrics.base import Metric
@@ -41,6 +43,7 @@ class Columns(TypedDict, total=False):
     cluster: str | None
     n_words: str | None
     n_bytes: str | None
+    base: float | None
 
 
 class UpdateFromMixin(MergeableState):
@@ -79,6 +82,7 @@ class UpdateFromMixin(MergeableState):
         cluster: str | None = None,
         n_words: str | None = None,
         n_bytes: str | None = None,
+        base: float | None = None,
     ) -> Self:
         """Add all rows of an Arrow stream of any length, batch by batch. It needs pyarrow.
 
@@ -109,6 +113,8 @@ class UpdateFromMixin(MergeableState):
             The column of the document, user or session of each row.
         n_words, n_bytes : str, optional
             The columns of the numbers of words and bytes in the text of each sequence.
+        base : {2, 10, math.e}, optional
+            The base of the log-probabilities of tokens: see :meth:`SequenceCrossEntropy.update_token_log_probs`.
 
         Raises
         ------
@@ -139,10 +145,11 @@ class UpdateFromMixin(MergeableState):
         self._check_arguments(columns)
         if not isinstance(time_unit, str) or time_unit not in UNITS:
             raise InputError("time_unit", f"is {short_repr(time_unit)}", "one of s, ms, us, ns", value=time_unit)
+        base = self._checked_base(base, columns)
         sum_of_stream = self._new()
         try:
             with DefaultMode() as mode:
-                _add_stream(sum_of_stream, stream, columns, time_unit, mode)
+                _add_stream(sum_of_stream, stream, columns, time_unit, base, mode)
         except ModuleNotFoundError as error:
             if (missing := missing_package(error)) is None:
                 raise
@@ -151,6 +158,13 @@ class UpdateFromMixin(MergeableState):
             return self._extend(sum_of_stream)
         except InputError as error:  # for example, keys have another kind than before
             raise error.enclosed("stream") from error
+
+    def _checked_base(self, base: Any, columns: dict[str, list[str]]) -> float | None:
+        """Return the base of the log-probabilities of tokens, None for other predictions."""
+        has_tokens = self._loss_metric._task == "sequence" and "target" not in columns
+        if base is not None and not has_tokens:
+            raise InputError("base", "is given", "none, because preds are not log-probabilities of tokens")
+        return check_base("base", math.e if base is None else base) if has_tokens else None
 
     def _check_arguments(self, columns: dict[str, list[str]]) -> None:
         """Raise InputError for arguments that ``update`` does not take, and for options that do not fit streams."""
@@ -190,7 +204,12 @@ def words(argument: str, value: Any) -> list[str]:
 
 
 def _add_stream(
-    metric: UpdateFromMixin, stream: Any, columns: dict[str, list[str]], time_unit: str, mode: DefaultMode
+    metric: UpdateFromMixin,
+    stream: Any,
+    columns: dict[str, list[str]],
+    time_unit: str,
+    base: float | None,
+    mode: DefaultMode,
 ) -> None:
     """Add all rows of a stream. An error may leave some of them in the metric."""
     import pyarrow as pa
@@ -200,7 +219,6 @@ def _add_stream(
     from streamce.reading.files.sources import Source
 
     loss_metric = metric._loss_metric
-    tokens = loss_metric._task == "sequence" and "target" not in columns
     table = StreamTable(stream, mode.of_caller)
     source = Source("stream", "stream", "", table=lambda _: table)
     if table.schema is None:  # the stream has no batches
@@ -209,9 +227,9 @@ def _add_stream(
         try:
             selection = replace(select_columns(table, columns, loss_metric), time_unit=time_unit)
             table.select(name for argument in columns for name in selection.columns(argument))
-            selection = with_width(selection, table, loss_metric, tokens)
+            selection = with_width(selection, table, loss_metric, base is not None)
             blank = loss_metric._options.get("blank", 0)
-            reading = ragged.open_reading(loss_metric._task, [source], lambda *_: selection, chosen=tokens, blank=blank)
+            reading = ragged.open_reading(loss_metric._task, [source], lambda *_: selection, base=base, blank=blank)
             for chunk in reading.lazy_chunks():
                 try:
                     others = chunk.keys | chunk.extra

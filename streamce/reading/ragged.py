@@ -47,8 +47,8 @@ class Reading(reader.Reading):
     sources, choose, chunk_rows, companions
         See ``reader.Reading``.
     task : {"sequence", "ctc"}
-    has_token_log_probs : bool
-        Whether the predictions are log-probabilities of the chosen tokens, without targets.
+    base : float or None
+        The base of the log-probabilities of the chosen tokens, which have no targets; None for other predictions.
     min_classes : int
         The smallest allowed number of classes.
     """
@@ -60,11 +60,11 @@ class Reading(reader.Reading):
         chunk_rows: int | None,
         companions: Sequence[str],
         task: str,
-        has_token_log_probs: bool,
+        base: float | None,
         min_classes: int,
     ) -> None:
-        super().__init__(sources, choose, 1 if has_token_log_probs else 2, 1, chunk_rows, companions)
-        self._task, self._min_classes = task, min_classes
+        super().__init__(sources, choose, 2 if base is None else 1, 1, chunk_rows, companions)
+        self._task, self._base, self._min_classes = task, base, min_classes
 
     def _types(self, table: Table) -> dict[str, Any]:
         chosen = self.selection
@@ -165,7 +165,7 @@ class Reading(reader.Reading):
         labels = None if target is None else _pad(target.values, target.lengths, lengths)
         extra: dict[str, Any] = {"offsets": np.concatenate([[0], np.cumsum(lengths)]), "row_weights": True}
         if target is None:
-            extra["chosen"] = True
+            extra["base"] = self._base
         return _pad(preds.values, preds.lengths, lengths), labels, null, extra
 
     def _utterances(
@@ -197,17 +197,17 @@ def open_reading(
     chunk_rows: int | None = None,
     companions: Sequence[str] = (),
     *,
-    chosen: bool = False,
+    base: float | None = None,
     blank: int = 0,
 ) -> reader.Reading:
     """Return the reading of a task.
 
-    ``chosen`` says whether the predictions are log-probabilities of the chosen tokens. ``blank`` is the class of CTC
-    that stands for no label.
+    ``base`` is that of the log-probabilities of the chosen tokens, None for other predictions. ``blank`` is the class
+    that stands for no label in CTC.
     """
     if task in reader.AXES:
         return reader.Reading(sources, choose, *reader.AXES[task], chunk_rows, companions)
-    return Reading(sources, choose, chunk_rows, companions, task, chosen, max(MIN_CLASSES, 1 + blank))
+    return Reading(sources, choose, chunk_rows, companions, task, base, max(MIN_CLASSES, 1 + blank))
 
 
 def _type(table: Table, name: str, depth: int, expected: str) -> Any:

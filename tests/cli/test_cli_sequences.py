@@ -1,6 +1,7 @@
 """``streamce eval --task sequence`` and ``--task ctc``: list columns of any kind, the same bits as in process."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -218,6 +219,46 @@ def test_empty_sequences_and_targets_have_the_bits_of_the_library(tmp_path, name
     WRITERS[name](batch_table(batch), tmp_path / name)
     options = ("--weight", "w", "--kind", "logits", "--invalid", "skip")
     assert state_of(tmp_path, tmp_path / name, *CTC[:-2], *options, *cut) == batch.fed().to_bytes()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("base", ["2", "10", "e"])
+def test_log_probabilities_have_a_base(tmp_path, capsys, name, base):
+    lists = [[-1.0, -2.5], [], [-0.125]]
+    WRITERS[name](pa.table({"lp": pa.array(lists, pa.list_(pa.float64()))}), tmp_path / name)
+    number = math.e if base == "e" else float(base)
+    expected = ce.SequenceCrossEntropy(kind="log_probs")
+    expected.update_token_log_probs([-1.0, -2.5, -0.125], offsets=[0, 2, 2, 3], base=number)
+    state = tmp_path / "state"
+    run = (tmp_path / name, *CHOSEN, "--log-base", base)
+    for cut in CUTS:
+        assert state_of(tmp_path, *run, *cut) == expected.to_bytes()
+    table = pa.table({"lp": pa.array(lists, pa.list_(pa.float64()))})
+    found = ce.SequenceCrossEntropy(kind="log_probs").update_from(table, preds="lp", base=number)
+    assert found.to_bytes() == expected.to_bytes()
+    state.unlink()
+    assert state_of(tmp_path, *run, "--resume") == expected.to_bytes()
+    other = "10" if base == "2" else "2"
+    line = failure(capsys, 1, "eval", tmp_path / name, *CHOSEN, "--log-base", other, "--state", state, "--resume")
+    assert "--log-base has changed from " in line
+
+
+def test_a_base_needs_log_probabilities_of_tokens(tmp_path, capsys):
+    WRITERS["a.parquet"](pa.table({"lp": [[0.25], [-1.0]]}), tmp_path / "a.parquet")
+    line = failure(capsys, 1, "eval", tmp_path / "a.parquet", *CHOSEN, "--log-base", "10")
+    assert line.endswith("row 0: column 'lp[0]' is 0.25: expected a log-probability, 0 or less")
+    line = failure(capsys, 2, "eval", tmp_path / "a.parquet", *SEQUENCE, "--log-base", "10")
+    assert line == "--log-base needs --token-log-probs, whose base it is"
+    line = failure(capsys, 2, "eval", "a.csv", "--task", "binary", "--preds", "p", "--target", "y", "--log-base", "2")
+    assert line == "--log-base is not an option of --task binary"
+    for metric, columns in (
+        (ce.SequenceCrossEntropy(), {"preds": "p", "target": "t"}),
+        (ce.BinaryCrossEntropy(), {"preds": "p", "target": "t"}),
+    ):
+        with pytest.raises(ce.InputError, match="base is given: expected none"):
+            metric.update_from(pa.table({"p": [0.5], "t": [1]}), base=2, **columns)
+    with pytest.raises(ce.InputError, match="base is 3: expected 2, 10"):
+        ce.SequenceCrossEntropy().update_from(pa.table({"p": [[-0.5]]}), preds="p", base=3)
 
 
 def test_columns_of_empty_lists_alone_are_read(tmp_path):
@@ -470,8 +511,8 @@ def test_columns_of_nothing_but_nulls_are_counted(tmp_path):
 
 def reading(path, words, rows=None):
     config = parse(["eval", str(path), *words])
-    resolver, chosen = ColumnResolver(config), bool(config.token_log_probs)
-    return ragged.Reading(sources.find_sources([str(path)]), resolver, rows, (), config.task, chosen, 2)
+    resolver, base = ColumnResolver(config), config.base if config.token_log_probs else None
+    return ragged.Reading(sources.find_sources([str(path)]), resolver, rows, (), config.task, base, 2)
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streams import DTYPES, KINDS
 
 import streamce as ce
+from streamce.metrics import options
 
 pytestmark = pytest.mark.core
 
@@ -286,6 +287,45 @@ def test_log_probs_of_tokens_are_floored_as_probabilities_are():
     assert metric.summary().total == pytest.approx(0.5 + 52 * math.log(2))
     assert ce.SequenceCrossEntropy(eps=0).update_token_log_probs([[-0.5, -1000.0]]).summary().total == 1000.5
     assert ce.SequenceCrossEntropy(kind="logits").update_token_log_probs([[-1000.0]]).compute() == 1000.0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("base", "factor"), [(2, math.log(2)), (10, math.log(10)), (np.float32(2), math.log(2))])
+def test_log_probs_may_have_another_base(dtype, base, factor):
+    given = np.log(np.random.default_rng(4).random(40)).astype(DTYPES[dtype])
+    given[3] = -math.inf
+    natural = given.astype(np.float64) * factor
+    where = {"offsets": [0, 10, 10, 40], "weight": [1.0, 3.0, 2.0], "n_words": [3, 1, 9]}
+    found = ce.Perplexity(eps=0.0).update_token_log_probs(given, base=base, **where)
+    assert found.to_bytes() == ce.Perplexity(eps=0.0).update_token_log_probs(natural, **where).to_bytes()
+    assert ce.Perplexity().update_token_log_probs(
+        given, base=math.e, **where
+    ) == ce.Perplexity().update_token_log_probs(given, **where)
+
+
+def test_bases_of_logarithms():
+    with mpmath.workdps(40):
+        for base, log in options.LOG_OF_BASE.items():
+            assert base == math.e or float(mpmath.log(base)) == log
+    for perplexity, log_probs, base in ((2.0, [[-1.0]], 2), (10.0, [[-1.0]], 10), (math.e, [[-1.0]], math.e)):
+        found = ce.Perplexity().update_token_log_probs(log_probs, base=base)
+        assert found.compute() == pytest.approx(perplexity, rel=1e-15)
+    for base in (1, 0, -2, 3, 2.5, "10", None, True, math.nan, math.inf):
+        with pytest.raises(ce.InputError, match=r"^base is .*: expected 2, 10 or math\.e") as error:
+            ce.Perplexity().update_token_log_probs([[-1.0]], base=base)
+        assert error.value.argument == "base"
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"), [(0.5, "invalid_range"), (math.nan, "invalid_nan"), (None, "invalid_null")]
+)
+def test_errors_name_the_number_in_its_own_base(value, cause):
+    with pytest.raises(ce.InputError, match=r"^log_probs\[2\] is (0\.5|nan|null) ?(in sequence 1)?") as error:
+        ce.Perplexity().update_token_log_probs([-1.0, -1.0, value], base=10, offsets=[0, 1, 3])
+    assert (error.value.index, error.value.cause) == ((2,), cause)
+    assert error.value.value == pytest.approx(value, nan_ok=True)
+    skipped = ce.Perplexity(invalid="skip").update_token_log_probs([-1.0, -1.0, value], base=10, offsets=[0, 1, 3])
+    assert (skipped.summary().count, skipped.summary().to_dict()[cause]) == (2, 1)
 
 
 def test_soft_targets_are_those_of_a_multiclass_metric():

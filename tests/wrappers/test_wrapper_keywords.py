@@ -20,7 +20,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("method", CALLS)
-@pytest.mark.parametrize("keyword", ["bogus", "null", "samples", "chosen", "losses", "offsets"])
+@pytest.mark.parametrize("keyword", ["bogus", "null", "samples", "base", "losses", "offsets"])
 def test_an_unknown_keyword_is_a_type_error_of_the_method(method, keyword):
     """``null``, ``samples`` and ``chosen`` are internal; MeanLoss has neither ``offsets`` nor a keyword ``losses``."""
     bind, given, named = CALLS[method]
