@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self
 
 # Hints that other layers replace, because the command line has another option, and some metrics have other arguments.
 USE_LOGITS = 'for logits use kind="logits"'
+SKIP_NULLS = 'tokens without one, such as the first of a text, are left out by invalid="skip"'
 SWAPPED = "are preds and target swapped?"
 TWO_CLASSES = "of two classes give the second column, preds[:, 1], or use MulticlassCrossEntropy"
 

@@ -119,7 +119,7 @@ FULL = {
 ERRORS = [
     InputError(**FULL), InputError(**FULL).with_place("a").with_place("b"), InputError(None, "is odd"),
     arrays.OnDevice(**FULL), DataError("is odd", row=1, column="c", entry=(2,)).with_place("a.csv"),
-    SelectionError("no column 'c'", column="c"), arrow.RaggedError(10, np.array([3]), "a list of 1"),
+    SelectionError("no column 'c'", column="c"), arrow.RaggedError(10, np.array([3]), 1, 0),
     records.length_error(9, "; x"),
 ]  # fmt: skip
 COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "changed": lambda error: error.changed()}

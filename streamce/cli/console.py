@@ -10,12 +10,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from streamce._support import printable, state_format
-from streamce.errors import USE_LOGITS, DataError, InputError, Location, SelectionError
+from streamce.errors import SKIP_NULLS, USE_LOGITS, DataError, InputError, Location, SelectionError
 
 if TYPE_CHECKING:
     from streamce.metrics.mergeable import MergeableState
     from streamce.reading.labels import Labels
     from streamce.reading.reader import Chunk
+
+
+# Hints about arguments of Python, as hints about options.
+HINTS = {
+    USE_LOGITS: "for logits use --kind logits",
+    SKIP_NULLS: "tokens without one, such as the first of a text, are left out by --invalid skip",
+}
 
 
 def fail(message: str, status: int) -> int:
@@ -58,8 +65,7 @@ def row_error(chunk: Chunk, error: InputError, labels: Labels | None) -> DataErr
 
     source = chunk.source if error.index is None else chunk.source_name(error.index[0])
     error = error_locations.relocated(chunk, error, labels)
-    if error.hint == USE_LOGITS:
-        error = error.with_hint("for logits use --kind logits")
+    error = error.with_hint(HINTS.get(error.hint, error.hint))
     error = error.with_hint(re.sub(r"use datetime64.*time_unit='(\w+)'.*", r"use --time-unit \1", error.hint))
     location = error.location
     if not isinstance(location, Location):  # the error does not concern a column

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamce._support.short_repr import reason, short_repr
-from streamce.errors import InputError
+from streamce.errors import SKIP_NULLS, InputError
 from streamce.inputs import interop
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -51,6 +51,10 @@ class ArrayData(NamedTuple):
     null_mask: Array | None = None
 
 
+class RaggedLists(InputError):
+    """Error about lists of different lengths, for callers that accept them in another form."""
+
+
 class OnDevice(InputError):
     """Error that predictions are on a device other than the CPU, for callers that cannot compute losses there."""
 
@@ -75,7 +79,8 @@ def convert(source: Any, name: str) -> ArrayData:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # any exception of a third-party array
-        raise InputError(name, f"is not an array ({reason(error)})", EXPECTED.get(name, NUMBERS)) from error
+        kind = RaggedLists if isinstance(source, (list, tuple)) and _is_ragged(source) else InputError
+        raise kind(name, f"is not an array ({reason(error)})", EXPECTED.get(name, NUMBERS)) from error
     return checked(ArrayData(masked[0], False, masked[1]), name)
 
 
@@ -158,7 +163,8 @@ def checked(data: ArrayData, name: str) -> ArrayData:
 
 def null_entry(name: str, index: Index) -> InputError:
     """Return the error for a null."""
-    return InputError(name, "is null", "a value", index=index, cause="invalid_null")
+    hint = SKIP_NULLS if name == "log_probs" else ""
+    return InputError(name, "is null", "a value", hint=hint, index=index, cause="invalid_null")
 
 
 def unsupported_dtype(array: Any, name: str) -> InputError:
@@ -206,6 +212,15 @@ def _part_nulls(array: Array) -> tuple[Array, Array | None]:
     values = np.zeros(array.shape, known.dtype)
     values[~null_mask] = known
     return values, null_mask
+
+
+def _is_ragged(lists: Any) -> bool:
+    """Return whether lists in a list, at any depth, have different lengths."""
+    try:
+        lengths = {len(each) for each in lists}
+    except Exception:  # a number, or any exception of a third-party __len__
+        return False
+    return len(lengths) > 1 or any(isinstance(each, (list, tuple)) and _is_ragged(each) for each in lists)
 
 
 def _is_null(value: Any) -> bool:

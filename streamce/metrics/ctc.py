@@ -9,6 +9,7 @@ from streamce.core.ledger.state import State
 from streamce.core.losses.utterances import Utterances
 from streamce.core.pipeline.ctc_pipeline import CTC
 from streamce.keys.cluster_buckets import hash_clusters
+from streamce.metrics import sequence_layout
 from streamce.metrics.base import Metric, null_status
 from streamce.metrics.options import check_integer, check_name
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from streamce.core.samples.samples import Samples
     from streamce.metrics.options import Check
+
+
+RAGGED = "give the frames or labels of all utterances in one list, with input_lengths= and target_lengths="
 
 
 class CTCCrossEntropy(Metric):
@@ -153,7 +157,8 @@ class CTCCrossEntropy(Metric):
         3.0
         """
         batch = Utterances(preds, target, input_lengths, target_lengths, weight)
-        self._pipeline.update(self._state, batch, hash_clusters(cluster))
+        with sequence_layout.ragged_hint(RAGGED):
+            self._pipeline.update(self._state, batch, hash_clusters(cluster))
         return self
 
     def _run(self, state: State, preds: Any, target: Any = None, **others: Any) -> None:
@@ -172,5 +177,6 @@ class CTCCrossEntropy(Metric):
         null: Any = None,
     ) -> Samples:
         batch = Utterances(preds, target, input_lengths, target_lengths, weight, status=null_status(null))
-        samples: Samples = self._pipeline.update(state, batch, hash_clusters(cluster))
+        with sequence_layout.ragged_hint(RAGGED):
+            samples: Samples = self._pipeline.update(state, batch, hash_clusters(cluster))
         return samples

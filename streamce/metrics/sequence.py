@@ -281,8 +281,9 @@ class SequenceCrossEntropy(Metric):
                 raise InputError(option, f"is {value!r}", "none with log-probabilities of tokens", value=value)
         pipeline, name = (self._pipeline, "preds") if sequences.base is None else (self._token_pipeline, "log_probs")
         weight = arrays.materialize(sequences.weight, "weight")
-        target = arrays.materialize(sequences.target, "target") if sequences.base is None else None
-        given, tokens = arrays.convert_with_shape(sequences.preds, name)
+        with sequence_layout.ragged_hint("give the tokens of all sequences in one list, and offsets="):
+            target = arrays.materialize(sequences.target, "target") if sequences.base is None else None
+            given, tokens = arrays.convert_with_shape(sequences.preds, name)
         if sequences.base is None:
             preds, tokens = given, tokens[:-1]
         else:

@@ -6,7 +6,9 @@ beyond the length of a sequence are padding. Tokens that ``mask`` excludes are i
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +49,15 @@ def layout(name: str, shape: tuple[int, ...], lengths: Any, mask: Any, offsets: 
             status = np.zeros(shape, dtype=np.uint8)
         status[excluded & (status == 0)] = IGNORED
     return Layout(sequences, status, bounds, is_empty)
+
+
+@contextlib.contextmanager
+def ragged_hint(hint: str) -> Iterator[None]:
+    """Add a hint to an error about lists of different lengths, which have another form."""
+    try:
+        yield
+    except arrays.RaggedLists as error:
+        raise error.with_hint(hint) from error
 
 
 def counts(name: str, source: Any, sequences: int) -> Array:

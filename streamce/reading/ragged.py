@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from streamce.errors import DataError, InputError, Location
+from streamce.errors import SKIP_NULLS, DataError, InputError, Location
 from streamce.inputs import arrow
 from streamce.reading import reader
 from streamce.reading.files.sources import Source
@@ -281,7 +281,8 @@ def null_error(chunk: Chunk, row: int, error: InputError, *, whole_column: bool 
     argument, column, entry = first_null(chunk, row) or (error.argument, None, ())
     location = Location(chunk.source_row(row), column, () if whole_column else entry)
     index = (location.row, *error.index[1:]) if error.index else None
-    return error.relocated(location, argument=argument, index=index, found="holds a null", expected=None)
+    hint = SKIP_NULLS if argument == "preds" and "base" in chunk.extra else error.hint
+    return error.relocated(location, argument=argument, index=index, found="holds a null", expected=None, hint=hint)
 
 
 def source_argument(chunk: Chunk, error: InputError) -> str:

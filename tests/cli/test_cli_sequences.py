@@ -261,6 +261,19 @@ def test_a_base_needs_log_probabilities_of_tokens(tmp_path, capsys):
         ce.SequenceCrossEntropy().update_from(pa.table({"p": [[-0.5]]}), preds="p", base=3)
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_null_log_probability_names_the_way_on(tmp_path, capsys, name):
+    table = pa.table({"lp": pa.array([[-1.0], [None, -0.5]], pa.list_(pa.float64()))})
+    WRITERS[name](table, tmp_path / name)
+    line = failure(capsys, 1, "eval", tmp_path / name, *CHOSEN)
+    hint = "tokens without one, such as the first of a text, are left out by"
+    assert line.endswith(f"row 1: column 'lp[0]' holds a null; {hint} --invalid skip")
+    found = ce.from_bytes(state_of(tmp_path, tmp_path / name, *CHOSEN, "--invalid", "skip"))
+    assert (found.compute(), found.summary().invalid_null) == (0.75, 1)
+    with pytest.raises(ce.InputError, match=f'row 1: column .* holds a null; {hint} invalid="skip"$'):
+        ce.SequenceCrossEntropy().update_from(table, preds="lp")
+
+
 def test_columns_of_empty_lists_alone_are_read(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"lp": [], "p": [], "t": [], "n": 3}\n' * 2)
     state = state_of(tmp_path, tmp_path / "a.jsonl", *CHOSEN, "--n-bytes", "n")

@@ -268,6 +268,13 @@ def test_repeats_need_a_blank_between():
 NO_LABELS = {"flat": [], "flat integers": np.zeros(0, np.uint8), "no room": np.zeros((1, 0), int), "padded": [[77]]}
 
 
+def test_lists_of_different_lengths_name_the_lengths():
+    given = {"input_lengths": [2, 1], "target_lengths": [1, 1]}
+    for preds, target in (([[[0.5, 0.5]] * 2, [[0.5, 0.5]]], [1, 1]), (np.full((2, 2, 2), 0.5), [[1, 1], [1]])):
+        with pytest.raises(ce.InputError, match=r"in one list, with input_lengths= and target_lengths=$"):
+            ce.CTCCrossEntropy().update(preds, target, **given)
+
+
 @pytest.mark.parametrize("target", NO_LABELS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_without_labels_is_that_of_blanks_alone(target, kind):

@@ -328,6 +328,31 @@ def test_errors_name_the_number_in_its_own_base(value, cause):
     assert (skipped.summary().count, skipped.summary().to_dict()[cause]) == (2, 1)
 
 
+def test_a_null_log_probability_names_the_way_on():
+    for log_probs, where in (([[None, -0.5]], {}), ([-1.0, None, -0.5], {"offsets": [0, 1, 3]})):
+        with pytest.raises(ce.InputError, match=r'is null: expected a value; tokens without one.* invalid="skip"$'):
+            ce.Perplexity().update_token_log_probs(log_probs, **where)
+    skipped = ce.SequenceCrossEntropy(invalid="skip").update_token_log_probs([[None, -0.5]])
+    assert (skipped.compute(), skipped.summary().invalid_null) == (0.5, 1)
+
+
+RAGGED = {
+    "log_probs": lambda metric: metric.update_token_log_probs([[-1.0, -2.0], [-3.0]]),
+    "preds": lambda metric: metric.update([[[0.5, 0.5], [0.25, 0.75]], [[0.5, 0.5]]], [[0, 1], [0, 0]]),
+    "target": lambda metric: metric.update(np.full((2, 2, 2), 0.5), ([0, 1], [0])),
+}
+
+
+@pytest.mark.parametrize("argument", RAGGED)
+def test_lists_of_different_lengths_name_offsets(argument):
+    with pytest.raises(ce.InputError, match=r"give the tokens of all sequences in one list, and offsets=$") as error:
+        RAGGED[argument](ce.SequenceCrossEntropy())
+    assert error.value.argument == argument
+    with pytest.raises(ce.InputError, match="is not an array") as error:
+        ce.MulticlassCrossEntropy().update([[0.5, 0.5], [0.2, 0.3, 0.5]], [0, 1])
+    assert error.value.hint == ""
+
+
 def test_soft_targets_are_those_of_a_multiclass_metric():
     rng = np.random.default_rng(4)
     preds, soft = rng.normal(size=(5, 6, 4)), rng.dirichlet(np.ones(4), (5, 6))
