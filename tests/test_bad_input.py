@@ -267,7 +267,7 @@ def test_functions_raise_what_metrics_raise(function, metric, reduction):
             options = instance.options if type(instance) is metric else {}
             if not options or options.get("per_class"):
                 continue
-            for name in ("invalid", *BREAKDOWN_OPTIONS):
+            for name in ("invalid", "classes", *BREAKDOWN_OPTIONS):
                 options.pop(name, None)
             with pytest.raises(ce.InputError) as expected:
                 update(instance, args)

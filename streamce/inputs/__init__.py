@@ -7,6 +7,7 @@ argument is converted once, by the first function that receives it.
 ``arrow``        Arrow columns as NumPy arrays and masks of their nulls
 ``arrays``       the conversion, and ``ArrayData``
 ``real_labels``  whole numbers in an array of reals as integer labels
+``class_names``  labels that are names of classes, as numbers
 ``outputs``      arrays and tensors that results are written to
 ``messages``     errors about shapes, dtypes, lengths and options
 ``loss_layout``  which loss an entry of an argument belongs to

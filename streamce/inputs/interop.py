@@ -198,6 +198,19 @@ def import_arrow(source: Any) -> Any:
     return check_memory(pa.array(source) if hasattr(source, "__arrow_c_array__") else pa.chunked_array(source))
 
 
+def is_arrow_text(column: Any) -> bool:
+    """Return whether an object of pyarrow is a column of text, or a dictionary of text."""
+    _, arrow = _pyarrow()
+    return hasattr(column, "type") and arrow.is_text(column.type) and not arrow.is_list(column.type)
+
+
+def arrow_numbers(column: Any) -> Masked:
+    """Return the numbers of an Arrow column without lists, and the mask of its nulls."""
+    _, arrow = _pyarrow()
+    found: Masked = arrow.flat(column)
+    return found
+
+
 def _pyarrow() -> tuple[Any, Any]:
     """Return pyarrow, and the module that converts its arrays."""
     try:

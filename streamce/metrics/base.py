@@ -129,7 +129,7 @@ class Metric(UpdateFromMixin):
         options = {name: value for name, value in self.options.items() if name not in INPUT_ONLY_OPTIONS}
         if options.get("kind") == "logits":
             options.pop("eps", None)  # logits are never floored
-        for name in ("calibration", "divergence", "tail"):
+        for name in ("calibration", "classes", "divergence", "tail"):
             if not options.get(name):
                 options.pop(name, None)  # omitted when off, so that older states keep their bytes
         return options

@@ -92,7 +92,8 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
             found = f"a {name} and a {header['metric']} cannot be added: expected {expected}"
             raise InputError("other", found, expected, location="")
         for option in {**ours, **theirs}:  # in this order, because the kind comes first and other options depend on it
-            one, other = ours.get(option, False), theirs.get(option, False)  # omitted if it is off
+            absent = None if option == "classes" else False  # omitted if it is off
+            one, other = ours.get(option, absent), theirs.get(option, absent)
             if one != other:
                 found = f"is {one!r} in one metric and {other!r} in the other: their losses cannot be added"
                 raise InputError(option, found)

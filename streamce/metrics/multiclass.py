@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from streamce.errors import InputError
+from streamce.inputs import arrays, messages
+from streamce.inputs.class_names import ClassNames, CodedText, coded_text
 from streamce.keys.cluster_buckets import hash_clusters
 from streamce.metrics.base import Metric
-from streamce.metrics.options import EPS, flag
+from streamce.metrics.options import EPS, check_classes, flag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
 
+    from streamce.core.ledger.state import State
     from streamce.metrics.options import Check
     from streamce.stats.calibration import Calibration
 
@@ -56,6 +59,9 @@ class MulticlassCrossEntropy(Metric):
         cannot be combined with ``label_smoothing``, ``class_weight`` or soft targets.
     per_class : bool
         Keep sums by the class of the target for :meth:`per_class`. All batches must then have the same classes.
+    classes : sequence of str, optional
+        The names of the classes, in the order of ``preds``. Labels may then be names. The state contains the names, and
+        states of other classes cannot be added to it.
 
     Notes
     -----
@@ -71,9 +77,9 @@ class MulticlassCrossEntropy(Metric):
     """
 
     _task = "multiclass"
-    _own_checks: ClassVar[Mapping[str, Check]] = {"per_class": flag}
+    _own_checks: ClassVar[Mapping[str, Check]] = {"classes": check_classes, "per_class": flag}
     _title = "Multiclass cross-entropy"
-    __slots__ = ()
+    __slots__ = ("_class_names",)
 
     def __init__(
         self,
@@ -90,8 +96,13 @@ class MulticlassCrossEntropy(Metric):
         tail: bool = False,
         calibration: bool = False,
         per_class: bool = False,
+        classes: Sequence[str] | None = None,
     ) -> None:
         super().__init__(dict(locals()), per_cell=per_class)
+        names, weights = self._options["classes"], self._options["class_weight"]
+        if names is not None and weights is not None and len(weights) != len(names):
+            raise messages.class_weight_length(len(weights), len(names), "classes")
+        self._class_names = None if names is None else ClassNames(names, self._options["ignore_index"])
 
     def update(self, preds: Any, target: Any, *, weight: Any = None, cluster: Any = None) -> Self:
         """Add a batch.
@@ -102,6 +113,7 @@ class MulticlassCrossEntropy(Metric):
             Any shape with a class axis (``axis``). The first other axis is that of the samples.
         target : array of whole numbers or bool, or of real numbers in [0, 1]
             Labels, with the shape of ``preds`` without the class axis; or soft targets, with the shape of ``preds``.
+            With ``classes``, labels may be text: lists, or arrays of NumPy, pandas, polars or Arrow, also categorical.
         weight : array, optional
             One per sample (first axis) or one per row, finite and at least 0.
         cluster : array, or tuple of arrays, optional
@@ -118,9 +130,35 @@ class MulticlassCrossEntropy(Metric):
         >>> import streamce as ce
         >>> ce.MulticlassCrossEntropy().update([[0.7, 0.2, 0.1]], [0], weight=[3.0]).compute()
         0.35667494...
+        >>> ce.MulticlassCrossEntropy(classes=["cat", "dog"]).update([[0.75, 0.25]], ["dog"]).compute()
+        1.38629436...
         """
+        if self._class_names is not None:
+            self._run(self._state, preds, target, weight=weight, cluster=cluster)
+            return self
         self._pipeline.update(self._state, preds, target, weight, None if cluster is None else hash_clusters(cluster))
         return self
+
+    def _run(self, state: State, preds: Any, target: Any = None, **others: Any) -> None:
+        if self._class_names is None:
+            return super()._run(state, preds, target, **others)
+        names, text = self._class_names, coded_text(target)
+        preds, shape = arrays.convert_with_shape(preds, "preds")
+        axis = messages.check_class_axis(self._options["axis"], shape, True)
+        if shape[axis] != len(names.names):
+            expected = f"{len(names.names)} classes along axis {axis}, as many as classes names"
+            raise InputError("preds", f"has shape {shape}", expected, value=shape)
+        if not isinstance(text, CodedText):
+            return super()._run(state, preds, text, **others)
+        try:
+            super()._run(state, preds, names.encode(text), **others)
+        except InputError as error:
+            raise names.named(error, text) from None
+
+    def _check_cells(self, size: int) -> None:
+        super()._check_cells(size)
+        if self._class_names is not None and size != len(self._class_names.names):
+            raise ValueError(f"it has {size} classes, and names of {len(self._class_names.names)}")
 
     def calibration(self) -> Calibration:
         """Return how well calibrated the predictions are: z-score, reliability diagram, calibration error.

@@ -79,6 +79,23 @@ def check_base(name: str, value: Any) -> float:
     return number
 
 
+def check_classes(name: str, value: Any) -> tuple[str, ...] | None:
+    """Check an option that is the names of at least two classes, or None."""
+    if value is None:
+        return None
+    expected = "names of two classes or more, each once"
+    try:
+        names = None if isinstance(value, (str, bytes)) else tuple(value)
+    except Exception:  # any exception of a third-party __iter__
+        names = None
+    if names is None or not all(isinstance(each, str) for each in names) or not 2 <= len(names) <= MAX_WEIGHTS:
+        raise InputError(name, f"is {short_repr(value)}", expected, value=value)
+    if len(set(names)) < len(names):
+        twice = next(each for each in names if names.count(each) > 1)
+        raise InputError(name, f"has {twice!r} twice", expected, value=value)
+    return tuple(map(str, names))  # not np.str_
+
+
 def flag(name: str, value: Any) -> bool:
     """Check an option that is True or False."""
     converted = scalars.to_bool(value)

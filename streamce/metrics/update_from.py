@@ -22,6 +22,7 @@ from streamce.metrics.mergeable import MergeableState
 from streamce.metrics.options import check_base
 
 if TYPE_CHECKING:
+    from streamce.inputs.class_names import ClassNames
     from streamce.metrics.base import Metric
     from streamce.reading.reader import Chunk, Selection
 
@@ -125,8 +126,8 @@ class UpdateFromMixin(MergeableState):
 
         Notes
         -----
-        The stream is read on the calling thread, without holding a lock. Integers are labels, as in ``update``. Names
-        of classes are not accepted as labels.
+        The stream is read on the calling thread, without holding a lock. Integers are labels, as in ``update``. Text is
+        accepted as labels by a metric with ``classes``.
 
         Examples
         --------
@@ -228,6 +229,7 @@ def _add_stream(
             selection = replace(select_columns(table, columns, loss_metric), time_unit=time_unit)
             table.select(name for argument in columns for name in selection.columns(argument))
             selection = with_width(selection, table, loss_metric, base is not None)
+            class_names = getattr(loss_metric, "_class_names", None)
             blank = loss_metric._options.get("blank", 0)
             reading = ragged.open_reading(loss_metric._task, [source], lambda *_: selection, base=base, blank=blank)
             for chunk in reading.lazy_chunks():
@@ -235,7 +237,7 @@ def _add_stream(
                     others = chunk.keys | chunk.extra
                     metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **others)
                 except InputError as error:
-                    raise row_error(chunk, error) from error
+                    raise row_error(chunk, error, class_names if selection.encode else None) from error
         except (DataError, SelectionError) as error:
             raise _column_error(error, columns, table) from error
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
@@ -244,6 +246,7 @@ def _add_stream(
 
 def select_columns(table: Any, columns: dict[str, list[str]], metric: Metric) -> Selection:
     """Return the columns that the words match."""
+    from streamce.inputs.arrow import is_list, is_text
     from streamce.reading.columns import quote_names, select
     from streamce.reading.labels import check_order
     from streamce.reading.reader import Selection
@@ -260,8 +263,12 @@ def select_columns(table: Any, columns: dict[str, list[str]], metric: Metric) ->
     preds, target = matches.pop("preds"), matches.pop("target", ())
     by = matches.pop("by", ())
     selection = Selection(preds, target, by=by, **{argument: each[0] for argument, each in matches.items()})
+    class_names = getattr(metric, "_class_names", None)
+    if class_names is not None and len(target) == 1 and is_text(found := table.type(target[0])) and not is_list(found):
+        selection = replace(selection, encode=class_names.numbers)
     selection.check(metric._task, table)
-    if metric._task == "multiclass" and len(target) == 1 and not {*columns["preds"]} >= {*preds}:
+    has_numbers = len(target) == 1 and selection.encode is None
+    if metric._task == "multiclass" and has_numbers and not {*columns["preds"]} >= {*preds}:
         check_order(preds, table.type(target[0]), "name them one by one, in that order")
     return selection
 
@@ -297,7 +304,7 @@ def _column_error(error: DataError | SelectionError, columns: dict[str, list[str
     return _argument_error(next(named, "stream"), str(error), index=None if row is None else (row,))
 
 
-def row_error(chunk: Chunk, error: InputError) -> InputError:
+def row_error(chunk: Chunk, error: InputError, class_names: ClassNames | None = None) -> InputError:
     """Return an error with the row of the stream as its index, if it is about a column."""
     from streamce.reading import error_locations, ragged
 
@@ -305,4 +312,4 @@ def row_error(chunk: Chunk, error: InputError) -> InputError:
     columns = chunk.selection.columns(ragged.source_argument(chunk, error))
     if error.cause != "invalid_null" and (not columns or error.found == "is given"):
         return error
-    return error_locations.relocated(chunk, error)
+    return error_locations.relocated(chunk, error, class_names)

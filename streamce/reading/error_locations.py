@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamce.errors import InputError, Location
+from streamce.inputs.class_names import ClassNames
 from streamce.reading import ragged, reader
 from streamce.reading.columns import quote_names
 from streamce.reading.labels import Labels
@@ -10,7 +11,7 @@ from streamce.reading.labels import Labels
 KEYS = ("by", "by_time", "cluster")
 
 
-def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | None = None) -> InputError:
+def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | ClassNames | None = None) -> InputError:
     """Return an error about row and column of the source, in place of an array and its index.
 
     An error that is not about a column, such as one about an option, or that is a complete sentence, is returned

@@ -183,7 +183,8 @@ def cells(metric: Any, noun: str, nouns: str, view: ViewOptions) -> str:
     ledger = metric._state.copy().cells
     if ledger is None or not ledger.columns():
         return ""
-    names = view.names if len(view.names) == ledger.size else range(ledger.size)
+    own = metric.options.get("classes") or ()
+    names = next((each for each in (view.names, own) if len(each) == ledger.size), range(ledger.size))
     return ranking(Ranking(noun, nouns, names, estimators.means(ledger), ledger.cell), None, view)
 
 

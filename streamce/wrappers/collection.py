@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from streamce._support import state_format
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.inputs import arrays
+from streamce.inputs import arrays, class_names
 from streamce.keys.cluster_buckets import to_buckets
 from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
@@ -170,7 +170,9 @@ class Collection(UpdateFromMixin):
         keys = {"by": self._by_name("by", by), "by_time": self._by_name("by_time", by_time)}
         routes = {name: self._route_of(name, metric, keys) for name, metric in own.metrics.items()}
         preds, target, weight = (
-            arrays.materialize(each, name) for each, name in ((preds, "preds"), (target, "target"), (weight, "weight"))
+            arrays.materialize(preds, "preds"),
+            class_names.materialize_target(target),
+            arrays.materialize(weight, "weight"),
         )
         others = arrays.materialize_others(others)
         given = (preds, target) if target is not None else (preds,)

@@ -14,7 +14,7 @@ from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.ledger.state import State
 from streamce.core.samples import pairs
 from streamce.errors import InputError
-from streamce.inputs import arrays, messages
+from streamce.inputs import arrays, class_names, messages
 from streamce.keys import cluster_buckets
 from streamce.metrics.composite import States
 from streamce.metrics.update_from import missing_package
@@ -339,7 +339,7 @@ class Paired(MetricWrapper):
             raise InputError(
                 f"{argument}_b", f"has shape {shapes['b']}", f"{shapes['a']}, as {argument}_a has", value=shapes["b"]
             )
-        target, weight = arrays.materialize(target, "target"), arrays.materialize(weight, "weight")
+        target, weight = class_names.materialize_target(target), arrays.materialize(weight, "weight")
         others = arrays.materialize_others(others)
         for name, source in sources.items():
             try:

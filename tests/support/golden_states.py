@@ -97,6 +97,9 @@ CASES = {
         [*ROWS, [0.5, 0.2, 0.2], [0.5, 0.2, 0.2], [1.0, 0.0, 0.0], [0.5, 0.5, np.nan], [0.5, 0.25, 0.250001]],
         [*LABELS, 7, 0, 1, 0, 2],
     ),
+    "multiclass-names": lambda: ce.MulticlassCrossEntropy(per_class=True, classes=["cat", "d\u00f6g", ""]).update(
+        ROWS, [["cat", "d\u00f6g", ""][label] for label in LABELS]
+    ),
     "binary-calibration": lambda: ce.BinaryCrossEntropy(calibration=True, invalid="skip").update(
         [0.0, 0.25, 0.5, 0.75, 1.0, 0.3, 7.0], [0, 1, 0.5, 1, 1, 1, 1], weight=[1.0, 0.3, 2.0, 1.0, 1.0, 0.0, 1.0]
     ),

@@ -52,6 +52,7 @@ VALUES = {
     "blank": lambda value: type(value) is int and 0 <= value < 2**31,
     "calibration": lambda value: value is True,
     "class_weight": lambda value: value is None or is_weights(value),
+    "classes": lambda value: is_names(value),
     "divergence": lambda value: value is True,
     "eps": lambda value: is_weight(value) and value < 1,
     "half_life": lambda value: is_length(value),
@@ -178,7 +179,7 @@ def read_parts(reader, end_of_all, header):
         asked = options.get("per_class") is True or options.get("per_label") is True
         require(asked or header["metric"] == "MulticlassNormalizedEntropy", "cells unasked for")
         require(parts["cells"].size > 1 or not header["metric"].startswith("Multiclass"), "a single class")
-        for name in ("class_weight", "pos_weight"):
+        for name in ("class_weight", "classes", "pos_weight"):
             weights = options.get(name)
             require(not isinstance(weights, list) or len(weights) == parts["cells"].size, "a weight per cell")
     if header["metric"] == "Sliding":
@@ -248,8 +249,12 @@ def check(header):
         divided.add("tail")
     if metric in ("BinaryCrossEntropy", "MulticlassCrossEntropy"):
         divided.add("calibration")
+    if metric == "MulticlassCrossEntropy":
+        divided.add("classes")
     require(set(options) - divided == OPTIONS[metric] - absent, "names of options")
     require("divergence" not in options or options["label_smoothing"] == 0, "divergence of smoothed targets")
+    if options.get("classes") and options["class_weight"] is not None:
+        require(len(options["classes"]) == len(options["class_weight"]), "a weight of each class")
     if "calibration" in options:
         plain = options["label_smoothing"] == 0 and options["class_weight"] is options.get("pos_weight") is None
         require(plain, "calibration of losses that are not plain")
@@ -267,6 +272,11 @@ def check(header):
     if options.get("class_weight") and options.get("pos_weight") is not None:
         pos = options["pos_weight"] if isinstance(options["pos_weight"], list) else [options["pos_weight"]]
         require(max(options["class_weight"]) * max(pos) < float("inf"), "product of weights")
+
+
+def is_names(value):
+    strings = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return strings and len(set(value)) == len(value) >= 2
 
 
 def check_wrapped(header):
