@@ -213,7 +213,7 @@ def test_axes_of_length_one_are_left_out(dtype):
     ("preds", "target", "weight", "words"),
     [
         (torch.zeros(3, 2), [0, 1], None, r"target has shape \(2,\) and preds \(3, 2\)"),
-        (torch.zeros(3, 2), torch.zeros(3), None, "target"),
+        (torch.zeros(3, 2), torch.full((3,), 0.5), None, r"target\[0\] is 0.5"),
         (torch.zeros(3, 2).long(), [0, 1, 0], None, "preds has dtype int64"),
         (torch.zeros(3, 1), [0, 0, 0], None, "one class along axis 1"),
         (torch.zeros(3, 2), [0, 1, 0], [1.0], r"weight has shape \(1,\)"),
