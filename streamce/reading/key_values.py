@@ -26,6 +26,7 @@ Form = list[Any]  # Arrow arrays of one length
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 UUID_BYTES = 16
 MAX_EXACT_FLOAT = 2.0**53
+WHOLE_FLOAT = r"^-?\d+\.0*$"
 EXACT = decimal.Context(prec=100)  # more digits than any decimal of Arrow has
 # How to read the 64 bits of a number. TEXT is a decimal that needs more than these bits.
 SIGNED, UNSIGNED, FLOAT, TEXT = range(4)
@@ -140,11 +141,12 @@ def _number_form(column: Any, kind: KeyKind) -> Form:
             how[values >= 2**63] = UNSIGNED
         return _bits(values.astype(np.uint64 if values.dtype == np.uint64 else np.int64), how)
     if kind.float_type is not None and pa.types.is_floating(column.type):
-        values = values.astype(f"f{kind.float_type.bit_width // 8}")
+        with np.errstate(over="ignore"):  # the narrower type decides which numbers are equal
+            values = values.astype(f"f{kind.float_type.bit_width // 8}")
     values = values.astype(np.float64)
     bits, how = values.view(np.int64).copy(), np.full(len(values), FLOAT, np.int8)
     is_whole = values == np.floor(values)
-    signed = is_whole & (np.abs(values) < 2.0**63)
+    signed = is_whole & (values >= -(2.0**63)) & (values < 2.0**63)
     unsigned = is_whole & (values >= 2.0**63) & (values < 2.0**64)
     bits[signed], how[signed] = values[signed].astype(np.int64), SIGNED
     bits[unsigned], how[unsigned] = values[unsigned].astype(np.uint64).view(np.int64), UNSIGNED
@@ -248,8 +250,11 @@ def _cast_reader(type_: Any = None) -> Callable[[Any, KeyKind], Form]:
 
 def _read_whole_floats(text: Any, kind: KeyKind) -> Form:
     """Read integers that are written as floats, such as 1.0, because pandas writes them so beside a null."""
-    values = arrow.flat(text.cast(pa.string()).cast(pa.float64()))[0]
-    if not (np.abs(values) < MAX_EXACT_FLOAT).all() or (values != np.floor(values)).any():
+    text = text.cast(pa.string())
+    if not pc.all(pc.match_substring_regex(text, WHOLE_FLOAT)).as_py():  # float64 may have no room for a fraction
+        raise ValueError
+    values = arrow.flat(text.cast(pa.float64()))[0]
+    if not (np.abs(values) < MAX_EXACT_FLOAT).all():
         raise ValueError
     return FORMS[kind.name](pa.array(values.astype(np.int64)), kind)
 

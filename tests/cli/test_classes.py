@@ -52,8 +52,8 @@ def test_text_labels_of_csv_name_the_option(tmp_path, capsys):
     path = write(tmp_path / "a.csv", ["yes", "no", "yes"])
     assert main(["eval", path, *BINARY]) == 1
     line = capsys.readouterr().err
-    assert "row 0: column 'y' cannot be read" in line
-    assert line.endswith("invalid value 'yes'; if labels are text, --classes must name them\n")
+    assert "row 0: column 'y' is 'yes', expected a number" in line
+    assert line.endswith("such rows; if labels are text, --classes must name them\n")
     assert mean(capsys, path, *BINARY, "--classes", "no,yes") == EXPECTED
 
 

@@ -134,7 +134,7 @@ def test_an_id_falls_in_the_same_bucket_on_every_machine(key):
         (["a", None, "c"], r"cluster\[1\] is None"),
         ([None, None, None], r"cluster\[0\] is None"),
         (([1, 1, 1], ["a", "b"]), r"cluster\[1\] has length 2"),
-        ([1.0, 2.0, 3.0], r"cluster\[0\] is 1.0"),
+        ([1.5, 2.0, 3.0], r"cluster\[0\] is 1.5"),
         (["a", 1, "c"], r"cluster\[[01]\] is"),
     ],
 )
