@@ -30,8 +30,8 @@ class ClassNames:
     """
 
     def __init__(self, names: Sequence[str], ignore_index: int | None = None) -> None:
-        self.names = tuple(names)
-        self.unknown = -2 if ignore_index == -1 else -1
+        self.names: tuple[str, ...] = tuple(names)
+        self.unknown: int = -2 if ignore_index == -1 else -1
         self._numbers = {} if ignore_index is None else {str(ignore_index): ignore_index}
         self._numbers |= {name: number for number, name in enumerate(names)}
 

@@ -58,9 +58,11 @@ class Side:
     """One of the two readings, with its rows in the database: a table per schema, because files may differ in types."""
 
     def __init__(self, reading: Reading, label: str) -> None:
-        self.reading, self.label = reading, label
+        self.reading: Reading = reading
+        self.label: str = label
         self.tables: list[Table] = []
-        self.rows, self.end = 0, 0
+        self.rows: int = 0
+        self.end: int = 0
         self._starts: list[int] = []  # the number of the first row of each source
         self._sources: list[str] = []
         self._source = -1
@@ -121,7 +123,9 @@ class KeyJoin:
     """
 
     def __init__(self, a: Reading, b: Reading, kinds: Sequence[KeyKind], names: Sequence[str]) -> None:
-        self.a, self.b = self._sides = Side(a, "a"), Side(b, "b")
+        self.a: Side = Side(a, "a")
+        self.b: Side = Side(b, "b")
+        self._sides = self.a, self.b
         self._kinds, self._names = kinds, names
         self._keys = a.selection.match
         self._key_columns: list[str] = []  # their names in the database

@@ -24,9 +24,9 @@ class PartitionedTable(Table):
         self._table = table
         self._values = {name: value for name, value in partition if name not in own}
         self.schema: Any = table.schema if hasattr(table, "schema") else None
-        self.has_types = table.has_types
-        self.has_only_text = table.has_only_text
-        self.may_vary = table.may_vary
+        self.has_types: bool = table.has_types
+        self.has_only_text: bool = table.has_only_text
+        self.may_vary: bool = table.may_vary
 
     @property
     def first_unreadable(self) -> DataError | None:  # type: ignore[override]

@@ -44,7 +44,7 @@ def unpacked(stream: Any, packed: str) -> Any:
 class Decoded:
     """A stream of text in another encoding, as UTF-8."""
 
-    closed = False
+    closed: bool = False
 
     def __init__(self, stream: Any, encoding: str) -> None:
         self._stream, self._encoding = stream, encoding

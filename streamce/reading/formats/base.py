@@ -79,7 +79,8 @@ class UnreadableRows(Exception):
 
     def __init__(self, error: DataError, rows: Array) -> None:
         super().__init__(error, rows)
-        self.error, self.rows = error, rows
+        self.error: DataError = error
+        self.rows: Array = rows
 
 
 class Table(ABC):

@@ -26,7 +26,8 @@ class Unfit(Exception):
 
     def __init__(self, found: str, entry: tuple[int, ...] = ()) -> None:
         super().__init__(found, entry)
-        self.found, self.entry = found, entry
+        self.found: str = found
+        self.entry: tuple[int, ...] = entry
 
 
 @dataclass(frozen=True)

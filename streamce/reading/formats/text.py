@@ -28,6 +28,7 @@ class TextTable(Table):
     first_row: int | None = 0  # of the first record; None if that is a header
 
     def __init__(self, source: Source, stream: Any = None) -> None:
+        self.first_unreadable: DataError | None = None
         self._source = source
         self._is_utf8 = is_utf8(source.options.encoding)
         self._size = source.size if self._is_utf8 and not source.is_compressed else None
