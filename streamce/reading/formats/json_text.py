@@ -68,8 +68,8 @@ class JsonTable(TextTable):
             if error is not None and not self._source.options.skip_unreadable:  # the rows before it come first
                 after = error.row if error.row is not None else after
                 numbers = None if numbers is None else numbers[numbers < after]
-            elif error is not None and (error.row or 0) >= start.row:
-                self.first_unreadable = self.first_unreadable or error
+            elif error is not None:
+                self._note_unreadable(error, error.row or 0, start.row)
             columns = _joined([columns for columns, _ in block_rows])
             for first, last, end in _slices(numbers, before, after, rows, start.row):
                 part_numbers = None if numbers is None else numbers[first:last]
