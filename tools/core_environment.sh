@@ -12,6 +12,10 @@ interpreter=$(.venv/bin/python tools/fetch_python.py "$python")
 $uv venv -q --clear --python "$interpreter" ".venv-$version"
 new=.venv-$version/bin/python
 into=(-q --python "$new")
+if [ "${python%t}" != "$python" ]; then # msgspec, which reads JSON, has no build for a free-threaded 3.13
+    echo 'msgspec; sys_platform == "none"' > "build/overrides-$version"
+    into+=(--override "build/overrides-$version")
+fi
 # Only wheels, because the newest NumPy has none for some Pythons and takes half an hour to build from source.
 $uv pip install "${into[@]}" --only-binary :all: --resolution "$resolution" -r pyproject.toml --extra watch --group test-core
 if [ "${python%t}" != "$python" ]; then

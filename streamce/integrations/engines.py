@@ -15,6 +15,7 @@ from streamce._support import threads
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError, SelectionError
 from streamce.metrics.mergeable import MergeableState
+from streamce.metrics.update_from import UpdateFromMixin
 from streamce.persistence.restore import from_bytes
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def template(metric: Template, *, empty: bool = True) -> Template:
 def columns(metric: Any, **arguments: Unpack[Columns]) -> Columns:
     """Return the arguments of ``update_from`` that are not None, or raise InputError if the metric refuses them."""
     template(metric)
-    if not hasattr(metric, "update_from"):
+    if not isinstance(metric, UpdateFromMixin):
         raise InputError("metric", f"is a {type(metric).__name__}", "one with update_from")
     metric._new().update_from([], **arguments)
     return cast("Columns", {name: value for name, value in arguments.items() if value is not None})
