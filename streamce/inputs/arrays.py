@@ -124,7 +124,7 @@ def materialize_others(others: dict[str, Any]) -> dict[str, Any]:
 
 def bfloat16_to_float32(values: Any, is_bfloat16: bool) -> Any:
     """Return bfloat16, which is held as uint16, as float32. Return other values unchanged."""
-    return (np.asarray(values, dtype=np.uint32) << 16).view(np.float32) if is_bfloat16 else values
+    return (np.asarray(values, dtype=np.uint32) << np.uint32(16)).view(np.float32) if is_bfloat16 else values
 
 
 # ---- checks ----

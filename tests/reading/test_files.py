@@ -151,15 +151,15 @@ def test_columns_keep_their_dtype(tmp_path, dtype):
     assert target.dtype == np.uint8
 
 
-def test_text_formats_widen_columns_that_only_begin_as_whole_numbers(tmp_path):
+@pytest.mark.parametrize("name", ["a.csv", "a.json"])
+def test_text_formats_widen_columns_that_only_begin_as_whole_numbers(tmp_path, name):
     rows = ["1,0,0", *["0.5,0.5,1"] * 10, "0,1,0"]
     (tmp_path / "a.csv").write_text("a,b,target\n" + "\n".join(rows))
     lines = [f'{{"a": {a}, "b": {b}, "target": {t}}}' for a, b, t in (r.split(",") for r in rows)]
     (tmp_path / "a.json").write_text("\n".join(lines))
-    for name in ("a.csv", "a.json"):
-        preds, target, _, _ = arrays(reading(tmp_path / name, preds=("a", "b")))
-        assert (preds.dtype, target.dtype) == (np.float64, np.float64)
-        assert preds[[0, 1, -1]].tolist() == [[1, 0], [0.5, 0.5], [0, 1]]
+    preds, target, _, _ = arrays(reading(tmp_path / name, preds=("a", "b")))
+    assert (preds.dtype, target.dtype) == (np.float64, np.float64)
+    assert preds[[0, 1, -1]].tolist() == [[1, 0], [0.5, 0.5], [0, 1]]
 
 
 def test_csv_fields_may_hold_commas_and_line_ends(tmp_path):
@@ -170,7 +170,8 @@ def test_csv_fields_may_hold_commas_and_line_ends(tmp_path):
 
 @pytest.mark.parametrize("size", [8, 16, 61, 300, 5000])
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
-def test_text_is_cut_between_rows_wherever_blocks_end(tmp_path, monkeypatch, size, ending):
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_text_is_cut_between_rows_wherever_blocks_end(tmp_path, monkeypatch, size, ending, name):
     rng = np.random.default_rng(size)
     probs, labels = rng.random(60), rng.integers(0, 2, 60)
     notes = ["".join(rng.choice(list('ab,\n"{}'), rng.integers(0, 12))) for _ in range(60)]
@@ -183,19 +184,19 @@ def test_text_is_cut_between_rows_wherever_blocks_end(tmp_path, monkeypatch, siz
         for note, p, t in zip(notes, probs, labels, strict=True)
     ]
     monkeypatch.setattr(text, "TEXT_BLOCK", size)
-    for name, rows, bad in (
-        ("a.csv", ["note,p,target", *csv_rows], '"",x,1'),
-        ("a.jsonl", json_rows, '{"note": "", "p": "x", "target": 1}'),
-    ):
-        for last in ("", ending):
-            (tmp_path / name).write_bytes((ending.join(rows) + last).encode())
-            found = reading(tmp_path / name, preds=("p",), axes=(1, 1), rows=7)
-            preds, target, _, _ = arrays(found)
-            assert preds.tolist() == probs.tolist()
-            assert target.tolist() == labels.tolist()
-        (tmp_path / name).write_bytes(ending.join([*rows, bad]).encode())
-        with pytest.raises(DataError, match=f"{name}: .*row 60"):
-            arrays(reading(tmp_path / name, preds=("p",), axes=(1, 1)))
+    rows, bad = {
+        "a.csv": (["note,p,target", *csv_rows], '"",x,1'),
+        "a.jsonl": (json_rows, '{"note": "", "p": "x", "target": 1}'),
+    }[name]
+    for last in ("", ending):
+        (tmp_path / name).write_bytes((ending.join(rows) + last).encode())
+        found = reading(tmp_path / name, preds=("p",), axes=(1, 1), rows=7)
+        preds, target, _, _ = arrays(found)
+        assert preds.tolist() == probs.tolist()
+        assert target.tolist() == labels.tolist()
+    (tmp_path / name).write_bytes(ending.join([*rows, bad]).encode())
+    with pytest.raises(DataError, match=f"{name}: .*row 60"):
+        arrays(reading(tmp_path / name, preds=("p",), axes=(1, 1)))
 
 
 def test_a_stray_quote_does_not_swallow_the_file(tmp_path, monkeypatch):
