@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,3 +46,9 @@ def _holds_memory(value: Any) -> bool:
     cls = type(value)
     is_buffer = cls.__module__.startswith("pyarrow") or cls.__name__.endswith("Storage")  # a storage of torch
     return is_buffer or any(hasattr(cls, name) for name in ARRAY_PROTOCOLS)
+
+
+def quote_names(names: Sequence[Any], max_names: int = 12) -> str:
+    """Return names in quotes, between commas. Long lists are shortened."""
+    text = ", ".join(f"'{name}'" for name in names[:max_names])
+    return text + (f", ... ({len(names)} in all)" if len(names) > max_names else "")

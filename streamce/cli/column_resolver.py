@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from streamce._support.short_repr import quote_names
 from streamce.cli.config import RowsConfig
 from streamce.errors import SelectionError
 from streamce.inputs.arrow import is_boolean, is_list, is_text
 from streamce.reading import ragged
-from streamce.reading.columns import quote_names, select
+from streamce.reading.columns import select
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import Table
 from streamce.reading.formats.csv_parser import MISSING

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from streamce._support.short_repr import quote_names
 from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.config import CompareConfig
 from streamce.cli.console import note, row_error
 from streamce.errors import InputError, SelectionError
 from streamce.reading import reader, row_pairs
-from streamce.reading.columns import quote_names
 from streamce.reading.files.sources import Source, find_sources
 from streamce.reading.labels import Labels
 

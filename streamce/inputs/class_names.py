@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from streamce._support.short_repr import quote_names
 from streamce.errors import InputError
 from streamce.inputs import arrays, interop
 from streamce.inputs.arrays import Array, ArrayData
-
-MAX_QUOTED = 12  # names in an error
 
 
 class CodedText(NamedTuple):
@@ -38,8 +37,7 @@ class ClassNames:
     @property
     def expected(self) -> str:
         """What a label must be, for errors."""
-        quoted = ", ".join(map(repr, self.names[:MAX_QUOTED]))
-        return f"one of {quoted}" + (f", ... ({len(self.names)} in all)" if len(self.names) > MAX_QUOTED else "")
+        return f"one of {quote_names(self.names)}"
 
     def encode(self, labels: CodedText) -> ArrayData:
         """Return labels as numbers. Nulls become a mask."""

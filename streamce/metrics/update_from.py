@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Required, Self, TypedDict
 
-from streamce._support.short_repr import short_repr
+from streamce._support.short_repr import quote_names, short_repr
 from streamce.core.kernels.kernels import DefaultMode
 from streamce.errors import DataError, InputError, SelectionError
 from streamce.keys.moments import UNITS
@@ -247,7 +247,7 @@ def _add_stream(
 def select_columns(table: Any, columns: dict[str, list[str]], metric: Metric) -> Selection:
     """Return the columns that the words match."""
     from streamce.inputs.arrow import is_list, is_text
-    from streamce.reading.columns import quote_names, select
+    from streamce.reading.columns import select
     from streamce.reading.labels import check_order
     from streamce.reading.reader import Selection
 

@@ -4,10 +4,10 @@ import difflib
 import fnmatch
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
+from streamce._support.short_repr import quote_names
 from streamce.errors import SelectionError
 from streamce.reading.formats.paths import Path, expand
 
@@ -55,9 +55,3 @@ def trailing_numbers(names: Sequence[str]) -> list[int] | None:
     if len(pairs) < len(names) or len({stem for stem, _ in pairs}) > 1:
         return None
     return [int(number) for _, number in pairs]
-
-
-def quote_names(names: Sequence[Any], max_names: int = 12) -> str:
-    """Return names in quotes, between commas. Long lists are shortened."""
-    text = ", ".join(f"'{name}'" for name in names[:max_names])
-    return text + (f", ... ({len(names)} in all)" if len(names) > max_names else "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from streamce._support.short_repr import quote_names
 from streamce.errors import InputError, Location
 from streamce.inputs.class_names import ClassNames
 from streamce.reading import ragged, reader
-from streamce.reading.columns import quote_names
 from streamce.reading.labels import Labels
 
 KEYS = ("by", "by_time", "cluster")

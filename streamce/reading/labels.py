@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from streamce._support.short_repr import quote_names
 from streamce.errors import SelectionError
 from streamce.inputs.arrow import flat
-from streamce.reading.columns import quote_names, trailing_numbers
+from streamce.reading.columns import trailing_numbers
 
 Array = np.ndarray[Any, Any]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from streamce._support.short_repr import quote_names
 from streamce.errors import DataError, Location, SelectionError
 from streamce.inputs.arrow import RaggedError, flat, inner, is_list, is_number, is_text, matrix
 from streamce.keys.moments import Moments, find_invalid
-from streamce.reading.columns import quote_names
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import START, Array, Mark, Part, Table, UnreadableRows
 from streamce.reading.labels import is_reordered
