@@ -144,13 +144,15 @@ cdef void check_soft_row(Batch b, Workspace* w, Py_ssize_t i) noexcept nogil:
     cdef Py_ssize_t c
     cdef double y
     cdef double total = 0
+    cdef double share = 0
     for c in range(b.target.v.classes):
-        y = at_row(w.q, b.is_float32, w.q_stride, i, c)
+        y = at_row(w.q, b.is_float32, w.q_stride, i, c)  # once, because another thread may write to it
         total += y
+        share += min(y, 1.0)
         if y != y or (not 0 <= y <= 1 + b.target_tolerance and not w.status[i]):
             w.status[i] = TARGET_NAN if y != y else TARGET_RANGE
     if r.target_total[i] != r.target_total[i] and not w.status[i]:  # a share is above 1 by rounding
-        r.target_total[i] = total_share(b, w, i)
+        r.target_total[i] = share
         if b.uniform_class_weight:
             r.target_gaps[i] = target_gap(b, w, i)
     else:
