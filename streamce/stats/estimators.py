@@ -287,7 +287,7 @@ def remaining_proportion(*proportions: Ledger) -> float:
 def weight_shares(ledger: Ledger) -> dict[int, tuple[float, float]]:
     """Return, for each cell with a weight, its share of all weight and the share of the other cells together."""
     weights = {}
-    for number in range(ledger.size):
+    for number in ledger.used():
         cell = ledger.cell(number)
         check_cell(cell)
         if weight := weight_sum(cell):

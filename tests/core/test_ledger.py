@@ -246,6 +246,19 @@ def test_any_integer_can_be_added_to_any_cell(added):
     assert ledger.columns().get("n", {}) == {c: x for c, x in enumerate(expected) if x}
 
 
+@pytest.mark.parametrize(("size", "growing"), [(1, False), (63, False), (200, False), (2**24, False), (1025, True)])
+def test_the_cells_that_are_not_0(size, growing):
+    ledger = Ledger(size, growing)
+    assert ledger.used() == []
+    cells = sorted({0, size // 2, size - 1})
+    for cell in cells:
+        ledger.add_integer("n", cell, 5)
+    assert ledger.used() == cells
+    assert ledger.column("n") == dict.fromkeys(cells, 5)
+    ledger.add_integer("n", cells[0], -5)
+    assert ledger.used() == cells[1:]
+
+
 def test_a_cell_that_is_not_there_is_an_error():
     ledger = Ledger(3)
     for cell in (-1, 3):

@@ -296,14 +296,31 @@ cdef class Ledger:
             means.append(mean if cell_mean(p, cell, &mean) else None)
         return means
 
+    def used(self) -> list[int]:
+        """Return the numbers of the cells that are not 0, in order."""
+        cdef Py_ssize_t number, cell
+        cdef page* p
+        numbers = []
+        for number in range(self.n_pages):
+            p = &self.pages[number]
+            if p.stride:  # else all its cells are 0
+                for cell in range(p.cells):
+                    if not cell_is_zero(p, cell):
+                        numbers.append((number << self.bits) + cell)
+        return numbers
+
     def column(self, str name) -> dict[int, int]:
         """Return the integers of a column that are not 0, by cell."""
         cdef int i = NAMES.index(name)
-        return {cell: value for cell in range(self.size) if (value := self.value(i, cell))}
+        return {cell: value for cell in self.used() if (value := self.value(i, cell))}
 
     def columns(self) -> dict[str, dict[int, int]]:
         """Return all integers that are not 0, by column and cell."""
-        return {name: cells for name in NAMES if (cells := self.column(name))}
+        columns = {name: {} for name in NAMES}
+        for number in self.used():
+            for name, value in self.cell(number).items():
+                columns[name][number] = value
+        return {name: cells for name, cells in columns.items() if cells}
 
     def add_integer(self, str column, Py_ssize_t cell, value: int):
         """Add an integer to a column of a cell, or raise an OverflowError. The unit of exact sums is 2^-1074."""
