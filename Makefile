@@ -88,10 +88,11 @@ test-platforms: .venv/.platforms
 test-instructions: .venv/.test
 	$(BIN)/python tests/support/instructions.py
 
-# Fuzz with damaged files, hostile objects, racing writers and bytes of states, for at most a minute each. The fuzzer of
-# states needs atheris, which has wheels for Python 3.11 to 3.13.
+# Fuzz with damaged files, hostile objects, racing writers and bytes of states, for at most a minute each and always the
+# same cases, unless FUZZ="--seconds 600 --seed 7" or the like is given. The fuzzer of states needs atheris, which has
+# wheels for Python 3.11 to 3.13.
 test-fuzz: .venv/.fuzz
-	@for fuzzer in tests/support/fuzz_*.py; do echo $$fuzzer; $(BIN)/python $$fuzzer || exit 1; done
+	@for fuzzer in tests/support/fuzz_*.py; do echo $$fuzzer; $(BIN)/python $$fuzzer $(FUZZ) || exit 1; done
 
 # Run tests with a core that gcc's AddressSanitizer and UndefinedBehaviorSanitizer watch. A planted read beyond an array
 # comes first, because the sanitizer must report it. Racing writers run too, because a read beyond an array seldom

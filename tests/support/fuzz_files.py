@@ -1,6 +1,6 @@
 """Fuzz commands with damaged files: each gives a result, or an error of one line that names the file.
 
-    python tests/support/fuzz_files.py [seconds] [seed]
+    python tests/support/fuzz_files.py [--seconds S] [--seed N]
 
 Small files of every format are damaged: anywhere, in their metadata, in their numbers, or cut short. Each is given to
 ``streamce eval``, ``compare`` or ``watch`` in its own process with limits of memory and time, forked from one that has
@@ -21,13 +21,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import fuzzing
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv, feather, ipc, parquet
 
 from streamce.cli.main import main
 
-SECONDS, SEED = 60, 14
+SEED = 14  # of the intact files
 MEMORY = 3 << 30  # bytes of addresses that a command may add to those at its start
 TIME = 20  # seconds after which a command counts as hanging
 ROWS = 60
@@ -240,4 +241,5 @@ def fuzz(seconds, seed):
 
 
 if __name__ == "__main__":
-    sys.exit(fuzz(float(sys.argv[1]) if sys.argv[1:] else SECONDS, int(sys.argv[2]) if sys.argv[2:] else SEED))
+    given = fuzzing.arguments().parse_args()
+    sys.exit(fuzz(given.seconds, given.seed))

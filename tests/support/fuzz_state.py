@@ -1,6 +1,6 @@
 """Fuzz the readers of states and checkpoints with atheris: no bytes crash or hang them, and only intact ones pass.
 
-    python tests/support/fuzz_state.py [seconds]
+    python tests/support/fuzz_state.py [--seconds S] [--seed N]
 
 Atheris keeps inputs that reach new code. It sees the Python code of streamce and of the independent reader, which takes
 the same branches as the compiled one. Checksums are repaired. If the first byte is odd, the bytes are a checkpoint,
@@ -9,13 +9,15 @@ failure, and the bytes are shown.
 """
 
 import base64
+import os
 import random
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-SECONDS = 30
+import fuzzing
+
 LIMITS = [
     "-timeout=20",
     "-rss_limit_mb=2048",
@@ -26,7 +28,7 @@ LIMITS = [
 ]
 
 
-def main(seconds: int) -> int:
+def main(seconds: int, seed: int) -> int:
     """Run the fuzzer in its own process, which ends at the first failure, and in a temporary folder."""
     import golden_states
 
@@ -37,9 +39,9 @@ def main(seconds: int) -> int:
             for path in paths:
                 name = f"{path.parent.name}-{path.name}"
                 (corpus / name).write_bytes(bytes([first]) + path.read_bytes()[:-16])
-        limits = [*LIMITS, f"-max_total_time={seconds}", f"-artifact_prefix={folder}/found-"]
+        limits = [*LIMITS, f"-max_total_time={seconds}", f"-seed={seed + 1}", f"-artifact_prefix={folder}/found-"]
         command = [sys.executable, "-B", __file__, "--fuzz", *limits, str(corpus)]
-        run = subprocess.run(command, cwd=folder, check=False)
+        run = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False)
         for path in sorted(Path(folder).glob("found-*")):
             found = base64.b64encode(path.read_bytes()).decode()
             print(
@@ -80,4 +82,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--fuzz"]:
         fuzz(sys.argv[2:])
     else:
-        sys.exit(main(int(sys.argv[1]) if sys.argv[1:] else SECONDS))
+        given = fuzzing.arguments(30).parse_args()
+        sys.exit(main(given.seconds, given.seed))

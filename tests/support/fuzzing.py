@@ -30,11 +30,17 @@ class Case(NamedTuple):
     check: Callable[[], object]
 
 
-def main(make: Callable[[int], Case], seconds: int = 60) -> int:
-    """Run cases in a child, and report the case in which it ended."""
+def arguments(seconds: int = 60) -> argparse.ArgumentParser:
+    """Return the parser of the arguments of every fuzzer. The same seed gives the same cases."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int, default=seconds)
     parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def main(make: Callable[[int], Case], seconds: int = 60) -> int:
+    """Run cases in a child, and report the case in which it ended."""
+    parser = arguments(seconds)
     parser.add_argument("--cases", type=int, default=sys.maxsize)
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     given = parser.parse_args()
