@@ -18,6 +18,9 @@ from streamce.errors import InputError
 from streamce.inputs import arrays, messages
 from streamce.inputs.arrays import Array
 
+# The hint about a length of -1, which is that of a sequence without tokens after the usual shift.
+NO_TOKENS = "after shift_by_one, a sequence of 0 tokens has length 0: use numpy.maximum(lengths - 1, 0)"
+
 
 class Layout(NamedTuple):
     """The number of sequences; a status for each token; where flat sequences begin and end; and the empty ones."""
@@ -85,12 +88,13 @@ def shift_by_one(preds: Any, target: Any) -> tuple[Any, Any]:
     Returns
     -------
     preds, target
-        Views of shape (B, T - 1, V) and (B, T - 1), or (T - 1, V) and (T - 1,). Subtract 1 from lengths too.
+        Views of shape (B, T - 1, V) and (B, T - 1), or (T - 1, V) and (T - 1,). Subtract 1 from lengths too, unless
+        they are 0. A sequence of one token becomes empty.
 
     Raises
     ------
     InputError
-        If the shapes do not match, or if there is only one token.
+        If the shapes do not match.
 
     Examples
     --------
@@ -106,10 +110,6 @@ def shift_by_one(preds: Any, target: Any) -> tuple[Any, Any]:
         raise InputError("preds", f"has shape {shape}", "shape (B, T, V) or (T, V)", value=shape)
     if tokens != shape[:-1]:
         raise InputError("target", f"has shape {tokens} and preds {shape}", f"shape {shape[:-1]}", value=tokens)
-    if tokens[-1] < 2:
-        raise InputError(
-            "target", f"has shape {tokens}", "two tokens or more, because the first is not predicted", value=tokens
-        )
     return preds[..., :-1, :], target[..., 1:]
 
 
@@ -154,7 +154,8 @@ def _padding(shape: tuple[int, ...], lengths: Any) -> tuple[Array, Array]:
         expected = f"one length per sequence, shape {shape[:1]}"
         raise InputError("lengths", f"has shape {found.shape}", expected, value=found.shape)
     if (wrong := (found < 0) | (found > shape[1])).any():
-        raise _sequence_error("lengths", wrong, found, f"0 to {shape[1]}, the number of positions")
+        error = _sequence_error("lengths", wrong, found, f"0 to {shape[1]}, the number of positions")
+        raise error.with_hint(NO_TOKENS) if error.value == -1 else error
     status = np.where(np.arange(shape[1]) < found[:, None], np.uint8(0), np.uint8(PADDING))
     return status, found == 0
 
@@ -187,7 +188,7 @@ def _integers(name: str, source: Any) -> Array:
     return found.astype(np.int64)
 
 
-def _sequence_error(name: str, wrong: Array, found: Array, expected: str) -> Exception:
+def _sequence_error(name: str, wrong: Array, found: Array, expected: str) -> InputError:
     i = int(np.argmax(wrong))
     context = f", of sequence {i}"
     return InputError(name, f"is {found[i]}", expected, index=(i,), value=int(found[i]), context=context)

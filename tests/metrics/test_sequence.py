@@ -531,10 +531,47 @@ def test_a_causal_model_predicts_the_next_token():
     assert list(target) == list(tokens[0, 1:])
 
 
+def as_it_is(array):
+    return array
+
+
+@pytest.mark.parametrize("convert", [as_it_is, np.ndarray.tolist])
+@pytest.mark.parametrize("lengths", [[1, 1], [1, 4], [4, 1], [2, 1, 1, 3]])
+def test_a_document_of_one_token_becomes_empty(convert, lengths):
+    rng = np.random.default_rng(3)
+    lengths, longest = np.array(lengths), max(lengths)
+    logits, tokens = rng.normal(size=(len(lengths), longest, 3)), rng.integers(0, 3, (len(lengths), longest))
+    text = {"n_bytes": 3 * lengths, "n_words": lengths - 1}
+    preds, target = ce.shift_by_one(convert(logits), convert(tokens))
+    found = ce.SequenceCrossEntropy(kind="logits").update(preds, target, lengths=lengths - 1, **text)
+    expected = ce.SequenceCrossEntropy(kind="logits")
+    for i, n in enumerate(lengths):
+        preds, target = ce.shift_by_one(logits[i, :n], tokens[i, :n])
+        each = {name: counts[[i]] for name, counts in text.items()}
+        expected.update(preds, target, offsets=[0, n - 1], **each)
+    assert found == expected
+    assert found.summary().count == sum(lengths - 1)
+    assert found.per_byte().weight == 3 * sum(lengths)
+
+
+def test_a_document_without_tokens_has_no_length_below_0():
+    preds, target = ce.shift_by_one(np.zeros((3, 5, 2)), np.zeros((3, 5), int))
+    lengths = np.array([5, 0, 1])
+    metric = ce.SequenceCrossEntropy(kind="logits")
+    with pytest.raises(ce.InputError, match=r"^lengths\[1\] is -1.*use numpy\.maximum\(lengths - 1, 0\)$"):
+        metric.update(preds, target, lengths=lengths - 1)
+    with pytest.raises(ce.InputError, match=r"^lengths\[1\] is -2") as error:
+        metric.update(preds, target, lengths=lengths - 2)
+    assert not error.value.hint
+    assert metric.update(preds, target, lengths=np.maximum(lengths - 1, 0)).summary().count == 4
+    for documents in (0, 2):
+        preds, target = ce.shift_by_one(np.zeros((documents, 0, 2)), np.zeros((documents, 0), int))
+        assert metric.update(preds, target, lengths=np.zeros(documents, int)).summary().count == 4
+
+
 @pytest.mark.parametrize(
     ("preds", "target", "words"),
     [
-        (np.zeros((2, 1, 3)), np.zeros((2, 1), int), "two tokens or more"),
         (np.zeros((2, 4, 3)), np.zeros((2, 3), int), r"expected shape \(2, 4\)"),
         (np.zeros(4), np.zeros(3, int), r"preds has shape \(4,\)"),
     ],
