@@ -304,8 +304,8 @@ def _add_task_options(add: Callable[..., Any]) -> None:
     add("--per", choices=("token", "sequence", "label", "frame", "utterance"),
         help="sequence, ctc: the unit of the mean (default: token for sequence, label for ctc)")  # fmt: skip
     add("--blank", type=int, metavar="CLASS", help="ctc: the class that stands for no label (default: 0)")
-    add("--n-words", metavar="COLUMN", help="sequence: the number of words in the text of each row")
-    add("--n-bytes", metavar="COLUMN", help="sequence: the number of bytes in the text of each row")
+    add("--n-words", metavar="COLUMN", help="sequence: the number of words in the scored text of each row")
+    add("--n-bytes", metavar="COLUMN", help="sequence: the number of bytes in the scored text of each row")
     add("--tail", action="store_true", default=None, help="print quantiles of the losses, and the share of the worst "
         "1 %%")  # fmt: skip
     add("--calibration", action="store_true", default=None,

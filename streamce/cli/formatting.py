@@ -83,14 +83,20 @@ def _print_text(metric: ce.SequenceCrossEntropy, level: float, anytime: bool) ->
     word, byte = metric.per_word(level, anytime), metric.per_byte(level, anytime)
     kind = interval_name(level, anytime)
     rows = [
-        ("word perplexity", word.samples, word.perplexity, word.perplexity_interval),
-        ("bits per byte", byte.samples, byte.bits, byte.bits_interval),
+        ("word perplexity", word, word.perplexity, word.perplexity_interval),
+        ("bits per byte", byte, byte.bits, byte.bits_interval),
     ]
-    if word.samples or byte.samples:
+    if any(_has_sequences(summary) for _, summary, _, _ in rows):
         print()
-    for name, samples, value, (low, high) in rows:
-        if samples:
-            print(f"{name:<16}{value:<11.6g}   {kind} {low:.6g} to {high:.6g}, {samples:,} samples")
+    for name, summary, value, (low, high) in rows:
+        if _has_sequences(summary):
+            counts = f"{summary.samples:,} samples" + f", {summary.skipped:,} skipped" * (summary.skipped > 0)
+            print(f"{name:<16}{value:<11.6g}   {kind} {low:.6g} to {high:.6g}, {counts}")
+
+
+def _has_sequences(summary: Summary) -> bool:
+    """Return whether a summary per word or byte has sequences, counted or skipped."""
+    return summary.samples > 0 or summary.skipped > 0
 
 
 def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
@@ -181,7 +187,7 @@ def _calibration_to_dict(metric: Any, level: float, anytime: bool) -> dict[str, 
 
 def _text_to_dict(metric: ce.SequenceCrossEntropy, level: float, anytime: bool) -> dict[str, Any]:
     summaries = {"per_word": metric.per_word(level, anytime), "per_byte": metric.per_byte(level, anytime)}
-    return {name: summary.to_dict() for name, summary in summaries.items() if summary.samples}
+    return {name: summary.to_dict() for name, summary in summaries.items() if _has_sequences(summary)}
 
 
 def _groups_to_dict(metric: ce.Grouped, level: float, anytime: bool) -> dict[str, Any]:

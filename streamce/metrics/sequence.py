@@ -13,6 +13,7 @@ from streamce.core.ledger.state import State
 from streamce.core.losses.batch import Batch, Outputs
 from streamce.core.losses.loss_spec import Breakdowns, LossSpec
 from streamce.core.pipeline.pipeline import Pipeline
+from streamce.core.samples.status import COUNTED, INVALID_WEIGHT, NULL_INPUT
 from streamce.errors import InputError
 from streamce.inputs import arrays, loss_errors
 from streamce.keys.cluster_buckets import hash_clusters
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from streamce.core.samples.samples import Samples
+    from streamce.inputs.arrays import Array
     from streamce.metrics.options import Check
     from streamce.stats.summary import Summary
 
@@ -92,6 +94,9 @@ class SequenceCrossEntropy(Metric):
     are parts of documents, give the document as ``cluster``.
 
     An empty sequence adds nothing but its words and bytes.
+
+    With ``invalid="skip"`` the mean is that of the valid tokens. A sequence with an invalid token adds nothing to
+    :meth:`per_word` and :meth:`per_byte`, because the words and bytes of its valid tokens are not known.
 
     Tokens beyond the length of a sequence are padding. They are not counted, so states of padded and of flat tokens are
     equal. Tokens that ``ignore_index`` or ``mask`` excludes are counted as ignored.
@@ -192,7 +197,8 @@ class SequenceCrossEntropy(Metric):
         weight : array, optional
             One per sequence or, with ``per="token"``, one per token; finite and at least 0.
         n_words, n_bytes : array of integers, optional
-            Words and bytes of the text of each sequence, shape (B,), for :meth:`per_word` and :meth:`per_byte`.
+            Words and bytes of the text that is scored, shape (B,), for :meth:`per_word` and :meth:`per_byte`: the text
+            of each sequence without the tokens that are padding or ignored.
         cluster : array, or tuple of arrays, optional
             The document or speaker of each sequence: integers, strings or any other keys. Standard errors are then
             robust to correlated sequences of one cluster. Give it in all updates or in none.
@@ -289,12 +295,14 @@ class SequenceCrossEntropy(Metric):
         else:
             preds, target = natural_logarithms(given, sequences.base), np.broadcast_to(np.uint8(1), tokens)
         found = sequence_layout.layout(name, tokens, sequences.lengths, sequences.mask, sequences.offsets)
-        weights = self._sequence_weights(sequences, weight, found)
+        weights, statuses = self._sequence_weights(sequences, weight, found)
         ratios = []
         for ratio, argument, source in ((WORDS, "n_words", sequences.n_words), (BYTES, "n_bytes", sequences.n_bytes)):
             if source is not None:
                 counts = sequence_layout.counts(argument, source, found.sequences)
-                ratios.append((ratio, counts * weights))
+                with np.errstate(invalid="ignore"):  # inf · 0: a weight of inf is invalid, so this is not used
+                    denominators = counts.astype(np.float64) if weights is None else counts * weights
+                ratios.append((ratio, denominators, statuses))
         batch = Batch(
             preds,
             target,
@@ -302,7 +310,7 @@ class SequenceCrossEntropy(Metric):
             status=found.status if sequences.null is None else null_status(sequences.null),
             offsets=found.offsets,
             ratios=tuple(ratios),
-            weight_per_sample=weight is not None and weights is not None,
+            weight_per_sample=weights is not None,
         )
         outputs = None if samples is None else Outputs(samples=samples)
         try:
@@ -313,38 +321,41 @@ class SequenceCrossEntropy(Metric):
             value = arrays.bfloat16_to_float32(*arrays.to_numpy(given, name))[error.index].item()
             raise error.changed(found=f"is {value!r}", value=value) from None
 
-    def _sequence_weights(self, sequences: SequenceBatch, weight: Any, found: sequence_layout.Layout) -> Any:
-        """Return the weight of each sequence, by which its words and bytes are multiplied; None if it is not needed.
+    def _sequence_weights(
+        self, sequences: SequenceBatch, weight: Any, found: sequence_layout.Layout
+    ) -> tuple[Any, Array | None]:
+        """Return the weight of each sequence, and a status for each if an empty one has an invalid weight.
 
-        The core reads no weight of an empty sequence, so it is checked here. If it is invalid and skipped, it is 0.
+        The weights are None if none are given or needed. Words and bytes are multiplied by them. The core reads no
+        weight of an empty sequence, so it is checked here.
         """
         has_text = sequences.n_words is not None or sequences.n_bytes is not None
-        if weight is None:
-            return 1.0
-        if not has_text and not found.is_empty.any():
-            return None
+        if weight is None or not (has_text or found.is_empty.any()):
+            return None, None
         given = arrays.convert(weight, "weight")
         values = arrays.bfloat16_to_float32(given.values, given.is_bfloat16)
         if values.shape != (found.sequences,):
             if not has_text:
-                return None
+                return None, None
             expected = f"one per sequence, shape {(found.sequences,)}, with n_words or n_bytes"
             raise InputError("weight", f"has shape {values.shape}", expected, value=values.shape)
         weights = values.astype(np.float64)
         if not found.is_empty.any():
-            return weights
+            return weights, None
         fits_tokens = found.offsets is not None and found.offsets[-1] == found.sequences
         if fits_tokens and self._options["per"] == "token" and not has_text and not sequences.row_weights:
             both = f"has shape {values.shape}, and there are as many sequences as tokens, with empty ones"
             raise InputError("weight", both, "padded tokens and lengths, which tell them apart")
         null_mask = np.zeros(weights.shape, np.bool_) if given.null_mask is None else given.null_mask
         wrong = found.is_empty & (null_mask | ~((weights >= 0) & (weights < np.inf)))
-        if wrong.any() and self._options["invalid"] == "raise":
+        if not wrong.any():
+            return weights, None
+        if self._options["invalid"] == "raise":
             i = int(np.argmax(wrong))
             if null_mask[i]:
                 raise arrays.null_entry("weight", (i,))
             raise loss_errors.sequence_weight(i, weights[i].item(), "invalid_weight")
-        return np.where(wrong, 0.0, weights)
+        return weights, np.where(wrong, np.where(null_mask, NULL_INPUT, INVALID_WEIGHT), COUNTED).astype(np.uint8)
 
     @property
     def _ratios(self) -> int:
@@ -359,8 +370,11 @@ class SequenceCrossEntropy(Metric):
     def per_word(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """Return the summary per word: the mean, bits and perplexity of a word.
 
-        It covers the sequences that were added with ``n_words``. The mean is Σn / (Σ weight · words) over these
-        sequences, so it compares models with different tokens.
+        It covers the sequences that were added with ``n_words``, and whose tokens are all valid. The mean is
+        Σn / (Σ weight · words) over these sequences, so it compares models with different tokens.
+
+        A sequence with an invalid token is left out. ``skipped`` counts it once, and so does the ``invalid_*`` counter
+        of the cause of its first invalid token. In :meth:`summary` these counters are of tokens.
 
         Examples
         --------
@@ -368,11 +382,20 @@ class SequenceCrossEntropy(Metric):
         >>> metric = ce.Perplexity().update_token_log_probs([[-1.0, -2.0, -3.0]], n_words=[2])
         >>> metric.per_word().mean, metric.per_word().value
         (3.0, 20.08553...)
+
+        The first of two sequences has a token that is skipped:
+
+        >>> metric = ce.Perplexity(invalid="skip")
+        >>> metric = metric.update_token_log_probs([[-1.0, None], [-1.0, -2.0]], n_words=[1, 2])
+        >>> metric.per_word().mean, metric.per_word().skipped, metric.summary().count
+        (1.5, 1, 3)
         """
         return self._ratio(WORDS, level, anytime)
 
     def per_byte(self, level: float = 0.95, anytime: bool = False) -> Summary:
-        """Return the summary per byte of the sequences that were added with ``n_bytes``; see :meth:`per_word`.
+        """Return the summary per byte: the mean, bits and perplexity of a byte.
+
+        It covers the sequences that were added with ``n_bytes``, and whose tokens are all valid; see :meth:`per_word`.
 
         Examples
         --------

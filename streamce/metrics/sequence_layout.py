@@ -70,7 +70,7 @@ def counts(name: str, source: Any, sequences: int) -> Array:
         raise InputError(name, f"has shape {found.shape}", f"one per sequence, shape {(sequences,)}", value=found.shape)
     if (wrong := found < 0).any():
         raise _sequence_error(name, wrong, found, "0 or more")
-    return found.astype(np.float64)
+    return found
 
 
 def shift_by_one(preds: Any, target: Any) -> tuple[Any, Any]:
@@ -181,7 +181,7 @@ def _integers(name: str, source: Any) -> Array:
         return found.astype(np.int64)  # an empty list has the dtype float64
     if found.dtype.kind not in "iu" or halves:
         raise messages.not_integers(name, source)
-    if (wrong := found > np.uint64(2**63 - 1) if found.dtype.kind == "u" else np.zeros(1, dtype=bool)).any():
+    if found.dtype.kind == "u" and (wrong := found > np.uint64(2**63 - 1)).any():
         index = arrays.first_index(wrong)
         value = int(found[index])
         raise InputError(name, f"is {value}", "an integer that fits int64", index=index, value=value)

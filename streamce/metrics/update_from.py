@@ -113,7 +113,7 @@ class UpdateFromMixin(MergeableState):
         cluster : str, optional
             The column of the document, user or session of each row.
         n_words, n_bytes : str, optional
-            The columns of the numbers of words and bytes in the text of each sequence.
+            The columns of the numbers of words and bytes in the scored text of each sequence.
         base : {2, 10, math.e}, optional
             The base of the log-probabilities of tokens: see :meth:`SequenceCrossEntropy.update_token_log_probs`.
 

@@ -127,15 +127,20 @@ def _normalized_entropy(metric: Any, view: ViewOptions) -> str:
 def _text(metric: SequenceCrossEntropy, view: ViewOptions) -> str:
     """Return values that do not depend on the tokenizer, if words or bytes were counted."""
     word, byte = metric.per_word(view.level, view.anytime), metric.per_byte(view.level, view.anytime)
-    rows = []
-    if word.samples:
-        rows.append(
-            ["word perplexity", number(word.perplexity), between(word.perplexity_interval), f"{word.samples:,}"]
-        )
-    if byte.samples:
-        rows.append(["bits per byte", number(byte.bits), between(byte.bits_interval), f"{byte.samples:,}"])
-    table = html.table(("", "", view.interval_name, "samples"), rows, "natw")
-    return html.section("Per word and byte", table) if rows else ""
+    results = [
+        ("word perplexity", word, word.perplexity, word.perplexity_interval),
+        ("bits per byte", byte, byte.bits, byte.bits_interval),
+    ]
+    rows = [
+        [name, number(value), between(interval), f"{summary.samples:,}", f"{summary.skipped:,}"]
+        for name, summary, value, interval in results
+        if summary.samples or summary.skipped
+    ]
+    if not rows:
+        return ""
+    table = html.table(("", "", view.interval_name, "samples", "skipped"), rows, "natww")
+    note = html.note("A sequence with an invalid token is skipped here.") if word.skipped or byte.skipped else ""
+    return html.section("Per word and byte", table + note)
 
 
 def _classes(metric: Any, view: ViewOptions) -> str:

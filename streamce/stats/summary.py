@@ -56,7 +56,8 @@ class Summary(HtmlRepr, DefaultModeMethods):
     infeasible : int
         For CTC: number of utterances left out because their target has no alignment with a probability above 0.
     skipped : int
-        Number of invalid losses that ``invalid="skip"`` left out: the sum of the ``invalid_*`` counters.
+        Number of invalid losses that ``invalid="skip"`` left out: the sum of the ``invalid_*`` counters. Per word and
+        byte, it is the number of sequences that were left out because of them.
     bits, perplexity : float
         The mean in bits, and e to the mean (inf if that overflows).
     bits_interval, perplexity_interval : tuple of float

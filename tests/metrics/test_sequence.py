@@ -109,10 +109,12 @@ def test_every_ratio_is_that_of_the_sums(data):
     options, how = ways(data.draw)
     metric = corpus.add_to(corpus.metric(**options), flat=data.draw(st.booleans()), **how)
     losses = corpus.losses()
+    invalid = np.isnan(losses) & (corpus.target != -100)
     if how["masked"]:
+        invalid &= corpus.mask
         losses[~corpus.mask] = np.nan
     over = {"main": Fraction(0), "words": Fraction(0), "bytes": Fraction(0)}
-    total, counted, samples = Fraction(0), 0, 0
+    total, text_total, counted, samples, skipped = Fraction(0), Fraction(0), 0, 0, 0
     of_text = {"words": 0, "bytes": 0}  # samples
     for i in range(len(corpus)):
         tokens = range(corpus.offsets[i], corpus.offsets[i + 1])
@@ -122,6 +124,8 @@ def test_every_ratio_is_that_of_the_sums(data):
             for name, number in (("words", corpus.words[i]), ("bytes", corpus.bytes[i])):
                 over[name] += weight * int(number)
                 of_text[name] += int(number) > 0
+        is_valid = not invalid[tokens].any()  # an invalid token leaves the words and bytes of its sequence out
+        skipped += not is_valid
         if not kept:
             continue
         each = {
@@ -130,22 +134,26 @@ def test_every_ratio_is_that_of_the_sums(data):
             "token": lambda t: corpus.token_weight[t],
         }
         weight = [Fraction(each[how["weighted"]](t)) for t in kept]
-        total += sum((w * Fraction(losses[t]) for w, t in zip(weight, kept, strict=True)), Fraction(0))
+        n = sum((w * Fraction(losses[t]) for w, t in zip(weight, kept, strict=True)), Fraction(0))
+        total += n
         over["main"] += weight[0] if options["per"] == "sequence" else sum(weight)
-        over["words"] += weight[0] * int(corpus.words[i])
-        over["bytes"] += weight[0] * int(corpus.bytes[i])
         counted, samples = counted + len(kept), samples + 1
-        of_text = {name: number + 1 for name, number in of_text.items()}
+        if is_valid:
+            text_total += n
+            over["words"] += weight[0] * int(corpus.words[i])
+            over["bytes"] += weight[0] * int(corpus.bytes[i])
+            of_text = {name: number + 1 for name, number in of_text.items()}
     found = metric.summary()
     assert (found.count, found.samples) == (counted, samples)
     near(found.total, total)
     near(found.weight, over["main"])
     near(metric.compute(), total / over["main"] if over["main"] else None)
     for name, read in (("words", metric.per_word), ("bytes", metric.per_byte)):
-        mean = total / over[name] if how["counted"] and over[name] else None
-        if not (how["counted"] and samples and not over[name]):  # without words the mean is inf
+        mean = text_total / over[name] if how["counted"] and over[name] else None
+        if not (how["counted"] and of_text[name] and not over[name]):  # without words the mean is inf
             near(read().mean, mean)
         assert read().samples == (of_text[name] if how["counted"] else 0)
+        assert read().skipped == (skipped if how["counted"] else 0)
 
 
 @pytest.mark.parametrize("layout", ["flat", "padded", "no positions"])
@@ -210,7 +218,9 @@ def test_weights_of_empty_sequences_are_checked(weight):
         assert error.value.cause == ("invalid_null" if weight is None else "invalid_weight")
         assert metric == ce.SequenceCrossEntropy()
     metric = ce.SequenceCrossEntropy(invalid="skip").update_token_log_probs(log_probs, n_words=[1, 2], **where)
-    assert (metric.compute(), metric.per_word().weight) == (2.0, 1.0)
+    words = metric.per_word()
+    assert (metric.compute(), metric.summary().skipped, words.weight, words.skipped) == (2.0, 0, 1.0, 1)
+    assert words.to_dict()["invalid_null" if weight is None else "invalid_weight"] == 1
 
 
 def test_weights_of_sequences_and_of_tokens_must_be_told_apart():

@@ -300,19 +300,21 @@ def test_a_gradient_is_not_for_it():
         ce.cross_entropy(Far(ROWS), LABELS, grad=True, out=np.zeros((60, 3)))
 
 
+@pytest.mark.parametrize("odd", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_sequences_are_the_same_elsewhere(kind):
-    corpus = Corpus(0, 30, kind=kind, ignored=True)
+def test_sequences_are_the_same_elsewhere(kind, odd):
+    corpus = Corpus(0, 30, kind=kind, ignored=True, odd=odd)
     metric = corpus.metric(ce.Perplexity, per_position=True, tail=True)
     padding = np.zeros(len(corpus.target), dtype=np.uint8)
     padding[::7] = PADDING
-    ratios, bucket = ((1, corpus.words.astype(float)),), hash_clusters(corpus.document)
+    ratios, bucket = ((1, corpus.words.astype(float), None),), hash_clusters(corpus.document)
     layout = {"offsets": corpus.offsets, "status": padding, "ratios": ratios}
     here = metric.copy()
     here._pipeline.update_batch(here._state, Batch(corpus.preds, corpus.target, **layout), bucket=bucket)
     there = elsewhere(metric, tensor(corpus.preds), tensor(corpus.target), bucket=bucket, **layout)
     assert_close(there.summary(), here.summary())
     assert_close(there.per_word(), here.per_word())
+    assert (here.per_word().skipped > 0) == odd
     for one, other in zip(there.per_position(), here.per_position(), strict=True):
         assert_close(one, other)
     assert there.tail().count == here.tail().count

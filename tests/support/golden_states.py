@@ -160,6 +160,9 @@ CASES = {
         sequences(per_position=True), lengths=[3, 1, 3], mask=[[1, 1, 0], [1, 1, 1], [1, 1, 1]], n_bytes=[7, 0, 3]
     ),
     "perplexity": lambda: fed(sequences(ce.Perplexity), n_words=[2, 1, 1], n_bytes=[7, 4, 3], cluster=["a", "b", "a"]),
+    "perplexity-skipped": lambda: fed(
+        sequences(ce.Perplexity), weight=[1.0, 0.3, 2.0], n_words=[2, 1, 1], n_bytes=[7, 4, 3], cluster=["a", "b", "a"]
+    ),
     "perplexity-options": lambda: ce.Perplexity(
         kind="logits", ignore_index=None, label_smoothing=0.1, class_weight=[1.0, 0.3]
     ).update([[0.5, -1.0], [2.0, 0.0]], [0, 1], offsets=[0, 2]),

@@ -22,7 +22,7 @@ cdef class Batch:
     cdef object given_preds, given_target, given_weight
     cdef object given_status        # a status for each loss, or None
     cdef object given_offsets       # the first loss of each sample, and the number of losses; or None
-    cdef readonly tuple ratios      # pairs of the number of a ratio and its denominators
+    cdef readonly tuple ratios      # triples of the number of a ratio, its denominators, and statuses or None
     cdef bint weight_per_sample
     cdef Samples precomputed        # losses that were computed elsewhere, or None
     cdef Batch source               # the original batch, if this one has its precomputed losses; or None

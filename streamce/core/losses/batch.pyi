@@ -5,10 +5,11 @@ import numpy as np
 from streamce.core.samples.samples import Samples
 
 _Doubles = np.ndarray[Any, np.dtype[np.float64]]
+_Statuses = np.ndarray[Any, np.dtype[np.uint8]]
 
 class Batch:
     @property
-    def ratios(self) -> tuple[tuple[int, _Doubles], ...]: ...
+    def ratios(self) -> tuple[tuple[int, _Doubles, _Statuses | None], ...]: ...
     def __init__(
         self,
         preds: Any,
@@ -17,7 +18,7 @@ class Batch:
         *,
         status: Any = None,
         offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None,
-        ratios: tuple[tuple[int, _Doubles], ...] = (),
+        ratios: tuple[tuple[int, _Doubles, _Statuses | None], ...] = (),
         weight_per_sample: bool = False,
     ) -> None: ...
 

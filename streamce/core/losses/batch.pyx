@@ -66,8 +66,8 @@ cdef class Batch:
 
     ``status`` has a status for each loss: COUNTED, PADDING, IGNORED or NULL_INPUT. ``offsets`` are the first loss of
     each sample, followed by the number of losses. Without offsets, the samples are the entries of the first axis.
-    ``ratios`` are pairs of the number of a ratio and its denominators. With ``weight_per_sample``, weights are those of
-    samples, also if there are as many losses.
+    ``ratios`` are triples of the number of a ratio, its denominators, and None or statuses of the samples, which leave
+    out empty samples. With ``weight_per_sample``, weights are those of samples, also if there are as many losses.
     """
 
     def __cinit__(self):
