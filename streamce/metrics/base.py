@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from streamce._support.state_format import Header
+    from streamce.core.samples.routes import Routes
     from streamce.metrics.options import Check
     from streamce.stats.calibration import Calibration
     from streamce.stats.summary import Summary
@@ -58,6 +59,7 @@ class Metric(UpdateFromMixin):
     _task: ClassVar[str]
     _own_checks: ClassVar[Mapping[str, Check]] = {}  # of the options that only this class has
     _in_core = frozenset({"update"})
+    _has_cell = True
     _state: State
     __slots__ = ("_options", "_pipeline")
 
@@ -171,9 +173,13 @@ class Metric(UpdateFromMixin):
         cluster: Any = None,
         null: Any = None,
         samples: Samples | None = None,
+        routes: Routes | None = None,
     ) -> None:
-        """Add a batch to a state, and its samples one by one to ``samples``; ``null`` is the mask of missing inputs."""
-        batch = Batch(preds, target, weight, status=null_status(null))
+        """Add a batch to a state, or to those of ``routes``, and its samples one by one to ``samples``.
+
+        ``null`` is the mask of missing inputs.
+        """
+        batch = Batch(preds, target, weight, status=null_status(null), routes=routes)
         outputs = None if samples is None else Outputs(samples=samples)
         self._pipeline.update_batch(state, batch, outputs, hash_clusters(cluster))
 
@@ -182,6 +188,15 @@ class Metric(UpdateFromMixin):
         samples = Samples()
         self._run(state, *inputs, samples=samples, **named)
         return samples
+
+    def _split(self, routes: Routes, *inputs: Any, **named: Any) -> list[State]:
+        """Return the states of a batch, one for each code of ``routes``."""
+        self._run(State(), *inputs, routes=routes, **named)
+        return routes.filled()
+
+    @property
+    def _has_only_mean(self) -> bool:  # type: ignore[override]
+        return not (self._pipeline.per_cell or any(self._options.get(option) for option in BREAKDOWN_OPTIONS))
 
     def __call__(self, *inputs: Any, **named: Any) -> float:
         """Update, and return the value of this batch alone. The arguments are those of ``update``."""

@@ -16,6 +16,7 @@ from streamce.metrics.options import check_integer, check_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from streamce.core.samples.routes import Routes
     from streamce.core.samples.samples import Samples
     from streamce.metrics.options import Check
 
@@ -175,8 +176,11 @@ class CTCCrossEntropy(Metric):
         weight: Any = None,
         cluster: Any = None,
         null: Any = None,
+        routes: Routes | None = None,
     ) -> Samples:
-        batch = Utterances(preds, target, input_lengths, target_lengths, weight, status=null_status(null))
+        batch = Utterances(
+            preds, target, input_lengths, target_lengths, weight, status=null_status(null), routes=routes
+        )
         with sequence_layout.ragged_hint(RAGGED):
             samples: Samples = self._pipeline.update(state, batch, hash_clusters(cluster))
         return samples

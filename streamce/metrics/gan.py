@@ -10,12 +10,15 @@ import numpy as np
 
 from streamce._support.html_repr import HtmlRepr
 from streamce.core.default_mode import DefaultModeMethods
+from streamce.core.ledger.state import State
+from streamce.core.losses.batch import Batch
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.metrics.composite import Composite, States
 from streamce.stats import estimators, summary
 
 if TYPE_CHECKING:
+    from streamce.core.samples.routes import Routes
     from streamce.stats.summary import Summary
 
 LN2 = summary.LN2
@@ -159,9 +162,30 @@ class GANCrossEntropy(Composite):
         >>> gan.compute(), gan.summary().samples
         (1.3862943611198906, 3)
         """
+        self._state.merge(self._add(States(self._names), real, fake, real_weight, fake_weight))
+        return self
+
+    def _split(
+        self, routes: Routes, *, real: Any = None, fake: Any = None, real_weight: Any = None, fake_weight: Any = None
+    ) -> list[States]:
+        of_sums = {name: routes.fresh() for name in self._names}
+        self._add(States(self._names), real, fake, real_weight, fake_weight, of_sums)
+        count = max(len(of_one.states) for of_one in of_sums.values())
+        states = {name: of_one.filled() or [State() for _ in range(count)] for name, of_one in of_sums.items()}
+        return [States.from_states(dict(zip(states, each, strict=True))) for each in zip(*states.values(), strict=True)]
+
+    def _add(
+        self,
+        batch: States,
+        real: Any,
+        fake: Any,
+        real_weight: Any,
+        fake_weight: Any,
+        routes: dict[str, Routes] | None = None,
+    ) -> States:
+        """Add predictions to states, or to those of the routes of each sum. Return the states."""
         if real is None and fake is None:
             raise InputError("real", "and fake are missing", "at least one of them")
-        batch = States(self._names)
         for argument, preds, weight, targets in (
             ("real", real, real_weight, {"real": 1}),
             ("fake", fake, fake_weight, {"fake": 0, "generator": 1}),
@@ -172,12 +196,12 @@ class GANCrossEntropy(Composite):
                     weight = arrays.materialize(weight, "weight")
                     for name, target in targets.items():
                         same = np.broadcast_to(np.int8(target), shape)
-                        self._metric._pipeline.update(batch[name], source, same, weight)
+                        routes_of = None if routes is None else routes[name]
+                        self._metric._pipeline.update_batch(batch[name], Batch(source, same, weight, routes=routes_of))
                 except InputError as error:
                     names = {"preds": argument, "weight": f"{argument}_weight"}
                     raise error.with_argument(names.get(str(error.argument), error.argument)) from None
-        self._state.merge(batch)
-        return self
+        return batch
 
     def __call__(self, *, real: Any, fake: Any) -> float:
         """Update, and return the value of this batch alone."""

@@ -32,6 +32,8 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_header()``: the class and the options that change a loss, as the bytes hold them;
     * ``_from_options(options, restore_inner)``: an empty object with the options of a header;
     * ``_restore(payload, data)``: replace the state by that of ``data``, whose payload was decoded;
+    * ``_split(routes, ...)``: the states of a batch, one for each code of ``routes``;
+    * ``_layer``, ``_is_addable``, ``_has_only_mean``, ``_has_cell``, ``_inner()``: what a wrapper must know of it;
     * ``_caption()``: the name of the metric in words, with the samples that it covers;
     * ``_sections()``: the names of the sections that show the state.
     """
@@ -40,6 +42,10 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # states change
     _state: Any
     _title: ClassVar[str] = ""
+    _layer: ClassVar[int] = 0  # see streamce/wrappers/composition.py
+    _is_addable = True
+    _has_cell: ClassVar[bool] = False  # whether the state of one mean is the first cell of a `State`
+    _has_only_mean = False  # whether the options ask for no other sum
 
     # ---- methods that a subclass defines ----
 
@@ -75,6 +81,14 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         The report, the command line and the Prometheus collector have functions for sections.
         """
         return ("summary",)
+
+    def _keys_taken(self) -> frozenset[str]:
+        """Return the arguments of ``update`` that hold keys or timestamps."""
+        return frozenset()
+
+    def _inner(self) -> tuple[MergeableState, ...]:
+        """Return the metrics that this one holds for their options."""
+        return ()
 
     def _new(self) -> Self:
         return type(self)(**self._init_kwargs())

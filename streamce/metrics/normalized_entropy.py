@@ -23,6 +23,7 @@ from streamce.metrics.update_from import UpdateFromMixin
 from streamce.stats import estimators, summary
 
 if TYPE_CHECKING:
+    from streamce.core.samples.routes import Routes
     from streamce.stats.summary import Summary
 
 
@@ -98,6 +99,34 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         return self
 
     def _update(self, preds: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None) -> None:
+        self._state.merge(self._add(States(self._names), preds, target, weight, cluster, null))
+
+    def _split(
+        self,
+        routes: Routes,
+        preds: Any,
+        target: Any,
+        *,
+        weight: Any = None,
+        cluster: Any = None,
+        null: Any = None,
+    ) -> list[States]:
+        of_sums = {name: routes.fresh() for name in self._names}
+        self._add(States(self._names), preds, target, weight, cluster, null, of_sums)
+        states = {name: of_one.filled() for name, of_one in of_sums.items()}
+        return [States.from_states(dict(zip(states, each, strict=True))) for each in zip(*states.values(), strict=True)]
+
+    def _add(
+        self,
+        batch: States,
+        preds: Any,
+        target: Any,
+        weight: Any,
+        cluster: Any,
+        null: Any,
+        routes: dict[str, Routes] | None = None,
+    ) -> States:
+        """Add a batch to states, or to those of the routes of each sum. Return the states."""
         target, weight, bucket = (
             arrays.materialize(target, "target"),
             arrays.materialize(weight, "weight"),
@@ -105,9 +134,12 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         )
         preds, shape = arrays.convert_with_shape(preds, "preds")
         losses = np.empty(shape)
-        batch, pipeline, status = States(self._names), self._metric._pipeline, null_status(null)
+        pipeline, status = self._metric._pipeline, null_status(null)
+        of_loss, of_outcome, of_both = ((routes or {}).get(name) for name in ("loss", "outcome", "both"))
         outputs = Outputs(losses=losses.reshape(-1))
-        pipeline.update_batch(batch["loss"], Batch(preds, target, weight, status=status), outputs, bucket)
+        pipeline.update_batch(
+            batch["loss"], Batch(preds, target, weight, status=status, routes=of_loss), outputs, bucket
+        )
         if weight is not None:  # the losses above are multiplied by it
             pipeline.update_batch(State(), Batch(preds, target, status=status), outputs)
         target = arrays.convert(target, "target")
@@ -115,10 +147,10 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         outcomes = outcomes.reshape(shape)  # (N, 1) is (N,)
         outcomes[np.isnan(losses)] = np.nan  # invalid samples are excluded from all sums
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # errors were raised above
-        mean.update(batch["outcome"], outcomes, None, weight, bucket)
+        mean.update_batch(batch["outcome"], Batch(outcomes, None, weight, routes=of_outcome), None, bucket)
         kernels.add(outcomes.reshape(-1), losses.reshape(-1))
-        mean.update(batch["both"], losses, None, weight, bucket)
-        self._state.merge(batch)
+        mean.update_batch(batch["both"], Batch(losses, None, weight, routes=of_both), None, bucket)
+        return batch
 
     @property
     def _loss_metric(self) -> Metric:

@@ -25,6 +25,7 @@ from streamce.metrics.torch_device import TorchDeviceLosses
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from streamce.core.samples.routes import Routes
     from streamce.core.samples.samples import Samples
     from streamce.inputs.arrays import Array
     from streamce.metrics.options import Check
@@ -274,13 +275,21 @@ class SequenceCrossEntropy(Metric):
         *,
         cluster: Any = None,
         samples: Samples | None = None,
+        routes: Routes | None = None,
         **others: Any,
     ) -> None:
-        self._add(state, SequenceBatch(preds, target, **others), cluster, samples)
+        self._add(state, SequenceBatch(preds, target, **others), cluster, samples, routes)
 
     @in_default_mode
-    def _add(self, state: State, sequences: SequenceBatch, cluster: Any, samples: Samples | None = None) -> None:
-        """Add a batch to a state, and its samples one by one to ``samples``."""
+    def _add(
+        self,
+        state: State,
+        sequences: SequenceBatch,
+        cluster: Any,
+        samples: Samples | None = None,
+        routes: Routes | None = None,
+    ) -> None:
+        """Add a batch to a state, or to those of ``routes``, and its samples one by one to ``samples``."""
         for option in ("label_smoothing", "class_weight"):
             if sequences.base is not None and self._options[option]:
                 value = self.options[option]
@@ -311,6 +320,7 @@ class SequenceCrossEntropy(Metric):
             offsets=found.offsets,
             ratios=tuple(ratios),
             weight_per_sample=weights is not None,
+            routes=routes,
         )
         outputs = None if samples is None else Outputs(samples=samples)
         try:

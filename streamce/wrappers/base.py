@@ -7,36 +7,51 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from streamce._support.short_repr import short_repr
-from streamce.core.ledger.ledger import Ledger
+import numpy as np
+
 from streamce.core.ledger.state import State
+from streamce.core.samples.routes import Routes
 from streamce.errors import InputError
 from streamce.inputs import messages
-from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.mergeable import MergeableState
-from streamce.metrics.update_from import UpdateFromMixin
+from streamce.metrics.options import check_base
+from streamce.metrics.update_from import PREDS_ARGUMENTS, UpdateFromMixin
+from streamce.wrappers import composition
+from streamce.wrappers.table import StateTable, coded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from streamce._support.state_format import Header
     from streamce.core.samples.samples import Samples
+    from streamce.inputs.arrays import Array
+    from streamce.keys.key_columns import Keys
+    from streamce.metrics.base import Metric
 
 
-# Arguments that a metric with a sum for each group or period does not take.
-SINGLE_SUM_ARGUMENTS = ("cluster", "n_words", "n_bytes")
+# Arguments of an update that give a sample more sums than those of its mean.
+MORE_SUMS = ("cluster", "n_words", "n_bytes")
 # The arguments of a KeyedWrapper that say where a sample belongs.
 KEY_ARGUMENTS = ("by", "by_time")
 
 
-@functools.lru_cache
-def update_keywords(metric: type) -> frozenset[str]:
-    """Return the keyword-only arguments that ``update`` of a class of metrics takes."""
-    parameters = inspect.signature(metric.update).parameters.values()  # type: ignore[attr-defined]
-    return frozenset(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
+def update_keywords(metric: MergeableState) -> frozenset[str]:
+    """Return the keyword-only arguments that ``update`` of a metric takes, with those of metrics in it."""
+    parameters = inspect.signature(type(metric).update).parameters.values()  # type: ignore[attr-defined]
+    own = frozenset(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
+    return own.union(*map(update_keywords, metric._inner()))
+
+
+def input_names(metric: MergeableState) -> dict[str, bool]:
+    """Return the positional arguments that ``update`` of a metric takes, and whether each must be given."""
+    if isinstance(metric, KeyedWrapper):
+        return input_names(metric._metric)
+    parameters = list(inspect.signature(type(metric).update).parameters.values())[1:]  # type: ignore[attr-defined]
+    return {each.name: each.default is each.empty for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD}
 
 
 def check_keywords(method: str, given: Iterable[str], known: frozenset[str]) -> None:
@@ -47,49 +62,51 @@ def check_keywords(method: str, given: Iterable[str], known: frozenset[str]) -> 
 
 
 class Route(NamedTuple):
-    """The destination of the samples of a batch, which is known before the samples are computed.
+    """Where the samples of a batch go, which is known before they are computed.
 
-    After ``check``, ``add`` fails only if the state is ``crowded``.
+    Without ``keys`` they go to the one state of a window. ``factor`` multiplies n and d of each sample.
     """
 
     argument: str  # the argument that fixes the number of samples
-    size: int | None
-    add: Callable[[Any, Samples], Any]  # takes a state
-    check_state: Callable[[Any], None] = lambda state: None  # raises if samples cannot be added to a state
+    keys: Keys | None = None
+    factor: Array | None = None
 
     def check(self, samples: Samples, state: Any) -> None:
         """Raise InputError if the number of samples is wrong, or if they cannot be added to the state."""
-        if self.size is not None and self.size != samples.samples:
-            raise messages.key_length(self.argument, self.size, samples.samples)
+        if self.keys is None:
+            return
+        if self.keys.size != samples.samples:
+            raise messages.key_length(self.argument, self.keys.size, samples.samples)
         if samples.samples:
-            self.check_state(state)
+            state.check(self.keys.kinds)
+
+    def add(self, state: Any, samples: Samples) -> None:
+        """Add samples to a state. After ``check`` this fails only if the state is ``crowded``."""
+        if self.factor is not None:
+            samples = samples.multiplied(self.factor)
+        state.add_samples(samples, self.keys)
 
 
 class MetricWrapper(MergeableState):
     """Base of the wrappers. A wrapper takes an empty metric for its options."""
 
     __slots__ = ("_metric",)
-    _metric: Metric
+    _metric: Any
 
-    def __init__(self, metric: Metric) -> None:
-        if not isinstance(metric, Metric):
-            raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
-        for option in BREAKDOWN_OPTIONS:
-            if metric.options.get(option):
-                raise InputError("metric", f"keeps additional sums ({option}=True)", f"a metric with {option}=False")
-        if metric._pipeline.per_cell:
-            raise InputError("metric", f"is a {type(metric).__name__}, with sums by class", "a metric with one sum")
-        if metric._state.parts():
-            raise InputError("metric", "has samples already", "an empty metric, for its options")
+    def __init__(self, metric: Any) -> None:
+        composition.check_inner(type(self).__name__, self._layer, metric)
         self._metric = metric._new()
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> Any:
         """An empty metric with the options of all states."""
         return self._metric._new()
 
     def _init_kwargs(self) -> dict[str, Any]:
         return self.options
+
+    def _inner(self) -> tuple[MergeableState, ...]:
+        return (self._metric,)
 
     def _check_compatible(self, header: Header) -> None:
         if header["metric"] == type(self).__name__:
@@ -98,13 +115,57 @@ class MetricWrapper(MergeableState):
 
     def _check_keywords(self, method: str, given: Iterable[str]) -> None:
         """Raise TypeError unless ``update`` of the metric takes these keywords."""
-        check_keywords(method, given, update_keywords(type(self._metric)))
+        check_keywords(method, given, update_keywords(self._metric))
+
+    def _bind(self, method: str, inputs: tuple[Any, ...], others: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of an update of the metric by name. Raise TypeError, in Python's words, if one is wrong.
+
+        The losses of ``MeanLoss`` are called ``preds``.
+        """
+        names = {PREDS_ARGUMENTS.get(name, name): must for name, must in input_names(self._metric).items()}
+        if list(names) == ["preds"]:
+            names["target"] = False  # None
+        if len(inputs) > len(names):
+            raise TypeError(f"{method}() takes {len(names)} positional arguments but {len(inputs)} were given")
+        given = dict(zip(names, inputs, strict=False))
+        for name in given.keys() & others.keys():
+            raise TypeError(f"{method}() got multiple values for argument {name!r}")
+        self._check_keywords(method, others.keys() - names.keys())
+        given |= others
+        for name, must in names.items():
+            if must and name not in given:
+                raise TypeError(f"{method}() missing a required argument: {name!r}")
+        return given
+
+    def _metric_of(self, state: Any) -> Any:
+        """Return a metric with this state."""
+        metric = self._metric._new()
+        metric._state = state
+        return metric
+
+    @property
+    def _restore_inner(self) -> Callable[[dict[str, bytes]], Any]:
+        """The function that returns the state of the metric with these parts. It does not refer to the wrapper."""
+        return functools.partial(_restored, self._metric)
+
+
+def _restored(metric: MergeableState, parts: dict[str, bytes]) -> Any:
+    """Return the state of a metric with these parts, or raise ValueError."""
+    new = metric._new()
+    if parts:
+        new._load_payload(parts)
+    return new._state
 
 
 class KeyedWrapper(MetricWrapper, UpdateFromMixin):
     """Base of the wrappers that separate the samples of a metric by group, by time or by age."""
 
     __slots__ = ()
+    _windowed: ClassVar[bool] = False
+
+    def _table(self) -> StateTable:
+        """Return an empty table of states of the metric."""
+        return StateTable(self._restore_inner, has_cells=self._metric._has_cell)
 
     @abstractmethod
     def _keyed_by(self) -> tuple[str, ...]:
@@ -114,27 +175,101 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
     def _route(self, **keys: Any) -> Route:
         """Return where samples with these keys or timestamps go, or raise InputError if they are invalid."""
 
+    def _takes_samples(self, others: dict[str, Any]) -> bool:
+        """Return whether each sample of an update adds to a mean and to no other sum."""
+        return self._metric._has_only_mean and all(others.get(name) is None for name in MORE_SUMS)
+
     def _apply(self, route: Route, *inputs: Any, **others: Any) -> Self:
         """Add a batch whose route is known."""
-        for name in SINGLE_SUM_ARGUMENTS:
-            if others.get(name) is not None:
-                raise InputError(name, "is given", f"none, because {type(self).__name__} separates samples")
-        samples = self._metric._run_returning_samples(State(), *inputs, **others)
-        route.check(samples, self._state)
-        if samples.samples:
-            route.add(self._state, samples)
+        if self._takes_samples(others):
+            samples = self._metric._run_returning_samples(State(), *inputs, **others)
+            route.check(samples, self._state)
+            if samples.samples:
+                route.add(self._state, samples)
+            return self
+        if route.keys is None:
+            self._add_each(self._metric._split(Routes(), *inputs, **others))
+            return self
+        codes, keys = coded(route.keys)
+        self._state.check(route.keys.kinds)
+        states = self._metric._split(Routes(codes, len(keys), route.argument, route.factor), *inputs, **others)
+        self._state.add_states(route.keys.kinds, zip(keys, states, strict=True))
         return self
 
-    def _update(self, preds: Any, target: Any, weight: Any = None, **others: Any) -> None:
-        keys = {name: others.pop(name) for name in KEY_ARGUMENTS if name in others}
-        self._apply(self._route(**keys), preds, target, weight=weight, **others)
+    def _add_each(self, states: list[Any]) -> None:
+        """Add the state of each sample to a window of samples."""
+        raise NotImplementedError
+
+    def _keys_taken(self) -> frozenset[str]:
+        return self._metric._keys_taken().union(self._keyed_by())
+
+    def _own_route(self, others: dict[str, Any]) -> Route:
+        """Return the route that the keys and timestamps among the arguments give, and leave those that metrics take."""
+        inner = self._metric._keys_taken()
+        own = {}
+        for name in KEY_ARGUMENTS:
+            if name in others and (name in self._keyed_by() or name not in inner):
+                own[name] = others[name]
+            if name in others and (name not in inner or others[name] is None):
+                del others[name]
+        return self._route(**own)
+
+    def _split(self, routes: Routes, *inputs: Any, **others: Any) -> list[Any]:
+        route = self._own_route(others)
+        if route.keys is None:
+            raise AssertionError("a window of samples is in no other wrapper")
+        if route.keys.size != routes.size:
+            raise messages.key_length(route.argument, route.keys.size, routes.size)
+        codes, keys = coded(route.keys)
+        pairs, joint = np.unique(routes.numbers * len(keys) + codes, return_inverse=True)
+        inner = Routes(joint.astype(np.int64).reshape(-1), len(pairs), routes.argument, route.factor)
+        states = [self._new()._state for _ in routes.states]
+        for pair, state in zip(pairs.tolist(), self._metric._split(inner, *inputs, **others), strict=True):
+            outer, own = divmod(pair, len(keys))
+            states[outer].add_states(route.keys.kinds, [(keys[own], state)])
+        return states
+
+    def update_token_log_probs(
+        self, log_probs: Any, *, by: Any = None, by_time: Any = None, base: float = math.e, **others: Any
+    ) -> Self:
+        """Add sequences from the log-probabilities of their tokens, for a wrapper of sequences.
+
+        Parameters
+        ----------
+        log_probs, base, **others
+            The arguments of :meth:`SequenceCrossEntropy.update_token_log_probs`.
+        by, by_time
+            The arguments of ``update``, with an entry for each sequence.
+
+        Raises
+        ------
+        InputError
+            As for ``update``, or if the metric is not one of sequences.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> subjects = ce.Grouped(ce.Perplexity())
+        >>> subjects = subjects.update_token_log_probs([[-1.0, -3.0], [-1.0, -1.0]], by=["maths", "law"])
+        >>> subjects.compute()
+        {'law': 2.71828..., 'maths': 7.38905...}
+        """
+        if self._loss_metric._task != "sequence":
+            name = type(self._loss_metric).__name__
+            raise InputError("log_probs", f"is given to a {name}", "a metric of sequences, such as Perplexity()")
+        self._check_keywords(f"{type(self).__name__}.update_token_log_probs", others)
+        keys = {name: key for name, key in (("by", by), ("by_time", by_time)) if key is not None}
+        self._update(log_probs, None, base=check_base("base", base), **keys, **others)
+        return self
+
+    def _update(self, preds: Any, target: Any = None, weight: Any = None, **others: Any) -> None:
+        given = {"preds": preds, "target": target, "weight": weight}
+        self._add(others | {name: each for name, each in given.items() if each is not None or name == "preds"})
+
+    def _add(self, given: dict[str, Any]) -> None:
+        """Add a batch, given by argument."""
+        self._apply(self._own_route(given), **given)
 
     @property
     def _loss_metric(self) -> Metric:
-        return self._metric
-
-    def _metric_of(self, ledger: Ledger) -> Metric:
-        """Return a metric whose state is one cell."""
-        metric = self._metric._new()
-        metric._state = State(ledger)
-        return metric
+        return self._metric._loss_metric

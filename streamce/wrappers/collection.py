@@ -15,11 +15,14 @@ from streamce.keys.cluster_buckets import to_buckets
 from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.update_from import UpdateFromMixin
-from streamce.wrappers.base import SINGLE_SUM_ARGUMENTS, KeyedWrapper, check_keywords, update_keywords
+from streamce.wrappers import composition
+from streamce.wrappers.base import MORE_SUMS, KeyedWrapper, check_keywords, update_keywords
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
+    from streamce.core.samples.routes import Routes
     from streamce.core.samples.samples import Samples
+    from streamce.metrics.mergeable import MergeableState
     from streamce.wrappers.base import Route
 
 # The classes of a collection's members: those that are updated with ``preds`` and ``target``.
@@ -62,6 +65,20 @@ class Collection(UpdateFromMixin):
 
     __slots__ = ()
     _state: Members
+
+    @property
+    def _layer(self) -> int:  # type: ignore[override]
+        return max(composition.COLLECTION, *(metric._layer for metric in self._state.metrics.values()))
+
+    @property
+    def _is_addable(self) -> bool:  # type: ignore[override]
+        return all(metric._is_addable for metric in self._state.metrics.values())
+
+    def _keys_taken(self) -> frozenset[str]:
+        return frozenset().union(*(metric._keys_taken() for metric in self._state.metrics.values()))
+
+    def _inner(self) -> tuple[MergeableState, ...]:
+        return tuple(self._state.metrics.values())
 
     def __init__(self, metrics: Mapping[str, UpdateFromMixin]) -> None:
         if not isinstance(metrics, Mapping) or not metrics:
@@ -168,7 +185,12 @@ class Collection(UpdateFromMixin):
     ) -> None:
         own = self._state
         keys = {"by": self._by_name("by", by), "by_time": self._by_name("by_time", by_time)}
-        routes = {name: self._route_of(name, metric, keys) for name, metric in own.metrics.items()}
+        own_keys = {name: self._keys_of(name, metric, keys) for name, metric in own.metrics.items()}
+        routes = {
+            name: metric._own_route(dict(own_keys[name]))
+            for name, metric in own.metrics.items()
+            if isinstance(metric, KeyedWrapper)
+        }
         preds, target, weight = (
             arrays.materialize(preds, "preds"),
             class_names.materialize_target(target),
@@ -178,7 +200,7 @@ class Collection(UpdateFromMixin):
         given = (preds, target) if target is not None else (preds,)
         if cluster is not None:
             others["cluster"] = to_buckets(cluster)
-        for name in SINGLE_SUM_ARGUMENTS:
+        for name in MORE_SUMS:
             if others.get(name) is not None and all(isinstance(each, KeyedWrapper) for each in own.metrics.values()):
                 raise InputError(name, "is given", "none, because no metric of the collection takes it")
         batch: dict[str, UpdateFromMixin] = {}
@@ -186,15 +208,50 @@ class Collection(UpdateFromMixin):
         for names in own.same_losses:
             found = own.losses(names, *given, weight=weight, **others)
             for name in names:
-                if route := routes[name]:
+                if route := routes.get(name):
                     route.check(found[1], own.metrics[name]._state)
                     samples[name] = found[1]
                 else:
                     batch[name] = found[0][name]
         for name in own.own_losses:
             batch[name] = own.metrics[name]._new()
-            batch[name]._update(preds, target, weight, **others)
-        own.add(batch, {name: (route, samples[name]) for name, route in routes.items() if route})
+            named = _without_more_sums(others) if name in routes else others
+            batch[name]._update(preds, target, weight, **named, **own_keys[name])
+        own.add(batch, {name: (routes[name], found) for name, found in samples.items()})
+
+    def _split(
+        self,
+        routes: Routes,
+        preds: Any,
+        target: Any = None,
+        *,
+        weight: Any = None,
+        by: Any = None,
+        by_time: Any = None,
+        **others: Any,
+    ) -> list[Members]:
+        own = self._state
+        keys = {"by": self._by_name("by", by), "by_time": self._by_name("by_time", by_time)}
+        states: dict[str, list[Any]] = {}
+        for names in [*own.same_losses, *([name] for name in own.own_losses)]:
+            plain = [name for name in names if isinstance(own.metrics[name], Metric)]
+            if plain:
+                combined = own.combined(plain)
+                found = combined._split(routes.fresh(), preds, target, weight=weight, **others)
+                for name in plain:
+                    states[name] = [own.metrics[name]._select(state) for state in found]  # type: ignore[attr-defined]
+            for name in set(names) - set(plain):
+                metric = own.metrics[name]
+                named = _without_more_sums(others) if isinstance(metric, KeyedWrapper) else dict(others)
+                named |= self._keys_of(name, metric, keys)
+                states[name] = metric._split(routes.fresh(), preds, target, weight=weight, **named)
+        split = []
+        for code in range(len(routes.states)):
+            metrics = {name: metric._new() for name, metric in own.metrics.items()}
+            for name, metric in metrics.items():
+                metric._state = states[name][code]
+            split.append(Members(metrics))
+        return split
 
     def _extend(self, other: Self) -> Self:
         self._state.extend(other._state)
@@ -212,25 +269,22 @@ class Collection(UpdateFromMixin):
         metrics = self._state.metrics
         if isinstance(given, dict) and (unknown := given.keys() - metrics.keys()):
             raise InputError(argument, f"names {sorted(map(str, unknown))}", f"names of {sorted(metrics)}")
-        keyed = {
-            name for name, each in metrics.items() if isinstance(each, KeyedWrapper) and argument in each._keyed_by()
-        }
+        keyed = {name for name, each in metrics.items() if argument in each._keys_taken()}
         if isinstance(given, dict) and (unkeyed := given.keys() - keyed):
             raise InputError(argument, f"is given for {sorted(unkeyed)}", f"those that take it: {sorted(keyed)}")
         if given is not None and not keyed:
             raise InputError(argument, "is given", "none, because no metric of the collection takes it")
         return given
 
-    def _route_of(self, name: str, metric: UpdateFromMixin, keys: dict[str, Any]) -> Route | None:
-        """Return where the samples go in a metric that separates them, None for other metrics."""
-        if not isinstance(metric, KeyedWrapper):
-            return None
+    @staticmethod
+    def _keys_of(name: str, metric: UpdateFromMixin, keys: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments that say where samples go in a metric that separates them."""
         own = {}
         for argument, given in keys.items():
             mine = given.get(name) if isinstance(given, dict) else given
-            if mine is not None and argument in metric._keyed_by():
+            if mine is not None and argument in metric._keys_taken():
                 own[argument] = mine
-        return metric._route(**own)
+        return own
 
     # ---- reading ----
 
@@ -254,6 +308,11 @@ class Collection(UpdateFromMixin):
         return {name: metric.summary(level, anytime) for name, metric in metrics.items()}  # type: ignore[attr-defined]
 
 
+def _without_more_sums(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an update for a wrapper, whose samples have only a mean."""
+    return {name: value for name, value in arguments.items() if name not in MORE_SUMS}
+
+
 class Members:
     """The metrics of a collection, and which of them need the same losses.
 
@@ -267,7 +326,8 @@ class Members:
         self.own_losses: list[str] = []
         for name, metric in metrics.items():
             of = metric._metric if isinstance(metric, KeyedWrapper) else metric
-            if isinstance(of, Metric) and not isinstance(of, MulticlassNormalizedEntropy):
+            shares = not isinstance(metric, KeyedWrapper) or of._has_only_mean
+            if isinstance(of, Metric) and shares and not isinstance(of, MulticlassNormalizedEntropy):
                 same_losses.setdefault(of._loss_key(), []).append(name)
             else:
                 self.own_losses.append(name)
@@ -277,19 +337,17 @@ class Members:
     def keywords(self) -> frozenset[str]:
         """The keyword-only arguments that all metrics take in ``update``."""
         metrics = (each._metric if isinstance(each, KeyedWrapper) else each for each in self.metrics.values())
-        return frozenset.intersection(*(update_keywords(type(metric)) for metric in metrics))
+        return frozenset.intersection(*map(update_keywords, metrics))
 
     def losses(self, names: list[str], *given: Any, **others: Any) -> tuple[dict[str, UpdateFromMixin], Samples]:
         """Return the samples of a batch, and a metric of the batch for each named one that is not in a wrapper."""
         unwrapped = {name: metric for name in names if isinstance(metric := self.metrics[name], Metric)}
         first = self.metrics[names[0]]
         if not unwrapped:
-            others = {name: value for name, value in others.items() if name not in SINGLE_SUM_ARGUMENTS}
+            others = _without_more_sums(others)
         source = next(iter(unwrapped.values()), first._metric if isinstance(first, KeyedWrapper) else None)
         assert source is not None
-        options = [metric._init_kwargs() for metric in unwrapped.values()]
-        breakdowns = {name: True for name in BREAKDOWN_OPTIONS if any(each.get(name) for each in options)}
-        combined = type(source)(**{**source._init_kwargs(), **breakdowns})  # keeps every sum that one of them keeps
+        combined = self.combined([*unwrapped]) if unwrapped else source._new()
         samples = combined._run_returning_samples(combined._state, *given, **others)
         metrics: dict[str, UpdateFromMixin] = {}
         for name, metric in unwrapped.items():
@@ -297,10 +355,17 @@ class Members:
             metrics[name]._state = metric._select(combined._state)
         return metrics, samples
 
+    def combined(self, names: list[str]) -> Metric:
+        """Return an empty metric that keeps every sum that one of these metrics keeps. They have the same losses."""
+        options = [self.metrics[name]._init_kwargs() for name in names]
+        breakdowns = {name: True for name in BREAKDOWN_OPTIONS if any(each.get(name) for each in options)}
+        found: Metric = type(self.metrics[names[0]])(**{**options[0], **breakdowns})  # type: ignore[assignment]
+        return found
+
     def add(self, batch: dict[str, UpdateFromMixin], samples: dict[str, tuple[Route, Samples]]) -> None:
         """Add a batch to all metrics. An error changes none of them."""
         with self.lock:
-            new = {name: self.metrics[name] + metric for name, metric in batch.items()}
+            new = {name: self.metrics[name].copy()._extend(metric) for name, metric in batch.items()}
             for name, (route, found) in samples.items():  # again, because another thread may have added keys
                 route.check(found, self.metrics[name]._state)
             for name, (route, found) in samples.items():

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from streamce._support.rational import GRID
-from streamce.core.grouping.groups import Groups
 from streamce.core.grouping.key_index import EARLIEST, LATEST
+from streamce.core.ledger.ledger import Ledger
 from streamce.core.samples.decay import decay
 from streamce.errors import InputError
 from streamce.keys import periods
-from streamce.metrics.base import Metric
+from streamce.keys.key_columns import Keys
 from streamce.stats import estimators, summary
 from streamce.stats.estimators import WEIGHT_POWERS
+from streamce.wrappers import composition
 from streamce.wrappers.base import KeyedWrapper, Route
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
-    from streamce.core.samples.samples import Samples
     from streamce.stats.estimators import Cell
-    from streamce.stats.summary import Summary
+    from streamce.wrappers.table import StateTable
 
 # Half-lives that are this much older than the newest one have no weight. A sum in the range of float64 that is halved
 # this often is far below the grid, and the limit keeps the integers within a few thousand bits.
@@ -65,12 +65,13 @@ class Decayed(KeyedWrapper):
     """
 
     __slots__ = ("_half_life",)
-    _state: Groups
+    _layer = composition.TIME
+    _state: StateTable
 
-    def __init__(self, metric: Metric, *, half_life: Any) -> None:
+    def __init__(self, metric: Any, *, half_life: Any) -> None:
         super().__init__(metric)
         self._half_life = periods.microseconds(half_life, "half_life")
-        self._state = Groups()
+        self._state = self._table()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -87,24 +88,24 @@ class Decayed(KeyedWrapper):
         return cls(restore_inner(options["metric"]), half_life=f"{options['half_life']}us")
 
     def _load_payload(self, payload: dict[str, bytes]) -> None:
-        state = Groups.from_parts(payload)
-        kinds, null, numbers, _ = state.sorted()
-        if kinds is not None:
-            if kinds != ("int",) or null:
+        state = self._table().from_parts(payload)
+        if state.kinds is not None:
+            numbers = list(state.sorted())
+            if state.kinds != ("int",) or None in numbers:
                 raise ValueError("its half-lives have no numbers")
-            if not EARLIEST // self._half_life <= int(numbers[0]) <= int(numbers[-1]) <= LATEST // self._half_life:
+            if not EARLIEST // self._half_life <= numbers[0] <= numbers[-1] <= LATEST // self._half_life:
                 raise ValueError("its half-lives are outside of the years 1 to 9999")
         self._state = state
 
     # ---- adding ----
 
-    def update(self, preds: Any, target: Any = None, *, by_time: Any = None, weight: Any = None, **others: Any) -> Self:
+    def update(self, *inputs: Any, by_time: Any = None, **others: Any) -> Self:
         """Add a batch.
 
         Parameters
         ----------
-        preds, target, weight, **others
-            The arguments of the metric's ``update``.
+        *inputs, **others
+            The arguments of the metric's ``update``, such as ``preds``, ``target`` and ``weight``.
         by_time : array of datetimes, of text in ISO 8601, or of seconds since 1970
             The timestamp of each sample, in any order.
 
@@ -121,9 +122,8 @@ class Decayed(KeyedWrapper):
         >>> recent.update([0.5, 0.25], [1, 1], by_time=[0.0, 86400.0]).compute()  # weights 1 and 2
         1.15524530093324...
         """
-        if others:
-            self._check_keywords("Decayed.update", others)
-        return self._apply(self._route(by_time), preds, target, weight=weight, **others)
+        self._add(self._bind("Decayed.update", inputs, others) | {"by_time": by_time})
+        return self
 
     def _keyed_by(self) -> tuple[str, ...]:
         return ("by_time",)
@@ -131,13 +131,8 @@ class Decayed(KeyedWrapper):
     def _route(self, by_time: Any = None) -> Route:  # type: ignore[override]
         if by_time is None:
             raise InputError("by_time", "is missing", "the timestamp of each sample")
-        ticks = periods.ticks(by_time)
-
-        def add(state: Groups, samples: Samples) -> None:
-            own = samples.copy()
-            state.add(own, ("int",), decay(own, ticks, self._half_life), None, [])
-
-        return Route("by_time", len(ticks), add)
+        numbers, weights = decay(periods.ticks(by_time), self._half_life)
+        return Route("by_time", Keys(("int",), len(numbers), numbers, None, []), weights)
 
     def _caption(self) -> str:
         return f"{self._metric._caption()}, half-life {self.options['half_life']}"
@@ -147,6 +142,23 @@ class Decayed(KeyedWrapper):
 
     # ---- reading ----
 
+    def weighted(self) -> Any:
+        """Return the metric of all samples with decayed weights, with a copy of its state.
+
+        A new sample in the newest half-life that has samples has weight 1. Sums are rounded to multiples of 2^-1074.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> recent = ce.Decayed(ce.MulticlassCrossEntropy(per_class=True), half_life="1h")
+        >>> recent = recent.update([[0.5, 0.5], [0.25, 0.75]], [0, 1], by_time=[0.0, 3600.0])
+        >>> [summary.weight for summary in recent.weighted().per_class()]
+        [0.25, 0.5]
+        """
+        states = self._state.copy().sorted()
+        ages = _ages(states)
+        return self._metric_of(_combine(list(zip(states.values(), ages, strict=True)), self._restore_inner))
+
     def compute(self) -> float:
         """Return the metric's value with decayed weights, such as the mean loss in nats; nan for an empty stream.
 
@@ -155,9 +167,13 @@ class Decayed(KeyedWrapper):
         InputError
             If more was subtracted than had been added.
         """
-        return self._metric._value(estimators.ratio(self._cell()[0]))
+        copy = self._state.copy()
+        if not copy.is_compact or not self._metric._has_only_mean:
+            value: float = self.weighted().compute()
+            return value
+        return float(self._metric._value(estimators.ratio(_cell(copy)[0])))
 
-    def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
+    def summary(self, level: float = 0.95, anytime: bool = False) -> Any:
         """Return the mean, standard error and interval with decayed weights, and counts of anomalies.
 
         ``total`` and ``weight`` are relative to the end of the newest half-life that has samples: a new sample there
@@ -177,27 +193,61 @@ class Decayed(KeyedWrapper):
         InputError
             If more was subtracted than had been added, or ``level`` is not between 0 and 1.
         """
-        cell, unit = self._cell()
+        copy = self._state.copy()
+        if not copy.is_compact or not self._metric._has_only_mean:
+            return self.weighted().summary(level, anytime)
+        cell, unit = _cell(copy)
         return self._metric._present(summary.summarise_cell(cell, level=level, anytime=anytime, unit=unit))
 
-    def _cell(self) -> tuple[Cell, int]:
-        """Return the integers of all half-lives together, and the number of units in a weight of 1.
 
-        Weights are relative to the oldest half-life that counts, where they are whole multiples of the grid.
-        """
-        _, _, numbers, ledger = self._state.sorted()
-        combined: Cell = {}
-        shifts = [int(number) - int(numbers[-1]) + MAX_AGE for number in numbers]
-        oldest = min((shift for shift in shifts if shift >= 0), default=0)
-        sums = dict.fromkeys(WEIGHT_POWERS, 0)
-        for i, shift in enumerate(shifts):
-            cell = ledger.cell(i)
-            estimators.check_cell(cell)
-            for column, number in cell.items():
-                if column in estimators.COUNTS or (column not in WEIGHT_POWERS and shift >= 0):
-                    combined[column] = combined.get(column, 0) + number
-            if shift >= 0:
-                for column, total in estimators.full_sums(cell).items():
-                    sums[column] += total << (shift - oldest) * WEIGHT_POWERS[column]
-        combined |= estimators.stored_sums(sums, combined.get("samples", 0))
-        return combined, GRID << (MAX_AGE - oldest)
+def _cell(table: StateTable) -> tuple[Cell, int]:
+    """Return the integers of all half-lives together, and the number of units in a weight of 1.
+
+    Weights are relative to the oldest half-life that counts, where they are whole multiples of the grid.
+    """
+    cells, ledger = table.sorted_cells()
+    ages = _ages(cells)
+    oldest = max((age for age in ages if age <= MAX_AGE), default=0)
+    aged = zip(cells.values(), ages, strict=True)
+    combined = _add_cells((ledger.cell(cell), oldest - age, age <= MAX_AGE) for cell, age in aged)
+    return combined, GRID << oldest
+
+
+def _ages(numbers: Collection[int]) -> list[int]:
+    """Return by how much older each half-life is than the newest, the last one."""
+    newest = max(numbers, default=0)
+    return [newest - number for number in numbers]
+
+
+def _add_cells(cells: Iterable[tuple[Cell, int, bool]]) -> Cell:
+    """Return the sum of cells, each given with the power of two of its weights and whether it has weight at all."""
+    combined: Cell = {}
+    sums = dict.fromkeys(WEIGHT_POWERS, 0)
+    for cell, shift, counts in cells:
+        estimators.check_cell(cell)
+        for column, number in cell.items():
+            if column in estimators.COUNTS or (column not in WEIGHT_POWERS and counts):
+                combined[column] = combined.get(column, 0) + number
+        if counts:
+            for column, total in estimators.full_sums(cell).items():
+                power = shift * WEIGHT_POWERS[column]
+                sums[column] += total << power if power >= 0 else total + (1 << -power >> 1) >> -power
+    return combined | estimators.stored_sums(sums, combined.get("samples", 0))
+
+
+def _combine(aged: list[tuple[Any, int]], restore: Callable[[dict[str, bytes]], Any]) -> Any:
+    """Return the sum of states, each with the number of half-lives since its weights were 1."""
+    by_part: dict[str, list[tuple[Ledger, int]]] = {}
+    for state, age in aged:
+        for name, part in state.parts().items():
+            by_part.setdefault(name, []).append((Ledger.from_bytes(part), age))
+    parts = {}
+    for name, ledgers in by_part.items():
+        combined = Ledger(max(ledger.size for ledger, _ in ledgers))
+        for number in sorted({number for ledger, _ in ledgers for number in ledger.used()}):
+            cells = [(ledger.cell(number), -age, age <= MAX_AGE) for ledger, age in ledgers if number < ledger.size]
+            for column, value in _add_cells(cells).items():
+                combined.add_integer(column, number, value)
+        if combined.used():
+            parts[name] = combined.to_bytes()
+    return restore(parts)

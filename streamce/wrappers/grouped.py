@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,18 +14,16 @@ from streamce._support import scalars
 from streamce._support.html_repr import HtmlRepr
 from streamce._support.short_repr import short_repr
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.core.grouping.groups import Groups
-from streamce.core.ledger.ledger import Ledger
 from streamce.errors import InputError
 from streamce.keys import encoding, key_columns, periods
-from streamce.metrics.base import Metric
-from streamce.stats import estimators, summary
+from streamce.stats import estimators
+from streamce.stats.summary import Summary, summarise
+from streamce.wrappers import composition
 from streamce.wrappers.base import KeyedWrapper, Route
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
-    from streamce.metrics.base import Metric
-    from streamce.stats.summary import Summary
+    from streamce.wrappers.table import StateTable
 
 # The counters among the columns of a table.
 COUNTS = ("seen", "skipped", *estimators.COUNTS)
@@ -97,12 +95,13 @@ class Grouped(KeyedWrapper):
     """
 
     __slots__ = ("_period",)
-    _state: Groups
+    _layer = composition.GROUPS
+    _state: StateTable
 
-    def __init__(self, metric: Metric, *, period: Any = None) -> None:
+    def __init__(self, metric: Any, *, period: Any = None) -> None:
         super().__init__(metric)
         self._period = None if period is None else periods.microseconds(period)
-        self._state = Groups()
+        self._state = self._table()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -120,19 +119,17 @@ class Grouped(KeyedWrapper):
         return cls(restore_inner(options["metric"]), period=None if period is None else f"{period}us")
 
     def _load_payload(self, payload: dict[str, bytes]) -> None:
-        self._state = Groups.from_parts(payload)
+        self._state = self._table().from_parts(payload)
 
     # ---- adding ----
 
-    def update(
-        self, preds: Any, target: Any = None, *, by: Any = None, by_time: Any = None, weight: Any = None, **others: Any
-    ) -> Self:
+    def update(self, *inputs: Any, by: Any = None, by_time: Any = None, **others: Any) -> Self:
         """Add a batch, each sample to its group.
 
         Parameters
         ----------
-        preds, target, weight, **others
-            The arguments of the metric's ``update``.
+        *inputs, **others
+            The arguments of the metric's ``update``, such as ``preds``, ``target`` and ``weight``.
         by : array, or tuple of arrays
             The key of each sample (entry of the first axis): integers, bools, strings, bytes or datetimes in an array,
             list, pandas categorical or Arrow dictionary; or several such columns. Samples with missing keys (None, NaT,
@@ -154,22 +151,14 @@ class Grouped(KeyedWrapper):
         >>> [(name, start.hour, mean) for (name, start), mean in hours.compute().items()]
         [('ann', 0, 2.0), ('bob', 1, 5.0)]
         """
-        if others:
-            self._check_keywords("Grouped.update", others)
-        return self._apply(self._route(by, by_time), preds, target, weight=weight, **others)
+        self._add(self._bind("Grouped.update", inputs, others) | {"by": by, "by_time": by_time})
+        return self
 
     def _keyed_by(self) -> tuple[str, ...]:
         return ("by",) if self._period is None else ("by", "by_time")
 
     def _route(self, by: Any = None, by_time: Any = None) -> Route:  # type: ignore[override]
-        keys = self._keys(by, by_time)
-        columns = keys.kinds, keys.integers, keys.codes, keys.distinct
-        return Route(
-            "by",
-            keys.size,
-            lambda state, samples: state.add(samples, *columns),
-            lambda state: state.check(keys.kinds),
-        )
+        return Route("by", self._keys(by, by_time))
 
     def _keys(self, by: Any, by_time: Any) -> key_columns.Keys:
         columns = key_columns.convert_columns(by) if by is not None else []
@@ -202,21 +191,21 @@ class Grouped(KeyedWrapper):
     def __bool__(self) -> bool:
         return True  # so that `if metric` does not depend on the number of groups
 
-    def __getitem__(self, key: Hashable) -> Metric:
+    def __getitem__(self, key: Hashable) -> Any:
         """Return the metric of one group, with a copy of its state, or raise KeyError."""
         kinds = self._state.kinds
         parts = key if isinstance(key, tuple) else (key,)
-        ledger = None
+        state = None
         if kinds is not None and len(parts) == len(kinds):
             try:
                 columns = [key_columns.convert_objects([part], "key") for part in parts]
                 if all(column.kind in (None, kind) for column, kind in zip(columns, kinds, strict=True)):
-                    ledger = self._state.cell(key_columns.encode_key(columns))
+                    state = self._state.state(key_columns.encode_key(columns))
             except InputError:
                 pass
-        if ledger is None:
+        if state is None:
             raise KeyError(key)
-        return self._metric_of(ledger)
+        return self._metric_of(state)
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -230,23 +219,40 @@ class Grouped(KeyedWrapper):
 
     def keys(self) -> list[Any]:
         """Return the keys of all groups, in order."""
-        return list(sorted_cells(self._state)[0])
+        return list(self.compute()) if self._state.is_compact else list(self._state.sorted())
 
-    def compute(self) -> dict[Any, float]:
+    def items(self) -> list[tuple[Any, Any]]:
+        """Return the key and the metric of each group, with copies of their states, in the order of the keys.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> users = ce.Grouped(ce.MulticlassCrossEntropy(per_class=True))
+        >>> users = users.update([[0.5, 0.5], [0.25, 0.75]], [0, 1], by=["ann", "bob"])
+        >>> {key: len(metric.per_class()) for key, metric in users.items()}
+        {'ann': 2, 'bob': 2}
+        """
+        return [(key, self._metric_of(state)) for key, state in self._state.sorted().items()]
+
+    def compute(self) -> dict[Any, Any]:
         """Return the value of each group, by key, in the order of the keys."""
-        cells, ledger = sorted_cells(self._state)
-        means = estimators.means(ledger)
-        return {key: self._metric._value(means[cell]) for key, cell in cells.items()}
+        copy = self._state.copy()
+        if copy.is_compact and self._metric._has_only_mean:
+            cells, ledger = copy.sorted_cells()
+            means = estimators.means(ledger)
+            return {key: self._metric._value(means[cell]) for key, cell in cells.items()}
+        return {key: self._metric_of(state).compute() for key, state in copy.sorted().items()}
 
-    def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Summary]:
+    def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Any]:
         """Return the summary of each group, by key; see the metric's ``summary``."""
-        cells, ledger = sorted_cells(self._state)
-        return {key: self._summary(ledger, cell, level, anytime) for key, cell in cells.items()}
+        copy = self._state.copy()
+        if copy.is_compact and self._metric._has_only_mean:
+            cells, ledger = copy.sorted_cells()
+            present = self._metric._present
+            return {key: present(summarise(ledger, cell, level=level, anytime=anytime)) for key, cell in cells.items()}
+        return {key: self._metric_of(state).summary(level, anytime) for key, state in copy.sorted().items()}
 
-    def _summary(self, ledger: Ledger, cell: int, level: float, anytime: bool) -> Summary:
-        return self._metric._present(summary.summarise(ledger, cell, level=level, anytime=anytime))
-
-    def micro(self, level: float = 0.95, anytime: bool = False) -> Summary:
+    def micro(self, level: float = 0.95, anytime: bool = False) -> Any:
         """Return the summary of the samples of all groups together.
 
         Examples
@@ -256,7 +262,7 @@ class Grouped(KeyedWrapper):
         >>> users.micro().mean, users.macro().value
         (1.0, 1.25)
         """
-        return self._summary(self._state.total(), 0, level, anytime)
+        return self._metric_of(self._state.total()).summary(level, anytime)
 
     def macro(self, level: float = 0.95) -> Estimate:
         """Return the mean of the groups' mean losses, where each group counts the same.
@@ -264,10 +270,26 @@ class Grouped(KeyedWrapper):
         The interval assumes that the groups are a random sample of all possible groups (Student's t). Groups in which
         all losses are ignored have no value and do not count.
         """
-        values = [value for value in estimators.means(self._state.cells()) if not math.isnan(value)]
+        values = [value for value in self._values().values() if not math.isnan(value)]
         return Estimate(*estimators.estimate_mean(values, level), groups=len(values))
 
-    def worst(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
+    def _values(self) -> dict[Any, float]:
+        """Return the mean loss of each group or, where it has no single one, its value."""
+        copy = self._state.copy()
+        if copy.is_compact:
+            cells, ledger = copy.sorted_cells()
+            means = estimators.means(ledger)
+            return {key: means[cell] for key, cell in cells.items()}
+        values = {key: self._metric_of(state) for key, state in copy.sorted().items()}
+        if self._metric._has_cell:
+            return {key: estimators.mean(metric._state.total) for key, metric in values.items()}
+        found = {key: metric.compute() for key, metric in values.items()}
+        if any(isinstance(value, dict) for value in found.values()):
+            name = type(self._metric).__name__
+            raise InputError("metric", f"is a {name}, whose groups have several values", "items() or compute()")
+        return found
+
+    def worst(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Any]]:
         """Return the k groups with the largest mean losses, the worst first, with their summaries.
 
         Each interval is that of a single group. Chance contributes to the worst of many groups, so their true means are
@@ -275,11 +297,11 @@ class Grouped(KeyedWrapper):
         """
         return self._extreme(k, -1, level, anytime)
 
-    def best(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
+    def best(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Any]]:
         """Return the k groups with the smallest mean losses, the best first, with their summaries."""
         return self._extreme(k, 1, level, anytime)
 
-    def largest(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Summary]]:
+    def largest(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Any]]:
         """Return the k groups with the most samples, the largest first, with their summaries.
 
         Examples
@@ -289,18 +311,21 @@ class Grouped(KeyedWrapper):
         >>> [key for key, _ in users.largest(1)]
         ['ann']
         """
-        number = _number(k)
-        cells, ledger = sorted_cells(self._state)
-        samples = ledger.column("samples")
-        order = sorted(cells, key=lambda key: -samples.get(cells[key], 0))
-        return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
+        number, copy = _number(k), self.copy()
+        if copy._state.is_compact:
+            cells, ledger = copy._state.sorted_cells()
+            column = ledger.column("samples")
+            samples = {key: column.get(cell, 0) for key, cell in cells.items()}
+        else:
+            samples = {key: metric.summary().samples for key, metric in copy.items()}
+        order = sorted(samples, key=lambda key: -samples[key])
+        return [(key, copy[key].summary(level, anytime)) for key in order[:number]]
 
-    def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Summary]]:
-        number = _number(k)
-        cells, ledger = sorted_cells(self._state)
-        values = estimators.means(ledger)
-        order = sorted(cells, key=lambda key: (math.isnan(values[cells[key]]), sign * values[cells[key]]))
-        return [(key, self._summary(ledger, cells[key], level, anytime)) for key in order[:number]]
+    def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Any]]:
+        number, copy = _number(k), self.copy()
+        values = copy._values()
+        order = sorted(values, key=lambda key: (math.isnan(values[key]), sign * values[key]))
+        return [(key, copy[key].summary(level, anytime)) for key in order[:number]]
 
     def to_table(self, level: float = 0.95, anytime: bool = False) -> dict[str, Any]:
         """Return columns as arrays with a row per group, from which pandas, polars and Arrow make a table.
@@ -316,11 +341,13 @@ class Grouped(KeyedWrapper):
         >>> list(table["key"]), table["value"].tolist(), table["count"].tolist()
         (['ann', 'bob'], [0.5, 2.0], [2, 1])
         """
-        cells, ledger = sorted_cells(self._state)
-        has_parts = isinstance(next(iter(cells), None), tuple)
-        parts = list(zip(*cells, strict=True)) if has_parts else [list(cells)]
+        found = self.summary(level, anytime)
+        has_parts = isinstance(next(iter(found), None), tuple)
+        parts = list(zip(*found, strict=True)) if has_parts else [list(found)]
         columns = {f"key_{i}" if has_parts else "key": _array(part) for i, part in enumerate(parts)}
-        summaries = [self._summary(ledger, cell, level, anytime) for cell in cells.values()]
+        summaries = list(found.values())
+        if not all(isinstance(each, Summary) for each in summaries):
+            return columns | _flat_columns(summaries)
         columns["value"] = np.array([each.value for each in summaries], dtype=np.float64)
         columns["low"] = np.array([each.interval[0] for each in summaries], dtype=np.float64)
         columns["high"] = np.array([each.interval[1] for each in summaries], dtype=np.float64)
@@ -333,13 +360,26 @@ class Grouped(KeyedWrapper):
         return columns
 
 
-def sorted_cells(groups: Groups) -> tuple[dict[Any, int], Ledger]:
-    """Return the cell of each key, in the order of the keys, None first; and the ledger of all cells."""
-    kinds, null, found, ledger = groups.sorted()
-    cells = {key: cell for cell, key in enumerate(encoding.decode_keys(kinds or (), null, found))}
-    if any(kind in ("str", "bytes") for kind in kinds or ()):  # their bytes in a state begin with their length
-        cells = dict(sorted(cells.items(), key=lambda item: encoding.sort_key(item[0])))
-    return cells, ledger
+def _flat_columns(summaries: Sequence[Any]) -> dict[str, Any]:
+    """Return the entries of summaries of another class, or of several, as columns."""
+    rows = [dict(_flat_entries("", each)) for each in summaries]
+    return {
+        name: _array([row.get(name) for row in rows]) for name in dict.fromkeys(name for row in rows for name in row)
+    }
+
+
+def _flat_entries(prefix: str, found: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values in a summary, in a dict of summaries, or in an interval."""
+    if not isinstance(found, (dict, list)):
+        found = found.to_dict() if hasattr(found, "to_dict") else found
+    if isinstance(found, dict):
+        for name, value in found.items():
+            yield from _flat_entries(f"{prefix}_{name}" if prefix else name, value)
+    elif isinstance(found, (list, tuple)) and len(found) == 2:
+        name = prefix.removesuffix("interval")
+        yield from zip((f"{name}low", f"{name}high"), found, strict=True)
+    else:
+        yield prefix, found
 
 
 def _number(k: Any) -> int:
@@ -352,7 +392,7 @@ def _number(k: Any) -> int:
 
 def _array(part: Sequence[Any]) -> Any:
     """Return a part of the keys as an array. Text, and parts with None, become arrays of objects."""
-    dtypes: dict[type, Any] = {int: np.int64, bool: np.bool_, dt.datetime: "datetime64[us]"}
+    dtypes: dict[type, Any] = {int: np.int64, float: np.float64, bool: np.bool_, dt.datetime: "datetime64[us]"}
     types = set(map(type, part))
     if len(types) == 1 and types <= set(dtypes):
         return np.array(part, dtype=dtypes[types.pop()])

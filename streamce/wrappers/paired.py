@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ from streamce.stats.summary import (
     format_number,
     interval_name,
 )
-from streamce.wrappers import paired_streams
+from streamce.wrappers import composition, paired_streams
 from streamce.wrappers.base import MetricWrapper
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
+    from streamce.core.samples.routes import Routes
+    from streamce.core.samples.samples import Samples
     from streamce.metrics.base import Metric
     from streamce.stats.summary import Summary
 
@@ -180,6 +183,7 @@ class Paired(MetricWrapper):
     """
 
     __slots__ = ()
+    _layer = composition.PAIR
     _in_core = frozenset({"update_from"})  # the streams are the caller's code, which runs in the caller's mode
     _state: States
 
@@ -242,7 +246,7 @@ class Paired(MetricWrapper):
         """
         if others:
             self._check_keywords("Paired.update", others)
-        self._state.merge(self._compute_states(preds_a, preds_b, target, weight, cluster, **others))
+        self._state.merge(self._states_of(*self._samples(preds_a, preds_b, target, weight, cluster, **others)))
         return self
 
     def update_from(
@@ -313,12 +317,39 @@ class Paired(MetricWrapper):
         self, preds_a: Any, preds_b: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None
     ) -> None:
         """Add a batch, as ``update`` does; ``null`` is the mask of the losses in which an input is null."""
-        self._state.merge(self._compute_states(preds_a, preds_b, target, weight, cluster, null=null))
+        self._state.merge(self._states_of(*self._samples(preds_a, preds_b, target, weight, cluster, null=null)))
 
-    def _compute_states(
+    def _split(
+        self,
+        routes: Routes,
+        preds_a: Any,
+        preds_b: Any,
+        target: Any = None,
+        *,
+        weight: Any = None,
+        cluster: Any = None,
+        **others: Any,
+    ) -> list[States]:
+        a, b, buckets = self._samples(preds_a, preds_b, target, weight, cluster, **others)
+        routes.check(a.samples)
+        if routes.factors is not None:
+            a, b = a.multiplied(routes.factors), b.multiplied(routes.factors)
+        order = np.argsort(routes.numbers, kind="stable")
+        ends = np.cumsum(np.bincount(routes.numbers, minlength=len(routes.states))).tolist()
+        return [
+            self._states_of(a.take(rows), b.take(rows), None if buckets is None else buckets[rows])
+            for rows in (order[start:end] for start, end in itertools.pairwise([0, *ends]))
+        ]
+
+    @staticmethod
+    def _states_of(a: Samples, b: Samples, buckets: Any) -> States:
+        """Return the states of the samples of both models."""
+        return States.from_states(dict(zip(pairs.NAMES, pairs.add_pairs(a, b, buckets), strict=True)))
+
+    def _samples(
         self, preds_a: Any, preds_b: Any, target: Any, weight: Any, cluster: Any, **others: Any
-    ) -> States:
-        """Return the states of a batch."""
+    ) -> tuple[Samples, Samples, Any]:
+        """Return the samples of both models, and the bucket of each sample's cluster."""
         takes_losses = self._metric._task == "mean"
         if takes_losses and target is not None:
             raise InputError("target", "is given", "none, because MeanLoss takes the losses of A and B")
@@ -358,9 +389,7 @@ class Paired(MetricWrapper):
                 )
                 for name in sources
             )
-        return States.from_states(
-            dict(zip(pairs.NAMES, pairs.add_pairs(a, b, None if buckets is None else buckets.numbers), strict=True))
-        )
+        return a, b, None if buckets is None else buckets.numbers
 
     def __call__(
         self, preds_a: Any, preds_b: Any, target: Any = None, *, weight: Any = None, cluster: Any = None, **others: Any
@@ -369,7 +398,7 @@ class Paired(MetricWrapper):
         if others:
             self._check_keywords("Paired.__call__", others)
         batch = self._new()
-        batch._state = self._compute_states(preds_a, preds_b, target, weight, cluster, **others)
+        batch._state = self._states_of(*self._samples(preds_a, preds_b, target, weight, cluster, **others))
         self._state.merge(batch._state)
         return batch.compute()
 
@@ -379,6 +408,11 @@ class Paired(MetricWrapper):
 
     def _sections(self) -> tuple[str, ...]:
         return ("paired",)
+
+    @property
+    def _loss_metric(self) -> Metric:
+        loss_metric: Metric = self._metric
+        return loss_metric
 
     # ---- reading ----
 

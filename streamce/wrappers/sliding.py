@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
@@ -10,21 +11,25 @@ import numpy as np
 
 from streamce._support import scalars
 from streamce._support.short_repr import short_repr
-from streamce.core.grouping.groups import Groups
 from streamce.core.grouping.key_index import EARLIEST, LATEST
-from streamce.core.ledger.ledger import Ledger
-from streamce.core.samples.samples import Samples
+from streamce.core.ledger.state import State
 from streamce.core.samples.window import Window
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys import periods
-from streamce.keys.encoding import EPOCH, INT64_END, MICROSECOND, encode_part
-from streamce.metrics.base import Metric
+from streamce.keys.encoding import EPOCH, INT64_END, MICROSECOND, decode_key, encode_part
+from streamce.keys.key_columns import Keys
+from streamce.wrappers import composition
 from streamce.wrappers.base import KeyedWrapper, Route
+from streamce.wrappers.state_window import StateWindow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from streamce._support.state_format import Header
+    from streamce.core.samples.samples import Samples
     from streamce.stats.summary import Summary
+    from streamce.wrappers.table import Kinds, StateTable
 
 MAX_SAMPLES = 1 << 40  # most samples of a window
 MIN_PANES_TO_EVICT = 30  # search for outdated panes only if there are this many
@@ -83,9 +88,10 @@ class Sliding(KeyedWrapper):
     """
 
     __slots__ = ("_period", "_samples", "_step")
-    _state: Window | Panes
+    _layer = composition.TIME
+    _state: Any  # a Window, StateWindow or Panes
 
-    def __init__(self, metric: Metric, *, samples: int | None = None, period: Any = None, step: Any = None) -> None:
+    def __init__(self, metric: Any, *, samples: int | None = None, period: Any = None, step: Any = None) -> None:
         super().__init__(metric)
         if (samples is None) == (period is None):
             found = "is missing, and so is period" if samples is None else "is given, and so is period"
@@ -108,12 +114,18 @@ class Sliding(KeyedWrapper):
                 raise InputError("step", f"is {periods.format_period(self._step)}", expected, value=step)
         self._state = self._empty_state()
 
-    def _empty_state(self) -> Window | Panes:
+    def _empty_state(self) -> Window | StateWindow | Panes:
         if self._samples is not None:
-            return Window(self._samples)
+            if self._metric._has_only_mean:
+                return Window(self._samples)
+            return StateWindow(self._samples, self._restore_inner)
         assert self._period is not None
         assert self._step is not None
-        return Panes(self._period, self._step)
+        return Panes(self._period, self._step, self._table())
+
+    @property
+    def _is_addable(self) -> bool:  # type: ignore[override]
+        return self._samples is None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -138,17 +150,21 @@ class Sliding(KeyedWrapper):
         return cls(restore_inner(options["metric"]), **lengths)
 
     def _load_payload(self, payload: dict[str, bytes]) -> None:
-        self._state = self._empty_state().from_parts(payload)
+        state = self._empty_state()
+        if isinstance(state, Window) and "states" in payload:  # of samples with clusters, words or bytes
+            assert self._samples is not None
+            state = StateWindow(self._samples, self._restore_inner)
+        self._state = state.from_parts(payload) if payload else state
 
     # ---- adding ----
 
-    def update(self, preds: Any, target: Any = None, *, by_time: Any = None, weight: Any = None, **others: Any) -> Self:
+    def update(self, *inputs: Any, by_time: Any = None, **others: Any) -> Self:
         """Add a batch, and evict samples that are older than the window.
 
         Parameters
         ----------
-        preds, target, weight, **others
-            The arguments of the metric's ``update``.
+        *inputs, **others
+            The arguments of the metric's ``update``, such as ``preds``, ``target`` and ``weight``.
         by_time : array of datetimes, of text in ISO 8601, or of seconds since 1970
             For a window of time: the timestamp of each sample, in any order.
 
@@ -165,30 +181,47 @@ class Sliding(KeyedWrapper):
         >>> hour.update([1.0, 2.0, 6.0], by_time=[0.0, 3600.0, 1800.0]).compute()  # the first is too old
         4.0
         """
-        if others:
-            self._check_keywords("Sliding.update", others)
-        return self._apply(self._route(by_time), preds, target, weight=weight, **others)
+        self._add(self._bind("Sliding.update", inputs, others) | {"by_time": by_time})
+        return self
 
     def _keyed_by(self) -> tuple[str, ...]:
         return () if self._samples is not None else ("by_time",)
 
     def _route(self, by_time: Any = None) -> Route:  # type: ignore[override]
         state = self._state
-        if isinstance(state, Window):
+        if not isinstance(state, Panes):
             if by_time is not None:
                 raise InputError("by_time", "is given", "none, because the window is not one of time")
-            return Route("samples", None, Window.add)
+            return Route("samples")
         if by_time is None:
             raise InputError("by_time", "is missing", "the timestamp of each sample")
         starts = state.starts(by_time, "by_time")
-        return Route("by_time", len(starts), lambda state, samples: state.add(samples, starts))
+        return Route("by_time", Keys(("datetime",), len(starts), starts, None, []))
 
     def _extend(self, other: Self) -> Self:
         """Add another state of the same options, whose samples follow those of this one."""
-        if isinstance(self._state, Window) and isinstance(other._state, Window):
-            self._state.extend(other._state)
-            return self
-        return super()._extend(other)
+        if self._samples is None:
+            return super()._extend(other)
+        if isinstance(other._state, StateWindow):
+            self._use_states()
+        self._state.extend(other._state)
+        return self
+
+    def _takes_samples(self, others: dict[str, Any]) -> bool:
+        return not isinstance(self._state, StateWindow) and super()._takes_samples(others)
+
+    def _add_each(self, states: list[Any]) -> None:
+        self._use_states()
+        self._state.add_each(states)
+
+    def _use_states(self) -> None:
+        """Keep the state of each sample from now on, or raise InputError if there are samples without one."""
+        if isinstance(self._state, Window):
+            if self._state.size:
+                expected = "no clusters, words and bytes, or those of every sample from the first one on"
+                raise InputError("samples", "are in the window already, with their means only", expected, location="")
+            assert self._samples is not None
+            self._state = StateWindow(self._samples, self._restore_inner)
 
     def _caption(self) -> str:
         length = f"{self._samples:,} samples" if self._samples else self.options["period"]
@@ -199,7 +232,7 @@ class Sliding(KeyedWrapper):
 
     # ---- reading ----
 
-    def window(self, now: Any = None) -> Metric:
+    def window(self, now: Any = None) -> Any:
         """Return the metric of the window, with a copy of its state.
 
         Parameters
@@ -220,10 +253,10 @@ class Sliding(KeyedWrapper):
         (2.0, 3.0)
         """
         state = self._state
-        if isinstance(state, Window):
+        if not isinstance(state, Panes):
             if now is not None:
                 raise InputError("now", "is given", "none, because the window is not one of time")
-            return self._metric_of(state.sum())
+            return self._metric_of(State(state.sum()) if isinstance(state, Window) else state.sum())
         if now is None:
             return self._metric_of(state.sum(None))
         starts = state.starts(now, "now")
@@ -253,9 +286,9 @@ class Panes:
     A lock makes each change atomic: a reader sees a concurrent batch completely or not at all.
     """
 
-    def __init__(self, period: int, step: int) -> None:
+    def __init__(self, period: int, step: int, table: StateTable) -> None:
         self._period, self._step = period, step
-        self._groups = Groups()
+        self._panes = table
         self._newest: int | None = None
         self._capacity = MIN_PANES_TO_EVICT
         self._lock = threading.RLock()  # reentrant, because a signal handler may read
@@ -264,73 +297,86 @@ class Panes:
         """Return the start of the pane of each timestamp."""
         return periods.floor(periods.ticks(times, name), self._step)
 
-    def add(self, samples: Samples, starts: arrays.Array) -> None:
-        """Add samples of these panes."""
-        latest = int(starts.max())
+    def check(self, kinds: Kinds) -> None:
+        """Do nothing, because every timestamp has a pane."""
+
+    def add_samples(self, samples: Samples, keys: Keys) -> None:
+        """Add samples, each to its pane."""
+        assert keys.integers is not None
+        self._add(int(keys.integers.max()), lambda: self._panes.add_samples(samples, keys))
+
+    def add_states(self, kinds: Kinds, states: Iterable[tuple[bytes, Any]]) -> None:
+        """Add a state to each pane."""
+        found = dict(states)
+        if found:
+            latest = max(decode_key(("int",), key) for key in found)
+            self._add(latest, lambda: self._panes.add_states(kinds, found.items()))
+
+    def _add(self, latest: int, add: Callable[[], None]) -> None:
+        """Add to panes, of which ``latest`` is the newest."""
         with self._lock:
-            self._groups.add(samples, ("datetime",), starts, None, [])
+            add()
             newest = latest if self._newest is None else max(latest, self._newest)
             # Samples without losses do not advance the clock, and an empty pane does not count as the newest.
-            if self._groups.cell(encode_part("datetime", newest)) is None or self._groups.slots() > self._capacity:
+            if self._panes.state(encode_part("datetime", newest)) is None or self._panes.slots() > self._capacity:
                 self._evict()
             else:
                 self._newest = newest
 
     def crowded(self, samples: Samples) -> bool:
         """Return whether these samples may take an integer out of its range, so that adding them may fail."""
-        return self._groups.crowded(samples)
+        return self._panes.crowded(samples)
 
     def _evict(self) -> None:
         """Remove outdated panes, and the clock if no pane is left."""
-        newest = self._groups.newest()
+        newest = self._panes.newest()
         if newest is not None:
             newest = newest if self._newest is None else max(newest, self._newest)
-            self._groups.drop_before(newest - self._period + 1)
-        panes = self._groups.count()
+            self._panes.drop_before(newest - self._period + 1)
+        panes = self._panes.count()
         if not panes:
-            self._groups, newest = Groups(), None
+            self._panes, newest = self._panes.empty(), None
         self._newest, self._capacity = newest, 2 * panes + MIN_PANES_TO_EVICT
 
     def merge(self, other: Panes, sign: int = 1) -> None:
         theirs = other.copy()
         with self._lock:
-            self._groups.merge(theirs._groups, sign)
+            self._panes.merge(theirs._panes, sign)
             clocks = [clock for clock in (self._newest, theirs._newest) if clock is not None]
             self._newest = max(clocks, default=None)
             self._evict()
 
     def copy(self) -> Panes:
-        new = Panes(self._period, self._step)
+        new = Panes(self._period, self._step, self._panes.empty())
         with self._lock:
-            new._groups, new._newest = self._groups.copy(), self._newest
+            new._panes, new._newest = self._panes.copy(), self._newest
         new._evict()
         return new
 
-    def sum(self, now: int | None) -> Ledger:
+    def sum(self, now: int | None) -> Any:
         """Return the sum of the window that ends with the newest pane, or with the pane that begins at ``now``."""
         with self._lock:
             newest = self._newest
             if newest is None:
-                return Ledger(1)
+                return self._panes.total()
             if now is None:
                 now = newest
             elif now < newest:
                 value, clock = (EPOCH + tick * MICROSECOND for tick in (now, newest))
                 expected = f"{clock} or later, because the window has moved there"
                 raise InputError("now", f"is in the pane from {value}", expected, value=value)
-            return self._groups.total(now - self._period + 1)
+            return self._panes.total(now - self._period + 1)
 
-    def sorted(self) -> tuple[list[int], Ledger]:
-        """Return the starts of the panes of the window, in order, and the ledger of their cells."""
-        _, _, starts, ledger = self.copy()._groups.sorted()
-        return [int(start) for start in starts], ledger
+    def sorted(self) -> dict[dt.datetime, Any]:
+        """Return the states of the panes by their starts, in order."""
+        return self.copy()._panes.sorted()
 
     # ---- bytes ----
 
     def parts(self) -> dict[str, bytes]:
         """Return the bytes of the panes and of the clock. An empty window has none."""
         copy = self.copy()
-        parts = copy._groups.parts()
+        parts = copy._panes.parts()
         if parts:
             assert copy._newest is not None
             parts["newest"] = (copy._newest + INT64_END).to_bytes(8, "big")
@@ -338,17 +384,18 @@ class Panes:
 
     def from_parts(self, parts: dict[str, bytes]) -> Panes:
         """Return the panes of the same lengths whose ``parts()`` these are, or raise ValueError."""
-        new = Panes(self._period, self._step)
+        new = Panes(self._period, self._step, self._panes.empty())
         if not parts:
             return new
-        if set(parts) != {"groups", "newest"} or len(parts["newest"]) != 8:
+        others = {name: part for name, part in parts.items() if name != "newest"}
+        if not others or len(parts.get("newest", b"")) != 8:
             raise ValueError(f"it has parts {sorted(parts)}")
-        new._groups = Groups.from_parts({"groups": parts["groups"]})
+        new._panes = self._panes.from_parts(others)
         newest = int.from_bytes(parts["newest"], "big") - INT64_END
-        kinds, null, starts, _ = new._groups.sorted()
-        if kinds != ("datetime",) or null or not EARLIEST <= newest <= LATEST:
+        starts = list(new._panes.sorted())
+        if new._panes.kinds != ("datetime",) or None in starts or not EARLIEST <= newest <= LATEST:
             raise ValueError("its panes have no start")
-        all_starts = np.append(starts, newest)
+        all_starts = np.array([(start - EPOCH) // MICROSECOND for start in starts] + [newest])
         if (periods.floor(all_starts, self._step) != all_starts).any():
             raise ValueError("its panes do not begin at whole steps")
         if not newest - self._period < all_starts.min() <= all_starts.max() == newest:

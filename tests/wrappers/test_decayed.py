@@ -226,8 +226,8 @@ def test_a_half_life_is_a_length_of_time(half_life):
 @pytest.mark.parametrize(
     "metric",
     [
-        ce.MulticlassCrossEntropy(per_class=True), ce.MultilabelCrossEntropy(), ce.MeanLoss, None,
-        ce.MeanLoss().update(0.5), ce.Grouped(ce.MeanLoss()), ce.GANCrossEntropy(),
+        ce.MeanLoss, None, ce.MeanLoss().update(0.5), ce.Grouped(ce.MeanLoss()), ce.Collection({"a": ce.MeanLoss()}),
+        ce.Sliding(ce.MeanLoss(), period="1h", step="1min"), ce.BinaryCrossEntropy(tail=True),
     ],
 )  # fmt: skip
 def test_what_cannot_decay_is_an_error(metric):

@@ -675,8 +675,8 @@ def test_moments_that_are_none_are_an_error(times, message):
 @pytest.mark.parametrize(
     "metric",
     [
-        ce.MulticlassCrossEntropy(per_class=True), ce.MultilabelCrossEntropy(), ce.BinaryCrossEntropy, None, "binary",
-        ce.BinaryCrossEntropy().update(0.5, 1), ce.Grouped(ce.MeanLoss()),
+        ce.BinaryCrossEntropy, None, "binary", ce.BinaryCrossEntropy().update(0.5, 1), ce.Grouped(ce.MeanLoss()),
+        ce.Sliding(ce.MeanLoss(), samples=3), ce.Collection({"a": ce.Sliding(ce.MeanLoss(), samples=3)}),
     ],
 )  # fmt: skip
 def test_what_cannot_be_grouped_is_an_error(metric):

@@ -438,8 +438,11 @@ def test_losses_are_named_as_such(losses, message):
     ("metric", "message"),
     [
         (None, "^metric is None: expected a metric"),
-        (ce.GANCrossEntropy(), "^metric is GANCrossEntropy"),
-        (ce.Grouped(ce.MeanLoss()), "^metric is Grouped"),
+        (ce.GANCrossEntropy(), "^metric is a GANCrossEntropy: expected a metric with one mean"),
+        (
+            ce.Grouped(ce.MeanLoss()),
+            r"^metric is a Grouped, which Paired cannot hold: expected Grouped\(Paired\(metric\)\)$",
+        ),
         (ce.MultilabelCrossEntropy(), r"^metric keeps additional sums \(per_label=True\)"),
         (ce.MulticlassCrossEntropy(per_class=True), r"^metric keeps additional sums \(per_class=True\)"),
         (ce.MeanLoss().update([1.0]), "^metric has samples already"),

@@ -124,6 +124,11 @@ cdef Py_ssize_t key_end(const uint8_t* data, Py_ssize_t at, Py_ssize_t size, tup
     return at
 
 
+def key_length(const uint8_t[::1] data, Py_ssize_t at, tuple kinds) -> int:
+    """Return the number of bytes of the key that begins at ``at``. Raise a ValueError if it is malformed."""
+    return key_end(&data[0], at, data.shape[0], kinds) - at if data.shape[0] else 0
+
+
 def used_kinds(tuple kinds, list keys) -> tuple:
     """Return the kind of each part, None if a part is null in all keys."""
     used = [None] * len(kinds)

@@ -284,6 +284,14 @@ cdef class Ledger:
                 integers[NAMES[column]] = value
         return integers
 
+    def at(self, Py_ssize_t cell) -> Ledger:
+        """Return a copy of one cell as a ledger."""
+        cdef Ledger one = Ledger(1, False, 1)
+        if not 0 <= cell < self.size:
+            raise IndexError(cell)
+        one.add_cell(0, self, cell)
+        return one
+
     def means(self) -> list[float | None]:
         """Return the mean loss of each cell, None for cells with infinite samples or other weights than 1."""
         cdef Py_ssize_t number, cell

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t
 
 from streamce.core.losses.array_view cimport ArrayView
 from streamce.core.losses.loss_spec cimport PROBS, Breakdowns, LossSpec
+from streamce.core.samples.routes cimport Routes
 from streamce.core.samples.samples cimport Samples
 
 
@@ -24,6 +25,7 @@ cdef class Batch:
     cdef object given_offsets       # the first loss of each sample, and the number of losses; or None
     cdef readonly tuple ratios      # triples of the number of a ratio, its denominators, and statuses or None
     cdef bint weight_per_sample
+    cdef Routes routes              # where the samples go, or None: all to one state
     cdef Samples precomputed        # losses that were computed elsewhere, or None
     cdef Batch source               # the original batch, if this one has its precomputed losses; or None
     # Options.
@@ -82,6 +84,11 @@ cdef class Batch:
     cdef object status_with_nulls(self, int axis)
     cdef Py_ssize_t n_cells(self) noexcept nogil
     cdef Py_ssize_t sample_of(self, Py_ssize_t loss) noexcept nogil
+
+    cdef inline Py_ssize_t start_of(self, Py_ssize_t sample) noexcept nogil:
+        """Return the first loss of a sample. For the sample after the last one, return the number of losses."""
+        return self.offsets[sample] if self.offsets is not NULL else sample * self.group
+
     cdef object error(self)
     cdef object layout(self, axis)
 

@@ -2,6 +2,7 @@ from typing import Any
 
 import numpy as np
 
+from streamce.core.samples.routes import Routes
 from streamce.core.samples.samples import Samples
 
 _Doubles = np.ndarray[Any, np.dtype[np.float64]]
@@ -20,6 +21,7 @@ class Batch:
         offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None,
         ratios: tuple[tuple[int, _Doubles, _Statuses | None], ...] = (),
         weight_per_sample: bool = False,
+        routes: Routes | None = None,
     ) -> None: ...
 
 class Outputs:

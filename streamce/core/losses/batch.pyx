@@ -12,6 +12,7 @@ from streamce.core.kernels.kernels cimport MIN_FLOOR_F32, fp_enter, fp_leave, ta
 from streamce.core.ledger.state cimport SPLIT_CLASSES
 from streamce.core.losses.array_view cimport BF16, F16, F64, ArrayView
 from streamce.core.losses.loss_spec cimport BINARY, LOGITS, MEAN, MULTICLASS, MULTILABEL, PROBS, Breakdowns, LossSpec
+from streamce.core.samples.routes cimport Routes
 from streamce.core.samples.samples cimport COUNTER_OF, Samples
 from streamce.core.samples.status cimport (
     INVALID_LABEL, INVALID_WEIGHT, NULL_INPUT, PREDS_NAN, PREDS_RANGE, PREDS_SUM, TARGET_NAN, TARGET_RANGE, TARGET_SUM,
@@ -68,6 +69,7 @@ cdef class Batch:
     each sample, followed by the number of losses. Without offsets, the samples are the entries of the first axis.
     ``ratios`` are triples of the number of a ratio, its denominators, and None or statuses of the samples, which leave
     out empty samples. With ``weight_per_sample``, weights are those of samples, also if there are as many losses.
+    With ``routes``, they receive the samples, and the state of the update is unchanged.
     """
 
     def __cinit__(self):
@@ -79,13 +81,14 @@ cdef class Batch:
 
     def __init__(
         self, preds, target=None, weight=None, *, status=None, offsets=None, tuple ratios=(),
-        bint weight_per_sample=False,
+        bint weight_per_sample=False, Routes routes=None,
     ):
         self.given_preds, self.given_target, self.given_weight = preds, target, weight
         self.given_status = status
         self.given_offsets = offsets
         self.ratios = ratios
         self.weight_per_sample = weight_per_sample
+        self.routes = routes
 
     # ---- opening ----
 
@@ -324,7 +327,7 @@ cdef class Batch:
         preds, target, weight = arrays
         return Batch(
             preds, target, weight, status=self.given_status, offsets=self.given_offsets, ratios=self.ratios,
-            weight_per_sample=self.weight_per_sample,
+            weight_per_sample=self.weight_per_sample, routes=self.routes,
         )
 
     cdef object set_precomputed(self, computed):

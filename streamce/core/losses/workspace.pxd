@@ -100,6 +100,9 @@ cdef struct Workspace:
     double n_sum, n_lost, d_sum, d_lost
     Py_ssize_t members, missing
     Py_ssize_t sample      # index of the sample
+    # If samples have factors: those of this block's samples, all of which belong to one sample.
+    bint has_factor
+    double sample_factor
 
 
 cdef Py_ssize_t block_size(Batch b) noexcept nogil

@@ -10,7 +10,8 @@ from streamce.core.ledger.state cimport BINS_BITS, MIN_EXPONENT, TAIL, State
 from streamce.core.losses.batch cimport Batch
 from streamce.core.losses.calibration_terms cimport add_calibration, calibration_cells
 from streamce.core.losses.loss_spec cimport MULTICLASS, MULTILABEL
-from streamce.core.losses.workspace cimport Workspace
+from streamce.core.losses.workspace cimport Workspace, tile_of
+from streamce.core.samples.routes cimport Routes
 from streamce.core.samples.samples cimport COUNTER_OF, count_flags
 from streamce.core.samples.status cimport COUNTED, IGNORED, PADDING, STATUSES
 
@@ -29,6 +30,35 @@ cdef int reserve(Batch b, State to) except -1:
     return 0
 
 
+cdef int accumulate_by_route(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, Routes to) except -1:
+    """Add losses at ... at + k - 1 to the states of their samples, each run of samples with one code at once."""
+    cdef Workspace run
+    cdef State state
+    cdef Py_ssize_t end, after
+    cdef Py_ssize_t first = 0
+    cdef Py_ssize_t sample = b.sample_of(at)
+    while first < k:
+        after = sample + 1
+        if to.factor is None:
+            while after < b.samples and b.start_of(after) < at + k and to.codes[after] == to.codes[sample]:
+                after += 1
+        end = min(b.start_of(after) - at, k)
+        if end > first:
+            state = to.of(sample)
+            reserve(b, state)
+            run = tile_of(w, first)
+            run.odd, run.flagged = w.odd, w.flagged
+            run.has_factor = to.factor is not None
+            if run.has_factor:
+                run.sample_factor = to.factor[sample]
+            accumulate_block(b, &run, at + first, end - first, state)
+            w.n_sum, w.n_lost, w.d_sum, w.d_lost = run.n_sum, run.n_lost, run.d_sum, run.d_lost
+            w.members, w.missing, w.sample = run.members, run.missing, run.sample
+            first = end
+        sample = after
+    return 0
+
+
 cdef int accumulate_block(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, State to) except -1 nogil:
     """Add losses at ... at + k - 1 to a state that has room for them."""
     cdef const double* d = NULL if b.unit_weight else w.d
@@ -36,23 +66,27 @@ cdef int accumulate_block(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, St
     cdef bint by_class = (
         b.breakdowns.per_cell and b.spec.task == MULTICLASS and not b.breakdowns.by_position
     )
+    cdef Py_ssize_t sample = w.sample
     if b.out is not NULL:
         write_losses(b, w, at, k)
     count_statuses(w, k, to.total)
+    if not one_loss_each:
+        add_samples(b, w, d, at, k, to.total)
+    if w.has_factor:
+        multiply(b, w, k)
+        d = w.d
     if b.breakdowns.tail:
         add_to_bins(w, d, k, to.tail)
     if b.breakdowns.calibration:
         add_calibration(b, w, d, k, to.calibration)
     if b.breakdowns.per_cell and b.breakdowns.by_position:
-        add_positions(b, w, d, at, k, to.cells)
+        add_positions(b, w, d, at, k, sample, to.cells)
     elif b.breakdowns.per_cell and b.spec.task == MULTILABEL:
         add_columns(b, w, at, k, to.cells)
     if b.recorded is not None:
         record(b, w, at, k)
-    if not one_loss_each:
-        add_samples(b, w, d, at, k, to.total)
-        if not by_class:
-            return 0
+    if not one_loss_each and not by_class:
+        return 0
     if w.odd:
         k = drop_uncounted(w, k)
     if one_loss_each:
@@ -60,6 +94,15 @@ cdef int accumulate_block(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, St
     if by_class:
         add_classes(w, d, k, to.cells)
     return 0
+
+
+cdef void multiply(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
+    """Multiply n and d of k losses by the factor of their sample."""
+    cdef Py_ssize_t i
+    for i in range(k):
+        w.n[i] *= w.sample_factor
+        w.d[i] = w.sample_factor if b.unit_weight else w.d[i] * w.sample_factor
+    w.exponent = table().largest_exponent(w.n, k)
 
 
 cdef void write_losses(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
@@ -119,6 +162,7 @@ cdef int add_columns(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, Ledger 
     cdef Py_ssize_t i, counted, label
     cdef Py_ssize_t first
     cdef const double* n = w.n
+    cdef const double* d = NULL if b.unit_weight and not w.has_factor else w.sample_d
     cdef int exponent = w.exponent
     if w.odd or w.flagged:
         for i in range(k):
@@ -137,15 +181,15 @@ cdef int add_columns(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, Ledger 
             i += b.labels
         label = (at + first) % b.labels
         cells.increment(COUNT, label, counted)
-        cells.add_samples(label, w.sample_n, NULL if b.unit_weight else w.sample_d, counted, exponent, 1)
+        cells.add_samples(label, w.sample_n, d, counted, exponent, 1)
     return 0
 
 
 cdef int add_positions(
-    Batch b, Workspace* w, const double* d, Py_ssize_t at, Py_ssize_t k, Ledger cells
+    Batch b, Workspace* w, const double* d, Py_ssize_t at, Py_ssize_t k, Py_ssize_t sample, Ledger cells
 ) except -1 nogil:
-    """Add each loss to the cell of its position in the sample."""
-    cdef Py_ssize_t i, position, sample = w.sample
+    """Add each loss to the cell of its position in the sample. The first loss belongs to ``sample``, or a later one."""
+    cdef Py_ssize_t i, position
     for i in range(k):
         if b.offsets is not NULL:
             while b.offsets[sample + 1] <= at + i:
@@ -218,6 +262,9 @@ cdef int add_samples(
         else:
             for i in range(samples):
                 w.sample_d[i] = <double>b.group
+        for i in range(samples if w.has_factor else 0):
+            w.sample_n[i] *= w.sample_factor
+            w.sample_d[i] *= w.sample_factor
         if b.recorded is not None:
             memcpy(b.recorded.n + w.sample, w.sample_n, samples * sizeof(double))
             memcpy(b.recorded.d + w.sample, w.sample_d, samples * sizeof(double))
@@ -248,6 +295,9 @@ cdef int add_samples(
                 w.sample_d[samples] = s if s == s else w.d_sum
                 if b.breakdowns.sequence_mean:
                     w.sample_d[samples] = w.weights[i] if b.has_weight else 1.0
+                if w.has_factor:
+                    w.sample_n[samples] *= w.sample_factor
+                    w.sample_d[samples] *= w.sample_factor
                 if b.recorded is not None:
                     b.recorded.n[w.sample] = w.sample_n[samples]
                     b.recorded.d[w.sample] = w.sample_d[samples]

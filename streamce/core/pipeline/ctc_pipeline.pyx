@@ -9,8 +9,9 @@ from streamce.core.ledger.state cimport State
 from streamce.core.losses.precomputed cimport restore_losses
 from streamce.core.losses.utterances cimport CTCOptions, Utterances
 from streamce.core.losses.workspace cimport Workspace, allocate
-from streamce.core.pipeline.accumulate cimport accumulate_block, reserve
+from streamce.core.pipeline.accumulate cimport accumulate_by_route, accumulate_block, reserve
 from streamce.core.samples.clusters cimport add_clusters, check_clusters
+from streamce.core.samples.routes cimport Routes, to_one
 from streamce.core.samples.samples cimport Samples
 from streamce.core.samples.status cimport COUNTED
 
@@ -27,17 +28,24 @@ cdef class CTC(CTCOptions):
         """
         cdef unsigned long long saved = fp_enter()  # also for the conversion of inputs
         cdef Samples samples
-        cdef State added
+        cdef Routes added
         try:
             batch.convert()
             batch.open_utterances(self)
+            if batch.routes is not None:
+                batch.routes.check(batch.samples)
             if bucket is not None or state.buckets is not None:
                 check_clusters(state, batch.samples, batch.samples, bucket)
             batch.compute()
-            added = state_of(batch)
+            added = states_of(batch)
             samples = batch.recorded
+            if bucket is not None and batch.routes is not None and batch.routes.factor is not None:
+                samples = samples.multiplied(batch.routes.factor)
             add_clusters(added, samples, bucket)
-            state.add(added, 1)
+            if batch.routes is None:
+                state.add(added.of(0), 1)
+            else:
+                batch.routes.add(added)
             batch.write(losses)
             batch.close()
             return samples
@@ -48,17 +56,19 @@ cdef class CTC(CTCOptions):
             fp_leave(saved)
 
 
-cdef State state_of(Utterances u):
-    """Return a state with the samples of a batch."""
-    cdef State to = State()
+cdef Routes states_of(Utterances u):
+    """Return states with the samples of a batch."""
+    cdef State one = None if u.routes is not None else State()
+    cdef State state
+    cdef Routes to = to_one(one) if one is not None else u.routes.fresh()
     cdef Samples samples = u.recorded
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t k
     cdef Workspace w
     cdef unsigned long long saved
     u.recorded = None  # accumulate_block must not record them again
-    to.bound = u.samples
-    reserve(u, to)
+    if one is not None:
+        reserve(u, one)
     if allocate(&w, u, u.samples, NULL, 0) < 0:
         raise MemoryError
     saved = fp_enter()
@@ -70,10 +80,16 @@ cdef State state_of(Utterances u):
             memset(w.flags, 0, k)
             restore_losses(&w, samples, at, k)
             w.exponent = table().largest_exponent(w.n, k)
-            accumulate_block(u, &w, at, k, to)
+            if one is not None:
+                accumulate_block(u, &w, at, k, one)
+            else:
+                accumulate_by_route(u, &w, at, k, to)
             at += k
     finally:
         fp_leave(saved)
         free(w.memory)
         u.recorded = samples
+    for state in to.states:
+        if state is not None:
+            state.bound = u.samples
     return to

@@ -18,6 +18,7 @@ from streamce.core.losses.loss_spec cimport MULTILABEL, Breakdowns, LossSpec
 from streamce.core.pipeline.runner cimport add_at_once, run_in_parts, sum_of_weights
 from streamce.core.samples.clusters cimport add_clusters, check_clusters
 from streamce.core.samples.ratios cimport add_divergence, add_ratios
+from streamce.core.samples.routes cimport Routes
 from streamce.core.samples.samples cimport Samples
 
 import numpy as np
@@ -124,25 +125,28 @@ cdef class Pipeline:
         """Add a batch that is open, or find an invalid loss and add nothing."""
         cdef bint after_losses = bucket is not None or batch.ratios or self.entropy is not None
         check_cells(state, batch)
+        if batch.routes is not None:
+            batch.routes.check(batch.samples)
         if after_losses and batch.recorded is None:
             batch.recorded = Samples.__new__(Samples)
         if batch.recorded is not None:
             batch.recorded.open(
                 batch.samples, batch.losses, batch.group, batch.offsets,
-                batch.unit_weight and not self.breakdowns.sequence_mean,
+                batch.unit_weight and not self.breakdowns.sequence_mean
+                and (batch.routes is None or batch.routes.factor is None),
             )
         if bucket is not None or state.buckets is not None:
             check_clusters(state, batch.samples, batch.samples if batch.ratios else batch.losses, bucket)
-        if not after_losses and add_at_once(state, batch):
+        if not after_losses and batch.routes is None and add_at_once(state, batch):
             return 0
-        cdef State added = run_in_parts(batch, self.threads)
+        cdef Routes added = run_in_parts(batch, self.threads)
         if added is None:
             return 0
         if after_losses:
             self.add_samples(added, batch, bucket)
-        return state.add(added, 1)
+        return state.add(added.of(0), 1) if batch.routes is None else batch.routes.add(added)
 
-    cdef int add_samples(self, State to, Batch batch, bucket) except -1:
+    cdef int add_samples(self, Routes to, Batch batch, bucket) except -1:
         """Add the sums that need all losses first: clusters, ratios and divergence."""
         cdef Samples entropies = None
         cdef unsigned long long saved

@@ -16,7 +16,8 @@ from streamce.core.losses.batch cimport Batch
 from streamce.core.losses.evaluate_block cimport evaluate_block
 from streamce.core.losses.gradients cimport add_divisors
 from streamce.core.losses.workspace cimport Workspace, allocate, block_size
-from streamce.core.pipeline.accumulate cimport accumulate_block, reserve
+from streamce.core.pipeline.accumulate cimport accumulate_block, accumulate_by_route, reserve
+from streamce.core.samples.routes cimport Routes, to_one
 from streamce.core.samples.status cimport IGNORED
 
 from functools import partial
@@ -90,9 +91,9 @@ cdef Py_ssize_t first_invalid(Batch b, Workspace* w, Py_ssize_t k) noexcept nogi
     return -1
 
 
-cdef State run_in_parts(Batch b, threads):
-    """Return a state with a batch of any size. If a loss is invalid, find the first one and return None."""
-    cdef State merged
+cdef Routes run_in_parts(Batch b, threads):
+    """Return states with a batch of any size. If a loss is invalid, find the first one and return None."""
+    cdef Routes merged
     results = parts_of(b, threads, False)
     errors = [error for error, _ in results if error is not None]
     if errors:
@@ -100,7 +101,7 @@ cdef State run_in_parts(Batch b, threads):
         return None
     merged = results[0][1]
     for _, part in results[1:]:
-        merged.add(part, 1)
+        merged.add(part)
     return merged
 
 
@@ -109,9 +110,9 @@ cdef double sum_of_weights(Batch b, threads) except? -1:
     if b.unit_weight and not b.spec.ignores and not b.has_status:
         return b.losses if b.losses else NAN
     cdef Ledger total = Ledger(1)
-    cdef State part
+    cdef Routes part
     for _, part in parts_of(b, threads, True):
-        total.merge_from(part.total, 1)
+        total.merge_from(part.of(0).total, 1)
     if total.integer("n+inf"):
         return INFINITY
     return quotient(total.integer("n"), 1 << 1074) if total.integer("n") else NAN
@@ -132,22 +133,25 @@ cdef list parts_of(Batch b, threads, bint weights_only):
 
 
 def run_part(Batch b, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
-    """Run samples start ... stop - 1. Return (error, state), where an error is the index and status of an invalid loss.
+    """Run samples start ... stop - 1. Return (error, routes), where an error is the index and status of an invalid loss.
 
     With ``weights_only``, the sum of n is that of d. Predictions are not read, and there are no errors.
     """
-    cdef State part = State()
+    cdef State one = None if b.routes is not None else State()
+    cdef State state
+    cdef Routes part = to_one(one) if one is not None else b.routes.fresh()
     cdef Workspace w
     cdef Py_ssize_t at = b.offsets[start] if b.offsets is not NULL else start * b.group
     cdef Py_ssize_t end = b.offsets[stop] if b.offsets is not NULL else stop * b.group
     cdef Py_ssize_t k
     cdef Py_ssize_t invalid = -1
     cdef unsigned long long saved
-    reserve(b, part)
+    cdef Py_ssize_t losses = end - at
+    if one is not None:
+        reserve(b, one)
     if allocate(&w, b, end - at, NULL, 0) < 0:
         raise MemoryError
     w.sample = start
-    part.bound = end - at
     try:
         with nogil:
             saved = fp_enter()
@@ -155,16 +159,23 @@ def run_part(Batch b, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
                 while at < end:
                     k = min(block_size(b), end - at)
                     if weights_only:
-                        add_divisors(b, &w, at, k, part.total)
+                        add_divisors(b, &w, at, k, one.total)
                     else:
                         evaluate_block(b, &w, at, k)
                         invalid = first_invalid(b, &w, k)
                         if invalid >= 0:
                             break
-                        accumulate_block(b, &w, at, k, part)
+                        if one is not None:
+                            accumulate_block(b, &w, at, k, one)
+                        else:
+                            with gil:
+                                accumulate_by_route(b, &w, at, k, part)
                     at += k
             finally:
                 fp_leave(saved)
+        for state in part.states:
+            if state is not None:
+                state.bound = losses
         return ((at + invalid, w.status[invalid]) if invalid >= 0 else None), part
     finally:
         free(w.memory)

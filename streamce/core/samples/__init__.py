@@ -4,6 +4,7 @@ The samples of a batch come in, and sums of them go out.
 
 ``status``    why a loss does not count, and anomalies of losses that count
 ``samples``   ``Samples``: the samples of one batch, and how they are added to cells
+``routes``    ``Routes``: the states that samples go to
 ``clusters``  sums by the bucket of each sample's cluster
 ``ratios``    ratios with words, bytes or other counts as denominators
 ``pairs``     the samples of two models, pair by pair

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from streamce.core.ledger.ledger cimport Ledger
 from streamce.core.ledger.state cimport BUCKETS, State
+from streamce.core.samples.routes cimport Routes
 from streamce.core.samples.samples cimport N_COUNTERS, Samples, count_losses
 
 from streamce.inputs import messages
@@ -19,14 +20,17 @@ cdef int check_clusters(State state, Py_ssize_t samples, Py_ssize_t added, bucke
     return 0
 
 
-cdef int add_clusters(State to, Samples samples, const uint8_t[::1] bucket) except -1:
+cdef int add_clusters(Routes to, Samples samples, const uint8_t[::1] bucket) except -1:
     """Add n and d of each sample to the bucket of its cluster, if there are clusters."""
     cdef int64_t[N_COUNTERS] counts
     cdef Py_ssize_t i
+    cdef State state
     if bucket is None:
         return 0
-    to.buckets = Ledger(BUCKETS)
     for i in range(samples.samples):
+        state = to.of(i)
+        if state.buckets is None:
+            state.buckets = Ledger(BUCKETS)
         if count_losses(samples, i, counts):
-            to.buckets.add_pair(bucket[i], samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
+            state.buckets.add_pair(bucket[i], samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
     return 0

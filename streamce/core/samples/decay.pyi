@@ -2,8 +2,6 @@ from typing import Any
 
 import numpy as np
 
-from streamce.core.samples.samples import Samples
-
-_Ticks = np.ndarray[Any, np.dtype[np.int64]]
-
-def decay(samples: Samples, ticks: _Ticks, half_life: int) -> _Ticks: ...
+def decay(
+    ticks: np.ndarray[Any, np.dtype[np.int64]], half_life: int
+) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float64]]]: ...

@@ -6,35 +6,24 @@ multiplied by powers of two later, which needs no rounding.
 """
 
 from libc.stdint cimport int64_t
-from libc.stdlib cimport malloc
 
 from streamce.core.kernels.kernels cimport BLOCK, fp_enter, fp_leave, table
-from streamce.core.samples.samples cimport Samples
 
 import numpy as np
 
 cdef double LN2 = 0.6931471805599453
 
 
-def decay(Samples samples not None, const int64_t[::1] ticks, int64_t half_life):
-    """Multiply n and d of each sample by its weight within its half-life. Return the number of the half-life."""
+def decay(const int64_t[::1] ticks, int64_t half_life):
+    """Return the number of the half-life of each tick, and the weight within it."""
     cdef Py_ssize_t size = ticks.shape[0]
-    numbers = np.empty(size, dtype=np.int64)
+    numbers, weights = np.empty(size, dtype=np.int64), np.empty(size)
     cdef int64_t[::1] number = numbers
+    cdef double[::1] weight = weights
     cdef double[BLOCK] x
-    cdef double[BLOCK] factor
     cdef Py_ssize_t at, i, k
     cdef int64_t rest
-    cdef unsigned long long saved
-    if samples.samples != size:
-        raise ValueError(f"{size} ticks of {samples.samples} samples")
-    if samples.d is NULL:
-        samples.d = <double*>malloc(max(1, size) * sizeof(double))
-        if samples.d is NULL:
-            raise MemoryError
-        for i in range(size):
-            samples.d[i] = 1.0
-    saved = fp_enter()
+    cdef unsigned long long saved = fp_enter()
     for at in range(0, size, BLOCK):
         k = min(<Py_ssize_t>BLOCK, size - at)
         for i in range(k):
@@ -42,9 +31,6 @@ def decay(Samples samples not None, const int64_t[::1] ticks, int64_t half_life)
             rest += half_life if rest < 0 else 0
             number[at + i] = (ticks[at + i] - rest) / half_life
             x[i] = -(<double>(half_life - rest) / <double>half_life) * LN2
-        table().exp(x, k, factor)
-        for i in range(k):
-            samples.n[at + i] *= factor[i]
-            samples.d[at + i] *= factor[i]
+        table().exp(x, k, &weight[at])
     fp_leave(saved)
-    return numbers
+    return numbers, weights

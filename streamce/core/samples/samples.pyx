@@ -12,6 +12,8 @@ from streamce.core.ledger.ledger cimport (
 from streamce.core.samples cimport status
 from streamce.core.samples.status cimport COUNTED, IS_FLOORED, IS_INFINITE, IS_UNNORMALISED, PADDING
 
+import numpy as np
+
 COUNTER_OF[:] = [
     COUNT, -1, IGNORED, INVALID_NULL, INVALID_LABEL, INVALID_NAN, INVALID_RANGE, INVALID_ROW_SUM,
     INVALID_WEIGHT, INVALID_NAN, INVALID_RANGE, INVALID_ROW_SUM,
@@ -59,6 +61,47 @@ cdef class Samples:
         if self.odd:
             memcpy(new.packed_status, self.packed_status, losses)
         new.odd = self.odd
+        return new
+
+    def multiplied(self, const double[::1] factor not None) -> Samples:
+        """Return a copy in which n and d of each sample are multiplied by the factor of the sample."""
+        cdef Samples new = Samples.__new__(Samples)
+        cdef Py_ssize_t i, losses = self.start(self.samples)
+        if factor.shape[0] != self.samples:
+            raise ValueError(f"{factor.shape[0]} factors of {self.samples} samples")
+        new.open(self.samples, losses, self.group, self.offsets, False)
+        for i in range(self.samples):
+            new.n[i] = self.n[i] * factor[i]
+            new.d[i] = factor[i] if self.d is NULL else self.d[i] * factor[i]
+        if self.odd:
+            memcpy(new.packed_status, self.packed_status, losses)
+        new.odd = self.odd
+        return new
+
+    def take(self, const int64_t[::1] rows not None) -> Samples:
+        """Return some of the samples as new ones."""
+        cdef Samples new = Samples.__new__(Samples)
+        cdef Py_ssize_t i, row, k, losses = 0
+        cdef int64_t[::1] offsets = None
+        if self.offsets is not NULL:
+            offsets = np.zeros(rows.shape[0] + 1, dtype=np.int64)
+        for i in range(rows.shape[0]):
+            row = rows[i]
+            losses += self.start(row + 1) - self.start(row)
+            if offsets is not None:
+                offsets[i + 1] = losses
+        new.open(
+            rows.shape[0], losses, self.group, NULL if offsets is None else &offsets[0], self.d is NULL
+        )
+        new.odd = self.odd
+        for i in range(rows.shape[0]):
+            row = rows[i]
+            new.n[i] = self.n[row]
+            if self.d is not NULL:
+                new.d[i] = self.d[row]
+            k = self.start(row + 1) - self.start(row)
+            if self.odd and k:
+                memcpy(new.packed_status + new.start(i), self.packed_status + self.start(row), k)
         return new
 
     cdef bytearray left_out(self):

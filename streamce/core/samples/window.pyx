@@ -34,7 +34,7 @@ cdef class Window:
         free(self.count)
         free(self.odd)
 
-    def add(self, Samples samples not None):
+    def add_samples(self, Samples samples not None, keys=None):
         """Add the rows of a batch. If the window is full, each new row evicts the oldest one."""
         cdef int64_t[N_COUNTERS] counts
         cdef Py_ssize_t at = max(<Py_ssize_t>0, samples.samples - self.max_rows)  # earlier rows would leave at once
@@ -78,7 +78,7 @@ cdef class Window:
         """Return a copy with these samples added. Raise an InputError if a counter would leave its range."""
         cdef Window new = self.copied()
         new.bound = 0  # the counters are checked afterwards, because their words have room for two full counters
-        new.add(samples)
+        new.add_samples(samples)
         new.measure(None)
         return new
 

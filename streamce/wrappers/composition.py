@@ -1,0 +1,59 @@
+"""Says which wrappers can hold which metrics.
+
+From the outside in: ``Grouped``, ``Collection``, a window or decay, ``Paired``, a metric. Each layer may be left out. A
+``Collection`` may also hold any of the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from streamce._support.short_repr import short_repr
+from streamce.errors import InputError
+from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
+from streamce.metrics.mergeable import MergeableState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# The layers, the innermost first.
+METRIC, PAIR, TIME, COLLECTION, GROUPS = range(5)
+
+
+def check_inner(wrapper: str, layer: int, metric: Any) -> None:
+    """Raise InputError unless a wrapper of this name and layer can hold ``metric``."""
+    if not isinstance(metric, MergeableState):
+        raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
+    inner = type(metric).__name__
+    if not metric._is_addable:
+        raise InputError("metric", "is a window of samples, and such windows cannot be added", "a window of a period")
+    if metric._layer >= layer:
+        raise InputError(
+            "metric", f"is a {inner}, which {wrapper} cannot hold", _INSTEAD[metric._layer](wrapper, inner)
+        )
+    if layer == PAIR and not (isinstance(metric, Metric) and metric._has_only_mean):
+        asked = [option for option in BREAKDOWN_OPTIONS if metric.options.get(option)]
+        found = f"keeps additional sums ({asked[0]}=True)" if asked else f"is a {inner}"
+        raise InputError("metric", found, "a metric with one mean, because Paired compares two of them")
+    if wrapper == "Decayed" and metric.options.get("tail"):
+        found = "has tail=True, which counts losses"
+        raise InputError("metric", found, "tail=False, because counts have no weights that could decay")
+    if metric._state.parts():
+        raise InputError("metric", "has samples already", "an empty metric, for its options")
+
+
+def _one_or_other(wrapper: str, inner: str) -> str:
+    return f"{inner}({wrapper}(metric), ...)" if wrapper == "Paired" else f"one of {wrapper} and {inner}"
+
+
+def _other_order(wrapper: str, inner: str) -> str:
+    return "several keys, by=(first, second)" if wrapper == inner else f"Grouped({wrapper}(metric))"
+
+
+# What to use instead, by the layer of the inner metric.
+_INSTEAD: dict[int, Callable[[str, str], str]] = {
+    PAIR: lambda wrapper, inner: "Paired(metric), which compares two models",
+    TIME: _one_or_other,
+    COLLECTION: lambda wrapper, inner: f"a Collection of {wrapper} metrics",
+    GROUPS: _other_order,
+}
