@@ -219,7 +219,8 @@ class Grouped(KeyedWrapper):
 
     def keys(self) -> list[Any]:
         """Return the keys of all groups, in order."""
-        return list(self.compute()) if self._state.is_compact else list(self._state.sorted())
+        copy = self._state.copy()
+        return list(copy.sorted_cells()[0] if copy.is_compact else copy.sorted())
 
     def items(self) -> list[tuple[Any, Any]]:
         """Return the key and the metric of each group, with copies of their states, in the order of the keys.

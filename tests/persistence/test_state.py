@@ -12,7 +12,7 @@ import oracle
 import pytest
 import state_reader
 from hypothesis import given
-from state_writer import body, groups, key, ledger, record, sealed, u
+from state_writer import body, groups, key, ledger, part, record, sealed, states, u
 from streams import make, streams
 
 import streamce as ce
@@ -38,6 +38,7 @@ NONE, INT, STR, BYTES, DATETIME, BOOL = range(6)
 FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds of the years 1 to 9999
 TWO = record(("samples", 0, [2]), ("count", 0, [2]))
 TOTAL = (b"total", ledger(1, (0, TWO)))
+CLASSES = (b"cells", ledger(3, (0, TWO)))
 
 
 def with_calibration(header, value, **more):
@@ -65,6 +66,20 @@ def grouped_of(metric=MEAN, period=None, **more):
     return grouped(
         [INT], key(INT, 7), header={"metric": "Grouped", "options": {"metric": metric, "period": period}, **more}
     )
+
+
+def table_of(kinds, *some, cells=(), **more):
+    """Return a body of states by key. Each is the bytes of its key and its parts. ``cells`` is another part."""
+    header = {"metric": "Grouped", "options": {"metric": PER_CLASS, "period": None}}
+    return body(header, *([cells] if cells else []), (b"states", states(kinds, *some, **more)))
+
+
+def last_of(*parts, samples=3, length=None):
+    """Return a body of the states of the last samples, each given by its parts."""
+    header = {"metric": "Sliding", "options": {"metric": PER_CLASS, "period": None, "samples": samples, "step": None}}
+    rows = [b"".join(part(*each) for each in one) for one in parts]
+    raw = b"".join(u(8, len(row) if length is None else length) + row for row in rows)
+    return body(header, (b"states", u(8, len(rows)) + raw))
 
 
 # ---- round trips ----
@@ -407,8 +422,40 @@ WRONG = {
     "groups of a metric with eps of logits": grouped_of(
         {**NO_CLASS, "options": {**NO_CLASS["options"], "kind": "logits"}}
     ),
-    "groups of sums per class": grouped_of(PER_CLASS),
-    "groups of sums per label": grouped_of(PER_LABEL),
+    "states that are cells": table_of([INT], (key(INT, 7), [TOTAL])),
+    "states without parts": table_of([INT], (key(INT, 7), [])),
+    "a state and a cell of one key": table_of(
+        [INT], (key(INT, 7), [CLASSES, TOTAL]), cells=(b"groups", groups([INT], (key(INT, 7), TWO)))
+    ),
+    "states and cells of other kinds": table_of(
+        [INT], (key(INT, 7), [CLASSES, TOTAL]), cells=(b"groups", groups([STR], (key(STR, "a"), TWO)))
+    ),
+    "states of a kind that no key has": table_of([STR], (key(NONE, None), [CLASSES, TOTAL])),
+    "states in another order": table_of([INT], *((key(INT, one), [CLASSES, TOTAL]) for one in (7, 6))),
+    "states twice of one key": table_of([INT], *((key(INT, 7), [CLASSES, TOTAL]) for _ in range(2))),
+    "states with parts in another order": table_of([INT], (key(INT, 7), [TOTAL, CLASSES])),
+    "states of an unknown part": table_of([INT], (key(INT, 7), [(b"x", b""), TOTAL])),
+    "states that are shorter than they say": table_of([INT], (key(INT, 7), [CLASSES, TOTAL], 9)),
+    "states that are longer than the bytes": table_of([INT], (key(INT, 7), [CLASSES, TOTAL], 2**63)),
+    "fewer states than the count": table_of([INT], (key(INT, 7), [CLASSES, TOTAL]), count=2),
+    "more states than the count": table_of(
+        [INT], (key(INT, 6), [CLASSES, TOTAL]), (key(INT, 7), [CLASSES, TOTAL]), count=1
+    ),
+    "no states": table_of([INT]),
+    "groups of pairs of pairs": grouped_of(
+        {"metric": "Paired", "options": {"metric": {"metric": "Paired", "options": {"metric": MEAN}}}}
+    ),
+    "cells of pairs": grouped_of({"metric": "Paired", "options": {"metric": MEAN}}),
+    "rows of a metric with sums by class": body(
+        {"metric": "Sliding", "options": {"metric": PER_CLASS, "period": None, "samples": 3, "step": None}},
+        (b"rows", u(8, 1) + u(8, 0) * 3 + u(8, 0)),
+    ),
+    "too many states of samples": last_of([TOTAL], [TOTAL], samples=1),
+    "no states of samples": last_of(),
+    "a state of samples that is longer than the bytes": last_of([TOTAL], length=2**63),
+    "groups of windows of samples": grouped_of(
+        {"metric": "Sliding", "options": {"metric": MEAN, "period": None, "samples": 3, "step": None}}
+    ),
     "groups of groups": grouped_of(GROUPED),
     "groups of groups of groups": grouped_of({"metric": "Grouped", "options": {"metric": GROUPED, "period": None}}),
     "a period of 0": grouped_of(period=0),
@@ -550,6 +597,15 @@ RIGHT = {
     "the shortest period": grouped_of(period=1),
     "the longest period": grouped_of(period=LAST),
     "groups of classes": grouped_of(NO_CLASS),
+    "groups of sums by class": grouped_of(PER_CLASS),
+    "states": table_of([INT], (key(INT, 7), [CLASSES, TOTAL])),
+    "states and cells": table_of(
+        [INT], (key(INT, 7), [CLASSES, TOTAL]), cells=(b"groups", groups([INT], (key(INT, 6), TWO)))
+    ),
+    "states and cells, of which one is null": table_of(
+        [NONE], (key(NONE, None), [CLASSES, TOTAL]), cells=(b"groups", groups([INT], (key(INT, 6), TWO)))
+    ),
+    "states of samples": last_of([CLASSES, TOTAL], [], [TOTAL]),
     "groups of labels": grouped_of({**PER_LABEL, "options": {**PER_LABEL["options"], "per_label": False}}),
     "a group of every column": grouped([INT], (key(INT, 7), record(*((bit, 0, [bit + 1]) for bit in range(28))))),
     "a group of a wide window": grouped([INT], (key(INT, 7), record(("n", 0, [1] * 254)))),

@@ -127,6 +127,37 @@ CASES = {
         [ROWS, ROWS], [1, 2, 1], input_lengths=[2, 2, 1], target_lengths=[1, 1, 1], by=[3, 1, 3]
     ),
     "grouped-perplexity": lambda: ce.Grouped(ce.Perplexity()).update(ROWS, LABELS, offsets=[0, 2, 3], by=["b", "a"]),
+    "grouped-classes": lambda: ce.Grouped(ce.MulticlassCrossEntropy(per_class=True, tail=True)).update(
+        ROWS, LABELS, weight=[1.0, 0.3, 2.0], by=["b", None, "b"]
+    ),
+    "grouped-text": lambda: (
+        ce.Grouped(ce.Perplexity())
+        .update_token_log_probs([[-0.5, -0.25], [-1.5, -0.125]], n_bytes=[7, 3], by=["b", "a"])
+        .update_token_log_probs([[-2.0]], by=["c"])
+    ),
+    "grouped-clusters": lambda: ce.Grouped(ce.BinaryCrossEntropy()).update(P, Y, by=[1, 2, 1], cluster=["a", "b", "c"]),
+    "grouped-normalized": lambda: ce.Grouped(ce.NormalizedEntropy()).update(P, Y, by=[True, False, True]),
+    "grouped-paired": lambda: ce.Grouped(ce.Paired(ce.BinaryCrossEntropy())).update(
+        P, [0.5, 0.5, 0.75], Y, by=([1, 2, 1], ["a", None, "a"])
+    ),
+    "grouped-windows": lambda: ce.Grouped(ce.Sliding(ce.BinaryCrossEntropy(), period="1h", step="20min")).update(
+        P, Y, by=["b", "a", "b"], by_time=[0.0, 1.8e9, 1.8e9]
+    ),
+    "grouped-collection": lambda: ce.Grouped(
+        ce.Collection({"loss": ce.BinaryCrossEntropy(), "normalized": ce.NormalizedEntropy()})
+    ).update(P, Y, by=[1, 2, 1]),
+    "sliding-normalized": lambda: ce.Sliding(ce.NormalizedEntropy(), period="1h", step="20min").update(
+        P, Y, by_time=[0.0, 1.8e9, 1.8e9 - 1800.0]
+    ),
+    "sliding-samples-classes": lambda: ce.Sliding(
+        ce.MulticlassCrossEntropy(per_class=True, ignore_index=0), samples=2
+    ).update(ROWS, [1, 0, 2]),
+    "decayed-classes": lambda: ce.Decayed(ce.MulticlassCrossEntropy(per_class=True), half_life="1d").update(
+        ROWS, LABELS, by_time=[1.8e9, 1.8e9 - 5000.0, -1e9]
+    ),
+    "decayed-paired": lambda: ce.Decayed(ce.Paired(ce.MeanLoss()), half_life="1h").update(
+        [1.0, 2.0], [0.5, 2.5], by_time=[0.0, 3600.0]
+    ),
     "sliding-samples": lambda: rows(),
     "sliding-samples-nan": lambda: ce.Sliding(ce.MeanLoss(), samples=2**40).update([[np.inf, -np.inf], [1.0, -1.0]]),
     "sliding-samples-empty": lambda: ce.Sliding(ce.CTCCrossEntropy(per="frame"), samples=10),
@@ -216,13 +247,13 @@ def numbers(data):
         found["newest"] = held.newest
     try:
         if isinstance(metric, ce.Grouped):
-            found["summary"] = plain(metric.micro())
-            found["groups"] = {repr(key): plain(one) for key, one in metric.summary().items()}
+            found["summary"] = shown(metric.micro())
+            found["groups"] = {repr(key): shown(one) for key, one in metric.summary().items()}
             return found
         for kind, names in STATES.items():
             if isinstance(metric, kind):
                 return found | {name: plain(getattr(metric.summary(), name)) for name in names}
-        found["summary"] = plain(metric.summary())
+        found["summary"] = shown(metric.summary())
         for name in ("per_class", "per_label"):
             if metric.options.get(name):
                 found[name] = {str(i): plain(one) for i, one in enumerate(getattr(metric, name)()) if one.seen}
@@ -249,8 +280,22 @@ def plain(summary):
     return {name: getattr(summary, name) for name in FIELDS}
 
 
+def shown(summary):
+    """Return the fields of a summary of any class, or of the summaries in a dict."""
+    if isinstance(summary, dict):
+        return {name: shown(each) for name, each in summary.items()}
+    if isinstance(summary, ce.PairedSummary):
+        return {name: plain(getattr(summary, name)) for name in ("a", "b", "difference")}
+    return plain(summary)
+
+
 def integers(part):
-    """Return the integers of a ledger or groups, by cell or key."""
+    """Return the integers of a ledger, of groups or of states, by cell or key."""
+    if isinstance(part, state_reader.State):
+        return {name: integers(each) for name, each in part.parts.items()}
+    if isinstance(part, (list, state_reader.States)):
+        states = dict(enumerate(part)) if isinstance(part, list) else part.states
+        return {str(one): integers(state) for one, state in states.items()}
     found = {str(one): {name: hex(value) for name, value in columns.items()} for one, columns in part.cells.items()}
     return {"size": part.size, "cells": found} if not isinstance(part, state_reader.Groups) else found
 

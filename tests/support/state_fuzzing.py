@@ -54,6 +54,8 @@ def check(data):
 
 def check_parts(found, held):
     """Check that a metric holds the integers that the independent reader returns."""
+    if held.metric == "Grouped":
+        check_groups(found, held)
     for name, part in held.parts.items():
         if held.metric == "Collection":
             check_parts(found._state.metrics[sorted(found)[int(name)]], part)
@@ -61,10 +63,11 @@ def check_parts(found, held):
         if isinstance(part, state_reader.Rows):
             check_rows(found, part)
             continue
-        if isinstance(part, state_reader.Groups):
-            check_cells(found._state._groups if held.newest is not None else found._state, part)
-            if held.metric == "Grouped":
-                check_groups(found, part)
+        if isinstance(part, (state_reader.Groups, state_reader.States)):
+            check_table(found, found._state._panes if held.newest is not None else found._state, part)
+            continue
+        if isinstance(part, list):
+            check_last_states(found, part)
             continue
         state, _, ledger = name.rpartition(".")
         ours = getattr(found._state[state] if state else found._state, ledger)
@@ -83,22 +86,35 @@ def check_rows(found, part):
     assert found._state.size == part.size
 
 
-def check_cells(groups, part):
-    """Check that groups have the kinds and integers that the independent reader returns."""
-    assert groups.kinds == tuple(KINDS[kind] for kind in part.kinds)
-    for one, columns in part.cells.items():
-        raw = b"".join(map(key, part.kinds, one))
-        assert groups.cell(raw).cell() == columns
+def check_table(found, table, part):
+    """Check that a table has the kinds and states that the independent reader returns."""
+    for ours, kind in zip(table.kinds, part.kinds, strict=True):
+        assert kind == NONE or ours == KINDS[kind]
+    for one, columns in getattr(part, "cells", {}).items():
+        state = table.state(b"".join(map(key, part.kinds, one)))
+        assert state.total.cell() == columns
+        assert found._metric_of(state)._state.parts().keys() == {"total"}
+    for one, state in getattr(part, "states", {}).items():
+        check_parts(found._metric_of(table.state(b"".join(map(key, part.kinds, one)))), state)
 
 
-def check_groups(found, part):
+def check_last_states(found, part):
+    """Check that a window of samples has the states that the independent reader returns."""
+    window = found._state
+    assert len(part) == window.size
+    for row, state in zip(window._rows, part, strict=True):
+        check_parts(found._metric_of(window._state_of(row)), state)
+
+
+def check_groups(found, held):
     """Check that groups have the keys, in order, that the independent reader returns."""
     expected = [
         tuple(
             state_reader.moment(value).replace(tzinfo=None) if kind == DATETIME and value is not None else value
             for kind, value in zip(part.kinds, one, strict=True)
         )
-        for one in part.cells
+        for part in held.parts.values()
+        for one in (part.cells if isinstance(part, state_reader.Groups) else part.states)
     ]
     expected.sort(
         key=lambda one: [(of is not None, of) for of in one]

@@ -41,9 +41,12 @@ STATES = {
     "NormalizedEntropy": ("both", "loss", "outcome"),
     "Paired": ("a", "a_better", "b", "b_better", "difference"),
 }
-# Wrappers that keep cells of a metric.
+# Wrappers that keep states of a metric by key.
 WRAPPERS = ("Decayed", "Grouped", "Sliding")
-# Metrics that can be wrapped.
+# From the inside out: a wrapper holds metrics of lower layers.
+LAYERS = {"Paired": 1, "Sliding": 2, "Decayed": 2, "Collection": 3, "Grouped": 4}
+BREAKDOWNS = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
+# Metrics of one state.
 OF_SAMPLES = (
     *("BinaryCrossEntropy", "MulticlassCrossEntropy", "MultilabelCrossEntropy", "MeanLoss"),
     *("CTCCrossEntropy", "Perplexity", "SequenceCrossEntropy"),
@@ -59,7 +62,7 @@ VALUES = {
     "ignore_index": lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63 - 1),
     "kind": lambda value: value in ("probs", "log_probs", "logits"),
     "label_smoothing": lambda value: is_weight(value) and value <= 1,
-    "metric": lambda value: check_wrapped(value) or True,
+    "metric": lambda value: check(value) or True,
     "metrics": lambda value: check_collected(value) or True,
     "per": lambda value: value in ("label", "frame", "utterance", "token", "sequence"),
     "per_class": lambda value: type(value) is bool,
@@ -91,7 +94,7 @@ class State:
 
     metric: str
     options: dict
-    parts: dict  # a Ledger, Groups or Rows by name
+    parts: dict  # a Ledger, Groups, Rows, States or list of State by name
     newest: int | None = None  # the pane of a window of time
 
 
@@ -105,6 +108,12 @@ class Ledger:
 class Groups:
     kinds: list
     cells: dict  # {column: integer} by key, a tuple
+
+
+@dataclass
+class States:
+    kinds: list
+    states: dict  # State by key, a tuple
 
 
 @dataclass
@@ -147,6 +156,10 @@ def read_parts(reader, end_of_all, header):
             newest = reader.number(8, "big") - 2**63
         elif name == b"groups":
             parts["groups"] = reader.groups()
+        elif name == b"states" and header["options"].get("samples") is not None:
+            parts["states"] = reader.last_states(header["options"], end)
+        elif name == b"states":
+            parts["states"] = reader.states(header["options"]["metric"])
         elif name == b"rows":
             parts["rows"] = reader.rows(header["options"]["samples"])
         else:
@@ -156,6 +169,9 @@ def read_parts(reader, end_of_all, header):
     if header["metric"] == "Collection":
         require(all(part.parts for part in parts.values()), "a metric without parts")
         return State(header["metric"], header["options"], parts)
+    if header["metric"] in WRAPPERS:
+        check_keyed(header, parts, newest)
+        return State(header["metric"], header["options"], parts, newest)
     ratios = 3 if OPTIONS[header["metric"]] is SEQUENCE else 2 if "divergence" in header["options"] else 1
     for name, part in parts.items():
         last = max(part.cells) if isinstance(part, Ledger) else 0
@@ -182,22 +198,55 @@ def read_parts(reader, end_of_all, header):
         for name in ("class_weight", "classes", "pos_weight"):
             weights = options.get(name)
             require(not isinstance(weights, list) or len(weights) == parts["cells"].size, "a weight per cell")
-    if header["metric"] == "Sliding":
-        require(("groups" in parts) == (newest is not None), "panes and the newest of them")
-    if newest is not None:
-        check_panes(parts["groups"], newest, **header["options"])
-    if header["metric"] == "Decayed" and parts:
-        require(parts["groups"].kinds == [INT], "half-lives")
-        numbers = [number for (number,) in parts["groups"].cells]
-        require(None not in numbers, "a half-life that is null")
-        half_life = header["options"]["half_life"]
-        require(FIRST // half_life <= min(numbers) and max(numbers) <= LAST // half_life, "years of half-lives")
     return State(header["metric"], header["options"], parts, newest)
 
 
-def check_panes(groups, newest, period, step, **others):
-    require(groups.kinds == [DATETIME], "moments of panes")
-    starts = [start for (start,) in groups.cells]
+def check_keyed(header, parts, newest):
+    """Check the states of a wrapper by their keys."""
+    metric, options = header["metric"], header["options"]
+    if metric == "Sliding" and options["samples"] is not None:
+        require(len(parts) < 2, "two kinds of rows")
+        require("rows" not in parts or only_mean(options["metric"]), "rows of a metric with more sums")
+        return
+    require("groups" not in parts or has_cell(options["metric"]), "cells of a metric without one")
+    keys = [
+        *(parts["groups"].cells if "groups" in parts else ()),
+        *(parts["states"].states if "states" in parts else ()),
+    ]
+    require(len(set(map(repr, keys))) == len(keys), "a key of two states")
+    kinds = [part.kinds for name, part in parts.items()]
+    require(len(set(map(len, kinds))) < 2, "keys of different lengths")
+    for each in zip(*kinds, strict=True):
+        require(len(set(each) - {NONE}) < 2, "keys of different kinds")
+    if metric == "Sliding":
+        require(bool(keys) == (newest is not None), "panes and the newest of them")
+    if newest is not None:
+        check_panes(kinds, [start for (start,) in keys], newest, **options)
+    if metric == "Decayed" and keys:
+        require(all(each == [INT] for each in kinds), "half-lives")
+        numbers = [number for (number,) in keys]
+        require(None not in numbers, "a half-life that is null")
+        half_life = options["half_life"]
+        require(FIRST // half_life <= min(numbers) and max(numbers) <= LAST // half_life, "years of half-lives")
+
+
+def only_mean(header):
+    """Return whether the samples of a metric may have a mean and no other sum."""
+    options = header["options"]
+    return header["metric"] in OF_SAMPLES and not any(options.get(name) for name in BREAKDOWNS)
+
+
+def has_cell(header):
+    return header["metric"] in (*OF_SAMPLES, "MulticlassNormalizedEntropy")
+
+
+def is_cell(header, state):
+    """Return whether a state has a mean and no other sum."""
+    return has_cell(header) and set(state.parts) == {"total"} and state.parts["total"].size == 1
+
+
+def check_panes(kinds, starts, newest, period, step, **others):
+    require(all(each == [DATETIME] for each in kinds), "moments of panes")
     require(None not in starts, "a pane that is null")
     for start in (newest, *starts):
         monday = -3 * 86_400_000_000 if step % (7 * 86_400_000_000) == 0 else 0
@@ -212,9 +261,11 @@ def parts_of(header):
     if metric == "Collection":
         return set(map(str, range(len(header["options"]["metrics"]))))
     if metric == "Sliding":
-        return {"rows"} if header["options"]["samples"] is not None else {"groups", "newest"}
+        if header["options"]["samples"] is not None:
+            return {"rows", "states"}
+        return {"groups", "newest", "states"}
     if metric in WRAPPERS:
-        return {"groups"}
+        return {"groups", "states"}
     if metric in STATES:
         return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
     if metric == "MulticlassNormalizedEntropy":
@@ -225,6 +276,7 @@ def parts_of(header):
 def header_of(text):
     header = json_of(text)
     check(header)
+    layer(header)
     return header
 
 
@@ -279,12 +331,25 @@ def is_names(value):
     return strings and len(set(value)) == len(value) >= 2
 
 
-def check_wrapped(header):
-    check(header)
-    require(header["metric"] in OF_SAMPLES, "a wrapper of what is no metric of one state")
-    options = header["options"]
-    own = ("calibration", "divergence", "per_class", "per_label", "per_position", "tail")
-    require(not any(options.get(name) for name in own), "a wrapper of sums of their own")
+def layer(header):
+    """Return the layer of a metric. Check that it is higher than those of the metrics that it holds."""
+    metric, options = header["metric"], header["options"]
+    own = LAYERS.get(metric, 0)
+    if metric == "Collection":
+        return max([own, *map(layer, options["metrics"].values())])
+    if own:
+        require(layer(options["metric"]) < own, "an order of wrappers")
+        require(is_addable(options["metric"]), "a wrapper of a window of samples")
+    if metric == "Paired":
+        require(only_mean(options["metric"]), "a pair of metrics with several sums")
+    if metric == "Decayed":
+        require("tail" not in options["metric"]["options"], "a tail that decays")
+    return own
+
+
+def is_addable(header):
+    metrics = header["options"].get("metrics", {})
+    return header["options"].get("samples") is None and all(map(is_addable, metrics.values()))
 
 
 def check_collected(headers):
@@ -394,6 +459,38 @@ class Reader:
         if kind == DATETIME:
             require(FIRST <= number <= LAST, "year of a key")
         return number
+
+    def states(self, header):
+        """Return the states of a metric by key."""
+        kinds = [self.number(1) for _ in range(self.number(1))]
+        require(kinds and set(kinds) <= {NONE, INT, STR, BYTES, DATETIME, BOOL}, "kinds of keys")
+        count, states, last = self.number(8), {}, b""
+        require(count > 0, "no states")
+        for _ in range(count):
+            start = self.at
+            key = tuple(self.key(kind) for kind in kinds)
+            raw = self.data[start : self.at]
+            require(last < raw, "order of states")
+            size = self.number(8)
+            states[key] = read_parts(self, self.at + size, header)
+            require(self.at <= len(self.data) and states[key].parts, "a state that is 0")
+            require(not is_cell(header, states[key]), "a state that is a cell")
+            last = raw
+        for kind, parts in zip(kinds, zip(*states, strict=True), strict=True):
+            require((kind == NONE) == all(part is None for part in parts), "kind of a part")
+        return States(kinds, states)
+
+    def last_states(self, options, end):
+        """Return the states of the last samples."""
+        count = self.number(8)
+        require(0 < count <= options["samples"], "number of rows")
+        states = []
+        for _ in range(count):
+            require(self.at < end, "rows are cut short")
+            size = self.number(8)
+            require(self.at + size <= end, "a row is cut short")
+            states.append(read_parts(self, self.at + size, options["metric"]))
+        return states
 
     # ---- rows ----
 

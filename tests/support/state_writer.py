@@ -48,6 +48,15 @@ def groups(kinds, *some, count=None):
     )
 
 
+def states(kinds, *some, count=None):
+    """Return states by key. Each is (bytes of the key, its parts), or (bytes of the key, its parts, their length)."""
+    raw = u(1, len(kinds)) + bytes(kinds) + u(8, len(some) if count is None else count)
+    for one, parts, *length in some:
+        data = b"".join(part(*each) for each in parts)
+        raw += one + u(8, length[0] if length else len(data)) + data
+    return raw
+
+
 def checkpoint(positions, state, version=1):
     """Return the bytes of a checkpoint before the checksum: positions (a JSON value, or its bytes) and a state."""
     if not isinstance(positions, bytes):
