@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from imports import modules_after
 
 import streamce as ce
 from streamce.cli.main import main
 from streamce.reading.formats import text
 from streamce.reading.formats.json_records import Layout, ScannedRecords, layout_of, split_elements, split_values
 from streamce.reading.formats.json_rows import Column, RowReader, batch
-from streamce.reading.formats.json_values import infer, type_from_json, type_to_json
+from streamce.reading.formats.json_values import array, infer, type_from_json, type_to_json
 from streamce.reading.formats.paths import Path
 
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
@@ -205,6 +206,42 @@ def test_types_follow_the_values(values, type_, expected):
     assert str(column.to_pylist()) == str(expected)
     if not pa.types.is_null(type_):
         assert type_from_json(json.loads(json.dumps(type_to_json(type_)))) == type_
+
+
+@pytest.mark.parametrize(
+    ("values", "type_"),
+    [
+        ([0.5, -0.0, float("nan"), float("inf"), 5e-324], pa.float64()),
+        ([], pa.float64()),
+        ([0.5, None], pa.float64()),
+        ([[0.5, 1.0], [], [-0.0]], pa.list_(pa.float64())),
+        ([[]], pa.list_(pa.float64())),
+        ([[0.5], None, []], pa.list_(pa.float64())),
+        ([[0.5, None], [1.0]], pa.list_(pa.float64())),
+        ([1, 2], pa.int64()),
+        (["a", None], pa.string()),
+        ([[[0.5]], []], pa.list_(pa.list_(pa.float64()))),
+    ],
+)
+def test_arrays_equal_those_of_arrow(values, type_):
+    found, expected = array(values, type_), pa.array(values, type_)
+    found.validate(full=True)
+    assert (found.type, found.null_count, len(found)) == (type_, expected.null_count, len(expected))
+    assert repr(found.to_pylist()) == repr(expected.to_pylist())  # -0.0 and nan, too
+
+
+def test_reading_numbers_does_not_import_pandas(tmp_path):
+    """Because pandas takes longer to import than a small file to read."""
+    (tmp_path / "a.jsonl").write_bytes(b'{"p":0.5,"y":1}\n')
+    (tmp_path / "b.jsonl").write_bytes(b'{"p":[0.5,0.5],"y":1}\n')
+    for name, task in ("a.jsonl", "binary"), ("b.jsonl", "multiclass"):
+        arguments = ["eval", str(tmp_path / name), "--task", task, "--preds", "p", "--target", "y"]
+        statement = f"""if True:
+            import contextlib, io
+            from streamce.cli.main import main
+            with contextlib.redirect_stdout(io.StringIO()):
+                assert main({arguments}) == 0"""
+        assert "pandas" not in modules_after(statement)
 
 
 def test_fractions_are_no_whole_numbers():

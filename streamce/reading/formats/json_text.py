@@ -88,9 +88,10 @@ class JsonTable(TextTable):
         found: list[tuple[Any, Rows]] = []
         size, first_error = 0, None
         while size < text.TEXT_BLOCK and (block := self._next(blocks, before)):
-            found.append(batch(self._read(block, reader, is_first=is_first and not size), types))
+            columns, rows = batch(self._read(block, reader, is_first=is_first and not size), types)
+            rows = rows._replace(columns=[])  # frees the values while they are in the cache
+            found.append((columns, rows))
             size += len(block)
-            rows = found[-1][1]
             if rows.first_error is not None:
                 first_error = first_error or rows.first_error.changed(row=before + (rows.first_error.row or 0))
                 if not self._source.options.skip_unreadable:
@@ -171,7 +172,7 @@ class JsonTable(TextTable):
             names |= self._names_in(more, is_first=False)[0]
         if error is not None and not names:
             raise error
-        return pa.schema([(name, pa.null()) for name in names]).empty_table()
+        return pa.table([pa.nulls(0)] * len(names), [*names])  # without pa.array, whose first call imports pandas
 
     def _explained(self, message: str, rows: int, first: bool) -> DataError:
         return DataError(message)

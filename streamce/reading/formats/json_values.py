@@ -5,15 +5,18 @@ Types follow the values of a column, so ``2.0`` is the whole number 2, and text 
 
 import itertools
 import re
+from array import array as c_array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from streamce._support.short_repr import short_repr
 from streamce.inputs.arrow import is_list
 from streamce.reading.formats.paths import Unfit
 
+MAX_INT32 = (1 << 31) - 1
 MIN_INT64, MAX_INT64, MAX_UINT64 = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 
@@ -91,8 +94,35 @@ def _decoded_type(type_: Any) -> Any:
 def array(values: Sequence[Any], type_: Any) -> Any:
     """Return an Arrow array of decoded values. Raise ArrowInvalid or OverflowError if a value does not fit."""
     if pa.types.is_integer(type_) and float in {*map(type, values)}:  # Arrow would cut off fractions
-        return pa.array(values, pa.float64()).cast(type_)
-    return pa.array(values, type_)
+        return array(values, pa.float64()).cast(type_)
+    found = _without_nulls(values, type_)
+    return pa.array(values, type_) if found is None else found
+
+
+def _without_nulls(values: Sequence[Any], type_: Any) -> Any:
+    """Return an array of numbers in float64, or of lists of them; None if there is a null, or for other types.
+
+    ``pa.array`` is as fast, but its first call imports pandas, which takes longer than a small file.
+    """
+    is_nest = pa.types.is_list(type_)
+    if (type_.value_type if is_nest else type_) != pa.float64():
+        return None
+    numbers, lists = c_array("d"), values if is_nest else [values]
+    try:
+        each: Any
+        for each in lists:
+            numbers.fromlist(each)
+    except TypeError:  # a null
+        return None
+    entries = pa.Array.from_buffers(pa.float64(), len(numbers), [None, pa.py_buffer(numbers)], 0)
+    if not is_nest:
+        return entries
+    offsets = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([*map(len, values)], out=offsets[1:])
+    if offsets[-1] > MAX_INT32:
+        return None
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32))]
+    return pa.Array.from_buffers(type_, len(values), buffers, 0, 0, [entries])
 
 
 def fit(value: Any, type_: Any, entry: tuple[int, ...] = ()) -> Any:
