@@ -10,21 +10,24 @@ The pool is not a ``ThreadPoolExecutor``, because a child that is forked while a
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from collections import deque
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamce._support import scalars
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+T = TypeVar("T")
 MAX_THREADS = 1 << 16  # largest value of an option, because larger numbers are mistakes
 POOL_THREADS = 64  # largest size of the pool, which starts threads when they are needed
+AHEAD = 2  # tasks per thread that `in_order` takes ahead, so that a slow one does not stop the others
 
 _limit: int | None = None
 _local = threading.local()  # `limit` is set in threads that single_threaded() limits
@@ -169,3 +172,95 @@ def run(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     if failed is not None:
         raise failed
     return results
+
+
+class _Job:
+    """A task of ``in_order``, and its result or error once a thread has computed it."""
+
+    def __init__(self, task: Callable[[], Any]) -> None:
+        self._task: Callable[[], Any] | None = task
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self.finished = threading.Event()
+
+    def run(self) -> None:
+        try:
+            assert self._task is not None
+            self._result = self._task()
+        except BaseException as error:
+            self._error = error
+        self._task = None  # so that nothing refers to its arguments while the result waits for its turn
+        self.finished.set()
+
+    def result(self) -> Any:
+        self.finished.wait()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+def in_order(tasks: Iterable[Callable[[], T]], count: int) -> Iterator[T]:
+    """Yield the results of tasks in order, computed by ``count`` threads. The calling thread is one of them.
+
+    A few tasks are taken before their results are requested, none if ``count`` is 1. The error of a task, or of
+    ``tasks`` themselves, is raised after the results before it. No task runs after this generator is closed.
+    """
+    if count == 1:
+        for task in tasks:
+            yield task()
+        return
+    untaken = iter(tasks)
+    taken: deque[_Job] = deque()  # those whose results were not yielded
+    waiting: deque[_Job] = deque()  # those of them that no thread has begun
+    helpers = threading.Semaphore(count - 1)
+
+    def run_next() -> bool:
+        try:
+            job = waiting.popleft()
+        except IndexError:
+            return False
+        job.run()
+        return True
+
+    def help_() -> None:
+        while run_next():
+            pass
+        helpers.release()
+
+    def take() -> bool:
+        """Take the next task, or one that raises the error of ``tasks``. Return whether there was one."""
+        nonlocal untaken
+        try:
+            job = _Job(next(untaken))
+        except StopIteration:
+            return False
+        except BaseException as error:
+            job, untaken = _Job(functools.partial(_raise, error)), iter(())
+        taken.append(job)
+        waiting.append(job)
+        if helpers.acquire(blocking=False):
+            with contextlib.suppress(RuntimeError):  # Python is exiting, or the system starts no more threads
+                _pool.submit(help_)
+        return True
+
+    try:
+        while True:
+            while len(taken) < AHEAD * count and take():
+                pass
+            if not taken:
+                return
+            while not taken[0].finished.is_set() and run_next():
+                pass
+            yield taken.popleft().result()
+    finally:
+        unbegun = set()
+        with contextlib.suppress(IndexError):
+            while True:
+                unbegun.add(waiting.popleft())
+        for job in taken:
+            if job not in unbegun:
+                job.finished.wait()
+
+
+def _raise(error: BaseException) -> Any:
+    raise error

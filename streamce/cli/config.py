@@ -90,6 +90,7 @@ class RowsConfig:
             self.decimal,
             self.encoding,
             self.null,
+            self.threads,
         )
 
     @property

@@ -132,6 +132,7 @@ def split(
     positions = _starts(sources, processors, width)
     ends = [*positions[1:], Position(len(sources))]
     config = replace(config, threads=config.threads or 1)
+    sources = [replace(source, options=replace(source.options, threads=config.threads)) for source in sources]
     result = []
     for number, (start, until) in enumerate(zip(positions, ends, strict=True)):
         last = until.source + bool(until.mark.row)

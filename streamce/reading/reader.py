@@ -282,13 +282,14 @@ class Reading:
             self._stopped.set()
             wanted.release()
             reader.join()
+            chunks.close()  # waits for threads that parse
 
     def _open(self, source: Source) -> tuple[Table, Selection]:
         with source.errors():
             table = open_table(source, self._companions, self._stopped)
             return table, self._choose(source, table)
 
-    def lazy_chunks(self, start: Position | None = None, until: Position | None = None) -> Iterator[Chunk]:
+    def lazy_chunks(self, start: Position | None = None, until: Position | None = None) -> Generator[Chunk]:
         """Yield the chunks from ``start`` on, before ``until``. Each is read when it is requested."""
         start = start or Position()
         sizes = [source.size or 0 for source in self._sources]

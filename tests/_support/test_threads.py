@@ -1,5 +1,6 @@
 """Threads never change a result, lose an update or hang, and an error names the first invalid entry."""
 
+import collections
 import functools
 import gc
 import math
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -202,6 +204,99 @@ def test_metrics_that_add_each_other_do_not_lock_up():
     together(lambda: add(a, b), lambda: add(b, a))
     a += a
     assert a.summary().count == 2
+
+
+# ---- tasks in order ----
+
+
+class Counted:
+    """Tasks that count how many were taken, began and ended, and how many ran at the same time."""
+
+    def __init__(self, count, wrong=None):
+        self.taken, self.begun, self.ended, self.together = 0, 0, 0, 0
+        self._count, self._wrong, self._lock = count, wrong, threading.Lock()
+
+    def __iter__(self):
+        for i in range(self._count):
+            self.taken += 1
+            yield functools.partial(self._task, i)
+
+    def _task(self, i):
+        with self._lock:
+            self.begun += 1
+            self.together = max(self.together, self.begun - self.ended)
+        time.sleep(0.001 * (7 * i % 5))
+        with self._lock:
+            self.ended += 1
+        if i == self._wrong:
+            raise LookupError(i)
+        return i
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_results_come_in_the_order_of_their_tasks(count):
+    tasks = Counted(50)
+    assert list(threads.in_order(tasks, count)) == list(range(50))
+    assert tasks.together <= count
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_tasks_run_at_the_same_time(count):
+    meeting = threading.Barrier(count, timeout=30)
+    assert len(list(threads.in_order([meeting.wait] * count, count))) == count
+
+
+@pytest.mark.parametrize(("count", "ahead"), [(1, 1), (2, 4), (3, 6)])
+def test_few_tasks_are_taken_ahead(count, ahead):
+    tasks = Counted(50)
+    for result in threads.in_order(tasks, count):
+        assert tasks.taken <= result + ahead
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_error_is_raised_after_the_results_before_it(count):
+    def broken():
+        yield from Counted(5)
+        raise LookupError(5)
+
+    for tasks in Counted(9, wrong=5), broken():
+        results = []
+        with pytest.raises(LookupError, match="5"):
+            collections.deque(map(results.append, threads.in_order(tasks, count)), 0)
+        assert results == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("used", [1, 4])
+def test_no_task_runs_after_the_end(count, used):
+    tasks = Counted(50)
+    results = threads.in_order(tasks, count)
+    for _ in range(used):
+        next(results)
+    results.close()
+    begun = tasks.begun
+    assert tasks.ended == begun
+    time.sleep(0.01)
+    assert tasks.begun == begun < 50
+
+
+def test_results_are_not_kept():
+    class Result:
+        pass
+
+    kept = []
+    for result in threads.in_order([Result] * 20, 2):
+        assert sum(each() is not None for each in kept) <= 1  # that of the loop before
+        kept.append(weakref.ref(result))
+
+
+def test_tasks_run_without_more_threads(monkeypatch):
+    def refuse(*args):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert list(threads.in_order(Counted(20), 4)) == list(range(20))
 
 
 # ---- errors, fork, exit ----

@@ -28,6 +28,8 @@ class ReadOptions:
         The encoding of text, as Python names it. None is UTF-8.
     null : tuple of str
         Cells of CSV and TSV that are missing values, in addition to the usual ones.
+    threads : int or None
+        The number of threads that parse CSV and TSV. None is the default number of threads.
     """
 
     max_record: int = MAX_RECORD
@@ -38,6 +40,7 @@ class ReadOptions:
     decimal: str | None = None
     encoding: str | None = None
     null: tuple[str, ...] = ()
+    threads: int | None = None
 
 
 DEFAULT_OPTIONS = ReadOptions()

@@ -174,9 +174,6 @@ class JsonTable(TextTable):
             raise error
         return pa.table([pa.nulls(0)] * len(names), [*names])  # without pa.array, whose first call imports pandas
 
-    def _explained(self, message: str, rows: int, first: bool) -> DataError:
-        return DataError(message)
-
 
 def _raising(error: RecordError) -> Iterator[bytes]:
     """Return an iterator that raises an error."""

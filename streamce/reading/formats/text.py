@@ -4,17 +4,17 @@ import codecs
 import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from streamce.errors import DataError
 from streamce.reading.files.decoding import Decoded, check_start, is_utf8
 from streamce.reading.files.sources import Source, one_line
-from streamce.reading.formats.base import START, Mark, Part, Parts, ReadableRows, Table, parts_without, slice_batch
+from streamce.reading.formats.base import Table
 from streamce.reading.formats.records import RecordError, Records, UnreadableRecord
 
+T = TypeVar("T")
 TEXT_BLOCK = 1 << 22  # bytes of text parsed at a time
 
 
@@ -36,37 +36,13 @@ class TextTable(Table):
         first = self._next(self._blocks, self.first_row)
         if isinstance(first, UnreadableRecord):  # the header
             raise first.error
-        self._first = first
+        self._first = first or b""
         self._ahead: list[bytes] = []  # blocks after the first that were read to find the types
-        self.schema: Any = self._table(self._typing_text(), {}, 0).schema
+        try:
+            self.schema: Any = self._parse(self._typing_text(), {}).schema
+        except pa.ArrowInvalid as error:
+            raise DataError(one_line(error)) from error
         self.names()  # raises an error if a name cannot be decoded
-
-    def parts(self, types: Mapping[str, Any], rows: int, start: Mark = START) -> Parts:
-        piece, before, done = start.piece, start.before, start.row
-        blocks = self._blocks_from(piece)
-        while block := self._next(blocks, before):
-            if isinstance(block, UnreadableRecord):
-                self._note_unreadable(block.error, before, start.row)
-                piece, before = piece + len(block), before + 1
-                continue
-            found = self._readable_rows(block, types, before)
-            if found.error is not None:
-                self._note_unreadable(found.error, before + (found.error.row or 0), start.row)
-            fraction = min(1.0, (piece + len(block)) / self._size) if self._size else None
-            end = before + found.n_rows
-            batch = _batch(found.table.select(list(types)))
-            if found.positions is None and done >= before:
-                for part, row in slice_batch(batch, rows, before, start.row):
-                    yield Part(part, fraction, Mark(row, piece, before))
-            else:  # rows of this block or before it are left out
-                positions = np.arange(found.n_rows) if found.positions is None else found.positions
-                end_mark = Mark(end, piece, before)
-                yield from parts_without(batch, before + positions, rows, fraction, start.row, end_mark)
-            done = max(done, end)
-            piece, before = piece + len(block), end
-        if before > done:
-            empty = _batch(pa.schema(list(types.items())).empty_table())
-            yield from parts_without(empty, np.arange(0), rows, None, start.row, Mark(before, piece, before))
 
     def _typing_text(self) -> bytes:
         """Return the text at the start from which types are guessed."""
@@ -101,10 +77,10 @@ class TextTable(Table):
             stream.seek(offset)
         return self._cut(stream, offset)
 
-    def _next(self, blocks: Iterator[bytes], row: int | None) -> bytes:
-        """Return the next block, whose first row is ``row``, or no bytes at the end."""
+    def _next(self, blocks: Iterator[T], row: int | None) -> T | None:
+        """Return the next block, or what was made of it; None at the end. Its first row is ``row``."""
         try:
-            return next(blocks, b"")
+            return next(blocks, None)
         except RecordError as error:
             raise DataError(error.found, row=row) from error
 
@@ -130,27 +106,6 @@ class TextTable(Table):
         """Return the buffer for text from ``offset`` of the source on."""
         return Records(self._source.options.max_record)
 
-    def _readable_rows(self, block: bytes, types: Mapping[str, Any], before: int) -> ReadableRows:
-        """Return the rows of a block that can be read. The others are an error unless the user allows it."""
-        table = self._table(block, types, before)
-        return ReadableRows(table, None, table.num_rows)
-
-    def _table(self, block: bytes, types: Mapping[str, Any], rows: int) -> Any:
-        try:
-            return self._parse(block, types)
-        except pa.ArrowInvalid as error:
-            raise self._explained(one_line(error), rows, block is self._first) from error
-
     @abstractmethod
     def _parse(self, block: bytes, types: Mapping[str, Any]) -> Any:
         """Return the columns of ``types``, or all columns with guessed types if ``types`` is empty."""
-
-    @abstractmethod
-    def _explained(self, message: str, rows: int, first: bool) -> DataError:
-        """Return the error for Arrow's message, with rows of the file and names of columns."""
-
-
-def _batch(table: Any) -> Any:
-    """Return a table as one record batch."""
-    batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
