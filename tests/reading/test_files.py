@@ -9,6 +9,7 @@ from contextlib import closing
 import numpy as np
 import pyarrow as pa
 import pytest
+from imports import modules_after
 from pyarrow import csv, feather, fs, ipc, parquet
 
 from streamce.errors import DataError, Location
@@ -443,3 +444,25 @@ def test_the_length_of_lists_is_known_when_a_reading_goes_on(tmp_path):
     for end in ends[1:]:
         with pytest.raises(DataError, match="row 3: column 'p' is a list of 3 where others have 2"):
             rows_of(reading(tmp_path / "a.parquet", preds=("p",), rows=1), end)
+
+
+SMALL = {
+    "a.csv": b"p,y\n0.5,1\n",
+    "a.jsonl": b'{"p":0.5,"y":1}\n',
+    "lists.jsonl": b'{"p":[0.5,0.5],"y":1}\n',
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_reading_numbers_imports_no_slow_modules(tmp_path, name):
+    """Because they take longer to import than a small file takes to read."""
+    (tmp_path / name).write_bytes(SMALL[name])
+    task = "multiclass" if name.startswith("lists") else "binary"
+    words = ["eval", str(tmp_path / name), "--task", task, "--preds", "p", "--target", "y"]
+    statement = f"""if True:
+        import contextlib, io
+        from streamce.cli.main import main
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert main({words}) == 0"""
+    slow = {"pandas"} if task == "multiclass" else {"pandas", "pyarrow.compute"}  # Arrow needs its functions for lists
+    assert not slow & modules_after(statement)

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from imports import modules_after
 
 import streamce as ce
 from streamce.cli.main import main
@@ -228,20 +227,6 @@ def test_arrays_equal_those_of_arrow(values, type_):
     found.validate(full=True)
     assert (found.type, found.null_count, len(found)) == (type_, expected.null_count, len(expected))
     assert repr(found.to_pylist()) == repr(expected.to_pylist())  # -0.0 and nan, too
-
-
-def test_reading_numbers_does_not_import_pandas(tmp_path):
-    """Because pandas takes longer to import than a small file to read."""
-    (tmp_path / "a.jsonl").write_bytes(b'{"p":0.5,"y":1}\n')
-    (tmp_path / "b.jsonl").write_bytes(b'{"p":[0.5,0.5],"y":1}\n')
-    for name, task in ("a.jsonl", "binary"), ("b.jsonl", "multiclass"):
-        arguments = ["eval", str(tmp_path / name), "--task", task, "--preds", "p", "--target", "y"]
-        statement = f"""if True:
-            import contextlib, io
-            from streamce.cli.main import main
-            with contextlib.redirect_stdout(io.StringIO()):
-                assert main({arguments}) == 0"""
-        assert "pandas" not in modules_after(statement)
 
 
 def test_fractions_are_no_whole_numbers():

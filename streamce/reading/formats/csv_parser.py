@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv
 
 from streamce.errors import DataError
@@ -93,6 +92,8 @@ class CsvParser:
     def _with_nulls(self, table: Any) -> Any:
         """Return a table with nulls in text where the user says so. Arrow would also take the usual spellings there."""
         if self._options.null:
+            from pyarrow import compute as pc  # here, because it is slow to import
+
             for i, column in enumerate(table.columns):
                 if pa.types.is_string(column.type):
                     is_null = pc.is_in(column, value_set=pa.array(self._options.null))
@@ -133,6 +134,8 @@ class CsvParser:
 
     def _converted(self, column: Any, type_: Any) -> tuple[Any, Array]:
         """Return a column of bytes as values of a type, and the mask of cells that can be converted."""
+        from pyarrow import compute as pc
+
         cells = pa.concat_arrays([pa.nulls(0, pa.binary()), *column.chunks]).dictionary_encode()
         distinct = cells.dictionary
         can_read = np.ones(len(distinct), bool)
@@ -165,6 +168,8 @@ class CsvParser:
 
     def looks_numeric(self, text: bytes, name: str) -> bool:
         """Return whether all cells of a column are numbers, or usual spellings of missing values."""
+        from pyarrow import compute as pc
+
         cells = self.parse(_with_text_rows(text), {name: pa.binary()}, None, lambda row: "skip").column(name)
         distinct = cells.unique()
         missing = pa.array([*MISSING, *self._options.null]).cast(pa.binary())

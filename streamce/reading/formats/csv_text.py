@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streamce._support import threads
 from streamce.errors import DataError, SelectionError
@@ -100,6 +99,8 @@ class CsvTable(TextTable):
 
     def _check_quotes(self, name: str, part: Part, row: int) -> None:
         """Raise DataError if a cell of a column of text is in quotes, because these would be part of the text."""
+        from pyarrow import compute as pc  # here, because it is slow to import
+
         column = part.batch.column(name)
         if pa.types.is_string(column.type):
             at = pc.index(pc.match_substring_regex(column, '(?s)^".*"$'), True).as_py()

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streamce.errors import DataError, SelectionError
 from streamce.inputs.arrow import entries, flat, is_list
@@ -42,6 +41,8 @@ def field_names(type_: Any, depth: int = 0) -> list[str] | None:
 
 def values_at(array: Any, steps: Sequence[Step]) -> Any:
     """Return the array that steps find in an array: null where something on the way is missing or null."""
+    from pyarrow import compute as pc  # here, because it is slow to import
+
     for number, step in enumerate(steps):
         array = getattr(array, "storage", array)
         if isinstance(step, str):
@@ -66,6 +67,8 @@ def _ends_in_vector(type_: Any, steps: Sequence[Step]) -> bool:
 
 def _vectors(array: Any) -> Any:
     """Return vectors of Spark ML as lists, with the zeros of sparse ones."""
+    from pyarrow import compute as pc
+
     kinds, _ = flat(pc.struct_field(array, "type"))
     values, lengths, null = entries(pc.struct_field(array, "values"))
     sparse = kinds == 0 if null is None else (kinds == 0) & ~null
