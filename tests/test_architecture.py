@@ -72,6 +72,8 @@ PROTOCOL = {
     "_caption": "the report names metrics in words",
     "_sections": "the report, the command line and the collector have a function for each section of a metric",
     "_run_returning_samples": "wrappers add the samples of a batch to states of their own",
+    "_has_cell": "a table of states keeps means as cells, if the metric has one mean",
+    "_has_only_mean": "wrappers take the samples of a batch, if each adds to a mean only",
     "_select": "the metrics of a collection keep different parts of these losses",
     "_value": "wrappers and the report compute a metric's value from a mean of their own",
     "_present": "wrappers and the report put that value into a summary of their own",

@@ -49,6 +49,7 @@ class Metric(UpdateFromMixin):
     * ``_loss_key()``: a key that is equal for metrics that compute the same losses from the same batch;
     * ``_pipeline``: adds a batch to any state, and can return its losses and gradients;
     * ``_run_returning_samples(state, ...)``: add a batch to any state, and return its samples;
+    * ``_has_only_mean``: whether the options ask for no sums but those of the mean;
     * ``_select(state)``: the sums that this metric keeps, taken from a state of the same losses;
     * ``_value(mean)``: the metric's value for a mean loss;
     * ``_present(summary)``: a summary of losses with the metric's value and interval in it.
@@ -172,26 +173,21 @@ class Metric(UpdateFromMixin):
         weight: Any = None,
         cluster: Any = None,
         null: Any = None,
-        samples: Samples | None = None,
-        routes: Routes | None = None,
+        outputs: Outputs | None = None,
     ) -> None:
-        """Add a batch to a state, or to those of ``routes``, and its samples one by one to ``samples``.
-
-        ``null`` is the mask of missing inputs.
-        """
-        batch = Batch(preds, target, weight, status=null_status(null), routes=routes)
-        outputs = None if samples is None else Outputs(samples=samples)
+        """Add a batch to a state, and fill the outputs; ``null`` is the mask of missing inputs."""
+        batch = Batch(preds, target, weight, status=null_status(null))
         self._pipeline.update_batch(state, batch, outputs, hash_clusters(cluster))
 
     def _run_returning_samples(self, state: State, *inputs: Any, **named: Any) -> Samples:
         """Add a batch to a state, and return its samples."""
         samples = Samples()
-        self._run(state, *inputs, samples=samples, **named)
+        self._run(state, *inputs, outputs=Outputs(samples=samples), **named)
         return samples
 
     def _split(self, routes: Routes, *inputs: Any, **named: Any) -> list[State]:
         """Return the states of a batch, one for each code of ``routes``."""
-        self._run(State(), *inputs, routes=routes, **named)
+        self._run(State(), *inputs, outputs=Outputs(routes=routes), **named)
         return routes.filled()
 
     @property

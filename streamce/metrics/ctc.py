@@ -178,9 +178,11 @@ class CTCCrossEntropy(Metric):
         null: Any = None,
         routes: Routes | None = None,
     ) -> Samples:
-        batch = Utterances(
-            preds, target, input_lengths, target_lengths, weight, status=null_status(null), routes=routes
-        )
+        batch = Utterances(preds, target, input_lengths, target_lengths, weight, status=null_status(null))
         with sequence_layout.ragged_hint(RAGGED):
-            samples: Samples = self._pipeline.update(state, batch, hash_clusters(cluster))
+            samples: Samples = self._pipeline.update(state, batch, hash_clusters(cluster), routes=routes)
         return samples
+
+    def _split(self, routes: Routes, *inputs: Any, **named: Any) -> list[State]:
+        self._run_returning_samples(State(), *inputs, routes=routes, **named)
+        return routes.filled()

@@ -11,7 +11,7 @@ import numpy as np
 from streamce._support.html_repr import HtmlRepr
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.ledger.state import State
-from streamce.core.losses.batch import Batch
+from streamce.core.losses.batch import Batch, Outputs
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.metrics.composite import Composite, States
@@ -196,8 +196,8 @@ class GANCrossEntropy(Composite):
                     weight = arrays.materialize(weight, "weight")
                     for name, target in targets.items():
                         same = np.broadcast_to(np.int8(target), shape)
-                        routes_of = None if routes is None else routes[name]
-                        self._metric._pipeline.update_batch(batch[name], Batch(source, same, weight, routes=routes_of))
+                        outputs = None if routes is None else Outputs(routes=routes[name])
+                        self._metric._pipeline.update_batch(batch[name], Batch(source, same, weight), outputs)
                 except InputError as error:
                     names = {"preds": argument, "weight": f"{argument}_weight"}
                     raise error.with_argument(names.get(str(error.argument), error.argument)) from None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
+    from streamce.core.samples.routes import Routes
+
 
 class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     """Base of the classes whose objects hold options and a state that is an element of a commutative group.
@@ -89,6 +91,10 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     def _inner(self) -> tuple[MergeableState, ...]:
         """Return the metrics that this one holds for their options."""
         return ()
+
+    def _split(self, routes: Routes, *inputs: Any, **named: Any) -> list[Any]:
+        """Return the states of a batch, one for each code of ``routes``."""
+        raise NotImplementedError
 
     def _new(self) -> Self:
         return type(self)(**self._init_kwargs())

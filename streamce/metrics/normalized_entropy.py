@@ -136,20 +136,19 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         losses = np.empty(shape)
         pipeline, status = self._metric._pipeline, null_status(null)
         of_loss, of_outcome, of_both = ((routes or {}).get(name) for name in ("loss", "outcome", "both"))
-        outputs = Outputs(losses=losses.reshape(-1))
-        pipeline.update_batch(
-            batch["loss"], Batch(preds, target, weight, status=status, routes=of_loss), outputs, bucket
-        )
+        outputs = Outputs(losses=losses.reshape(-1), routes=of_loss)
+        pipeline.update_batch(batch["loss"], Batch(preds, target, weight, status=status), outputs, bucket)
         if weight is not None:  # the losses above are multiplied by it
+            outputs = Outputs(losses=losses.reshape(-1))
             pipeline.update_batch(State(), Batch(preds, target, status=status), outputs)
         target = arrays.convert(target, "target")
         outcomes = arrays.bfloat16_to_float32(target.values, target.is_bfloat16).astype(np.float64, order="C")
         outcomes = outcomes.reshape(shape)  # (N, 1) is (N,)
         outcomes[np.isnan(losses)] = np.nan  # invalid samples are excluded from all sums
         mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # errors were raised above
-        mean.update_batch(batch["outcome"], Batch(outcomes, None, weight, routes=of_outcome), None, bucket)
+        mean.update_batch(batch["outcome"], Batch(outcomes, None, weight), Outputs(routes=of_outcome), bucket)
         kernels.add(outcomes.reshape(-1), losses.reshape(-1))
-        mean.update_batch(batch["both"], Batch(losses, None, weight, routes=of_both), None, bucket)
+        mean.update_batch(batch["both"], Batch(losses, None, weight), Outputs(routes=of_both), bucket)
         return batch
 
     @property

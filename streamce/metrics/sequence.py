@@ -25,8 +25,6 @@ from streamce.metrics.torch_device import TorchDeviceLosses
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from streamce.core.samples.routes import Routes
-    from streamce.core.samples.samples import Samples
     from streamce.inputs.arrays import Array
     from streamce.metrics.options import Check
     from streamce.stats.summary import Summary
@@ -274,22 +272,14 @@ class SequenceCrossEntropy(Metric):
         target: Any = None,
         *,
         cluster: Any = None,
-        samples: Samples | None = None,
-        routes: Routes | None = None,
+        outputs: Outputs | None = None,
         **others: Any,
     ) -> None:
-        self._add(state, SequenceBatch(preds, target, **others), cluster, samples, routes)
+        self._add(state, SequenceBatch(preds, target, **others), cluster, outputs)
 
     @in_default_mode
-    def _add(
-        self,
-        state: State,
-        sequences: SequenceBatch,
-        cluster: Any,
-        samples: Samples | None = None,
-        routes: Routes | None = None,
-    ) -> None:
-        """Add a batch to a state, or to those of ``routes``, and its samples one by one to ``samples``."""
+    def _add(self, state: State, sequences: SequenceBatch, cluster: Any, outputs: Outputs | None = None) -> None:
+        """Add a batch to a state, and fill the outputs."""
         for option in ("label_smoothing", "class_weight"):
             if sequences.base is not None and self._options[option]:
                 value = self.options[option]
@@ -320,9 +310,7 @@ class SequenceCrossEntropy(Metric):
             offsets=found.offsets,
             ratios=tuple(ratios),
             weight_per_sample=weights is not None,
-            routes=routes,
         )
-        outputs = None if samples is None else Outputs(samples=samples)
         try:
             pipeline.update_batch(state, batch, outputs, hash_clusters(cluster))
         except InputError as error:

@@ -4,6 +4,9 @@ Input: the arguments of that metric, and a key, a time or a second model's predi
 and their results.
 
 ``base``            ``MetricWrapper`` and ``KeyedWrapper``: states of the inner metric, and where samples go
+``composition``     which wrappers can hold which metrics
+``table``           ``StateTable``: states by key
+``state_window``    ``StateWindow``: the states of the last samples
 ``grouped``         ``Grouped``: one metric per group
 ``sliding``         ``Sliding``: the last samples, or a period of time
 ``decayed``         ``Decayed``: weights that halve with age

@@ -201,7 +201,8 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
         raise NotImplementedError
 
     def _keys_taken(self) -> frozenset[str]:
-        return self._metric._keys_taken().union(self._keyed_by())
+        inner: frozenset[str] = self._metric._keys_taken()
+        return inner.union(self._keyed_by())
 
     def _own_route(self, others: dict[str, Any]) -> Route:
         """Return the route that the keys and timestamps among the arguments give, and leave those that metrics take."""
@@ -272,4 +273,5 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
 
     @property
     def _loss_metric(self) -> Metric:
-        return self._metric._loss_metric
+        loss_metric: Metric = self._metric._loss_metric
+        return loss_metric

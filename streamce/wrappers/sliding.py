@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from streamce._support.state_format import Header
     from streamce.core.samples.samples import Samples
-    from streamce.stats.summary import Summary
     from streamce.wrappers.table import Kinds, StateTable
 
 MAX_SAMPLES = 1 << 40  # most samples of a window
@@ -266,9 +265,10 @@ class Sliding(KeyedWrapper):
 
     def compute(self, now: Any = None) -> float:
         """Return the metric's value over the window, nan while it is empty; see :meth:`window`."""
-        return self.window(now).compute()
+        value: float = self.window(now).compute()
+        return value
 
-    def summary(self, level: float = 0.95, anytime: bool = False, now: Any = None) -> Summary:
+    def summary(self, level: float = 0.95, anytime: bool = False, now: Any = None) -> Any:
         """Return the summary of the window; see the metric's ``summary`` and :meth:`window`.
 
         An ``anytime`` interval holds for one window that grows between looks. It makes no promise about all windows of

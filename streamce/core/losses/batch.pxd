@@ -14,6 +14,7 @@ cdef class Vector:
 cdef class Outputs:
     cdef object losses      # an array for each loss, or None
     cdef Samples samples    # filled with the samples of the batch, or None
+    cdef Routes routes      # the states that receive the samples, or None
     cdef object gradient    # an array for the gradient, or None
     cdef bint mean          # whether the gradient is that of the mean, not of the sum
 

@@ -21,7 +21,6 @@ class Batch:
         offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None,
         ratios: tuple[tuple[int, _Doubles, _Statuses | None], ...] = (),
         weight_per_sample: bool = False,
-        routes: Routes | None = None,
     ) -> None: ...
 
 class Outputs:
@@ -30,6 +29,7 @@ class Outputs:
         *,
         losses: _Doubles | None = None,
         samples: Samples | None = None,
+        routes: Routes | None = None,
         gradient: Any = None,
         reduction: str = "sum",
     ) -> None: ...

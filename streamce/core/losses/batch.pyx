@@ -53,9 +53,15 @@ cdef class Vector:
 
 
 cdef class Outputs:
-    """The outputs of an update. The gradient is that of the sum of the losses, or of their mean."""
+    """The outputs of an update. The gradient is that of the sum of the losses, or of their mean.
 
-    def __init__(self, *, losses=None, Samples samples=None, gradient=None, str reduction="sum"):
+    With ``routes``, the states of the routes receive the samples, and the state of the update is unchanged.
+    """
+
+    def __init__(
+        self, *, losses=None, Samples samples=None, Routes routes=None, gradient=None, str reduction="sum"
+    ):
+        self.routes = routes
         self.losses = losses
         self.samples = samples
         self.gradient = gradient
@@ -69,7 +75,6 @@ cdef class Batch:
     each sample, followed by the number of losses. Without offsets, the samples are the entries of the first axis.
     ``ratios`` are triples of the number of a ratio, its denominators, and None or statuses of the samples, which leave
     out empty samples. With ``weight_per_sample``, weights are those of samples, also if there are as many losses.
-    With ``routes``, they receive the samples, and the state of the update is unchanged.
     """
 
     def __cinit__(self):
@@ -81,14 +86,13 @@ cdef class Batch:
 
     def __init__(
         self, preds, target=None, weight=None, *, status=None, offsets=None, tuple ratios=(),
-        bint weight_per_sample=False, Routes routes=None,
+        bint weight_per_sample=False,
     ):
         self.given_preds, self.given_target, self.given_weight = preds, target, weight
         self.given_status = status
         self.given_offsets = offsets
         self.ratios = ratios
         self.weight_per_sample = weight_per_sample
-        self.routes = routes
 
     # ---- opening ----
 
@@ -289,6 +293,7 @@ cdef class Batch:
             self.losses_to = outputs.losses
             self.out = &losses[0]
         self.recorded = outputs.samples
+        self.routes = outputs.routes
         return 0
 
     cdef ArrayView gradient_view(self, gradient):
@@ -310,6 +315,7 @@ cdef class Batch:
         self.is_open = False
         self.losses_to = None
         self.recorded = None
+        self.routes = None
         self.gradient = None
         self.real_labels = None
         if not self.cost_only:
@@ -327,7 +333,7 @@ cdef class Batch:
         preds, target, weight = arrays
         return Batch(
             preds, target, weight, status=self.given_status, offsets=self.given_offsets, ratios=self.ratios,
-            weight_per_sample=self.weight_per_sample, routes=self.routes,
+            weight_per_sample=self.weight_per_sample,
         )
 
     cdef object set_precomputed(self, computed):

@@ -3,7 +3,6 @@ from typing import Any
 import numpy as np
 
 from streamce.core.losses.batch import Batch
-from streamce.core.samples.routes import Routes
 
 class Utterances(Batch):
     def __init__(
@@ -15,5 +14,4 @@ class Utterances(Batch):
         weight: Any = None,
         *,
         status: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
-        routes: Routes | None = None,
     ) -> None: ...

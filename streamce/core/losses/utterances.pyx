@@ -63,8 +63,8 @@ cdef class CTCOptions:
 cdef class Utterances(Batch):
     """The arguments of one update. ``status`` has a status for each utterance: COUNTED or NULL_INPUT."""
 
-    def __init__(self, preds, target, input_lengths, target_lengths, weight=None, *, status=None, routes=None):
-        Batch.__init__(self, preds, target, weight, status=status, routes=routes)
+    def __init__(self, preds, target, input_lengths, target_lengths, weight=None, *, status=None):
+        Batch.__init__(self, preds, target, weight, status=status)
         self.given_input_lengths, self.given_target_lengths = input_lengths, target_lengths
 
     # ---- opening: shapes and lengths ----

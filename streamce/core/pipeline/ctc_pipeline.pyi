@@ -4,6 +4,7 @@ import numpy as np
 
 from streamce.core.ledger.state import State
 from streamce.core.losses.utterances import Utterances
+from streamce.core.samples.routes import Routes
 from streamce.core.samples.samples import Samples
 
 class CTC:
@@ -18,4 +19,5 @@ class CTC:
         batch: Utterances,
         bucket: np.ndarray[Any, np.dtype[np.uint8]] | None = None,
         losses: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+        routes: Routes | None = None,
     ) -> Samples: ...

@@ -20,9 +20,10 @@ cdef class CTC(CTCOptions):
     """The options of a metric, and its updates."""
 
     def update(
-        self, State state not None, Utterances batch not None, const uint8_t[::1] bucket=None, double[::1] losses=None
+        self, State state not None, Utterances batch not None, const uint8_t[::1] bucket=None, double[::1] losses=None,
+        Routes routes=None,
     ) -> Samples:
-        """Add a batch to ``state``, and return its samples. Write each loss to ``losses`` if that is given.
+        """Add a batch to ``state``, or to those of ``routes``, and return its samples. Write each loss to ``losses``.
 
         ``bucket`` is the bucket of each utterance's cluster, if there are clusters.
         """
@@ -31,6 +32,7 @@ cdef class CTC(CTCOptions):
         cdef Routes added
         try:
             batch.convert()
+            batch.routes = routes
             batch.open_utterances(self)
             if batch.routes is not None:
                 batch.routes.check(batch.samples)
