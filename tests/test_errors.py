@@ -24,6 +24,7 @@ from streamce.reading import ragged, reader
 from streamce.reading.columns import select
 from streamce.reading.files import sources
 from streamce.reading.formats import records
+from streamce.reading.selection import AXES, Selection
 
 PACKAGE = Path(ce.__file__).parent
 BINARY, GROUPED = ce.BinaryCrossEntropy(), ce.Grouped(ce.BinaryCrossEntropy())
@@ -340,7 +341,7 @@ def test_parts_of_a_column_of_a_stream(metric, columns, argument, index):
 def evaluated(path, metric, task, choice, axes=(1, 1)):
     """Add the rows of a file as the command line does."""
     source = sources.find_sources([str(path)])
-    if task in reader.AXES:
+    if task in AXES:
         reading = reader.Reading(source, lambda *_: choice, *axes)
     else:
         reading = ragged.open_reading(task, source, lambda *_: choice)
@@ -363,7 +364,7 @@ def evaluated(path, metric, task, choice, axes=(1, 1)):
 def test_parts_of_an_error_of_a_file(tmp_path, metric, task, given, row, column, entry):
     path = tmp_path / "a.parquet"
     parquet.write_table(TABLE, path)
-    error = raised(evaluated, path, metric.copy(), task, reader.Selection(**given), kind=DataError)
+    error = raised(evaluated, path, metric.copy(), task, Selection(**given), kind=DataError)
     assert (error.row, error.column, error.entry, error.places) == (row, column, entry, (str(path),))
     assert column is None or str(error).startswith(f"{path}: {Location(row, column, entry)}")
 
@@ -371,7 +372,7 @@ def test_parts_of_an_error_of_a_file(tmp_path, metric, task, given, row, column,
 def test_an_error_with_words_of_its_own_keeps_them(tmp_path):
     path = tmp_path / "a.parquet"
     parquet.write_table(TABLE, path)
-    choice = reader.Selection(("p",), ("y",))
+    choice = Selection(("p",), ("y",))
     error = raised(evaluated, path, GROUPED, "binary", choice, kind=DataError)
     assert str(error) == f"{path}: by is missing: expected a key for each sample"
     metric = ce.BinaryCrossEntropy().update([0.5], [1])
@@ -396,7 +397,7 @@ def test_an_error_with_words_of_its_own_keeps_them(tmp_path):
 )
 def test_parts_of_an_error_of_text(tmp_path, name, text, row, column, words):
     (tmp_path / name).write_text(text)
-    choice = reader.Selection(("p",), ("y",))
+    choice = Selection(("p",), ("y",))
     error = raised(evaluated, tmp_path / name, BINARY.copy(), "binary", choice, kind=DataError)
     assert (error.row, error.column, error.places) == (row, column, (str(tmp_path / name),))
     assert words in str(error)
@@ -404,7 +405,7 @@ def test_parts_of_an_error_of_text(tmp_path, name, text, row, column, words):
 
 def test_a_long_message_of_another_library_is_cut(tmp_path):
     (tmp_path / "a.csv").write_text(f"p,y\n0.5,1\n{'x' * 10_000},1\n")
-    choice = reader.Selection(("p",), ("y",))
+    choice = Selection(("p",), ("y",))
     error = raised(evaluated, tmp_path / "a.csv", BINARY.copy(), "binary", choice, kind=DataError)
     assert len(error.found) < 500
     assert (error.row, error.column) == (1, "p")
@@ -413,7 +414,7 @@ def test_a_long_message_of_another_library_is_cut(tmp_path):
 def test_logits_have_the_hint_of_who_reads_it(tmp_path):
     assert raised(BINARY.copy().update_from, TABLE, preds="p", target="y").hint == errors.USE_LOGITS
     csv.write_csv(TABLE.select(["p", "y"]), tmp_path / "a.csv")
-    choice = reader.Selection(("p",), ("y",))
+    choice = Selection(("p",), ("y",))
     error = raised(evaluated, tmp_path / "a.csv", BINARY.copy(), "binary", choice, kind=DataError)
     assert str(error).endswith("; for logits use --kind logits")
 

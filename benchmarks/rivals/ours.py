@@ -98,7 +98,8 @@ def of_parquet(path: str, _: object) -> float:
 def of_lines(path: str, case: Case) -> float:
     """Return the log loss of JSON lines as ``streamce eval`` computes it: one thread reads, another adds."""
     from streamce.reading.files.sources import find_sources
-    from streamce.reading.reader import Reading, Selection
+    from streamce.reading.reader import Reading
+    from streamce.reading.selection import Selection
 
     metric: Metric = ce.BinaryCrossEntropy() if case.classes == 1 else ce.MulticlassCrossEntropy()
     axes = (1, 1) if case.classes == 1 else (2, 1)

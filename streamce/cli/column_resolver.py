@@ -16,7 +16,7 @@ from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import Table
 from streamce.reading.formats.csv_parser import MISSING
 from streamce.reading.labels import Labels, check_order, is_reordered, readings
-from streamce.reading.reader import Selection
+from streamce.reading.selection import Selection
 
 NAME_THE_CLASSES = "--classes must say which label each column is for"
 

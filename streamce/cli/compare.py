@@ -13,7 +13,8 @@ from streamce.cli.console import advance, plural, print_and_save, progress_bar, 
 from streamce.cli.evaluate import check_environment, is_same_file
 from streamce.cli.metric_factory import create_task_metric
 from streamce.errors import SelectionError
-from streamce.reading.reader import AXES, Chunk
+from streamce.reading.chunk import Chunk
+from streamce.reading.selection import AXES
 
 
 def compare(config: CompareConfig) -> int:

@@ -14,8 +14,8 @@ from streamce.errors import SKIP_NULLS, USE_LOGITS, DataError, InputError, Locat
 
 if TYPE_CHECKING:
     from streamce.metrics.mergeable import MergeableState
+    from streamce.reading.chunk import Chunk
     from streamce.reading.labels import Labels
-    from streamce.reading.reader import Chunk
 
 
 # Hints about arguments of Python, as hints about options.

@@ -13,6 +13,7 @@ from streamce.cli.config import CompareConfig
 from streamce.cli.console import note, row_error
 from streamce.errors import InputError, SelectionError
 from streamce.reading import reader, row_pairs
+from streamce.reading.chunk import Chunk
 from streamce.reading.files.sources import Source, find_sources
 from streamce.reading.labels import Labels
 
@@ -117,7 +118,7 @@ class PairedReader:
             raise SelectionError(f"--key {row_pairs.NEEDS_DUCKDB}") from error
 
 
-def add_chunks(metric: Any, a: reader.Chunk, b: reader.Chunk, labels: Labels | None) -> None:
+def add_chunks(metric: Any, a: Chunk, b: Chunk, labels: Labels | None) -> None:
     """Add the same rows of A and B to a ``Paired``. An error names file, row and column."""
     try:
         row_pairs.add_pair(metric, a, b)

@@ -29,11 +29,11 @@ from streamce.errors import DataError, SelectionError
 from streamce.inputs.arrow import is_list
 from streamce.integrations import engines
 from streamce.reading import ragged, reader
+from streamce.reading.chunk import Chunk, Position
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import Mark
 from streamce.reading.labels import Labels
 from streamce.reading.open_table import open_table
-from streamce.reading.reader import Position
 
 MIN_BYTES, MAX_BYTES = 1 << 20, 1 << 27  # size of a partition, if files can be split
 LAST_NUMBER = sys.maxsize  # greater than the number of any partition
@@ -87,7 +87,7 @@ def open_reading(
     return ragged.open_reading(config.task, sources, resolver, config.chunk_rows, beside, base=base, blank=blank)
 
 
-def add_chunk(metric: Any, chunk: reader.Chunk, labels: Labels | None) -> None:
+def add_chunk(metric: Any, chunk: Chunk, labels: Labels | None) -> None:
     """Add a chunk to a metric. An error names file, row and column."""
     try:
         metric._update(chunk.preds, chunk.target, chunk.weight, null=chunk.null, **chunk.keys, **chunk.extra)
@@ -114,7 +114,7 @@ def read_first_rows(config: EvalConfig, reading: reader.Reading, labels: Labels 
     return width
 
 
-def _storage_type(chunk: reader.Chunk, name: str) -> Any:
+def _storage_type(chunk: Chunk, name: str) -> Any:
     """Return the type of a column, without an extension type around it."""
     type_ = chunk.batch.column(name).type
     return getattr(type_, "storage_type", type_)

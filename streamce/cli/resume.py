@@ -18,9 +18,9 @@ from streamce.cli.console import note
 from streamce.errors import InputError
 from streamce.metrics.mergeable import MergeableState
 from streamce.persistence.checkpoint import Checkpoint
+from streamce.reading.chunk import Position
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import Mark
-from streamce.reading.reader import Position
 
 
 @dataclass

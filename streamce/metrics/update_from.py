@@ -24,7 +24,8 @@ from streamce.metrics.options import check_base
 if TYPE_CHECKING:
     from streamce.inputs.class_names import ClassNames
     from streamce.metrics.base import Metric
-    from streamce.reading.reader import Chunk, Selection
+    from streamce.reading.chunk import Chunk
+    from streamce.reading.selection import Selection
 
 TEXT_ARGUMENTS = ("n_words", "n_bytes")
 OPTIONAL_ARGUMENTS = ("by", "by_time", "cluster", *TEXT_ARGUMENTS)  # some metrics do not take them
@@ -249,7 +250,7 @@ def select_columns(table: Any, columns: dict[str, list[str]], metric: Metric) ->
     from streamce.inputs.arrow import is_list, is_text
     from streamce.reading.columns import select
     from streamce.reading.labels import check_order
-    from streamce.reading.reader import Selection
+    from streamce.reading.selection import Selection
 
     names = table.names()
     matches: dict[str, Any] = {}
@@ -275,7 +276,7 @@ def select_columns(table: Any, columns: dict[str, list[str]], metric: Metric) ->
 
 def with_width(selection: Selection, table: Any, metric: Metric, tokens: bool) -> Selection:
     """Return the selection with the width of the rows if it is fixed. Lists are read ahead to find it."""
-    from streamce.reading.reader import AXES
+    from streamce.reading.selection import AXES
 
     preds = selection.preds
     axes = AXES.get(metric._task, (1 if tokens else 2, 1))[0]

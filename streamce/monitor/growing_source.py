@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamce.errors import DataError
+from streamce.reading.chunk import Position
 from streamce.reading.files.sources import Source
-from streamce.reading.reader import Position
 
 
 def is_out_of_descriptors(error: BaseException | None) -> bool:

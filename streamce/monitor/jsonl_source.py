@@ -16,12 +16,12 @@ from typing import Any
 from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource, NewRows, is_out_of_descriptors
 from streamce.monitor.jsonl_table import LinesTable, first_object
+from streamce.reading.chunk import Position
 from streamce.reading.files.read_options import MAX_RECORD, ReadOptions
 from streamce.reading.files.sources import Source, file_errors
 from streamce.reading.formats.base import Mark
 from streamce.reading.formats.json_values import type_from_json, type_to_json
 from streamce.reading.formats.records import length_error, too_long
-from streamce.reading.reader import Position
 
 BLOCK = 1 << 20  # bytes of lines read at a time
 HEAD = 256  # bytes at the start of a file that identify it, together with its inode

@@ -11,9 +11,9 @@ from pyarrow import fs
 
 from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource, NewRows
+from streamce.reading.chunk import Position
 from streamce.reading.files.sources import Source, file_errors, format_of, list_files, partition_of
 from streamce.reading.formats.base import Mark
-from streamce.reading.reader import Position
 
 FOOTER_TIMEOUT = 30.0  # seconds without growth after which a file without a footer is reported
 FOOTER = b"PAR1"

@@ -9,6 +9,8 @@ Input: the names that a user gives files. Output: chunks of many rows, or a Data
 ``arrow_stream``       Arrow streams of a program as tables
 ``columns``            selection of columns by name, comma list or glob
 ``labels``             names of classes as integers
+``selection``          the columns of each argument of ``update``
+``chunk``              rows of a source as arrays
 ``ragged``             list columns as flat arrays with offsets
 ``reader``             chunks of record batches, read on another thread
 ``differences``        the first row in which columns of two files differ

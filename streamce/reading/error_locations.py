@@ -5,13 +5,14 @@ from __future__ import annotations
 from streamce._support.short_repr import quote_names
 from streamce.errors import InputError, Location
 from streamce.inputs.class_names import ClassNames
-from streamce.reading import ragged, reader
+from streamce.reading import ragged
+from streamce.reading.chunk import Chunk
 from streamce.reading.labels import Labels
 
 KEYS = ("by", "by_time", "cluster")
 
 
-def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | ClassNames | None = None) -> InputError:
+def relocated(chunk: Chunk, error: InputError, labels: Labels | ClassNames | None = None) -> InputError:
     """Return an error about row and column of the source, in place of an array and its index.
 
     An error that is not about a column, such as one about an option, or that is a complete sentence, is returned
@@ -39,7 +40,7 @@ def relocated(chunk: reader.Chunk, error: InputError, labels: Labels | ClassName
     return moved
 
 
-def _relocated_key(chunk: reader.Chunk, names: tuple[str, ...], error: InputError) -> InputError:
+def _relocated_key(chunk: Chunk, names: tuple[str, ...], error: InputError) -> InputError:
     """Return an error about row and column of keys. An argument may have several such columns."""
     if isinstance(error.part, int):
         names = names[error.part : error.part + 1]

@@ -19,10 +19,11 @@ import pyarrow as pa
 
 from streamce.errors import DataError
 from streamce.reading.carriers import carry, restore
+from streamce.reading.chunk import Chunk
 from streamce.reading.differences import shown
 from streamce.reading.files.sources import one_line
 from streamce.reading.key_values import KeyKind, canonical
-from streamce.reading.reader import Chunk, Reading, named
+from streamce.reading.reader import Reading, named
 
 if int(duckdb.__version__.partition(".")[0]) < 2:  # an interrupt makes earlier versions hang or abort
     raise ModuleNotFoundError("duckdb 2", name="duckdb")

@@ -7,7 +7,7 @@ An utterance that contains a null is null as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,10 @@ import pyarrow as pa
 from streamce.errors import SKIP_NULLS, DataError, InputError, Location
 from streamce.inputs import arrow
 from streamce.reading import reader
+from streamce.reading.chunk import Chunk
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import Array, Part, Table, UnreadableRows, slice_part
-
-if TYPE_CHECKING:
-    from streamce.reading.reader import Chunk, Selection
+from streamce.reading.selection import AXES, Selection
 
 TASKS = ("sequence", "ctc")
 MIN_CLASSES = 2
@@ -112,7 +111,7 @@ class Reading(reader.Reading):
         name, end = self._sources[number].name, self._end(number, part)
         extra |= per_row
         given = batch, entries, labels, weight, null
-        return reader.Chunk(name, row, part.fraction, end, chosen, *given, extra=extra, numbers=part.numbers)
+        return Chunk(name, row, part.fraction, end, chosen, *given, extra=extra, numbers=part.numbers)
 
     def _lists(self, part: Part, name: str, row: int, depth: int, wide: Any) -> Lists:
         inside, lengths, missing = arrow.entries(_as_lists(part.batch.column(name), depth, wide))
@@ -205,8 +204,8 @@ def open_reading(
     ``base`` is that of the log-probabilities of the chosen tokens, None for other predictions. ``blank`` is the class
     that stands for no label in CTC.
     """
-    if task in reader.AXES:
-        return reader.Reading(sources, choose, *reader.AXES[task], chunk_rows, companions)
+    if task in AXES:
+        return reader.Reading(sources, choose, *AXES[task], chunk_rows, companions)
     return Reading(sources, choose, chunk_rows, companions, task, base, max(MIN_CLASSES, 1 + blank))
 
 

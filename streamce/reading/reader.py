@@ -5,29 +5,25 @@
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from streamce._support.short_repr import quote_names
-from streamce.errors import DataError, Location, SelectionError
+from streamce.errors import DataError
 from streamce.inputs.arrow import RaggedError, flat, inner, is_list, is_number, is_text, matrix
 from streamce.keys.moments import Moments, find_invalid
+from streamce.reading.chunk import Chunk, Position
 from streamce.reading.files.sources import Source
 from streamce.reading.formats.base import START, Array, Mark, Part, Table, UnreadableRows
-from streamce.reading.labels import is_reordered
 from streamce.reading.open_table import open_table
+from streamce.reading.selection import TWO_CLASSES, Selection
 
 CHUNK_ROWS = 1 << 17
 CHUNK_VALUES = 1 << 21  # predictions in a chunk, unless the caller sets the number of rows
-# The axes of predictions and of losses, by task; a row of other tasks is a sequence.
-AXES = {"binary": (1, 1), "mean": (1, 1), "multiclass": (2, 1), "multilabel": (2, 2)}
 FIRST_ROWS = 16  # of a chunk
-# What users of predictions of two classes, such as those of scikit-learn's predict_proba, can do.
-TWO_CLASSES = "give the second column, or use --task multiclass (MulticlassCrossEntropy in Python)"
 PREFETCH = 2  # chunks that are read ahead: one is not enough, because reading times vary
 
 
@@ -60,144 +56,6 @@ def _union(masks: Sequence[Array | None], shape: tuple[int, ...]) -> Array | Non
         else:
             union |= mask if mask.ndim == 2 else mask[:, None]
     return union if any(mask is not None for mask in masks) else None
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The columns of each argument of ``update``.
-
-    ``target`` may be empty if another file has it. ``encode`` converts labels to numbers and a mask of nulls. ``width``
-    is the length that the lists of predictions must have. ``time_unit`` is the unit of numbers in ``by_time``.
-    ``shared`` are columns that must be equal in the files of two models, and ``match`` those whose values find the same
-    row in them.
-    """
-
-    preds: tuple[str, ...]
-    target: tuple[str, ...]
-    weight: str | None = None
-    width: int | None = None
-    encode: Callable[[Any], tuple[Array, Array | None]] | None = None
-    by: tuple[str, ...] = ()
-    by_time: str | None = None
-    time_unit: str = "s"
-    cluster: str | None = None
-    n_words: str | None = None
-    n_bytes: str | None = None
-    shared: tuple[str, ...] = ()
-    match: tuple[str, ...] = ()
-
-    def columns(self, argument: str) -> tuple[str, ...]:
-        """Return the names of the columns of an argument of ``update``."""
-        found = getattr(self, argument, ())
-        return found if isinstance(found, tuple) else (found,) if found else ()
-
-    def check(self, task: str, table: Table) -> None:
-        """Raise SelectionError if the columns cannot be the arguments of a task."""
-        if twice := {*self.preds} & {*self.target} | {*self.columns("weight")} & {*self.preds, *self.target}:
-            raise SelectionError(f"column '{min(twice)}' is selected for two arguments", column=min(twice))
-        for argument, names in ("predictions", self.preds), ("targets", self.target):
-            if task not in AXES:
-                if len(names) > 1:
-                    raise SelectionError(f"for {task} {argument} are one column of lists, not {quote_names(names)}")
-                continue
-            lists = [name for name in names if is_list(table.type(name))]
-            if lists and len(names) > 1:
-                found = f"column '{lists[0]}' holds lists: {argument} are one such column, or several of numbers"
-                raise SelectionError(found, column=lists[0])
-            if AXES[task][0] == 1 and len(names) > 1:
-                found = f"for {task} {argument} are one column of numbers, not {quote_names(names)}"
-                is_pair = (task, argument, len(names)) == ("binary", "predictions", 2)
-                raise SelectionError(f"{found}: {TWO_CLASSES}" if is_pair else found)
-        if self.target and task in AXES and is_reordered(self.preds, self.target):
-            found = "columns of predictions and of targets have the same names in another order: use one order for both"
-            raise SelectionError(found)
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where to continue a reading: the number of a source and a row of it, with what earlier rows have shown.
-
-    ``width`` is the length of their lists, ``unreadable`` the number of rows that could not be read.
-    """
-
-    source: int = 0
-    mark: Mark = START
-    width: int | None = None
-    unreadable: int = 0
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Rows of a source, from ``first_row`` on. Its arrays are valid until the next chunk is requested.
-
-    ``numbers`` are the rows of the source, None if all rows from ``first_row`` on are in the chunk. ``sources`` are the
-    names of the source of each row, None if it is the same for all.
-    ``fraction`` is the fraction of all sources up to its end, None if unknown. ``end`` is where to continue after it.
-    ``no_target`` is the mask of nulls in the target, ``null`` the mask of nulls in any argument. ``extra`` holds other
-    arguments of ``update``.
-    """
-
-    source: str
-    first_row: int
-    fraction: float | None
-    end: Position
-    selection: Selection
-    batch: Any
-    preds: Array
-    target: Array | None
-    weight: Array | None
-    null: Array | None
-    no_target: Array | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-    numbers: Array | None = None
-    sources: Array | None = None
-
-    @property
-    def rows(self) -> int:
-        return int(self.batch.num_rows)
-
-    def source_row(self, row: int) -> int:
-        """Return the number that a row of the chunk has in the source."""
-        return self.first_row + row if self.numbers is None else int(self.numbers[row])
-
-    def source_name(self, row: int) -> str:
-        """Return the name of the source of a row of the chunk."""
-        return self.source if self.sources is None else str(self.sources[row])
-
-    def slice(self, start: int, stop: int) -> "Chunk":
-        """Return a chunk of some of the rows."""
-        names = ("preds", "target", "weight", "null", "no_target", "numbers", "sources")
-        arrays: dict[str, Any] = {
-            name: None if (rows := getattr(self, name)) is None else rows[start:stop] for name in names
-        }
-        return replace(self, first_row=self.first_row + start, batch=self.batch.slice(start, stop - start), **arrays)
-
-    @property
-    def keys(self) -> dict[str, Any]:
-        """The columns of keys, by argument of ``update``."""
-        keys = {}
-        for argument in ("by", "by_time", "cluster"):
-            columns = tuple(self.batch.column(name) for name in self.selection.columns(argument))
-            if columns:
-                keys[argument] = columns if len(columns) > 1 else columns[0]
-        if "by_time" in keys:
-            keys["by_time"] = Moments(keys["by_time"], self.selection.time_unit)
-        return keys
-
-    def cell(self, argument: str, index: Sequence[int]) -> tuple[Location, object]:
-        """Return where an entry of an argument is in the source, and its value.
-
-        An entry that is computed from several columns has neither a column nor a value.
-        """
-        names = self.selection.columns(argument)
-        row, *inner = index
-        if len(names) > 1 and not inner:
-            return Location(self.source_row(row)), None
-        name = names[inner[0]] if len(names) > 1 else names[0]
-        value = self.batch.column(name)[row].as_py()
-        if len(names) == 1 and inner and isinstance(value, list) and not self.selection.encode:
-            return Location(self.source_row(row), name, (inner[0],)), value[inner[0]]
-        return Location(self.source_row(row), name), value
 
 
 class Reading:

@@ -15,12 +15,14 @@ import pyarrow as pa
 
 from streamce.errors import DataError, InputError, SelectionError
 from streamce.inputs.arrow import is_list
+from streamce.reading.chunk import Chunk
 from streamce.reading.columns import select
 from streamce.reading.differences import first_difference, shown
 from streamce.reading.formats.base import Table
 from streamce.reading.key_values import common_kind
 from streamce.reading.ragged import first_null
-from streamce.reading.reader import Chunk, Reading, Selection
+from streamce.reading.reader import Reading
+from streamce.reading.selection import Selection
 
 if TYPE_CHECKING:
     from streamce.reading.key_join import KeyJoin, Rows, Side

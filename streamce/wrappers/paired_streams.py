@@ -18,7 +18,9 @@ from streamce.metrics import update_from
 if TYPE_CHECKING:
     from streamce.metrics.base import Metric
     from streamce.reading.arrow_stream import StreamTable
-    from streamce.reading.reader import Chunk, Reading, Selection
+    from streamce.reading.chunk import Chunk
+    from streamce.reading.reader import Reading
+    from streamce.reading.selection import Selection
 
 NAMES = ("a", "b")
 TASKS = ("binary", "multiclass", "multilabel", "mean")

@@ -33,8 +33,8 @@ from streamce.monitor.alerts import Alerts, Bound, Reference
 from streamce.monitor.jsonl_source import JsonlFile, LineOptions
 from streamce.monitor.open_source import open_source
 from streamce.monitor.parquet_folder import ParquetFolder
+from streamce.reading.chunk import Position
 from streamce.reading.formats.base import Mark
-from streamce.reading.reader import Position
 
 KILLING = SUPPORT / "killing.py"
 COMMAND = [sys.executable, "-m", "streamce", "watch"]

@@ -19,6 +19,7 @@ from streamce.reading import reader
 from streamce.reading.files import sources
 from streamce.reading.formats import arrow_blocks, arrow_ipc, records, text
 from streamce.reading.open_table import open_table
+from streamce.reading.selection import Selection
 
 ROWS = 5000
 BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
@@ -59,7 +60,7 @@ WRITERS = {
 
 def reading(path, rows=100, beside=(), axes=(1, 1), preds="p", target="y"):
     found = sources.make_source(str(path), fs.LocalFileSystem(), str(path), path.stat().st_size)
-    chosen = reader.Selection((preds,), (target,))
+    chosen = Selection((preds,), (target,))
     return reader.Reading([found], lambda *_: chosen, *axes, rows, beside)
 
 

@@ -17,6 +17,7 @@ from streamce.inputs import arrow
 from streamce.reading import reader
 from streamce.reading.files import sources
 from streamce.reading.formats import text
+from streamce.reading.selection import Selection
 
 pytestmark = pytest.mark.core
 
@@ -73,7 +74,7 @@ def source(path):
 
 
 def reading(*paths, preds, target=("target",), weight=None, axes=(2, 1), rows=None, **selection):
-    chosen = reader.Selection(preds, target, weight, **selection)
+    chosen = Selection(preds, target, weight, **selection)
     return reader.Reading([source(path) for path in paths], lambda *_: chosen, *axes, rows)
 
 
@@ -135,7 +136,7 @@ def test_npy_files_of_any_byte_order_and_layout(tmp_path, dtype, order):
     np.save(tmp_path / "p.npy", probs)
     np.save(tmp_path / "t.npy", np.arange(100, dtype=">i2"))
     path, target = str(tmp_path / "p.npy"), str(tmp_path / "t.npy")
-    chosen = reader.Selection((path,), (target,))
+    chosen = Selection((path,), (target,))
     found = reader.Reading([source(tmp_path / "p.npy")], lambda *_: chosen, 2, 1, 33, [target])
     preds, target, _, _ = arrays(found)
     np.testing.assert_array_equal(preds, probs)
@@ -367,7 +368,7 @@ def test_leaving_ends_the_thread_though_a_pipe_says_nothing(tmp_path):
     block = b"0.5,1\n" * (2 * text.TEXT_BLOCK // 6 + 1)
     writer = threading.Thread(target=lambda: os.write(holder, b"p,target\n" + block))
     writer.start()
-    chosen = reader.Selection(("p",), ("target",))
+    chosen = Selection(("p",), ("target",))
     pipe = sources.Source("pipe", "pipe", str(path))
     with closing(reader.Reading([pipe], lambda *_: chosen, 1, 1).chunks()) as parts:
         assert next(parts).preds[0] == 0.5
@@ -431,7 +432,7 @@ def test_a_npy_file_goes_on_with_those_beside_it(tmp_path, table):
     for name in ("p_0", "target", "weight"):
         np.save(tmp_path / f"{name}.npy", table[name].to_numpy())
     preds, *beside = (str(tmp_path / f"{name}.npy") for name in ("p_0", "target", "weight"))
-    chosen = reader.Selection((preds,), (beside[0],), beside[1])
+    chosen = Selection((preds,), (beside[0],), beside[1])
     found = source(tmp_path / "p_0.npy")
     check_every_end(lambda rows: reader.Reading([found], lambda *_: chosen, 1, 1, rows, beside))
 

@@ -356,11 +356,12 @@ def test_an_element_of_an_array_has_a_limit(tmp_path, capsys, monkeypatch):
 def test_a_run_resumes_within_an_array(tmp_path, monkeypatch, capsys, layout):
     from streamce.reading import reader
     from streamce.reading.files.sources import find_sources
+    from streamce.reading.selection import Selection
 
     rows = [{"x": [{"z": 1}], "p": i / 50, "y": i % 2} for i in range(50)]
     (tmp_path / "a.json").write_bytes(written(rows, layout, 1))
     monkeypatch.setattr(text, "TEXT_BLOCK", 200 if layout == "array" else 1000)
-    selection = reader.Selection(("p",), ("y",))
+    selection = Selection(("p",), ("y",))
 
     def reading():
         return reader.Reading(find_sources([str(tmp_path / "a.json")]), lambda *_: selection, 1, 1, 3)
