@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from streamce.errors import InputError
 from streamce.inputs import arrays, interop
 from streamce.inputs.arrays import Array, ArrayData
 
+WHOLE = re.compile(r"(-?\d+)\.0*")  # a whole number with a decimal point
+
 
 class CodedText(NamedTuple):
     """Labels as indices of texts, -1 for nulls. The texts need not be distinct."""
@@ -22,17 +25,29 @@ class CodedText(NamedTuple):
 
 
 class ClassNames:
-    """The names of classes, in their order.
+    """The names of classes, in their order, and the rule by which text is one of them.
 
-    A label that is no name is invalid. It gets the number ``unknown``, which is neither a class nor ``ignore_index``.
-    The text of ``ignore_index`` is an ignored label, unless a class has this name.
+    A whole number such as 2.0 is the class 2, unless it is a class itself. Empty text is a null, unless it is a class.
+    Other text that is no name is invalid. It gets the number ``unknown``, which is neither a class nor
+    ``ignore_index``.
+
+    Parameters
+    ----------
+    names : sequence of str
+    ignore_index : int, optional
+        The number of ignored labels. Its text is an ignored label, unless a class has this name.
+    ignored : str, optional
+        The text of ignored labels, in place of that of ``ignore_index``. No class has this name then.
     """
 
-    def __init__(self, names: Sequence[str], ignore_index: int | None = None) -> None:
+    def __init__(self, names: Sequence[str], ignore_index: int | None = None, *, ignored: str | None = None) -> None:
         self.names: tuple[str, ...] = tuple(names)
         self.unknown: int = -2 if ignore_index == -1 else -1
-        self._numbers = {} if ignore_index is None else {str(ignore_index): ignore_index}
-        self._numbers |= {name: number for number, name in enumerate(names)}
+        self._numbers: dict[str, int] = {name: number for number, name in enumerate(names)}
+        if ignore_index is not None and ignored is None:
+            self._numbers.setdefault(str(ignore_index), ignore_index)
+        elif ignore_index is not None and ignored is not None:
+            self._numbers[ignored] = ignore_index
 
     @property
     def expected(self) -> str:
@@ -41,9 +56,17 @@ class ClassNames:
 
     def encode(self, labels: CodedText) -> ArrayData:
         """Return labels as numbers. Nulls become a mask."""
-        numbers = np.array([self._numbers.get(text, self.unknown) for text in labels.texts] + [0], np.int64)
-        null_mask = labels.codes < 0  # the last number is that of nulls
+        numbers = np.array([*map(self._number, labels.texts), 0], np.int64)  # the last is that of nulls
+        null_mask = labels.codes < 0
+        if "" in labels.texts and "" not in self._numbers:
+            null_mask |= np.array([text == "" for text in labels.texts])[labels.codes]
         return ArrayData(numbers[labels.codes], False, null_mask if null_mask.any() else None)
+
+    def _number(self, text: str) -> int:
+        number = self._numbers.get(text)
+        if number is None and (whole := WHOLE.fullmatch(text)):
+            number = self._numbers.get(whole[1])
+        return self.unknown if number is None else number
 
     def numbers(self, column: Any) -> tuple[Array, Array | None]:
         """Return the numbers of an Arrow column of text, and the mask of nulls."""
@@ -142,15 +165,16 @@ def _codes_of_arrow(source: Any) -> CodedText:
     """Return the codes of an Arrow column of text, in one chunk or several."""
     chunks = getattr(source, "chunks", [source])
     texts: list[str] = []
-    parts = [np.empty(0, np.int64)]
+    parts: list[Array] = []
     for chunk in chunks:
         coded = chunk if hasattr(chunk, "dictionary") else chunk.dictionary_encode()
         known = coded.dictionary.to_pylist()
         codes, missing = interop.arrow_numbers(coded.indices)
-        codes = codes.astype(np.int64)
-        absent = np.isin(codes, [code for code, text in enumerate(known) if text is None])
+        codes = np.add(codes, len(texts), dtype=np.int64)
+        if None in known:
+            codes[np.isin(codes - len(texts), [code for code, text in enumerate(known) if text is None])] = -1
         if missing is not None:
-            absent |= missing
-        parts.append(np.where(absent, -1, codes + len(texts)))
+            codes[missing] = -1
+        parts.append(codes)
         texts += ["" if text is None else text for text in known]
-    return CodedText(np.concatenate(parts), texts)
+    return CodedText(parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts]), texts)

@@ -1,6 +1,5 @@
-"""Conversion of labels from names of classes to numbers of classes."""
+"""Conversion of labels from names of classes to numbers of classes, by one of several possible lists of names."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +8,13 @@ import pyarrow as pa
 
 from streamce._support.short_repr import quote_names
 from streamce.errors import SelectionError
-from streamce.inputs.arrow import flat
+from streamce.inputs.arrow import flat, is_number
+from streamce.inputs.class_names import ClassNames
 from streamce.reading.columns import trailing_numbers
 
 Array = np.ndarray[Any, Any]
 
 MAX_INT64 = (1 << 63) - 1
-INTEGER = re.compile(r"-?\d+")
 
 
 class Labels:
@@ -26,15 +25,19 @@ class Labels:
     """
 
     def __init__(self, readings: Sequence[Sequence[str]], ignore_index: int | None) -> None:
-        self._readings = readings
         self.count: int = len(readings[0])
-        self._ignored = [] if ignore_index is None else [str(ignore_index)]
+        self._ignored = None if ignore_index is None else str(ignore_index)
         # The ignored label is a label of the data, not the number of a class.
         self.ignore_index = ignore_index
         if ignore_index is not None and 0 <= ignore_index < self.count:
             self.ignore_index = -1
-        self._unknown = -2 if self.ignore_index == -1 else -1
         self._tables: dict[Any, tuple[Any, Array]] = {}
+        self._choose(readings)
+
+    def _choose(self, readings: Sequence[Sequence[str]]) -> None:
+        """Set the possible lists of class names."""
+        self._readings = readings
+        self._names = ClassNames(self.classes or (), self.ignore_index, ignored=self._ignored)
 
     @property
     def classes(self) -> Sequence[str] | None:
@@ -42,52 +45,42 @@ class Labels:
 
     def decide(self, classes: Sequence[str] | None) -> None:
         """Set the class names that the labels of earlier rows have chosen. None leaves the choice open."""
-        self._readings = [classes] if classes else self._readings
+        if classes:
+            self._choose([classes])
 
     @property
     def expected(self) -> str:
         return ", or ".join(f"one of {quote_names(reading)}" for reading in self._readings)
 
-    def numbers(self, labels: Any) -> tuple[Array, Array]:
+    def numbers(self, labels: Any) -> tuple[Array, Array | None]:
         """Return the numbers of a column of labels, and the mask of missing labels."""
-        from pyarrow import compute as pc  # here, because it is slow to import and numeric labels do not need it
-
         labels = getattr(labels, "storage", labels)
         if pa.types.is_dictionary(labels.type):
             values = labels.dictionary
             numbers, missing = self.numbers(pa.concat_arrays([values, pa.nulls(1, values.type)]))
             at, _ = flat(labels.indices.cast(pa.int64()).fill_null(len(values)))
-            return numbers[at], missing[at]
-        labels = self._comparable(labels)
-        missing = labels.is_null(nan_is_null=True)
-        if pa.types.is_string(labels.type) and "" not in (self.classes or ()):
-            missing = pc.or_(missing, pc.equal(labels, "").fill_null(True))
-        values, numbers = self._table(labels.type)
-        found = pc.index_in(labels, value_set=values).fill_null(len(values))
-        return numbers[flat(found)[0]], flat(missing)[0]
+            return numbers[at], None if missing is None else missing[at]
+        if is_number(labels.type) and not pa.types.is_null(labels.type):
+            return self._numbers_by_value(labels)
+        labels = labels.cast(pa.string())
+        self._decide_by(labels)
+        return self._names.numbers(labels)
 
-    def _comparable(self, labels: Any) -> Any:
-        """Return labels in the type in which they are compared with names: a number, bool or text."""
-        from pyarrow import compute as pc
+    def _numbers_by_value(self, labels: Any) -> tuple[Array, Array]:
+        """Return the numbers of labels that are numbers or bools, which equal a name if it is a text of their value."""
+        from pyarrow import compute as pc  # here, because it is slow to import and text does not need it
 
         type_ = labels.type
         if pa.types.is_uint64(type_):
             labels = pc.min_element_wise(labels, pa.scalar(MAX_INT64, type_), skip_nulls=False)
         if pa.types.is_integer(type_):
-            return labels.cast(pa.int64())  # because any ignore_index fits
-        if pa.types.is_float16(type_) or pa.types.is_decimal(type_):
-            values, null = flat(labels)
-            return pa.array(values.astype(np.float64), mask=null)
-        if pa.types.is_floating(type_) or pa.types.is_boolean(type_):
-            return labels
-        labels = labels.cast(pa.string())
-        self._decide_by(labels)
-        names = [*self._ignored, *(self.classes or ())]
-        if any(map(INTEGER.fullmatch, names)) and not pc.all(known := pc.is_in(labels, pa.array(names))).as_py():
-            # 2.0 is a spelling of the class 2, unless it is a class too.
-            whole = pc.replace_substring_regex(labels, pattern=r"^(-?\d+)\.0*$", replacement=r"\1")
-            labels = pc.if_else(known, labels, whole)
-        return labels
+            labels = labels.cast(pa.int64())  # because any ignore_index fits
+        elif pa.types.is_float16(type_) or pa.types.is_decimal(type_):
+            numbers, null = flat(labels)
+            labels = pa.array(numbers.astype(np.float64), mask=null)
+        values, numbers = self._table(labels.type)
+        found = pc.index_in(labels, value_set=values).fill_null(len(values))
+        return numbers[flat(found)[0]], flat(labels.is_null(nan_is_null=True))[0]
 
     def sets(self, lists: Any) -> tuple[Array, Array]:
         """Return 0 or 1 for each class of a column of lists of labels, and the mask of rows with missing labels."""
@@ -100,7 +93,8 @@ class Labels:
         outcomes[rows[known], numbers[known]] = 1
         outcomes[rows[~known]] = numbers[~known, None]  # an ignored or unknown label decides for the complete row
         null, _ = flat(lists.is_null())
-        null[rows[missing]] = True
+        if missing is not None:
+            null[rows[missing]] = True
         return outcomes, null
 
     def _table(self, type_: Any) -> tuple[Any, Array]:
@@ -108,14 +102,14 @@ class Labels:
         key = type_, len(self._readings)
         if key not in self._tables:
             values, numbers = [], []
-            ignored = [(self.ignore_index, name) for name in self._ignored]
+            ignored = [] if self._ignored is None else [(self.ignore_index, self._ignored)]
             for number, name in [*ignored, *enumerate(self.classes or ())]:
                 try:
                     values.append(pa.scalar(name).cast(type_).as_py())
                     numbers.append(number)
                 except pa.ArrowInvalid as error:
                     raise SelectionError(f"labels are {type_}, and '{name}' is not") from error
-            table = pa.array(values, type_), np.array([*numbers, self._unknown])
+            table = pa.array(values, type_), np.array([*numbers, self._names.unknown])
             self._tables[key] = table
         return self._tables[key]
 
@@ -126,7 +120,7 @@ class Labels:
             matching = [reading for reading in self._readings if distinct.intersection(reading)]
             if len(matching) > 1:
                 raise SelectionError(f"labels could be {self.expected}; choose with --classes")
-            self._readings = matching or self._readings
+            self._choose(matching or self._readings)
 
 
 def readings(columns: Sequence[str]) -> list[list[str]]:

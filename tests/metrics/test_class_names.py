@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 
 import streamce as ce
+from streamce.inputs.class_names import ClassNames
+from streamce.reading.labels import Labels
 
 NAMES = ["cat", "dog", "fox"]
 PREDS = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.1, 0.6, 0.3]])
@@ -134,6 +136,41 @@ def test_streams_have_names(type_, rows):
         named().update_from(wrong.to_batches(max_chunksize=rows), preds="p", target="y")
     summary = named(invalid="skip").update_from(wrong, preds="p", target="y").summary()
     assert (summary.count, summary.invalid_label, summary.invalid_null) == (1, 1, 1)
+
+
+# ---- one rule for text, in Python and in files ----
+
+RULES = [
+    (["1", "2"], None, ["2.0", "1.", "2"], [1, 0, 1], 0, 0),
+    (["1", "2", "2.0"], None, ["2.0", "2", "2.00"], [2, 1, 1], 0, 0),
+    (["cat", "dog"], None, ["", "cat", "dog.0"], [None, 0, -1], 1, 0),
+    (["cat", ""], None, ["", "cat", "1"], [1, 0, -1], 0, 0),
+    (["cat", "dog"], -100, ["-100", "-100.0", "dog"], [-100, -100, 1], 0, 2),
+    (["cat", "dog"], -1, ["-1", "1", "dog"], [-1, -2, 1], 0, 1),
+]
+
+
+@pytest.mark.parametrize(("names", "ignore_index", "labels", "numbers", "nulls", "ignored"), RULES)
+def test_text_means_the_same_in_python_and_in_files(names, ignore_index, labels, numbers, nulls, ignored):
+    column = pa.array(labels)
+    for types in pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()):
+        for rule in ClassNames(names, ignore_index), Labels([names], ignore_index):
+            found, null = rule.numbers(column.cast(types))
+            null = np.zeros(3, bool) if null is None else null
+            assert [None if missing else number for number, missing in zip(found, null, strict=True)] == numbers
+    preds = np.full((3, len(names)), 1 / len(names))
+    metric = ce.MulticlassCrossEntropy(classes=names, ignore_index=ignore_index, invalid="skip")
+    table = pa.table({"p": preds.tolist(), "y": labels})
+    state = metric.copy().update(preds, labels)
+    assert state == metric.copy().update_from(table, preds="p", target="y")
+    summary = state.summary()
+    assert (summary.invalid_null, summary.ignored) == (nulls, ignored)
+    assert summary.invalid_label == 3 - summary.count - nulls - ignored
+
+
+def test_a_column_without_batches_or_labels_has_no_classes():
+    for column in pa.chunked_array([], pa.string()), pa.array([None], pa.string()), pa.array([], pa.string()):
+        assert ClassNames(NAMES).numbers(column)[0].tolist() == [0] * len(column)
 
 
 # ---- the state ----
