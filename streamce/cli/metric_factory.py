@@ -24,6 +24,8 @@ def create_task_metric(config: RowsConfig, labels: Labels | None, *, per_label: 
     options = config.loss_options
     if labels:
         options["ignore_index"] = labels.ignore_index
+    if config.task == "multiclass":
+        options["classes"] = config.classes  # other tasks have no such option
     if config.task == "multilabel":
         options["per_label"] = per_label
     with as_option_errors():

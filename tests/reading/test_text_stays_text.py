@@ -52,7 +52,8 @@ def test_labels_that_look_like_dates_are_text(tmp_path):
     path.write_text('{"a": 0.25, "b": 0.75, "y": "2024-01-01"}\n{"a": 0.5, "b": 0.5, "y": "2024-01-02"}\n')
     assert main(["eval", str(path), "--task", "multiclass", "--preds", "a,b", "--target", "y",
                  "--classes", "2024-01-01,2024-01-02", "--state", str(tmp_path / "S")]) == 0  # fmt: skip
-    expected = ce.MulticlassCrossEntropy().update([[0.25, 0.75], [0.5, 0.5]], [0, 1])
+    names = ["2024-01-01", "2024-01-02"]
+    expected = ce.MulticlassCrossEntropy(classes=names).update([[0.25, 0.75], [0.5, 0.5]], [0, 1])
     assert ce.load(tmp_path / "S").to_bytes() == expected.to_bytes()
 
 
