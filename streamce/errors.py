@@ -205,26 +205,36 @@ class DataError(StreamceError):
         The column at fault.
     entry : tuple of int
         The index of the entry at fault in the row of a list column.
+    hint : str
+        Advice, or an empty string.
     places : tuple of str
         Where the error occurred, the outermost first, such as a file.
     """
 
     def __init__(
-        self, found: str, *, row: int | None = None, column: str | None = None, entry: tuple[int, ...] = ()
+        self,
+        found: str,
+        *,
+        row: int | None = None,
+        column: str | None = None,
+        entry: tuple[int, ...] = (),
+        hint: str = "",
     ) -> None:
         super().__init__(found)
         self.row = row
         self.column = column
         self.entry = entry
+        self.hint = hint
 
     @property
     def location(self) -> Location:
         return Location(self.row, self.column, self.entry)
 
     def _sentence(self) -> str:
+        predicate = f"{self.found}; {self.hint}" if self.hint else self.found
         if self.column is None and self.row is not None:
-            return f"{self.location}: {self.found}"
-        return f"{self.location} {self.found}".lstrip()
+            return f"{self.location}: {predicate}"
+        return f"{self.location} {predicate}".lstrip()
 
 
 class SelectionError(StreamceError):

@@ -24,6 +24,7 @@ from streamce.reading.selection import TWO_CLASSES, Selection
 CHUNK_ROWS = 1 << 17
 CHUNK_VALUES = 1 << 21  # predictions in a chunk, unless the caller sets the number of rows
 FIRST_ROWS = 16  # of a chunk
+NAME_TEXT = "if labels are text, --classes must name them"
 PREFETCH = 2  # chunks that are read ahead: one is not enough, because reading times vary
 
 
@@ -167,7 +168,8 @@ class Reading:
                         part = _before(part, end_row, mark.row)
                     if part.fraction is not None:
                         part = part._replace(fraction=(before + part.fraction * sizes[number]) / total)
-                    self._note_unreadable(number, table.first_unreadable)
+                    if (error := table.first_unreadable) is not None:
+                        self._note_unreadable(number, self._with_classes_hint(table, error))
                     for piece in self._cut(part, mark.row):
                         if (chunk := self._readable(number, mark.row, piece)) is not None:
                             self.has_fractions = self.has_fractions or _has_fractions(chunk.preds)
@@ -184,10 +186,16 @@ class Reading:
         try:
             yield from table.read(self._types(table), self.chunk_rows, start)
         except DataError as error:
-            is_label = error.column in self.selection.target and self.selection.encode is None
-            if table.has_only_text and is_label and error.row is not None:
-                raise error.changed(found=f"{error.found}; if labels are text, --classes must name them") from error
-            raise
+            if (hinted := self._with_classes_hint(table, error)) is error:
+                raise
+            raise hinted from error
+
+    def _with_classes_hint(self, table: Table, error: DataError) -> DataError:
+        """Return an error about a label that may be text with the option that reads it as its first hint."""
+        is_label = error.column in self.selection.target and self.selection.encode is None
+        if not (table.has_only_text and is_label and error.row is not None):
+            return error
+        return error.changed(hint=", ".join(filter(None, [NAME_TEXT, error.hint])))
 
     def _check_predictions(self, table: Table) -> None:
         """Raise DataError if a column of predictions holds only integers, once all batches have been read."""
@@ -264,9 +272,9 @@ class Reading:
                 reason = DataError(error.predicate, row=part.source_row(rows[0], row), column=name)
                 raise UnreadableRows(reason, np.array(rows))
 
-    def _note_unreadable(self, number: int, error: DataError | None) -> None:
+    def _note_unreadable(self, number: int, error: DataError) -> None:
         """Keep the error of rows of a source if it is the first."""
-        if self.first_unreadable is None and error is not None:
+        if self.first_unreadable is None:
             self.first_unreadable = error.with_place(self._sources[number].name)
 
     def _chunk(self, number: int, row: int, part: Part) -> Chunk:

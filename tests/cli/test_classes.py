@@ -53,9 +53,12 @@ def test_an_option_is_no_value(tmp_path, capsys):
 def test_text_labels_of_csv_name_the_option(tmp_path, capsys):
     path = write(tmp_path / "a.csv", ["yes", "no", "yes"])
     assert main(["eval", path, *BINARY]) == 1
-    line = capsys.readouterr().err
-    assert "row 0: column 'y' is 'yes', expected a number" in line
-    assert line.endswith("such rows; if labels are text, --classes must name them\n")
+    first = "row 0: column 'y' is 'yes', expected a number; if labels are text, --classes must name them, --null yes"
+    assert capsys.readouterr().err == (
+        f"streamce: error: {path}: {first} reads it as missing, --invalid skip leaves out such rows\n"
+    )
+    assert main(["eval", path, *BINARY, "--invalid", "skip"]) == 1
+    assert first in capsys.readouterr().err
     assert mean(capsys, path, *BINARY, "--classes", "no,yes") == EXPECTED
 
 

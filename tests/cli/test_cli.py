@@ -568,8 +568,9 @@ def test_text_that_is_no_number_is_named(tmp_path, capsys):
     assert f"a.csv: {expected}\n" in line
     (tmp_path / "a.csv").write_text(f"prob,outcome\n{rows}0.5,1\n0.5,abc\n{rows}")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *BINARY)
+    hints = f"if labels are text, --classes must name them, {hints}"
     expected = f"row 400001: column 'outcome' is 'abc', expected a number; {hints}"
-    assert f"a.csv: {expected}" in line
+    assert f"a.csv: {expected}\n" in line
     (tmp_path / "a.csv").write_text(f"prob,outcome\n{rows}0.5\n{rows}")
     line = failure(capsys, 1, "eval", tmp_path / "a.csv", *BINARY)
     assert "row 400000: it has 1 cell, expected 2: '0.5'; --invalid skip leaves out such rows" in line

@@ -181,20 +181,22 @@ class CsvParser:
     def _length_error(self, row: Any) -> DataError:
         cells = "1 cell" if row.actual_columns == 1 else f"{row.actual_columns} cells"
         found = f"it has {cells}, expected {row.expected_columns}: {_shown(row.text)}"
-        return DataError(f"{found}; {self._hints()}".rstrip("; "))
+        return DataError(found, hint=self._hints())
 
     def _cell_error(self, cell: bytes, type_: Any) -> DataError:
         if self._refuses_quotes and re.fullmatch(rb'(?s)".*"', cell):
             return DataError(QUOTED)
         if pa.types.is_string(type_):
-            return DataError(f"is {_shown(cell)}, expected UTF-8; {self._hints('--encoding names another encoding')}")
+            return DataError(
+                f"is {_shown(cell)}, expected UTF-8", hint=self._hints("--encoding names another encoding")
+            )
         expected = "a time" if pa.types.is_temporal(type_) else "true or false"
         if pa.types.is_integer(type_) or pa.types.is_floating(type_):
             expected = "a whole number" if pa.types.is_integer(type_) else "a number"
         text = cell.decode(errors="replace")
         can_be_null = 0 < len(text) <= SHOWN and text.isprintable() and "\ufffd" not in text
         null = f"--null {shlex.quote(text)} reads it as missing" if can_be_null else ""
-        return DataError(f"is {_shown(cell)}, expected {expected}; {self._hints(null)}".rstrip("; "))
+        return DataError(f"is {_shown(cell)}, expected {expected}", hint=self._hints(null))
 
     def _hints(self, hint: str = "") -> str:
         return ", ".join(filter(None, [hint, SKIP if self._options.skip_unreadable is False else ""]))
