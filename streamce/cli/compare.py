@@ -9,7 +9,7 @@ import streamce as ce
 from streamce._support import printable, threads
 from streamce.cli import formatting, gate, paired_reader, state_lock
 from streamce.cli.config import CompareConfig
-from streamce.cli.console import advance, plural, print_and_save, progress_bar, save
+from streamce.cli.console import advance, note_unreadable, plural, print_and_save, progress_bar, save
 from streamce.cli.evaluate import check_environment, is_same_file
 from streamce.cli.metric_factory import create_task_metric
 from streamce.errors import SelectionError
@@ -31,27 +31,33 @@ def _compare(config: CompareConfig) -> int:
         raise SelectionError(f"--state {config.state}: this is one of the files to compare")
     metric = ce.Paired(create_task_metric(config, pairs.labels, per_label=False))
     with progress_bar(0) as bar:
-        rows = _add_all(metric, pairs, bar)
+        rows, unreadable = _add_all(metric, pairs, bar)
     seconds = time.perf_counter() - start
 
     def print_result() -> None:
         if config.json:
-            formatting.print_json(metric, config.level, config.anytime, None, _json_options(config, pairs))
+            extra = {"rows_unreadable": unreadable}
+            formatting.print_json(metric, config.level, config.anytime, extra, _json_options(config, pairs))
         else:
             name_a, name_b = map(printable.line, pairs.names)
-            print(f"A is {name_a}, B is {name_b}: {plural(rows, 'row')}, {config.task}, "
+            left_out = f", {unreadable:,} unreadable" if unreadable else ""
+            print(f"A is {name_a}, B is {name_b}: {plural(rows, 'row')}{left_out}, {config.task}, "
                   f"kind={config.kind}, {seconds:.2f} s")  # fmt: skip
             formatting.print_table(metric, config.level, config.anytime)
 
     def judge() -> int:
         summary = metric.summary(config.level, config.anytime)
-        return gate.check_skipped(summary.difference) or gate.check_difference(summary, config.fail_if_worse)
+        for reading in pairs.a, pairs.b:
+            note_unreadable(reading.unreadable, reading.first_unreadable)
+        return gate.check_skipped(summary.difference, unreadable) or gate.check_difference(
+            summary, config.fail_if_worse
+        )
 
     return print_and_save(print_result, lambda: save(metric, "--state", config.state), judge)
 
 
-def _add_all(metric: ce.Paired, pairs: paired_reader.PairedReader, bar: Any) -> int:
-    """Add all rows to the metric, and return their number."""
+def _add_all(metric: ce.Paired, pairs: paired_reader.PairedReader, bar: Any) -> tuple[int, int]:
+    """Add all rows to the metric. Return their number, and that of rows left out because they cannot be read."""
     rows = 0
 
     def add(a: Chunk, b: Chunk) -> None:
@@ -60,8 +66,8 @@ def _add_all(metric: ce.Paired, pairs: paired_reader.PairedReader, bar: Any) -> 
         rows += len(a.preds)
         advance(bar, rows, len(a.preds), a.fraction)
 
-    pairs.for_each(add)
-    return rows
+    unreadable = pairs.for_each(add)
+    return rows, unreadable
 
 
 def _json_options(config: CompareConfig, pairs: paired_reader.PairedReader) -> dict[str, Any]:

@@ -74,6 +74,12 @@ def row_error(chunk: Chunk, error: InputError, labels: Labels | None) -> DataErr
     return DataError(name + error.predicate, **location._asdict()).changed(places=(source, *error.places))
 
 
+def note_unreadable(rows: int, first: DataError | None) -> None:
+    """Note how many rows were left out because they cannot be read, if there are any, with the first of them."""
+    if first is not None:
+        note(f"streamce: note: skipped {plural(rows, 'row')} that cannot be read, first: {first}")
+
+
 def check_writable(option: str, path: str, magic: bytes = state_format.MAGIC, content: str = "state") -> None:
     """Raise SelectionError unless ``path``, the value of ``option``, can be written.
 

@@ -14,7 +14,16 @@ from streamce._support import printable, threads
 from streamce.cli import formatting, gate, partitions, resume, state_lock
 from streamce.cli.column_resolver import ColumnResolver
 from streamce.cli.config import EvalConfig, RowsConfig
-from streamce.cli.console import advance, check_writable, note, plural, print_and_save, progress_bar, save
+from streamce.cli.console import (
+    advance,
+    check_writable,
+    note,
+    note_unreadable,
+    plural,
+    print_and_save,
+    progress_bar,
+    save,
+)
 from streamce.cli.metric_factory import create_metric
 from streamce.errors import DataError, SelectionError
 from streamce.metrics.mergeable import MergeableState
@@ -130,9 +139,7 @@ class _Run:
         """Return the exit status of the result of all rows together."""
         summarise = self.metric.micro if isinstance(self.metric, ce.Grouped) else self.metric.summary
         summary = summarise(self.config.level, self.config.anytime)
-        if self.first_unreadable is not None:
-            unreadable = plural(self.progress.unreadable, "row")
-            note(f"streamce: note: skipped {unreadable} that cannot be read, first: {self.first_unreadable}")
+        note_unreadable(self.progress.unreadable, self.first_unreadable)
         if summary.count and not self.has_fractions:
             note("streamce: note: every prediction is a whole number: are these labels?")
         return gate.check_skipped(summary, self.progress.unreadable) or gate.check_loss(summary, self.config.fail_above)

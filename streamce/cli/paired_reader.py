@@ -35,8 +35,7 @@ class PairedReader:
         if len(words) > 2:
             expected = "expected A and B: quote a glob, or give a folder, to use several files as one"
             raise SelectionError(f"{len(words)} files were given, {expected}")
-        options = replace(config.read_options, skip_unreadable=None)  # because rows are paired
-        self.sources: list[list[Source]] = [find_sources([word], options) for word in (words[0], words[-1])]
+        self.sources: list[list[Source]] = [find_sources([word], config.read_options) for word in (words[0], words[-1])]
         identities_a, identities_b = ([source.identity for source in sources] for sources in self.sources)
         for source, identity in zip(self.sources[0], identities_a, strict=True):
             if source.format == "pipe" and identity in identities_b:
@@ -104,8 +103,8 @@ class PairedReader:
             reading.selection = replace(reading.selection, match=tuple(match), shared=columns)
         return columns
 
-    def for_each(self, add: row_pairs.Add) -> None:
-        """Call ``add`` with chunks of A and of B that hold the same rows."""
+    def for_each(self, add: row_pairs.Add) -> int:
+        """Call ``add`` with chunks of A and of B that hold the same rows. Return the number of rows left out."""
         models = row_pairs.Models(self.a, self.b, self.names, ADVICE)
         if not self._has_keys:
             with contextlib.closing(self.a.chunks()) as a, contextlib.closing(self.b.chunks()) as b:
@@ -116,6 +115,7 @@ class PairedReader:
             if error.name != "duckdb":
                 raise
             raise SelectionError(f"--key {row_pairs.NEEDS_DUCKDB}") from error
+        return self.a.unreadable + self.b.unreadable
 
 
 def add_chunks(metric: Any, a: Chunk, b: Chunk, labels: Labels | None) -> None:

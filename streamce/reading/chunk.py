@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from streamce.errors import Location
 from streamce.keys.moments import Moments
 from streamce.reading.formats.base import START, Array, Mark
@@ -62,12 +65,22 @@ class Chunk:
         return self.source if self.sources is None else str(self.sources[row])
 
     def slice(self, start: int, stop: int) -> "Chunk":
+        """Return a chunk of the rows from ``start`` on, before ``stop``."""
+        batch = self.batch.slice(start, stop - start)
+        return replace(self, first_row=self.first_row + start, batch=batch, **self._arrays(slice(start, stop)))
+
+    def take(self, rows: Array) -> "Chunk":
         """Return a chunk of some of the rows."""
+        arrays = {**self._arrays(rows), "numbers": self.source_rows()[rows]}
+        return replace(self, batch=self.batch.take(pa.array(rows)), **arrays)
+
+    def _arrays(self, rows: Any) -> dict[str, Any]:
         names = ("preds", "target", "weight", "null", "no_target", "numbers", "sources")
-        arrays: dict[str, Any] = {
-            name: None if (rows := getattr(self, name)) is None else rows[start:stop] for name in names
-        }
-        return replace(self, first_row=self.first_row + start, batch=self.batch.slice(start, stop - start), **arrays)
+        return {name: None if (array := getattr(self, name)) is None else array[rows] for name in names}
+
+    def source_rows(self) -> Array:
+        """Return the numbers that the rows of the chunk have in the source."""
+        return np.arange(self.first_row, self.first_row + self.rows) if self.numbers is None else self.numbers
 
     @property
     def keys(self) -> dict[str, Any]:

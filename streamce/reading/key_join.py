@@ -74,8 +74,7 @@ class Side:
             self._source = chunk.end.source
             self._starts.append(self.end)
             self._sources.append(chunk.source)
-        numbers = np.arange(chunk.first_row, chunk.first_row + chunk.rows) if chunk.numbers is None else chunk.numbers
-        ids = self._starts[-1] + numbers.astype(np.int64)
+        ids = self._starts[-1] + chunk.source_rows().astype(np.int64)
         self.rows, self.end = self.rows + chunk.rows, int(ids[-1]) + 1
         return ids
 
@@ -275,7 +274,11 @@ class KeyJoin:
                 f"USING ({', '.join(self._key_columns)}) ORDER BY id LIMIT 1"
             )
             for (row,) in self._fetch(alone):
-                self._fail(side, row, f"which {name} does not have: expected the same keys in both, in any order")
+                unreadable = (
+                    f", apart from {n:,} of its rows that cannot be read" if (n := other.reading.unreadable) else ""
+                )
+                expected = "expected the same keys in both, in any order"
+                self._fail(side, row, f"which {name} does not have{unreadable}: {expected}")
 
     def _all_keys(self, side: Side) -> str:
         columns = ", ".join([*self._key_columns, "id"])

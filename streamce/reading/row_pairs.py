@@ -92,27 +92,82 @@ def select_keys(words: Sequence[str], selections: Sequence[Selection], tables: d
 # ---- pairs of chunks ----
 
 
-def add_by_position(models: Models, a: Iterator[Chunk], b: Iterator[Chunk], add: Add) -> None:
-    """Call ``add`` with chunks of A and of B that hold the rows of the same positions."""
-    rows, chunk_a, chunk_b = 0, next(a, None), next(b, None)
-    while chunk_a is not None and chunk_b is not None:
-        number = min(len(chunk_a.preds), len(chunk_b.preds))
-        pair = chunk_a.slice(0, number), chunk_b.slice(0, number)
-        _check_pair(*pair, SAME_ORDER, models.advice)
-        add(*pair)
-        rows += number
-        chunk_a, chunk_b = _rest(chunk_a, number, a), _rest(chunk_b, number, b)
-    if chunk_a is not None or chunk_b is not None:
-        longer, shorter = models.names if chunk_b is None else models.names[::-1]
-        raise DataError(f"{shorter} has {rows:,} rows but {longer} has more: expected {SAME_ORDER}")
+class _Side:
+    """The chunks of A or of B, and the positions of their rows among all rows, also those that cannot be read.
+
+    ``end`` is the position after the chunk, or the number of all rows if there is no chunk left.
+    """
+
+    def __init__(self, reading: Reading, chunks: Iterator[Chunk]) -> None:
+        self._reading, self._chunks = reading, chunks
+        self._rows = 0
+        self.advance()
+
+    def advance(self) -> None:
+        """Take the next chunk."""
+        self.chunk: Chunk | None = next(self._chunks, None)
+        if self.chunk is None:
+            self.end: int = self._rows + self._reading.unreadable
+            return
+        self._rows += self.chunk.rows
+        self.end = self._rows + self.chunk.end.unreadable
+
+    def before(self, end: int) -> tuple[Chunk, int]:
+        """Return the rows of the chunk before position ``end``, and the position of row 0 of their source."""
+        chunk, start = self._located()
+        return (chunk if end == self.end else chunk.slice(0, self._number_before(end))), start
+
+    def drop(self, end: int) -> None:
+        """Drop the rows before position ``end``. This may overwrite their arrays."""
+        if end == self.end:
+            self.advance()
+        else:
+            chunk, _ = self._located()
+            self.chunk = chunk.slice(self._number_before(end), chunk.rows)
+
+    def _number_before(self, end: int) -> int:
+        chunk, start = self._located()
+        if chunk.numbers is not None:
+            return int(np.searchsorted(chunk.numbers, end - start))
+        return min(max(end - start - chunk.first_row, 0), chunk.rows)  # beyond it are rows that cannot be read
+
+    def _located(self) -> tuple[Chunk, int]:
+        assert self.chunk is not None
+        return self.chunk, self.end - self.chunk.end.mark.row
 
 
-def _rest(chunk: Chunk, used: int, more: Iterator[Chunk]) -> Chunk | None:
-    """Return the rest of a chunk, or the next chunk that is not empty; None at the end."""
-    rest: Chunk | None = chunk.slice(used, len(chunk.preds))
-    while rest is not None and len(rest.preds) == 0:
-        rest = next(more, None)
-    return rest
+def add_by_position(models: Models, a: Iterator[Chunk], b: Iterator[Chunk], add: Add) -> int:
+    """Call ``add`` with chunks of A and of B that hold the rows of the same positions.
+
+    A row that cannot be read in one of them is left out of both. Return the number of these positions.
+    """
+    rows, side_a, side_b = 0, _Side(models.a, a), _Side(models.b, b)
+    while side_a.chunk is not None and side_b.chunk is not None:
+        end = min(side_a.end, side_b.end)
+        pair = _at_same_positions(*side_a.before(end), *side_b.before(end))
+        if number := pair[0].rows:
+            _check_pair(*pair, SAME_ORDER, models.advice)
+            add(*pair)
+            rows += number
+        side_a.drop(end)
+        side_b.drop(end)
+    for side, other in (side_a, side_b), (side_b, side_a):
+        while side.chunk is not None and side.end <= other.end:  # rows whose partner cannot be read
+            side.advance()
+    if side_a.end != side_b.end:
+        sides = zip((side_a.end, side_b.end), models.names, strict=True)
+        (number, shorter), (_, longer) = sorted(sides, key=lambda each: each[0])
+        raise DataError(f"{shorter} has {number:,} rows but {longer} has more: expected {SAME_ORDER}")
+    return side_a.end - rows
+
+
+def _at_same_positions(a: Chunk, start_a: int, b: Chunk, start_b: int) -> tuple[Chunk, Chunk]:
+    """Return the rows of two chunks that have the same positions. Row 0 of their sources has position ``start``."""
+    if a.numbers is None and b.numbers is None and (a.rows, a.first_row + start_a) == (b.rows, b.first_row + start_b):
+        return a, b
+    positions = a.source_rows() + start_a, b.source_rows() + start_b
+    _, rows_a, rows_b = np.intersect1d(*positions, assume_unique=True, return_indices=True)
+    return a.take(rows_a), b.take(rows_b)
 
 
 def add_by_key(models: Models, add: Add) -> None:

@@ -100,8 +100,8 @@ def _add_tables(paired: Any, tables: Sequence[StreamTable], wanted: Request) -> 
             raise update_from.row_error(chunk, error).with_place(chunk.source) from error
 
     if not wanted.key:
-        chunks_a, chunks_b = _chunks(reading_a, "a"), _chunks(reading_b, "b")
-        return row_pairs.add_by_position(models, chunks_a, chunks_b, add)
+        row_pairs.add_by_position(models, _chunks(reading_a, "a"), _chunks(reading_b, "b"), add)
+        return
     try:
         row_pairs.add_by_key(models, add)
     except ModuleNotFoundError as error:

@@ -460,6 +460,7 @@ def test_json_is_the_summary_and_the_options(models, truth, pair, capsys):
     assert main(["compare", *map(str, pair), *BINARY, "--json", "--threads", "1"]) == 0
     found = json.loads(capsys.readouterr().out)
     options = found.pop("options")
+    assert found.pop("rows_unreadable") == 0
     metric = ce.Paired(ce.BinaryCrossEntropy()).update(models[0]["prob"], models[1]["prob"], truth["outcome"])
     assert found == metric.summary().to_dict()
     expected = {"metric": "BinaryCrossEntropy", "files_a": [str(pair[0])], "files_b": [str(pair[1])], "threads": 1,

@@ -15,8 +15,8 @@ class ReadOptions:
         The limit of the bytes of a row of CSV or a line of JSON.
     quote : str or None
         The character that encloses cells of CSV and TSV, "" for none, or None for that of the format.
-    skip_unreadable : bool or None
-        Whether rows that cannot be read are left out and counted. None if the command cannot leave out rows.
+    skip_unreadable : bool
+        Whether rows that cannot be read are left out and counted.
     format : str or None
         The format of all files: "csv", "tsv", "jsonl", "json", "parquet", "arrow", "npy" or "npz". None if their names
         or first bytes tell.
@@ -34,7 +34,7 @@ class ReadOptions:
 
     max_record: int = MAX_RECORD
     quote: str | None = None
-    skip_unreadable: bool | None = False
+    skip_unreadable: bool = False
     format: str | None = None
     delimiter: str | None = None
     decimal: str | None = None

@@ -199,7 +199,7 @@ class CsvParser:
         return DataError(f"is {_shown(cell)}, expected {expected}", hint=self._hints(null))
 
     def _hints(self, hint: str = "") -> str:
-        return ", ".join(filter(None, [hint, SKIP if self._options.skip_unreadable is False else ""]))
+        return ", ".join(filter(None, [hint, "" if self._options.skip_unreadable else SKIP]))
 
 
 def _with_text_rows(text: bytes) -> bytes:

@@ -127,13 +127,12 @@ class QuotedRecords(Records):
     Counting quotes is fast, but correct only if all quotes enclose cells or are doubled within one. The text is read
     cell by cell from the first block with other quotes on, and for a record that seems too long.
 
-    With ``skip`` the line in which an invalid record begins is left out, and the next record begins after it. False
-    means that the user may ask for that.
+    With ``skip`` the line in which an invalid record begins is left out, and the next record begins after it.
     """
 
     hint = MANY_QUOTES
 
-    def __init__(self, longest: int = MAX_RECORD, comma: str = ",", quote: str = '"', skip: bool | None = None) -> None:
+    def __init__(self, longest: int = MAX_RECORD, comma: str = ",", quote: str = '"', skip: bool = False) -> None:
         super().__init__(longest, LINE_END)
         self._skip = skip
         self._quote, self._comma = quote.encode(), comma.encode()
@@ -239,7 +238,7 @@ class QuotedRecords(Records):
         """Return where the line from ``start`` on ends, and the line as left out; or raise the error."""
         line = self._line.match(text, start)
         if not self._skip or line is None or line.end() - start > self._longest + 1:
-            has_hint = self._skip is False and not error.found.endswith(self.hint)
+            has_hint = not self._skip and not error.found.endswith(self.hint)
             raise RecordError(f"{error.found}, or {SKIP}") if has_hint else error
         self._by_cell = True
         return line.end(), UnreadableRecord(line[0], error)
