@@ -70,6 +70,8 @@ def parse(argv: Sequence[str] | None = None) -> Config:
         raise SelectionError("--allowed-host needs --port")
     elif options.command == "compare" and options.key and options.by_position:
         raise SelectionError("--key cannot be combined with --by-position, because rows are paired by one of the two")
+    if _is_given(options, "time_unit") and not options.by_time:
+        raise SelectionError("--time-unit needs --by-time, a column of times")
     if options.command in ("eval", "compare", "watch"):
         _check_task(options)
         _complete(options)
@@ -102,8 +104,6 @@ def _check_eval(options: argparse.Namespace) -> None:
         raise SelectionError("--resume needs --state, because its checkpoint is written beside the state")
     if options.by_time and not options.period:
         raise SelectionError("--by-time needs --period, such as 1h")
-    if options.time_unit and not options.by_time:
-        raise SelectionError("--time-unit needs --by-time, a column of times")
     if options.period and not options.by_time:
         raise SelectionError("--period needs --by-time, a column of times")
     if options.by or options.by_time:
@@ -210,8 +210,7 @@ def _add_eval(commands: Any) -> None:
     _add_task_options(add)
     add("--by", action="append", default=[], metavar="COLUMNS", help="a result for each group of rows with equal keys")
     add("--by-time", metavar="COLUMN", help="a result for each --period of the times in this column")
-    add("--time-unit", choices=("s", "ms", "us", "ns"), help="with --by-time: the unit of numbers, which count from "
-        "the start of 1970 (default: s)")  # fmt: skip
+    _add_time_unit(add)
     add("--period", type=_length, metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or "
         "60, in seconds")  # fmt: skip
     _add_rules(add)
@@ -259,6 +258,7 @@ def _add_watch(commands: Any) -> None:
     add("--window", action="append", default=[], metavar="LENGTH", help="a window of the last LENGTH samples, or of a "
         "period such as 1h (default: 10000); may be repeated")  # fmt: skip
     add("--by-time", metavar="COLUMN", help="times of the rows, for windows of a period")
+    _add_time_unit(add)
     add(
         "--step",
         type=_length,
@@ -266,6 +266,7 @@ def _add_watch(commands: Any) -> None:
         help="the step by which a window of a period moves (default: a 60th of it)",
     )
     _add_rules(add)
+    _add_encoding(add)
     add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
         help="with --state: the time between checkpoints (default: 3)")  # fmt: skip
     add("--port", type=_port, metavar="PORT", help="serve /metrics to Prometheus on this port; 0 takes a free one")
@@ -336,12 +337,21 @@ def _add_text_options(add: Callable[..., Any]) -> None:
     add("--delimiter", type=_delimiter, metavar="CHAR", help="the character between cells of CSV and TSV, such as ';' "
         "or '\\t' (default: a comma in CSV, a tab in TSV)")  # fmt: skip
     add("--decimal", choices=(".", ","), help="the decimal point of numbers in CSV and TSV (default: .)")
-    add("--encoding", type=_encoding, metavar="NAME", help="the encoding of CSV, TSV and JSON, such as latin-1 or "
-        "utf-16 (default: utf-8)")  # fmt: skip
+    _add_encoding(add)
     add("--null", action="append", default=[], metavar="TEXT", help="a cell of CSV or TSV that is a missing value, "
         "such as None; may be repeated (always, in columns of numbers: NA, N/A, NULL, null, and empty)")  # fmt: skip
     add("--quote", type=_quote, metavar="CHAR", help="the character that encloses cells of CSV and TSV, or '' for none "
         "(default: \" in CSV, none in TSV)")  # fmt: skip
+
+
+def _add_encoding(add: Callable[..., Any]) -> None:
+    add("--encoding", type=_encoding, metavar="NAME", help="the encoding of CSV, TSV and JSON, such as latin-1 or "
+        "utf-16 (default: utf-8)")  # fmt: skip
+
+
+def _add_time_unit(add: Callable[..., Any]) -> None:
+    add("--time-unit", choices=("s", "ms", "us", "ns"), help="with --by-time: the unit of numbers, which count from "
+        "the start of 1970 (default: s)")  # fmt: skip
 
 
 def _add_printing(add: Callable[..., Any]) -> None:

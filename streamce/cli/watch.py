@@ -24,7 +24,6 @@ from streamce.cli.metric_factory import as_option_errors, create_task_metric
 from streamce.errors import DataError, SelectionError
 from streamce.monitor.growing_source import GrowingSource, NewRows, is_out_of_descriptors
 from streamce.monitor.http_server import ListenAddress
-from streamce.monitor.jsonl_source import LineOptions
 from streamce.monitor.open_source import open_source
 
 MAX_ROWS = 10_000  # rows added before windows are checked, unless --chunk-rows is given
@@ -36,7 +35,7 @@ NO_ROWS = ce.Collection({"nothing yet": ce.MeanLoss()})  # the metric of a check
 TOTAL = "total"
 # Options that must not change when a watch is resumed. The state itself holds the options of the metric and windows.
 FIXED_OPTIONS = ("task", "preds", "target", "weight", "cluster", "token_log_probs", "log_base", "n_words", "n_bytes",
-                 "by_time", "classes", "ignore_index")  # fmt: skip
+                 "by_time", "time_unit", "encoding", "classes", "ignore_index")  # fmt: skip
 
 
 def log(message: str) -> None:
@@ -52,8 +51,8 @@ def watch(config: WatchConfig) -> int:
     if config.state is not None and os.path.realpath(config.state) == os.path.realpath(config.source):
         raise SelectionError(f"--state {config.state}: this is the source")
     windows = watch_rules.window_options(config)
-    lines = LineOptions(config.chunk_rows or MAX_ROWS, config.invalid == "skip", config.max_record)
-    with contextlib.closing(open_source(config.source, log, lines)) as source:
+    max_rows = config.chunk_rows or MAX_ROWS
+    with contextlib.closing(open_source(config.source, log, max_rows, config.read_options)) as source:
         return _Watch(config, source, windows).run()
 
 

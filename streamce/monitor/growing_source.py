@@ -61,7 +61,7 @@ class GrowingSource(ABC):
 
     @property
     def unreadable(self) -> int:
-        """The number of lines skipped."""
+        """The number of lines, or rows of Parquet, skipped."""
         return self._unreadable
 
     @property

@@ -10,14 +10,15 @@ import select
 import stat
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource, NewRows, is_out_of_descriptors
 from streamce.monitor.jsonl_table import LinesTable, first_object
 from streamce.reading.chunk import Position
-from streamce.reading.files.read_options import MAX_RECORD, ReadOptions
+from streamce.reading.files.decoding import is_utf8
+from streamce.reading.files.read_options import ReadOptions
 from streamce.reading.files.sources import Source, file_errors
 from streamce.reading.formats.base import Mark
 from streamce.reading.formats.json_values import type_from_json, type_to_json
@@ -27,31 +28,22 @@ BLOCK = 1 << 20  # bytes of lines read at a time
 HEAD = 256  # bytes at the start of a file that identify it, together with its inode
 
 
-@dataclass(frozen=True)
-class LineOptions:
-    """Options of reading lines of JSON.
+class JsonlSource(GrowingSource):
+    """Lines of JSON. A line counts when its end has arrived.
 
-    Attributes
+    Parameters
     ----------
+    name, log
+        As for ``GrowingSource``.
     max_rows : int
         Maximum number of lines to read at a time.
-    skip_unreadable : bool
-        Whether lines that cannot be read are skipped and counted. Otherwise they are an error.
-    max_record : int
-        Maximum number of bytes in a line.
+    options : ReadOptions
     """
 
-    max_rows: int
-    skip_unreadable: bool = False
-    max_record: int = MAX_RECORD
-
-
-class JsonlSource(GrowingSource):
-    """Lines of JSON. A line counts when its end has arrived."""
-
-    def __init__(self, name: str, log: Callable[[str], None], options: LineOptions) -> None:
+    def __init__(self, name: str, log: Callable[[str], None], max_rows: int, options: ReadOptions) -> None:
         super().__init__(name, log)
-        self._options = options
+        self._max_rows, self._options = max_rows, options
+        self._has_utf8 = is_utf8(options.encoding)
         self._buffer = bytearray()  # bytes that are read but not counted
         self._n_searched = 0  # number of its first bytes that hold no line end
         self._block = b""  # its first bytes, which are being counted
@@ -80,8 +72,8 @@ class JsonlSource(GrowingSource):
             self._buffer += more
 
     def _whole_lines(self) -> bytes:
-        """Return whole lines from the buffer, at most ``max_rows`` of the options."""
-        searched, most = self._n_searched, self._options.max_rows
+        """Return whole lines from the buffer, at most ``max_rows``."""
+        searched, most = self._n_searched, self._max_rows
         end = self._buffer.rfind(b"\n", searched, BLOCK) + 1 or self._buffer.find(b"\n", searched) + 1
         if end == 0:
             self._n_searched = len(self._buffer)
@@ -103,13 +95,15 @@ class JsonlSource(GrowingSource):
 
     def _has_names(self, block: bytes) -> bool:
         """Return whether the names of columns are known. If not, this method has skipped lines that are not objects."""
-        if self._first_line is None and (found := first_object(block)) is not None:
-            self._first_line = found[0]
         if self._first_line is not None:
+            return True
+        text = self._utf8(block)
+        if (found := first_object(text)) is not None:
+            self._first_line = found[0]
             return True
         self._new_rows(block)
         with file_errors(self.name):
-            table = self._table_of(block)
+            table = self._table_of(text)
             list(table.parts({}, 1, Mark(self._row)))
         self.note_unreadable(table.rows, table.first_unreadable)
         self.finish()
@@ -117,16 +111,26 @@ class JsonlSource(GrowingSource):
 
     def _new_rows(self, block: bytes) -> NewRows:
         self._block, self._table = block, None
-        return NewRows(self._source_of(block), Position(0, Mark(self._row), self._width))
+        return NewRows(self._source_of(self._utf8(block)), Position(0, Mark(self._row), self._width))
 
-    def _source_of(self, block: bytes) -> Source:
-        options = ReadOptions(self._options.max_record, skip_unreadable=self._options.skip_unreadable)
-        table = functools.partial(self._table_of, block)
-        return Source(self.name, "json", self.name, size=len(block), table=table, options=options)
+    def _utf8(self, block: bytes) -> bytes:
+        """Return lines as UTF-8."""
+        if self._has_utf8:
+            return block
+        encoding = str(self._options.encoding)
+        try:
+            return block.decode(encoding).encode()
+        except UnicodeDecodeError as error:
+            row = self._row + block.count(b"\n", 0, error.start)
+            raise DataError(f"it is not {encoding}: see --encoding", row=row).with_place(self.name) from error
 
-    def _table_of(self, block: bytes, source: Source | None = None) -> LinesTable:
-        source = source or self._source_of(block)
-        self._table = LinesTable(source, self._first_line or b"", block, self._types)
+    def _source_of(self, text: bytes) -> Source:
+        options, table = replace(self._options, encoding=None), functools.partial(self._table_of, text)
+        return Source(self.name, "json", self.name, size=len(text), table=table, options=options)
+
+    def _table_of(self, text: bytes, source: Source | None = None) -> LinesTable:
+        source = source or self._source_of(text)
+        self._table = LinesTable(source, self._first_line or b"", text, self._types)
         return self._table
 
     @property
@@ -158,8 +162,8 @@ class JsonlSource(GrowingSource):
 class JsonlFile(JsonlSource):
     """A file to which lines are appended. After a rotation, the old file is read to its end first."""
 
-    def __init__(self, path: str, log: Callable[[str], None], options: LineOptions) -> None:
-        super().__init__(path, log, options)
+    def __init__(self, path: str, log: Callable[[str], None], max_rows: int, options: ReadOptions) -> None:
+        super().__init__(path, log, max_rows, options)
         self._path = path
         self._file: int | None = None
         self._inode, self._head, self._offset = 0, b"", 0
@@ -351,8 +355,8 @@ class JsonlFile(JsonlSource):
 class JsonlPipe(JsonlSource):
     """Lines on standard input, which can be read only once."""
 
-    def __init__(self, log: Callable[[str], None], options: LineOptions) -> None:
-        super().__init__("standard input", log, options)
+    def __init__(self, log: Callable[[str], None], max_rows: int, options: ReadOptions) -> None:
+        super().__init__("standard input", log, max_rows, options)
 
     @property
     def position(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pyarrow import fs
 from streamce.errors import DataError
 from streamce.monitor.growing_source import GrowingSource, NewRows
 from streamce.reading.chunk import Position
+from streamce.reading.files.read_options import ReadOptions
 from streamce.reading.files.sources import Source, file_errors, format_of, list_files, partition_of
 from streamce.reading.formats.base import Mark
 
@@ -22,8 +23,9 @@ FOOTER = b"PAR1"
 class ParquetFolder(GrowingSource):
     """A folder that receives Parquet files. A file counts when it has its footer."""
 
-    def __init__(self, filesystem: Any, path: str, name: str, log: Callable[[str], None]) -> None:
+    def __init__(self, filesystem: Any, path: str, name: str, log: Callable[[str], None], options: ReadOptions) -> None:
         super().__init__(name, log)
+        self._options = options
         self._filesystem, self._path = filesystem, path.rstrip("/")
         self._files: dict[str, list[int]] = {}  # size, modification time and rows of each counted file
         self._names: dict[tuple[str, int, int], list[str]] = {}  # names of counted files by their identity
@@ -31,16 +33,24 @@ class ParquetFolder(GrowingSource):
         self._new: list[str] = []
         self._incomplete: dict[str, tuple[int, float]] = {}  # files without a footer: size, and since when
         self._width: int | None = None
+        self._n_unreadable = 0  # rows of the reading that could not be read
 
     @property
     def position(self) -> dict[str, Any]:
         current = None if self._current is None else dict(self._current)
-        return {"files": dict(self._files), "at": current, "rows": self._rows, "width": self._width}
+        return {
+            "files": dict(self._files),
+            "at": current,
+            "rows": self._rows,
+            "unreadable": self._unreadable,
+            "width": self._width,
+        }
 
     def restore(self, position: dict[str, Any]) -> None:
         for name, numbers in position["files"].items():
             self._remember(name, [int(number) for number in numbers])
         self._current, self._rows, self._width = position["at"], int(position["rows"]), position["width"]
+        self._unreadable = int(position.get("unreadable", 0))
         if self._current is not None:
             self._current = {name: self._current[name] for name in ("name", "size", "changed", "row")}
 
@@ -132,16 +142,28 @@ class ParquetFolder(GrowingSource):
     def _new_rows(self, info: Any, current: dict[str, Any]) -> NewRows:
         self._check(info, current["size"], current["changed"], current["row"])
         partition = partition_of(info.path)
-        source = Source(
-            info.path, "parquet", info.path, self._filesystem, info.size, info.mtime_ns, partition=partition
-        )
+        file = info.path, "parquet", info.path, self._filesystem, info.size, info.mtime_ns
+        source = Source(*file, options=self._options, partition=partition)
+        self._n_unreadable = 0
         return NewRows(source, Position(0, Mark(current["row"]), self._width))
 
     def mark_counted(self, end: Position) -> bool:
         assert self._current is not None
-        self._rows += end.mark.row - self._current["row"]
+        self._rows += end.mark.row - self._current["row"] - (end.unreadable - self._n_unreadable)
         self._current["row"], self._width = end.mark.row, end.width
+        self._count_unreadable(end.unreadable)
         return True
+
+    def note_unreadable(self, count: int, first: DataError | None) -> None:
+        self._count_unreadable(count)
+        if first is not None:
+            others = f" (and {count - 1:,} more)" if count > 1 else ""
+            self._log(f"skipped a row that cannot be read{others}: {first}")
+
+    def _count_unreadable(self, count: int) -> None:
+        """Count the rows of the reading that could not be read. ``count`` is the number of all of them so far."""
+        self._unreadable += count - self._n_unreadable
+        self._n_unreadable = count
 
     def finish(self) -> None:
         assert self._current is not None

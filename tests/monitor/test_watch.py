@@ -30,10 +30,11 @@ from streamce.cli.state_lock import lock_path
 from streamce.errors import DataError
 from streamce.monitor import parquet_folder
 from streamce.monitor.alerts import Alerts, Bound, Reference
-from streamce.monitor.jsonl_source import JsonlFile, LineOptions
+from streamce.monitor.jsonl_source import JsonlFile
 from streamce.monitor.open_source import open_source
 from streamce.monitor.parquet_folder import ParquetFolder
 from streamce.reading.chunk import Position
+from streamce.reading.files.read_options import ReadOptions
 from streamce.reading.formats.base import Mark
 
 KILLING = SUPPORT / "killing.py"
@@ -387,6 +388,94 @@ def test_standard_input_is_read_to_its_end_and_added_to_what_was_there(folder):
     assert Path("S").read_bytes() == binary_of(rows).to_bytes()
 
 
+# ---- options of reading ----
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("ms", 1000), ("us", 10**6), ("ns", 10**9)])
+@pytest.mark.parametrize("kind", ["lines", "parquet"])
+def test_times_may_count_in_another_unit(folder, capsys, kind, unit, factor):
+    rows = rows_of(200)
+    scaled = [{**row, "t": int(row["t"]) * factor} for row in rows]
+    source = "a.jsonl"
+    if kind == "lines":
+        Path(source).write_bytes(lines_of(scaled))
+    else:
+        source = "d"
+        os.mkdir(source)
+        parquet.write_table(pa.Table.from_pylist(scaled), "d/a.parquet")
+    words = ("--window", "1h", "--by-time", "t", "--step", "1min")
+    found, _ = watched(capsys, source, *BINARY, *words, "--time-unit", unit)
+    expected = ce.BinaryCrossEntropy().update([row["p"] for row in rows[-60:]], [row["y"] for row in rows[-60:]])
+    assert found["metrics"]["last_1h"]["value"] == expected.compute()
+
+
+NAMES = ["Käse", "Öl"]
+TEXT_ROWS = [{"p": [0.25, 0.75], "y": NAMES[i % 2]} for i in range(9)]
+NAMED = ("--task", "multiclass", "--preds", "p", "--target", "y", "--classes", ",".join(NAMES))
+
+
+def encoded(rows, encoding):
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "mac-roman"])
+def test_lines_may_have_another_encoding(folder, capsys, encoding):
+    words = ("a.jsonl", *NAMED, "--encoding", encoding)
+    Path("a.jsonl").write_bytes(encoded(TEXT_ROWS[:4], encoding))
+    watched(capsys, *words, "--state", "S", "--chunk-rows", "3")
+    Path("a.jsonl").write_bytes(encoded(TEXT_ROWS, encoding))
+    watched(capsys, *words, "--state", "S", "--chunk-rows", "3")
+    metric = ce.MulticlassCrossEntropy(classes=NAMES)
+    metric.update([row["p"] for row in TEXT_ROWS], [row["y"] for row in TEXT_ROWS])
+    assert Path("S").read_bytes() == metric.to_bytes()
+    assert main(["eval", *words, "--state", "E"]) == 0
+    assert Path("E").read_bytes() == metric.to_bytes()
+    error = failure(capsys, 1, *words[:-2], "--state", "S")
+    assert "--encoding has changed since S.checkpoint was begun" in error
+
+
+def test_a_line_of_another_encoding_is_an_error_that_names_its_row(folder, capsys):
+    Path("a.jsonl").write_bytes(encoded(TEXT_ROWS[:2], "cp1252") + b'{"y": "\x81"}\n')
+    assert failure(capsys, 1, "a.jsonl", *NAMED, "--encoding", "cp1252") == (
+        "a.jsonl: row 2: it is not cp1252: see --encoding"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-le", "utf-7", "cp037", "hz", "iso2022_jp"])
+def test_encodings_in_which_lines_have_no_end_are_refused(folder, capsys, encoding):
+    Path("a.jsonl").write_bytes(b"")
+    expected = "expected an encoding that keeps ASCII, such as latin-1, because lines are read as they arrive"
+    assert failure(capsys, 2, "a.jsonl", *BINARY, "--encoding", encoding).endswith(expected)
+
+
+def test_a_folder_of_parquet_has_no_encoding(folder, capsys):
+    os.mkdir("d")
+    expected = "--encoding is an option of JSON lines, and a folder has Parquet files"
+    assert failure(capsys, 2, "d", *BINARY, "--encoding", "latin-1") == expected
+    watched(capsys, "d", *BINARY, "--encoding", "utf-8")
+
+
+@pytest.mark.parametrize("chunk_rows", ["1", "2", "9"])
+def test_rows_of_parquet_that_cannot_be_read_are_skipped_and_counted(folder, capsys, chunk_rows):
+    os.mkdir("d")
+    lists = [[0.5, 0.5], [0.2, 0.8], [1.0], [0.1, 0.9], [0.1, 0.2, 0.7]]
+    words = ("d", "--task", "multiclass", "--preds", "p", "--target", "y", "--state", "S", "--chunk-rows", chunk_rows)
+    parquet.write_table(pa.table({"p": lists, "y": [0, 1, 0, 1, 1]}), "d/a.parquet")
+    assert "d/a.parquet: row 2: column 'p' is a list of 1 where others have 2" in failure(capsys, 1, *words)
+    for each in Path().glob("S*"):
+        each.unlink()
+    found, log = watched(capsys, *words, "--invalid", "skip")
+    assert (found["rows"], found["unreadable_lines"]) == (3, 2)
+    first = "d/a.parquet: row 2: column 'p' is a list of 1 where others have 2"
+    assert log == [f"skipped a row that cannot be read (and 1 more): {first}"]
+    parquet.write_table(pa.table({"p": lists, "y": [1, 1, 1, 1, 1]}), "d/b.parquet")
+    found, _ = watched(capsys, *words, "--invalid", "skip")
+    assert (found["rows"], found["rows_resumed"], found["unreadable_lines"]) == (6, 3, 4)
+    good = [lists[i] for i in (0, 1, 3)]
+    metric = ce.MulticlassCrossEntropy(invalid="skip").update(good, [0, 1, 1]).update(good, [1, 1, 1])
+    assert Path("S").read_bytes() == metric.to_bytes()
+
+
 # ---- files that change ----
 
 
@@ -395,7 +484,7 @@ class Follower:
 
     def __init__(self, path):
         self.said, self.rows = [], []
-        self.of = open_source(str(path), self.said.append, LineOptions(5))
+        self.of = open_source(str(path), self.said.append, 5, ReadOptions())
 
     def read(self):
         """Return all new rows."""
@@ -569,7 +658,7 @@ class Searched(bytearray):
 
 def test_a_line_without_an_end_is_refused_before_memory_is_and_searched_once(folder):
     Path("a.jsonl").write_bytes(b"{" * (1 << 24))
-    found = open_source("a.jsonl", lambda word: None, LineOptions(5, max_record=(1 << 24) - 1))
+    found = open_source("a.jsonl", lambda word: None, 5, ReadOptions((1 << 24) - 1))
     found._buffer, Searched.count_of_bytes = Searched(), 0
     with pytest.raises(DataError, match=r"a\.jsonl: row 0: a record of more than 16,777,215 bytes: --max-record"):
         found.next()
@@ -716,7 +805,7 @@ def test_rows_whose_place_an_interrupt_kept_from_being_noted_count_once(folder, 
 def test_a_parquet_file_that_is_read_in_part_has_to_stay_as_it_is(folder, change, message):
     os.mkdir("d")
     parquet.write_table(pa.Table.from_pylist(plain(rows_of(50))), "d/a.parquet")
-    one, other = (open_source("d", lambda word: None, LineOptions(5)) for _ in range(2))
+    one, other = (open_source("d", lambda word: None, 5, ReadOptions()) for _ in range(2))
     assert one.next() is not None
     one.mark_counted(Position(0, Mark(20)))
     other.restore(json.loads(json.dumps(one.position)))
@@ -731,7 +820,7 @@ def test_a_parquet_file_without_a_footer_that_does_not_grow_is_said_once(folder,
     os.mkdir("d")
     Path("d/a.parquet").write_bytes(b"PAR1 and a part of it")
     words = []
-    folder_of = open_source("d", words.append, LineOptions(5))
+    folder_of = open_source("d", words.append, 5, ReadOptions())
     for _ in range(5):
         assert folder_of.next() is None
     assert words == ["d/a.parquet: this file has no footer and does not grow: waiting"]
@@ -1054,6 +1143,7 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (("a.jsonl", "--time-unit", "ms"), "--time-unit needs --by-time"),
         (("a.jsonl", "--window", "1h"), "a --window with a period needs --by-time"),
         (("a.jsonl", "--by-time", "t"), "--by-time needs --window with a period"),
         (("a.jsonl", "--step", "1min"), "--step needs --window with a period"),

@@ -28,6 +28,14 @@ def is_utf8(encoding: str | None) -> bool:
     return encoding in (None, "utf-8", "utf-8-sig", "utf8")
 
 
+def keeps_ascii(encoding: str) -> bool:
+    """Return whether each byte of ASCII stands for its character in an encoding."""
+    try:
+        return all(bytes([byte]).decode(encoding) == chr(byte) for byte in range(128))
+    except UnicodeError:
+        return False
+
+
 def check_start(start: bytes) -> None:
     """Raise DataError if the start of a text shows that it is compressed, or not UTF-8."""
     if packed := packing(start):
