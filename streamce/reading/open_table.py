@@ -93,11 +93,11 @@ def _open(source: Source, beside: Sequence[str], stopped: threading.Event) -> Ta
 def _open_pipe(source: Source, pipe: Any) -> Table:
     """Return the table of a stream, by its first bytes if the user does not name its format."""
     start = pipe.peek(8)
-    if not start:
-        raise DataError("no data have arrived")
     if packed := packing(start):
         pipe = _Peekable(unpacked(pipe, packed))
         start = pipe.peek(8)
+    if not start:
+        raise DataError("no data have arrived")
     kind = FORMATS[source.options.format] if source.options.format else _format_of_stream(source, pipe, start)
     if kind not in ("arrow", *TEXT):
         raise DataError(f"{kind} cannot be read from a pipe: give its file")

@@ -1,7 +1,9 @@
 """The command line gives the same bits as the library, and one clear line for every mistake."""
 
+import bz2
 import contextlib
 import fcntl
+import gzip
 import json
 import math
 import os
@@ -613,6 +615,45 @@ def test_an_empty_part_of_a_folder_or_glob_has_no_rows(tmp_path, table, words):
     assert main(["eval", *files, *BINARY, "--state", str(tmp_path / "S")]) == 0
     once = ce.BinaryCrossEntropy().update(table["prob"].to_numpy(), table["outcome"].to_numpy())
     assert ce.load(tmp_path / "S") == once + once
+
+
+PACKED = {
+    ".gz": gzip.compress(b""),
+    ".bz2": bz2.compress(b""),
+    ".zst": pa.compress(b"", "zstd", asbytes=True),
+    ".lz4": pa.compress(b"", "lz4", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("ending", PACKED)
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_compressed_file_of_nothing_is_empty(tmp_path, table, capsys, ending, kind):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    csv.write_csv(table, folder / "a.csv")
+    empty = folder / f"b.{kind}{ending}"
+    empty.write_bytes(PACKED[ending])
+    once = ce.BinaryCrossEntropy().update(table["prob"].to_numpy(), table["outcome"].to_numpy())
+    for words in ([folder], [folder / "*"], [f"file://{folder}"], [folder, "--format", "csv"]):
+        if "--format" not in words or kind == "csv":
+            assert main(["eval", *map(str, words), *BINARY, "--state", str(tmp_path / "S")]) == 0
+            assert ce.load(tmp_path / "S") == once
+    capsys.readouterr()
+    assert failure(capsys, 1, "eval", empty, *BINARY) == f"streamce: error: {empty}: the file is empty\n"
+    (folder / "a.csv").unlink()
+    assert "all files are empty, such as" in failure(capsys, 1, "eval", folder, *BINARY)
+
+
+def test_a_gzip_that_is_cut_short_is_not_empty(tmp_path, capsys):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"prob,outcome\n0.5,1\n")[:25])
+    assert "a.csv.gz: " in (line := failure(capsys, 1, "eval", tmp_path, *BINARY))
+    assert "empty" not in line.lower()
+
+
+def test_a_gzip_of_nothing_on_standard_input_is_no_data(tmp_path):
+    command = [sys.executable, "-m", "streamce", "eval", "-", *BINARY]
+    done = subprocess.run(command, input=gzip.compress(b""), capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, b"streamce: error: standard input: no data have arrived\n")
 
 
 @pytest.mark.parametrize("word", ["{}", "{}/*"])

@@ -1,5 +1,6 @@
 """Sources: files, folders, globs, URIs and standard input, by the names that a user gives them."""
 
+import contextlib
 import glob
 import os
 import posixpath
@@ -31,6 +32,7 @@ TEXT = ("csv", "tsv", "json")
 FORMATS = {**{name: name for name in ("csv", "tsv", "parquet", "arrow", "npy", "npz")}, "jsonl": "json", "json": "json"}
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"  # the name of a folder for missing values
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")  # endings that may follow one of CSV or JSON
+MAX_EMPTY = 512  # bytes that compression makes of no bytes at most: gzip adds the name of the file
 ARROW_FILE, ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 MAGIC = {
     **{b"PAR1": "parquet", ARROW_FILE: "arrow", ARROW_STREAM: "arrow"},
@@ -114,7 +116,7 @@ def make_source(
     name: str, filesystem: Any, path: str, size: int, changed: int | None = None, options: ReadOptions = DEFAULT_OPTIONS
 ) -> Source:
     """Return the source for a file. Its format is that of the options, or of its ending, or of its first bytes."""
-    if size == 0:
+    if _is_empty(filesystem, path, size):
         raise DataError("the file is empty")
     kind = FORMATS[options.format] if options.format else format_of(path)
     if kind is None:
@@ -124,6 +126,15 @@ def make_source(
     if kind is None:
         raise SelectionError(f"unknown kind of file: --format says what it is; known endings are {' '.join(ENDINGS)}")
     return Source(name, kind, path, filesystem, size, changed, options=options, partition=partition_of(path))
+
+
+def _is_empty(filesystem: Any, path: str, size: int) -> bool:
+    """Return whether a file has 0 bytes, or is compressed and would have 0 bytes if it were unpacked."""
+    if size == 0 or not path.lower().endswith(COMPRESSED) or size > MAX_EMPTY:
+        return size == 0
+    with contextlib.suppress(OSError), filesystem.open_input_stream(path) as file:
+        return not file.read(1)
+    return False  # it is damaged, which reading it explains
 
 
 def partition_of(path: str) -> tuple[tuple[str, str | None], ...]:
@@ -178,8 +189,8 @@ def check_standard_input() -> None:
 def _expand(name: str, empty: list[str], options: ReadOptions, *, is_part: bool = False) -> Iterator[Source]:
     """Yield the sources that a name stands for.
 
-    Files of 0 bytes in a folder or of a glob (``is_part``) are added to ``empty`` instead, because engines write them
-    for partitions without rows. A named file of 0 bytes is an error.
+    Files without content in a folder or of a glob (``is_part``) are added to ``empty`` instead, because engines write
+    them for partitions without rows. A named file without content is an error.
     """
     if name == "-":
         check_standard_input()
@@ -210,7 +221,7 @@ def _expand(name: str, empty: list[str], options: ReadOptions, *, is_part: bool 
     for info in infos:
         tail = info.path if isinstance(filesystem, fs.LocalFileSystem) else info.path.lstrip("/")
         full_name = f"{scheme}://{tail}" if colon else info.path
-        if is_part and info.size == 0:
+        if is_part and _is_empty(filesystem, info.path, info.size):
             empty.append(full_name)
             continue
         yield make_source(full_name, filesystem, info.path, info.size, info.mtime_ns, options)
