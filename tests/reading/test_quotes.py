@@ -72,6 +72,18 @@ def test_a_requested_cell_of_tsv_in_quotes_names_the_option(tmp_path, capsys, co
     assert main(["eval", path, *BINARY, "--by", "by", "--quote", '"']) == 0
 
 
+@pytest.mark.parametrize("column", ["p", "y", "by"])
+@pytest.mark.parametrize("chunk_rows", ["1", "9"])
+def test_a_requested_cell_of_tsv_in_quotes_is_never_skipped(tmp_path, capsys, column, chunk_rows):
+    cells = {"p": "0.5", "y": "1", "by": "a"}
+    rows = [tuple(cells), ("0.9", "1", "b"), ("?", "1", "b"), tuple((cells | {column: f'"{cells[column]}"'}).values())]
+    path = written(tmp_path / "a.tsv", "\t", rows)
+    words = [*BINARY, "--by", "by", "--invalid", "skip", "--chunk-rows", chunk_rows]
+    line = failure(capsys, 1, "eval", path, *words)
+    assert f"a.tsv: row 2: column '{column}' is in quotes: set --quote '\"'" in line
+    assert main(["eval", path, *words, "--quote", '"']) == 0
+
+
 @pytest.mark.parametrize("options", [[], ["--quote", '"']])
 def test_names_of_tsv_may_be_in_quotes(tmp_path, options):
     path = written(tmp_path / "a.tsv", "\t", [('"p"', '"y"'), ("0.5", "1")])

@@ -23,12 +23,19 @@ from streamce.reading.formats.records import SKIP
 NULLS = ("", "NA", "N/A", "NULL", "null")  # without "nan", which is a number
 # Usual spellings of missing values, which are no numbers, and so no reason to take a column of numbers for text.
 MISSING = frozenset((*NULLS, "-", "--", ".", "?", "None", "none", "\\N", "#N/A", "n/a", "nil", "<NA>", "missing"))
-QUOTED = "is in quotes: set --quote '\"' if quotes enclose cells of this TSV, or --quote '' if they are text"
 # All numbers, and some more cells: what it does not match is no number, which is found without Arrow's reader.
 NUMBER = (
     r"(?i)^\s*[+-]?(?:[0-9]+[.,]?[0-9]*(?:e[+-]?[0-9]+)?|[.,][0-9]+(?:e[+-]?[0-9]+)?|0x[0-9a-f]+|nan\S*|inf\w*)\s*$"
 )
 SHOWN = 60  # characters of a cell in an error
+QUOTED = "is in quotes: set --quote '\"' if quotes enclose cells of this TSV, or --quote '' if they are text"
+
+
+class QuotedCell(DataError):
+    """Error that a cell is in quotes where quotes are text. Such rows are never left out."""
+
+    def __init__(self, *, row: int | None = None, column: str | None = None) -> None:
+        super().__init__(QUOTED, row=row, column=column)
 
 
 class CsvParser:
@@ -103,7 +110,11 @@ class CsvParser:
     # ---- the second look ----
 
     def readable_rows(self, text: bytes, types: Mapping[str, Any], names: Sequence[str] | None) -> ReadableRows:
-        """Return the rows of a text that can be read."""
+        """Return the rows of a text that can be read.
+
+        Raise QuotedCell for a cell in quotes where quotes are text, also if unreadable rows are left out, because a
+        program that quotes some cells would lose all of these rows.
+        """
         lengths: dict[int, DataError] = {}  # the error of each row with another number of cells
         before = 2 if names is None else 1  # Arrow counts rows from 1, with the header
 
@@ -124,6 +135,8 @@ class CsvParser:
             values, can_read = self._converted(column, type_)
             columns.append(values)
             if not can_read.all():
+                if self._options.skip_unreadable and self._refuses_quotes:
+                    _refuse_quotes(name, column, can_read, positions)
                 first = int(np.argmin(can_read))
                 error = self._cell_error(column[first].as_py(), type_)
                 row = int(positions[first])
@@ -185,7 +198,7 @@ class CsvParser:
 
     def _cell_error(self, cell: bytes, type_: Any) -> DataError:
         if self._refuses_quotes and re.fullmatch(rb'(?s)".*"', cell):
-            return DataError(QUOTED)
+            return QuotedCell()
         if pa.types.is_string(type_):
             return DataError(
                 f"is {_shown(cell)}, expected UTF-8", hint=self._hints("--encoding names another encoding")
@@ -206,6 +219,14 @@ def _with_text_rows(text: bytes) -> bytes:
     """Return a text whose rows after the header are UTF-8, because Arrow hands over rows of another length as text."""
     header, end, rows = text.partition(b"\n")
     return header + end + rows.decode(errors="replace").encode()
+
+
+def _refuse_quotes(name: str, column: Any, can_read: Array, positions: Array) -> None:
+    """Raise QuotedCell if a cell that cannot be read is in quotes."""
+    rows = np.flatnonzero(~can_read)
+    for row, cell in zip(rows, column.take(pa.array(rows)).to_pylist(), strict=True):
+        if re.fullmatch(rb'(?s)".*"', cell):
+            raise QuotedCell(row=int(positions[row]), column=name)
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -14,7 +14,7 @@ from streamce._support import threads
 from streamce.errors import DataError, SelectionError
 from streamce.reading.files.sources import Source, one_line
 from streamce.reading.formats.base import START, Mark, Part, Parts, ReadableRows, parts_without, slice_batch
-from streamce.reading.formats.csv_parser import QUOTED, CsvParser
+from streamce.reading.formats.csv_parser import CsvParser, QuotedCell
 from streamce.reading.formats.records import LINE_END, QuotedRecords, Records, UnreadableRecord
 from streamce.reading.formats.text import TextTable
 
@@ -61,7 +61,7 @@ class CsvTable(TextTable):
                 continue
             if found.error is not None:
                 row = before + (found.error.row or 0)
-                if not self._source.options.skip_unreadable:
+                if isinstance(found.error, QuotedCell) or not self._source.options.skip_unreadable:
                     raise found.error.changed(row=row)
                 self._note_unreadable(found.error, row, start.row)
             fraction = min(1.0, (piece + size) / self._size) if self._size else None
@@ -105,7 +105,7 @@ class CsvTable(TextTable):
         if pa.types.is_string(column.type):
             at = pc.index(pc.match_substring_regex(column, '(?s)^".*"$'), True).as_py()
             if at >= 0:
-                raise DataError(QUOTED, row=part.source_row(at, row), column=name)
+                raise QuotedCell(row=part.source_row(at, row), column=name)
 
     def looks_numeric(self, name: str) -> bool:
         return self._parser.looks_numeric(self._with_bare_names(self._typing_text()), name)
@@ -144,7 +144,10 @@ class CsvTable(TextTable):
         try:
             table = self._parse(block, types)
         except pa.ArrowInvalid as error:
-            found = self._parser.readable_rows(*self._text_and_names(block, types))
+            try:
+                found = self._parser.readable_rows(*self._text_and_names(block, types))
+            except QuotedCell as refused:
+                return ReadableRows(None, None, 0, refused)
             if found.error is None:
                 raise DataError(one_line(error)) from error
             return found
