@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import decimal
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -601,3 +602,34 @@ def test_an_interrupt_removes_the_folder(tmp_path, delay):
     out, err = child.communicate(timeout=30)
     assert list(folder.iterdir()) == []
     assert (out, err) == (b"", b"streamce: error: interrupted\n") or (out and not err)  # it was done before
+
+
+# ---- integers beyond int64 ----
+
+BIG = [5, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1]
+P_BIG, Y_BIG = [0.9, 0.2, 0.7, 0.4, 0.6], [1, 0, 1, 0, 1]
+ORDER = [3, 0, 4, 2, 1]
+
+
+def big_file(path, order):
+    columns = {"id": [BIG[i] for i in order], "p": [P_BIG[i] for i in order], "y": [Y_BIG[i] for i in order]}
+    if path.suffix == ".jsonl":
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        return written(path, "".join(json.dumps(row) + "\n" for row in rows))
+    type_ = pa.decimal128(20, 0) if path.stem.endswith("d") else pa.uint64()
+    table = pa.table({**columns, "id": pa.array(columns["id"], pa.uint64()).cast(type_)})
+    WRITERS[f"a{path.suffix}"](table, path)
+    return path
+
+
+@pytest.mark.parametrize("a", ["a.parquet", "a.jsonl", "a.csv"])
+@pytest.mark.parametrize("b", ["b.parquet", "b.jsonl", "b.csv", "b.arrow", "bd.parquet"])
+def test_integers_beyond_int64_are_keys(tmp_path, capsys, a, b):
+    files = big_file(tmp_path / a, range(5)), big_file(tmp_path / b, ORDER)
+    expected = ce.Paired(ce.BinaryCrossEntropy()).update(P_BIG, P_BIG, Y_BIG)
+    assert state_of(tmp_path, *files, *BY_ID) == expected
+    capsys.readouterr()
+    big_file(tmp_path / b, [0, 1, 2, 3, 3])
+    line = failure(capsys, 1, "compare", *files, *BY_ID)
+    assert str(2**64 - 2) in line
+    assert "expected each key once" in line
