@@ -62,7 +62,7 @@ class Metric(UpdateFromMixin):
     _in_core = frozenset({"update"})
     _has_cell = True
     _state: State
-    __slots__ = ("_options", "_pipeline")
+    __slots__ = ("_has_only_mean", "_options", "_pipeline")
 
     def __init__(self, options: dict[str, Any], *, per_cell: bool = False) -> None:
         options = {name: value for name, value in options.items() if name not in ("self", "__class__")}
@@ -77,6 +77,7 @@ class Metric(UpdateFromMixin):
                     raise InputError("calibration", found, f"{name}={default}")
         self._options = options
         self._pipeline = self._build_pipeline(options, per_cell)
+        self._has_only_mean = not (per_cell or any(options.get(option) for option in BREAKDOWN_OPTIONS))
         self._state = State()
 
     def _build_pipeline(self, options: dict[str, Any], per_cell: bool) -> Any:
@@ -189,10 +190,6 @@ class Metric(UpdateFromMixin):
         """Return the states of a batch, one for each code of ``routes``."""
         self._run(State(), *inputs, outputs=Outputs(routes=routes), **named)
         return routes.filled()
-
-    @property
-    def _has_only_mean(self) -> bool:  # type: ignore[override]
-        return not (self._pipeline.per_cell or any(self._options.get(option) for option in BREAKDOWN_OPTIONS))
 
     def __call__(self, *inputs: Any, **named: Any) -> float:
         """Update, and return the value of this batch alone. The arguments are those of ``update``."""

@@ -41,17 +41,22 @@ KEY_ARGUMENTS = ("by", "by_time")
 
 def update_keywords(metric: MergeableState) -> frozenset[str]:
     """Return the keyword-only arguments that ``update`` of a metric takes, with those of metrics in it."""
-    parameters = inspect.signature(type(metric).update).parameters.values()  # type: ignore[attr-defined]
-    own = frozenset(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
-    return own.union(*map(update_keywords, metric._inner()))
+    return _signature(type(metric))[1].union(*map(update_keywords, metric._inner()))
 
 
 def input_names(metric: MergeableState) -> dict[str, bool]:
     """Return the positional arguments that ``update`` of a metric takes, and whether each must be given."""
     if isinstance(metric, KeyedWrapper):
         return input_names(metric._metric)
-    parameters = list(inspect.signature(type(metric).update).parameters.values())[1:]  # type: ignore[attr-defined]
-    return {each.name: each.default is each.empty for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD}
+    return _signature(type(metric))[0]
+
+
+@functools.lru_cache
+def _signature(metric: type) -> tuple[dict[str, bool], frozenset[str]]:
+    """Return the positional arguments of ``update``, with whether each must be given, and the keyword-only ones."""
+    parameters = list(inspect.signature(metric.update).parameters.values())[1:]  # type: ignore[attr-defined]
+    names = {each.name: each.default is each.empty for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD}
+    return names, frozenset(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
 
 
 def check_keywords(method: str, given: Iterable[str], known: frozenset[str]) -> None:
@@ -90,12 +95,17 @@ class Route(NamedTuple):
 class MetricWrapper(MergeableState):
     """Base of the wrappers. A wrapper takes an empty metric for its options."""
 
-    __slots__ = ("_metric",)
+    __slots__ = ("_keywords", "_metric", "_names")
     _metric: Any
 
     def __init__(self, metric: Any) -> None:
         composition.check_inner(type(self).__name__, self._layer, metric)
         self._metric = metric._new()
+        # The arguments of an update of the metric: positional ones with whether each must be given, and keywords.
+        self._names = {PREDS_ARGUMENTS.get(name, name): must for name, must in input_names(metric).items()}
+        if list(self._names) == ["preds"]:
+            self._names["target"] = False  # None
+        self._keywords = update_keywords(metric)
 
     @property
     def metric(self) -> Any:
@@ -115,23 +125,22 @@ class MetricWrapper(MergeableState):
 
     def _check_keywords(self, method: str, given: Iterable[str]) -> None:
         """Raise TypeError unless ``update`` of the metric takes these keywords."""
-        check_keywords(method, given, update_keywords(self._metric))
+        check_keywords(method, given, self._keywords)
 
     def _bind(self, method: str, inputs: tuple[Any, ...], others: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of an update of the metric by name. Raise TypeError, in Python's words, if one is wrong.
 
         The losses of ``MeanLoss`` are called ``preds``.
         """
-        names = {PREDS_ARGUMENTS.get(name, name): must for name, must in input_names(self._metric).items()}
-        if list(names) == ["preds"]:
-            names["target"] = False  # None
+        names = self._names
         if len(inputs) > len(names):
             raise TypeError(f"{method}() takes {len(names)} positional arguments but {len(inputs)} were given")
         given = dict(zip(names, inputs, strict=False))
-        for name in given.keys() & others.keys():
-            raise TypeError(f"{method}() got multiple values for argument {name!r}")
-        self._check_keywords(method, others.keys() - names.keys())
-        given |= others
+        if others:
+            for name in given.keys() & others.keys():
+                raise TypeError(f"{method}() got multiple values for argument {name!r}")
+            self._check_keywords(method, others.keys() - names.keys())
+            given |= others
         for name, must in names.items():
             if must and name not in given:
                 raise TypeError(f"{method}() missing a required argument: {name!r}")
