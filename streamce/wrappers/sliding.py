@@ -218,7 +218,7 @@ class Sliding(KeyedWrapper):
         if isinstance(self._state, Window):
             if self._state.size:
                 expected = "no clusters, words and bytes, or those of every sample from the first one on"
-                raise InputError("samples", "are in the window already, with their means only", expected, location="")
+                raise InputError("samples", "are in the window already, with their means only", expected)
             assert self._samples is not None
             self._state = StateWindow(self._samples, self._restore_inner)
 

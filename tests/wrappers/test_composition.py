@@ -3,6 +3,7 @@
 import itertools
 import math
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -259,3 +260,145 @@ def assert_close(found, expected):
             assert value.keys() == expected[name].keys()
         elif isinstance(value, (float, list)) and value != expected[name] and "verdict" not in name:
             assert value == pytest.approx(expected[name], rel=1e-6, abs=1e-7, nan_ok=True), name
+
+
+# ---- compositions ----
+
+
+def test_groups_of_decayed_comparisons():
+    rng = np.random.default_rng(1)
+    a, b, y = rng.random(60), rng.random(60), rng.integers(0, 2, 60)
+    by, times = rng.integers(0, 3, 60), rng.integers(0, 5, 60) * 0.5
+    new = ce.Decayed(ce.Paired(ce.BinaryCrossEntropy()), half_life=1.0)
+    grouped = ce.Grouped(new).update(a, b, y, by=by, by_time=times)
+    for key, found in grouped.items():
+        mine = by == key
+        assert found == new.copy().update(a[mine], b[mine], y[mine], by_time=times[mine])
+    assert set(grouped.summary()) == {0, 1, 2}
+    assert ce.from_bytes(grouped.to_bytes()) == grouped
+
+
+def test_groups_of_a_collection_of_windows():
+    metrics = {
+        "all": ce.BinaryCrossEntropy(),
+        "hour": ce.Sliding(ce.NormalizedEntropy(), period="1h", step="10min"),
+        "recent": ce.Decayed(ce.BinaryCrossEntropy(), half_life="1h"),
+    }
+    p, y = np.array([0.5, 0.25, 0.75, 0.5]), np.array([1, 0, 1, 0])
+    by, times = np.array(["a", "b", "a", "a"]), np.array([0.0, 1.0, 600.0, 7200.0])
+    grouped = ce.Grouped(ce.Collection(metrics)).update(p, y, by=by, by_time=times)
+    for key, found in grouped.items():
+        mine = by == key
+        assert found == ce.Collection(metrics).update(p[mine], y[mine], by_time=times[mine])
+    assert ce.from_bytes(grouped.to_bytes()).to_bytes() == grouped.to_bytes()
+
+
+def test_one_time_serves_every_layer_that_takes_it():
+    grouped = ce.Grouped(ce.Sliding(ce.MeanLoss(), period="2h", step="1h"), period="1d")
+    grouped.update([1.0, 2.0, 4.0], by_time=[0.0, 3600.0, 90_000.0])
+    assert list(grouped.compute().values()) == [1.5, 4.0]
+
+
+def test_token_log_probs_by_group():
+    log_probs = [[-1.0, -3.0], [-1.0, -1.0], [-0.5, -0.5]]
+    grouped = ce.Grouped(ce.SequenceCrossEntropy())
+    grouped.update_token_log_probs(log_probs, by=["maths", "law", "law"], n_bytes=[4, 2, 2], base=2)
+    expected = ce.SequenceCrossEntropy().update_token_log_probs(log_probs[1:], n_bytes=[2, 2], base=2)
+    assert grouped["law"] == expected
+    assert grouped["law"].per_byte().mean == expected.per_byte().mean
+    window = ce.Sliding(ce.Perplexity(), samples=2).update_token_log_probs(log_probs)
+    assert window.window() == ce.Perplexity().update_token_log_probs(log_probs[1:])
+    with pytest.raises(ce.InputError, match=r"^log_probs is given to a MeanLoss: expected a metric of sequences"):
+        ce.Grouped(ce.MeanLoss()).update_token_log_probs(log_probs, by=[1, 2, 3])
+
+
+def test_a_state_of_a_mean_has_the_same_bytes_whatever_the_other_groups_hold():
+    plain = ce.Grouped(ce.Perplexity()).update_token_log_probs([[-1.0]], by=["a"])
+    text = ce.Grouped(ce.Perplexity()).update_token_log_probs([[-2.0]], by=["b"], n_words=[1])
+    both = plain + text
+    assert not both._state.is_compact
+    assert both - text == plain
+    assert (both - text).to_bytes() == plain.to_bytes()
+    assert (plain + text).to_bytes() == (text + plain).to_bytes()
+    assert both["a"] == plain["a"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ce.Paired(ce.Paired(ce.MeanLoss())), r"Paired cannot hold: expected Paired\(metric\)"),
+        (lambda: ce.Sliding(SLIDING, period=2, step=1), "is a Sliding, which Sliding cannot hold: expected one of"),
+        (lambda: ce.Decayed(SLIDING, half_life=1), "is a Sliding, which Decayed cannot hold: expected one of"),
+        (lambda: ce.Paired(SLIDING), r"is a Sliding.*: expected Sliding\(Paired\(metric\), ...\)"),
+        (lambda: ce.Grouped(ce.Grouped(ce.MeanLoss())), r"expected several keys, by=\(first, second\)"),
+        (lambda: ce.Sliding(ce.Grouped(ce.MeanLoss()), samples=2), r"expected Grouped\(Sliding\(metric\)\)"),
+        (lambda: ce.Sliding(ce.Collection({"a": ce.MeanLoss()}), samples=2), "a Collection of Sliding metrics"),
+        (lambda: ce.Grouped(ce.Sliding(ce.MeanLoss(), samples=2)), "is a window of samples, and such windows"),
+        (lambda: ce.Paired(ce.NormalizedEntropy()), "is a NormalizedEntropy: expected a metric with one mean"),
+        (lambda: ce.Decayed(ce.MeanLoss, half_life=1), "is <class .*: expected a metric such as"),
+        (lambda: ce.Decayed(ce.BinaryCrossEntropy(tail=True), half_life=1), "has tail=True, which counts losses"),
+    ],
+)  # fmt: skip
+def test_what_has_no_meaning_is_an_error_that_says_what_to_use(make, message):
+    with pytest.raises(ce.InputError, match=f"^metric .*{message}"):
+        make()
+
+
+SLIDING = ce.Sliding(ce.MeanLoss(), period=2, step=1)
+
+
+def test_states_of_different_compositions_do_not_add():
+    a = ce.Grouped(ce.Paired(ce.MeanLoss()))
+    b = ce.Grouped(ce.MeanLoss())
+    with pytest.raises(ce.InputError, match="a Paired and a MeanLoss cannot be added"):
+        _ = a + b
+    with pytest.raises(ce.InputError, match="half_life is"):
+        _ = ce.Grouped(ce.Decayed(ce.MeanLoss(), half_life=1)) + ce.Grouped(ce.Decayed(ce.MeanLoss(), half_life=2))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_invalid_batch_changes_nothing(name):
+    metric, batch = case(name, 0, 12)
+    by = np.arange(12) % 3
+    grouped = ce.Grouped(metric).update(**batch, by=by)
+    before = grouped.to_bytes()
+    for wrong in (by[1:], by.astype(str)):
+        with pytest.raises(ce.InputError, match=r"^by"):
+            grouped.update(**batch, by=wrong)
+    if name != "skipping":
+        preds = "real" if name == "gan" else "preds_b" if name == "paired" else "preds"
+        broken = batch[preds].copy()
+        broken[-1] = 7.0
+        with pytest.raises(ce.InputError, match=rf"^{preds}\[11"):
+            grouped.update(**{**batch, preds: broken}, by=by)
+    assert grouped.to_bytes() == before
+
+
+def test_clusters_are_given_in_all_updates_of_a_group_or_in_none():
+    grouped = ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=[1, 2], cluster=[1, 2])
+    before = grouped.to_bytes()
+    with pytest.raises(ce.InputError, match="cluster"):
+        grouped.update([3.0, 4.0], by=[3, 1])
+    assert grouped.to_bytes() == before
+    window = ce.Sliding(ce.MeanLoss(), samples=3).update([1.0])
+    with pytest.raises(ce.InputError, match="samples are in the window already"):
+        window.update([2.0], cluster=[1])
+
+
+def test_threads_that_share_a_table_lose_nothing():
+    grouped = ce.Grouped(ce.NormalizedEntropy())
+    p, y = np.linspace(0.1, 0.9, 30), np.arange(30) % 2
+
+    def add():
+        for _ in range(20):
+            grouped.update(p, y, by=np.arange(30) % 4)
+
+    threads = [threading.Thread(target=add) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expected = ce.Grouped(ce.NormalizedEntropy())
+    for _ in range(60):
+        expected.update(p, y, by=np.arange(30) % 4)
+    assert grouped == expected
