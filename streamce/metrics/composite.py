@@ -50,6 +50,10 @@ class States:
                     state.merge(theirs[name], sign)
             self._states = new
 
+    def is_zero(self) -> bool:
+        """Return whether all integers are 0."""
+        return all(state.is_zero() for state in self._states.values())
+
     def copy(self) -> States:
         return States.from_states({name: state.copy() for name, state in self._states.items()})
 

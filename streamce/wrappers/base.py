@@ -174,7 +174,7 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
 
     def _table(self) -> StateTable:
         """Return an empty table of states of the metric."""
-        return StateTable(self._restore_inner, has_cells=self._metric._has_cell)
+        return StateTable(self._restore_inner, self._metric._state, has_cells=self._metric._has_cell)
 
     @abstractmethod
     def _keyed_by(self) -> tuple[str, ...]:

@@ -392,6 +392,10 @@ class Members:
                 for name, metric in self.metrics.items()
             }
 
+    def is_zero(self) -> bool:
+        """Return whether all integers are 0."""
+        return all(metric._state.is_zero() for metric in self.metrics.values())
+
     def copy(self) -> Members:
         with self.lock:
             return Members({name: metric.copy() for name, metric in self.metrics.items()})

@@ -346,6 +346,10 @@ class Panes:
             self._newest = max(clocks, default=None)
             self._evict()
 
+    def is_zero(self) -> bool:
+        """Return whether there are no samples."""
+        return self._newest is None
+
     def copy(self) -> Panes:
         new = Panes(self._period, self._step, self._panes.empty())
         with self._lock:

@@ -37,9 +37,9 @@ class StateTable:
     A lock makes each change atomic: a reader sees a concurrent batch completely or not at all.
     """
 
-    def __init__(self, restore: Callable[[dict[str, bytes]], Any], *, has_cells: bool = True) -> None:
-        """``restore`` returns the state of parts. Without ``has_cells`` no state is a cell."""
-        self._restore = restore
+    def __init__(self, restore: Callable[[dict[str, bytes]], Any], empty: Any, *, has_cells: bool = True) -> None:
+        """``restore`` returns the state of parts; ``empty`` is that of none. Without ``has_cells`` no state is a cell."""
+        self._restore, self._empty = restore, empty
         self._has_cells = has_cells
         self._cells = Groups()
         self._states: dict[bytes, Any] | None = None if has_cells else {}
@@ -48,7 +48,7 @@ class StateTable:
 
     def empty(self) -> StateTable:
         """Return an empty table of the same states."""
-        return StateTable(self._restore, has_cells=self._has_cells)
+        return StateTable(self._restore, self._empty, has_cells=self._has_cells)
 
     @property
     def is_compact(self) -> bool:
@@ -81,7 +81,7 @@ class StateTable:
         self._merge_states(*_as_states(batch), 1)
 
     def add_states(self, kinds: Kinds, states: Iterable[tuple[bytes, Any]]) -> None:
-        """Add a state to that of each key. An error changes nothing."""
+        """Add a state to that of each key, and take it over. An error changes nothing."""
         self._merge_states(kinds, states, 1)
 
     def crowded(self, samples: Samples) -> bool:
@@ -112,12 +112,15 @@ class StateTable:
             assert table._states is not None
             joint, new = table._joint_kinds(kinds), {}
             for key, state in states:
-                before = table._states.get(key)
-                new[key] = self._restore({}) if before is None else before.copy()
+                before = new.get(key, table._states.get(key))
+                if before is None and sign > 0:
+                    new[key] = state
+                    continue
+                new[key] = self._empty.copy() if before is None else before.copy()
                 new[key].merge(state, sign)
             all_states = {**table._states, **new}
             for key, state in new.items():
-                if not state.parts():
+                if state.is_zero():
                     del all_states[key]
             self._states, self._kinds = all_states, joint if all_states else None
             self._cells = Groups()
@@ -152,6 +155,10 @@ class StateTable:
 
     # ---- reading ----
 
+    def is_zero(self) -> bool:
+        """Return whether there are no keys."""
+        return not self.count()
+
     def count(self) -> int:
         """Return the number of keys."""
         states = self._states
@@ -183,7 +190,7 @@ class StateTable:
         with self._lock:
             if self._states is None:
                 return State(self._cells.total(min_key))
-            total = self._restore({})
+            total = self._empty.copy()
             for key, state in self._states.items():
                 if min_key is None or _integer(key) >= min_key:
                     total.merge(state)

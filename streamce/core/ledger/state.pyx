@@ -140,6 +140,15 @@ cdef class State:
         """Add another state, or subtract it if ``sign`` is -1."""
         self.add(other.copy(), 1 if sign > 0 else -1)
 
+    def is_zero(self) -> bool:
+        """Return whether all integers are 0."""
+        cdef Ledger ledger
+        with cython.critical_section(self):
+            for ledger in (self.total, self.cells, self.buckets, self.tail, self.calibration):
+                if ledger is not None and not ledger.is_zero():
+                    return False
+        return True
+
     def copy(self) -> State:
         cdef State new
         with cython.critical_section(self):
