@@ -38,7 +38,7 @@ class StateTable:
     """
 
     def __init__(self, restore: Callable[[dict[str, bytes]], Any], empty: Any, *, has_cells: bool = True) -> None:
-        """``restore`` returns the state of parts; ``empty`` is that of none. Without ``has_cells`` no state is a cell."""
+        """``restore`` returns the state of parts. ``empty`` has none. Without ``has_cells`` no state is a cell."""
         self._restore, self._empty = restore, empty
         self._has_cells = has_cells
         self._cells = Groups()
