@@ -110,7 +110,8 @@ class StateTable:
             table = self if self._states is not None else self.copy()
             table._use_objects()
             assert table._states is not None
-            joint, new = table._joint_kinds(kinds), {}
+            joint = table._joint_kinds(kinds)
+            new: dict[bytes, Any] = {}
             for key, state in states:
                 before = new.get(key, table._states.get(key))
                 if before is None and sign > 0:
