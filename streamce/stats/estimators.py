@@ -46,12 +46,20 @@ class Uncertainty(NamedTuple):
     buckets: int
 
 
-def check_level(level: Any) -> float:
-    """Return a confidence level as a float, or raise InputError."""
+def check_level(level: Any, name: str = "level") -> float:
+    """Return a confidence level, or another probability of this name, as a float, or raise InputError."""
     value = scalars.to_float(level)
     if value is None or not 0 < value < 1:
-        raise InputError("level", f"is {short_repr(level)}", "a number between 0 and 1", value=level)
+        raise InputError(name, f"is {short_repr(level)}", "a number between 0 and 1", value=level)
     return value
+
+
+def check_anytime(anytime: Any) -> bool:
+    """Return the option ``anytime`` as a bool, or raise InputError."""
+    is_sequence = scalars.to_bool(anytime)
+    if is_sequence is None:
+        raise InputError("anytime", f"is {short_repr(anytime)}", "True or False", value=anytime)
+    return is_sequence
 
 
 def check_cell(cell: Cell) -> None:
@@ -61,6 +69,12 @@ def check_cell(cell: Cell) -> None:
             raise InputError(name, f"is {number}: {SUBTRACTED}", value=number)
     if weight_sum(cell) < 0:
         raise InputError("weight", f"is negative: {SUBTRACTED}")
+
+
+def sample_number(cell: Cell) -> int:
+    """Return the number of samples of a cell, or raise InputError if more was subtracted than had been added."""
+    check_cell(cell)
+    return cell.get("samples", 0)
 
 
 # ---- sums ----
@@ -201,10 +215,20 @@ def _degrees_of_freedom(units: float) -> int:
     return round(min(units, 2.0**53)) - 1 if units > 2 else 1
 
 
-def interval_multiple(level: float, anytime: bool, units: float, effective: float) -> float:
+def interval_multiple(
+    level: float, anytime: bool, units: float, effective: float, tuned_alpha: float | None = None
+) -> float:
     """Return the half width of an interval in standard errors."""
     df = _degrees_of_freedom(units)
-    return intervals.sequence(level, effective, df) if anytime else intervals.student(level, df)
+    return intervals.sequence(level, effective, df, tuned_alpha) if anytime else intervals.student(level, df)
+
+
+def half_width(known: Uncertainty, level: float, anytime: bool, tuned_alpha: float | None = None) -> float:
+    """Return the half width of the interval of a mean; nan if it has none."""
+    error, units, effective, _ = known
+    if error > 0:
+        return error * interval_multiple(level, anytime, units, effective, tuned_alpha)
+    return math.inf if is_spread_unknown(error, effective, anytime) else error
 
 
 def is_spread_unknown(error: float, effective: float, anytime: bool) -> bool:
@@ -237,14 +261,38 @@ def residual_squares(ledger: Ledger, cell: int, slope: float) -> float:
 def p_value(ledger: Ledger, *, anytime: bool, buckets: Ledger | None = None) -> float:
     """Return 1 - the highest level at which the interval of the mean excludes 0; nan if the mean has no interval."""
     cell = ledger.cell()
-    middle = ratio(cell)
-    error, units, effective, _ = uncertainty(cell, buckets)
+    return p_value_of(ratio(cell), uncertainty(cell, buckets), anytime)
+
+
+def p_value_of(middle: float, known: Uncertainty, anytime: bool) -> float:
+    """Return the p-value of a mean that is known so precisely; see ``p_value``."""
+    t, df = _distance(middle, known, anytime), _degrees_of_freedom(known.units)
+    if math.isnan(t):
+        return math.nan
+    if t in (0.0, math.inf):
+        return 0.0 if t else 1.0
+    return intervals.sequence_tails(t, known.effective_samples, df) if anytime else intervals.tails(t, df)
+
+
+def log_e_value(middle: float, known: Uncertainty, alpha: float) -> float:
+    """Return the logarithm of the e-value against the mean 0; nan if the mean has no interval.
+
+    It is that of the confidence sequence that is tuned for level 1 - α; see ``intervals.sequence_log_e_value``.
+    """
+    t = _distance(middle, known, anytime=True)
+    if math.isnan(t) or t == math.inf:
+        return t
+    return intervals.sequence_log_e_value(t, known.effective_samples, _degrees_of_freedom(known.units), alpha)
+
+
+def _distance(middle: float, known: Uncertainty, anytime: bool) -> float:
+    """Return the distance of a mean from 0 in standard errors: 0 if nothing shows that it is not 0."""
+    error = known.stderr
     if math.isnan(middle) or math.isnan(error):
         return math.nan
     if middle == 0 or error == 0:
-        return 1.0 if middle == 0 or is_spread_unknown(error, effective, anytime) else 0.0
-    t, df = abs(middle) / error, _degrees_of_freedom(units)
-    return intervals.sequence_tails(t, effective, df) if anytime else intervals.tails(t, df)
+        return 0.0 if middle == 0 or is_spread_unknown(error, known.effective_samples, anytime) else math.inf
+    return abs(middle) / error
 
 
 def proportion(

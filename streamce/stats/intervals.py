@@ -156,7 +156,7 @@ def _expansion(z: float, df: int) -> float:
     return z * (1 + sum(term / float(df) ** power for power, term in enumerate(terms, 1)))
 
 
-def sequence(level: float, samples: float, df: int) -> float:
+def sequence(level: float, samples: float, df: int, tuned_alpha: float | None = None) -> float:
     """Return the multiple of the standard error in an asymptotic confidence sequence.
 
     The intervals after all numbers of samples contain the true mean together, with probability
@@ -172,6 +172,9 @@ def sequence(level: float, samples: float, df: int) -> float:
         Effective samples: the number of independent samples of equal weight that give the same information.
     df : int
         Degrees of freedom of the standard error.
+    tuned_alpha : float, optional
+        The α for which the sequence is tightest at 10,000 samples. It is 1 - level by default. With one value for all
+        levels, the sequences of all levels come from one e-value: see ``sequence_log_e_value``.
 
     Notes
     -----
@@ -191,7 +194,8 @@ def sequence(level: float, samples: float, df: int) -> float:
     >>> [round(sequence(0.95, n, n - 1), 2) for n in (100, 1000, 10_000, 1_000_000)]
     [11.39, 3.87, 3.04, 3.56]
     """
-    return _boundary(math.log1p(-level), samples, df)
+    log_alpha = math.log1p(-level)
+    return _boundary(log_alpha, samples, df, log_alpha if tuned_alpha is None else math.log(tuned_alpha))
 
 
 def sequence_tails(t: float, samples: float, df: int) -> float:
@@ -214,23 +218,62 @@ def sequence_tails(t: float, samples: float, df: int) -> float:
     0.05
     """
     low, high = 0.0, 1.0  # bounds of -log α; the boundary grows with it
-    while _boundary(-high, samples, df) < t:
+    while _boundary(-high, samples, df, -high) < t:
         low, high = high, 2 * high
         if high > 1024:  # α is 0 as a float64
             return 0.0
     for _ in range(60):
         middle = (low + high) / 2
-        if _boundary(-middle, samples, df) < t:
+        if _boundary(-middle, samples, df, -middle) < t:
             low = middle
         else:
             high = middle
     return math.exp(-low)
 
 
-def _boundary(log_alpha: float, samples: float, df: int) -> float:
-    """Return the multiple of ``sequence`` at level 1 - α."""
+def sequence_log_e_value(t: float, samples: float, df: int, alpha: float) -> float:
+    """Return the logarithm of the e-value of an estimate that is t standard errors from the hypothesis.
+
+    Its expectation is at most 1 if the hypothesis is true, whenever you stop. It is 1 / α or more exactly if the
+    confidence sequence at level 1 - α excludes the hypothesis.
+
+    Parameters
+    ----------
+    t : float
+        0 or more.
+    samples, df
+        The same arguments as those of ``sequence``.
+    alpha : float
+        Between 0 and 1. It must be chosen before the data are seen, because the ρ² of the sequence depends on it.
+
+    Notes
+    -----
+    The e-value is the mixture martingale from which the sequence follows by Ville's inequality (Robbins, Annals of
+    Mathematical Statistics 41, 1970; Waudby-Smith et al., arXiv 2103.06476): for n samples
+
+        e = exp(n ρ² / (n ρ² + 1) · m² / 2) / √(n ρ² + 1)
+
+    with the ρ² of ``sequence`` and the normal m that has the tails of Student's t. It is asymptotic, as the sequence.
+
+    Examples
+    --------
+    >>> round(math.exp(-sequence_log_e_value(sequence(0.95, 3000, 2999), 3000, 2999, alpha=0.05)), 12)
+    0.05
+    """
+    ratio = _mixture_ratio(math.log(alpha), samples)
+    m = math.sqrt(df * math.log1p(t / df * t)) * (8 * df + 1) / (8 * df + 3)
+    return m * m / 2 * (ratio / (ratio + 1)) - math.log1p(ratio) / 2
+
+
+def _mixture_ratio(log_alpha: float, samples: float) -> float:
+    """Return n ρ² of a sequence that is tightest, at level 1 - α, at 10,000 samples."""
     ratio = (-2 * log_alpha + math.log1p(-2 * log_alpha)) / TIGHTEST * samples
-    ratio = max(ratio, sys.float_info.min)
+    return max(ratio, sys.float_info.min)
+
+
+def _boundary(log_alpha: float, samples: float, df: int, log_tuned_alpha: float) -> float:
+    """Return the multiple of ``sequence`` at level 1 - α."""
+    ratio = _mixture_ratio(log_tuned_alpha, samples)
     m = math.sqrt(2 * (1 + 1 / ratio) * (math.log1p(ratio) / 2 - log_alpha))
     u = m * (8 * df + 3) / (8 * df + 1)
     try:

@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from streamce._support import scalars
 from streamce._support.html_repr import HtmlRepr
 from streamce._support.rational import GRID, quotient
-from streamce._support.short_repr import short_repr
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.kernels import kernels
 from streamce.core.ledger.ledger import Ledger
 from streamce.core.ledger.state import State
-from streamce.errors import InputError
 from streamce.stats import estimators
 from streamce.stats.estimators import COUNTS, INVALID, Cell
 
@@ -211,14 +208,10 @@ def summarise_cell(
     ``ratio`` is the number of the ratio in ``buckets`` that the cell holds, and ``unit`` the integer that stands for 1.
     """
     level = estimators.check_level(level)
-    is_sequence = scalars.to_bool(anytime)
-    if is_sequence is None:
-        raise InputError("anytime", f"is {short_repr(anytime)}", "True or False", value=anytime)
+    is_sequence = estimators.check_anytime(anytime)
     middle = estimators.ratio(cell)
-    error, units, effective, n_buckets = estimators.uncertainty(cell, buckets, ratio)
-    margin = math.inf if estimators.is_spread_unknown(error, effective, is_sequence) else error
-    if error > 0:
-        margin *= estimators.interval_multiple(level, is_sequence, units, effective)
+    known = estimators.uncertainty(cell, buckets, ratio)
+    margin = estimators.half_width(known, level, is_sequence)
     low, high = interval = middle - margin, middle + margin
     total, weight = estimators.infinite_sum(cell, "n"), estimators.infinite_sum(cell, "d")
     counts = {name: cell.get(name, 0) for name in COUNTS}
@@ -229,7 +222,7 @@ def summarise_cell(
         level=level,
         anytime=is_sequence,
         mean=middle,
-        stderr=error,
+        stderr=known.stderr,
         total=total if total is not None else quotient(cell.get("n", 0), unit),
         weight=weight if weight is not None else quotient(estimators.weight_sum(cell), unit),
         seen=counts["count"] + counts["ignored"] + counts["infeasible"] + skipped,
@@ -241,7 +234,7 @@ def summarise_cell(
         entropy=None,
         divergence=None,
         divergence_interval=None,
-        buckets=n_buckets,
+        buckets=known.buckets,
         **counts,
     )
 
