@@ -32,7 +32,17 @@ from streamce.persistence.restore import from_bytes, load
 from streamce.stats.calibration import Calibration
 from streamce.stats.summary import Summary
 from streamce.stats.tail import Tail
-from streamce.wrappers import Collection, Decayed, Estimate, Grouped, Paired, PairedSummary, Sliding
+from streamce.wrappers import (
+    Collection,
+    Decayed,
+    Discoveries,
+    Estimate,
+    GroupDifference,
+    Grouped,
+    Paired,
+    PairedSummary,
+    Sliding,
+)
 
 
 def _report() -> html_repr.Renderer:
@@ -52,9 +62,11 @@ __all__ = [
     "Checkpoint",
     "Collection",
     "Decayed",
+    "Discoveries",
     "Estimate",
     "GANCrossEntropy",
     "GANSummary",
+    "GroupDifference",
     "Grouped",
     "InputError",
     "MeanLoss",

@@ -75,6 +75,7 @@ PROTOCOL = {
     "_has_cell": "a table of states keeps means as cells, if the metric has one mean",
     "_has_only_mean": "wrappers take the samples of a batch, if each adds to a mean only",
     "_select": "the metrics of a collection keep different parts of these losses",
+    "_score": "groups are ranked and averaged by it",
     "_value": "wrappers and the report compute a metric's value from a mean of their own",
     "_present": "wrappers and the report put that value into a summary of their own",
 }

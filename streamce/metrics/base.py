@@ -215,6 +215,12 @@ class Metric(UpdateFromMixin):
         """
         return self._value(estimators.mean(self._state.copy().total))
 
+    def _score(self) -> float:
+        return estimators.mean(self._state.copy().total)
+
+    def _n_samples(self) -> int:
+        return estimators.sample_number(self._state.copy().total.cell())
+
     def _value(self, mean: float) -> float:
         """Return the metric's value for a mean loss."""
         return mean

@@ -36,6 +36,8 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_restore(payload, data)``: replace the state by that of ``data``, whose payload was decoded;
     * ``_split(routes, ...)``: the states of a batch, one for each code of ``routes``;
     * ``_layer``, ``_is_addable``, ``_has_only_mean``, ``_has_cell``, ``_inner()``: what a wrapper must know of it;
+    * ``_score()``, ``_n_samples()``: the number by which groups are ranked and averaged, and the number of samples;
+    * ``_current()``: the metric of the samples that count now;
     * ``_caption()``: the name of the metric in words, with the samples that it covers;
     * ``_sections()``: the names of the sections that show the state.
     """
@@ -98,6 +100,20 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
 
     def _new(self) -> Self:
         return type(self)(**self._init_kwargs())
+
+    def _current(self) -> Any:
+        """Return the metric of the samples that count now, with their weights of now: self, unless it is a window."""
+        return self
+
+    def _score(self) -> float:
+        """Return the number by which groups are ranked and averaged: the value, or the mean loss that it grows with."""
+        score: float = self.compute()  # type: ignore[attr-defined]
+        return score
+
+    def _n_samples(self) -> int:
+        """Return the number of samples that count."""
+        number: int = self.summary().samples  # type: ignore[attr-defined]
+        return number
 
     # ---- addition ----
 

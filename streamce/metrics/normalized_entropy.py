@@ -313,6 +313,9 @@ class MulticlassNormalizedEntropy(Metric):
         """Return mean log loss over the entropy of the class frequencies; nan while only one class has been seen."""
         return self._normalize(self._state.copy())[0]
 
+    def _score(self) -> float:
+        return self.compute()
+
     def skill(self) -> float:
         """Return 1 - NE, the skill against the class frequencies: D², the explained share of the deviance.
 

@@ -18,7 +18,7 @@ from streamce.stats.calibration import Calibration
 from streamce.stats.estimators import check_level
 from streamce.stats.summary import Summary
 from streamce.stats.tail import Tail
-from streamce.wrappers.grouped import Estimate
+from streamce.wrappers.group_ranking import Estimate
 from streamce.wrappers.paired import PairedSummary
 
 # The first bytes of a report, which distinguish it from other files.

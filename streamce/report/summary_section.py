@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streamce.stats.calibration import Calibration
     from streamce.stats.summary import Summary
     from streamce.stats.tail import Tail
-    from streamce.wrappers.grouped import Estimate
+    from streamce.wrappers.group_ranking import Estimate
     from streamce.wrappers.paired import PairedSummary
 
 # The meaning of each counter of anomalies.

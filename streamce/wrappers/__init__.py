@@ -8,6 +8,9 @@ and their results.
 ``table``           ``StateTable``: states by key
 ``state_window``    ``StateWindow``: the states of the last samples
 ``grouped``         ``Grouped``: one metric per group
+``group_columns``   results by group as columns of a table
+``group_ranking``   ``RankedGroups``: the worst and the best groups, and means over groups
+``group_differences``  ``Discoveries``: the groups in which two models differ
 ``sliding``         ``Sliding``: the last samples, or a period of time
 ``decayed``         ``Decayed``: weights that halve with age
 ``paired``          ``Paired``: two models on the same samples
@@ -19,8 +22,20 @@ Imports ``errors``, ``_support``, ``inputs``, ``core``, ``keys``, ``stats``, ``r
 
 from streamce.wrappers.collection import Collection
 from streamce.wrappers.decayed import Decayed
-from streamce.wrappers.grouped import Estimate, Grouped
+from streamce.wrappers.group_differences import Discoveries, GroupDifference
+from streamce.wrappers.group_ranking import Estimate
+from streamce.wrappers.grouped import Grouped
 from streamce.wrappers.paired import Paired, PairedSummary
 from streamce.wrappers.sliding import Sliding
 
-__all__ = ["Collection", "Decayed", "Estimate", "Grouped", "Paired", "PairedSummary", "Sliding"]
+__all__ = [
+    "Collection",
+    "Decayed",
+    "Discoveries",
+    "Estimate",
+    "GroupDifference",
+    "Grouped",
+    "Paired",
+    "PairedSummary",
+    "Sliding",
+]

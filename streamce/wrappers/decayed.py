@@ -159,6 +159,9 @@ class Decayed(KeyedWrapper):
         ages = _ages(states)
         return self._metric_of(_combine(list(zip(states.values(), ages, strict=True)), self._restore_inner))
 
+    def _current(self) -> Any:
+        return self.weighted()
+
     def compute(self) -> float:
         """Return the metric's value with decayed weights, such as the mean loss in nats; nan for an empty stream.
 

@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
-from streamce._support import scalars
-from streamce._support.html_repr import HtmlRepr
-from streamce._support.short_repr import short_repr
-from streamce.core.default_mode import DefaultModeMethods
 from streamce.errors import InputError
-from streamce.keys import encoding, key_columns, periods
+from streamce.keys import key_columns, periods
 from streamce.stats import estimators
-from streamce.stats.summary import Summary, summarise
+from streamce.stats.summary import summarise
 from streamce.wrappers import composition
-from streamce.wrappers.base import KeyedWrapper, Route
+from streamce.wrappers.base import Route
+from streamce.wrappers.group_ranking import RankedGroups
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
     from streamce.wrappers.table import StateTable
 
-# The counters among the columns of a table.
-COUNTS = ("seen", "skipped", *estimators.COUNTS)
 
-
-@dataclass(frozen=True, slots=True)
-class Estimate(HtmlRepr, DefaultModeMethods):
-    """A mean over groups.
-
-    Attributes
-    ----------
-    value : float
-        The mean of the groups' mean losses, in nats.
-    interval : tuple of float
-        Confidence interval of ``value`` at ``level``.
-    level : float
-        Confidence level of ``interval``.
-    stderr : float
-        Standard error of ``value``, nan for fewer than two groups.
-    groups : int
-        The number of groups that have a value.
-
-    Examples
-    --------
-    >>> import streamce as ce
-    >>> users = ce.Grouped(ce.MeanLoss()).update([0.2, 0.4, 0.9], by=["ann", "ann", "bob"])
-    >>> users.macro().value
-    0.6000...
-    """
-
-    value: float
-    interval: tuple[float, float]
-    level: float
-    stderr: float
-    groups: int
-
-
-class Grouped(KeyedWrapper):
+class Grouped(RankedGroups):
     """One metric for each group of samples. A group is created by its first sample.
 
     Parameters
@@ -253,8 +210,10 @@ class Grouped(KeyedWrapper):
             return {key: present(summarise(ledger, cell, level=level, anytime=anytime)) for key, cell in cells.items()}
         return {key: self._metric_of(state).summary(level, anytime) for key, state in copy.sorted().items()}
 
-    def micro(self, level: float = 0.95, anytime: bool = False) -> Any:
+    def micro(self, level: float = 0.95, anytime: bool = False, *, metric: str | None = None) -> Any:
         """Return the summary of the samples of all groups together.
+
+        ``metric`` is the name of a metric of a :class:`Collection`. Without it, the summaries of all come by name.
 
         Examples
         --------
@@ -263,140 +222,5 @@ class Grouped(KeyedWrapper):
         >>> users.micro().mean, users.macro().value
         (1.0, 1.25)
         """
-        return self._metric_of(self._state.total()).summary(level, anytime)
-
-    def macro(self, level: float = 0.95) -> Estimate:
-        """Return the mean of the groups' mean losses, where each group counts the same.
-
-        The interval assumes that the groups are a random sample of all possible groups (Student's t). Groups in which
-        all losses are ignored have no value and do not count.
-        """
-        values = [value for value in self._values().values() if not math.isnan(value)]
-        return Estimate(*estimators.estimate_mean(values, level), groups=len(values))
-
-    def _values(self) -> dict[Any, float]:
-        """Return the mean loss of each group or, where it has no single one, its value."""
-        copy = self._state.copy()
-        if copy.is_compact:
-            cells, ledger = copy.sorted_cells()
-            means = estimators.means(ledger)
-            return {key: means[cell] for key, cell in cells.items()}
-        values = {key: self._metric_of(state) for key, state in copy.sorted().items()}
-        if self._metric._has_cell:
-            return {key: estimators.mean(metric._state.total) for key, metric in values.items()}
-        found = {key: metric.compute() for key, metric in values.items()}
-        if any(isinstance(value, dict) for value in found.values()):
-            name = type(self._metric).__name__
-            raise InputError("metric", f"is a {name}, whose groups have several values", "items() or compute()")
-        return found
-
-    def worst(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Any]]:
-        """Return the k groups with the largest mean losses, the worst first, with their summaries.
-
-        Each interval is that of a single group. Chance contributes to the worst of many groups, so their true means are
-        below the intervals more often than the level says.
-        """
-        return self._extreme(k, -1, level, anytime)
-
-    def best(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Any]]:
-        """Return the k groups with the smallest mean losses, the best first, with their summaries."""
-        return self._extreme(k, 1, level, anytime)
-
-    def largest(self, k: int = 10, level: float = 0.95, anytime: bool = False) -> list[tuple[Any, Any]]:
-        """Return the k groups with the most samples, the largest first, with their summaries.
-
-        Examples
-        --------
-        >>> import streamce as ce
-        >>> users = ce.Grouped(ce.MeanLoss()).update([0.2, 0.4, 0.9], by=["ann", "ann", "bob"])
-        >>> [key for key, _ in users.largest(1)]
-        ['ann']
-        """
-        number, copy = _number(k), self.copy()
-        if copy._state.is_compact:
-            cells, ledger = copy._state.sorted_cells()
-            column = ledger.column("samples")
-            samples = {key: column.get(cell, 0) for key, cell in cells.items()}
-        else:
-            samples = {key: metric.summary().samples for key, metric in copy.items()}
-        order = sorted(samples, key=lambda key: -samples[key])
-        return [(key, copy[key].summary(level, anytime)) for key in order[:number]]
-
-    def _extreme(self, k: int, sign: int, level: float, anytime: bool) -> list[tuple[Any, Any]]:
-        number, copy = _number(k), self.copy()
-        values = copy._values()
-        order = sorted(values, key=lambda key: (math.isnan(values[key]), sign * values[key]))
-        return [(key, copy[key].summary(level, anytime)) for key in order[:number]]
-
-    def to_table(self, level: float = 0.95, anytime: bool = False) -> dict[str, Any]:
-        """Return columns as arrays with a row per group, from which pandas, polars and Arrow make a table.
-
-        The columns are ``key`` (or ``key_0``, ``key_1``, ... for keys with several parts), ``value``, ``low``,
-        ``high``, ``stderr``, ``total``, ``weight``, ``count``, ``samples``, ``seen`` and the counters of a summary.
-
-        Examples
-        --------
-        >>> import streamce as ce
-        >>> users = ce.Grouped(ce.MeanLoss()).update([0.0, 1.0, 2.0], by=["ann", "ann", "bob"])
-        >>> table = users.to_table()
-        >>> list(table["key"]), table["value"].tolist(), table["count"].tolist()
-        (['ann', 'bob'], [0.5, 2.0], [2, 1])
-        """
-        found = self.summary(level, anytime)
-        has_parts = isinstance(next(iter(found), None), tuple)
-        parts = list(zip(*found, strict=True)) if has_parts else [list(found)]
-        columns = {f"key_{i}" if has_parts else "key": _array(part) for i, part in enumerate(parts)}
-        summaries = list(found.values())
-        if not all(isinstance(each, Summary) for each in summaries):
-            return columns | _flat_columns(summaries)
-        columns["value"] = np.array([each.value for each in summaries], dtype=np.float64)
-        columns["low"] = np.array([each.interval[0] for each in summaries], dtype=np.float64)
-        columns["high"] = np.array([each.interval[1] for each in summaries], dtype=np.float64)
-        for name in ("stderr", "total", "weight"):
-            columns[name] = np.array([getattr(each, name) for each in summaries], dtype=np.float64)
-        for name in COUNTS:
-            counts = [getattr(each, name) for each in summaries]
-            # Counters are at most 2^62, and some columns are sums of counters.
-            columns[name] = np.array(counts, dtype=np.int64 if max(counts, default=0) < encoding.INT64_END else object)
-        return columns
-
-
-def _flat_columns(summaries: Sequence[Any]) -> dict[str, Any]:
-    """Return the entries of summaries of another class, or of several, as columns."""
-    rows = [dict(_flat_entries("", each)) for each in summaries]
-    return {
-        name: _array([row.get(name) for row in rows]) for name in dict.fromkeys(name for row in rows for name in row)
-    }
-
-
-def _flat_entries(prefix: str, found: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the names and values in a summary, in a dict of summaries, or in an interval."""
-    if not isinstance(found, (dict, list)):
-        found = found.to_dict() if hasattr(found, "to_dict") else found
-    if isinstance(found, dict):
-        for name, value in found.items():
-            yield from _flat_entries(f"{prefix}_{name}" if prefix else name, value)
-    elif isinstance(found, (list, tuple)) and len(found) == 2:
-        name = prefix.removesuffix("interval")
-        yield from zip((f"{name}low", f"{name}high"), found, strict=True)
-    else:
-        yield prefix, found
-
-
-def _number(k: Any) -> int:
-    """Return ``k`` as a number of groups."""
-    number = scalars.to_int(k)
-    if number is None or number < 0:
-        raise InputError("k", f"is {short_repr(k)}", "a whole number of groups", value=k)
-    return number
-
-
-def _array(part: Sequence[Any]) -> Any:
-    """Return a part of the keys as an array. Text, and parts with None, become arrays of objects."""
-    dtypes: dict[type, Any] = {int: np.int64, float: np.float64, bool: np.bool_, dt.datetime: "datetime64[us]"}
-    types = set(map(type, part))
-    if len(types) == 1 and types <= set(dtypes):
-        return np.array(part, dtype=dtypes[types.pop()])
-    found = np.empty(len(part), dtype=object)
-    found[:] = part
-    return found
+        found = self if metric is None else self._of(metric, "micro")
+        return found._metric_of(found._state.total()).summary(level, anytime)

@@ -20,6 +20,7 @@ from streamce.keys import cluster_buckets
 from streamce.metrics.composite import States
 from streamce.metrics.update_from import missing_package
 from streamce.stats import estimators, summary
+from streamce.stats.discoveries import Difference
 from streamce.stats.summary import (
     align_rows,
     count_rows,
@@ -427,6 +428,15 @@ class Paired(MetricWrapper):
             If more was subtracted than had been added.
         """
         return estimators.mean(self._state["difference"].copy().total)
+
+    def _n_samples(self) -> int:
+        return estimators.sample_number(self._state["difference"].copy().total.cell())
+
+    def _difference(self) -> Difference:
+        """Return the difference of the means, and how precisely it is estimated."""
+        state = self._state["difference"].copy()
+        cell = state.total.cell()
+        return Difference(estimators.ratio(cell), estimators.uncertainty(cell, state.buckets))
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> PairedSummary:
         """Return both means, their difference and its interval, how often each model is better, and the verdict.

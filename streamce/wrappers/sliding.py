@@ -263,6 +263,9 @@ class Sliding(KeyedWrapper):
             raise InputError("now", f"has length {len(starts)}", "one timestamp", value=len(starts))
         return self._metric_of(state.sum(int(starts[0])))
 
+    def _current(self) -> Any:
+        return self.window()
+
     def compute(self, now: Any = None) -> float:
         """Return the metric's value over the window, nan while it is empty; see :meth:`window`."""
         value: float = self.window(now).compute()

@@ -146,6 +146,15 @@ class StateTable:
                 new._states = {key: state.copy() for key, state in self._states.items()}
         return new
 
+    def convert(self, table: StateTable, conversion: Callable[[Any], Any]) -> StateTable:
+        """Return ``table``, which is empty, with the conversion of each state under its key."""
+        copy = self.copy()
+        copy._use_objects()
+        assert copy._states is not None
+        if copy._kinds is not None:
+            table.add_states(copy._kinds, [(key, conversion(state)) for key, state in copy._states.items()])
+        return table
+
     def drop_before(self, min_key: int) -> None:
         """Drop the states whose key, one integer, is below ``min_key``."""
         with self._lock:
