@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from streamce._support.short_repr import short_repr
-from streamce.core.ledger.state import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES, State
+from streamce.core.ledger.calibration_cells import CONFIDENCE_BINS, SPLIT, SPLIT_CLASSES
+from streamce.core.ledger.state import State
 from streamce.core.losses.batch import Batch, Outputs
 from streamce.core.losses.loss_spec import Breakdowns, LossSpec
 from streamce.core.pipeline.pipeline import Pipeline

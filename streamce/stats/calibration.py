@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from streamce._support.html_repr import HtmlRepr
 from streamce._support.rational import GRID, quotient, root
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.core.ledger.state import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE, State
+from streamce.core.ledger.calibration_cells import CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, VARIANCE
+from streamce.core.ledger.state import State
 from streamce.errors import InputError
 from streamce.stats import estimators
 

@@ -13,6 +13,8 @@ note at the head of ``kernels.h`` explains how.
 ``convert.h``                         conversions between types of floats
 ``scalar.h``, ``polynomials.h``       exponentials and logarithms, and the coefficients of their polynomials
 ``rows.h``, ``row_sums.h``            softmax over the classes of each row, and sums over them
+``moments.h``, ``row_moments.h``      mean and variance of the costs of each row
+``shares.h``                          sums of the probabilities of rows, class by class
 ``elements.h``                        costs of binary outcomes, logarithms, exponentials
 ``ctc.h``                             CTC: the probability of all alignments of a target
 ``gradients.h``                       gradients of losses with respect to predictions

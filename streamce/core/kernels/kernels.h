@@ -54,6 +54,12 @@
 #define MIN_FLOOR_F32 1.1754943508222875e-38
 /* Rows of a tile. */
 #define TILE 32
+/* Sums of probabilities by class: see shares.h. Terms are at most SHARE_MOST, so that sums of SHARE_ROWS rows fit. */
+#define SHARE_HIGH 44
+#define SHARE_LOW 95
+#define SHARE_LEAST 0x1p-71
+#define SHARE_MOST 64.0
+#define SHARE_ROWS 4096
 /* Words of 52 bits that cover every double. */
 #define MAX_PARTS 44
 /* The lattice of a CTC loss: doubles before the lanes of a line, and number of lines. */
@@ -88,6 +94,28 @@ typedef struct {
     /* Rows: the sum of e^x of log-probabilities, or NaN if one is above 0. */
     void (*sum_exps_f32)(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum);
     void (*sum_exps_f64)(const double *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double *sum);
+    /* Rows: m and u with the bits of softmax_rows, the first largest class, and with e^(x - m) as probabilities: their
+       sum over the other classes, the mean of m - x and its variance. m - x counts as at most limit + m. */
+    void (*softmax_moments_f32)(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double limit,
+                                double *m, double *u, int64_t *top, double *others, double *mean, double *variance);
+    void (*softmax_moments_f64)(const double *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double limit,
+                                double *m, double *u, int64_t *top, double *others, double *mean, double *variance);
+    /* The same of probabilities p with the costs -log p relative to that of the largest. p is clamped as in neg_log.
+       The f32 variant needs a floor of at least MIN_FLOOR_F32. */
+    void (*prob_moments_f32)(const float *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double floor,
+                             double ceiling, int64_t *top, double *others, double *mean, double *variance);
+    void (*prob_moments_f64)(const double *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes, double floor,
+                             double ceiling, int64_t *top, double *others, double *mean, double *variance);
+    /* Contiguous rows, after which TILE - 1 values can be read: add factor * p to the two parts of the sum of each
+       class, where p is x, or with `logs` e^(x - largest). The sums have room for a multiple of TILE classes, and for
+       SHARE_ROWS rows. Returns whether terms are left out. */
+    int (*add_shares_f32)(const float *x, ptrdiff_t classes, const ptrdiff_t *order, ptrdiff_t n, const double *largest,
+                          const double *factor, int logs, uint64_t *high, uint64_t *low);
+    int (*add_shares_f64)(const double *x, ptrdiff_t classes, const ptrdiff_t *order, ptrdiff_t n,
+                          const double *largest, const double *factor, int logs, uint64_t *high, uint64_t *low);
+    /* 1 for each class of a row whose term is left out, else 0. Returns whether there is one. */
+    int (*left_shares_f32)(const float *x, ptrdiff_t classes, double largest, double factor, int logs, uint8_t *left);
+    int (*left_shares_f64)(const double *x, ptrdiff_t classes, double largest, double factor, int logs, uint8_t *left);
     /* Rows: x of the same n classes of each row. */
     void (*gather_f32)(const float *x, ptrdiff_t stride, ptrdiff_t rows, const int64_t *label, ptrdiff_t n,
                        double *out);

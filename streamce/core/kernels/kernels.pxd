@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -8,9 +8,14 @@ cdef extern from "kernels.h" nogil:
         CTC_LINES
         MAX_PARTS
         NOT_FINITE
+        SHARE_HIGH
+        SHARE_LOW
+        SHARE_ROWS
         TILE
 
     double MIN_FLOOR_F32
+    const double SHARE_LEAST
+    const double SHARE_MOST
 
     ctypedef struct kernel_table:
         const char* name
@@ -30,6 +35,20 @@ cdef extern from "kernels.h" nogil:
         void (*soft_totals_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
         void (*sum_exps_f32)(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
         void (*sum_exps_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
+        void (*softmax_moments_f32)(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double, double*, double*,
+                                    int64_t*, double*, double*, double*) noexcept nogil
+        void (*softmax_moments_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double, double*, double*,
+                                    int64_t*, double*, double*, double*) noexcept nogil
+        void (*prob_moments_f32)(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double, double, int64_t*,
+                                 double*, double*, double*) noexcept nogil
+        void (*prob_moments_f64)(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double, double, int64_t*,
+                                 double*, double*, double*) noexcept nogil
+        bint (*add_shares_f32)(const float*, Py_ssize_t, const Py_ssize_t*, Py_ssize_t, const double*,
+                               const double*, int, uint64_t*, uint64_t*) noexcept nogil
+        bint (*add_shares_f64)(const double*, Py_ssize_t, const Py_ssize_t*, Py_ssize_t, const double*,
+                               const double*, int, uint64_t*, uint64_t*) noexcept nogil
+        bint (*left_shares_f32)(const float*, Py_ssize_t, double, double, int, uint8_t*) noexcept nogil
+        bint (*left_shares_f64)(const double*, Py_ssize_t, double, double, int, uint8_t*) noexcept nogil
         void (*gather_f32)(const float*, Py_ssize_t, Py_ssize_t, const int64_t*, Py_ssize_t, double*) noexcept nogil
         void (*gather_f64)(const double*, Py_ssize_t, Py_ssize_t, const int64_t*, Py_ssize_t, double*) noexcept nogil
         void (*dot_rows)(const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,

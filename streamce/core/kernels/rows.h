@@ -13,6 +13,7 @@
 #define SMALL 128
 #define BIG 2048.0
 #define LIFT 0.0
+#define SMALLEST_REAL SMALLEST64
 #else
 #define T(name) name##_f32
 #define BITS uint32_t
@@ -21,6 +22,7 @@
 #define SMALL 256 /* a tile and one of soft targets fit the first-level cache */
 #define BIG 256.0f
 #define LIFT 96.0f
+#define SMALLEST_REAL 1.17549435e-38f
 #endif
 
 /* A sum in each lane: a short chain, and the sum of earlier chains. A chain of floats is added to a double
@@ -174,9 +176,12 @@ INLINE void T(load_tile)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, ptrdif
 /* m - x and q (m - x) are rounded before they are added, so their chains are shorter. */
 #define SOFT_CHAIN 4
 
+#include "moments.h"
+
 /* ---- softmax: m is the largest x, u the sum of e^(x - m) without the first largest x ----
    Optional results are `gap`, the sum of m - x, and for soft targets q `dot`, the sum of q (m - x) with
-   0 * inf = 0, and `total`, the sum of q, or NaN if a q is outside [0, 1]. */
+   0 * inf = 0, and `total`, the sum of q, or NaN if a q is outside [0, 1]. With `moments`, they are the sums of
+   moments.h instead, and u has the same bits as without. */
 
 /* If x is far from 0, exp would lose digits in its reduction of x. There x - m is exact for every term that is
    not negligible. */
@@ -187,9 +192,10 @@ INLINE REAL T(shift_of)(REAL m)
 
 INLINE void T(softmax_tile)(const REAL *RESTRICT tile, const REAL *RESTRICT q, ptrdiff_t classes,
                             double *RESTRICT m_out, double *RESTRICT u_out, double *RESTRICT gap_out,
-                            double *RESTRICT dot_out, double *RESTRICT total_out, const int gaps, const int dots)
+                            double *RESTRICT dot_out, double *RESTRICT total_out, T(moments) *RESTRICT sums,
+                            const int gaps, const int dots, const int moments)
 {
-    REAL m[TILE], shift[TILE], least[TILE], ties[TILE];
+    REAL m[TILE], shift[TILE], least[TILE], ties[TILE], other[MOMENT_LINES * TILE], away[MOMENT_LINES * TILE];
     BITS start[TILE];
     const int most_chained = gaps || dots ? SOFT_CHAIN : CHAIN;
     T(sums) others, gap, dot, total;
@@ -211,15 +217,24 @@ INLINE void T(softmax_tile)(const REAL *RESTRICT tile, const REAL *RESTRICT q, p
         REAL top = T(powers)(m[j] - shift[j]) - LIFT;
         least[j] = T(least)(top);
         start[j] = T(start)(top);
+        if (moments)
+            sums->cap[j] = T(cap_of)(sums->limit, m[j]);
     }
     for (ptrdiff_t c = 0; c < classes;) {
         const ptrdiff_t end = c + most_chained < classes ? c + most_chained : classes;
-        for (; c < end; c++)
+        for (; c < end; c++) {
+            const ptrdiff_t line = c % MOMENT_LINES * TILE;
             for (int j = 0; j < TILE; j++) {
                 REAL x = tile[c * TILE + j];
                 REAL e = T(scaled_exp)(x - shift[j], least[j], start[j]);
                 others.chain[j] += x == m[j] ? 0 : e;
                 ties[j] += (REAL)(x == m[j]);
+                if (moments) {
+                    const REAL rank = x == m[j] ? (REAL)(classes - c) : 0;
+                    sums->rank[j] = rank > sums->rank[j] ? rank : sums->rank[j];
+                    other[line + j] = x == m[j] ? 0 : e;
+                    away[line + j] = T(distance)(x - shift[j], m[j] - shift[j], least[j], sums->cap[j]);
+                }
                 if (gaps)
                     gap.chain[j] += m[j] - x;
                 if (dots) {
@@ -229,6 +244,9 @@ INLINE void T(softmax_tile)(const REAL *RESTRICT tile, const REAL *RESTRICT q, p
                     T(cover)(&range, j, y);
                 }
             }
+            if (moments && line == (MOMENT_LINES - 1) * TILE)
+                T(add_moments)(other, away, sums, MOMENT_LINES);
+        }
         T(widen)(&others, TILE);
         if (gaps)
             T(widen)(&gap, TILE);
@@ -237,10 +255,17 @@ INLINE void T(softmax_tile)(const REAL *RESTRICT tile, const REAL *RESTRICT q, p
             T(widen)(&total, TILE);
         }
     }
+    if (moments)
+        for (ptrdiff_t c = classes - classes % MOMENT_LINES; c < classes; c++)
+            T(add_moments)(other + c % MOMENT_LINES * TILE, away + c % MOMENT_LINES * TILE, sums, 1);
     for (int j = 0; j < TILE; j++) {
         m_out[j] = (double)m[j];
         double largest = (double)T(scaled_exp)(m[j] - shift[j], least[j], start[j]);
         u_out[j] = T(total)(&others, j) / largest + ((double)ties[j] - 1.0);
+        if (moments) {
+            sums->scale[j] = 1.0 / largest;
+            sums->ties[j] = (double)ties[j] - 1.0;
+        }
         if (gaps)
             gap_out[j] = T(total)(&gap, j);
         if (dots) {
@@ -254,11 +279,20 @@ INLINE void T(softmax_tile)(const REAL *RESTRICT tile, const REAL *RESTRICT q, p
    classes are left out of `others`. */
 INLINE void T(add_lanes)(const REAL *at, const REAL *q, const int skip, const int tied, REAL m, REAL shift,
                          REAL least, BITS start, T(sums) *others, T(sums) *gap, T(sums) *dot, T(sums) *total,
-                         T(range) *range, const int gaps, const int dots)
+                         T(range) *range, T(moments) *sums, const int gaps, const int dots, const int moments)
 {
     for (int j = 0; j < LANES; j++) {
         REAL e = T(scaled_exp)(at[j] - shift, least, start);
         others->chain[j] += (j < skip) | (tied & (at[j] == m)) ? 0 : e;
+    }
+    if (moments) {
+        REAL other[LANES], away[LANES];
+        for (int j = 0; j < LANES; j++) {
+            REAL e = T(scaled_exp)(at[j] - shift, least, start);
+            other[j] = (j < skip) | (tied & (at[j] == m)) ? 0 : e;
+            away[j] = T(distance)(at[j] - shift, m - shift, least, sums->cap[0]);
+        }
+        T(add_moments)(other, away, sums, LANES / TILE);
     }
     if (gaps)
         for (int j = 0; j < LANES; j++)
@@ -278,23 +312,12 @@ INLINE void T(larger)(REAL *RESTRICT most, const REAL *x, const int lanes)
         most[j] = x[j] > most[j] ? x[j] : most[j];
 }
 
-INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdiff_t classes, ptrdiff_t stride,
-                           ptrdiff_t q_stride, double *m_out, double *u_out, double *gap_out, double *dot_out,
-                           double *total_out, const int gaps, const int dots)
+/* The largest entry of a row of at least LANES classes, whose last LANES begin at `tail`. */
+INLINE REAL T(largest)(const REAL *x, ptrdiff_t tail)
 {
-    const int most_chained = gaps || dots ? SOFT_CHAIN : CHAIN;
     REAL most[LANES];
-    T(sums) others, gap, dot, total;
-    T(range) range;
-    const ptrdiff_t tail = classes - LANES; /* begin of the last lanes, which overlap the lanes before */
-    T(clear)(&others, LANES);
-    T(clear)(&gap, LANES);
-    T(clear)(&dot, LANES);
-    T(clear)(&total, LANES);
-    for (int j = 0; j < LANES; j++) {
+    for (int j = 0; j < LANES; j++)
         most[j] = x[tail + j];
-        range.least[j] = range.most[j] = 0;
-    }
     for (ptrdiff_t c = 0; c < tail; c += LANES)
         T(larger)(most, x + c, LANES);
 #if !WIDE
@@ -305,13 +328,12 @@ INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdi
     T(larger)(most, most + 4, 4);
     T(larger)(most, most + 2, 2);
     T(larger)(most, most + 1, 1);
-    const REAL m = most[0];
-    const REAL shift = T(shift_of)(m);
-    const REAL top = T(powers)(m - shift) - LIFT;
-    const REAL least = T(least)(top);
-    const BITS start = T(start)(top);
+    return most[0];
+}
 
-    /* Find the lanes with the first largest class, and count the largest classes in them. */
+/* Where the first LANES that hold m begin, or a number that is at least `tail` for the last ones. */
+INLINE ptrdiff_t T(lanes_with)(const REAL *x, ptrdiff_t tail, REAL m)
+{
     ptrdiff_t first = 0;
     for (; first < tail; first += LANES) {
         int has_largest = 0;
@@ -320,6 +342,33 @@ INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdi
         if (has_largest)
             break;
     }
+    return first;
+}
+
+INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdiff_t classes, ptrdiff_t stride,
+                           ptrdiff_t q_stride, double *m_out, double *u_out, double *gap_out, double *dot_out,
+                           double *total_out, T(moments) *sums, const int gaps, const int dots, const int moments)
+{
+    const int most_chained = gaps || dots ? SOFT_CHAIN : CHAIN;
+    T(sums) others, gap, dot, total;
+    T(range) range;
+    const ptrdiff_t tail = classes - LANES; /* begin of the last lanes, which overlap the lanes before */
+    T(clear)(&others, LANES);
+    T(clear)(&gap, LANES);
+    T(clear)(&dot, LANES);
+    T(clear)(&total, LANES);
+    for (int j = 0; j < LANES; j++)
+        range.least[j] = range.most[j] = 0;
+    const REAL m = T(largest)(x, tail);
+    const REAL shift = T(shift_of)(m);
+    const REAL top = T(powers)(m - shift) - LIFT;
+    const REAL least = T(least)(top);
+    const BITS start = T(start)(top);
+    if (moments)
+        sums->cap[0] = T(cap_of)(sums->limit, m);
+
+    /* Count the largest classes in the first lanes that hold one. */
+    const ptrdiff_t first = T(lanes_with)(x, tail, m);
     const REAL *at = x + (first < tail ? first : tail);
     int ties = 0;
     for (int j = 0; j < LANES; j++)
@@ -333,11 +382,11 @@ INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdi
             const int tied = c == first;
             const ptrdiff_t from = c < tail ? c : tail;
             if (c < tail && !tied) /* the usual case has its own call, whose constants remove the comparisons */
-                T(add_lanes)(x + c, q + c, 0, 0, m, shift, least, start, &others, &gap, &dot, &total, &range, gaps,
-                             dots);
+                T(add_lanes)(x + c, q + c, 0, 0, m, shift, least, start, &others, &gap, &dot, &total, &range, sums,
+                             gaps, dots, moments);
             else
                 T(add_lanes)(x + from, q + from, (int)(c - from), tied, m, shift, least, start, &others, &gap,
-                             &dot, &total, &range, gaps, dots);
+                             &dot, &total, &range, sums, gaps, dots, moments);
         }
         T(widen)(&others, LANES);
         if (gaps)
@@ -349,6 +398,12 @@ INLINE void T(softmax_row)(const REAL *RESTRICT x, const REAL *RESTRICT q, ptrdi
     }
     *m_out = (double)m;
     *u_out = T(across)(&others) / (double)T(scaled_exp)(m - shift, least, start) + ((double)ties - 1.0);
+    if (moments) {
+        sums->scale[0] = 1.0 / (double)T(scaled_exp)(m - shift, least, start);
+        sums->ties[0] = (double)ties - 1.0;
+        sums->rank[0] = (REAL)T(rank_of)(at, m);
+        sums->at = at - x;
+    }
     if (gaps)
         *gap_out = T(across)(&gap);
     if (dots) {
@@ -368,7 +423,8 @@ INLINE void T(softmax)(const REAL *x, ptrdiff_t stride, const REAL *q, ptrdiff_t
         for (ptrdiff_t i = 0; i < rows; i++) {
             const REAL *row = x + i * stride;
             T(softmax_row)(row, dots ? q + i * q_stride : row, classes, stride, q_stride, m + i, u + i,
-                           gaps ? gap + i : NULL, dots ? dot + i : NULL, dots ? total + i : NULL, gaps, dots);
+                           gaps ? gap + i : NULL, dots ? dot + i : NULL, dots ? total + i : NULL, NULL, gaps, dots,
+                           0);
         }
         return;
     }
@@ -385,7 +441,7 @@ INLINE void T(softmax)(const REAL *x, ptrdiff_t stride, const REAL *q, ptrdiff_t
             if (q_stride == classes)
                 PREFETCH(q + (i + TILE) * q_stride, TILE * classes);
         }
-        T(softmax_tile)(tile, q_tile, classes, out[0], out[1], out[2], out[3], out[4], gaps, dots);
+        T(softmax_tile)(tile, q_tile, classes, out[0], out[1], out[2], out[3], out[4], NULL, gaps, dots, 0);
         memcpy(m + i, out[0], bytes);
         memcpy(u + i, out[1], bytes);
         if (gaps)
@@ -432,13 +488,17 @@ KERNEL void T(gather)(const REAL *x, ptrdiff_t stride, ptrdiff_t rows, const int
 }
 
 #include "row_sums.h"
+#include "row_moments.h"
+#include "shares.h"
 #include "gradients.h"
 
 #undef T
 #undef LANES
 #undef CHAIN
 #undef SOFT_CHAIN
+#undef MOMENT_LINES
 #undef BIG
 #undef LIFT
+#undef SMALLEST_REAL
 #undef BITS
 #undef SMALL

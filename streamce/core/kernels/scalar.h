@@ -129,13 +129,21 @@ INLINE float log_1_plus_small_f32(float f)
     return (s + s) + s * (z * R);
 }
 
+/* log(u) = k log(2) + l for a normal float u. Returns k. */
+INLINE float log_parts_f32(float u, float *l)
+{
+    uint32_t b = bits_f32(u) + (0x3f800000u - 0x3f3504f3u);
+    *l = log_1_plus_small_f32(real_f32((b & 0x007fffffu) + 0x3f3504f3u) - 1.0f);
+    return real_f32((b >> 23) | 0x4b000000u) - 8388735.0f; /* 2^23 + 127 */
+}
+
 /* log(u) + c for a normal float u <= 1. It is computed in float except for the exponent, so that powers of
    two are exact. NaN stays NaN. */
 INLINE double log_normal_f32(float u, float c)
 {
-    uint32_t b = bits_f32(u) + (0x3f800000u - 0x3f3504f3u);
-    float k = real_f32((b >> 23) | 0x4b000000u) - 8388735.0f; /* 2^23 + 127 */
-    float l = log_1_plus_small_f32(real_f32((b & 0x007fffffu) + 0x3f3504f3u) - 1.0f) + c;
+    float l;
+    float k = log_parts_f32(u, &l);
+    l += c;
     return u <= 1.0f ? (double)k * LN2 + (double)l : (double)u;
 }
 

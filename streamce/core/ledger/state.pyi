@@ -6,13 +6,6 @@ BUCKETS: int
 BINS_BITS: int
 MIN_EXPONENT: int
 TAIL: int
-CONFIDENCE_BINS: int
-HITS: int
-EXPECTED: int
-EXCESS: int
-VARIANCE: int
-SPLIT: int
-SPLIT_CLASSES: int
 
 class State:
     @property

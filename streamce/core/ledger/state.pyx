@@ -2,6 +2,7 @@
 
 cimport cython
 
+from streamce.core.ledger.calibration_cells cimport ClassShares
 from streamce.core.ledger.ledger cimport ALL_FULL, MAX_CELLS, SAMPLES, Ledger, joint
 
 from streamce.core.ledger.ledger import beyond, mixed_clusters
@@ -59,12 +60,34 @@ cdef class State:
         return self.tail
 
     cdef Ledger calibration_of(self, Py_ssize_t size):
-        cdef Ledger new = Ledger(size, False, 1) if self.calibration is None else None
-        if self.calibration is None:
-            self.calibration = new
-        if self.calibration.size < size:
-            self.calibration.grow(size)
-        return self.calibration
+        cdef Ledger new = Ledger(size, False, 1) if self.calibration_sums is None else None
+        if self.calibration_sums is None:
+            self.calibration_sums = new
+        if self.calibration_sums.size < size:
+            self.calibration_sums.grow(size)
+        return self.calibration_sums
+
+    cdef ClassShares shares_of(self, Py_ssize_t lanes):
+        """Return the sums by class of rows of so many lanes, for a calibration that has its cells."""
+        cdef ClassShares new = ClassShares(lanes) if self.shares is None or self.shares.lanes != lanes else None
+        if self.shares is None or self.shares.lanes != lanes:
+            self.settle()
+            self.shares = new
+        return self.shares
+
+    cdef int settle(self) except -1:
+        """Add the sums by class to the ledger of the calibration, before that is read."""
+        if self.shares is not None:
+            self.shares.flush(self.calibration_sums)
+            self.shares = None
+        return 0
+
+    @property
+    def calibration(self) -> Ledger | None:
+        """The ledger of the calibration."""
+        with cython.critical_section(self):
+            self.settle()
+            return self.calibration_sums
 
     cdef bint mixes_clustering(self, bint clusters) noexcept:
         """Return whether an addition would mix clustered and unclustered samples."""
@@ -85,6 +108,7 @@ cdef class State:
         cdef Ledger buckets = None
         cdef Ledger tail = None
         cdef Ledger calibration = None
+        cdef ClassShares shares = None
         cdef int full
         with cython.critical_section(self):
             if (
@@ -99,8 +123,14 @@ cdef class State:
                 buckets = self.buckets_of(other.buckets.size)
             if other.tail is not None:
                 tail = self.tail_of()
-            if other.calibration is not None:
-                calibration = self.calibration_of(other.calibration.size)
+            if other.calibration_sums is not None:
+                calibration = self.calibration_of(other.calibration_sums.size)
+            if other.shares is not None and sign > 0 and joint(self.bound, other.bound) != ALL_FULL:
+                shares = self.shares_of(other.shares.lanes)
+                shares.reserve(other.shares)
+            else:  # all integers are checked
+                other.settle()
+                self.settle()
             if self.total.size < other.total.size:
                 self.total.grow(other.total.size)
             full = self.total.overflow(other.total, sign)
@@ -111,7 +141,7 @@ cdef class State:
             if full < 0 and tail is not None:
                 full = tail.overflow(other.tail, sign)
             if full < 0 and calibration is not None:
-                full = calibration.overflow(other.calibration, sign)
+                full = calibration.overflow(other.calibration_sums, sign)
             if full >= 0:
                 raise beyond(full)
             self.total.merge_from(other.total, sign)
@@ -122,7 +152,9 @@ cdef class State:
             if tail is not None:
                 tail.merge_from(other.tail, sign)
             if calibration is not None:
-                calibration.merge_from(other.calibration, sign)
+                calibration.merge_from(other.calibration_sums, sign)
+            if shares is not None:
+                shares.merge_from(other.shares, calibration)
             self.bound = joint(self.bound, other.bound)
             if self.bound == ALL_FULL:
                 self.measure()
@@ -132,7 +164,7 @@ cdef class State:
         """Compute the bound from the counters of all ledgers."""
         cdef Ledger ledger
         self.bound = 0
-        for ledger in (self.total, self.cells, self.buckets, self.tail, self.calibration):
+        for ledger in (self.total, self.cells, self.buckets, self.tail, self.calibration_sums):
             if ledger is not None:
                 self.bound = max(self.bound, ledger.bound())
 
@@ -152,12 +184,13 @@ cdef class State:
     def copy(self) -> State:
         cdef State new
         with cython.critical_section(self):
+            self.settle()
             new = State()
             new.total, new.bound = self.total.copy(), self.bound
             new.cells = None if self.cells is None else self.cells.copy()
             new.buckets = None if self.buckets is None else self.buckets.copy()
             new.tail = None if self.tail is None else self.tail.copy()
-            new.calibration = None if self.calibration is None else self.calibration.copy()
+            new.calibration_sums = None if self.calibration_sums is None else self.calibration_sums.copy()
         return new
 
     def select(self, bint cells, bint tail, bint calibration, Py_ssize_t ratios) -> State:
@@ -167,7 +200,8 @@ cdef class State:
         new.cells = self.cells.copy() if cells and self.cells is not None else None
         new.buckets = first_of(self.buckets, BUCKETS * ratios) if self.buckets is not None else None
         new.tail = self.tail.copy() if tail and self.tail is not None else None
-        new.calibration = self.calibration.copy() if calibration and self.calibration is not None else None
+        if calibration and self.calibration is not None:
+            new.calibration_sums = self.calibration_sums.copy()
         return new
 
     # ---- bytes ----
@@ -176,7 +210,7 @@ cdef class State:
         """Return the bytes of the ledgers that are not 0, by name."""
         cdef State copy = self.copy()
         ledgers = {
-            "buckets": copy.buckets, "calibration": copy.calibration, "cells": copy.cells, "tail": copy.tail,
+            "buckets": copy.buckets, "calibration": copy.calibration_sums, "cells": copy.cells, "tail": copy.tail,
             "total": copy.total,
         }
         return {
@@ -198,7 +232,7 @@ cdef class State:
             elif name == "tail":
                 state.tail = Ledger.from_bytes(part)
             elif name == "calibration":
-                state.calibration = Ledger.from_bytes(part, 1)
+                state.calibration_sums = Ledger.from_bytes(part, 1)
             else:
                 raise ValueError(f"it has a part {name!r}")
         if (

@@ -56,6 +56,7 @@ cdef class Batch:
     cdef bint is_float32            # the kernels read floats, to which half precision is converted; else doubles
     cdef bint has_class_factors     # elements: labels or outcomes have factors
     cdef bint uniform_class_weight  # logits with equal class weights: the kernels compute the sums for smoothing
+    cdef bint widens_probs          # calibration of rows: floats whose floor is too small for logarithms of floats
     cdef bint tracks_class_probs    # calibration of rows: the probabilities of all classes are summed
     cdef double tolerance, target_tolerance
     # Elements: factors of each label. With the costs A and B of outcomes 1 and 0 and the smoothed target y',

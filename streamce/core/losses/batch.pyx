@@ -9,7 +9,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from streamce.core.kernels.kernels cimport MIN_FLOOR_F32, fp_enter, fp_leave, table
-from streamce.core.ledger.state cimport SPLIT_CLASSES
+from streamce.core.ledger.calibration_cells cimport SPLIT_CLASSES
 from streamce.core.losses.array_view cimport BF16, F16, F64, ArrayView
 from streamce.core.losses.loss_spec cimport BINARY, LOGITS, MEAN, MULTICLASS, MULTILABEL, PROBS, Breakdowns, LossSpec
 from streamce.core.samples.routes cimport Routes
@@ -131,7 +131,7 @@ cdef class Batch:
             or self.weights.given is not None
         ):
             self.open_status(axis)
-        if breakdowns.calibration:  # reads predictions twice, so it needs a copy that no other thread can change
+        if breakdowns.calibration and spec.task != MULTICLASS:  # reads predictions twice, so it needs a copy
             self.preds.v.direct = False
         self.tracks_class_probs = (
             breakdowns.calibration and spec.task == MULTICLASS and self.preds.v.classes <= SPLIT_CLASSES
@@ -145,6 +145,10 @@ cdef class Batch:
             self.unit_weight and spec.smoothing == 0 and (spec.task == MEAN or self.has_integer_targets)
         )
         self.is_float32 = self.preds.v.dtype < F64
+        self.widens_probs = (
+            breakdowns.calibration and spec.task == MULTICLASS and spec.kind == PROBS and self.is_float32
+            and spec.floor < MIN_FLOOR_F32
+        )
         if spec.task == MULTICLASS:
             self.is_float32 &= self.has_integer_targets or self.target.v.dtype < F64
         elif spec.kind != LOGITS:

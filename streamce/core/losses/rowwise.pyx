@@ -104,7 +104,17 @@ cdef void softmax(Batch b, Workspace* w, const void* x, Py_ssize_t stride, Py_ss
     cdef const float* f = <const float*>x
     cdef const double* d = <const double*>x
     cdef double* gap = r.gaps if b.uniform_class_weight and b.spec.smoothing > 0 else NULL
-    if not b.has_integer_targets and b.uniform_class_weight:
+    cdef double limit = b.spec.cap if b.spec.kind == LOG_PROBS else INFINITY
+    if b.breakdowns.calibration:  # labels without smoothing
+        if b.is_float32:
+            K.softmax_moments_f32(
+                f, stride, k, classes, limit, r.largest, r.rest, w.top, w.others, w.expected, w.variance
+            )
+        else:
+            K.softmax_moments_f64(
+                d, stride, k, classes, limit, r.largest, r.rest, w.top, w.others, w.expected, w.variance
+            )
+    elif not b.has_integer_targets and b.uniform_class_weight:
         if b.is_float32:
             K.softmax_soft_f32(
                 f, stride, <const float*>w.q, w.q_stride, k, classes, r.largest, r.rest, gap,

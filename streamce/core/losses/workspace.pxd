@@ -43,9 +43,8 @@ cdef struct RowTile:
     double* base_factor    # the share of smoothing
     double* label_factor   # the share of the true class
     # For calibration, after the costs.
-    double* other_probs    # the sum over all classes but the likeliest
-    double* prob_total     # the sum over all classes
-    double* kernel         # scratch memory of the kernels
+    double* label_cost     # the cost of the true class
+    double* least_cost     # the cost of the likeliest class
 
 
 cdef struct Workspace:
@@ -84,12 +83,13 @@ cdef struct Workspace:
     double* excess         # the loss minus the expected loss
     double* variance       # the variance of the loss that its prediction implies
     double* confidence     # the probability of outcome 1 or of the likeliest class
-    double* rest           # elements: the probability of outcome 0
+    double* rest           # elements: the probability of outcome 0; rows: the largest prediction
     double* outcome        # elements: the target; rows: whether the likeliest class is the true one
+    double* others         # rows: the probabilities of all classes but the likeliest, later 1 / the sum of all
     int64_t* top           # rows: the likeliest class
-    double* costs          # of all classes of a tile's rows
-    double* chances        # probabilities of all classes, of a tile's rows or of all rows of the block
-    Py_ssize_t n_kept_classes  # the number of classes if `chances` holds all rows of the block, else 0
+    double* costs          # predictions as doubles, of a tile's rows or of one row
+    char* chances          # predictions of all rows of the block, as floats or doubles, if they are summed by class
+    Py_ssize_t row_bytes   # bytes of a row of `chances`, or 0
     # Results of the last block.
     int exponent           # the largest of n
     bint targets_are_binary  # elements: each loss is the cost of one outcome

@@ -32,7 +32,7 @@ cdef Py_ssize_t tile_size(Batch b) noexcept nogil:
     cdef bint copied = not in_place(&b.preds.v, b.is_float32) or (
         not b.has_integer_targets and not in_place(&b.target.v, b.is_float32)
     )
-    cdef Py_ssize_t wide = COPIED if copied or b.base is not None or b.breakdowns.calibration else IN_PLACE
+    cdef Py_ssize_t wide = COPIED if copied or b.base is not None or b.widens_probs else IN_PLACE
     cdef Py_ssize_t losses = max(<Py_ssize_t>1, wide // b.preds.v.classes)
     return min(<Py_ssize_t>BLOCK, losses - losses % TILE if losses > TILE else losses)
 
@@ -51,7 +51,8 @@ cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, 
     cdef Py_ssize_t step = min(capacity, tile_size(b))
     cdef Py_ssize_t short_line = padded_bytes(step)
     cdef Py_ssize_t wide = padded_bytes(step * b.preds.v.classes)
-    cdef Py_ssize_t copied, copied_target, spread, slopes, calibration, costs, chances, bytes
+    cdef Py_ssize_t copied, copied_target, spread, slopes, calibration, costs, bytes
+    cdef Py_ssize_t chances = 0
     cdef char* at = stack_buffer
     memset(w, 0, sizeof(Workspace))
     if b.preds.v.classes > MAX_CLASSES:
@@ -64,12 +65,13 @@ cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, 
     spread = wide if rows and b.base is not None else short_line
     slopes = wide if b.gradient is not None else 0
     calibration = line if b.breakdowns.calibration else 0
-    costs = wide if b.breakdowns.calibration and rows else 0
-    w.n_kept_classes = b.preds.v.classes if b.tracks_class_probs else 0
-    chances = padded_bytes(capacity * w.n_kept_classes) if b.tracks_class_probs else costs
+    costs = wide if b.widens_probs else padded_bytes(b.preds.v.classes) if b.breakdowns.calibration and rows else 0
+    if b.tracks_class_probs:
+        w.row_bytes = b.preds.v.classes * <Py_ssize_t>(sizeof(float) if b.is_float32 else sizeof(double))
+        chances = padded_bytes(capacity * w.row_bytes // 8 + TILE)  # kernels read up to TILE - 1 values after a row
     bytes = (
         11 * line + 7 * short_line + 4 * factors * line + 3 * (copied + copied_target) + (1 + soft) * spread
-        + 4 * slopes + 7 * calibration + costs + chances + 64
+        + 4 * slopes + 8 * calibration + costs + chances + 64
     )
     if bytes > size:
         at = w.memory = <char*>malloc(bytes)
@@ -103,9 +105,10 @@ cdef int allocate(Workspace* w, Batch b, Py_ssize_t losses, char* stack_buffer, 
         w.confidence = <double*>arena_take(&at, calibration)
         w.rest = <double*>arena_take(&at, calibration)
         w.outcome = <double*>arena_take(&at, calibration)
+        w.others = <double*>arena_take(&at, calibration)
         w.top = <int64_t*>arena_take(&at, calibration)
         w.costs = <double*>arena_take(&at, costs)
-        w.chances = <double*>arena_take(&at, chances)
+        w.chances = arena_take(&at, chances)
     return 0
 
 
@@ -118,9 +121,9 @@ cdef char* lay_out_tile(
     e.cost_1 = e.share_1 = r.largest = <double*>arena_take(&at, line)
     e.cost_0 = e.share_0 = r.rest = r.total = r.row_factor = <double*>arena_take(&at, line)
     e.outcome = r.label_x = r.target_total = r.share_total = <double*>arena_take(&at, line)
-    e.kernel = r.gaps = r.scale = r.share_factor = r.kernel = <double*>arena_take(&at, line)
-    r.target_gaps = r.base_factor = r.prob_total = <double*>arena_take(&at, line)
-    r.plain_rest = r.other_probs = <double*>arena_take(&at, line)
+    e.kernel = r.gaps = r.scale = r.share_factor = r.label_cost = <double*>arena_take(&at, line)
+    r.target_gaps = r.base_factor = r.least_cost = <double*>arena_take(&at, line)
+    r.plain_rest = <double*>arena_take(&at, line)
     e.x = r.class_cost = r.label_factor = <double*>arena_take(&at, classes)
     r.class_share = <double*>arena_take(&at, soft_classes)
     return at
@@ -147,8 +150,9 @@ cdef Workspace tile_of(const Workspace* w, Py_ssize_t first) noexcept nogil:
         tile.confidence += first
         tile.rest += first
         tile.outcome += first
+        tile.others += first
         tile.top += first
-        tile.chances += first * w.n_kept_classes
+        tile.chances += first * w.row_bytes
     return tile
 
 

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from streamce.core.kernels.kernels cimport table
+from streamce.core.ledger.calibration_cells cimport lanes_of
 from streamce.core.ledger.ledger cimport COUNT, N, Ledger
 from streamce.core.ledger.state cimport BINS_BITS, MIN_EXPONENT, TAIL, State
 from streamce.core.losses.batch cimport Batch
@@ -25,6 +26,8 @@ cdef int reserve(Batch b, State to) except -1:
         to.tail_of()
     if b.breakdowns.calibration:
         to.calibration_of(calibration_cells(b))
+    if b.tracks_class_probs:
+        to.shares_of(lanes_of(b.preds.v.classes))
     if b.breakdowns.per_cell:
         to.cells_of(b.n_cells(), b.breakdowns.by_position)
     return 0
@@ -78,7 +81,7 @@ cdef int accumulate_block(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k, St
     if b.breakdowns.tail:
         add_to_bins(w, d, k, to.tail)
     if b.breakdowns.calibration:
-        add_calibration(b, w, d, k, to.calibration)
+        add_calibration(b, w, d, k, to.calibration_sums, to.shares)
     if b.breakdowns.per_cell and b.breakdowns.by_position:
         add_positions(b, w, d, at, k, sample, to.cells)
     elif b.breakdowns.per_cell and b.spec.task == MULTILABEL:

@@ -5,6 +5,7 @@
 
    Every platform has to print the digests of bits.txt. A NaN counts as a NaN, because its payload is the machine's;
    the library never lets one out. Numbers are hashed as integers, so the order of bytes does not matter. */
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>

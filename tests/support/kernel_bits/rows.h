@@ -12,6 +12,52 @@ static void T(hash_reals)(uint64_t *h, const REAL *x, ptrdiff_t n)
         add_real(h, (double)x[i]);
 }
 
+static void T(hash_moments)(uint64_t *h, const int64_t *top, const double *others, const double *mean,
+                            const double *variance, ptrdiff_t rows)
+{
+    hash_f64(h, others, rows), hash_f64(h, mean, rows), hash_f64(h, variance, rows);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        add(h, (uint64_t)top[i]);
+}
+
+/* Rows of logits or probabilities for a calibration. Contiguous rows follow each other in any order. */
+static void T(moments_of)(const REAL *x, const REAL *p, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t classes,
+                          const double *weight)
+{
+    static double m[ROWS], u[ROWS], others[ROWS], mean[ROWS], variance[ROWS];
+    static int64_t top[ROWS];
+    static ptrdiff_t order[ROWS];
+    static uint64_t high[1024], low[1024];
+    static uint8_t left[1024];
+    for (int form = 0; form < 2; form++) {
+        uint64_t *h = digest(NAME(prob_moments));
+        kernels->T(prob_moments)(p, stride, rows, classes, form ? 0x1p-20 : 0x1p-126, 1.0, top, others, mean, variance);
+        T(hash_moments)(h, top, others, mean, variance, rows);
+        h = digest(NAME(softmax_moments));
+        kernels->T(softmax_moments)(x, stride, rows, classes, form ? 36.0 : (double)INFINITY, m, u, top, others, mean,
+                                    variance);
+        T(hash_moments)(h, top, others, mean, variance, rows);
+        hash_f64(h, m, rows), hash_f64(h, u, rows);
+    }
+    if (stride != classes)
+        return;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        order[i] = rows - 1 - i;
+        m[i] = (m[i] - m[i] == 0.0) ? m[i] : 0.0;
+    }
+    for (int is_log = 0; is_log < 2; is_log++) {
+        uint64_t *h = digest(NAME(add_shares));
+        memset(high, 0, sizeof high), memset(low, 0, sizeof low);
+        add(h, (uint64_t)(kernels->T(add_shares)(is_log ? x : p, classes, order, rows, m, weight, is_log, high, low)));
+        for (ptrdiff_t c = 0; c < classes; c++)
+            add(h, high[c]), add(h, low[c]);
+        h = digest(NAME(left_shares));
+        add(h, (uint64_t)(kernels->T(left_shares)(is_log ? x : p, classes, m[0], weight[0], is_log, left)));
+        for (ptrdiff_t c = 0; c < classes; c++)
+            add(h, left[c]);
+    }
+}
+
 /* rows x classes, with gaps between rows where stride > classes. */
 static void T(rows_of)(ptrdiff_t rows, ptrdiff_t classes, ptrdiff_t stride, uint64_t seed)
 {
@@ -55,6 +101,8 @@ static void T(rows_of)(ptrdiff_t rows, ptrdiff_t classes, ptrdiff_t stride, uint
     hash_f64(digest(NAME(gather)), spread, rows * 3);
     kernels->T(pick)(x, stride, label, rows, picked);
     hash_f64(digest(NAME(pick)), picked, rows);
+
+    T(moments_of)(x, p, stride, rows, classes, weight);
 
     /* m and u are the rows' from above. */
     for (int form = 0; form < 4; form++) {
