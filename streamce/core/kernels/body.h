@@ -66,7 +66,7 @@ const kernel_table PASTE(kernels, ISA) = {
     add_shares_f32, add_shares_f64, left_shares_f32, left_shares_f64, gather_f32, gather_f64, dot_rows, sum_in_order,
     neg_log_f32, neg_log_f64, softmax_costs_f32, softmax_costs_f64, exp_elements,
     binary_probs_f32, binary_probs_f64, binary_log_probs, binary_logits_f32, binary_logits_f64,
-    mix_outcomes,
+    mix_outcomes, outcome_probs, outcome_moments,
     ctc_begin, ctc_emissions, ctc_forward, ctc_loss, ctc_shares, ctc_leak, ctc_small_loss,
     all_within,
     softmax_gradient_f32, softmax_gradient_f64, label_gradient_f32, label_gradient_f64,

@@ -192,6 +192,37 @@ KERNEL void mix_outcomes(const double *RESTRICT a, const double *RESTRICT b, con
     }
 }
 
+/* The probabilities p of outcome 1 and q of outcome 0 of a logit x, from e = e^-|x|. */
+KERNEL void outcome_probs(const double *RESTRICT x, const double *RESTRICT e, ptrdiff_t n, double *RESTRICT p,
+                          double *RESTRICT q)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double larger = 1.0 / (1.0 + e[i]), smaller = e[i] / (1.0 + e[i]);
+        p[i] = x[i] < 0.0 ? smaller : larger;
+        q[i] = x[i] < 0.0 ? larger : smaller;
+    }
+}
+
+/* The mean of the costs a of outcome 1 and b of outcome 0 under p and q, what the cost of outcome y exceeds it by, and
+   their variance. The difference of the costs is a - b, or -x if there are logits. 0 times infinity is 0. */
+KERNEL void outcome_moments(const double *RESTRICT a, const double *RESTRICT b, const double *RESTRICT p,
+                            const double *RESTRICT q, const double *RESTRICT y, const double *RESTRICT x, ptrdiff_t n,
+                            double *RESTRICT mean, double *RESTRICT excess, double *RESTRICT variance)
+{
+    if (x)
+        for (ptrdiff_t i = 0; i < n; i++)
+            variance[i] = 0.0 - x[i];
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            variance[i] = a[i] - b[i];
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double gap = variance[i], off = y[i] == 1.0 ? q[i] : y[i] - p[i];
+        mean[i] = product(a[i], p[i]) + product(b[i], q[i]);
+        excess[i] = product(gap, off);
+        variance[i] = product(gap * gap, p[i] * q[i]);
+    }
+}
+
 /* Return whether every v is in [low, high]. NaN is not. */
 KERNEL int all_within(const double *v, ptrdiff_t n, double low, double high)
 {

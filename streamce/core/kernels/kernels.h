@@ -152,6 +152,12 @@ typedef struct {
                          const double *positive, const double *negative, const double *positive_d,
                          const double *negative_d, double *n_out, double *d_out);
 
+    /* Elements: the probabilities of outcomes 1 and 0, from the scratch memory of binary_logits_f64; mean, excess and
+       variance of their costs. See elements.h. */
+    void (*outcome_probs)(const double *x, const double *e, ptrdiff_t n, double *p, double *q);
+    void (*outcome_moments)(const double *a, const double *b, const double *p, const double *q, const double *y,
+                            const double *x, ptrdiff_t n, double *mean, double *excess, double *variance);
+
     /* CTC, with a lattice of CTC_LINES lines of n lanes: see ctc.h. n is larger than the number of labels. Lane
        `labels` and the lanes after it belong to the blank. */
     void (*ctc_begin)(const int64_t *label, ptrdiff_t n, ptrdiff_t labels, int plain, double *lattice);

@@ -68,6 +68,9 @@ cdef extern from "kernels.h" nogil:
         void (*binary_logits_f64)(const double*, const double*, Py_ssize_t, double*, double*) noexcept nogil
         void (*mix_outcomes)(const double*, const double*, const double*, Py_ssize_t, double, const double*,
                              const double*, const double*, const double*, double*, double*) noexcept nogil
+        void (*outcome_probs)(const double*, const double*, Py_ssize_t, double*, double*) noexcept nogil
+        void (*outcome_moments)(const double*, const double*, const double*, const double*, const double*,
+                                const double*, Py_ssize_t, double*, double*, double*) noexcept nogil
         void (*ctc_begin)(const int64_t*, Py_ssize_t, Py_ssize_t, int, double*) noexcept nogil
         void (*ctc_emissions)(double*, Py_ssize_t, Py_ssize_t, int, const double*, const double*,
                               double*) noexcept nogil

@@ -49,7 +49,10 @@ cdef class ClassShares:
     cdef bint add_rows(
         self, Py_ssize_t group, const kept_rows* rows, const Py_ssize_t* order, Py_ssize_t n, Ledger to
     ) except -1 nogil:
-        """Add n <= BLOCK rows of one group, after sums that are full went to the ledger. Return if terms are left out."""
+        """Add n <= BLOCK rows of one group. Sums that are full first go to the ledger.
+
+        Return whether terms are left out.
+        """
         cdef share_sums* sums = self.sums_of(group)
         cdef Py_ssize_t i
         if sums.rows + n > SHARE_ROWS:

@@ -21,7 +21,7 @@ from streamce.core.ledger.calibration_cells cimport (
     CONFIDENCE_BINS, EXCESS, EXPECTED, HITS, SPLIT, SPLIT_CLASSES, VARIANCE, ClassShares, cell_of, kept_rows,
 )
 from streamce.core.ledger.ledger cimport D, N, SAMPLES, Ledger
-from streamce.core.losses.batch cimport Batch, product
+from streamce.core.losses.batch cimport Batch
 from streamce.core.losses.elementwise cimport ONES, ZEROS
 from streamce.core.losses.loss_spec cimport LOGITS, LOG_PROBS, MULTICLASS, PROBS
 from streamce.core.losses.workspace cimport ElementTile, RowTile, Workspace
@@ -54,7 +54,6 @@ cdef void of_elements(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     cdef ElementTile* e = &w.elements
     cdef const kernel_table* K = table()
     cdef Py_ssize_t i
-    cdef double p, q, gap
     cdef double* one = e.cost_1
     cdef double* zero = e.cost_0
     cdef double* rest = w.rest
@@ -66,34 +65,24 @@ cdef void of_elements(Batch b, Workspace* w, Py_ssize_t k) noexcept nogil:
     if b.spec.kind == PROBS:
         K.binary_probs_f64(x, ONES, k, b.spec.floor, b.spec.ceiling, e.kernel, one)
         K.binary_probs_f64(x, ZEROS, k, b.spec.floor, b.spec.ceiling, e.kernel, zero)
+        for i in range(k):
+            w.confidence[i], rest[i] = x[i], 1 - x[i]
     elif b.spec.kind == LOG_PROBS:
         K.binary_log_probs(x, ONES, k, INFINITY, e.kernel, one)
         K.binary_log_probs(x, ZEROS, k, INFINITY, e.kernel, zero)
         for i in range(k):  # 1 - p would lose the digits of a small probability
             rest[i] = 0.0 - zero[i]
+            one[i], zero[i] = min(one[i], b.spec.cap), min(zero[i], b.spec.cap)
         K.exp(rest, k, rest)
         K.exp(x, k, w.confidence)
     else:
         K.binary_logits_f64(x, ONES, k, e.kernel, one)
         K.binary_logits_f64(x, ZEROS, k, e.kernel, zero)
-        for i in range(k):
-            rest[i] = x[i] if x[i] < 0 else 0.0 - x[i]
-        K.exp(rest, k, rest)
-    for i in range(k):
-        if b.spec.kind == PROBS:
-            p, q = x[i], 1 - x[i]
-        elif b.spec.kind == LOG_PROBS:
-            p, q = w.confidence[i], rest[i]
-            one[i], zero[i] = min(one[i], b.spec.cap), min(zero[i], b.spec.cap)
-        else:
-            p, q = 1 / (1 + rest[i]), rest[i] / (1 + rest[i])
-            if x[i] < 0:
-                p, q = q, p
-        gap = one[i] - zero[i] if b.spec.kind != LOGITS else 0.0 - x[i]
-        w.confidence[i], w.rest[i] = p, q
-        w.expected[i] = product(one[i], p) + product(zero[i], q)
-        w.excess[i] = product(gap, q if w.outcome[i] == 1 else w.outcome[i] - p)
-        w.variance[i] = product(gap * gap, p * q)
+        K.outcome_probs(x, e.kernel, k, w.confidence, rest)
+    K.outcome_moments(
+        one, zero, w.confidence, rest, w.outcome, x if b.spec.kind == LOGITS else NULL, k, w.expected, w.excess,
+        w.variance,
+    )
 
 
 # ---- rows ----

@@ -150,6 +150,15 @@ static void doubles_of(ptrdiff_t n, uint64_t seed)
         kernels->outcome_shares(y, n, 0.1, form ? w : NULL, form ? b : NULL, form ? a : NULL, 3.0, out, u);
         hash_f64(digest("outcome_shares"), out, n), hash_f64(digest("outcome_shares"), u, n);
     }
+    static double mean[BLOCK], excess[BLOCK], variance[BLOCK];
+    for (int logits = 0; logits < 2; logits++) {
+        kernels->outcome_probs(x, p, n, out, u);
+        kernels->outcome_moments(a, b, logits ? out : p, logits ? u : w, y, logits ? x : NULL, n, mean, excess,
+                                 variance);
+        hash_f64(digest("outcome_probs"), out, n), hash_f64(digest("outcome_probs"), u, n);
+        hash_f64(digest("outcome_moments"), mean, n), hash_f64(digest("outcome_moments"), excess, n);
+        hash_f64(digest("outcome_moments"), variance, n);
+    }
     for (ptrdiff_t i = 0; i < n; i++)
         y[i] = (double)(i % 2);
     kernels->binary_log_probs(logs, y, n, 36.0, u, out);
