@@ -128,7 +128,7 @@ def test_a_row_expects_its_entropy(kind, eps):
 @TASKS
 @given(
     seed=st.integers(0, 999), kind=st.sampled_from(KINDS), dtype=st.sampled_from(list(DTYPES)),
-    classes=st.sampled_from([2, 3, 40, 130]), scale=st.sampled_from([0.1, 3.0, 30.0]),
+    classes=st.sampled_from([2, 3, 40, 130, 300]), scale=st.sampled_from([0.1, 3.0, 30.0]),
 )  # fmt: skip
 def test_predictions_of_any_kind_and_dtype_expect_their_entropy(task, seed, kind, dtype, classes, scale):
     rng = np.random.default_rng(seed)
@@ -325,6 +325,90 @@ def test_sums_of_bins_are_exact(seed, classes):
                 assert cell.get("samples", 0) == np.sum(came[each] == k)
                 excess = total(weight[each & (came == k)]) - int(np.sum(came[each] == k))
                 assert state_reader.exact(cell.get("d", 0)) == excess
+
+
+def sums_by_class(metric, classes, top, b):
+    """Return the sums of probabilities, and the counts, in the cells of a most likely class and a bin."""
+    cells = state_reader.read(metric.to_bytes()).parts["calibration"].cells
+    pairs = [top**2 + k if k <= top else k**2 + k + 1 + top for k in range(classes)]
+    found = [cells.get(33 + 15 * pair + b, {}) for pair in pairs]
+    return [state_reader.exact(each.get("n", 0)) for each in found], [each.get("samples", 0) for each in found]
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.25, 100.0, 1e-40, 1e300])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [4, 33, 100])
+def test_every_probability_is_summed_with_its_digits(classes, dtype, weight):
+    """Of any size: docs/CALIBRATION.md states the bound. Terms below 2^-71 or above 64 take another path."""
+    x = np.linspace(-90.0, 0.0, classes)
+    x[-2:] = 0.0, 5.0
+    if dtype == "float64":
+        x[0] = -690.0
+    x[1] = -math.inf
+    x = cast(x, DTYPES[dtype])
+    metric = ce.MulticlassCrossEntropy(kind="logits", calibration=True).update([x] * 3, [2] * 3, weight=[weight] * 3)
+    e = [mpmath.exp(mpf(float(each)) - 5) for each in x]
+    sums, counts = sums_by_class(metric, classes, classes - 1, 14)
+    bound = 2.0**-24 if dtype == "float64" else 1e-6
+    for found, p in zip(sums, e, strict=True):
+        assert float(found) == pytest.approx(float(3 * weight * p / mpmath.fsum(e)), rel=bound)
+    assert counts == [0, 0, 3] + [0] * (classes - 3)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_rows_of_one_group_are_summed(kind, dtype):
+    x = from_logits(kind, np.array([0.0, 1.0, 2.0]) - math.log(1 + math.e + math.e**2)).astype(dtype)
+    metric, n = ce.MulticlassCrossEntropy(kind=kind, calibration=True), 5000
+    for _ in range(4):
+        metric.update(np.tile(x, (n, 1)), np.arange(n) % 3)
+    sums, counts = sums_by_class(metric, 3, 2, 9)
+    assert counts == [6668, 6668, 6664]
+    assert [float(each) for each in sums] == pytest.approx(4 * n * softmax(np.arange(3.0)), rel=1e-6)
+
+
+def test_reading_between_updates_changes_nothing():
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(3000, 20)) * 3, rng.integers(0, 20, 3000)
+    whole = ce.MulticlassCrossEntropy(kind="logits", calibration=True).update(x, y)
+    read, left = whole.copy().reset(), whole.copy().reset()
+    for rows in np.array_split(np.arange(3000), 7):
+        read.update(x[rows], y[rows]).calibration()
+        left.update(x[rows], y[rows])
+    half = whole.copy().reset().update(x[:1000], y[:1000])
+    assert read.to_bytes() == left.to_bytes() == whole.to_bytes()
+    assert (left - half + half).to_bytes() == whole.to_bytes()
+    assert whole.calibration() == read.calibration()
+
+
+def test_rows_of_other_numbers_of_classes_add_up():
+    rng = np.random.default_rng(9)
+    batches = [(rng.normal(size=(50, classes)), rng.integers(0, classes, 50)) for classes in (5, 40, 100, 150, 5)]
+    metrics = [ce.MulticlassCrossEntropy(kind="logits", calibration=True).update(*each) for each in batches]
+    one = metrics[0].copy().reset()
+    for each in batches:
+        one.update(*each)
+    assert sum(metrics).to_bytes() == sum(metrics[::-1]).to_bytes() == one.to_bytes()
+    assert one.calibration().calibration is None
+
+
+def test_bins_of_floats_are_those_of_doubles():
+    """Confidences on an edge of a bin, and next to it, as logits whose exponentials are rounded to floats."""
+    edges = []
+    for classes in (3, 5, 15, 30, 75):
+        edges.append(np.zeros(classes, np.float32))
+        for edge in range(1, 15):
+            odds = edge / (15 - edge) * (classes - 1)
+            if odds > 1:
+                row = np.zeros((9, classes), np.float32)
+                row[:, 0] = np.float32(math.log(odds)) * (1 + np.arange(-4, 5) * 2.0**-24)
+                edges.extend(row)
+    for row in edges:
+        bins = [
+            ce.MulticlassCrossEntropy(kind="logits", calibration=True).update([x], [0]).calibration().bins
+            for x in (row, row.astype(np.float64))
+        ]
+        assert bins[0][0].low == bins[1][0].low
 
 
 def test_a_probability_of_1_falls_in_the_last_bin():

@@ -63,6 +63,14 @@ cdef class Ledger:
         cell[0] = number & ((<Py_ssize_t>1 << self.bits) - 1)
         return &self.pages[number >> self.bits]
 
+    cdef inline bint next_cell(self, Py_ssize_t* number) noexcept nogil:
+        """Replace the number of a cell by that of the next one whose page is used. Return False after the last."""
+        cdef Py_ssize_t next = number[0] + 1
+        while next < self.size and self.pages[next >> self.bits].stride == 0:  # all cells of the page are 0
+            next = ((next >> self.bits) + 1) << self.bits
+        number[0] = next
+        return next < self.size
+
     cdef int grow(self, Py_ssize_t size) except -1
     cdef int increment(self, int column, Py_ssize_t cell, int64_t by) except -1 nogil
     cdef int add_term(self, int column, Py_ssize_t cell, double v, int sign) except -1 nogil

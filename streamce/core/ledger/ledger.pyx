@@ -182,17 +182,16 @@ cdef class Ledger:
 
     cdef int overflow(self, Ledger other, int sign) noexcept nogil:
         """Return the first column that self + sign * other takes out of its range, or -1."""
-        cdef Py_ssize_t number, ours, theirs
+        cdef Py_ssize_t ours, theirs
+        cdef Py_ssize_t number = -1
         cdef page* to
         cdef page* source
         cdef page empty
         cdef int column
         memset(&empty, 0, sizeof(page))
-        for number in range(other.size):
+        while other.next_cell(&number):
             ours = theirs = number
             source = other.page_of(&theirs)
-            if source.stride == 0:  # all its cells are 0
-                continue
             to = self.page_of(&ours) if number < self.size else &empty
             column = cell_overflow(to, ours, source, theirs, sign, MAX_COUNT)
             if column >= 0:
@@ -220,14 +219,13 @@ cdef class Ledger:
 
     cdef int merge_from(self, Ledger other, int sign) except -1 nogil:
         """Add sign * other cell by cell. The ledger must have as many cells, and no integer may leave its range."""
-        cdef Py_ssize_t number, ours, theirs
+        cdef Py_ssize_t ours, theirs
+        cdef Py_ssize_t number = -1
         cdef page* to
         cdef page* source
-        for number in range(other.size):
+        while other.next_cell(&number):
             ours = theirs = number
             to, source = self.page_of(&ours), other.page_of(&theirs)
-            if source.stride == 0:
-                continue
             if cell_merge(to, ours, source, theirs, sign) < 0:
                 with gil:
                     raise MemoryError
