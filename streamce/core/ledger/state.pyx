@@ -176,7 +176,8 @@ cdef class State:
         """Return whether all integers are 0."""
         cdef Ledger ledger
         with cython.critical_section(self):
-            for ledger in (self.total, self.cells, self.buckets, self.tail, self.calibration):
+            self.settle()
+            for ledger in (self.total, self.cells, self.buckets, self.tail, self.calibration_sums):
                 if ledger is not None and not ledger.is_zero():
                     return False
         return True
