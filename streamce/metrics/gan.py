@@ -74,6 +74,11 @@ class GANSummary(HtmlRepr, DefaultModeMethods):
         """The number of real and fake samples."""
         return self.real.samples + self.fake.samples
 
+    @property
+    def count(self) -> int:
+        """The number of losses of real and fake samples."""
+        return self.real.count + self.fake.count
+
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of values that JSON can hold. Each of the three summaries is a dict in it."""
         parts = {name: getattr(self, name).to_dict() for name in ("real", "fake", "generator")}

@@ -38,6 +38,8 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_layer``, ``_is_addable``, ``_has_only_mean``, ``_has_cell``, ``_inner()``: what a wrapper must know of it;
     * ``_score()``, ``_n_samples()``: the number by which groups are ranked and averaged, and the number of samples;
     * ``_current()``: the metric of the samples that count now;
+    * ``_members()``: the metrics by name, of a collection and of groups of one;
+    * ``_headline(found)``: the part of a summary that has the value, its interval and counts;
     * ``_caption()``: the name of the metric in words, with the samples that it covers;
     * ``_sections()``: the names of the sections that show the state.
     """
@@ -82,7 +84,8 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     def _sections(self) -> tuple[str, ...]:
         """Return the names of the sections that show the state, in their order.
 
-        The report, the command line and the Prometheus collector have functions for sections.
+        The report, the command line and the Prometheus collector have functions for sections. The section ``current``
+        stands for those of ``_current()``, and ``members`` for those of each of ``_members()``.
         """
         return ("summary",)
 
@@ -114,6 +117,10 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         """Return the number of samples that count."""
         number: int = self.summary().samples  # type: ignore[attr-defined]
         return number
+
+    def _headline(self, found: Any) -> Any:
+        """Return the part of a result of ``summary()`` that has the value, its interval and counts."""
+        return found
 
     # ---- addition ----
 

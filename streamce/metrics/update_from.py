@@ -170,12 +170,15 @@ class UpdateFromMixin(MergeableState):
 
     def _check_arguments(self, columns: dict[str, list[str]]) -> None:
         """Raise InputError for arguments that ``update`` does not take, and for options that do not fit streams."""
-        name, metric = type(self).__name__, self._loss_metric
-        parameters = inspect.signature(self.update).parameters  # type: ignore[attr-defined]
         for argument in filter(columns.__contains__, OPTIONAL_ARGUMENTS):
-            if argument not in parameters and (argument not in TEXT_ARGUMENTS or metric._task != "sequence"):
-                raise InputError(argument, "is given", f"none, because {name} does not take it")
-        check_options(metric, columns)
+            if not self._takes(argument):
+                raise InputError(argument, "is given", f"none, because {type(self).__name__} does not take it")
+        check_options(self._loss_metric, columns)
+
+    def _takes(self, argument: str) -> bool:
+        """Return whether ``update`` takes an optional argument."""
+        parameters = inspect.signature(self.update).parameters  # type: ignore[attr-defined]
+        return argument in parameters or (argument in TEXT_ARGUMENTS and self._loss_metric._task == "sequence")
 
 
 def missing_package(error: ModuleNotFoundError) -> InputError | None:

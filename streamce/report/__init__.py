@@ -7,6 +7,7 @@ tens of kilobytes for any size of data.
 ``sections``         the sections of a metric
 ``summary_section``  sections with one result: mean, anomalies, calibration, tail, two models
 ``series_section``   sections with many results: history, positions, classes, groups
+``elements``         the groups, panes or half-lives that a section ranks or draws
 ``aggregation``      sums of states over longer intervals, such as days of hours
 ``svg``              pictures, of a small set of marks
 ``html``             text, numbers and tables as HTML

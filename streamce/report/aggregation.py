@@ -15,6 +15,8 @@ from streamce.stats import summary
 
 if TYPE_CHECKING:
     from streamce.core.ledger.ledger import Ledger
+    from streamce.report.elements import Elements
+    from streamce.report.series_section import ViewOptions
     from streamce.stats.estimators import Cell
     from streamce.stats.summary import Summary
 
@@ -35,7 +37,7 @@ class Interval(NamedTuple):
 
     start: int
     end: int
-    summary: Summary
+    summary: Any
 
 
 def add_cells(ledger: Ledger, key_of: Callable[[int], Any]) -> dict[Any, Cell]:
@@ -54,10 +56,10 @@ def summarise(cell: Cell, level: float, anytime: bool) -> Summary:
     return summary.summarise_cell({name: n for name, n in cell.items() if n}, level=level, anytime=anytime)
 
 
-def history(starts: Sequence[int | None], ledger: Ledger, period: int, level: float, anytime: bool) -> list[Interval]:
+def history(starts: Sequence[int | None], elements: Elements, period: int, view: ViewOptions) -> list[Interval]:
     """Return the periods that have losses, in order. If there are too many, return longer periods.
 
-    ``starts`` holds the start of the period of each cell, or None if it is unknown.
+    ``starts`` holds the start of the period of each element, or None if it is unknown.
     """
     known = [start for start in starts if start is not None]
     if not known:
@@ -74,12 +76,11 @@ def history(starts: Sequence[int | None], ledger: Ledger, period: int, level: fl
     if (first - origin) % period:
         origin = first
 
-    def start_of(number: int) -> int | None:
-        start = starts[number]
-        return None if start is None else (start - origin) // width * width + origin
-
-    sums = add_cells(ledger, start_of)
-    return [Interval(start, start + width, summarise(sums[start], level, anytime)) for start in sorted(sums)]
+    wide = [None if start is None else (start - origin) // width * width + origin for start in starts]
+    numbers = {start: number for number, start in enumerate(sorted({start for start in wide if start is not None}))}
+    sums = elements.added([None if start is None else numbers[start] for start in wide])
+    headline = elements.metric._headline
+    return [Interval(start, start + width, headline(sums.summary(i, view))) for start, i in numbers.items()]
 
 
 def positions(ledger: Ledger, size: int, level: float, anytime: bool) -> list[Interval]:

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Any
 from streamce.errors import InputError
 from streamce.keys.periods import microseconds
 from streamce.report import aggregation, html, series_section, summary_section, svg
+from streamce.report.elements import States, of_groups
 from streamce.report.html import between, number, tag, text
 from streamce.report.series_section import Ranking, ViewOptions
-from streamce.stats import estimators
-from streamce.stats.summary import Summary
-from streamce.wrappers import Decayed, Grouped, Paired
-from streamce.wrappers.base import MetricWrapper
-from streamce.wrappers.grouped import sorted_cells
+from streamce.wrappers.base import flat_options, kind
 
 if TYPE_CHECKING:
     from streamce.metrics import SequenceCrossEntropy
@@ -26,17 +23,18 @@ if TYPE_CHECKING:
     from streamce.metrics.mergeable import MergeableState
     from streamce.wrappers import Decayed, Grouped, Paired
 
-# First sections of metrics that have one value, which can be compared with others.
-COMPARABLE = {"summary", "normalized_entropy", "group_means"}
+# Kinds of metrics that have one value, which can be compared with others.
+COMPARABLE = {"summary", "normalized_entropy"}
 
 
 def of_metric(metric: Any, view: ViewOptions) -> str:
     """Return all sections of a metric. A section that cannot be computed from the state says why."""
-    names = metric._sections()
-    if "members" in names:
-        return "".join(article(name, metric[name], view) for name in sorted(metric))
-    parts = [_guarded(SECTIONS[name], metric, view) for name in names]
-    return "".join(parts) + summary_section.options(_options(metric))
+    shown = _of_names(metric, view)
+    return shown if "members" in metric._sections() else shown + summary_section.options(flat_options(metric, _options))
+
+
+def _of_names(metric: Any, view: ViewOptions) -> str:
+    return "".join(_guarded(SECTIONS[name], metric, view) for name in metric._sections())
 
 
 def article(name: str, metric: MergeableState, view: ViewOptions) -> str:
@@ -48,10 +46,10 @@ def article(name: str, metric: MergeableState, view: ViewOptions) -> str:
 def overview(named: Mapping[str, MergeableState], view: ViewOptions) -> str:
     """Return the values of metrics of one kind on one scale, empty if the metrics differ or have no value."""
     metrics: list[Any] = list(named.values())
-    if len({metric._caption() for metric in metrics}) > 1 or metrics[0]._sections()[0] not in COMPARABLE:
+    if len({metric._caption() for metric in metrics}) > 1 or kind(metrics[0]) not in COMPARABLE:
         return ""
     try:
-        summaries = [_total_summary(metric, view) for metric in metrics]
+        summaries = [_current(metric).summary(view.level, view.anytime) for metric in metrics]
     except InputError:  # the section of that metric reports it
         return ""
     scale = svg.scale_around([each.value for each in summaries], [each.interval for each in summaries])
@@ -74,27 +72,19 @@ def _guarded(section: Callable[[Any, ViewOptions], str], metric: Any, view: View
         return tag("p", "No result: ", text(error), ".", class_="sce-error")
 
 
-def _total_summary(metric: Any, view: ViewOptions) -> Summary:
-    """Return the summary of all samples."""
-    summarise = metric.micro if "group_means" in metric._sections() else metric.summary
-    total: Summary = summarise(view.level, view.anytime)
-    return total
-
-
-def _template(metric: Any) -> Any:
-    """Return the metric inside a wrapper, or the metric itself."""
-    return metric.metric if isinstance(metric, MetricWrapper) else metric
+def _current(metric: Any) -> Any:
+    """Return the metric of the samples that count now, of all groups together."""
+    return _current(metric._current()) if "current" in metric._sections() else metric
 
 
 def _options(metric: Any) -> dict[str, Any]:
-    """Return the options that change a loss, and the class."""
-    header = _template(metric)._header()
-    own = metric.options if isinstance(metric, MetricWrapper) else {}
-    return {"metric": header["metric"], **header["options"], **{k: v for k, v in own.items() if k != "metric"}}
+    """Return the class, and the options that change a loss."""
+    header = metric._header()
+    return {"metric": header["metric"], **header["options"]}
 
 
 def _eps(metric: Any) -> float | None:
-    eps: float | None = _options(metric).get("eps")
+    eps: float | None = metric.options.get("eps")
     return eps
 
 
@@ -102,10 +92,9 @@ def _eps(metric: Any) -> float | None:
 
 
 def _summary(metric: Any, view: ViewOptions) -> str:
-    template = _template(metric)
-    per = template.options.get("per")
+    per = metric.options.get("per")
     unit = f"nats per {per}" if per else "nats"
-    return summary_section.of_summary(_total_summary(metric, view), template._caption(), unit, _eps(metric))
+    return summary_section.of_summary(metric.summary(view.level, view.anytime), metric._caption(), unit, _eps(metric))
 
 
 def _normalized_entropy(metric: Any, view: ViewOptions) -> str:
@@ -170,17 +159,27 @@ def _gan(metric: GANCrossEntropy, view: ViewOptions) -> str:
 # ---- time and groups ----
 
 
+def _of_current(metric: Any, view: ViewOptions) -> str:
+    return _of_names(metric._current(), view)
+
+
+def _members(metric: Any, view: ViewOptions) -> str:
+    members = metric._members()
+    return "".join(article(name, members[name], view) for name in sorted(members))
+
+
 def _half_lives(metric: Decayed, view: ViewOptions) -> str:
     half_life = microseconds(metric.options["half_life"], "half_life")
-    _, _, numbers, ledger = metric._state.sorted()
-    starts = [int(k) * half_life for k in numbers]
-    return series_section.history(starts, ledger, half_life, metric.metric, view, "half-life")
+    states = metric._state.sorted()
+    starts = [int(number) * half_life for number in states]
+    return series_section.history(starts, States(metric.metric, [*states.values()]), half_life, view, "half-life")
 
 
 def _panes(metric: Any, view: ViewOptions) -> str:
-    starts, ledger = metric._state.sorted()
+    states = metric._state.sorted()
+    starts = [aggregation.microseconds(start) for start in states]
     step = microseconds(metric.options["step"], "step")
-    return series_section.history(starts, ledger, step, metric.metric, view, "pane")
+    return series_section.history(starts, States(metric.metric, [*states.values()]), step, view, "pane")
 
 
 def _group_means(metric: Grouped, view: ViewOptions) -> str:
@@ -188,33 +187,31 @@ def _group_means(metric: Grouped, view: ViewOptions) -> str:
     if metric.options["period"] is not None:
         noun = "period"
         of = " of a group" if "groups" in metric._sections() else ""  # a group has a mean for each of its periods
-    return _summary(metric, view) + summary_section.estimate(metric.macro(view.level), noun, of)
+    unit = "" if kind(metric) == "normalized_entropy" else "nats"
+    return summary_section.estimate(metric.macro(view.level), noun, of, unit)
 
 
 def _history(metric: Grouped, view: ViewOptions) -> str:
-    cells, ledger = sorted_cells(metric._state)
-    times = [key[-1] if isinstance(key, tuple) else key for key in cells]
+    keys, elements = of_groups(metric)
+    times = [key[-1] if isinstance(key, tuple) else key for key in keys]
     period = microseconds(metric.options["period"])
-    starts = [aggregation.microseconds(time) for time in times]
-    return series_section.history(starts, ledger, period, metric.metric, view, "period")
+    return series_section.history(list(map(aggregation.microseconds, times)), elements, period, view, "period")
 
 
 def _groups(metric: Grouped, view: ViewOptions) -> str:
-    cells, ledger = sorted_cells(metric._state)
-    if metric.options["period"] is None:
-        ranked = Ranking("group", "groups", list(cells), estimators.means(ledger), ledger.cell)
-        return series_section.ranking(ranked, metric, view)
-    # Keys end with a period: add up all periods of each group.
-    groups = [key[:-1] if len(key) > 2 else key[0] for key in cells]
-    names = list(dict.fromkeys(groups))
-    numbers = {name: number for number, name in enumerate(names)}
-    added = aggregation.add_cells(ledger, lambda cell: numbers[groups[cell]])  # not the name, because it may be None
-    sums = [added.get(number, {}) for number in range(len(names))]
-    ranked = Ranking("group", "groups", names, [estimators.ratio(cell) for cell in sums], sums.__getitem__)
-    return series_section.ranking(ranked, metric, view)
+    keys, elements = of_groups(metric)
+    if metric.options["period"] is not None:  # keys end with a period: add up all periods of each group
+        groups = [key[:-1] if len(key) > 2 else key[0] for key in keys]
+        keys = list(dict.fromkeys(groups))
+        numbers = {key: number for number, key in enumerate(keys)}
+        elements = elements.added([numbers[key] for key in groups])
+    total = metric.metric._headline(metric.micro(view.level, view.anytime)).value
+    return series_section.ranking(Ranking("group", "groups", keys, elements, total), view)
 
 
 SECTIONS: dict[str, Callable[[Any, ViewOptions], str]] = {
+    "current": _of_current,
+    "members": _members,
     "summary": _summary,
     "normalized_entropy": _normalized_entropy,
     "text": _text,

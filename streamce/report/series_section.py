@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
 from streamce.keys.periods import format_period
+from streamce.metrics.mean_loss import MeanLoss
 from streamce.metrics.sequence import n_positions
 from streamce.report import aggregation, html, svg
+from streamce.report.elements import Cells
 from streamce.report.html import between
-from streamce.stats import estimators, summary
 from streamce.stats.summary import interval_name
+from streamce.wrappers.base import kind
 
 if TYPE_CHECKING:
-    from streamce.core.ledger.ledger import Ledger
     from streamce.metrics.mergeable import MergeableState
-    from streamce.stats.estimators import Cell
+    from streamce.report.elements import Elements
     from streamce.stats.summary import Summary
 
 N_WORST, N_BEST = 12, 5  # rows of a ranking, if there are more than both
@@ -58,8 +59,10 @@ def _sizes(metric: Any) -> Iterator[int]:
     """Yield the numbers of classes or labels."""
     sections = metric._sections()
     if "members" in sections:
-        for name in metric:
-            yield from _sizes(metric[name])
+        for member in metric._members().values():
+            yield from _sizes(member)
+    elif "current" in sections:
+        yield from _sizes(metric._current())
     elif "per_class" in sections or "per_label" in sections:
         cells = metric._state.copy().cells
         if cells is not None and cells.columns():
@@ -75,11 +78,9 @@ class Series(NamedTuple):
     gap: float  # least distance of two points that are not connected
 
 
-def history(
-    starts: Sequence[int | None], ledger: Ledger, period: int, metric: Any, view: ViewOptions, unit: str
-) -> str:
+def history(starts: Sequence[int | None], elements: Elements, period: int, view: ViewOptions, unit: str) -> str:
     """Return the value over time with its intervals. ``unit`` names the period."""
-    intervals = aggregation.history(starts, ledger, period, view.level, view.anytime)
+    intervals = aggregation.history(starts, elements, period, view)
     if not intervals:
         return ""
     width = intervals[0].end - intervals[0].start
@@ -88,7 +89,7 @@ def history(
     title = f"History by {format_period(width)}{merged}"
     first, last = svg.to_datetime(intervals[0].start / 1e6), svg.to_datetime(intervals[-1].end / 1e6)
     xs = svg.Scale(intervals[0].start / 1e6, intervals[-1].end / 1e6)
-    summaries = [metric._present(each.summary) for each in intervals]
+    summaries = [each.summary for each in intervals]
     points = [
         svg.Point((each.start + each.end) / 2e6, summary.value, *summary.interval)
         for each, summary in zip(intervals, summaries, strict=True)
@@ -103,7 +104,8 @@ def history(
         words += f" The picture leaves out {html.plural(missing, 'group')} without a time."
     names = [svg.format_time(svg.to_datetime(each.start / 1e6)) for each in intervals]
     series = Series(names, points, summaries, 1.5 * width / 1e6)
-    return _line_section(title, series, xs, svg.time_labels(xs), words, ("from (UTC)", "value", view.interval_name))
+    head = ("from (UTC)", NAMES.get(kind(elements.metric), DEFAULT_NAMES).value, view.interval_name)
+    return _line_section(title, series, xs, svg.time_labels(xs), words, head)
 
 
 def positions(metric: Any, view: ViewOptions) -> str:
@@ -156,6 +158,20 @@ def _line_section(
     return html.section(title, picture, html.note(words + note), html.details("Show the numbers", table))
 
 
+class Names(NamedTuple):
+    """The words for the values of elements, and for the order of a ranking."""
+
+    value: str
+    order: str
+    ends: str
+    extremes: str
+
+
+DEFAULT_NAMES = Names("value", "worst first", "the worst and the best", "worst")
+# The words by the kind of the metric, if they differ.
+NAMES = {"paired": Names("A - B", "largest A - B first", "the largest and the smallest A - B", "extremes")}
+
+
 class Ranking(NamedTuple):
     """Classes, labels or groups that are ranked.
 
@@ -165,85 +181,84 @@ class Ranking(NamedTuple):
         Their name in the singular and in the plural.
     keys : sequence
         Their names.
-    means : sequence of float
-        Their mean losses, NaN if they have no losses.
-    cell_of : function of int
-        Returns the cell of a number.
+    elements : Elements
+    total : float
+        The value of all of them together, NaN if it is not shown.
+    unit : str
+        The name of their values, if it is not that of the metric.
     """
 
     noun: str
     nouns: str
     keys: Sequence[Any]
-    means: Sequence[float]
-    cell_of: Callable[[int], Cell]
+    elements: Elements
+    total: float = math.nan
+    unit: str = ""
 
 
 def cells(metric: Any, noun: str, nouns: str, view: ViewOptions) -> str:
-    """Return the ranking of classes or labels."""
+    """Return the ranking of classes or labels. The value of a class is a mean loss for any metric."""
     ledger = metric._state.copy().cells
     if ledger is None or not ledger.columns():
         return ""
     own = metric.options.get("classes") or ()
     names = next((each for each in (view.names, own) if len(each) == ledger.size), range(ledger.size))
-    return ranking(Ranking(noun, nouns, names, estimators.means(ledger), ledger.cell), None, view)
+    return ranking(Ranking(noun, nouns, names, Cells.of_ledger(MeanLoss(), ledger), unit="nats"), view)
 
 
-def ranking(ranked: Ranking, grouped: Any, view: ViewOptions) -> str:
-    """Return the worst and the best values on one scale, and the distribution of all values.
-
-    ``grouped`` is the metric whose groups are ranked. It is None for classes and labels, whose values are mean losses.
-    """
-    nouns, means = ranked.nouns, ranked.means
-    known = [number for number in range(len(ranked.keys)) if not math.isnan(means[number])]
+def ranking(ranked: Ranking, view: ViewOptions) -> str:
+    """Return the worst and the best values on one scale, and the distribution of all values."""
+    nouns, elements, total = ranked.nouns, ranked.elements, ranked.total
+    scores = elements.scores()
+    known = [number for number in range(len(ranked.keys)) if not math.isnan(scores[number])]
     unseen = len(ranked.keys) - len(known)
     if not known:
         return ""
-    order = sorted(known, key=lambda number: -means[number])
+    order = sorted(known, key=lambda number: -scores[number])
     all_shown = len(order) <= N_WORST + N_BEST
     worst, best = (order, []) if all_shown else (order[:N_WORST], order[-N_BEST:])
-
-    def summary_of(number: int) -> Summary:
-        losses = summary.summarise_cell(ranked.cell_of(number), level=view.level, anytime=view.anytime)
-        presented: Summary = grouped.metric._present(losses) if grouped is not None else losses
-        return presented
-
-    summaries = {number: summary_of(number) for number in (*worst, *best)}
-    total = math.nan if grouped is None else grouped.micro(view.level, view.anytime).value
+    found = {number: elements.summary(number, view) for number in (*worst, *best)}
+    summaries = {number: elements.metric._headline(each) for number, each in found.items()}
     scale = svg.scale_around(
         [each.value for each in summaries.values()], [each.interval for each in summaries.values()]
     )
-    title = (
-        f"By {ranked.noun}, worst first" if all_shown else f"By {ranked.noun}: the worst and the best of {len(order):,}"
-    )
+    words_of = NAMES.get(kind(elements.metric), DEFAULT_NAMES)
+    title = f"By {ranked.noun}, {words_of.order}"
+    if not all_shown:
+        title = f"By {ranked.noun}: {words_of.ends} of {len(order):,}"
     written = html.aligned(each.value for each in summaries.values())
+    p_values = ["p-value"] if kind(elements.metric) == "paired" else []
 
     def row(number: int) -> list[str]:
         each = summaries[number]
         picture = svg.interval(scale, each.value, each.interval, html.number(each.value), total) if scale else ""
-        ends = between(each.interval, written)
-        return [html.name(ranked.keys[number]), written(each.value), ends, picture, f"{each.count:,}"]
+        p_value = [f"{found[number].p_value:.3g}"] if p_values else []
+        cells = [written(each.value), between(each.interval, written), picture, *p_value, f"{each.count:,}"]
+        return [html.name(ranked.keys[number]), *cells]
 
     rows = [row(number) for number in worst]
+    empty = [""] * len(p_values)
     if best:
-        rows.append([f"{len(order) - N_WORST - N_BEST:,} {nouns} between", "", "", "", ""])
+        rows.append([f"{len(order) - N_WORST - N_BEST:,} {nouns} between", "", "", "", *empty, ""])
         rows += [row(number) for number in best]
-    foot = ["", "", "", svg.axis(scale), ""] if scale else []
-    unit = "nats" if grouped is None else "value"  # the value of a class is a mean loss for any metric
-    table = html.table((ranked.noun, unit, view.interval_name, "", "losses"), rows, "nawpa", foot)
+    foot = ["", "", "", svg.axis(scale), *empty, ""] if scale else []
+    head = (ranked.noun, ranked.unit or words_of.value, view.interval_name, "", *p_values, "losses")
+    table = html.table(head, rows, "nawpaa" if p_values else "nawpa", foot)
     words = []
     if scale is not None and math.isfinite(total):
         words.append("The dashed line is the value of all samples together.")
     if not all_shown:
-        words.append(f"Chance contributes to the worst of many {nouns}. An interval is valid for one of them alone.")
+        chance = f"Chance contributes to the {words_of.extremes} of many {nouns}."
+        words.append(f"{chance} An interval is valid for one of them alone.")
     if unseen:
         words.append(f"The ranking leaves out {html.plural(unseen, ranked.noun, nouns)} without a value.")
-    distribution = "" if all_shown else _distribution([means[number] for number in known], nouns, grouped)
+    distribution = "" if all_shown else _distribution(elements.values(), nouns)
     return html.section(title, distribution, table, html.note(*words) if words else "")
 
 
-def _distribution(means: list[float], nouns: str, grouped: Any) -> str:
+def _distribution(found: Sequence[float], nouns: str) -> str:
     """Return a histogram and quantiles of the values."""
-    values = sorted(grouped.metric._value(mean) for mean in means) if grouped is not None else sorted(means)
+    values = sorted(value for value in found if not math.isnan(value))
     counts, low, high = aggregation.histogram(values, N_BINS)
     if not counts or low == high:
         return ""

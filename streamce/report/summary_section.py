@@ -326,14 +326,15 @@ def gan(result: GANSummary) -> str:
     return html.columns(top + picture, html.table(("", "nats", ""), distances, "nat")) + parts + counts
 
 
-def estimate(result: Estimate, noun: str = "group", of: str = "") -> str:
+def estimate(result: Estimate, noun: str = "group", of: str = "", unit: str = "nats") -> str:
     """Return the mean over groups or periods, each of which counts the same. ``of`` continues the noun."""
     if not result.groups or math.isnan(result.value):
         return ""
     ends = between(result.interval)
     known = f" ({interval_name(result.level, False)} {ends})" if ends else ""
     groups = html.plural(result.groups, noun)
-    return html.note(f"The mean of {groups}{of}, each counting the same, is {number(result.value)} nats{known}.")
+    value = f"{number(result.value)} {unit}".rstrip()
+    return html.note(f"The mean of {groups}{of}, each counting the same, is {value}{known}.")
 
 
 def options(values: dict[str, Any]) -> str:

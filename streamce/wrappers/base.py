@@ -66,6 +66,26 @@ def check_keywords(method: str, given: Iterable[str], known: frozenset[str]) -> 
             raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
 
 
+def kind(metric: Any) -> str:
+    """Return the name of the first section that shows the value of a metric, or of the metric in wrappers of it."""
+    first: str = metric._sections()[0]
+    return kind(metric.metric) if first == "current" else first
+
+
+def flat_options(metric: Any, options_of: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Return the options of a metric, which ``options_of`` returns, and those of the wrappers around it by name.
+
+    An option of a metric within has the prefix ``inner_`` if a wrapper around it has one of the same name.
+    """
+    inner = metric.options.get("metric")
+    if inner is None:
+        return options_of(metric)
+    within = flat_options(inner, options_of)
+    own = {name: value for name, value in metric.options.items() if name != "metric"}
+    own = {name: value for name, value in own.items() if value is not None or name not in within}
+    return {f"inner_{name}" if name in own else name: value for name, value in within.items()} | own
+
+
 class Route(NamedTuple):
     """Where the samples of a batch go, which is known before they are computed.
 
@@ -145,6 +165,9 @@ class MetricWrapper(MergeableState):
             if must and name not in given:
                 raise TypeError(f"{method}() missing a required argument: {name!r}")
         return given
+
+    def _headline(self, found: Any) -> Any:
+        return self._metric._headline(found)
 
     def _metric_of(self, state: Any) -> Any:
         """Return a metric with this state."""
@@ -272,9 +295,18 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
         self._update(log_probs, None, base=check_base("base", base), **keys, **others)
         return self
 
-    def _update(self, preds: Any, target: Any = None, weight: Any = None, **others: Any) -> None:
-        given = {"preds": preds, "target": target, "weight": weight}
-        self._add(others | {name: each for name, each in given.items() if each is not None or name == "preds"})
+    def _update(self, *given: Any, **others: Any) -> None:
+        named = dict(zip(("preds", "target", "weight"), given, strict=False))
+        self._add(others | {name: each for name, each in named.items() if each is not None or name == "preds"})
+
+    def _check_arguments(self, columns: dict[str, list[str]]) -> None:
+        if not isinstance(self._metric, UpdateFromMixin):
+            found = f"is a {type(self._metric).__name__}, whose samples have no single prediction"
+            raise InputError("metric", found, "update() with batches")
+        super()._check_arguments(columns)
+
+    def _takes(self, argument: str) -> bool:
+        return super()._takes(argument) or self._metric._takes(argument)
 
     def _add(self, given: dict[str, Any]) -> None:
         """Add a batch, given by argument."""

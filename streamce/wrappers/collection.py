@@ -292,6 +292,10 @@ class Collection(UpdateFromMixin):
         """Return a metric, with a copy of its state."""
         return self._state.copy().metrics[name]
 
+    def _members(self) -> dict[str, UpdateFromMixin]:
+        """Return the metrics by name, with copies of their states."""
+        return self._state.copy().metrics
+
     def __len__(self) -> int:
         return len(self._state.metrics)
 

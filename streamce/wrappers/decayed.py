@@ -138,7 +138,7 @@ class Decayed(KeyedWrapper):
         return f"{self._metric._caption()}, half-life {self.options['half_life']}"
 
     def _sections(self) -> tuple[str, ...]:
-        return ("summary", "half_lives")
+        return ("current", "half_lives")
 
     # ---- reading ----
 

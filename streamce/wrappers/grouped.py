@@ -137,10 +137,19 @@ class Grouped(RankedGroups):
         return self._period is None or (kinds is not None and len(kinds) > 1 and self._state.count() > 0)
 
     def _sections(self) -> tuple[str, ...]:
+        if self._metric._layer == composition.COLLECTION:
+            return ("members",)
         history = ("history",) if self._period is not None else ()
-        return ("group_means", *history, *(("groups",) if self._has_groups() else ()))
+        return ("current", "group_means", *history, *(("groups",) if self._has_groups() else ()))
 
     # ---- reading ----
+
+    def _current(self) -> Any:
+        return self._metric_of(self._state.total())
+
+    def _members(self) -> dict[str, Grouped]:
+        """Return the groups of each metric of a collection, by its name."""
+        return {name: self._of(name, "items") for name in self._metric}
 
     def __len__(self) -> int:
         return self._state.count()

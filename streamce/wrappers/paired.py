@@ -410,6 +410,9 @@ class Paired(MetricWrapper):
     def _sections(self) -> tuple[str, ...]:
         return ("paired",)
 
+    def _headline(self, found: PairedSummary) -> Summary:
+        return found.difference
+
     @property
     def _loss_metric(self) -> Metric:
         loss_metric: Metric = self._metric

@@ -227,7 +227,7 @@ class Sliding(KeyedWrapper):
         return f"{self._metric._caption()} of the last {length}"
 
     def _sections(self) -> tuple[str, ...]:
-        return ("summary", "panes") if isinstance(self._state, Panes) else ("summary",)
+        return ("current", "panes") if isinstance(self._state, Panes) else ("current",)
 
     # ---- reading ----
 

@@ -20,8 +20,9 @@ import streamce as ce
 from streamce.cli.main import main
 from streamce.keys.encoding import format_key
 from streamce.report import MARK, aggregation, fragment, html, page, svg
+from streamce.report.elements import of_groups
+from streamce.report.series_section import ViewOptions
 from streamce.stats import summary
-from streamce.wrappers.grouped import sorted_cells
 
 BROUGHT = ["http", "<script", "<link", "@import", "url(", "src=", "href=", "javascript:", "<iframe", "<img", " id="]
 
@@ -175,10 +176,9 @@ def test_periods_that_are_summed_stay_whole():
     """A period of 7 h divides a week, but not the three days from a Monday to the start of 1970."""
     at = 3600.0 * np.arange(7 * 24 * 60)
     metric = ce.Grouped(ce.MeanLoss(), period="7h").update(at, by_time=at)
-    cells, ledger = sorted_cells(metric._state)
-    for each in aggregation.history(
-        [aggregation.microseconds(key) for key in cells], ledger, metric._period, 0.95, False
-    ):
+    keys, elements = of_groups(metric)
+    starts = [aggregation.microseconds(key) for key in keys]
+    for each in aggregation.history(starts, elements, metric._period, ViewOptions()):
         within = at[(at >= each.start / 1e6) & (at < each.end / 1e6)]
         assert each.summary.count == len(within)
         assert each.summary.mean == pytest.approx(within.mean())
@@ -599,9 +599,9 @@ def test_a_histogram_of_groups_holds_each_that_is_finite(values, bins):
 def test_a_history_loses_nothing(hours, period):
     at = [3600.0 * hour for hour in hours]
     metric = ce.Grouped(ce.MeanLoss(), period=period).update(np.ones(len(at)), by_time=at)
-    cells, ledger = sorted_cells(metric._state)
-    starts = [aggregation.microseconds(key) for key in cells]
-    found = aggregation.history(starts, ledger, metric._period, 0.95, False)
+    keys, elements = of_groups(metric)
+    starts = [aggregation.microseconds(key) for key in keys]
+    found = aggregation.history(starts, elements, metric._period, ViewOptions())
     assert sum(each.summary.count for each in found) == len(at)
     assert [each.start for each in found] == sorted({each.start for each in found})
     assert len(found) <= aggregation.MAX_POINTS + 2

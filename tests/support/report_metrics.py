@@ -15,8 +15,8 @@ BY = RNG.integers(0, 40, N)
 AT = 1.79e9 + np.sort(RNG.uniform(size=N)) * 86400 * 365
 
 
-def logits(n=600, classes=5):
-    return RNG.normal(0, 1, (n, classes)), RNG.integers(0, classes, n)
+def logits(n=600, classes=5, rng=RNG):
+    return rng.normal(0, 1, (n, classes)), rng.integers(0, classes, n)
 
 
 def positions():
@@ -63,5 +63,47 @@ FULL = {
         {"b": ce.BinaryCrossEntropy(tail=True), "a": ce.Grouped(ce.BinaryCrossEntropy())}
     ).update(P, Y, by=BY),
 }
-MADE = {**golden_states.CASES, **{f"full-{name}": made for name, made in FULL.items()}}
+OTHER_RNG = np.random.default_rng(9)
+GROUPS_OF = {
+    "classes": (
+        ce.MulticlassCrossEntropy(kind="logits", per_class=True, calibration=True, tail=True),
+        logits(N, rng=OTHER_RNG),
+    ),
+    "normalized": (ce.NormalizedEntropy(), (P, Y)),
+    "normalized-classes": (ce.MulticlassNormalizedEntropy(kind="logits"), logits(N, rng=OTHER_RNG)),
+    "paired": (ce.Paired(ce.BinaryCrossEntropy()), (P, P**1.1, Y)),
+    "collection": (ce.Collection({"tail": ce.BinaryCrossEntropy(tail=True), "NE": ce.NormalizedEntropy()}), (P, Y)),
+}
+# Compositions, which draw the sections of the metrics in them.
+COMPOSED = {
+    **{f"groups-of-{name}": lambda inner=inner, batch=batch: ce.Grouped(inner).update(*batch, by=BY)
+       for name, (inner, batch) in GROUPS_OF.items()},
+    **{f"history-of-{name}": lambda inner=inner, batch=batch: ce.Grouped(inner, period="1w").update(
+           *batch, by=BY % 3, by_time=AT)
+       for name, (inner, batch) in GROUPS_OF.items()},
+    **{f"window-of-{name}": lambda inner=inner, batch=batch: ce.Sliding(inner, period="30d", step="1d").update(
+           *batch, by_time=AT)
+       for name, (inner, batch) in GROUPS_OF.items() if name != "collection"},
+    "last-of-paired": lambda: ce.Sliding(GROUPS_OF["paired"][0], samples=100).update(*GROUPS_OF["paired"][1]),
+    "decayed-normalized": lambda: ce.Decayed(ce.NormalizedEntropy(), half_life="30d").update(P, Y, by_time=AT),
+    "decayed-paired": lambda: ce.Decayed(ce.Paired(ce.BinaryCrossEntropy()), half_life="30d").update(
+        P, P**1.1, Y, by_time=AT),
+    "groups-of-gans": lambda: ce.Grouped(ce.GANCrossEntropy()).update(real=P, fake=P**2, by=BY % 5),
+    "groups-of-windows": lambda: ce.Grouped(
+        ce.Sliding(ce.BinaryCrossEntropy(tail=True), period="60d", step="5d")).update(P, Y, by=BY, by_time=AT),
+    "groups-of-windows-of-pairs": lambda: ce.Grouped(
+        ce.Sliding(ce.Paired(ce.BinaryCrossEntropy()), period="60d", step="5d")).update(
+        P, P**1.1, Y, by=BY % 3, by_time=AT),
+    "groups-of-bytes": lambda: ce.Grouped(ce.Perplexity()).update_token_log_probs(
+        np.log(P).reshape(-1, 10), by=np.arange(N // 10) % 7, n_bytes=np.full(N // 10, 30)),
+    "collection-of-windows": lambda: ce.Collection({
+        "recent": ce.Sliding(ce.NormalizedEntropy(), period="30d", step="1d"),
+        "groups": ce.Grouped(ce.BinaryCrossEntropy(tail=True)),
+    }).update(P, Y, by=BY, by_time=AT),
+    "no-groups-of-pairs": lambda: ce.Grouped(ce.Paired(ce.BinaryCrossEntropy())),
+    "empty-window-of-ne": lambda: ce.Sliding(ce.NormalizedEntropy(), period="1d", step="1h"),
+    "less-than-no-groups": lambda: ce.Grouped(ce.NormalizedEntropy()) - ce.Grouped(ce.NormalizedEntropy()).update(
+        P, Y, by=BY),
+}  # fmt: skip
+MADE = {**golden_states.CASES, **{f"full-{name}": made for name, made in {**FULL, **COMPOSED}.items()}}
 NASTY = ["<script>alert(1)</script>", "\"'&<>", "שלום", "\u202eevil", "a\nb", "x" * 10_000, "\x00", "", " ", "</bdi>"]
