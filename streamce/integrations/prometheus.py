@@ -17,15 +17,10 @@ from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
 from streamce.keys.encoding import time_sort_key
 from streamce.metrics.binary import BinaryCrossEntropy
-from streamce.metrics.gan import GANCrossEntropy
 from streamce.metrics.mergeable import MergeableState
 from streamce.persistence.restore import load
 from streamce.stats.estimators import INVALID
 from streamce.wrappers.collection import Collection
-from streamce.wrappers.decayed import Decayed
-from streamce.wrappers.grouped import Grouped
-from streamce.wrappers.paired import Paired
-from streamce.wrappers.sliding import Sliding
 
 try:
     from prometheus_client.core import Metric as Family
@@ -35,10 +30,14 @@ except ModuleNotFoundError as _error:
     ) from None
 
 if TYPE_CHECKING:
+    from streamce.metrics.gan import GANCrossEntropy
     from streamce.stats.summary import Summary
     from streamce.stats.tail import Tail
+    from streamce.wrappers.grouped import Grouped
+    from streamce.wrappers.paired import Paired
 
 Labels = dict[str, str]
+Sums = Callable[["Summary", Labels, Iterable[str]], None]  # exports the sums of a summary, with these causes
 
 # Type and help of the families, by the end of their names. prometheus_client appends "_total" to counters.
 FAMILIES = {
@@ -235,27 +234,29 @@ class _Scrape:
     @in_default_mode
     def read(self, labels: Labels, metric: Any, window: bool) -> None:
         """Export a metric that no other thread updates. Read all of it first, so that an error exports nothing."""
-        readers: dict[str, Callable[[Any, Labels], None]]
-        readers = {"group_means": self._groups, "paired": self._paired, "gan": self._gan}
-        if window:
-            self._window(metric.summary(*self._view), labels)
+        sections = metric._sections()
+        if "group_means" in sections:
+            self._groups(metric, labels)
+        elif "current" in sections:
+            self.read(labels, metric._current(), True)
         else:
-            readers.get(metric._sections()[0], self._total)(metric, labels)
+            readers: dict[str, Callable[[Any, Labels, Sums], None]] = {"paired": self._paired, "gan": self._gan}
+            readers.get(sections[0], self._total)(metric, labels, self._window if window else self._stream)
 
-    def _total(self, metric: Any, labels: Labels) -> None:
+    def _total(self, metric: Any, labels: Labels, sums: Sums) -> None:
         """Export a metric with one sum."""
         summary = metric.summary(*self._view)
-        tail = metric.tail() if "tail" in metric._sections() else None
+        tail = metric.tail() if "tail" in metric._sections() and sums == self._stream else None
         self._value(summary.value, summary.interval, labels)
-        self._stream(summary, labels)
+        sums(summary, labels, CAUSES)
         if tail is not None:
             self._tail(tail, labels)
 
-    def _gan(self, metric: GANCrossEntropy, labels: Labels) -> None:
+    def _gan(self, metric: GANCrossEntropy, labels: Labels, sums: Sums) -> None:
         gan = metric.summary(*self._view)
         self._value(gan.value, gan.interval, labels)
         for part in ("real", "fake", "generator"):
-            self._stream(getattr(gan, part), labels | {"part": part})
+            sums(getattr(gan, part), labels | {"part": part}, CAUSES)
 
     def _value(self, value: float, interval: tuple[float, float], labels: Labels) -> None:
         self.add("value", "", labels, value)
@@ -266,7 +267,7 @@ class _Scrape:
         self.add("mean_nats", "", labels, summary.mean)
         self.add("stderr_nats", "", labels, summary.stderr)
 
-    def _stream(self, summary: Summary, labels: Labels, causes: Iterable[str] = CAUSES) -> None:
+    def _stream(self, summary: Summary, labels: Labels, causes: Iterable[str]) -> None:
         """Export the summary of a stream, whose sums are counters."""
         self._mean(summary, labels)
         self.add("loss_nats", "_sum", labels, summary.total)
@@ -276,40 +277,40 @@ class _Scrape:
         for cause in causes:
             self.add("odd_losses", "", labels, getattr(summary, cause), cause=cause)
 
-    def _window(self, summary: Summary, labels: Labels) -> None:
+    def _window(self, summary: Summary, labels: Labels, causes: Iterable[str]) -> None:
         """Export the summary of a window, whose sums are gauges."""
-        self._value(summary.value, summary.interval, labels)
         self._mean(summary, labels)
         self.add("window_loss_nats", "", labels, summary.total)
         self.add("window_losses", "", labels, summary.count)
         self.add("window_weight", "", labels, summary.weight)
         self.add("window_samples", "", labels, summary.samples)
-        for cause in CAUSES:
+        for cause in causes:
             self.add("window_odd_losses", "", labels, getattr(summary, cause), cause=cause)
 
     def _groups(self, grouped: Grouped, labels: Labels) -> None:
         number = len(grouped)
         if grouped.options["period"] is None:
-            exported = grouped.largest(self._max_groups, *self._view)
+            exported = [key for key, _ in grouped.largest(self._max_groups)]
         else:
-            newest = sorted(grouped.keys(), key=time_sort_key)[::-1][: self._max_groups]
-            exported = [(key, grouped[key].summary(*self._view)) for key in newest]
+            exported = sorted(grouped.keys(), key=time_sort_key)[::-1][: self._max_groups]
+        metrics = {key: grouped[key] for key in exported}
+        for metric in metrics.values():
+            metric.summary()  # raises if it cannot be read
         self.add("groups", "", labels, number)
         self.add("groups_left_out", "", labels, number - len(exported))
-        for key, summary in exported:
-            group_labels = labels | _key_labels(key)
-            self._value(summary.value, summary.interval, group_labels)
-            self._stream(summary, group_labels)
+        for key, metric in metrics.items():
+            self.read(labels | _key_labels(key), metric, False)
 
-    def _paired(self, metric: Paired, labels: Labels) -> None:
+    def _paired(self, metric: Paired, labels: Labels, sums: Sums) -> None:
         paired = metric.summary(*self._view)
         self._value(paired.difference.value, paired.difference.interval, labels)
         self.add("p_value", "", labels, paired.p_value)
         for part, summary in (("a", paired.a), ("b", paired.b)):
-            self._stream(summary, labels | {"part": part}, MODEL_CAUSES)
+            sums(summary, labels | {"part": part}, MODEL_CAUSES)
+        odd = "odd_losses" if sums == self._stream else "window_odd_losses"
         for cause in CAUSES:
             if cause not in MODEL_CAUSES:  # a loss that one model excludes is excluded for both
-                self.add("odd_losses", "", labels, getattr(paired.difference, cause), cause=cause)
+                self.add(odd, "", labels, getattr(paired.difference, cause), cause=cause)
 
     def _tail(self, tail: Tail, labels: Labels) -> None:
         bins, below = iter(tail.bins), 0
@@ -324,15 +325,18 @@ class _Scrape:
         self.add("loss_distribution_nats", "_count", labels, tail.count)
 
 
-def _named(name: str, metric: MergeableState) -> list[tuple[Labels, MergeableState, bool]]:
+def _named(name: str, metric: Any) -> list[tuple[Labels, MergeableState, bool]]:
     """Return a copy of a metric, or of each metric of a collection, with its labels and whether it is a window."""
     if isinstance(metric, Collection):
         members = metric._state
         with members.lock:  # so that the copies are consistent
             lists = [_named(f"{name}.{inner}" if name else inner, each) for inner, each in members.metrics.items()]
         return [each for copies in lists for each in copies]
-    is_window = isinstance(metric, (Sliding, Decayed))
-    copy = metric.window() if isinstance(metric, Sliding) else metric.copy()  # without the samples of a window
+    is_window = metric._sections()[0] == "current" and "group_means" not in metric._sections()
+    copy = metric._current() if is_window else metric.copy()  # without the samples of a window
+    if "members" in copy._sections():  # groups of a collection
+        lists = [_named(f"{name}.{inner}" if name else inner, each) for inner, each in copy._members().items()]
+        return [each for copies in lists for each in copies]
     return [({"metric": name} if name else {}, copy, is_window)]
 
 

@@ -157,6 +157,39 @@ def test_the_state_of_a_part_is_that_of_its_batches():
     assert parts[2] == metric.to_bytes()
 
 
+@pytest.mark.parametrize(
+    ("metric", "others"),
+    [
+        (ce.Grouped(ce.NormalizedEntropy()), {"by": "k", "cluster": "c"}),
+        (ce.Grouped(ce.BinaryCrossEntropy(tail=True, calibration=True)), {"by": "k"}),
+        (ce.Grouped(ce.Collection({"a": ce.BinaryCrossEntropy(), "b": ce.NormalizedEntropy()})), {"by": "k"}),
+        (ce.Grouped(ce.Sliding(ce.BinaryCrossEntropy(), period="5min", step="1min")), {"by": "k", "by_time": "t"}),
+        (ce.Sliding(ce.NormalizedEntropy(), period="5min", step="1min"), {"by_time": "t", "cluster": "c"}),
+        (ce.Sliding(ce.BinaryCrossEntropy(tail=True), period="5min", step="1min"), {"by_time": "t"}),
+        (ce.Decayed(ce.NormalizedEntropy(), half_life="1min"), {"by_time": "t", "weight": "w"}),
+    ],
+    ids=repr,
+)
+def test_any_composition_is_evaluated_in_parts(metric, others):
+    rng = np.random.default_rng(5)
+    columns = {"p": rng.random(60), "y": rng.integers(0, 2, 60), "k": rng.integers(0, 4, 60), "w": rng.random(60),
+               "c": rng.integers(0, 9, 60), "t": 30.0 * rng.integers(0, 20, 60)}  # fmt: skip
+    table = pa.table(columns)
+    arguments = {"preds": "p", "target": "y", **others}
+    parts = [engines.partial(metric, [table.slice(start, 20)], **arguments) for start in (0, 20, 40)]
+    found = engines.finish(engines.merge(*parts), metric)
+    expected = metric.copy().update(columns["p"], columns["y"], **{name: columns[key] for name, key in others.items()})
+    assert found == expected == metric.copy().update_from(table, **arguments)
+    assert engines.columns(metric, **arguments) == arguments
+
+
+@pytest.mark.parametrize("inner", [ce.Paired(ce.BinaryCrossEntropy()), ce.GANCrossEntropy()])
+def test_samples_without_a_single_prediction_come_from_no_stream(inner):
+    name = type(inner).__name__
+    with pytest.raises(ce.InputError, match=f"^metric is a {name}, whose samples have no single prediction"):
+        ce.Grouped(inner).update_from(pa.table({"p": [0.5]}), preds="p", by="p")
+
+
 def test_only_columns_that_are_wanted_are_and_in_their_order():
     names = ["w", "p_b", "y", "p_a", "else"]
     assert engines.wanted(names, {"preds": "p_*", "target": ["y"], "weight": "w"}) == ["w", "p_b", "y", "p_a"]

@@ -146,6 +146,68 @@ def test_two_models_are_exported_with_their_difference():
     assert found["streamce_odd_losses_total", ("cause", "floored"), ("part", "b")] == 0
 
 
+def check_window(found, summary, *labels):
+    """Check the gauges of a window."""
+    assert same(found["streamce_mean_nats", *labels], summary.mean)
+    assert found["streamce_window_losses", *labels] == summary.count
+    assert found["streamce_window_loss_nats", *labels] == summary.total
+
+
+def test_groups_of_any_metric_have_its_families():
+    batch = PROBS * 3, TARGET * 3
+    by = ["ann", "bob", "ann"] * 4
+    for metric in (ce.NormalizedEntropy(), ce.BinaryCrossEntropy(tail=True, calibration=True)):
+        grouped = ce.Grouped(metric).update(*batch, by=by)
+        found = exported(grouped)
+        for key, each in grouped.items():
+            check_values(found, each.summary(), ("group", key))
+            check_stream(found, each.summary(), ("group", key))
+    assert found["streamce_loss_distribution_nats_count", ("group", "ann")] == 8
+    pairs = ce.Grouped(ce.Paired(ce.BinaryCrossEntropy())).update(PROBS * 3, PROBS[::-1] * 3, TARGET * 3, by=by)
+    found = exported(pairs)
+    for key, each in pairs.items():
+        check_values(found, each.summary().difference, ("group", key))
+        assert same(found["streamce_p_value", ("group", key)], each.summary().p_value)
+        check_stream(found, each.summary().b, ("group", key), ("part", "b"))
+    gans = ce.Grouped(ce.GANCrossEntropy()).update(real=PROBS, fake=PROBS, by=[1, 1, 2, 2])
+    found = exported(gans)
+    for key, each in gans.items():
+        check_values(found, each.summary(), ("group", str(key)))
+        check_stream(found, each.summary().fake, ("group", str(key)), ("part", "fake"))
+
+
+def test_groups_of_windows_are_exported_as_windows():
+    times = [0.0, 60.0, 120.0, 300.0]
+    windows = ce.Grouped(ce.Sliding(ce.NormalizedEntropy(), period="3min", step="1min"))
+    windows.update(PROBS, TARGET, by=["a", "b", "a", "b"], by_time=times)
+    found = exported(windows)
+    for key, each in windows.items():
+        check_values(found, each.summary(), ("group", key))
+        check_window(found, each.summary(), ("group", key))
+    gauges = {f"streamce_{end}" for end, (kind, _) in FAMILIES.items() if kind == "gauge"}
+    assert {name for name, *_ in found} <= gauges
+
+
+def test_a_window_of_pairs_is_exported_in_gauges_alone():
+    pairs = ce.Sliding(ce.Paired(ce.BinaryCrossEntropy()), samples=3).update(PROBS, PROBS[::-1], TARGET)
+    found = exported({"last": pairs})
+    check_values(found, pairs.summary().difference, ("metric", "last"))
+    check_window(found, pairs.summary().a, ("metric", "last"), ("part", "a"))
+    gauges = {f"streamce_{end}" for end, (kind, _) in FAMILIES.items() if kind == "gauge"}
+    assert {name for name, *_ in found} <= gauges
+
+
+def test_groups_of_a_collection_are_exported_by_metric():
+    metrics = {"loss": ce.BinaryCrossEntropy(), "NE": ce.NormalizedEntropy()}
+    grouped = ce.Grouped(ce.Collection(metrics)).update(PROBS, TARGET, by=[1, 2, 2, 2])
+    found = exported({"users": grouped})
+    for name, metric in metrics.items():
+        groups = ce.Grouped(metric).update(PROBS, TARGET, by=[1, 2, 2, 2])
+        for key, each in groups.items():
+            check_values(found, each.summary(), ("group", str(key)), ("metric", f"users.{name}"))
+        assert found["streamce_groups", ("metric", f"users.{name}")] == 2
+
+
 def test_level_and_anytime_are_those_of_the_intervals():
     metric = ce.BinaryCrossEntropy().update(PROBS * 50, TARGET * 50)
     check_values(exported(metric, level=0.5, anytime=True), metric.summary(0.5, anytime=True))
@@ -390,6 +452,8 @@ def everything():
         metrics[name].update(PROBS, TARGET)
     metrics["users"].update(PROBS, TARGET, by=[1, 1, 2, 2])
     metrics["two"].update(PROBS, PROBS[::-1], TARGET)
+    metrics["recent two"] = ce.Sliding(ce.Paired(ce.BinaryCrossEntropy()), samples=3)
+    metrics["recent two"].update(PROBS, PROBS[::-1], TARGET)
     metrics["bad"] = ce.MeanLoss() - ce.MeanLoss().update([1.0])
     shown = metrics_page.WatchStatus(("last",), Alerts([Bound("above", 0.5)], {"last": 1}), metrics["total"].summary())
     families = [*Collector(metrics).collect(), *metrics_page.WatchCollector(shown).collect()]
