@@ -20,6 +20,7 @@ import streamce as ce
 from streamce._support import printable
 from streamce.cli.config import (
     METRICS,
+    NOT_OF_NORMALIZED,
     CompareConfig,
     Config,
     EvalConfig,
@@ -48,6 +49,7 @@ TASKS_OF_OPTION = {
     "per": ("sequence", "ctc"),
     "blank": ("ctc",),
     "calibration": ("binary", "multiclass"),
+    "normalized": ("binary", "multiclass"),
     "divergence": ROW_TASKS,
 }
 LARGEST_RECORD = 1 << 30  # because Arrow's readers of text count bytes in 32 bits
@@ -64,12 +66,14 @@ def parse(argv: Sequence[str] | None = None) -> Config:
     if unknown:
         top.prog += f" {options.command}"  # its --help lists the options
         top.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if options.command in ("eval", "compare"):
+        _check_groups(options)
     if options.command == "eval":
         _check_eval(options)
+    elif options.command == "compare":
+        _check_compare(options)
     elif options.command == "watch" and options.allowed_host and options.port is None:
         raise SelectionError("--allowed-host needs --port")
-    elif options.command == "compare" and options.key and options.by_position:
-        raise SelectionError("--key cannot be combined with --by-position, because rows are paired by one of the two")
     if _is_given(options, "time_unit") and not options.by_time:
         raise SelectionError("--time-unit needs --by-time, a column of times")
     if options.command in ("eval", "compare", "watch"):
@@ -102,23 +106,30 @@ def _check_eval(options: argparse.Namespace) -> None:
     """Raise SelectionError if options of ``eval`` cannot be combined."""
     if options.resume and options.state is None:
         raise SelectionError("--resume needs --state, because its checkpoint is written beside the state")
+    if options.by or options.by_time:
+        groups = "cannot be combined with --by and --by-time"
+        if options.fail_above is not None:
+            raise SelectionError(f"--fail-above {groups}, because it is about one mean")
+    if options.address is not None and options.engine == "threads":
+        raise SelectionError("--address needs --engine dask or spark")
+
+
+def _check_compare(options: argparse.Namespace) -> None:
+    """Raise SelectionError if options of ``compare`` cannot be combined."""
+    if options.key and options.by_position:
+        raise SelectionError("--key cannot be combined with --by-position, because rows are paired by one of the two")
+    if options.fail_if_worse is not None and (options.by or options.by_time):
+        raise SelectionError(
+            "--fail-if-worse cannot be combined with --by and --by-time, because it is about one difference"
+        )
+
+
+def _check_groups(options: argparse.Namespace) -> None:
+    """Raise SelectionError if the options of groups by time cannot be combined."""
     if options.by_time and not options.period:
         raise SelectionError("--by-time needs --period, such as 1h")
     if options.period and not options.by_time:
         raise SelectionError("--period needs --by-time, a column of times")
-    if options.by or options.by_time:
-        groups = "cannot be combined with --by and --by-time"
-        if options.cluster:
-            raise SelectionError(f"--cluster {groups}, because rows count as independent within groups")
-        if options.n_words or options.n_bytes:
-            raise SelectionError(f"--n-words and --n-bytes {groups}, because a group has only one mean")
-        if options.fail_above is not None:
-            raise SelectionError(f"--fail-above {groups}, because it is about one mean")
-        for name in ("calibration", "divergence", "tail"):
-            if getattr(options, name):
-                raise SelectionError(f"--{name} {groups}, because a group has only its mean")
-    if options.address is not None and options.engine == "threads":
-        raise SelectionError("--address needs --engine dask or spark")
 
 
 def _check_task(options: argparse.Namespace) -> None:
@@ -126,6 +137,13 @@ def _check_task(options: argparse.Namespace) -> None:
     for name, tasks in TASKS_OF_OPTION.items():
         if _is_given(options, name) and options.task not in tasks:
             raise SelectionError(f"{_option(name)} is not an option of --task {options.task}")
+    if _is_given(options, "normalized"):
+        for name in NOT_OF_NORMALIZED[options.task]:
+            if _is_given(options, name):
+                raise SelectionError(
+                    f"{_option(name)} cannot be combined with --normalized of --task {options.task}, whose metric "
+                    "has no such option"
+                )
     if not _is_given(options, "token_log_probs"):
         if _is_given(options, "log_base"):
             raise SelectionError("--log-base needs --token-log-probs, whose base it is")
@@ -208,11 +226,7 @@ def _add_eval(commands: Any) -> None:
     add("files", nargs="+", metavar="FILE", help="file, folder, glob or URI; - is standard input")
     _add_columns(add, METRICS, "--preds")
     _add_task_options(add)
-    add("--by", action="append", default=[], metavar="COLUMNS", help="a result for each group of rows with equal keys")
-    add("--by-time", metavar="COLUMN", help="a result for each --period of the times in this column")
-    _add_time_unit(add)
-    add("--period", type=_length, metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or "
-        "60, in seconds")  # fmt: skip
+    _add_groups(add)
     _add_rules(add)
     _add_text_options(add)
     add("--resume", action="store_true", help="resume a run that was stopped")
@@ -242,6 +256,7 @@ def _add_compare(commands: Any) -> None:
         "this column, in any order; may be repeated")  # fmt: skip
     add("--by-position", action="store_true", help="pair the rows of two files by their position, without a check that "
         "the other columns that both have are equal")  # fmt: skip
+    _add_groups(add)
     add("--fail-if-worse", type=_margin, nargs="?", const=0.0, metavar="MARGIN", help="exit with status 3 if B is "
         "worse than A by more than MARGIN nats (default: 0) beyond chance")  # fmt: skip
     _add_rules(add)
@@ -297,6 +312,14 @@ def _add_columns(add: Callable[..., Any], tasks: Iterable[str], *preds: str) -> 
         "be correlated")  # fmt: skip
 
 
+def _add_groups(add: Callable[..., Any]) -> None:
+    add("--by", action="append", default=[], metavar="COLUMNS", help="a result for each group of rows with equal keys")
+    add("--by-time", metavar="COLUMN", help="a result for each --period of the times in this column")
+    _add_time_unit(add)
+    add("--period", type=_length, metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or "
+        "60, in seconds")  # fmt: skip
+
+
 def _add_task_options(add: Callable[..., Any]) -> None:
     add("--token-log-probs", action="append", default=[], metavar="COLUMN",
         help="sequence: log-probabilities of the chosen tokens, in place of --preds and --target")  # fmt: skip
@@ -307,6 +330,8 @@ def _add_task_options(add: Callable[..., Any]) -> None:
     add("--blank", type=int, metavar="CLASS", help="ctc: the class that stands for no label (default: 0)")
     add("--n-words", metavar="COLUMN", help="sequence: the number of words in the scored text of each row")
     add("--n-bytes", metavar="COLUMN", help="sequence: the number of bytes in the scored text of each row")
+    add("--normalized", action="store_true", default=None, help="binary, multiclass: print the normalized entropy, "
+        "which is the mean loss over that of always predicting the frequencies")  # fmt: skip
     add("--tail", action="store_true", default=None, help="print quantiles of the losses, and the share of the worst "
         "1 %%")  # fmt: skip
     add("--calibration", action="store_true", default=None,

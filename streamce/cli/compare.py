@@ -11,7 +11,7 @@ from streamce.cli import formatting, gate, paired_reader, state_lock
 from streamce.cli.config import CompareConfig
 from streamce.cli.console import advance, note_unreadable, plural, print_and_save, progress_bar, save
 from streamce.cli.evaluate import check_environment, is_same_file
-from streamce.cli.metric_factory import create_task_metric
+from streamce.cli.metric_factory import create_task_metric, grouped
 from streamce.errors import SelectionError
 from streamce.reading.chunk import Chunk
 from streamce.reading.selection import AXES
@@ -29,7 +29,7 @@ def _compare(config: CompareConfig) -> int:
     pairs = paired_reader.PairedReader(config, *AXES[config.task])
     if config.state and any(is_same_file(config.state, source) for sources in pairs.sources for source in sources):
         raise SelectionError(f"--state {config.state}: this is one of the files to compare")
-    metric = ce.Paired(create_task_metric(config, pairs.labels, per_label=False))
+    metric = grouped(config, ce.Paired(create_task_metric(config, pairs.labels, per_label=False)))
     with progress_bar(0) as bar:
         rows, unreadable = _add_all(metric, pairs, bar)
     seconds = time.perf_counter() - start
@@ -46,7 +46,7 @@ def _compare(config: CompareConfig) -> int:
             formatting.print_table(metric, config.level, config.anytime)
 
     def judge() -> int:
-        summary = metric.summary(config.level, config.anytime)
+        summary = formatting.total_summary(metric, config.level, config.anytime)
         for reading in pairs.a, pairs.b:
             note_unreadable(reading.unreadable, reading.first_unreadable)
         return gate.check_skipped(summary.difference, unreadable) or gate.check_difference(
@@ -56,7 +56,7 @@ def _compare(config: CompareConfig) -> int:
     return print_and_save(print_result, lambda: save(metric, "--state", config.state), judge)
 
 
-def _add_all(metric: ce.Paired, pairs: paired_reader.PairedReader, bar: Any) -> tuple[int, int]:
+def _add_all(metric: Any, pairs: paired_reader.PairedReader, bar: Any) -> tuple[int, int]:
     """Add all rows to the metric. Return their number, and that of rows left out because they cannot be read."""
     rows = 0
 
@@ -83,6 +83,8 @@ def _json_options(config: CompareConfig, pairs: paired_reader.PairedReader) -> d
         "target_b": selection_b.target,
         "weight": selection_a.weight,
         "cluster": selection_a.cluster,
+        **({"by": selection_a.by} if selection_a.by else {}),
+        **({"by_time": selection_a.by_time, "time_unit": selection_a.time_unit} if selection_a.by_time else {}),
         "key": selection_a.match,
         "classes": pairs.labels.classes if pairs.labels else config.classes,
         "ignore_index": config.ignore_index,

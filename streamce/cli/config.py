@@ -22,6 +22,15 @@ METRICS: dict[str, type[Metric]] = {
     "sequence": ce.SequenceCrossEntropy,
     "ctc": ce.CTCCrossEntropy,
 }
+# The metrics of --normalized, and the options that they do not have.
+NORMALIZED: dict[str, type[ce.NormalizedEntropy | ce.MulticlassNormalizedEntropy]] = {
+    "binary": ce.NormalizedEntropy,
+    "multiclass": ce.MulticlassNormalizedEntropy,
+}
+NOT_OF_NORMALIZED = {
+    "binary": ("calibration", "divergence", "ignore_index", "label_smoothing", "tail"),
+    "multiclass": ("calibration", "cluster", "divergence", "label_smoothing", "tail"),
+}
 LOSS_OPTIONS = ("kind", "label_smoothing", "ignore_index", "eps", "per", "blank", "invalid", "threads",
                 "calibration", "divergence", "tail")  # fmt: skip
 
@@ -41,6 +50,7 @@ class RowsConfig:
     by: tuple[str, ...] = ()
     by_time: str | None = None
     time_unit: str | None = None
+    period: str | None = None
     n_words: str | None = None
     n_bytes: str | None = None
     token_log_probs: tuple[str, ...] = ()  # if given, ``preds`` are the same
@@ -49,6 +59,7 @@ class RowsConfig:
     # the loss
     task: str
     kind: str
+    normalized: bool | None = None
     label_smoothing: float | None
     ignore_index: int | None
     eps: float | None
@@ -79,6 +90,11 @@ class RowsConfig:
         return {name: value for name in LOSS_OPTIONS if (value := getattr(self, name)) is not None}
 
     @property
+    def is_grouped(self) -> bool:
+        """Whether there is a result for each group. The times of a watch are those of its windows."""
+        return bool(self.by or self.period)
+
+    @property
     def read_options(self) -> ReadOptions:
         """The options of reading files."""
         return ReadOptions(
@@ -104,16 +120,11 @@ class EvalConfig(RowsConfig):
     """The options of ``streamce eval``."""
 
     files: tuple[str, ...]
-    period: str | None
     resume: bool
     fail_above: float | None
     checkpoint_every: float
     engine: str
     address: str | None
-
-    @property
-    def is_grouped(self) -> bool:
-        return bool(self.by or self.by_time)
 
     @property
     def is_on_cluster(self) -> bool:

@@ -26,7 +26,6 @@ from streamce.cli.console import (
 )
 from streamce.cli.metric_factory import create_metric
 from streamce.errors import DataError, SelectionError
-from streamce.metrics.mergeable import MergeableState
 from streamce.reading import reader
 from streamce.reading.files.sources import Source, find_sources
 from streamce.reading.labels import Labels
@@ -137,12 +136,13 @@ class _Run:
 
     def judge(self) -> int:
         """Return the exit status of the result of all rows together."""
-        summarise = self.metric.micro if isinstance(self.metric, ce.Grouped) else self.metric.summary
-        summary = summarise(self.config.level, self.config.anytime)
+        summary = formatting.total_summary(self.metric, self.config.level, self.config.anytime)
         note_unreadable(self.progress.unreadable, self.first_unreadable)
         if summary.count and not self.has_fractions:
             note("streamce: note: every prediction is a whole number: are these labels?")
-        return gate.check_skipped(summary, self.progress.unreadable) or gate.check_loss(summary, self.config.fail_above)
+        return gate.check_skipped(summary, self.progress.unreadable) or gate.check_loss(
+            summary, self.config.fail_above, normalized=bool(self.config.normalized)
+        )
 
     def print_result(self) -> None:
         """Print the result as a table or as JSON."""
@@ -164,6 +164,7 @@ class _Run:
         config, selection, on_cluster = self.config, self.reading.selection, self.config.is_on_cluster
         return {
             "task": config.task,
+            **({"normalized": True} if config.normalized else {}),
             "files": [source.name for source in self.sources],
             "preds": selection.preds,
             "target": selection.target,
@@ -193,12 +194,13 @@ class _Run:
         return 0
 
 
-def _result_options(config: EvalConfig, reading: reader.Reading, metric: MergeableState) -> dict[str, Any]:
+def _result_options(config: EvalConfig, reading: reader.Reading, metric: Any) -> dict[str, Any]:
     """Return all options that change the result, as JSON values."""
     selection = reading.selection
-    template = metric.metric if isinstance(metric, ce.Grouped) else metric
+    template = metric.metric if config.is_grouped else metric
     options = {
         "task": config.task,
+        "normalized": config.normalized,
         **template.options,
         "preds": [*selection.preds],
         "target": [*selection.target],

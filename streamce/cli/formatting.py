@@ -10,12 +10,12 @@ import datetime as dt
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamce as ce
 from streamce.keys.encoding import format_key, time_sort_key
-from streamce.stats.summary import interval_name
-from streamce.wrappers.base import MetricWrapper
+from streamce.stats.summary import format_interval, interval_name
+from streamce.wrappers.base import flat_options, kind
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
@@ -26,18 +26,18 @@ N_EXTREMES = 5  # groups at either end of a ranking
 NOT_OF_GROUPS = frozenset({"level", "anytime", "bits_interval", "perplexity_interval"})
 
 
-def total_summary(metric: Any, level: float = 0.95, anytime: bool = False) -> Summary:
-    """Return the summary of all samples."""
-    summarise = metric.micro if "group_means" in metric._sections() else metric.summary
-    total: Summary = summarise(level, anytime)
-    return total
+def total_summary(metric: Any, level: float = 0.95, anytime: bool = False) -> Any:
+    """Return the summary of all samples that count now, of all groups together."""
+    if "current" in metric._sections():
+        return total_summary(metric._current(), level, anytime)
+    return metric.summary(level, anytime)
 
 
 def count_samples(metric: Any) -> int:
     """Return the number of samples. A collection has as many as its largest metric."""
     if "members" in metric._sections():
-        return max(count_samples(metric[name]) for name in metric)
-    return total_summary(metric).samples
+        return max(map(count_samples, metric._members().values()))
+    return int(total_summary(metric).samples)
 
 
 # ---- tables ----
@@ -47,11 +47,14 @@ def print_table(metric: Any, level: float, anytime: bool, labels: Sequence[str] 
     """Print the result for people. ``labels`` are the names of the labels of a multilabel metric."""
     sections = metric._sections()
     if "members" in sections:
-        for number, name in enumerate(metric):
+        for number, (name, member) in enumerate(metric._members().items()):
             print("\n" * (number > 0) + name)
-            print_table(metric[name], level, anytime)
+            print_table(member, level, anytime)
         return
-    print(total_summary(metric, level, anytime))
+    if "current" in sections:
+        print_table(metric._current(), level, anytime, labels)
+    else:
+        print(metric.summary(level, anytime))
     for name, print_section in TABLES.items():
         if name in sections:
             print_section(metric, level, anytime)
@@ -104,8 +107,12 @@ def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
     if not len(metric):
         return
     number, macro = len(metric), metric.macro(level)
+    if {"calibration", "tail"} & {*metric.metric._sections()}:
+        print()
     low, high = macro.interval
-    print(f"mean of groups  {macro.value:.6g} nats   {interval_name(level, False)} {low:.6g} to {high:.6g}")
+    of = KINDS.get(kind(metric), Kind())
+    unit = f"{' nats' if of.value != 'value' else ''}   {interval_name(level, False)}"
+    print(f"mean of groups  {macro.value:.6g}{unit} {low:.6g} to {high:.6g}")
     if metric.options["period"] is not None:
         last = sorted(metric.keys(), key=time_sort_key)[-MAX_ROWS:]
         rows = [(key, metric[key].summary(level, anytime)) for key in last]
@@ -114,17 +121,23 @@ def _print_groups(metric: ce.Grouped, level: float, anytime: bool) -> None:
         tables = {"group": metric.worst(number, level, anytime)}
     else:
         tables = {
-            f"the worst of {number:,}": metric.worst(N_EXTREMES, level, anytime),
-            "the best": metric.best(N_EXTREMES, level, anytime),
+            f"the {of.worst} of {number:,}": metric.worst(N_EXTREMES, level, anytime),
+            f"the {of.best}": metric.best(N_EXTREMES, level, anytime),
         }
     names = {key: _name(metric, key) for rows in tables.values() for key, _ in rows}
     width = max(map(len, [*tables, *names.values()]))
     width = max(14, width + 2)
+    summaries = {key: metric._headline(found) for rows in tables.values() for key, found in rows}
+    intervals = {key: format_interval(summary.interval) for key, summary in summaries.items()}
+    columns = (
+        max(10, *(len(f"{summary.value:.6g}") for summary in summaries.values())),
+        max(24, *map(len, intervals.values())),
+    )
     for title, rows in tables.items():
-        print(f"\n{title:<{width}}nats       interval                 losses")
-        for key, summary in rows:
-            interval = f"{summary.interval[0]:.6g} to {summary.interval[1]:.6g}"
-            print(f"{names[key]:<{width}}{summary.value:<10.6g} {interval:<24} {summary.count:,}")
+        print(f"\n{title:<{width}}{of.value:<{columns[0]}} {'interval':<{columns[1]}} {of.head}losses")
+        for key, found in rows:
+            value = f"{summaries[key].value:<{columns[0]}.6g} {intervals[key]:<{columns[1]}}"
+            print(f"{names[key]:<{width}}{value} {of.more(found)}{summaries[key].count:,}")
 
 
 def _name(metric: ce.Grouped, key: Any) -> str:
@@ -133,6 +146,20 @@ def _name(metric: ce.Grouped, key: Any) -> str:
     return format_key(key) + " UTC" * is_period
 
 
+class Kind(NamedTuple):
+    """How groups of a kind of metric are printed: the words, and a column between interval and losses."""
+
+    value: str = "nats"
+    worst: str = "worst"
+    best: str = "best"
+    head: str = ""
+    more: Callable[[Any], str] = lambda found: ""
+
+
+KINDS = {
+    "normalized_entropy": Kind("value"),
+    "paired": Kind("A - B", "largest A - B", "smallest", f"{'p-value':<12}", lambda found: f"{found.p_value:<12.3g}"),
+}
 TABLES: dict[str, Callable[[Any, float, bool], None]] = {
     "tail": _print_tail,
     "calibration": _print_calibration,
@@ -165,16 +192,27 @@ def _to_dict(
 ) -> dict[str, Any]:
     sections = metric._sections()
     if "members" in sections:
-        return {"metrics": {name: _to_dict(metric[name], level, anytime) for name in metric}, **(extra or {})}
-    result = {**total_summary(metric, level, anytime).to_dict(), **(extra or {})}
+        members = {name: _to_dict(member, level, anytime) for name, member in metric._members().items()}
+        return {"metrics": members, **(extra or {})}
+    result = _results(metric, level, anytime, extra or {})
+    return result | {"options": flat_options(metric, _options) | (options or {})}
+
+
+def _results(metric: Any, level: float, anytime: bool, extra: dict[str, Any]) -> dict[str, Any]:
+    """Return the results of all sections, with ``extra`` fields after the summary."""
+    sections = metric._sections()
+    if "current" in sections:
+        result = _results(metric._current(), level, anytime, extra)
+    else:
+        result = metric.summary(level, anytime).to_dict() | extra
     for name, to_dict in OBJECTS.items():
         if name in sections:
             result |= to_dict(metric, level, anytime)
-    template, own = metric, {}
-    if isinstance(metric, MetricWrapper):
-        template, own = metric.metric, {name: value for name, value in metric.options.items() if name != "metric"}
-    result["options"] = {"metric": type(template).__name__, **template.options, **own, **(options or {})}
     return result
+
+
+def _options(metric: Any) -> dict[str, Any]:
+    return {"metric": type(metric).__name__, **metric.options}
 
 
 def _tail_to_dict(metric: Any, level: float, anytime: bool) -> dict[str, Any]:

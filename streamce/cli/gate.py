@@ -29,12 +29,14 @@ def check_skipped(summary: Summary, unreadable: int = 0) -> int:
     return fail(f"no loss was valid, so all were skipped: {causes}", 1)
 
 
-def check_loss(summary: Summary, limit: float | None) -> int:
-    """Return the exit status of ``--fail-above``: 3 if the interval of the mean loss is above the limit."""
+def check_loss(summary: Summary, limit: float | None, *, normalized: bool = False) -> int:
+    """Return the exit status of ``--fail-above``: 3 if the interval of the value is above the limit."""
     if limit is None:
         return 0
     is_infinite = math.isinf(summary.value) and summary.value > limit
-    return _status(f"--fail-above {limit:g}", "the mean loss", summary, summary.interval[0] > limit or is_infinite)
+    has_failed = summary.interval[0] > limit or is_infinite
+    option, name = f"--fail-above {limit:g}", "the normalized entropy" if normalized else "the mean loss"
+    return _status(option, name, summary, has_failed, "" if normalized else " nats")
 
 
 def check_difference(summary: PairedSummary, margin: float | None) -> int:
@@ -45,11 +47,11 @@ def check_difference(summary: PairedSummary, margin: float | None) -> int:
     return _status(f"--fail-if-worse {margin:g}", "A - B", difference, difference.interval[1] < -margin)
 
 
-def _status(option: str, name: str, summary: Summary, has_failed: bool) -> int:
+def _status(option: str, name: str, summary: Summary, has_failed: bool, unit: str = " nats") -> int:
     low, high = summary.interval
     if not (has_failed or math.isnan(low)):
         return 0
     interval = f"{100 * summary.level:g} % interval"
     interval = f"has no {interval}" if math.isnan(low) else f"its {interval} is {low:.6g} to {high:.6g}"
-    note(f"streamce: {option}: failed, because {name} is {summary.value:.6g} nats and {interval}")
+    note(f"streamce: {option}: failed, because {name} is {summary.value:.6g}{unit} and {interval}")
     return EXIT_FAILED

@@ -43,11 +43,12 @@ class PairedReader:
         same_files = identities_a == identities_b
         if same_files and not config.preds_b:
             raise SelectionError(f"{words[0]}: one file was given: expected --preds-b, the predictions of B in it")
-        beside = [*config.target, *filter(None, [config.weight, config.cluster])]
+        beside = [*config.target, *config.by, *filter(None, [config.weight, config.by_time, config.cluster])]
         axes = preds_axes, losses_axes
         resolver_a = ColumnResolver(config)
         self.a: reader.Reading = reader.Reading(self.sources[0], resolver_a, *axes, config.chunk_rows, beside)
         config_b = replace(config, preds=config.preds_b or config.preds, weight=None, cluster=None)
+        config_b = replace(config_b, by=(), by_time=None)
         if same_files:
             config_b = replace(config_b, target=())  # because it is the same as for A
         self.b: reader.Reading = reader.Reading(

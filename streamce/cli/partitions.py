@@ -201,7 +201,7 @@ def evaluate(partition: Partition, earlier: bytes | None = None) -> tuple[Outcom
     except (DataError, SelectionError) as error:
         # A copy has no traceback, which would keep the chunk in memory.
         return Outcome(partition.number, error=copy.copy(error)), None
-    kinds = metric._state.kinds if isinstance(metric, ce.Grouped) else None
+    kinds = metric._state.kinds if partition.config.is_grouped else None
     first = copy.copy(reading.first_unreadable)
     outcome = Outcome(partition.number, rows, reading.unreadable, first, kinds, has_fractions=reading.has_fractions)
     return outcome, metric.to_bytes()

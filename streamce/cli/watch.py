@@ -198,10 +198,12 @@ class _Watch:
         """Create the collection, and load the state of the previous run into it."""
         config, labels = self._config, self._resolver.labels
         metrics: dict[str, Any] = {TOTAL: create_task_metric(config, labels, per_label=True)}
-        plain_config = replace(config, tail=None, calibration=None, divergence=None)  # windows have only a mean
-        template = create_task_metric(plain_config, labels, per_label=False)
+        # A window of samples keeps each sample, which takes much memory if a sample has more than one sum.
+        plain_config = replace(config, tail=None, calibration=None, divergence=None)
+        of_samples, of_time = (create_task_metric(each, labels, per_label=False) for each in (plain_config, config))
         with as_option_errors():
-            metrics |= {name: ce.Sliding(template, **options) for name, options in self._windows.items()}
+            for name, options in self._windows.items():
+                metrics[name] = ce.Sliding(of_samples if "samples" in options else of_time, **options)
             self._metric = ce.Collection(metrics)
         if labels and self._classes:
             labels.decide(self._classes)

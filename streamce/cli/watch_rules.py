@@ -7,9 +7,9 @@ from typing import Any
 
 import streamce as ce
 from streamce.cli import formatting
-from streamce.cli.config import METRICS, WatchConfig
+from streamce.cli.config import WatchConfig
 from streamce.cli.console import plural
-from streamce.cli.metric_factory import as_option_errors
+from streamce.cli.metric_factory import as_option_errors, task_class
 from streamce.errors import SelectionError
 from streamce.keys import periods
 from streamce.monitor.alerts import Alerts, Bound, Reference, Rule
@@ -71,8 +71,8 @@ def load_reference(config: WatchConfig) -> Summary | None:
         metric = ce.load(config.reference)
     except OSError as error:
         raise SelectionError(f"{option}: {error.strerror or error}") from error
-    expected = METRICS[config.task]
-    template = metric.metric if isinstance(metric, ce.Grouped) else metric
+    expected = task_class(config)
+    template = metric.options.get("metric", metric)
     if type(template) is not expected:
         raise SelectionError(f"{option}: is a {type(template).__name__}, expected a {expected.__name__}")
     with as_option_errors():
@@ -82,7 +82,7 @@ def load_reference(config: WatchConfig) -> Summary | None:
         if template.options.get(name) != ours.get(name):
             found = f"its {name} is {template.options[name]!r}, expected {ours[name]!r} as in this command"
             raise SelectionError(f"{option}: {found}")
-    summary = formatting.total_summary(metric, config.level, config.anytime)
+    summary: Summary = formatting.total_summary(metric, config.level, config.anytime)
     if any(map(math.isnan, summary.interval)):
         found = f"its mean has no interval: {plural(summary.samples, 'sample')}, value {summary.value}"
         raise SelectionError(f"{option}: {found}")

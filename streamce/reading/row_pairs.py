@@ -250,9 +250,9 @@ def _different(a: Array, b: Array, no_a: Array | None, no_b: Array | None) -> Ar
 
 
 def add_pair(metric: Any, a: Chunk, b: Chunk) -> None:
-    """Add the same rows of A and B to a ``Paired``."""
+    """Add the same rows of A and B to a ``Paired``, or to groups of it."""
     null = b.null if a.null is None else a.null if b.null is None else a.null | b.null
-    metric._update(a.preds, b.preds, a.target, a.weight, a.keys.get("cluster"), null)
+    metric._update(preds_a=a.preds, preds_b=b.preds, target=a.target, weight=a.weight, null=null, **a.keys)
 
 
 def attribute(a: Chunk, b: Chunk, error: InputError) -> tuple[Chunk, InputError]:

@@ -204,7 +204,9 @@ def test_multilabel_and_multiclass_go_by_group(tmp_path, capsys):
         (["--by-time", "country", "--period", "1h"], "column 'country' is 'de': expected a moment such as", 1),
         (["--by-time", "*", "--period", "1h"], "--by-time takes one column", 2),
         (["--cluster", "region"], "row 0: column 'region' is None", 1),
-        (["--cluster", "user", "--by", "country"], "--cluster cannot be combined with --by", 2),
+        (["--fail-above", "1", "--by", "country"], "--fail-above cannot be combined with --by", 2),
+        (["--normalized", "--tail"], "--tail cannot be combined with --normalized", 2),
+        (["--normalized", "--label-smoothing", "0.1"], "--label-smoothing cannot be combined with --normalized", 2),
         (["--cluster", "p"], "row 0: column 'p' is", 1),
     ],
 )
@@ -225,6 +227,15 @@ def test_columns_that_are_no_keys_are_an_error(path, capsys, tmp_path, words, me
     lambda: ce.Grouped(ce.MeanLoss()).update([0.2, 0.3, 0.5, 0.4], by=["a", "b", "a", "b"]),
     lambda: ce.Sliding(ce.MeanLoss(), period="1h", step="1h").update([0.2, 0.3, 0.5, 0.4], by_time=[0.0] * 4),
     lambda: ce.Decayed(ce.MeanLoss(), half_life="1h").update([0.2, 0.3, 0.5, 0.4], by_time=[0.0, 1e3, 1e4, 1e9]),
+    lambda: ce.Grouped(ce.BinaryCrossEntropy(tail=True)).update([0.2, 0.3, 0.5, 0.4], [0, 1, 1, 0], by=[1, 2, 1, 2]),
+    lambda: ce.Grouped(ce.NormalizedEntropy()).update([0.2, 0.3, 0.5, 0.4], [0, 1, 1, 0], by=[1, 2, 1, 2]),
+    lambda: ce.Grouped(ce.Sliding(ce.MeanLoss(), period="1h", step="1h")).update(
+        [0.2, 0.3, 0.5, 0.4], by=[1, 2, 1, 2], by_time=[0.0] * 4),
+    lambda: ce.Sliding(ce.Paired(ce.MeanLoss()), period="1h", step="1h").update(
+        [0.2, 0.3, 0.5, 0.4], [0.3] * 4, by_time=[0.0] * 4),
+    lambda: ce.Decayed(ce.NormalizedEntropy(), half_life="1h").update(
+        [0.2, 0.3, 0.5, 0.4], [0, 1, 1, 0], by_time=[0.0] * 4),
+    lambda: ce.Grouped(ce.GANCrossEntropy()).update(real=[0.2, 0.3], fake=[0.5, 0.4], by=[1, 2]),
 ])  # fmt: skip
 def test_states_of_any_metric_are_merged_and_shown(tmp_path, capsys, made):
     metric, path, merged = made(), tmp_path / "a.state", tmp_path / "b.state"
@@ -237,9 +248,25 @@ def test_states_of_any_metric_are_merged_and_shown(tmp_path, capsys, made):
     assert type(metric).__name__ in capsys.readouterr().out
     assert main(["show", str(path), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
+    options = {**metric.options["metric"].options, **{name: x for name, x in metric.options.items() if x is not None}}
     for name in ("period", "step", "half_life"):
-        assert shown["options"].get(name) == metric.options.get(name)
+        assert shown["options"].get(name) == options.get(name)
     assert shown["value"] == (metric.micro().value if isinstance(metric, ce.Grouped) else metric.compute())
+
+
+def test_groups_of_a_collection_are_shown_by_metric(tmp_path, capsys):
+    metrics = {"loss": ce.BinaryCrossEntropy(tail=True), "NE": ce.NormalizedEntropy()}
+    preds, target, by = [0.2, 0.3, 0.5, 0.4], [0, 1, 1, 0], ["a", "b", "a", "a"]
+    ce.Grouped(ce.Collection(metrics)).update(preds, target, by=by).save(tmp_path / "a.state")
+    assert main(["show", str(tmp_path / "a.state"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["metrics"]
+    assert main(["show", str(tmp_path / "a.state")]) == 0
+    assert "\nNE\n" in capsys.readouterr().out
+    for name, metric in metrics.items():
+        groups = ce.Grouped(metric).update(preds, target, by=by)
+        assert shown[name]["value"] == groups.micro().value
+        values = [None if np.isnan(value) else value for value in groups.compute().values()]
+        assert [group["value"] for group in shown[name]["groups"]] == values
 
 
 def test_a_window_of_samples_is_shown_and_not_merged(tmp_path, capsys):
@@ -282,10 +309,83 @@ def test_soft_targets_are_split(tmp_path, capsys):
     assert json.loads(run(capsys, *words, "--json"))["divergence"] == metric.summary().divergence
 
 
-@pytest.mark.parametrize("option", ["--tail", "--divergence", "--calibration"])
-def test_a_group_has_one_mean(path, capsys, option):
-    assert main(["eval", path, *TASK, option, "--by", "user"]) == 2
-    assert "a group has only its mean" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "metric"),
+    [
+        (["--tail"], ce.BinaryCrossEntropy(tail=True)),
+        (["--calibration"], ce.BinaryCrossEntropy(calibration=True)),
+        (["--divergence"], ce.BinaryCrossEntropy(divergence=True)),
+        (["--normalized"], ce.NormalizedEntropy()),
+        (["--cluster", "user"], ce.BinaryCrossEntropy()),
+        (["--cluster", "user", "--normalized"], ce.NormalizedEntropy()),
+    ],
+)
+@pytest.mark.parametrize("engine", [[], ["--engine", "dask"]])
+def test_groups_have_all_sums_of_the_metric(tmp_path, path, table, capsys, words, metric, engine):
+    if engine and words[0] not in ("--normalized", "--cluster"):
+        return
+    state = str(tmp_path / "a.state")
+    preds, target, by = table["p"].to_numpy(), table["y"].to_numpy(), table["country"].combine_chunks()
+    cluster = {"cluster": table["user"].to_numpy()} if "--cluster" in words else {}
+    metric = metric.copy()
+    expected = ce.Grouped(metric).update(preds, target, by=by, **cluster)
+    found, groups = groups_of(capsys, path, *TASK, *words, "--by", "country", "--state", state, *engine)
+    assert ce.load(state) == expected
+    assert [group["value"] for group in groups.values()] == list(expected.compute().values())
+    assert found["value"] == expected.micro().value == metric.update(preds, target, **cluster).compute()
+    assert found["macro"]["value"] == expected.macro().value
+    printed = run(capsys, path, *TASK, *words, "--by", "country")
+    assert str(metric.summary()) in printed
+    assert all(f"{summary.value:.6g}" in printed for summary in expected.summary().values())
+    if "--tail" in words:
+        assert str(metric.tail()) in printed
+        assert found["tail"] == metric.tail().to_dict()
+
+
+def test_the_value_of_a_normalized_entropy_is_not_in_nats(path, capsys):
+    lines = run(capsys, path, *TASK, "--normalized", "--by", "country").splitlines()
+    mean, head = next(each for each in lines if each.startswith("mean of groups")), lines[-4]
+    assert head.split() == ["group", "value", "interval", "losses"]
+    assert "nats" not in mean
+
+
+def test_classes_are_normalized_by_group(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    preds, target, by = rng.dirichlet(np.ones(3), 90), rng.integers(0, 3, 90), np.arange(90) % 3
+    names = np.array(["cat", "dog", "eel"])
+    parquet.write_table(
+        pa.table({"y": names[target], "by": by, **{name: preds[:, i] for i, name in enumerate(names)}}),
+        tmp_path / "a.parquet",
+    )
+    words = [str(tmp_path / "a.parquet"), "--task", "multiclass", "--target", "y", "--preds", "cat,dog,eel"]
+    found, groups = groups_of(capsys, *words, "--normalized", "--by", "by")
+    whole = ce.Grouped(ce.MulticlassNormalizedEntropy()).update(preds, target, by=by)
+    assert [group["value"] for group in groups.values()] == list(whole.compute().values())
+    assert found["macro"]["value"] == pytest.approx(np.mean(list(whole.compute().values())))
+    assert main(["eval", *words, "--normalized", "--cluster", "by"]) == 2
+    assert "--cluster cannot be combined with --normalized" in capsys.readouterr().err
+
+
+def test_bytes_by_group(tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    losses, n_bytes, subject = rng.uniform(0.1, 2, (30, 4)), rng.integers(4, 20, 30), np.arange(30) % 3
+    parquet.write_table(pa.table({"lp": list(-losses), "n": n_bytes, "s": subject}), tmp_path / "a.parquet")
+    state = str(tmp_path / "a.state")
+    words = [str(tmp_path / "a.parquet"), "--task", "sequence", "--token-log-probs", "lp", "--n-bytes", "n"]
+    found, _ = groups_of(capsys, *words, "--by", "s", "--state", state)
+    whole = ce.Grouped(ce.SequenceCrossEntropy(kind="log_probs"))
+    whole.update_token_log_probs(-losses, by=subject, n_bytes=n_bytes)
+    assert ce.load(state) == whole
+    assert found["per_byte"]["bits"] == pytest.approx(losses.sum() / n_bytes.sum() / np.log(2))
+    assert "bits per byte" in run(capsys, *words, "--by", "s")
+
+
+def test_a_normalized_entropy_fails_a_limit(path, table, capsys):
+    metric = ce.NormalizedEntropy().update(table["p"].to_numpy(), table["y"].to_numpy())
+    assert main(["eval", path, *TASK, "--normalized", "--fail-above", "0.5"]) == 3
+    out, err = capsys.readouterr()
+    assert str(metric.summary()) in out
+    assert f"because the normalized entropy is {metric.compute():.6g} and its" in err
 
 
 def test_a_collection_is_merged_and_shown(tmp_path, table, capsys):

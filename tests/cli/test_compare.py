@@ -75,6 +75,54 @@ def state_of(tmp_path, *arguments):
     return ce.load(tmp_path / "state")
 
 
+# ---- groups ----
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=str)
+def test_groups_are_compared(tmp_path, models, truth, pair, cut, capsys):
+    (a, b), words = models, [*pair, *BINARY, "--by", "user", "--cluster", "label", *cut]
+    inner = ce.Paired(ce.BinaryCrossEntropy())
+    expected = ce.Grouped(inner).update(
+        a["prob"], b["prob"], truth["outcome"], by=truth["user"], cluster=truth["label"]
+    )
+    assert state_of(tmp_path, *words) == expected
+    lines = capsys.readouterr().out.splitlines()
+    assert expected.micro().verdict in lines
+    head = next(number for number, line in enumerate(lines) if line.startswith("the largest A - B of 40"))
+    assert lines[head].split()[7:] == ["A", "-", "B", "interval", "p-value", "losses"]
+    for line, (key, found) in zip(lines[head + 1 : head + 6], expected.worst(5), strict=True):
+        low, high = found.difference.interval
+        cells = [f"{key}", f"{found.difference.value:.6g}", f"{low:.6g}", "to", f"{high:.6g}", f"{found.p_value:.3g}"]
+        assert line.split() == [*cells, f"{found.difference.count}"]
+    assert max(map(len, lines)) <= 90
+
+
+def test_json_has_the_difference_of_each_group(models, truth, pair, capsys):
+    assert main(["compare", *map(str, pair), *BINARY, "--by", "user", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (a, b) = models
+    expected = ce.Grouped(ce.Paired(ce.BinaryCrossEntropy()))
+    expected.update(a["prob"], b["prob"], truth["outcome"], by=truth["user"])
+    assert found["verdict"] == expected.micro().verdict
+    assert found["options"]["by"] == ["user"]
+    for group, (key, of_group) in zip(found["groups"], expected.summary().items(), strict=True):
+        assert (group["key"], group["value"], group["p_value"]) == (key, of_group.difference.value, of_group.p_value)
+        assert group["interval"] == list(of_group.difference.interval)
+
+
+def test_groups_of_matched_rows_by_time(tmp_path, models, truth):
+    order = np.random.default_rng(0).permutation(ROWS)
+    keyed = truth | {"id": np.arange(ROWS), "at": 60.0 * np.arange(ROWS)}
+    parquet.write_table(table_of(models[0], keyed), tmp_path / "a.parquet")
+    parquet.write_table(table_of({"prob": models[1]["prob"][order], "id": order}), tmp_path / "b.parquet")
+    words = ["--task", "binary", "--preds", "prob", "--target", "outcome", "--key", "id"]
+    by = ["--by", "label", "--by-time", "at", "--period", "1h"]
+    found = state_of(tmp_path, tmp_path / "a.parquet", tmp_path / "b.parquet", *words, *by)
+    expected = ce.Grouped(ce.Paired(ce.BinaryCrossEntropy()), period="1h")
+    expected.update(models[0]["prob"], models[1]["prob"], truth["outcome"], by=truth["label"], by_time=keyed["at"])
+    assert found == expected
+
+
 # ---- the same bits ----
 
 
@@ -425,7 +473,9 @@ def test_rows_that_are_invalid_in_either_file_are_skipped_in_both(tmp_path, cut)
         (["-", "-", "--preds-b", "new"], 2, "standard input: this can be read only once"),
         (["a.parquet", "b.parquet", "--state", "b.parquet"], 2, "--state b.parquet: "),
         (["a.parquet", "b.parquet", "--eps", "7"], 2, "--eps: eps is 7.0"),
-        (["a.parquet", "b.parquet", "--by", "user"], 2, "unrecognized arguments: --by user"),
+        (["a.parquet", "b.parquet", "--by", "nobody"], 2, "no column 'nobody'"),
+        (["a.parquet", "b.parquet", "--by-time", "user"], 2, "--by-time needs --period"),
+        (["a.parquet", "b.parquet", "--by", "u", "--fail-if-worse"], 2, "--fail-if-worse cannot be combined with --by"),
     ],
 )
 def test_words_without_sense_are_one_line(pair, capsys, monkeypatch, words, status, message):
