@@ -248,7 +248,8 @@ def test_states_of_any_metric_are_merged_and_shown(tmp_path, capsys, made):
     assert type(metric).__name__ in capsys.readouterr().out
     assert main(["show", str(path), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    options = {**metric.options["metric"].options, **{name: x for name, x in metric.options.items() if x is not None}}
+    inner = metric.options.get("metric", metric)
+    options = {**inner.options, **{name: x for name, x in metric.options.items() if x is not None}}
     for name in ("period", "step", "half_life"):
         assert shown["options"].get(name) == options.get(name)
     assert shown["value"] == (metric.micro().value if isinstance(metric, ce.Grouped) else metric.compute())

@@ -135,6 +135,37 @@ def test_every_task_is_that_of_eval(folder, capsys, rows, words):
     assert Path("S").read_bytes() == Path("E").read_bytes()
 
 
+def test_windows_have_the_normalized_entropy(folder, capsys):
+    rows = rows_of(900)
+    Path("a.jsonl").write_bytes(lines_of(rows))
+    words = ("a.jsonl", *BINARY, "--normalized")
+    windows = ("--window", "100", "--window", "2h", "--by-time", "t", "--step", "5min")
+    found, _ = watched(capsys, *words, *windows, "--state", "S", "--chunk-rows", "77")
+    assert main(["eval", *words, "--state", "E"]) == 0
+    assert Path("S").read_bytes() == Path("E").read_bytes()
+    p, y, t = (np.array([row[name] for row in rows]) for name in "pyt")
+    expected = ce.NormalizedEntropy().update(p[-100:], y[-100:])
+    assert found["metrics"]["last_100"]["value"] == expected.compute()
+    window = ce.Sliding(ce.NormalizedEntropy(), period="2h", step="5min").update(p, y, by_time=t)
+    assert found["metrics"]["last_2h"]["value"] == window.compute()
+    Path("a.jsonl").write_bytes(lines_of([*rows, *rows_of(40)]))
+    again, _ = watched(capsys, *words, *windows, "--state", "S", "--reference", "E")
+    assert again["rows_resumed"] == 900
+
+
+def test_windows_of_a_period_have_every_sum_of_the_total(folder, capsys):
+    rows = rows_of(900)
+    Path("a.jsonl").write_bytes(lines_of(rows))
+    words = ("--tail", "--calibration", "--window", "100", "--window", "2h", "--by-time", "t", "--step", "5min")
+    found, _ = watched(capsys, "a.jsonl", *BINARY, *words)
+    p, y, t = (np.array([row[name] for row in rows]) for name in "pyt")
+    window = ce.Sliding(ce.BinaryCrossEntropy(tail=True, calibration=True), period="2h", step="5min")
+    window.update(p, y, by_time=t)
+    assert found["metrics"]["last_2h"]["tail"] == window.window().tail().to_dict()
+    assert found["metrics"]["last_2h"]["calibration"]["z"] == window.window().calibration().z
+    assert "tail" not in found["metrics"]["last_100"]
+
+
 def test_the_result_is_printed_as_a_table(folder, capsys):
     Path("a.jsonl").write_bytes(lines_of(rows_of(300)))
     assert main(["watch", "a.jsonl", *BINARY, "--once", "--window", "50"]) == 0

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from imports import modules_after
-from report_metrics import AT, BY, FULL, MADE, NASTY, RNG, N, P, Y, binary, logits, positions
+from report_metrics import AT, BY, COMPOSED, FULL, GROUPS_OF, MADE, NASTY, RNG, N, P, Y, binary, logits, positions
 
 import streamce as ce
 from streamce.cli.main import main
@@ -444,6 +444,104 @@ def test_any_losses_at_any_time_have_a_page(losses, first, period, level, anytim
 
 
 # ---- names from data ----
+
+
+# ---- compositions ----
+
+
+def headline_of(metric, found):
+    return found.difference if isinstance(found, ce.PairedSummary) else found
+
+
+@pytest.mark.parametrize("name", ["classes", "normalized", "normalized-classes", "paired"])
+def test_groups_are_ranked_by_their_value(name):
+    metric = COMPOSED[f"groups-of-{name}"]()
+    root = tree(metric.report())
+    order = "the largest and the smallest A - B" if name == "paired" else "the worst and the best"
+    rows = rows_after(root, f"By group: {order} of 40")
+    head = next(number for number, row in enumerate(rows) if row[0] == "group")
+    summaries = {str(key): headline_of(metric, each.summary()) for key, each in metric.items()}
+    shown = [row[0] for row in rows[head + 1 : head + 13]]
+    assert shown == sorted(summaries, key=lambda key: -summaries[key].value)[:12]
+    for row in rows[head + 1 : head + 13]:
+        found = summaries[row[0]]
+        assert float(row[1]) == pytest.approx(found.value, rel=1e-4)
+        assert [float(end) for end in row[2].split(" to ")] == pytest.approx(found.interval, rel=1e-3)
+        assert row[-1] == f"{found.count:,}"
+    if name == "paired":
+        assert rows[head] == ["group", "A - B", "95 % interval", "", "p-value", "losses"]
+        assert float(rows[head + 1][4]) == pytest.approx(metric[int(shown[0])].summary().p_value, rel=1e-2)
+
+
+def test_groups_have_the_sections_of_their_metric_for_all_samples():
+    metric = COMPOSED["groups-of-classes"]()
+    whole = GROUPS_OF["classes"][0].copy().update(*GROUPS_OF["classes"][1])
+    assert metric._current() == whole
+    page_of_groups, page_of_whole = tree(metric.report()), tree(whole.report())
+    titles = [words(section[0]) for section in page_of_groups.iter("section")]
+    of_whole = [words(section[0]) for section in page_of_whole.iter("section")]
+    assert titles == [*of_whole, "By group: the worst and the best of 40"]
+    for title in of_whole:
+        assert rows_after(page_of_groups, title) == rows_after(page_of_whole, title)
+
+
+@pytest.mark.parametrize("name", ["classes", "normalized", "normalized-classes", "paired"])
+def test_a_window_has_the_sections_of_its_samples_and_a_history(name):
+    metric = COMPOSED[f"window-of-{name}"]()
+    root, of_samples = tree(metric.report()), tree(metric.window().report())
+    big = "sce-verdict" if name == "paired" else "sce-big"
+    assert words(named(root, big)[0]) == words(named(of_samples, big)[0])
+    rows = rows_after(root, "History by 1d")[1:]
+    panes = metric._state.sorted()
+    assert [row[0] for row in rows] == [f"{start:%Y-%m-%d %H:%M}" for start in panes]
+    inner = metric.options["metric"]
+    for row, state in zip(rows, panes.values(), strict=True):
+        each = inner.copy()
+        each._state = state
+        found = headline_of(each, each.summary())
+        assert float(row[1]) == pytest.approx(found.value, rel=1e-3)
+        assert row[3] == f"{found.count:,}"
+
+
+def test_periods_of_pairs_are_added_to_a_history():
+    wide = ce.Grouped(ce.Paired(ce.BinaryCrossEntropy()), period="2w").update(P, P**1.1, Y, by_time=AT)
+    narrow = ce.Grouped(ce.Paired(ce.BinaryCrossEntropy()), period="1h").update(P, P**1.1, Y, by_time=AT)
+    keys, elements = of_groups(narrow)
+    starts = [aggregation.microseconds(key) for key in keys]
+    width = 2 * 7 * 86_400_000_000
+    numbers = {key: number for number, key in enumerate(wide)}
+    first = aggregation.microseconds(next(iter(wide)))
+    added = elements.added([(start - first) // width for start in starts])
+    for key, each in wide.items():
+        assert added.summary(numbers[key], ViewOptions()) == each.summary()
+
+
+def test_groups_of_a_collection_are_groups_of_each_metric():
+    root = tree(COMPOSED["groups-of-collection"]().report())
+    articles = {words(each[0]): each for each in root.iter("article")}
+    assert [*articles] == ["NE", "tail"]
+    for name, metric in GROUPS_OF["collection"][0].options["metrics"].items():
+        groups = ce.Grouped(metric).update(P, Y, by=BY)
+        alone = tree(groups.report())
+        title = "By group: the worst and the best of 40"
+        assert rows_after(articles[name], title) == rows_after(alone, title)
+
+
+def test_a_mean_of_normalized_entropies_has_no_unit():
+    metric = COMPOSED["groups-of-normalized"]()
+    value = f"{metric.macro().value:.6g}"
+    assert f"The mean of 40 groups, each counting the same, is {value} (95 %" in words(tree(metric.report()))
+
+
+def test_options_of_metrics_within_are_shown():
+    rows = [[words(cell) for cell in row] for row in tree(COMPOSED["groups-of-windows"]().report()).iter("tr")]
+    assert ["period", "'60d'"] in rows
+    assert ["step", "'5d'"] in rows
+    inner = ce.Sliding(ce.MeanLoss(), period="2h", step="1h")
+    groups = ce.Grouped(inner, period="1d").update([1.0], by_time=[0.0])
+    rows = [[words(cell) for cell in row] for row in tree(groups.report()).iter("tr")]
+    assert ["period", "'1d'"] in rows
+    assert ["inner_period", "'2h'"] in rows
 
 
 def test_names_from_data_are_escaped_and_cut():
