@@ -236,7 +236,8 @@ def _add_eval(commands: Any) -> None:
     add("--engine", choices=("threads", "dask", "spark"), default="threads",
         help="run on threads of this machine (default) or on a cluster")  # fmt: skip
     add("--address", metavar="ADDRESS", help="address of the cluster (default: start one on this machine for this run)")
-    add("--fail-above", type=_number, metavar="X", help="exit with status 3 if the mean loss is above X beyond chance")
+    add("--fail-above", type=_number, metavar="X", help="exit with status 3 if the mean loss, or the "
+        "normalized entropy, is above X beyond chance")  # fmt: skip
     _add_printing(add)
 
 
@@ -289,8 +290,9 @@ def _add_watch(commands: Any) -> None:
     add("--allowed-host", type=_host, action="append", default=[], metavar="NAME",
         help="answer requests for this host name, with any port; may be repeated (default: on loopback "
         "localhost, 127.0.0.0/8 and ::1; elsewhere all names)")  # fmt: skip
-    add("--alert-above", type=_finite, metavar="NATS", help="alert while the mean of a window is above this bound")
-    add("--alert-below", type=_finite, metavar="NATS", help="alert while the mean of a window is below this bound")
+    add("--alert-above", type=_finite, metavar="X", help="alert while the mean of a window in nats, or its normalized "
+        "entropy, is above this bound")  # fmt: skip
+    add("--alert-below", type=_finite, metavar="X", help="alert while it is below this bound")
     add("--reference", metavar="STATE", help="alert while the interval of a window does not overlap that of this state")
     add("--alert-samples", type=_positive, default=100, metavar="N",
         help="check a window only if it holds this many samples; at most half of a window of samples "

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from streamce.stats.summary import format_interval, format_number
+from streamce.stats.summary import LN2, format_interval, format_number
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary
@@ -31,12 +31,12 @@ class Rule(ABC):
         """Return whether the window keeps the rule by a margin."""
 
     @abstractmethod
-    def __str__(self) -> str:
-        """Return the expectation in words."""
+    def expectation(self, unit: str) -> str:
+        """Return the expectation in words. ``unit`` is that of the value."""
 
 
 class Bound(Rule):
-    """A bound of the mean. An alert begins beyond it, and ends when the mean is a standard error within it.
+    """A bound of the value. An alert begins beyond it, and ends when the value is a standard error within it.
 
     Parameters
     ----------
@@ -50,14 +50,15 @@ class Bound(Rule):
         self._bound, self._sign = bound, 1 if name == "above" else -1
 
     def begins(self, summary: Summary) -> bool:
-        return self._sign * (summary.mean - self._bound) > 0
+        return self._sign * (summary.value - self._bound) > 0
 
     def ends(self, summary: Summary) -> bool:
-        margin = 0.0 if math.isnan(summary.stderr) else summary.stderr
-        return self._sign * (summary.mean - self._bound) + margin <= 0
+        error = _stderr(summary)
+        margin = 0.0 if math.isnan(error) else error
+        return self._sign * (summary.value - self._bound) + margin <= 0
 
-    def __str__(self) -> str:
-        return f"at {'most' if self._sign > 0 else 'least'} {format_number(self._bound)} nats"
+    def expectation(self, unit: str) -> str:
+        return f"at {'most' if self._sign > 0 else 'least'} {format_number(self._bound)}{unit}"
 
 
 class Reference(Rule):
@@ -79,15 +80,27 @@ class Reference(Rule):
         low, high = _interval(summary)
         return low <= self.reference.value <= high
 
-    def __str__(self) -> str:
-        return (
-            f"{format_number(self.reference.value)} nats ({format_interval(self.reference.interval)}) of the reference"
-        )
+    def expectation(self, unit: str) -> str:
+        value = f"{format_number(self.reference.value)}{unit}"
+        return f"{value} ({format_interval(self.reference.interval)}) of the reference"
 
 
 def _interval(summary: Summary) -> tuple[float, float]:
     """Return the interval of a mean, and for an infinite mean the mean itself."""
     return (summary.value, summary.value) if math.isinf(summary.value) else summary.interval
+
+
+def _is_mean(summary: Summary) -> bool:
+    """Return whether the value is the mean, and not a ratio such as the normalized entropy."""
+    return repr(summary.value) == repr(summary.mean)  # equal even if both are NaN
+
+
+def _stderr(summary: Summary) -> float:
+    """Return the standard error of the value. Its interval is as many of them wide as that of the mean."""
+    if _is_mean(summary):
+        return summary.stderr
+    of_mean = summary.bits_interval[1] * LN2 - summary.mean
+    return summary.stderr * (summary.interval[1] - summary.value) / of_mean if of_mean > 0 else math.nan
 
 
 class Alerts:
@@ -142,5 +155,6 @@ class Alerts:
 
 
 def _description(window: str, rule: Rule, summary: Summary) -> str:
-    mean = f"{format_number(summary.mean)} nats ({format_interval(summary.interval)}) in {summary.samples:,} samples"
-    return f"{window} {rule.name}: {mean}, expected {rule}"
+    unit = " nats" if _is_mean(summary) else ""
+    value = f"{format_number(summary.value)}{unit} ({format_interval(summary.interval)}) in {summary.samples:,} samples"
+    return f"{window} {rule.name}: {value}, expected {rule.expectation(unit)}"

@@ -151,6 +151,13 @@ def test_windows_have_the_normalized_entropy(folder, capsys):
     Path("a.jsonl").write_bytes(lines_of([*rows, *rows_of(40)]))
     again, _ = watched(capsys, *words, *windows, "--state", "S", "--reference", "E")
     assert again["rows_resumed"] == 900
+    found, log = watched(capsys, *words, *windows, "--alert-above", "1", status=3)
+    summary = window.summary()
+    assert summary.mean < 1.1 < summary.value
+    assert any(
+        re.match(r"alert begins: last_2h above: \d[\d.]+ \(.*\) in \d+ samples, expected at most 1$", each)
+        for each in log
+    )
 
 
 def test_windows_of_a_period_have_every_sum_of_the_total(folder, capsys):
