@@ -74,7 +74,6 @@ PROTOCOL = {
     "_current": "the report, the command line and the collector show a window by the metric of its samples",
     "_members": "they show each metric of a collection, and of groups of a collection",
     "_headline": "they rank and draw groups by the part of a summary that has the value",
-    "_n_samples": "the groups with the most samples come first",
     "_run_returning_samples": "wrappers add the samples of a batch to states of their own",
     "_has_cell": "a table of states keeps means as cells, if the metric has one mean",
     "_has_only_mean": "wrappers take the samples of a batch, if each adds to a mean only",

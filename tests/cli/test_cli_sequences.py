@@ -742,9 +742,7 @@ USAGE = {
     "ignored labels of utterances": ([*CTC, "--ignore-index", "0"], "--ignore-index is not an option of --task ctc"),
     "words of utterances": ([*CTC, "--n-words", "n"], "--n-words is not an option of --task ctc"),
     "classes of sequences": ([*SEQUENCE, "--classes", "a,b"], "--classes is not an option of --task sequence"),
-    "words by group": (
-        [*SEQUENCE, "--n-words", "n", "--by", "w"], "--n-words and --n-bytes cannot be combined with --by"
-    ),
+    "a normalized entropy of tokens": ([*SEQUENCE, "--normalized"], "--normalized is not an option of --task sequence"),
     "no such column": ([*SEQUENCE, "--n-bytes", "size"], "no column 'size'"),
 }  # fmt: skip
 
