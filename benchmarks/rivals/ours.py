@@ -74,7 +74,8 @@ class Streamce(Rival):
         metric = ce.Grouped(ce.MeanLoss())
         for losses, keys in chunks:
             metric.update(losses, by=keys)
-        return metric.micro().value
+        value: float = metric.micro().value
+        return value
 
 
 def of_parquet(path: str, _: object) -> float:

@@ -133,7 +133,7 @@ cdef list parts_of(Batch b, threads, bint weights_only):
 
 
 def run_part(Batch b, bint weights_only, Py_ssize_t start, Py_ssize_t stop):
-    """Run samples start ... stop - 1. Return (error, routes), where an error is the index and status of an invalid loss.
+    """Run samples start ... stop - 1. Return (error, routes). An error is the index and status of an invalid loss.
 
     With ``weights_only``, the sum of n is that of d. Predictions are not read, and there are no errors.
     """
