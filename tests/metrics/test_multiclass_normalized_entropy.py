@@ -218,8 +218,3 @@ def test_bad_input_is_named_and_nothing_is_added(preds, target, more, message):
     with pytest.raises(ce.InputError, match=message):
         metric.update(preds, target, **more)
     assert metric.to_bytes() == before
-
-
-def test_it_is_not_grouped():
-    with pytest.raises(ce.InputError, match="metric is a MulticlassNormalizedEntropy, with sums by class"):
-        ce.Grouped(ce.MulticlassNormalizedEntropy())

@@ -698,8 +698,3 @@ def test_options_without_meaning(option):
         ce.SequenceCrossEntropy(**option)
     with pytest.raises(ce.InputError, match="per is 'token'"):
         ce.CTCCrossEntropy(per="token")
-
-
-def test_sums_by_position_are_not_grouped():
-    with pytest.raises(ce.InputError, match="per_position"):
-        ce.Grouped(ce.Perplexity(per_position=True))

@@ -627,8 +627,6 @@ def test_options_that_do_not_go_together(task):
         METRICS[task]().calibration()
     with pytest.raises(ce.InputError, match="calibration is True in one metric and False in the other"):
         METRICS[task](calibration=True) + METRICS[task]()
-    with pytest.raises(ce.InputError, match="calibration=True"):
-        ce.Grouped(METRICS[task](calibration=True))
 
 
 def test_soft_targets_of_classes_are_refused():
