@@ -119,17 +119,22 @@ class StateTable:
                     continue
                 new[key] = self._empty.copy() if before is None else before.copy()
                 new[key].merge(state, sign)
-            all_states = {**table._states, **new}
-            for key, state in new.items():
-                if state.is_zero():
-                    del all_states[key]
+            all_states = table._states
+            zero = {key for key, state in new.items() if state.is_zero()}
+            if zero:
+                all_states = {key: state for key, state in all_states.items() if key not in zero}
+                new = {key: state for key, state in new.items() if key not in zero}
+            all_states.update(new)  # at once, so that a signal handler sees a batch completely or not at all
             self._states, self._kinds = all_states, joint if all_states else None
             self._cells = Groups()
 
     def _joint_kinds(self, kinds: Kinds) -> Kinds:
         """Return the kinds of all keys with more keys of these kinds, or raise InputError."""
-        old = None if self._kinds is None else used_kinds(self._kinds, sorted(self._states or ()))
-        return joint_kinds(old, kinds)
+        try:
+            return joint_kinds(self._kinds, kinds)
+        except InputError:  # keys of another kind may have been subtracted
+            old = None if self._kinds is None else used_kinds(self._kinds, sorted(self._states or ()))
+            return joint_kinds(old, kinds)
 
     def _use_objects(self) -> None:
         if self._states is None:
