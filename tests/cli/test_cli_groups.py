@@ -321,16 +321,13 @@ def test_soft_targets_are_split(tmp_path, capsys):
         (["--cluster", "user", "--normalized"], ce.NormalizedEntropy()),
     ],
 )
-@pytest.mark.parametrize("engine", [[], ["--engine", "dask"]])
-def test_groups_have_all_sums_of_the_metric(tmp_path, path, table, capsys, words, metric, engine):
-    if engine and words[0] not in ("--normalized", "--cluster"):
-        return
+def test_groups_have_all_sums_of_the_metric(tmp_path, path, table, capsys, words, metric):
     state = str(tmp_path / "a.state")
     preds, target, by = table["p"].to_numpy(), table["y"].to_numpy(), table["country"].combine_chunks()
     cluster = {"cluster": table["user"].to_numpy()} if "--cluster" in words else {}
     metric = metric.copy()
     expected = ce.Grouped(metric).update(preds, target, by=by, **cluster)
-    found, groups = groups_of(capsys, path, *TASK, *words, "--by", "country", "--state", state, *engine)
+    found, groups = groups_of(capsys, path, *TASK, *words, "--by", "country", "--state", state)
     assert ce.load(state) == expected
     assert [group["value"] for group in groups.values()] == list(expected.compute().values())
     assert found["value"] == expected.micro().value == metric.update(preds, target, **cluster).compute()

@@ -19,6 +19,8 @@ BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
 TASKS = {
     "binary": (*BINARY, "--weight", "w", "--tail"),
     "groups": (*BINARY, "--by", "user,label", "--by-time", "time", "--period", "1h"),
+    "groups of clusters": (*BINARY, "--by", "label", "--cluster", "user", "--tail"),
+    "groups of a ratio": (*BINARY, "--by", "user", "--normalized", "--cluster", "label"),
     "names": ("--task", "multiclass", "--preds", "p_*", "--target", "name"),
     "lists": ("--task", "multiclass", "--preds", "probs", "--target", "label"),
     "sequences": ("--task", "sequence", "--token-log-probs", "logprobs", "--cluster", "user"),
