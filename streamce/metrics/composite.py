@@ -50,6 +50,11 @@ class States:
                     state.merge(theirs[name], sign)
             self._states = new
 
+    def is_clustered(self) -> bool | None:
+        """Return whether the samples have clusters, None without samples."""
+        found = (state.is_clustered() for state in self._states.values())
+        return next((each for each in found if each is not None), None)
+
     def is_zero(self) -> bool:
         """Return whether all integers are 0."""
         return all(state.is_zero() for state in self._states.values())

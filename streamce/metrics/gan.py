@@ -175,6 +175,10 @@ class GANCrossEntropy(Composite):
     ) -> list[States]:
         of_sums = {name: routes.fresh() for name in self._names}
         self._add(States(self._names), real, fake, real_weight, fake_weight, of_sums)
+        counts = {name: len(of_sums[name].states) for name in ("real", "fake")}
+        if real is not None and fake is not None and counts["real"] != counts["fake"]:
+            found, expected = f"has {counts['fake']} samples", f"{counts['real']}, as many as real"
+            raise InputError("fake", found, expected, value=counts["fake"])
         count = max(len(of_one.states) for of_one in of_sums.values())
         states = {name: of_one.filled() or [State() for _ in range(count)] for name, of_one in of_sums.items()}
         return [States.from_states(dict(zip(states, each, strict=True))) for each in zip(*states.values(), strict=True)]

@@ -287,8 +287,8 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
         >>> subjects.compute()
         {'law': 2.71828..., 'maths': 7.38905...}
         """
-        if self._loss_metric._task != "sequence":
-            name = type(self._loss_metric).__name__
+        if "preds" not in self._names or self._loss_metric._task != "sequence":
+            name = type(self._loss_metric if "preds" in self._names else self._metric).__name__
             raise InputError("log_probs", f"is given to a {name}", "a metric of sequences, such as Perplexity()")
         self._check_keywords(f"{type(self).__name__}.update_token_log_probs", others)
         keys = {name: key for name, key in (("by", by), ("by_time", by_time)) if key is not None}

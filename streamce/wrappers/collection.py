@@ -14,9 +14,9 @@ from streamce.inputs import arrays, class_names
 from streamce.keys.cluster_buckets import to_buckets
 from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
-from streamce.metrics.update_from import UpdateFromMixin
+from streamce.metrics.update_from import PREDS_ARGUMENTS, UpdateFromMixin
 from streamce.wrappers import composition
-from streamce.wrappers.base import MORE_SUMS, KeyedWrapper, check_keywords, update_keywords
+from streamce.wrappers.base import MORE_SUMS, KeyedWrapper, check_keywords, input_names, update_keywords
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
@@ -89,6 +89,9 @@ class Collection(UpdateFromMixin):
             if not isinstance(metric, MEMBER_TYPES):
                 expected = "a metric that is updated with preds and target"
                 raise InputError("metrics", f"is {short_repr(metric)}", expected, part=name)
+            if "preds" not in {PREDS_ARGUMENTS.get(each, each) for each in input_names(metric)}:
+                found = f"is {short_repr(metric)}, which takes no preds"
+                raise InputError("metrics", found, "a metric that is updated with preds and target", part=name)
             if metric._state.parts():
                 raise InputError("metrics", "has samples already", "an empty metric", part=name)
         self._state = Members({name: metric._new() for name, metric in metrics.items()})
@@ -150,7 +153,7 @@ class Collection(UpdateFromMixin):
         preds, target, weight, **others
             The arguments of the metrics' ``update``.
         cluster : array, or tuple of arrays, optional
-            The clusters of the samples, for the metrics that are not in a wrapper.
+            The clusters of the samples: see :class:`MeanLoss`, for example.
         by, by_time : array, tuple of arrays, or dict, optional
             The arguments of :class:`Grouped`, :class:`Sliding` and :class:`Decayed`. A dict gives them by the name of
             the metric, if they differ.
@@ -191,6 +194,9 @@ class Collection(UpdateFromMixin):
             for name, metric in own.metrics.items()
             if isinstance(metric, KeyedWrapper)
         }
+        for name, destination in routes.items():
+            if destination.keys is not None:
+                own.metrics[name]._state.check(destination.keys.kinds)
         preds, target, weight = (
             arrays.materialize(preds, "preds"),
             class_names.materialize_target(target),
@@ -200,23 +206,23 @@ class Collection(UpdateFromMixin):
         given = (preds, target) if target is not None else (preds,)
         if cluster is not None:
             others["cluster"] = to_buckets(cluster)
-        for name in MORE_SUMS:
-            if others.get(name) is not None and all(isinstance(each, KeyedWrapper) for each in own.metrics.values()):
-                raise InputError(name, "is given", "none, because no metric of the collection takes it")
+        has_more = any(others.get(name) is not None for name in MORE_SUMS)
         batch: dict[str, UpdateFromMixin] = {}
         samples: dict[str, Samples] = {}
         for names in own.same_losses:
             found = own.losses(names, *given, weight=weight, **others)
             for name in names:
-                if route := routes.get(name):
+                if (route := routes.get(name)) and has_more:
+                    batch[name] = own.metrics[name]._new()
+                    batch[name]._update(*given, weight=weight, **others, **own_keys[name])
+                elif route:
                     route.check(found[1], own.metrics[name]._state)
                     samples[name] = found[1]
                 else:
                     batch[name] = found[0][name]
         for name in own.own_losses:
             batch[name] = own.metrics[name]._new()
-            named = _without_more_sums(others) if name in routes else others
-            batch[name]._update(preds, target, weight, **named, **own_keys[name])
+            batch[name]._update(preds, target, weight, **others, **own_keys[name])
         own.add(batch, {name: (routes[name], found) for name, found in samples.items()})
 
     def _split(
@@ -242,8 +248,7 @@ class Collection(UpdateFromMixin):
                     states[name] = [own.metrics[name]._select(state) for state in found]  # type: ignore[attr-defined]
             for name in set(names) - set(plain):
                 metric = own.metrics[name]
-                named = _without_more_sums(others) if isinstance(metric, KeyedWrapper) else dict(others)
-                named |= self._keys_of(name, metric, keys)
+                named = others | self._keys_of(name, metric, keys)
                 states[name] = metric._split(routes.fresh(), preds, target, weight=weight, **named)
         split = []
         for code in range(len(routes.states)):
@@ -312,11 +317,6 @@ class Collection(UpdateFromMixin):
         return {name: metric.summary(level, anytime) for name, metric in metrics.items()}  # type: ignore[attr-defined]
 
 
-def _without_more_sums(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of an update for a wrapper, whose samples have only a mean."""
-    return {name: value for name, value in arguments.items() if name not in MORE_SUMS}
-
-
 class Members:
     """The metrics of a collection, and which of them need the same losses.
 
@@ -347,8 +347,6 @@ class Members:
         """Return the samples of a batch, and a metric of the batch for each named one that is not in a wrapper."""
         unwrapped = {name: metric for name in names if isinstance(metric := self.metrics[name], Metric)}
         first = self.metrics[names[0]]
-        if not unwrapped:
-            others = _without_more_sums(others)
         source = next(iter(unwrapped.values()), first._metric if isinstance(first, KeyedWrapper) else None)
         assert source is not None
         combined = self.combined([*unwrapped]) if unwrapped else source._new()
@@ -395,6 +393,11 @@ class Members:
                 name: metric + theirs[name] if sign > 0 else metric - theirs[name]
                 for name, metric in self.metrics.items()
             }
+
+    def is_clustered(self) -> bool | None:
+        """Return whether the samples have clusters, None without samples."""
+        found = (metric._state.is_clustered() for metric in self.metrics.values())
+        return next((each for each in found if each is not None), None)
 
     def is_zero(self) -> bool:
         """Return whether all integers are 0."""

@@ -25,12 +25,12 @@ def check_inner(wrapper: str, layer: int, metric: Any) -> None:
     if not isinstance(metric, MergeableState):
         raise InputError("metric", f"is {short_repr(metric)}", "a metric such as BinaryCrossEntropy()")
     inner = type(metric).__name__
-    if not metric._is_addable:
-        raise InputError("metric", "is a window of samples, and such windows cannot be added", "a window of a period")
     if metric._layer >= layer:
         raise InputError(
             "metric", f"is a {inner}, which {wrapper} cannot hold", _INSTEAD[metric._layer](wrapper, inner)
         )
+    if not metric._is_addable:
+        raise InputError("metric", "is a window of samples, and such windows cannot be added", "a window of a period")
     if layer == PAIR and not (isinstance(metric, Metric) and metric._has_only_mean):
         asked = [option for option in BREAKDOWN_OPTIONS if metric.options.get(option)]
         found = f"keeps additional sums ({asked[0]}=True)" if asked else f"is a {inner}"
@@ -43,17 +43,23 @@ def check_inner(wrapper: str, layer: int, metric: Any) -> None:
 
 
 def _one_or_other(wrapper: str, inner: str) -> str:
-    return f"{inner}({wrapper}(metric), ...)" if wrapper == "Paired" else f"one of {wrapper} and {inner}"
+    if wrapper == "Paired":
+        return f"{inner}({wrapper}(metric), ...)"
+    return f"one {wrapper}" if wrapper == inner else f"one of {wrapper} and {inner}"
 
 
 def _other_order(wrapper: str, inner: str) -> str:
-    return "several keys, by=(first, second)" if wrapper == inner else f"Grouped({wrapper}(metric))"
+    return "several keys, by=(first, second)" if wrapper == "Grouped" else f"Grouped({wrapper}(metric))"
+
+
+def _each_metric(wrapper: str, inner: str) -> str:
+    return "a Paired of each metric" if wrapper == "Paired" else f"a Collection of {wrapper} metrics"
 
 
 # What to use instead, by the layer of the inner metric.
 _INSTEAD: dict[int, Callable[[str, str], str]] = {
     PAIR: lambda wrapper, inner: "Paired(metric), which compares two models",
     TIME: _one_or_other,
-    COLLECTION: lambda wrapper, inner: f"a Collection of {wrapper} metrics",
+    COLLECTION: _each_metric,
     GROUPS: _other_order,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from streamce._support.rational import GRID
 from streamce.core.grouping.key_index import EARLIEST, LATEST
+from streamce.core.ledger.calibration_cells import VARIANCE
 from streamce.core.ledger.ledger import Ledger
 from streamce.core.samples.decay import decay
 from streamce.errors import InputError
@@ -222,8 +223,11 @@ def _ages(numbers: Collection[int]) -> list[int]:
     return [newest - number for number in numbers]
 
 
-def _add_cells(cells: Iterable[tuple[Cell, int, bool]]) -> Cell:
-    """Return the sum of cells, each given with the power of two of its weights and whether it has weight at all."""
+def _add_cells(cells: Iterable[tuple[Cell, int, bool]], powers: dict[str, int] = WEIGHT_POWERS) -> Cell:
+    """Return the sum of cells, each given with the power of two of its weights and whether it has weight at all.
+
+    ``powers`` says which sums the cells have, and with which power of the weight each grows.
+    """
     combined: Cell = {}
     sums = dict.fromkeys(WEIGHT_POWERS, 0)
     for cell, shift, counts in cells:
@@ -232,10 +236,20 @@ def _add_cells(cells: Iterable[tuple[Cell, int, bool]]) -> Cell:
             if column in estimators.COUNTS or (column not in WEIGHT_POWERS and counts):
                 combined[column] = combined.get(column, 0) + number
         if counts:
-            for column, total in estimators.full_sums(cell).items():
-                power = shift * WEIGHT_POWERS[column]
+            full = estimators.full_sums(cell)
+            for column, exponent in powers.items():
+                total, power = full[column], shift * exponent
                 sums[column] += total << power if power >= 0 else total + (1 << -power >> 1) >> -power
-    return combined | estimators.stored_sums(sums, combined.get("samples", 0))
+    stored = estimators.stored_sums(sums, combined.get("samples", 0))
+    return combined | {column: stored[column] for column in powers}
+
+
+def _powers(part: str, cell: int) -> dict[str, int]:
+    """Return the power of the weight with which each sum of a cell grows."""
+    name = part.rpartition(".")[2]
+    if name == "calibration" and cell == VARIANCE:
+        return {"n": 2}
+    return {"n": 1, "d": 1} if name in ("buckets", "calibration") else WEIGHT_POWERS
 
 
 def _combine(aged: list[tuple[Any, int]], restore: Callable[[dict[str, bytes]], Any]) -> Any:
@@ -249,7 +263,7 @@ def _combine(aged: list[tuple[Any, int]], restore: Callable[[dict[str, bytes]], 
         combined = Ledger(max(ledger.size for ledger, _ in ledgers))
         for number in sorted({number for ledger, _ in ledgers for number in ledger.used()}):
             cells = [(ledger.cell(number), -age, age <= MAX_AGE) for ledger, age in ledgers if number < ledger.size]
-            for column, value in _add_cells(cells).items():
+            for column, value in _add_cells(cells, _powers(name, number)).items():
                 combined.add_integer(column, number, value)
         if combined.used():
             parts[name] = combined.to_bytes()

@@ -185,7 +185,7 @@ class RankedGroups(KeyedWrapper):
         order = sorted((key for key in sizes if sizes[key] >= least), key=lambda key: -sizes[key])
         return [(key, copy[key].summary(level, anytime)) for key in order[:number]]
 
-    def discoveries(self, fdr: float = 0.05, anytime: bool = False, min_samples: int = 0) -> Discoveries:
+    def discoveries(self, fdr: float = 0.05, anytime: bool = False, min_samples: int = 100) -> Discoveries:
         """Return the groups in which two models differ, so that few of these findings are false.
 
         It is for groups of :class:`Paired`, also in a window of time or with decay. Of many groups without a
@@ -200,7 +200,8 @@ class RankedGroups(KeyedWrapper):
             False: for one look at data whose size was fixed in advance. True: you can look after every batch and stop
             as soon as you like, with the same ``fdr`` each time. It is asymptotic, as the confidence sequence is.
         min_samples : int
-            Leave out groups with fewer samples. Fewer tests make the others easier to discover.
+            Leave out groups with fewer samples. In a small group the differences may be nearly equal by chance, and its
+            p-value is then far too small. 0 tests every group.
 
         Returns
         -------

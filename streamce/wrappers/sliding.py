@@ -201,24 +201,29 @@ class Sliding(KeyedWrapper):
         """Add another state of the same options, whose samples follow those of this one."""
         if self._samples is None:
             return super()._extend(other)
+        if not other._state.size:
+            return self
         if isinstance(other._state, StateWindow):
             self._use_states()
-        self._state.extend(other._state)
+        theirs = other._state
+        if isinstance(self._state, StateWindow) and isinstance(theirs, Window):
+            raise _mixed_windows()
+        self._state.extend(theirs)
         return self
 
     def _takes_samples(self, others: dict[str, Any]) -> bool:
         return not isinstance(self._state, StateWindow) and super()._takes_samples(others)
 
     def _add_each(self, states: list[Any]) -> None:
-        self._use_states()
-        self._state.add_each(states)
+        if states:
+            self._use_states()
+            self._state.add_each(states)
 
     def _use_states(self) -> None:
         """Keep the state of each sample from now on, or raise InputError if there are samples without one."""
         if isinstance(self._state, Window):
             if self._state.size:
-                expected = "no clusters, words and bytes, or those of every sample from the first one on"
-                raise InputError("samples", "are in the window already, with their means only", expected)
+                raise _mixed_windows()
             assert self._samples is not None
             self._state = StateWindow(self._samples, self._restore_inner)
 
@@ -278,6 +283,12 @@ class Sliding(KeyedWrapper):
         a stream together.
         """
         return self.window(now).summary(level, anytime)
+
+
+def _mixed_windows() -> InputError:
+    """Return the error for samples with more sums than the mean, after samples without."""
+    expected = "no clusters, words and bytes, or those of every sample from the first one on"
+    return InputError("samples", "are in the window already, with their means only", expected)
 
 
 class Panes:
@@ -348,6 +359,10 @@ class Panes:
             clocks = [clock for clock in (self._newest, theirs._newest) if clock is not None]
             self._newest = max(clocks, default=None)
             self._evict()
+
+    def is_clustered(self) -> bool | None:
+        """Return whether the samples have clusters, None without samples."""
+        return self._panes.is_clustered()
 
     def is_zero(self) -> bool:
         """Return whether there are no samples."""

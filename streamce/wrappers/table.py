@@ -18,6 +18,7 @@ from streamce.core.grouping.key_index import KINDS, key_length, used_kinds
 from streamce.core.ledger.ledger import Ledger
 from streamce.core.ledger.state import State
 from streamce.errors import InputError
+from streamce.inputs import messages
 from streamce.keys import encoding
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class StateTable:
         self._cells = Groups()
         self._states: dict[bytes, Any] | None = None if has_cells else {}
         self._kinds: Kinds | None = None  # of the keys of states that are objects
+        self._version = 0  # the number of changes
         self._lock = threading.RLock()  # reentrant, because a signal handler may read
 
     def empty(self) -> StateTable:
@@ -75,6 +77,7 @@ class StateTable:
         with self._lock:
             if self._states is None:
                 self._cells.add(samples, keys.kinds, keys.integers, keys.codes, keys.distinct)
+                self._version += 1
                 return
         batch = Groups()
         batch.add(samples, keys.kinds, keys.integers, keys.codes, keys.distinct)
@@ -92,6 +95,7 @@ class StateTable:
         with self._lock:
             if self._states is None and other._states is None:
                 self._cells.merge(other._cells, sign)
+                self._version += 1
                 return
         theirs = other.copy()
         with self._lock:
@@ -106,27 +110,57 @@ class StateTable:
     def _merge_states(self, kinds: Kinds | None, states: Iterable[tuple[bytes, Any]], sign: int) -> None:
         if kinds is None:
             return
+        found = list(states)
         with self._lock:
-            table = self if self._states is not None else self.copy()
-            table._use_objects()
-            assert table._states is not None
-            joint = table._joint_kinds(kinds)
-            new: dict[bytes, Any] = {}
-            for key, state in states:
-                before = new.get(key, table._states.get(key))
-                if before is None and sign > 0:
-                    new[key] = state
-                    continue
-                new[key] = self._empty.copy() if before is None else before.copy()
-                new[key].merge(state, sign)
-            all_states = table._states
-            zero = {key for key, state in new.items() if state.is_zero()}
-            if zero:
-                all_states = {key: state for key, state in all_states.items() if key not in zero}
-                new = {key: state for key, state in new.items() if key not in zero}
-            all_states.update(new)  # at once, so that a signal handler sees a batch completely or not at all
-            self._states, self._kinds = all_states, joint if all_states else None
-            self._cells = Groups()
+            while not self._try_to_merge(kinds, found, sign):
+                pass  # a signal handler added a batch meanwhile
+
+    def _try_to_merge(self, kinds: Kinds, states: list[tuple[bytes, Any]], sign: int) -> bool:
+        """Merge states, or return False and change nothing if a signal handler changed the table meanwhile.
+
+        A signal handler runs after a call. There is none between the check and the change, whose last step is a single
+        call. So a handler sees a batch completely or not at all.
+        """
+        version = self._version
+        table = self if self._states is not None else self.copy()
+        table._use_objects()
+        assert table._states is not None
+        kept, joint = table._states, table._joint_kinds(kinds)
+        ours = table.is_clustered()
+        new: dict[bytes, Any] = {}
+        for key, state in states:
+            theirs = state.is_clustered()
+            if ours is not None and theirs is not None and ours != theirs:
+                raise messages.mixed_clusters(theirs)
+            ours = theirs if ours is None else ours
+            before = new.get(key, kept.get(key))
+            if before is None and sign > 0:
+                new[key] = state
+                continue
+            new[key] = self._empty.copy() if before is None else before.copy()
+            new[key].merge(state, sign)
+        zero = {key for key, state in new.items() if state.is_zero()}
+        if zero or kept is not self._states:
+            kept = {key: state for key, state in list(kept.items()) if key not in zero}
+            kept.update((key, state) for key, state in new.items() if key not in zero)
+            new, empty = {}, Groups()
+            joint = joint if kept else None  # type: ignore[assignment]
+            if version != self._version:
+                return False
+            self._version, self._states, self._kinds, self._cells = version + 1, kept, joint, empty
+            return True
+        if version != self._version:
+            return False
+        self._version, self._kinds = version + 1, joint
+        kept.update(new)
+        return True
+
+    def is_clustered(self) -> bool | None:
+        """Return whether the samples have clusters, None without samples."""
+        states = self._states
+        if states is None:
+            return False if self._cells.count() else None
+        return next((each for state in list(states.values()) if (each := state.is_clustered()) is not None), None)
 
     def _joint_kinds(self, kinds: Kinds) -> Kinds:
         """Return the kinds of all keys with more keys of these kinds, or raise InputError."""
@@ -148,7 +182,7 @@ class StateTable:
             if self._states is None:
                 new._states = None
             else:
-                new._states = {key: state.copy() for key, state in self._states.items()}
+                new._states = {key: state.copy() for key, state in list(self._states.items())}
         return new
 
     def convert(self, table: StateTable, conversion: Callable[[Any], Any]) -> StateTable:
@@ -166,7 +200,10 @@ class StateTable:
             if self._states is None:
                 self._cells.drop_before(min_key)
             else:
-                self._states = {key: state for key, state in self._states.items() if _integer(key) >= min_key}
+                old = [key for key in list(self._states) if _integer(key) < min_key]
+                for key in old:
+                    self._states.pop(key, None)
+                self._version += 1
 
     # ---- reading ----
 
@@ -189,7 +226,7 @@ class StateTable:
         with self._lock:
             if self._states is None:
                 return self._cells.newest()
-            return max(map(_integer, self._states), default=None)
+            return max(map(_integer, list(self._states)), default=None)
 
     def state(self, key: bytes) -> Any:
         """Return a copy of the state of a key, or None."""
@@ -206,7 +243,7 @@ class StateTable:
             if self._states is None:
                 return State(self._cells.total(min_key))
             total = self._empty.copy()
-            for key, state in self._states.items():
+            for key, state in list(self._states.items()):
                 if min_key is None or _integer(key) >= min_key:
                     total.merge(state)
             return total

@@ -66,7 +66,7 @@ def test_each_metric_is_what_it_is_alone(stream, data):
             "decayed": {"by_time": time},
         }  # fmt: skip
         for name, metric in expected.items():
-            alone(metric, part, **own.get(name, {"cluster": user} if clusters else {}))
+            alone(metric, part, **own.get(name, {}), **({"cluster": user} if clusters else {}))
     for name, metric in expected.items():
         assert collection[name].to_bytes() == metric.to_bytes()
     assert ce.from_bytes(collection.to_bytes()) == collection
@@ -113,7 +113,8 @@ def test_sequences_and_utterances():
     assert found["all"] == corpus.add_to(metric.copy(), counted=True, cluster=corpus.document)
     places = corpus.add_to(corpus.metric(per_position=True), counted=True, cluster=corpus.document)
     assert found["places"] == places
-    assert found["by"] == corpus.add_to(ce.Grouped(metric), by=corpus.document)
+    grouped = corpus.add_to(ce.Grouped(metric), counted=True, by=corpus.document, cluster=corpus.document)
+    assert found["by"] == grouped
     batch = Batch(0, 40)
     speech = batch.add_to(ce.Collection({"all": batch.metric(), "last": ce.Sliding(batch.metric(), samples=5)}))
     assert speech["all"] == batch.fed()
@@ -164,11 +165,33 @@ def test_what_is_merged_while_an_update_is_under_way_is_kept():
     assert metrics == other + other
 
 
+def test_wrappers_in_a_collection_take_clusters_words_and_bytes():
+    loss = ce.BinaryCrossEntropy()
+    metrics = ce.Collection({"all": loss, "by": ce.Grouped(loss), "last": ce.Sliding(loss, samples=3)})
+    metrics.update([0.5, 0.25, 0.75], [1, 0, 1], by=["a", "b", "a"], cluster=[1, 2, 1])
+    alone = ce.Grouped(loss).update([0.5, 0.25, 0.75], [1, 0, 1], by=["a", "b", "a"], cluster=[1, 2, 1])
+    assert metrics["by"] == alone
+    assert (
+        metrics["last"].window()
+        == metrics["all"]
+        == loss.copy().update([0.5, 0.25, 0.75], [1, 0, 1], cluster=[1, 2, 1])
+    )
+    text = ce.Collection({"all": ce.Perplexity(), "by": ce.Grouped(ce.Perplexity())})
+    text.update([[[0.5, 0.5]]], [[0]], n_bytes=[4], by=["a"])
+    assert text["by"]["a"] == text["all"]
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [ce.Grouped(ce.Paired(ce.MeanLoss())), ce.Grouped(ce.GANCrossEntropy()), ce.Paired(ce.MeanLoss())],
+)
+def test_pairs_and_gans_are_no_metrics_of_a_collection(metric):
+    with pytest.raises(ce.InputError, match=r"^metrics\['a'\] is "):
+        ce.Collection({"a": metric})
+
+
 def test_arguments_that_no_metric_takes_are_errors():
     loss = ce.BinaryCrossEntropy()
-    for metric, keys in ((ce.Grouped(loss), {"by": [1, 2]}), (ce.Sliding(loss, samples=3), {})):
-        with pytest.raises(ce.InputError, match="cluster is given"):
-            ce.Collection({"a": metric}).update([0.5, 0.25], [1, 0], cluster=[1, 2], **keys)
     for metric in (ce.Sliding(ce.MeanLoss(), samples=3), ce.Collection({"a": ce.MeanLoss()})):
         with pytest.raises(ce.InputError, match="target is given: expected none"):
             metric.update([1.0, 2.0], [0.5, 0.5])

@@ -3,9 +3,11 @@
 import itertools
 import math
 import pickle
+import signal
 import threading
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -327,7 +329,7 @@ def test_a_state_of_a_mean_has_the_same_bytes_whatever_the_other_groups_hold():
     ("make", "message"),
     [
         (lambda: ce.Paired(ce.Paired(ce.MeanLoss())), r"Paired cannot hold: expected Paired\(metric\)"),
-        (lambda: ce.Sliding(SLIDING, period=2, step=1), "is a Sliding, which Sliding cannot hold: expected one of"),
+        (lambda: ce.Sliding(SLIDING, period=2, step=1), "which Sliding cannot hold: expected one Sliding"),
         (lambda: ce.Decayed(SLIDING, half_life=1), "is a Sliding, which Decayed cannot hold: expected one of"),
         (lambda: ce.Paired(SLIDING), r"is a Sliding.*: expected Sliding\(Paired\(metric\), ...\)"),
         (lambda: ce.Grouped(ce.Grouped(ce.MeanLoss())), r"expected several keys, by=\(first, second\)"),
@@ -383,6 +385,85 @@ def test_clusters_are_given_in_all_updates_of_a_group_or_in_none():
     window = ce.Sliding(ce.MeanLoss(), samples=3).update([1.0])
     with pytest.raises(ce.InputError, match="samples are in the window already"):
         window.update([2.0], cluster=[1])
+
+
+def test_clusters_are_given_for_all_keys_or_for_none():
+    window = ce.Sliding(ce.MeanLoss(), period=3600, step=60).update([1.0], cluster=[1], by_time=[0])
+    before = window.to_bytes()
+    with pytest.raises(ce.InputError, match="cluster is missing, but was given in earlier updates"):
+        window.update([1.0], by_time=[100])
+    assert window.to_bytes() == before
+    grouped = ce.Grouped(ce.MeanLoss()).update([1.0], by=[1])
+    with pytest.raises(ce.InputError, match="cluster is given, but was not given in earlier updates"):
+        grouped.update([1.0], by=[2], cluster=[1])
+
+
+def test_skipped_tokens_with_clusters_and_bytes_come_back():
+    arguments = {"n_bytes": [2, 3], "cluster": [7, 8]}
+    log_probs = [[-1.0, math.nan], [-1.0, -2.0]]
+    metric = ce.Perplexity(invalid="skip")
+    for wrapper, keys in (
+        (ce.Grouped(metric), {"by": [1, 2]}),
+        (ce.Sliding(metric, samples=3), {}),
+        (ce.Sliding(metric, period=60, step=60), {"by_time": [0, 1]}),
+        (ce.Decayed(metric, half_life=60), {"by_time": [0, 1]}),
+    ):
+        wrapper.update_token_log_probs(log_probs, **arguments, **keys)
+        assert ce.from_bytes(wrapper.to_bytes()).to_bytes() == wrapper.to_bytes()
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_calibration_with_decayed_weights(task):
+    rng, times = np.random.default_rng(0), np.repeat(np.arange(4.0), 500)
+    if task == "binary":
+        metric, batch = ce.BinaryCrossEntropy(calibration=True), (rng.uniform(0.3, 0.7, 2000), rng.integers(0, 2, 2000))
+    else:
+        metric = ce.MulticlassCrossEntropy(calibration=True)
+        batch = rng.dirichlet(np.ones(3), 2000), rng.integers(0, 3, 2000)
+    found = ce.Decayed(metric, half_life=1.0).update(*batch, by_time=times).weighted().calibration().to_dict()
+    expected = metric.copy().update(*batch, weight=2.0 ** (times - times.max() - 1)).calibration().to_dict()
+    assert abs(expected["z"]) > 1
+    for name in ("z", "loss", "expected", "ece", "calibration", "refinement"):
+        assert found[name] == pytest.approx(expected[name], rel=1e-6), name
+
+
+def test_an_empty_batch_or_window_changes_nothing():
+    empty = ce.Sliding(ce.MeanLoss(), samples=5).update([], cluster=[])
+    assert empty.update([1.0]) == ce.Sliding(ce.MeanLoss(), samples=5).update([1.0])
+    window = ce.Sliding(ce.MeanLoss(), samples=5).update([1.0], cluster=[1])
+    before = window.to_bytes()
+    assert window.update_from(pa.table({"l": pa.array([], pa.float64())}), preds="l").to_bytes() == before
+    with pytest.raises(ce.InputError, match="samples are in the window already"):
+        window.update_from(pa.table({"l": [1.0]}), preds="l")
+    assert window.to_bytes() == before
+
+
+def test_a_window_of_a_gan_needs_as_many_real_as_fake_samples():
+    with pytest.raises(ce.InputError, match=r"^fake has 2 samples: expected 3, as many as real"):
+        ce.Sliding(ce.GANCrossEntropy(), samples=3).update(real=[0.5, 0.5, 0.4], fake=[0.5, 0.3])
+
+
+def test_a_signal_handler_may_add_to_a_table():
+    """A handler interrupts an update, and adds to the same and to other keys."""
+    grouped = ce.Grouped(ce.BinaryCrossEntropy(tail=True))
+    added = [0, 0]
+
+    def handle(*_):
+        grouped.update([0.25], [1], by=[added[1] % 5])
+        added[1] += 1
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)
+        while added[1] < 300:
+            grouped.update([0.5, 0.25], [1, 0], by=[added[0] % 3, 3])
+            grouped.micro()
+            added[0] += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert grouped.micro().count == 2 * added[0] + added[1]
 
 
 def test_threads_that_share_a_table_lose_nothing():

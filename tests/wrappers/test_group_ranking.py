@@ -185,7 +185,7 @@ SHIFTS = {3: 0.2, 7: -0.3, 8: 0.5}
 def test_discoveries_are_the_groups_that_differ():
     a, b, by = pairs(0, shifted=SHIFTS)
     metric = ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by)
-    found = metric.discoveries()
+    found = metric.discoveries(min_samples=0)
     assert [(group.key, group.better) for group in found] == [(8, "B"), (3, "B"), (7, "A")]
     assert len(found) == 3
     assert (found.fdr, found.anytime, found.tested) == (0.05, False, 60)
@@ -207,7 +207,7 @@ def test_discoveries_are_the_groups_that_differ():
 def test_anytime_discoveries_have_e_values():
     a, b, by = pairs(0, samples=2000, shifted=SHIFTS)
     metric = ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by)
-    found = metric.discoveries(anytime=True)
+    found = metric.discoveries(anytime=True, min_samples=0)
     assert [group.key for group in found] == [8, 3, 7]
     for group in found.differences:
         assert group.p_value == metric[group.key].summary(anytime=True).p_value
@@ -222,7 +222,7 @@ def test_a_rate_for_one_look_is_that_of_one_group():
     a, b, by = pairs(2, groups=1, shifted={0: 0.09})
     metric = ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by)
     summary = metric[0].summary()
-    [group] = metric.discoveries().differences
+    [group] = metric.discoveries(min_samples=0).differences
     assert (group.interval, group.adjusted_p, group.better) == (
         pytest.approx(summary.difference.interval), pytest.approx(summary.p_value), summary.better
     )  # fmt: skip
@@ -233,7 +233,7 @@ def test_small_groups_are_left_out():
     metric = ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by)
     small = np.arange(1000)
     metric.update(small / 1000, small / 1000 + 0.001 * (small % 7), by=1000 + small // 5)
-    assert metric.discoveries().tested == 260
+    assert metric.discoveries(min_samples=0).tested == 260
     found = metric.discoveries(min_samples=100)
     assert (found.tested, len(found.differences)) == (60, 60)
     found = metric.discoveries(min_samples=100, anytime=True)
@@ -243,7 +243,7 @@ def test_small_groups_are_left_out():
 def test_groups_without_a_p_value_are_not_tested():
     metric = ce.Grouped(ce.Paired(ce.BinaryCrossEntropy(eps=0.0)))
     metric.update([0.9] * 9 + [0.0, 0.5], [0.5, 0.6, 0.7] * 3 + [0.5, 0.6], [1] * 11, by=["many"] * 9 + ["inf", "one"])
-    found = metric.discoveries()
+    found = metric.discoveries(min_samples=0)
     assert found.differences[0][:2] == ("inf", math.inf)
     without = {group.key for group in found.differences if math.isnan(group.p_value)}
     assert without == {"inf", "one"}
@@ -257,7 +257,7 @@ def test_discoveries_of_windows_are_those_of_their_samples_of_now(window):
     wrap, times = WINDOWS[window]
     moments = np.tile(times(200)["by_time"], 10)
     metric = ce.Grouped(wrap(ce.Paired(ce.MeanLoss()))).update(a, b, by=by, by_time=moments)
-    found = metric.discoveries()
+    found = metric.discoveries(min_samples=0)
     assert [group.key for group in found] == [4]
     for group in found.differences:
         summary = of_now(metric[group.key]).summary()
@@ -268,7 +268,7 @@ def test_discoveries_of_windows_are_those_of_their_samples_of_now(window):
 def test_discoveries_are_robust_to_clusters():
     a, b, by = pairs(1, groups=10, samples=300, shifted={4: 0.6})
     metric = ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by, cluster=np.arange(3000) // 3)
-    for group in metric.discoveries(anytime=True).differences:
+    for group in metric.discoveries(anytime=True, min_samples=0).differences:
         assert group.p_value == metric[group.key].summary(anytime=True).p_value
 
 
@@ -277,7 +277,7 @@ def test_discoveries_are_a_table_for_data_frames():
     names = np.array([f"user {key}" for key in by])
     metric = ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=(names, by))
     for anytime in (False, True):
-        found = metric.discoveries(anytime=anytime)
+        found = metric.discoveries(anytime=anytime, min_samples=0)
         table, whole = found.to_table(), found.to_table(all=True)
         columns = ["key_0", "key_1", "difference", "low", "high", "p_value", "adjusted_p", "better", "discovered"]
         columns[6:6] = ["e_value"] * anytime
@@ -286,7 +286,7 @@ def test_discoveries_are_a_table_for_data_frames():
             assert frame[frame.discovered].key_1.tolist() == [group.key[1] for group in found]
             assert frame.better.notna().tolist() == frame.discovered.tolist()
     assert len(table["key_1"]) == len(found)
-    empty = ce.Grouped(ce.Paired(ce.MeanLoss())).discoveries()
+    empty = ce.Grouped(ce.Paired(ce.MeanLoss())).discoveries(min_samples=0)
     assert not empty
     assert {name: len(column) for name, column in empty.to_table(all=True).items()} == dict.fromkeys(
         ["key", "difference", "low", "high", "p_value", "adjusted_p", "better", "discovered", "samples"], 0
@@ -295,7 +295,7 @@ def test_discoveries_are_a_table_for_data_frames():
 
 def test_discoveries_are_printed_as_a_table():
     a, b, by = pairs(0, shifted=SHIFTS)
-    lines = str(ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by).discoveries()).splitlines()
+    lines = str(ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by).discoveries(min_samples=0)).splitlines()
     assert lines[0] == (
         "A is worse in 2 and better in 1 of 60 tested groups, at a false discovery rate of 5 % at one look"
     )
@@ -305,10 +305,10 @@ def test_discoveries_are_printed_as_a_table():
     assert len({line.index(word) for line, word in zip(lines[2:], "BBA", strict=True)}) == 1
     shifted = dict.fromkeys(range(50), 1.0)
     a, b, by = pairs(0, shifted=shifted)
-    lines = str(ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by).discoveries()).splitlines()
+    lines = str(ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by).discoveries(min_samples=0)).splitlines()
     assert len(lines) == 2 + 40 + 1
     assert lines[22] == f"... {50 - 40} more in to_table()"
-    none = ce.Grouped(ce.Paired(ce.MeanLoss())).discoveries(fdr=0.1, anytime=True)
+    none = ce.Grouped(ce.Paired(ce.MeanLoss())).discoveries(fdr=0.1, anytime=True, min_samples=0)
     assert str(none) == (
         "A is worse in 0 and better in 0 of 0 tested groups, at a false discovery rate of 10 % at any number of looks"
     )
@@ -325,7 +325,7 @@ def test_discoveries_are_printed_as_a_table():
 def test_discoveries_need_pairs(metric, name):
     expected = rf"^metric is a {name}: expected Grouped\(Paired\(metric\)\), because a discovery is a difference"
     with pytest.raises(ce.InputError, match=expected):
-        ce.Grouped(metric).discoveries()
+        ce.Grouped(metric).discoveries(min_samples=0)
 
 
 def test_discoveries_of_groups_from_which_more_was_subtracted_are_an_error():
@@ -350,16 +350,22 @@ def test_a_thousand_groups_without_a_difference():
     found = 0
     for seed in range(20):
         a, b, by = pairs(seed, groups=1000, samples=30)
-        found += bool(ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by).discoveries())
+        found += bool(ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by).discoveries(min_samples=0))
     assert found <= 3  # more with a probability of 1.6 % at a rate of 5 %
 
 
 def test_a_thousand_groups_of_which_fifty_differ():
     a, b, by = pairs(0, groups=1000, samples=200, shifted=dict.fromkeys(range(50), 0.14))
     metric = ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by)
-    keys = [group.key for group in metric.discoveries()]
+    keys = [group.key for group in metric.discoveries(min_samples=0)]
     true = [key for key in keys if key < 50]
     assert len(true) >= 35
     assert len(keys) - len(true) <= 0.1 * len(keys)
     bonferroni = [key for key, each in metric.items() if each.summary().p_value <= 0.05 / 1000]
     assert len(set(bonferroni) & set(range(50))) < len(true)
+
+
+def test_small_groups_are_no_discoveries_by_default():
+    small = ce.Grouped(ce.Paired(ce.MeanLoss())).update([1.0, 1.0], [0.0, 0.0], by=["a", "a"])
+    assert not small.discoveries()
+    assert small.discoveries().differences == small.discoveries(anytime=True).differences == ()

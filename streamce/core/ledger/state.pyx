@@ -172,6 +172,13 @@ cdef class State:
         """Add another state, or subtract it if ``sign`` is -1."""
         self.add(other.copy(), 1 if sign > 0 else -1)
 
+    def is_clustered(self) -> bool | None:
+        """Return whether the samples have clusters, None without samples."""
+        with cython.critical_section(self):
+            if not self.has_samples():
+                return None
+            return self.buckets is not None and not self.buckets.is_zero()
+
     def is_zero(self) -> bool:
         """Return whether all integers are 0."""
         cdef Ledger ledger

@@ -30,7 +30,7 @@ cdef int add_clusters(Routes to, Samples samples, const uint8_t[::1] bucket) exc
     for i in range(samples.samples):
         state = to.of(i)
         if state.buckets is None:
-            state.buckets = Ledger(BUCKETS)
+            state.buckets = Ledger(BUCKETS, False, BUCKETS)
         if count_losses(samples, i, counts):
             state.buckets.add_pair(bucket[i], samples.n[i], samples.d[i] if samples.d is not NULL else 1.0)
     return 0

@@ -66,6 +66,7 @@ cdef State state_of(Ledger sums, Ledger buckets, Py_ssize_t i):
     cdef State state = State(slice_of(sums, i, 1))
     if buckets is not None:
         state.buckets = slice_of(buckets, i * BUCKETS, BUCKETS)
+        state.buckets.size_quantum = BUCKETS
     return state
 
 
