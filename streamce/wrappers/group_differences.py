@@ -130,7 +130,7 @@ class Discoveries(DefaultModeMethods):
         >>> import streamce as ce
         >>> users = ce.Grouped(ce.Paired(ce.MeanLoss()))
         >>> users = users.update([0.2, 0.3, 0.2, 0.4], [0.5, 0.5, 0.2, 0.3], by=["ann", "ann", "bob", "bob"])
-        >>> table = users.discoveries().to_table(all=True)
+        >>> table = users.discoveries(min_samples=0).to_table(all=True)
         >>> table["key"].tolist(), table["discovered"].tolist()
         (['bob', 'ann'], [False, False])
         """
