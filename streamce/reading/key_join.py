@@ -325,6 +325,8 @@ def _database_errors() -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError) as error:
+        if "KeyboardInterrupt" in str(error):  # the database has only the text of what interrupted a stream
+            raise KeyboardInterrupt from None
         reason = one_line(error).partition(" Possible solutions")[0]  # those are options of the database
         raise DataError(f"rows cannot be matched by key: {reason}; TMPDIR sets the temporary folder") from error
     except RuntimeError as error:  # all that the database says if a signal interrupts it

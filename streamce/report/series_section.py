@@ -243,7 +243,7 @@ def ranking(ranked: Ranking, view: ViewOptions) -> str:
         rows += [row(number) for number in best]
     foot = ["", "", "", svg.axis(scale), *empty, ""] if scale else []
     head = (ranked.noun, ranked.unit or words_of.value, view.interval_name, "", *p_values, "losses")
-    table = html.table(head, rows, "nawpaa" if p_values else "nawpa", foot)
+    table = html.table(head, rows, "nawpwa" if p_values else "nawpa", foot)
     words = []
     if scale is not None and math.isfinite(total):
         words.append("The dashed line is the value of all samples together.")
