@@ -197,6 +197,7 @@ def fault(name, arguments, status, out, err):
         count = json.loads(out).get("count", 0)
         return None if count >= 0 else f"a count of {count}"
     lines = err.splitlines() if arguments[0] == "eval" else err.splitlines()[-1:]
+    lines = [line for line in lines if not line.startswith("streamce: note: skipped ")]  # rows before all were skipped
     if len(lines) != 1 or not lines[0].startswith("streamce: error: "):
         return f"status {status}, and {len(lines)} lines"
     if arguments[0] == "eval" and name not in lines[0]:
