@@ -200,7 +200,7 @@ def fault(name, arguments, status, out, err):
     lines = [line for line in lines if not line.startswith("streamce: note: skipped ")]  # rows before all were skipped
     if len(lines) != 1 or not lines[0].startswith("streamce: error: "):
         return f"status {status}, and {len(lines)} lines"
-    if arguments[0] == "eval" and name not in lines[0]:
+    if arguments[0] == "eval" and status == 2 and name not in lines[0]:  # 1: all rows were skipped
         return "an error that does not name the file"
     return "an error of our own" if "unpack_from" in lines[0] or "generator raised" in lines[0] else None
 
