@@ -97,9 +97,9 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         """Return the metrics that this one holds for their options."""
         return ()
 
+    @abstractmethod
     def _split(self, routes: Routes, *inputs: Any, **named: Any) -> list[Any]:
         """Return the states of a batch, one for each code of ``routes``."""
-        raise NotImplementedError
 
     def _new(self) -> Self:
         return type(self)(**self._init_kwargs())

@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -193,7 +193,6 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
     """Base of the wrappers that separate the samples of a metric by group, by time or by age."""
 
     __slots__ = ()
-    _windowed: ClassVar[bool] = False
 
     def _table(self) -> StateTable:
         """Return an empty table of states of the metric."""
@@ -219,18 +218,12 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
             if samples.samples:
                 route.add(self._state, samples)
             return self
-        if route.keys is None:
-            self._add_each(self._metric._split(Routes(), *inputs, **others))
-            return self
+        assert route.keys is not None  # only a window of samples has none
         codes, keys = coded(route.keys)
         self._state.check(route.keys.kinds)
         states = self._metric._split(Routes(codes, len(keys), route.argument, route.factor), *inputs, **others)
         self._state.add_states(route.keys.kinds, zip(keys, states, strict=True))
         return self
-
-    def _add_each(self, states: list[Any]) -> None:
-        """Add the state of each sample to a window of samples."""
-        raise NotImplementedError
 
     def _keys_taken(self) -> frozenset[str]:
         inner: frozenset[str] = self._metric._keys_taken()
@@ -249,8 +242,7 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
 
     def _split(self, routes: Routes, *inputs: Any, **others: Any) -> list[Any]:
         route = self._own_route(others)
-        if route.keys is None:
-            raise AssertionError("a window of samples is in no other wrapper")
+        assert route.keys is not None  # a window of samples is in no other wrapper
         if route.keys.size != routes.size:
             raise messages.key_length(route.argument, route.keys.size, routes.size)
         codes, keys = coded(route.keys)

@@ -13,6 +13,7 @@ from streamce._support import scalars
 from streamce._support.short_repr import short_repr
 from streamce.core.grouping.key_index import EARLIEST, LATEST
 from streamce.core.ledger.state import State
+from streamce.core.samples.routes import Routes
 from streamce.core.samples.window import Window
 from streamce.errors import InputError
 from streamce.inputs import arrays
@@ -205,19 +206,22 @@ class Sliding(KeyedWrapper):
             return self
         if isinstance(other._state, StateWindow):
             self._use_states()
-        theirs = other._state
-        if isinstance(self._state, StateWindow) and isinstance(theirs, Window):
+        if type(self._state) is not type(other._state):
             raise _mixed_windows()
-        self._state.extend(theirs)
+        self._state.extend(other._state)
         return self
 
     def _takes_samples(self, others: dict[str, Any]) -> bool:
         return not isinstance(self._state, StateWindow) and super()._takes_samples(others)
 
-    def _add_each(self, states: list[Any]) -> None:
+    def _apply(self, route: Route, *inputs: Any, **others: Any) -> Self:
+        if route.keys is not None or self._takes_samples(others):
+            return super()._apply(route, *inputs, **others)
+        states = self._metric._split(Routes(), *inputs, **others)  # of each sample
         if states:
             self._use_states()
             self._state.add_each(states)
+        return self
 
     def _use_states(self) -> None:
         """Keep the state of each sample from now on, or raise InputError if there are samples without one."""

@@ -36,12 +36,15 @@ class StateWindow:
 
     def _append(self, rows: list[bytes], states: list[Any]) -> None:
         with self._lock:
-            kept, total = self._rows.copy(), self._total.copy()
-            while kept and len(kept) + len(rows) > self._samples:
-                total.merge(self._state_of(kept.popleft()), -1)
-            for state in states:
-                total.merge(state)
-            kept.extend(rows)
+            before = None
+            while before is not self._rows:  # a signal handler may have appended samples meanwhile
+                before = self._rows
+                kept, total = before.copy(), self._total.copy()
+                while kept and len(kept) + len(rows) > self._samples:
+                    total.merge(self._state_of(kept.popleft()), -1)
+                for state in states:
+                    total.merge(state)
+                kept.extend(rows)
             self._rows, self._total = kept, total
 
     def _state_of(self, row: bytes) -> Any:

@@ -143,7 +143,7 @@ class StateTable:
         if zero or kept is not self._states:
             kept = {key: state for key, state in list(kept.items()) if key not in zero}
             kept.update((key, state) for key, state in new.items() if key not in zero)
-            new, empty = {}, Groups()
+            empty = Groups()
             joint = joint if kept else None  # type: ignore[assignment]
             if version != self._version:
                 return False
@@ -160,7 +160,10 @@ class StateTable:
         states = self._states
         if states is None:
             return False if self._cells.count() else None
-        return next((each for state in list(states.values()) if (each := state.is_clustered()) is not None), None)
+        try:
+            return next((each for state in states.values() if (each := state.is_clustered()) is not None), None)
+        except RuntimeError:  # a signal handler added a key
+            return self.is_clustered()
 
     def _joint_kinds(self, kinds: Kinds) -> Kinds:
         """Return the kinds of all keys with more keys of these kinds, or raise InputError."""

@@ -443,13 +443,15 @@ def test_a_window_of_a_gan_needs_as_many_real_as_fake_samples():
         ce.Sliding(ce.GANCrossEntropy(), samples=3).update(real=[0.5, 0.5, 0.4], fake=[0.5, 0.3])
 
 
-def test_a_signal_handler_may_add_to_a_table():
-    """A handler interrupts an update, and adds to the same and to other keys."""
-    grouped = ce.Grouped(ce.BinaryCrossEntropy(tail=True))
+@pytest.mark.parametrize("has_groups", [True, False])
+def test_a_signal_handler_may_add_samples(has_groups):
+    """A handler interrupts an update, and adds to the same and to other keys, or to the window."""
+    metric = ce.BinaryCrossEntropy(tail=True)
+    wrapper = ce.Grouped(metric) if has_groups else ce.Sliding(metric, samples=2**30)
     added = [0, 0]
 
     def handle(*_):
-        grouped.update([0.25], [1], by=[added[1] % 5])
+        wrapper.update([0.25], [1], **({"by": [added[1] % 5]} if has_groups else {}))
         added[1] += 1
         if added[1] < 300:  # an update that is interrupted begins again, so interrupts must end
             signal.setitimer(signal.ITIMER_REAL, 0.0005)
@@ -458,13 +460,14 @@ def test_a_signal_handler_may_add_to_a_table():
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.0005)
         while added[1] < 300:
-            grouped.update([0.5, 0.25], [1, 0], by=[added[0] % 3, 3])
-            grouped.micro()
+            wrapper.update([0.5, 0.25], [1, 0], **({"by": [added[0] % 3, 3]} if has_groups else {}))
+            wrapper.micro() if has_groups else wrapper.summary()
             added[0] += 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert grouped.micro().count == 2 * added[0] + added[1]
+    found = wrapper.micro() if has_groups else wrapper.summary()
+    assert found.count == 2 * added[0] + added[1]
 
 
 def test_threads_that_share_a_table_lose_nothing():

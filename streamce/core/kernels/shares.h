@@ -1,7 +1,6 @@
 /* Sums of the probabilities of many rows, class by class. rows.h includes this file.
 
-   A term t is a probability times a weight. Terms from SHARE_LEAST to SHARE_MOST
-   are rounded to a multiple of
+   A term t is a probability times a weight. Terms from SHARE_LEAST to SHARE_MOST are rounded to a multiple of
    2^-SHARE_LOW, which loses less than 2^-25 of them, and split into multiples of 2^-SHARE_HIGH and of 2^-SHARE_LOW.
    These are the low bits of v + 1.5 * 2^(52 - bit), as in exact.h, and are added as integers. Other terms, which are
    rare, are left out. The caller adds them one by one. */
