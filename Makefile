@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*/*.p[yx]* streamce/core/*/*.[ch])
 
-.PHONY: demo show test test-core test-matrix nightly test-peers test-engines test-servers test-gpu test-arm64 test-platforms \
+.PHONY: demo show test test-core test-matrix nightly test-peers test-engines test-frameworks test-servers test-gpu test-arm64 test-platforms \
 	test-instructions test-fuzz test-asan test-tsan test-clang gallery golden instructions lint bench bench-quick dist wheels \
 	check-metadata clean
 
@@ -23,8 +23,8 @@ show:
 		-o "$(CURDIR)/build/demo/report.html"
 
 test: .venv/.test
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --ignore=tests/peers --ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu \
-		--ignore=tests/gallery
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --ignore=tests/peers --ignore=tests/engines --ignore=tests/frameworks \
+		--ignore=tests/servers --ignore=tests/gpu --ignore=tests/gallery
 
 # Run the tests marked `core`. test-core-3.13t runs them on that Python, which it fetches if necessary, in .venv-3.13t and
 # with the newest packages. test-core-oldest uses Python 3.11 and the oldest supported packages. test-matrix runs all of
@@ -60,6 +60,19 @@ test-peers: .venv/.peers
 # Run clusters on this machine: Dask with worker processes, Spark (needs a Java 17 runtime), torch.distributed.
 test-engines: .venv/.engines
 	$(BIN)/python -m pytest tests/engines
+
+# Test an adapter with its real framework, in an environment of its own. tests/frameworks has a folder for each, and
+# test-frameworks runs all of them.
+FRAMEWORKS = $(notdir $(patsubst %/,%,$(wildcard tests/frameworks/*/)))
+test-frameworks: $(FRAMEWORKS:%=test-framework-%)
+
+test-framework-%: .venv-%/.framework
+	.venv-$*/bin/python -m pytest tests/frameworks/$*
+
+.PRECIOUS: .venv-%/.framework
+.venv-%/.framework: .venv/.compiled tools/framework_environment.sh
+	tools/framework_environment.sh $*
+	touch $@
 
 # Test a watch with a Prometheus server, and reports in a browser. Needs Debian's prometheus and chromium.
 test-servers: .venv/.test
@@ -112,7 +125,8 @@ test-asan: .venv/.test
 	@grep -q 'heap-buffer-overflow' build/asan/planted || (cat build/asan/planted; false)
 	tools/sanitized.sh asan $(BIN)/python tests/support/fuzz_races.py --seconds 30
 	tools/sanitized.sh asan $(BIN)/python -m pytest -n auto --maxprocesses 4 --capture=sys --ignore=tests/peers \
-		--ignore=tests/engines --ignore=tests/servers --ignore=tests/gpu --ignore=tests/gallery $(NOT_SANITIZED) $(TESTS)
+		--ignore=tests/engines --ignore=tests/frameworks --ignore=tests/servers --ignore=tests/gpu --ignore=tests/gallery \
+		$(NOT_SANITIZED) $(TESTS)
 
 # Run threads that share memory with gcc's ThreadSanitizer. It must first report a planted race.
 test-tsan: .venv/.test
