@@ -74,8 +74,9 @@ test-framework-%: .venv-%/.framework
 	tools/framework_environment.sh $*
 	touch $@
 
-# Test a watch with a Prometheus server, and reports in a browser. Needs Debian's prometheus and chromium.
-test-servers: .venv/.test
+# Test a watch with a Prometheus server, reports in a browser, and states in a database. Needs Debian's prometheus,
+# chromium and postgresql.
+test-servers: .venv/.servers
 	$(BIN)/python -m pytest tests/servers
 
 # Test tensors on a GPU. Needs a GPU, and a torch that can use it.
@@ -202,7 +203,7 @@ check-metadata: .venv/.metadata
 	$(BIN)/python tools/check_metadata.py
 
 # One stamp per dependency group. The core is compiled once; a group only adds its packages.
-.venv/.test .venv/.peers .venv/.engines .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: .venv/.compiled
+.venv/.test .venv/.peers .venv/.engines .venv/.servers .venv/.fuzz .venv/.examples .venv/.lint .venv/.bench .venv/.build: .venv/.%: .venv/.compiled
 	$(BIN)/pip install -q --group $*
 	touch $@
 

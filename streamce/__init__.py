@@ -29,6 +29,7 @@ from streamce.metrics import (
 from streamce.metrics.sequence_layout import shift_by_one
 from streamce.persistence.checkpoint import Checkpoint
 from streamce.persistence.restore import from_bytes, load
+from streamce.persistence.sql_tables import from_sql_rows
 from streamce.stats.calibration import Calibration
 from streamce.stats.summary import Summary
 from streamce.stats.tail import Tail
@@ -85,6 +86,7 @@ __all__ = [
     "binary_cross_entropy",
     "cross_entropy",
     "from_bytes",
+    "from_sql_rows",
     "load",
     "log_loss",
     "multilabel_cross_entropy",

@@ -166,6 +166,22 @@ class Metric(UpdateFromMixin):
         """The largest number of ratios that a state can hold."""
         return 2 if self._options.get("divergence") else 1
 
+    def _fixed_sizes(self) -> dict[str, int]:
+        for option in ("tail", "calibration", "per_position"):
+            if self._options.get(option):
+                found = f"{option}=True adds too many sums for limbs: use ce.all_reduce or to_sql_rows()"
+                raise InputError(option, found, location="")
+        sizes = {"total": self._ratios}
+        if self._pipeline.per_cell:
+            known = [self._options.get(name) for name in ("classes", "class_weight", "pos_weight")]
+            number = next((len(each) for each in known if isinstance(each, tuple)), None)
+            if number is None:
+                found = "the number of classes or labels is not known, so the state has no limbs"
+                others = "give class_weight= or classes=, or use ce.all_reduce or to_sql_rows()"
+                raise InputError("metric", f"{found}: {others}", location="")
+            sizes["cells"] = number
+        return sizes
+
     def _run(
         self,
         state: State,

@@ -117,5 +117,8 @@ class Composite(MergeableState):
             raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
         return cls(**options)
 
+    def _fixed_sizes(self) -> dict[str, int]:
+        return {f"{name}.total": 1 for name in self._names}
+
     def _load_payload(self, payload: dict[str, bytes]) -> None:
         self._state = States.from_parts(payload, self._names)

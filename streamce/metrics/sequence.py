@@ -429,6 +429,9 @@ class SequenceCrossEntropy(Metric):
     def _n_cells(self, cells: Any, columns: dict[str, dict[int, int]]) -> int:
         return n_positions(columns)
 
+    def _quanta(self) -> dict[str, int]:
+        return super()._quanta() | {"cells": 1}
+
     def _load_payload(self, payload: dict[str, bytes]) -> None:
         state = State.from_parts(payload, ratios=self._ratios, growing=True)
         if state.cells is not None and not self._options["per_position"]:

@@ -64,6 +64,7 @@ class Collection(UpdateFromMixin):
     """
 
     __slots__ = ()
+    _has_sql_rows = False
     _state: Members
 
     @property

@@ -67,6 +67,7 @@ class Decayed(KeyedWrapper):
 
     __slots__ = ("_half_life",)
     _layer = composition.TIME
+    _has_sql_rows = False
     _state: StateTable
 
     def __init__(self, metric: Any, *, half_life: Any) -> None:

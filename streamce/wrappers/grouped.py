@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from streamce.errors import InputError
 from streamce.keys import key_columns, periods
+from streamce.metrics import sql_rows
 from streamce.stats import estimators
 from streamce.stats.summary import summarise
 from streamce.wrappers import composition
 from streamce.wrappers.base import Route
+from streamce.wrappers.group_columns import array_of
 from streamce.wrappers.group_ranking import RankedGroups
+from streamce.wrappers.table import coded
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
@@ -200,6 +203,66 @@ class Grouped(RankedGroups):
         {'ann': 2, 'bob': 2}
         """
         return [(key, self._metric_of(state)) for key, state in self._state.sorted().items()]
+
+    def to_sql_rows(self, keys: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return the states of all groups as rows for a database, whose sums are the states of merged groups.
+
+        ``SELECT country, spec, cell, term, limb, SUM(amount) AS amount FROM states GROUP BY country, spec, cell, term,
+        limb`` merges groups by country exactly, in any engine. :func:`streamce.from_sql_rows` reads the result.
+
+        Parameters
+        ----------
+        keys : sequence of str, optional
+            The names of the columns of the keys, one for each part. The default is ``key_0``, ``key_1``, ...
+
+        Returns
+        -------
+        dict of str to array
+            Columns of equal length: those of the keys, and ``spec``, ``cell``, ``term``, ``limb`` and ``amount``. A
+            group has about 20 rows. pandas, polars and ``pyarrow.table`` make a table of it.
+
+        Raises
+        ------
+        InputError
+            If the number of ``keys`` is wrong, a name occurs twice, the groups hold windows, decay or several metrics,
+            or a sum is beyond its digits.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> users = ce.Grouped(ce.MeanLoss()).update([1.0, 3.0, 5.0], by=(["ann", "bob", "ann"], [1, 1, 2]))
+        >>> rows = users.to_sql_rows(keys=("name", "day"))
+        >>> list(rows)
+        ['name', 'day', 'spec', 'cell', 'term', 'limb', 'amount']
+        >>> by_name = {name: column for name, column in rows.items() if name != "day"}
+        >>> ce.from_sql_rows(by_name, like=ce.Grouped(ce.MeanLoss())).compute()
+        {'ann': 3.0, 'bob': 3.0}
+        """
+        copy = self._state.copy()
+        n_parts = len(copy.kinds or (None,))
+        names = sql_rows.key_names(keys, n_parts)
+        spec = self._metric._sql_spec()
+        if copy.is_compact:
+            cells, ledger = copy.sorted_cells()
+            found = list(cells)
+            columns = sql_rows.join_rows(spec, sql_rows.rows_of_totals(ledger, list(cells.values())))
+        else:
+            states = copy.sorted()
+            found, columns = list(states), self._metric._rows_of_states(states.values())
+        numbers = columns.pop("number")
+        parts = list(zip(*found, strict=True)) if found and n_parts > 1 else [found] * n_parts
+        return {name: array_of(part)[numbers] for name, part in zip(names, parts, strict=True)} | columns
+
+    def _from_rows(self, rows: sql_rows.Rows) -> Self:
+        self._metric._sql_spec()  # raises if there are no such rows
+        rows.check_keys(True)
+        new = self._new()
+        codes, keys = coded(rows.keys)
+        states = self._metric._states_of_rows(rows, codes, len(keys))
+        if states:
+            new._state.add_states(rows.keys.kinds, zip(keys, states, strict=True))
+            new._state = new._state.from_parts(new._state.parts())  # which is compact if all states are means
+        return new
 
     def compute(self) -> dict[Any, Any]:
         """Return the value of each group, by key, in the order of the keys."""

@@ -206,6 +206,9 @@ class Paired(MetricWrapper):
             raise ValueError(f"it has options that {cls.__name__} does not know: {sorted(options)}")
         return cls(restore_inner(options["metric"]))
 
+    def _fixed_sizes(self) -> dict[str, int]:
+        return {f"{name}.total": 1 for name in pairs.NAMES}
+
     def _load_payload(self, payload: dict[str, bytes]) -> None:
         self._state = States.from_parts(payload, pairs.NAMES)
 

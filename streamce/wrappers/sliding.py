@@ -89,6 +89,7 @@ class Sliding(KeyedWrapper):
 
     __slots__ = ("_period", "_samples", "_step")
     _layer = composition.TIME
+    _has_sql_rows = False
     _state: Any  # a Window, StateWindow or Panes
 
     def __init__(self, metric: Any, *, samples: int | None = None, period: Any = None, step: Any = None) -> None:

@@ -6,6 +6,7 @@ are added cell by cell, in any order, and subtraction undoes addition.
 ``cells.h``  a page of cells in memory, whose layout widens when a term needs it
 ``ledger``   ``Ledger``: an array of cells, and its bytes
 ``calibration_cells``  numbers of the cells of a calibration, and sums on their way to them
+``digits``   the integers of cells as digits of fixed number
 ``state``    ``State``: the ledgers of a metric; an addition changes all of them or none
 
 Imports ``errors``, and the stage ``kernels``.

@@ -1,0 +1,159 @@
+"""Turns states into arrays of int64 whose elementwise sum is the array of the merged state.
+
+An array begins with the number of states that were added, and four digits of a digest of class and options. The digits
+of the cells follow, part by part. A sum must hold the digest as many times as states were added, so a state of other
+options is noticed after any sum.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streamce._support import state_format
+from streamce._support.short_repr import short_repr
+from streamce.core.ledger import digits
+from streamce.core.ledger.ledger import Ledger, mixed_clusters
+from streamce.core.ledger.state import BUCKETS
+from streamce.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Array = np.ndarray[Any, np.dtype[np.int64]]
+
+MAX_STATES = 2**32 - 1  # the sum of as many digits fits into int64
+HALF = 2**31  # a digit of one state is at least -HALF and below HALF
+CLUSTERED = ("n", "d", "n+inf", "n-inf", "d+inf", "d-inf", "samples")  # the columns of clusters
+EMPTY = Ledger(1).to_bytes()
+HEAD = 5  # entries of an array before the first cell
+
+
+def digest(header: state_format.Header) -> bytes:
+    """Return 16 bytes that depend on the class and options of a metric."""
+    from hashlib import sha256  # here, because it loads OpenSSL, which is slow
+
+    return sha256(state_format.encode(header, {})).digest()[:16]
+
+
+def pack(header: state_format.Header, parts: Mapping[str, bytes], sizes: Mapping[str, int]) -> Array:
+    """Return the array of a state. ``sizes`` holds the number of cells of each part."""
+    array = np.zeros(HEAD + digits.DIGITS * sum(sizes.values()), dtype=np.int64)
+    array[0] = 1
+    array[1:HEAD] = np.frombuffer(digest(header), dtype="<i4")
+    rows, first = array[HEAD:].reshape(-1, digits.DIGITS), 0
+    for name, size in sorted(sizes.items()):
+        if name in parts:
+            write(Ledger.from_bytes(parts[name]), np.arange(size), rows[first : first + size])
+        first += size
+    return array
+
+
+def unpack(
+    header: state_format.Header, limbs: Any, sizes: Mapping[str, int], quanta: Mapping[str, int]
+) -> dict[str, bytes]:
+    """Return the parts of the state whose array is ``limbs``, a sum of arrays of ``pack``."""
+    array = _checked(limbs, HEAD + digits.DIGITS * sum(sizes.values()))
+    states = int(array[0])
+    if not 1 <= states <= MAX_STATES:
+        found = f"is {states}: expected the number of added states, 1 to {MAX_STATES}"
+        raise InputError("limbs", found, index=(0,), value=states)
+    own = np.frombuffer(digest(header), dtype="<i4").astype(np.int64)
+    if not np.array_equal(array[1:HEAD], states * own):
+        found = "holds states of another class or of other options, or was not added as integers of 64 bits"
+        raise InputError("limbs", found, "the elementwise sum of to_limbs() of metrics with equal options")
+    check_range(array[HEAD:], states, "limbs", HEAD)
+    rows, first, parts = array[HEAD:].reshape(-1, digits.DIGITS), 0, {}
+    for name, size in sorted(sizes.items()):
+        ledger = Ledger(size, False, quanta[name])
+        read(ledger, np.arange(size), rows[first : first + size], "limbs")
+        if ledger.used():
+            parts[name] = ledger.to_bytes()
+        first += size
+    return parts
+
+
+def check_range(amounts: Array, states: int, argument: str, offset: int = 0) -> None:
+    """Raise InputError if a sum of the digits of this many states is impossible."""
+    wrong = (amounts > states * HALF) | (amounts < -states * HALF)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        expected = f"at most {states} * 2^31 in magnitude, because {states} states were added"
+        value = int(amounts[at])
+        raise InputError(argument, f"is {value}", expected, index=(offset + at,), value=value)
+
+
+def check_clusters(parts: Mapping[str, bytes]) -> None:
+    """Raise InputError if only some of the samples of a sum of states have clusters."""
+    for name in parts:
+        if name.rpartition(".")[2] != "buckets":
+            continue
+        buckets = Ledger.from_bytes(parts[name])
+        total = Ledger.from_bytes(parts.get(name.removesuffix("buckets") + "total", EMPTY))
+        for ratio in range(max(total.size, buckets.size // BUCKETS)):
+            used = [number for number in buckets.used() if number // BUCKETS == ratio]
+            cells = [buckets.cell(number) for number in used]
+            whole = total.cell(ratio) if ratio < total.size else {}
+            for column in CLUSTERED:
+                if sum(cell.get(column, 0) for cell in cells) != whole.get(column, 0):
+                    raise mixed_clusters()
+
+
+def write(ledger: Ledger, numbers: Array, out: Array) -> None:
+    """Write the digits of cells to rows of ``out``, or raise InputError if a sum has too many digits."""
+    try:
+        digits.write(ledger, numbers, out)
+    except OverflowError as error:
+        raise InputError("metric", f"cannot be written as limbs: {error}", location="") from None
+
+
+def read(ledger: Ledger, numbers: Array, sums: Array, argument: str) -> None:
+    """Set cells that are 0 to these sums of digits, or raise InputError."""
+    try:
+        digits.read(ledger, numbers, np.ascontiguousarray(sums))
+    except OverflowError as error:
+        raise InputError(argument, f"has a counter that is out of range: {error}") from None
+
+
+def whole_numbers(values: Any, argument: str) -> Array:
+    """Return an array of numbers as int64, or raise InputError if one is no whole number of int64."""
+    found = values if isinstance(values, np.ndarray) else np.asarray(values)
+    if found.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            wrong = ~((found == np.floor(found)) & (np.abs(found) <= 2**53))
+        expected = "a whole number of at most 2^53 in magnitude, because larger ones are not exact as floats"
+    elif found.dtype.kind in "iu":
+        wrong = found > np.asarray(2**63 - 1, dtype=found.dtype) if found.dtype == np.uint64 else np.False_
+        expected = "a whole number of int64"
+    elif found.dtype.kind == "O":
+        wrong = np.array([not _is_int64(value) for value in found.flat], dtype=bool)
+        expected = "a whole number of int64"
+    else:
+        raise InputError(argument, f"has dtype {found.dtype}", "whole numbers")
+    if np.any(wrong):
+        at = int(np.argmax(wrong))
+        value = found.flat[at]
+        raise InputError(argument, f"is {short_repr(value)}", expected, index=(at,), value=value)
+    if found.dtype.kind == "O":
+        return np.array([int(value) for value in found.flat], dtype=np.int64)
+    return np.ascontiguousarray(found, dtype=np.int64)
+
+
+def _is_int64(value: Any) -> bool:
+    try:
+        return bool(int(value) == value and -(2**63) <= value < 2**63)
+    except (ArithmeticError, TypeError, ValueError):
+        return False
+
+
+def _checked(limbs: Any, size: int) -> Array:
+    """Return limbs as an array of int64, or raise InputError."""
+    expected = f"a one-dimensional array of {size} whole numbers, the sum of to_limbs() of such metrics"
+    try:
+        found = np.asarray(limbs)
+    except Exception as error:
+        raise InputError("limbs", f"is a {type(limbs).__name__} that cannot be read", expected) from error
+    if found.shape != (size,):
+        raise InputError("limbs", f"has shape {found.shape}", expected)
+    return whole_numbers(found, "limbs")
