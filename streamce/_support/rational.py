@@ -16,12 +16,15 @@ def quotient(numerator: int, denominator: int) -> float:
 
 
 def root(numerator: int, denominator: int) -> float:
-    """Return the square root of a quotient. The numerator is at least 0 and the denominator is positive."""
+    """Return the square root of a quotient, rounded once. The numerator is at least 0, the denominator positive."""
     if numerator == 0:
         return 0.0
-    # Take at least 128 bits of the quotient, and an even shift, so that the power of two has a root.
-    shift = 128 - (numerator.bit_length() - denominator.bit_length())
+    # Take at least 120 bits of the quotient, and an even shift, so that the power of two has a root.
+    shift = 120 - (numerator.bit_length() - denominator.bit_length())
     shift += shift % 2
-    shifted = (numerator << shift) // denominator if shift >= 0 else numerator // (denominator << -shift)
+    shifted, rest = divmod(numerator << max(shift, 0), denominator << max(-shift, 0))
     digits = math.isqrt(shifted)
-    return quotient(digits, 1 << (shift // 2)) if shift >= 0 else quotient(digits << (-shift // 2), 1)
+    # A last digit says whether the root continues, so that it is rounded correctly.
+    digits = 2 * digits + (rest != 0 or digits * digits != shifted)
+    power = shift // 2 + 1
+    return quotient(digits << max(-power, 0), 1 << max(power, 0))

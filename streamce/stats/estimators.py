@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from streamce._support import scalars
 from streamce._support.rational import GRID, quotient, root
 from streamce._support.short_repr import short_repr
+from streamce.core.ledger import results
 from streamce.core.ledger.ledger import Ledger
 from streamce.core.ledger.state import BUCKETS
 from streamce.errors import InputError
@@ -131,7 +132,7 @@ def ratio(cell: Cell) -> float:
 
 def means(ledger: Ledger) -> list[float]:
     """Return the mean of each cell."""
-    return [mean(ledger, cell) if value is None else value for cell, value in enumerate(ledger.means())]
+    return [mean(ledger, cell) if value is None else value for cell, value in enumerate(results.means(ledger))]
 
 
 def estimate_mean(values: list[float], level: float) -> tuple[float, tuple[float, float], float, float]:

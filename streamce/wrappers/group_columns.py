@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from streamce.core.ledger.ledger import Ledger
 from streamce.keys import encoding
-from streamce.stats import estimators
+from streamce.metrics.base import Metric
+from streamce.stats import cell_arrays, estimators
 from streamce.stats.summary import Summary
 
 # The counters among the columns.
@@ -37,6 +39,17 @@ def summary_columns(summaries: Sequence[Any]) -> dict[str, Any]:
     for name in COUNTS:
         columns[name] = count_array([getattr(each, name) for each in summaries])
     return columns
+
+
+def cell_columns(metric: Any, ledger: Ledger, cells: Any, level: float, anytime: bool) -> dict[str, Any]:
+    """Return the columns of groups that are cells of a ledger, given by their numbers."""
+    found = {name: column[cells] for name, column in cell_arrays.summarise_cells(ledger, level, anytime).items()}
+    columns = {name: found[source] for name, source in (("value", "mean"), ("low", "low"), ("high", "high"))}
+    if type(metric)._value is not Metric._value:
+        columns = {name: float_array(map(metric._value, column.tolist())) for name, column in columns.items()}
+    found["skipped"] = sum(found[name] for name in estimators.INVALID)
+    found["seen"] = found["count"] + found["ignored"] + found["infeasible"] + found["skipped"]
+    return columns | {name: found[name] for name in ("stderr", "total", "weight", *COUNTS)}
 
 
 def float_array(numbers: Iterator[float]) -> Any:

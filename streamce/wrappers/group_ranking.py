@@ -7,6 +7,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from streamce._support import scalars
 from streamce._support.html_repr import HtmlRepr
 from streamce._support.short_repr import short_repr
@@ -277,6 +279,15 @@ class RankedGroups(KeyedWrapper):
         """
         least = _number("min_samples", min_samples)
         groups = self if metric is None and not least else self._of(metric, "to_table").copy()
+        state = groups._state.copy()
+        if state.is_compact and groups._metric._has_only_mean:
+            cells, ledger = state.sorted_cells()
+            if least:
+                column = ledger.column("samples")
+                cells = {key: cell for key, cell in cells.items() if column.get(cell, 0) >= least}
+            numbers = np.fromiter(cells.values(), dtype=np.int64, count=len(cells))
+            columns = group_columns.cell_columns(groups._metric, ledger, numbers, level, anytime)
+            return group_columns.key_columns_of(list(cells)) | columns
         found = groups.summary(level, anytime)
         if least:
             sizes = groups._sizes()

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from streamce.errors import InputError
 from streamce.keys import key_columns, periods
 from streamce.metrics import sql_rows
-from streamce.stats import estimators
-from streamce.stats.summary import summarise
+from streamce.stats import cell_arrays, estimators
 from streamce.wrappers import composition
 from streamce.wrappers.base import Route
 from streamce.wrappers.group_columns import array_of
@@ -278,8 +277,8 @@ class Grouped(RankedGroups):
         copy = self._state.copy()
         if copy.is_compact and self._metric._has_only_mean:
             cells, ledger = copy.sorted_cells()
-            present = self._metric._present
-            return {key: present(summarise(ledger, cell, level=level, anytime=anytime)) for key, cell in cells.items()}
+            present, found = self._metric._present, cell_arrays.summaries(ledger, level, anytime)
+            return {key: present(found[cell]) for key, cell in cells.items()}
         return {key: self._metric_of(state).summary(level, anytime) for key, state in copy.sorted().items()}
 
     def micro(self, level: float = 0.95, anytime: bool = False, *, metric: str | None = None) -> Any:

@@ -7,6 +7,7 @@ are added cell by cell, in any order, and subtraction undoes addition.
 ``ledger``   ``Ledger``: an array of cells, and its bytes
 ``calibration_cells``  numbers of the cells of a calibration, and sums on their way to them
 ``digits``   the integers of cells as digits of fixed number
+``results.h``, ``results``  means, sums and standard errors of many cells at once
 ``state``    ``State``: the ledgers of a metric; an addition changes all of them or none
 
 Imports ``errors``, and the stage ``kernels``.

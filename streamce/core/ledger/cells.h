@@ -362,69 +362,6 @@ static inline int column_is_zero(const page *p, ptrdiff_t cell, int column)
     return !any;
 }
 
-/* Compute the mean loss of a cell whose samples are finite and have weight 1: the exact quotient of the sum of n and
- * the number of samples, rounded once. Return 0 for other cells, which need a slower function. */
-static inline int cell_mean(const page *p, ptrdiff_t cell, double *mean)
-{
-#ifdef __SIZEOF_INT128__
-    /* The quotient has two words below the grid, so that it always has the bits that decide how it is rounded. */
-    enum { BELOW = 2, ROOM = UINT8_MAX + BELOW };
-    uint64_t quotient[ROOM] = {0};
-    const uint64_t *words;
-    int first, width, top, bit;
-    if (!p->words || !p->width[SAMPLES_COLUMN])
-        return 0;
-    for (int c = SUM_COLUMNS; c < COLUMNS; c++)
-        if (p->width[c] && (c < SAMPLES_COLUMN ? !column_is_zero(p, cell, c)
-                                               : (int64_t)cell_at(p, cell)[p->at[c]] < 0))
-            return 0;
-    const uint64_t samples = cell_at(p, cell)[p->at[SAMPLES_COLUMN]];
-    if (!samples || !column_is_zero(p, cell, 2))
-        return 0;
-    *mean = 0;
-    width = cell_needs(p, cell, 0, &words, &first);
-    if (!width)
-        return 1;
-    if (first + width + BELOW > ROOM)
-        return 0;
-    const uint64_t flip = sign_of(words[width - 1]);
-    uint64_t carry = flip & 1, rest = 0;
-    uint64_t *at = quotient + BELOW + first;
-    for (int w = 0; w < width; w++) {  /* negate a negative sum */
-        at[w] = (words[w] ^ flip) + carry;
-        carry &= !at[w];
-    }
-    for (top = BELOW + first + width - 1; top >= 0; top--) {
-        const unsigned __int128 part = (unsigned __int128)rest << 64 | quotient[top];
-        quotient[top] = (uint64_t)(part / samples);
-        rest = (uint64_t)(part % samples);
-    }
-    for (top = BELOW + first + width - 1; !quotient[top];)
-        top--;
-    bit = 64 * top + 63 - __builtin_clzll(quotient[top]);
-    /* The last bit of the result: the 53rd, or the lowest bit of the grid. */
-    const int last = bit - 52 > 64 * BELOW ? bit - 52 : 64 * BELOW;
-    const int word = last / 64, shift = last % 64;
-    uint64_t mantissa = quotient[word] >> shift;
-    if (shift && word + 1 < ROOM)
-        mantissa |= quotient[word + 1] << (64 - shift);
-    uint64_t beyond = rest;
-    const int half_word = (last - 1) / 64, half_shift = (last - 1) % 64;
-    for (int w = 0; w < half_word; w++)
-        beyond |= quotient[w];
-    beyond |= quotient[half_word] & (((uint64_t)1 << half_shift) - 1);
-    const int half = (int)(quotient[half_word] >> half_shift & 1);
-    mantissa += half && (beyond || mantissa & 1);
-    *mean = ldexp((double)mantissa, last - 64 * BELOW - 1074);
-    if (flip)
-        *mean = -*mean;
-    return 1;
-#else
-    (void)p, (void)cell, (void)mean, (void)column_is_zero;
-    return 0;
-#endif
-}
-
 /* ---- bytes: docs/FORMAT.md ---- */
 
 /* Return the length of a cell's bytes. Write them to `out` unless it is NULL. */

@@ -22,7 +22,7 @@ cdef extern from "cells.h" nogil:
     bint cell_is_zero(const page*, Py_ssize_t) noexcept
     int cell_overflow(const page*, Py_ssize_t, const page*, Py_ssize_t, int, int64_t) noexcept
     int64_t cell_bound(const page*, Py_ssize_t) noexcept
-    int cell_mean(const page*, Py_ssize_t, double*) noexcept
+    int64_t counter_of(const page*, Py_ssize_t, int) noexcept
     int cell_needs(const page*, Py_ssize_t, int, const uint64_t**, int*) noexcept
     size_t cell_write(const page*, Py_ssize_t, uint8_t*) noexcept
     Py_ssize_t cell_read(page*, Py_ssize_t, const uint8_t*, Py_ssize_t, int64_t) noexcept

@@ -290,18 +290,6 @@ cdef class Ledger:
         one.add_cell(0, self, cell)
         return one
 
-    def means(self) -> list[float | None]:
-        """Return the mean loss of each cell, None for cells with infinite samples or other weights than 1."""
-        cdef Py_ssize_t number, cell
-        cdef double mean = 0
-        cdef page* p
-        means = []
-        for number in range(self.size):
-            cell = number
-            p = self.page_of(&cell)
-            means.append(mean if cell_mean(p, cell, &mean) else None)
-        return means
-
     def used(self) -> list[int]:
         """Return the numbers of the cells that are not 0, in order."""
         cdef Py_ssize_t number, cell

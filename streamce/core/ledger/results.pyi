@@ -1,0 +1,6 @@
+from typing import Any
+
+from streamce.core.ledger.ledger import Ledger
+
+def means(ledger: Ledger) -> list[float | None]: ...
+def summarise(ledger: Ledger, mean: Any, total: Any, error: Any, counters: Any, known: Any) -> None: ...
