@@ -15,13 +15,14 @@ from streamce.core.losses.batch import Batch, Outputs
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.metrics.composite import Composite, States
-from streamce.stats import estimators, summary
+from streamce.stats import estimators, scalar_table, summary
+from streamce.stats.estimators import LN2
 
 if TYPE_CHECKING:
     from streamce.core.samples.routes import Routes
     from streamce.stats.summary import Summary
 
-LN2 = summary.LN2
+PARTS = ("real", "fake", "generator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,29 @@ class GANSummary(HtmlRepr, DefaultModeMethods):
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of values that JSON can hold. Each of the three summaries is a dict in it."""
-        parts = {name: getattr(self, name).to_dict() for name in ("real", "fake", "generator")}
+        parts = {name: getattr(self, name).to_dict() for name in PARTS}
         names = ("value", "level", "stderr", "minimax", "distance", "jensen_shannon")
         return {**{name: getattr(self, name) for name in names}, "interval": list(self.interval), **parts}
+
+    def scalars(self, prefix: str = "") -> dict[str, float]:
+        """Return the finite numbers that a tracker of experiments plots, by name; see :meth:`Summary.scalars`.
+
+        The names are ``value``, ``value_low``, ``value_high``, ``value_stderr``, ``minimax``, ``distance``,
+        ``jensen_shannon``, and those of the three summaries after ``real_``, ``fake_`` and ``generator_``.
+        """
+        numbers: dict[str, float | None] = {
+            "value": self.value,
+            "value_low": self.interval[0],
+            "value_high": self.interval[1],
+            "value_stderr": self.stderr,
+            "minimax": self.minimax,
+            "distance": self.distance,
+            "jensen_shannon": self.jensen_shannon,
+        }
+        for part in PARTS:
+            found = scalar_table.read(scalar_table.SCALARS, getattr(self, part))
+            numbers |= {f"{part}_{name}": number for name, number in found.items()}
+        return scalar_table.finite(numbers, prefix)
 
     def __str__(self) -> str:
         kind, (low, high) = summary.interval_name(self.level, self.real.anytime), self.interval
@@ -231,9 +252,7 @@ class GANCrossEntropy(Composite):
     def summary(self, level: float = 0.95, anytime: bool = False) -> GANSummary:
         """Return the value with its interval, the losses of real and fake samples, and those of the generator."""
         state = self._state.copy()
-        real, fake, generator = (
-            summary.summarise(state[name].total, level=level, anytime=anytime) for name in ("real", "fake", "generator")
-        )
+        real, fake, generator = (summary.summarise(state[name].total, level=level, anytime=anytime) for name in PARTS)
         value = real.mean + fake.mean
         stderr = math.hypot(real.stderr, fake.stderr)
         # Each margin has its own multiple of the standard error, because the numbers of samples may differ.

@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from streamce.stats.summary import LN2, format_interval, format_number
+from streamce.stats.estimators import LN2
+from streamce.stats.summary import format_interval, format_number
 
 if TYPE_CHECKING:
     from streamce.stats.summary import Summary

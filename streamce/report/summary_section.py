@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from streamce.core.ledger.state import BINS_BITS
 from streamce.report import html, svg
 from streamce.report.html import between, number, percent, tag, text
-from streamce.stats.summary import LN2, count_rows, interval_name
+from streamce.stats.estimators import LN2
+from streamce.stats.summary import count_rows, interval_name
 
 if TYPE_CHECKING:
     from streamce.metrics.gan import GANSummary

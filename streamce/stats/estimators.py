@@ -23,6 +23,7 @@ from streamce.core.ledger.state import BUCKETS
 from streamce.errors import InputError
 from streamce.stats import intervals
 
+LN2 = 0.6931471805599453
 FIRST_LOOK = 100  # samples at the first look; see docs/UNCERTAINTY.md
 INVALID = ("invalid_nan", "invalid_range", "invalid_row_sum", "invalid_label", "invalid_weight", "invalid_null")
 COUNTS = ("count", "samples", "ignored", "floored", "infinite", "unnormalised", "infeasible", *INVALID)

@@ -11,10 +11,8 @@ from streamce.core.default_mode import DefaultModeMethods
 from streamce.core.kernels import kernels
 from streamce.core.ledger.ledger import Ledger
 from streamce.core.ledger.state import State
-from streamce.stats import estimators
-from streamce.stats.estimators import COUNTS, INVALID, Cell
-
-LN2 = 0.6931471805599453
+from streamce.stats import estimators, scalar_table
+from streamce.stats.estimators import COUNTS, INVALID, LN2, Cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +115,30 @@ class Summary(HtmlRepr, DefaultModeMethods):
         """Return all attributes as a flat dict of values that JSON can hold."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def scalars(self, prefix: str = "") -> dict[str, float]:
+        """Return the numbers that a tracker of experiments plots, by name.
+
+        All are finite: a number that is infinite, nan or not applicable is omitted, and so is a counter of anomalies
+        that is 0. docs/METRICS.md lists the names, which consist of letters, digits and ``_``.
+
+        Parameters
+        ----------
+        prefix : str
+            The beginning of all names, such as "val_" or "val/".
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> summary = ce.MeanLoss().update([0.5, 1.5]).summary()
+        >>> summary.scalars("val_")["val_loss"]
+        1.0
+        >>> metric = ce.Perplexity().update_token_log_probs([[-1.0, -2.0], [-1.0, -3.0]], n_bytes=[7, 9])
+        >>> scalars = metric.summary().scalars() | metric.per_byte().scalars("byte_")
+        >>> scalars["perplexity"], scalars["byte_bits"]
+        (5.75460..., 0.63117...)
+        """
+        return scalar_table.finite(scalar_table.read(scalar_table.SCALARS, self), prefix)
 
     def __str__(self) -> str:
         kind = interval_name(self.level, self.anytime)

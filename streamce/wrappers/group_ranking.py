@@ -14,7 +14,7 @@ from streamce._support.html_repr import HtmlRepr
 from streamce._support.short_repr import short_repr
 from streamce.core.default_mode import DefaultModeMethods
 from streamce.errors import InputError
-from streamce.stats import estimators
+from streamce.stats import estimators, scalar_table
 from streamce.wrappers import group_columns
 from streamce.wrappers.base import KeyedWrapper
 from streamce.wrappers.collection import Collection
@@ -57,6 +57,15 @@ class Estimate(HtmlRepr, DefaultModeMethods):
     level: float
     stderr: float
     groups: int
+
+    def scalars(self, prefix: str = "") -> dict[str, float]:
+        """Return the finite numbers that a tracker of experiments plots; see :meth:`Summary.scalars`.
+
+        The names are ``value``, ``value_low``, ``value_high``, ``value_stderr`` and ``groups``.
+        """
+        low, high = self.interval
+        numbers = {"value": self.value, "value_low": low, "value_high": high, "value_stderr": self.stderr}
+        return scalar_table.finite({**numbers, "groups": self.groups}, prefix)
 
 
 class RankedGroups(KeyedWrapper):

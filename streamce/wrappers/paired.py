@@ -19,7 +19,7 @@ from streamce.inputs import arrays, class_names, messages
 from streamce.keys import cluster_buckets
 from streamce.metrics.composite import States
 from streamce.metrics.update_from import missing_package
-from streamce.stats import estimators, summary
+from streamce.stats import estimators, scalar_table, summary
 from streamce.stats.discoveries import Difference
 from streamce.stats.summary import (
     align_rows,
@@ -119,6 +119,39 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
         found |= {f"a_{name}": getattr(self.a, name) for name in MODEL_FIELDS}
         found |= {f"b_{name}": getattr(self.b, name) for name in MODEL_FIELDS}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    def scalars(self, prefix: str = "") -> dict[str, float]:
+        """Return the finite numbers that a tracker of experiments plots, by name; see :meth:`Summary.scalars`.
+
+        The names of each model's estimates, and of its counters ``floored``, ``infinite`` and ``unnormalised``, come
+        after ``a_`` and ``b_``. The other counters are of the pairs and have their own names.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> scalars = ce.Paired(ce.MeanLoss()).update([0.2, 0.4], [0.5, 0.8]).summary().scalars()
+        >>> scalars["a_loss"], scalars["difference"], scalars["count"]
+        (0.30000000000000004, -0.35, 2.0)
+        """
+        numbers: dict[str, float | None] = {
+            "difference": self.difference.mean,
+            "difference_low": self.difference.interval[0],
+            "difference_high": self.difference.interval[1],
+            "difference_stderr": self.difference.stderr,
+            "p_value": self.p_value,
+            "a_better": self.a_better,
+            "a_better_low": self.a_better_interval[0],
+            "a_better_high": self.a_better_interval[1],
+            "b_better": self.b_better,
+            "b_better_low": self.b_better_interval[0],
+            "b_better_high": self.b_better_interval[1],
+            "ties": self.ties,
+            **scalar_table.read(scalar_table.PAIR_COUNTS, self.difference),
+        }
+        for part, model in (("a", self.a), ("b", self.b)):
+            found = scalar_table.read(scalar_table.MODEL_SCALARS, model)
+            numbers |= {f"{part}_{name}": number for name, number in found.items()}
+        return scalar_table.finite(numbers, prefix)
 
     def __str__(self) -> str:
         kind = interval_name(self.difference.level, self.difference.anytime)
