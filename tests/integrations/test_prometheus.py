@@ -21,7 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 import streamce as ce
 from streamce.cli import arguments
 from streamce.cli.config import WatchConfig
-from streamce.integrations.prometheus import CAUSES, EDGES, FAMILIES, Collector
+from streamce.integrations.exported_metrics import CAUSES, EDGES, FAMILIES
+from streamce.integrations.prometheus import Collector
 from streamce.monitor import metrics_page
 from streamce.monitor.alerts import Alerts, Bound
 
