@@ -40,6 +40,7 @@ OPTIONAL = {
     "distributed": {"integrations.dask"},
     "duckdb": {"reading.key_join"},
     "msgspec": {"reading.formats.json_rows", "reading.formats.json_text"},
+    "opentelemetry": {"integrations.opentelemetry"},
     "prometheus_client": {"integrations.prometheus", "monitor.metrics_page"},
     "pyarrow": {
         "inputs.arrow",

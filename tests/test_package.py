@@ -58,7 +58,7 @@ def test_the_examples_are_small():
 def test_extras_are_for_users_and_pin_nothing():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == {"files", "cli", "dask", "spark", "prometheus", "watch", "duckdb"}
+    assert set(extras) == {"files", "cli", "dask", "spark", "prometheus", "opentelemetry", "watch", "duckdb"}
     wanted = [requirement for extra in extras.values() for requirement in extra]
     assert not [requirement for requirement in wanted if "==" in requirement or requirement.startswith("torch")]
 

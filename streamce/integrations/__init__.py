@@ -6,8 +6,9 @@ server.
 ``engines``            ``partial``, ``merge`` and ``finish``, for any engine that has no module here
 ``dask``, ``spark``    ``evaluate``: a metric of all rows of a distributed collection
 ``torch_distributed``  ``all_reduce``: the sum over the ranks of a job
-``exported_metrics``   ``Exporter``: metrics as named samples, for ``prometheus``
+``exported_metrics``   ``Exporter``: metrics as named samples, for the two modules below
 ``prometheus``         ``Collector``: metrics for a Prometheus server
+``opentelemetry``      ``observe``: metrics as instruments of OpenTelemetry
 
 A foreign package is imported when it is first used. Imports ``errors``, ``_support``, ``core``, ``keys``, ``stats``,
 ``reading``, ``metrics``, ``wrappers`` and ``persistence``.
