@@ -1,0 +1,14 @@
+"""The tests of test_keras.py with the jax backend, which a process chooses once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_jax_backend():
+    tests = Path(__file__).with_name("test_keras.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not page", tests]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, env=environment, cwd=tests.parents[3], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
