@@ -39,6 +39,8 @@ OPTIONAL = {
     "dask": {"integrations.dask"},
     "distributed": {"integrations.dask"},
     "duckdb": {"reading.key_join"},
+    "ignite": {"integrations.ignite"},
+    "keras": {"integrations.keras"},
     "msgspec": {"reading.formats.json_rows", "reading.formats.json_text"},
     "opentelemetry": {"integrations.opentelemetry"},
     "prometheus_client": {"integrations.prometheus", "monitor.metrics_page"},
@@ -55,7 +57,13 @@ OPTIONAL = {
         "cli.partitions",
     },
     "pyspark": {"integrations.spark", "cli.cluster_run"},
-    "torch": {"metrics.torch_device", "integrations.torch_distributed"},
+    "river": {"integrations.river"},
+    "torch": {
+        "metrics.torch_device",
+        "integrations.ignite",
+        "integrations.keras",
+        "integrations.torch_distributed",
+    },
     "tqdm": {"cli.console"},
 }
 # The private attributes of a metric that upper layers may use, with the reason. They are private, because

@@ -7,6 +7,9 @@ server.
 ``dask``, ``spark``    ``evaluate``: a metric of all rows of a distributed collection
 ``torch_distributed``  ``all_reduce``: the sum over the ranks of a job
 ``exported_metrics``   ``Exporter``: metrics as named samples, for the two modules below
+``ignite``             ``ExactLoss``: a metric in an engine of ignite
+``keras``              ``ExactLossCallback``: the loss of validation data in the logs of ``fit``
+``river``              ``ExactLogLoss`` and ``ExactCrossEntropy``: metrics that river updates and reverts
 ``prometheus``         ``Collector``: metrics for a Prometheus server
 ``opentelemetry``      ``observe``: metrics as instruments of OpenTelemetry
 
