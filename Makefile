@@ -71,6 +71,7 @@ test-framework-%: .venv-%/.framework
 
 .PRECIOUS: .venv-%/.framework
 .venv-%/.framework: .venv/.compiled tools/framework_environment.sh
+	$(BIN)/pip install -q 'uv>=0.8'
 	tools/framework_environment.sh $*
 	touch $@
 
