@@ -36,6 +36,7 @@ LAYERS = [
 CORE = [["kernels"], ["ledger"], ["samples"], ["grouping", "losses"], ["pipeline"]]
 # The modules that may import an optional package. NumPy is not optional.
 OPTIONAL = {
+    "accelerate": {"integrations.transformers"},
     "dask": {"integrations.dask"},
     "distributed": {"integrations.dask"},
     "duckdb": {"reading.key_join"},
@@ -64,6 +65,7 @@ OPTIONAL = {
         "integrations.keras",
         "integrations.torch_distributed",
     },
+    "torch": {"metrics.torch_device", "integrations.torch_distributed", "integrations.transformers"},
     "tqdm": {"cli.console"},
 }
 # The private attributes of a metric that upper layers may use, with the reason. They are private, because

@@ -12,7 +12,8 @@ server.
 ``river``              ``ExactLogLoss`` and ``ExactCrossEntropy``: metrics that river updates and reverts
 ``prometheus``         ``Collector``: metrics for a Prometheus server
 ``opentelemetry``      ``observe``: metrics as instruments of OpenTelemetry
+``transformers``       ``EvalMetric``: the exact loss of an evaluation by Hugging Face's Trainer
 
-A foreign package is imported when it is first used. Imports ``errors``, ``_support``, ``core``, ``keys``, ``stats``,
-``reading``, ``metrics``, ``wrappers`` and ``persistence``.
+A foreign package is imported when it is first used. Imports ``errors``, ``_support``, ``inputs``, ``core``,
+``keys``, ``stats``, ``reading``, ``metrics``, ``wrappers`` and ``persistence``.
 """
