@@ -14,7 +14,6 @@ import pages
 import pytest
 import torch
 import trainer_cases as cases
-import trainer_ranks
 import transformers
 from paths import ROOT
 from trainer_cases import BATCH_SIZES, MODELS, Rows, Stream, bert, collate, evaluate, items, one_by_one, tokens, trainer
@@ -31,20 +30,6 @@ metric = cases.sequence_metric
 def expected():
     """Return the metric of each model's logits, computed sequence by sequence without a Trainer."""
     return {name: one_by_one(make().eval(), SEQUENCES, metric()) for name, make in MODELS.items()}
-
-
-@pytest.fixture(scope="module")
-def job(tmp_path_factory):
-    """Run all cases on two ranks, and return what each of them wrote, by name of the file."""
-    folder = tmp_path_factory.mktemp("ranks")
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *sys.path]))}
-    launch = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launch, trainer_ranks.__file__, str(folder)],
-        env=environment, timeout=300, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def oracle(model, sequences):
