@@ -274,7 +274,10 @@ def _checked_shift(metric: Metric, shift: Any) -> bool:
 
 
 def _one_array(labels: Any) -> Any:
-    if isinstance(labels, tuple | list | dict):
+    """Return the labels, or raise InputError if they are several arrays."""
+    if isinstance(labels, list):  # the rows of all ranks, as objects
+        raise InputError("eval_use_gather_object", "is True", "False, because losses are gathered as tensors")
+    if isinstance(labels, tuple | dict):
         raise InputError("labels", f"are {len(labels)} arrays", "one: set label_names in TrainingArguments")
     return labels
 

@@ -1,4 +1,4 @@
-"""Trains for one epoch: ``python training_run.py CHECKPOINT STOP``. The process dies after step STOP, unless it is 0."""
+"""Trains for one epoch: ``python training_run.py CHECKPOINT STOP``. It dies after step STOP, if it is not 0."""
 
 import os
 import sys

@@ -84,6 +84,16 @@ def test_invalid_logits_of_one_rank_are_an_error_on_all(job):
     assert errors[0].startswith("losses[16, 1] of the label")
 
 
+def test_rows_that_are_gathered_as_objects_are_an_error(job):
+    errors = {job[f"objects rank {rank}.error"].decode() for rank in (0, 1)}
+    assert errors == {"eval_use_gather_object is True: expected False, because losses are gathered as tensors"}
+
+
+@pytest.mark.parametrize("arguments", [{"include_for_metrics": ["inputs", "loss"]}, {"eval_use_gather_object": True}])
+def test_other_arguments_of_the_trainer(arguments, expected):
+    assert evaluate(MODELS["look_up"](), items(SEQUENCES), metric(), **arguments)[1] == expected["look_up"]
+
+
 def test_a_stream_of_unknown_length(expected):
     assert evaluate(MODELS["look_up"](), Stream(items(SEQUENCES)), metric())[1] == expected["look_up"]
 

@@ -46,6 +46,10 @@ def nan_on_one_rank():
     return evaluate(NanOnOneRank(), items(tokens()), sequence_metric())
 
 
+def objects():
+    return evaluate(MODELS["look_up"](), items(tokens()), sequence_metric(), eval_use_gather_object=True)
+
+
 def classifier():
     """Evaluate a model that accepts ``num_items_in_batch`` and returns the mean of its batch."""
     model = bert(num_labels=3)
@@ -55,7 +59,7 @@ def classifier():
 
 
 CASES = {f"{name} {size}": lambda name=name, size=size: models(name, size) for name in MODELS for size in BATCH_SIZES}
-CASES |= {each.__name__: each for each in (seq2seq, stream, stream_of_each_rank, nan_on_one_rank, classifier)}
+CASES |= {each.__name__: each for each in (seq2seq, stream, stream_of_each_rank, nan_on_one_rank, objects, classifier)}
 
 
 def main(folder):
