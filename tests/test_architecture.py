@@ -64,8 +64,8 @@ OPTIONAL = {
         "integrations.ignite",
         "integrations.keras",
         "integrations.torch_distributed",
+        "integrations.transformers",
     },
-    "torch": {"metrics.torch_device", "integrations.torch_distributed", "integrations.transformers"},
     "tqdm": {"cli.console"},
 }
 # The private attributes of a metric that upper layers may use, with the reason. They are private, because

@@ -109,7 +109,9 @@ class Rows:
     ``keys`` are the keys of groups, None if the rows have none.
     """
 
-    def __init__(self, spec: Texts, cell: Texts, term: Texts, limb: Any, amount: Any, names: Sequence[str], keys: Any):
+    def __init__(
+        self, spec: Texts, cell: Texts, term: Texts, limb: Any, amount: Any, names: Sequence[str], keys: Any
+    ) -> None:
         """``names`` are the names of the columns of keys."""
         self._spec, self._cell, self._term, self._limb, self._amount = spec, cell, term, limb, amount
         self._names, self.keys = names, keys
