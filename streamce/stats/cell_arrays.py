@@ -10,8 +10,8 @@ from streamce.core.kernels import kernels
 from streamce.core.ledger import results
 from streamce.core.ledger.ledger import COUNTER_NAMES, Ledger
 from streamce.stats import estimators
-from streamce.stats.estimators import COUNTS, INVALID
-from streamce.stats.summary import LN2, Summary, summarise_cell
+from streamce.stats.estimators import COUNTS, INVALID, LN2
+from streamce.stats.summary import Summary, summarise_cell
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FLOATS = ("mean", "low", "high", "stderr", "total", "weight")
