@@ -114,6 +114,11 @@ class InputError(StreamceError):
     places : tuple of str
         Where the error occurred, the outermost first: a file, a partition, a rank.
 
+    Notes
+    -----
+    ``InputError(text)`` has this text. Engines such as Polars make the error that a function raised once more, with its
+    text alone.
+
     Examples
     --------
     >>> import streamce as ce
@@ -126,7 +131,7 @@ class InputError(StreamceError):
     def __init__(
         self,
         argument: str | None,
-        found: str,
+        found: str | None = None,
         expected: str | None = None,
         *,
         hint: str = "",
@@ -137,6 +142,8 @@ class InputError(StreamceError):
         context: str = "",
         location: Location | str | None = None,
     ) -> None:
+        if found is None:
+            argument, found, location = None, str(argument), ""
         super().__init__(found)
         self.argument = argument
         self.expected = expected

@@ -91,6 +91,14 @@ def test_a_whole_sentence_is_the_whole_text():
     assert str(error.with_place("a.state")) == "a.state: two kinds do not add up"
 
 
+def test_a_text_alone_is_the_whole_text():
+    """Engines make the error of a user's function once more, with its text alone."""
+    error = raised(ce.BinaryCrossEntropy().update, [0.2, 1.5], [0, 1])
+    for again in (type(error)(str(error)), pickle.loads(pickle.dumps(InputError(str(error))))):
+        assert str(again) == str(error)
+        assert (again.argument, again.index, again.location) == (None, None, "")
+
+
 @pytest.mark.parametrize(
     ("given", "text"),
     [
