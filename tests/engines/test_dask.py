@@ -13,7 +13,7 @@ import dask.dataframe
 import numpy as np
 import pandas as pd
 import pytest
-from cases import CASES, ROWS, P, binary, expected, table
+from engine_cases import CASES, ROWS, P, binary, expected, table
 
 import streamce as ce
 import streamce.integrations.dask

@@ -1,67 +1,30 @@
 """``streamce eval`` on clusters: the same bytes, output and errors as with threads."""
 
-import json
 import re
 import socket
 import subprocess
 import sys
 
-import numpy as np
-import pyarrow as pa
 import pytest
-from cases import table
-from pyarrow import csv, parquet
+from engine_eval import BINARY, TASKS, run, split_small_files, write_files, write_invalid_file
 
 from streamce.cli import partitions
 from streamce.cli.main import main
 
-BINARY = ("--task", "binary", "--preds", "p", "--target", "y")
-TASKS = {
-    "binary": (*BINARY, "--weight", "w", "--tail"),
-    "groups": (*BINARY, "--by", "user,label", "--by-time", "time", "--period", "1h"),
-    "groups of clusters": (*BINARY, "--by", "label", "--cluster", "user", "--tail"),
-    "groups of a ratio": (*BINARY, "--by", "user", "--normalized", "--cluster", "label"),
-    "names": ("--task", "multiclass", "--preds", "p_*", "--target", "name"),
-    "lists": ("--task", "multiclass", "--preds", "probs", "--target", "label"),
-    "sequences": ("--task", "sequence", "--token-log-probs", "logprobs", "--cluster", "user"),
-}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Write one file that is split into many partitions, and several small ones."""
-    folder = tmp_path_factory.mktemp("files")
-    names = np.array(["ant", "bee", "cat", "dog"])
-    whole = table().append_column("name", pa.array(names[table()["label"].to_numpy()]))
-    whole = whole.rename_columns([re.sub(r"q_(\d)", lambda m: "p_" + names[int(m[1])], n) for n in whole.column_names])
-    parquet.write_table(whole.slice(0, 400), folder / "a.parquet", row_group_size=20)
-    for number in range(4):
-        parquet.write_table(whole.slice(400 + 50 * number, 50), folder / f"b{number}.parquet")
-    flat = [name for name in whole.column_names if name not in ("probs", "logprobs")]
-    csv.write_csv(whole.select(flat), folder / "_all.csv")
-    return folder
+    return write_files(tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture(params=["dask", "spark"])
 def cluster(request, monkeypatch):
     """Return the options for a cluster on which files of some kilobytes count as large."""
-    monkeypatch.setattr(partitions, "MIN_BYTES", 5_000)
-    monkeypatch.setattr(partitions, "PARTITIONS_PER_PROCESSOR", 12)  # so many that several tasks add the states
+    split_small_files(monkeypatch)
     if request.param == "dask":
         return "--engine", "dask", "--address", request.getfixturevalue("dask_cluster").scheduler_address
     request.getfixturevalue("spark")  # use the session that runs already
     return "--engine", "spark", "--address", "local[2,4]"
-
-
-def run(capsys, path, *command):
-    """Run a command, and return exit status, state and the printed JSON object."""
-    state = path / "state"
-    status = main(["eval", *map(str, command), "--json", "--state", str(state)])
-    out, err = capsys.readouterr()
-    assert err == ""
-    found = json.loads(out)
-    del found["options"]["state"]
-    return status, state.read_bytes(), found
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -80,14 +43,11 @@ def test_text_is_a_part_of_its_own(folder, tmp_path, capsys, cluster):
     assert run(capsys, tmp_path, *paths, *TASKS["names"], *cluster)[1] == state
 
 
-def test_the_first_invalid_row_is_named_as_threads_name_it(tmp_path, capsys, cluster, monkeypatch):
-    p = np.full(50_000, 0.5)
-    p[[22_222, 44_444]] = 1.5
-    bad = pa.table({"p": p, "y": np.zeros(50_000)})
-    parquet.write_table(bad, tmp_path / "bad.parquet", row_group_size=500, use_dictionary=False, compression="NONE")
+def test_the_first_invalid_row_is_named_as_threads_name_it(tmp_path, capsys, cluster):
+    row = write_invalid_file(tmp_path / "bad.parquet")
     assert main(["eval", str(tmp_path), *BINARY]) == 1
     expected = capsys.readouterr().err
-    assert "bad.parquet: row 22222: column 'p' is 1.5" in expected
+    assert f"bad.parquet: row {row}: column 'p' is 1.5" in expected
     assert main(["eval", str(tmp_path), *BINARY, *cluster, "--state", str(tmp_path / "state")]) == 1
     assert capsys.readouterr() == ("", expected)
     assert not (tmp_path / "state").exists()

@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from cases import CASES, ROWS, P, binary, expected, table
+from engine_cases import CASES, ROWS, P, binary, expected, table
 from pyarrow import parquet
 
 import streamce as ce
