@@ -37,6 +37,7 @@ CORE = [["kernels"], ["ledger"], ["samples"], ["grouping", "losses"], ["pipeline
 # The modules that may import an optional package. NumPy is not optional.
 OPTIONAL = {
     "accelerate": {"integrations.transformers"},
+    "apache_beam": {"integrations.beam"},
     "dask": {"integrations.dask"},
     "distributed": {"integrations.dask"},
     "duckdb": {"reading.key_join"},
@@ -51,13 +52,15 @@ OPTIONAL = {
         "reading",
         "metrics.update_from",
         "wrappers.paired_streams",
-        "integrations.dask",
+        "integrations.beam",
+        "integrations.record_tables",
         "integrations.spark",
         "monitor",
         "cli.cluster_run",
         "cli.partitions",
     },
     "pyspark": {"integrations.spark", "cli.cluster_run"},
+    "ray": {"integrations.ray", "cli.cluster_run"},
     "river": {"integrations.river"},
     "torch": {
         "metrics.torch_device",

@@ -59,7 +59,8 @@ def test_extras_are_for_users_and_pin_nothing():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
     modules = {path.stem for path in (ROOT / "streamce/integrations").glob("*.py")}
-    ours = {"__init__", "engines", "exported_metrics", "torch_distributed"}  # of no package, or one that users choose
+    # Modules of no package, or of one that users choose.
+    ours = {"__init__", "engines", "exported_metrics", "record_tables", "torch_distributed"}
     assert set(extras) == {"files", "cli", "watch", "duckdb"} | (modules - ours)
     wanted = [requirement for extra in extras.values() for requirement in extra]
     assert not [requirement for requirement in wanted if "==" in requirement or requirement.startswith("torch")]

@@ -4,7 +4,10 @@ Input: metrics, and data or states on the machines of a cluster. Output: one met
 server.
 
 ``engines``            ``partial``, ``merge`` and ``finish``, for any engine that has no module here
+``record_tables``      tables of records
 ``dask``, ``spark``    ``evaluate``: a metric of all rows of a distributed collection
+``ray``                ``evaluate`` too, and ``MetricState``, an aggregation of Ray
+``beam``               ``Evaluate``, a transform of Beam, and ``MetricCombineFn``
 ``torch_distributed``  ``all_reduce``: the sum over the ranks of a job
 ``exported_metrics``   ``Exporter``: metrics as named samples, for the two modules below
 ``ignite``             ``ExactLoss``: a metric in an engine of ignite

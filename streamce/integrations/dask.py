@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.integrations import engines
+from streamce.integrations import engines, record_tables
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -110,9 +110,8 @@ def _partitions(collection: Any, columns: Mapping[str, Any]) -> list[Any]:
 
 def _state(metric: Any, columns: Columns, number: int, part: Any) -> bytes:
     """Return the state of a partition."""
-    is_table = hasattr(part, "__arrow_c_stream__") or hasattr(part, "__arrow_c_array__")
     with engines.place_errors(f"partition {number}"):
-        return engines.partial(metric, [part] if is_table else _tables(part, columns), **columns)
+        return engines.partial(metric, [part] if record_tables.is_table(part) else _tables(part, columns), **columns)
 
 
 def _tables(items: Any, columns: Mapping[str, Any]) -> Iterator[Any]:
@@ -121,41 +120,9 @@ def _tables(items: Any, columns: Mapping[str, Any]) -> Iterator[Any]:
         raise InputError("collection", f"holds {short_repr(items)}", "tables, frames or records")
     for are_records, run in itertools.groupby(items, lambda item: isinstance(item, Mapping)):
         if are_records:
-            yield _table(list(run), columns)
+            yield record_tables.table(list(run), columns)
         else:
             yield from run
-
-
-def _table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> Any:
-    """Return records as a table of the selected columns."""
-    import pyarrow as pa
-
-    names = [name for name in records[0] if isinstance(name, str)]
-    real = engines.wanted(names, {name: columns[name] for name in ("preds", "weight") if name in columns})
-    arrays = {}
-    for name in engines.wanted(names, columns):
-        try:
-            array = pa.array([record[name] for record in records])
-            if name in real:
-                array = array.cast(_real(array.type))
-        except KeyError:
-            number = next(number for number, record in enumerate(records) if name not in record)
-            raise InputError(
-                None, f"has no '{name}'", "a value, or None for a null", location=f"record {number}"
-            ) from None
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            raise InputError(None, f"column '{name}' of the records: {error}", location="") from None
-        arrays[name] = array
-    return pa.table(arrays)
-
-
-def _real(type_: Any) -> Any:
-    """Return a type of numbers, or lists of them, as floating point, because any partition may have fractions."""
-    import pyarrow as pa
-
-    if pa.types.is_list(type_):
-        return pa.list_(_real(type_.value_type))
-    return pa.float64() if pa.types.is_integer(type_) else type_
 
 
 def _computed(root: Any, names: Sequence[str]) -> bytes:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Template = TypeVar("Template", bound=MergeableState)
 
 MAX_LENGTH = 600  # characters of an engine's message
+# The first line of a traceback of Python, or of a task of Ray.
+TRACEBACK = r"(?:Traceback \(most recent call last\):|.*ray::.* \(pid=\d+.*)"
 HINTS = {
     "No module named 'streamce": "install streamce on the workers too",
     "JAVA_GATEWAY_EXITED": "Spark needs a Java runtime of version 17 or later",
@@ -174,7 +176,7 @@ def reason(error: BaseException) -> str:
     text = str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    if python := re.search(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\w.*)$", text, re.MULTILINE):
+    if python := re.search(rf"{TRACEBACK}\n(?:[ \t].*\n)*(\w.*)$", text, re.MULTILINE):
         line = python[1]
     elif java := re.search(r"^: (.*)$", text, re.MULTILINE):
         causes = re.findall(r"^Caused by: (.*)$", text, re.MULTILINE)

@@ -115,6 +115,17 @@ OF_PYTHON = """
 ZeroDivisionError: of the user
  SQLSTATE: 38000
 """
+OF_RAY = """Failed to apply UDF transform after 1/1 attempts (total backoff 0.0s).
+\x1b[36mray::Project->MapBatches(part)()\x1b[39m (pid=23788, ip=127.0.0.1)
+  File "job.py", line 19, in part
+    raise ZeroDivisionError("of the user")
+ZeroDivisionError: of the user
+
+The above exception was the direct cause of the following exception:
+
+\x1b[36mray::Project->MapBatches(part)()\x1b[39m (pid=23788, ip=127.0.0.1)
+ray.exceptions.UserCodeException: UDF failed to process a data block.
+"""
 
 
 @pytest.mark.parametrize(
@@ -129,6 +140,7 @@ ZeroDivisionError: of the user
             "java.io.EOFException: a.parquet is cut short",
         ),
         (OF_PYTHON, "ZeroDivisionError: of the user"),
+        (OF_RAY, "ZeroDivisionError: of the user"),
         (
             "No module named 'streamce.integrations.engines'",
             "OSError: No module named 'streamce.integrations.engines'; install streamce on the workers too",
