@@ -15,7 +15,7 @@ Input: the arguments of a command. Output: a result on standard output, files of
 ``metric_factory``   the metric that options ask for
 ``resume``           the checkpoints of ``eval``, from which a run resumes
 ``partitions``       the partitions of a run of ``eval`` on a cluster
-``cluster_run``      that run with Dask or Spark
+``cluster_run``      that run with Dask, Spark or Ray
 ``paired_reader``    the predictions of the two models that ``compare`` reads side by side
 ``watch_rules``      the windows, alert rules and reference of ``watch``
 ``gate``             the exit status of a result that a pipeline must not accept

@@ -111,7 +111,7 @@ def _check_eval(options: argparse.Namespace) -> None:
         if options.fail_above is not None:
             raise SelectionError(f"--fail-above {groups}, because it is about one mean")
     if options.address is not None and options.engine == "threads":
-        raise SelectionError("--address needs --engine dask or spark")
+        raise SelectionError("--address needs --engine dask, spark or ray")
 
 
 def _check_compare(options: argparse.Namespace) -> None:
@@ -233,7 +233,7 @@ def _add_eval(commands: Any) -> None:
     add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
         help="with --resume: the time between checkpoints: a crash costs about this much work "
         "(default: 3)")  # fmt: skip
-    add("--engine", choices=("threads", "dask", "spark"), default="threads",
+    add("--engine", choices=("threads", "dask", "spark", "ray"), default="threads",
         help="run on threads of this machine (default) or on a cluster")  # fmt: skip
     add("--address", metavar="ADDRESS", help="address of the cluster (default: start one on this machine for this run)")
     add("--fail-above", type=_number, metavar="X", help="exit with status 3 if the mean loss, or the "

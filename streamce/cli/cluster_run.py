@@ -1,4 +1,4 @@
-"""``streamce eval --engine dask`` and ``--engine spark``: evaluate the partitions of a run on a cluster."""
+"""``streamce eval --engine dask``, ``spark`` or ``ray``: evaluate the partitions of a run on a cluster."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import operator
 import os
 import pickle
 import re
+import secrets
 import socket
 import sys
 import warnings
@@ -23,7 +24,7 @@ from streamce.cli.config import EvalConfig
 from streamce.cli.console import advance, progress_bar
 from streamce.cli.partitions import Outcome, Partition
 from streamce.errors import DataError, InputError, SelectionError
-from streamce.integrations import dask, spark
+from streamce.integrations import dask, engines, spark
 from streamce.reading.files.sources import Source
 from streamce.reading.labels import Labels
 from streamce.reading.reader import Reading
@@ -31,6 +32,13 @@ from streamce.reading.reader import Reading
 STATES_PER_MERGE = 8  # states that one task adds
 TIMEOUT = 10  # seconds for a cluster to answer
 DEFAULT_PROCESSORS = 16  # assumed of a cluster that has not started yet, or does not say
+
+# Settings of a Ray on this machine that listens on loopback only, whatever the platform, and reports nothing.
+RAY_SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+}
 
 # A function from partitions to their outcomes and the sum of their states. It reports each outcome once it is known.
 Evaluate = Callable[[list[Partition], Callable[[Outcome], None]], tuple[list[Outcome], bytes | None]]
@@ -52,7 +60,7 @@ def run(
     config: EvalConfig, sources: Sequence[Source], reading: Reading, metric: Any, labels: Labels | None
 ) -> list[Outcome]:
     """Evaluate all sources on a cluster into an empty metric, and return the outcomes in the order of the rows."""
-    connect = {"dask": _dask, "spark": _spark}[config.engine]
+    connect = {"dask": _dask, "spark": _spark, "ray": _ray}[config.engine]
     try:
         with connect(config.address) as (processors, evaluate), progress_bar(0) as bar:
             width = partitions.read_first_rows(config, reading, labels)
@@ -194,6 +202,68 @@ def _start_session(builder: Any, address: str) -> Any:
 
 
 @contextlib.contextmanager
+def _ray(address: str | None) -> Iterator[tuple[int, Evaluate]]:
+    """Connect to Ray. The context is the same as for Dask."""
+    if address is not None and not re.fullmatch(r"auto|(ray://)?[^/]+:\d+", address):
+        raise SelectionError(f"--address {address}: expected HOST:PORT, ray://HOST:PORT or auto")
+    if address is None:
+        for name, value in RAY_SETTINGS.items():  # Ray reads some of them when it is imported
+            os.environ.setdefault(name, value)
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex())  # without one, Ray would write one to a file
+    try:
+        import ray
+
+        from streamce.integrations.ray import ray_errors
+    except ModuleNotFoundError:
+        raise SelectionError("--engine ray: this needs Ray: pip install 'streamce[ray]'") from None
+    with contextlib.ExitStack() as stack:
+        if address and address != "auto":
+            _check_listening(address)
+        with ray_errors():
+            if not ray.is_initialized():
+                local: dict[str, Any] = {} if address else {"include_dashboard": False}
+                quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+                with _silenced():
+                    ray.init(address or "local", **quiet, **local)
+                stack.callback(ray.shutdown)
+            processors = int(ray.cluster_resources().get("CPU", DEFAULT_PROCESSORS))
+
+        def evaluate(work: list[Partition], report: Callable[[Outcome], None]) -> tuple[list[Outcome], bytes | None]:
+            evaluate_one = ray.remote(num_returns=2)(_evaluate_for_ray)
+            merge = ray.remote(_merge_for_ray)
+            results = [evaluate_one.remote(each) for each in work]
+            sums = [sum_ for _, sum_ in results]
+            while len(sums) > 1:
+                sums = [merge.remote(*sums[i : i + STATES_PER_MERGE]) for i in range(0, len(sums), STATES_PER_MERGE)]
+            outcomes: list[Outcome] = []
+            for each, (outcome, _) in zip(work, results, strict=True):  # in order, because the first error counts
+                with engines.place_errors(each.sources[each.start.source].name), ray_errors():
+                    outcomes.append(ray.get(outcome))
+                report(outcomes[-1])
+                if outcomes[-1].error is not None:
+                    for later, _ in results[len(outcomes) :]:
+                        ray.cancel(later)
+                    return outcomes, None
+            del results  # so that the cluster frees the states once they are merged
+            with ray_errors():
+                merged: tuple[list[Outcome], bytes | None] = ray.get(sums[0])
+                return merged
+
+        yield processors, evaluate
+
+
+def _evaluate_for_ray(partition: Partition) -> tuple[Outcome, tuple[list[Outcome], bytes | None]]:
+    """Return the outcome of a partition, and outcome and state as a result of ``partitions.merge``."""
+    result = partitions.evaluate(partition)
+    return result[0], partitions.merge([result])
+
+
+def _merge_for_ray(*results: tuple[list[Outcome], bytes | None]) -> tuple[list[Outcome], bytes | None]:
+    """Merge results that are arguments, because Ray fetches only these."""
+    return partitions.merge_merged(results)
+
+
+@contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Discard the standard error of processes that are started in this context, such as Java's start messages."""
     with open(os.devnull, "wb") as null:
@@ -225,8 +295,8 @@ def _from_arrow(batches: Iterable[Any]) -> Iterator[tuple[Outcome | None, bytes 
 
 
 def _check_listening(address: str) -> None:
-    """Raise InputError unless a server listens at the address. Spark itself would try for minutes."""
-    hosts = re.match(r"(?:spark|sc)://([^/;]+)", address)
+    """Raise InputError unless a server listens at the address. Spark and Ray would try for minutes."""
+    hosts = re.match(r"(?:(?:spark|sc|ray)://|(?=[^/]+:\d+$))([^/;]+)", address)
     errors = []
     for each in hosts[1].split(",") if hosts else ():
         host, _, port = each.rpartition(":") if ":" in each else (each, "", "15002")

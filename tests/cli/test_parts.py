@@ -195,7 +195,7 @@ def test_a_file_that_changed_since_the_run_began_is_not_read(tmp_path, table, ch
             "--resume cannot be combined with --engine dask",
         ),
         (("-", "--engine", "spark"), "standard input: --engine spark needs files, and this can be read only once"),
-        (("a.parquet", "--address", "tcp://127.0.0.1:9"), "--address needs --engine dask or spark"),
+        (("a.parquet", "--address", "tcp://127.0.0.1:9"), "--address needs --engine dask, spark or ray"),
     ],
 )
 def test_what_a_cluster_does_not_do_is_said(tmp_path, monkeypatch, capsys, table, arguments, expected):
