@@ -30,6 +30,7 @@ from streamce.metrics.sequence_layout import shift_by_one
 from streamce.persistence.checkpoint import Checkpoint
 from streamce.persistence.restore import from_bytes, load
 from streamce.persistence.sql_tables import from_sql_rows
+from streamce.persistence.state_diff import StateDiff, diff_states
 from streamce.stats.calibration import Calibration
 from streamce.stats.summary import Summary
 from streamce.stats.tail import Tail
@@ -80,11 +81,13 @@ __all__ = [
     "Perplexity",
     "SequenceCrossEntropy",
     "Sliding",
+    "StateDiff",
     "Summary",
     "Tail",
     "all_reduce",
     "binary_cross_entropy",
     "cross_entropy",
+    "diff_states",
     "from_bytes",
     "from_sql_rows",
     "load",

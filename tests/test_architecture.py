@@ -83,6 +83,7 @@ PROTOCOL = {
     "_rows_of_states": "groups turn the states of their metric into rows",
     "_states_of_rows": "and rows into states",
     "_from_rows": "from_sql_rows makes a metric of rows",
+    "_check_compatible": "states are compared only if they could be added",
     "_update": "readers of files add batches with a mask of missing inputs, which no public update takes",
     "_task": "wrappers have other arguments for losses than for predictions",
     "_pipeline": "functions of arrays need each loss and the gradient, which a metric does not keep",
@@ -97,6 +98,7 @@ PROTOCOL = {
     "_has_only_mean": "wrappers take the samples of a batch, if each adds to a mean only",
     "_select": "the metrics of a collection keep different parts of these losses",
     "_score": "groups are ranked and averaged by it",
+    "_n_samples": "the report leaves out small groups, and a comparison of states shows the number",
     "_value": "wrappers and the report compute a metric's value from a mean of their own",
     "_present": "wrappers and the report put that value into a summary of their own",
 }

@@ -9,7 +9,7 @@ Input: the arguments of a command. Output: a result on standard output, files of
 ``evaluate``         ``streamce eval``
 ``compare``          ``streamce compare``
 ``watch``            ``streamce watch``
-``state_commands``   ``streamce merge``, ``show`` and ``report``
+``state_commands``   ``streamce merge``, ``diff``, ``show`` and ``report``
 ``state_lock``       the lock on the state that a command writes
 ``column_resolver``  the columns and classes that options mean in a file
 ``metric_factory``   the metric that options ask for

@@ -23,6 +23,7 @@ from streamce.cli.config import (
     NOT_OF_NORMALIZED,
     CompareConfig,
     Config,
+    DiffConfig,
     EvalConfig,
     MergeConfig,
     ReportConfig,
@@ -37,6 +38,7 @@ CONFIGS: dict[str, type[Config]] = {
     "compare": CompareConfig,
     "watch": WatchConfig,
     "merge": MergeConfig,
+    "diff": DiffConfig,
     "show": ShowConfig,
     "report": ReportConfig,
 }
@@ -198,6 +200,11 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("merge", help="add states").add_argument
     add("states", nargs="+", metavar="STATE", help="a file that --state or save() wrote")
     add("-o", "--output", required=True, metavar="STATE", help="where to write the sum")
+
+    add = _add_command(commands, "diff", "compare two states that should be equal")
+    add("a", metavar="A", help="a file that --state or save() wrote")
+    add("b", metavar="B", help="another one")
+    add("--json", action="store_true", help="print one JSON object instead of a table")
 
     add = commands.add_parser("show", help="print the result of a state").add_argument
     add("state", metavar="STATE", help="a file that --state or save() wrote")

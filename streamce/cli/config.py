@@ -171,6 +171,15 @@ class MergeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiffConfig:
+    """The options of ``streamce diff``."""
+
+    a: str
+    b: str
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShowConfig:
     """The options of ``streamce show``."""
 
@@ -192,4 +201,4 @@ class ReportConfig:
     anytime: bool
 
 
-Config = EvalConfig | CompareConfig | WatchConfig | MergeConfig | ShowConfig | ReportConfig
+Config = EvalConfig | CompareConfig | WatchConfig | MergeConfig | DiffConfig | ShowConfig | ReportConfig

@@ -179,7 +179,12 @@ def print_json(
     options: dict[str, Any] | None = None,
 ) -> None:
     """Print the result as one JSON object, with ``extra`` fields, and with ``options`` in addition to the metric's."""
-    text = json.dumps(_finite(_to_dict(metric, level, anytime, extra, options)), allow_nan=False)
+    print_object(_to_dict(metric, level, anytime, extra, options))
+
+
+def print_object(value: dict[str, Any]) -> None:
+    """Print a dict as one JSON object, with null in place of NaN and infinities."""
+    text = json.dumps(_finite(value), allow_nan=False)
     print(text.replace("\x7f", "\\u007f"))  # the only control character that json does not escape
 
 

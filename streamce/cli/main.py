@@ -19,6 +19,7 @@ COMMANDS = {
     config.CompareConfig: ("streamce.cli.compare", "compare"),
     config.WatchConfig: ("streamce.cli.watch", "watch"),
     config.MergeConfig: ("streamce.cli.state_commands", "merge"),
+    config.DiffConfig: ("streamce.cli.state_commands", "diff"),
     config.ShowConfig: ("streamce.cli.state_commands", "show"),
     config.ReportConfig: ("streamce.cli.state_commands", "report"),
 }

@@ -1,4 +1,4 @@
-"""``streamce merge``, ``streamce show`` and ``streamce report``: the commands that read states. They read no rows."""
+"""``streamce merge``, ``diff``, ``show`` and ``report``: the commands that read states. They read no rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import streamce as ce
 from streamce._support import atomic_file, printable
 from streamce._support.file_identity import file_identity, named_twice
 from streamce.cli import formatting, state_lock
-from streamce.cli.config import MergeConfig, ReportConfig, ShowConfig
-from streamce.cli.console import check_writable, fail, plural, save
+from streamce.cli.config import DiffConfig, MergeConfig, ReportConfig, ShowConfig
+from streamce.cli.console import check_writable, fail, plural, print_and_save, save
+
+# The exit status of ``streamce diff`` if the states are not equal.
+DIFFERENT, NOT_COMPARABLE = 1, 2
 
 
 def merge(config: MergeConfig) -> int:
@@ -41,6 +44,28 @@ def _merge(config: MergeConfig) -> int:
     name = printable.line(config.output)
     print(f"{name}: {plural(len(config.states), 'state')}, {plural(formatting.count_samples(merged), 'sample')}")
     return 0
+
+
+def diff(config: DiffConfig) -> int:
+    """Run ``streamce diff`` and return the exit status: 0 equal, 1 different, 2 not comparable."""
+    try:
+        a, b = ce.load(config.a), ce.load(config.b)
+    except ce.InputError as error:
+        return fail(str(error), NOT_COMPARABLE)
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror or error}", NOT_COMPARABLE)
+    try:
+        found = ce.diff_states(a, b)
+    except ce.InputError as error:
+        return fail(f"{config.a} and {config.b} cannot be compared: {error}", NOT_COMPARABLE)
+
+    def print_result() -> None:
+        if config.json:
+            formatting.print_object({"a": config.a, "b": config.b, **found.to_dict()})
+        else:
+            print(found)
+
+    return print_and_save(print_result, lambda: 0, lambda: 0 if found.equal else DIFFERENT)
 
 
 def show(config: ShowConfig) -> int:

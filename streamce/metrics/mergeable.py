@@ -37,6 +37,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_new()``: an empty object with all options of this one;
     * ``_header()``: the class and the options that change a loss, as the bytes hold them;
     * ``_from_options(options, restore_inner)``: an empty object with the options of a header;
+    * ``_check_compatible(header)``: raise InputError unless objects with this header have the same losses;
     * ``_restore(payload, data)``: replace the state by that of ``data``, whose payload was decoded;
     * ``_split(routes, ...)``: the states of a batch, one for each code of ``routes``;
     * ``_layer``, ``_is_addable``, ``_has_only_mean``, ``_has_cell``, ``_inner()``: what a wrapper must know of it;
