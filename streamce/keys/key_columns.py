@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from streamce.inputs.arrays import Array
 from streamce.keys.encoding import EPOCH, INT64_END, MICROSECOND, encode_part
 
 EXPECTED = "integers, strings, bytes, datetimes, or a tuple of such columns"
+MOMENTS = "datetimes, text in ISO 8601, or numbers since 1970"
 WHOLE = "a whole number, or another key: text, bytes or a datetime"
 FITTING = "integers that fit int64"
 TEXT_HINT = "convert larger ones to text"
@@ -169,7 +170,12 @@ def convert_column(source: Any, name: str, cut: bool = False) -> Column:
 def _array(source: Array, name: str, cut: bool) -> Column:
     array = np.array(source)  # an aligned copy, because keys are read several times and the caller may write to them
     if array.ndim == 0:
-        return convert_objects([array[()]], name, cut=cut)
+        value = array[()]
+        if array.dtype.kind == "O" and isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+            raise InputError(
+                name, f"is a {type(value).__name__}", f"an array or list of {MOMENTS if cut else EXPECTED}"
+            )
+        return convert_objects([value], name, cut=cut)
     if array.ndim != 1:
         raise InputError(name, f"has shape {array.shape}", "one key per sample", value=array.shape)
     kind = array.dtype.kind
@@ -350,7 +356,7 @@ def convert_objects(values: list[Any], name: str, cut: bool = False) -> Column:
     for type_ in types:
         type_kind = _kind(type_)
         if type_kind is None:
-            _require_nulls(values, type_, name)
+            _require_nulls(values, type_, name, MOMENTS if cut else EXPECTED)
             has_null = True
         else:
             kind_of_type[type_] = type_kind
@@ -405,11 +411,11 @@ def _kind(type_: type) -> str | None:
     return next((kind for base, kind in BASE_KINDS if issubclass(type_, base)), None)
 
 
-def _require_nulls(values: list[Any], type_: type, name: str) -> None:
+def _require_nulls(values: list[Any], type_: type, name: str, expected: str) -> None:
     """Raise an InputError if a value of a type is not null."""
     for i, value in enumerate(values):
         if type(value) is type_ and not _is_null(value):
-            raise InputError(name, f"is {short_repr(value)}", EXPECTED, index=(i,), value=value)
+            raise InputError(name, f"is {short_repr(value)}", expected, index=(i,), value=value)
 
 
 def _is_null(value: Any) -> bool:

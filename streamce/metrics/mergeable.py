@@ -155,8 +155,13 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
             absent = None if option == "classes" else False  # omitted if it is off
             one, other = ours.get(option, absent), theirs.get(option, absent)
             if one != other:
-                found = f"is {one!r} in one metric and {other!r} in the other: their losses cannot be added"
+                texts = [self._option_text(option, value) for value in (one, other)]
+                found = f"is {texts[0]} in one metric and {texts[1]} in the other: their losses cannot be added"
                 raise InputError(option, found)
+
+    def _option_text(self, option: str, value: Any) -> str:
+        """Return the value of an option in a header as text for an error."""
+        return repr(value)
 
     def _merge(self, other: Any, sign: int) -> Self:
         mergeable = isinstance(other, MergeableState)

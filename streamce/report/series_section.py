@@ -46,7 +46,12 @@ def check_names(metrics: Iterable[MergeableState], names: Iterable[str]) -> tupl
     checked = tuple(names) if is_sequence else None
     if checked is None or not all(isinstance(name, str) for name in checked):
         raise InputError("names", f"is {short_repr(names)}", "a sequence of strings")
-    sizes = {size for metric in metrics for size in _sizes(metric)}
+    if not checked:
+        return ()
+    try:
+        sizes = {size for metric in metrics for size in _sizes(metric)}
+    except InputError:  # more was subtracted from a state than had been added, and its section says so
+        return checked
     if checked and not sizes:
         raise InputError("names", "is given", "no names, because there are no sums by class or label")
     if checked and len(checked) not in sizes:

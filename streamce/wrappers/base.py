@@ -17,6 +17,7 @@ from streamce.core.ledger.state import State
 from streamce.core.samples.routes import Routes
 from streamce.errors import InputError
 from streamce.inputs import messages
+from streamce.keys import periods
 from streamce.metrics.mergeable import MergeableState
 from streamce.metrics.options import check_base
 from streamce.metrics.update_from import PREDS_ARGUMENTS, UpdateFromMixin
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 MORE_SUMS = ("cluster", "n_words", "n_bytes")
 # The arguments of a KeyedWrapper that say where a sample belongs.
 KEY_ARGUMENTS = ("by", "by_time")
+# The options that are lengths of time. Headers hold them in microseconds.
+LENGTHS = ("half_life", "period", "step")
 
 
 def update_keywords(metric: MergeableState) -> frozenset[str]:
@@ -143,6 +146,11 @@ class MetricWrapper(MergeableState):
             self._metric._check_compatible(header["options"]["metric"])  # its error names the option that differs
         super()._check_compatible(header)
 
+    def _option_text(self, option: str, value: Any) -> str:
+        if option in LENGTHS and type(value) is int:
+            return periods.format_period(value)
+        return super()._option_text(option, value)
+
     def _check_keywords(self, method: str, given: Iterable[str]) -> None:
         """Raise TypeError unless ``update`` of the metric takes these keywords."""
         check_keywords(method, given, self._keywords)
@@ -206,6 +214,13 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
     def _route(self, **keys: Any) -> Route:
         """Return where samples with these keys or timestamps go, or raise InputError if they are invalid."""
 
+    def _check_keywords(self, method: str, given: Iterable[str]) -> None:
+        for name in given:
+            if name in PREDS_ARGUMENTS and name in input_names(self._metric):
+                hint = f"wrappers call it {PREDS_ARGUMENTS[name]!r}"
+                raise TypeError(f"{method}() got an unexpected keyword argument {name!r}: {hint}")
+        super()._check_keywords(method, given)
+
     def _takes_samples(self, others: dict[str, Any]) -> bool:
         """Return whether each sample of an update adds to a mean and to no other sum."""
         return self._metric._has_only_mean and all(others.get(name) is None for name in MORE_SUMS)
@@ -243,8 +258,9 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
     def _split(self, routes: Routes, *inputs: Any, **others: Any) -> list[Any]:
         route = self._own_route(others)
         assert route.keys is not None  # a window of samples is in no other wrapper
-        if route.keys.size != routes.size:
-            raise messages.key_length(route.argument, route.keys.size, routes.size)
+        if route.keys.size != routes.size:  # which of the two is wrong is not known before the samples
+            found = f"has length {routes.size} and {route.argument} has length {route.keys.size}"
+            raise InputError(routes.argument, found, "equal lengths, one entry per sample", value=routes.size)
         codes, keys = coded(route.keys)
         pairs, joint = np.unique(routes.numbers * len(keys) + codes, return_inverse=True)
         inner = Routes(joint.astype(np.int64).reshape(-1), len(pairs), routes.argument, route.factor)

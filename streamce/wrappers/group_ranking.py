@@ -22,8 +22,9 @@ from streamce.wrappers.group_differences import Discoveries, discover
 from streamce.wrappers.paired import Paired
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
+    from streamce.core.ledger.ledger import Ledger
     from streamce.wrappers.table import StateTable
 
 
@@ -254,8 +255,9 @@ class RankedGroups(KeyedWrapper):
             raise InputError("metric", f"is a {type(self._metric).__name__}", expected)
         rate, is_sequence = estimators.check_level(fdr, "fdr"), estimators.check_anytime(anytime)
         least = _number("min_samples", min_samples)
-        groups = {key: metric._current() for key, metric in self.items()}
-        pairs = {key: pair for key, pair in groups.items() if pair._n_samples() >= least}
+        groups = of_each(self.items(), lambda metric: metric._current())
+        sizes = of_each(groups.items(), lambda pair: pair._n_samples())
+        pairs = {key: pair for key, pair in groups.items() if sizes[key] >= least}
         return discover(pairs, fdr=rate, anytime=is_sequence, tested=len(groups) if is_sequence else None)
 
     def to_table(
@@ -295,7 +297,10 @@ class RankedGroups(KeyedWrapper):
                 column = ledger.column("samples")
                 cells = {key: cell for key, cell in cells.items() if column.get(cell, 0) >= least}
             numbers = np.fromiter(cells.values(), dtype=np.int64, count=len(cells))
-            columns = group_columns.cell_columns(groups._metric, ledger, numbers, level, anytime)
+            inner = groups._metric
+            columns = of_cells(
+                cells, ledger, lambda: group_columns.cell_columns(inner, ledger, numbers, level, anytime)
+            )
             return group_columns.key_columns_of(list(cells)) | columns
         found = groups.summary(level, anytime)
         if least:
@@ -334,10 +339,10 @@ class RankedGroups(KeyedWrapper):
         least = _number("min_samples", min_samples)
         if self._state.is_compact:
             cells, ledger = self._state.sorted_cells()
-            means = estimators.means(ledger)
+            means = of_cells(cells, ledger, lambda: estimators.means(ledger))
             scores = {key: means[cell] for key, cell in cells.items()}
         else:
-            scores = {key: metric._current()._score() for key, metric in self.items()}
+            scores = of_each(self.items(), lambda metric: metric._current()._score())
         if least:
             sizes = self._sizes()
             scores = {key: score for key, score in scores.items() if sizes[key] >= least}
@@ -349,7 +354,27 @@ class RankedGroups(KeyedWrapper):
             cells, ledger = self._state.sorted_cells()
             column = ledger.column("samples")
             return {key: column.get(cell, 0) for key, cell in cells.items()}
-        return {key: metric._current()._n_samples() for key, metric in self.items()}
+        return of_each(self.items(), lambda metric: metric._current()._n_samples())
+
+
+def of_each(groups: Iterable[tuple[Any, Any]], result: Callable[[Any], Any]) -> dict[Any, Any]:
+    """Return the result of each group by key. An error names the group."""
+    found = {}
+    for key, group in groups:
+        try:
+            found[key] = result(group)
+        except InputError as error:
+            raise error.with_place(f"group {short_repr(key)}") from None
+    return found
+
+
+def of_cells(cells: dict[Any, int], ledger: Ledger, results: Callable[[], Any]) -> Any:
+    """Return the results of all cells. An error names the group."""
+    try:
+        return results()
+    except InputError:
+        of_each(cells.items(), lambda cell: estimators.mean(ledger, cell))
+        raise
 
 
 def _number(name: str, given: Any) -> int:

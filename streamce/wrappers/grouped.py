@@ -12,7 +12,7 @@ from streamce.stats import cell_arrays, estimators
 from streamce.wrappers import composition
 from streamce.wrappers.base import Route
 from streamce.wrappers.group_columns import array_of
-from streamce.wrappers.group_ranking import RankedGroups
+from streamce.wrappers.group_ranking import RankedGroups, of_cells, of_each
 from streamce.wrappers.table import coded
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Grouped(RankedGroups):
         return ("by",) if self._period is None else ("by", "by_time")
 
     def _route(self, by: Any = None, by_time: Any = None) -> Route:  # type: ignore[override]
-        return Route("by", self._keys(by, by_time))
+        return Route("by_time" if by is None else "by", self._keys(by, by_time))
 
     def _keys(self, by: Any, by_time: Any) -> key_columns.Keys:
         columns = key_columns.convert_columns(by) if by is not None else []
@@ -268,18 +268,19 @@ class Grouped(RankedGroups):
         copy = self._state.copy()
         if copy.is_compact and self._metric._has_only_mean:
             cells, ledger = copy.sorted_cells()
-            means = estimators.means(ledger)
+            means = of_cells(cells, ledger, lambda: estimators.means(ledger))
             return {key: self._metric._value(means[cell]) for key, cell in cells.items()}
-        return {key: self._metric_of(state).compute() for key, state in copy.sorted().items()}
+        return of_each(copy.sorted().items(), lambda state: self._metric_of(state).compute())
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> dict[Any, Any]:
         """Return the summary of each group, by key; see the metric's ``summary``."""
         copy = self._state.copy()
         if copy.is_compact and self._metric._has_only_mean:
             cells, ledger = copy.sorted_cells()
-            present, found = self._metric._present, cell_arrays.summaries(ledger, level, anytime)
+            present = self._metric._present
+            found = of_cells(cells, ledger, lambda: cell_arrays.summaries(ledger, level, anytime))
             return {key: present(found[cell]) for key, cell in cells.items()}
-        return {key: self._metric_of(state).summary(level, anytime) for key, state in copy.sorted().items()}
+        return of_each(copy.sorted().items(), lambda state: self._metric_of(state).summary(level, anytime))
 
     def micro(self, level: float = 0.95, anytime: bool = False, *, metric: str | None = None) -> Any:
         """Return the summary of the samples of all groups together.

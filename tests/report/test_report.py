@@ -394,6 +394,26 @@ def test_a_state_of_less_than_nothing_says_so():
         assert all("more was subtracted than had been added" in error for error in errors)
 
 
+@pytest.mark.parametrize("name", MADE)
+def test_the_page_of_a_state_from_which_more_was_subtracted_says_so(name):
+    """Each section either has a result, or says why not."""
+    metric = MADE[name]()
+    if not metric._is_addable or not metric._state.parts():
+        return
+    metric = metric.copy().reset() - metric
+    for whole in (metric.report(), metric._repr_html_(), page({"a": metric, "b": metric})):
+        errors = [words(each) for each in named(tree(whole), "sce-error")]
+        is_addable_again = "less-than" in name or "negative" in name
+        assert is_addable_again or any("more was subtracted than had been added" in error for error in errors)
+
+
+@pytest.mark.parametrize("name", ["decayed-classes", "multiclass-classes"])
+def test_names_of_classes_do_not_hide_that_more_was_subtracted(name):
+    metric = MADE[name]()
+    metric = metric.copy().reset() - metric
+    assert "more was subtracted than had been added" in metric.report(names=["a", "b", "c"])
+
+
 SUMMARIES = {
     "summary": (lambda: binary().summary(), lambda found: f"{found.value:.6g} nats"),
     "paired": (lambda: FULL["paired"]().summary(), lambda found: found.verdict),

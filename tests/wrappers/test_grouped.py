@@ -661,7 +661,7 @@ def test_an_unknown_period_is_an_error(period):
         ([math.inf], r"by_time\[0\] is inf"),
         ([1e18], r"by_time\[0\] is 1e\+18"),
         ([True], "by_time holds keys of kind bool"),
-        ([0.0, 1.0], "by has length 2"),
+        ([0.0, 1.0], "by_time has length 2"),
         (np.zeros((1, 1)), "by_time"),
     ],
 )
