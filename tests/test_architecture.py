@@ -99,6 +99,7 @@ PROTOCOL = {
     "_select": "the metrics of a collection keep different parts of these losses",
     "_score": "groups are ranked and averaged by it",
     "_n_samples": "the report leaves out small groups, and a comparison of states shows the number",
+    "_sizes": "the command line leaves out small groups",
     "_value": "wrappers and the report compute a metric's value from a mean of their own",
     "_present": "wrappers and the report put that value into a summary of their own",
 }

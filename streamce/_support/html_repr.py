@@ -14,7 +14,17 @@ class Renderer(Protocol):
 
     def fragment(self, value: Any) -> str: ...
 
-    def page(self, metric: Any, *, title: str | None, level: float, anytime: bool, names: Any) -> str: ...
+    def page(
+        self,
+        metric: Any,
+        *,
+        title: str | None,
+        level: float,
+        anytime: bool,
+        names: Any,
+        min_samples: int | None,
+        fdr: float,
+    ) -> str: ...
 
 
 _load: Callable[[], Renderer] | None = None

@@ -32,6 +32,7 @@ from streamce.cli.config import (
 )
 from streamce.errors import SelectionError
 from streamce.reading.files.read_options import MAX_RECORD
+from streamce.stats.discoveries import FDR, MIN_SAMPLES
 
 CONFIGS: dict[str, type[Config]] = {
     "eval": EvalConfig,
@@ -108,10 +109,6 @@ def _check_eval(options: argparse.Namespace) -> None:
     """Raise SelectionError if options of ``eval`` cannot be combined."""
     if options.resume and options.state is None:
         raise SelectionError("--resume needs --state, because its checkpoint is written beside the state")
-    if options.by or options.by_time:
-        groups = "cannot be combined with --by and --by-time"
-        if options.fail_above is not None:
-            raise SelectionError(f"--fail-above {groups}, because it is about one mean")
     if options.address is not None and options.engine == "threads":
         raise SelectionError("--address needs --engine dask, spark or ray")
 
@@ -120,18 +117,17 @@ def _check_compare(options: argparse.Namespace) -> None:
     """Raise SelectionError if options of ``compare`` cannot be combined."""
     if options.key and options.by_position:
         raise SelectionError("--key cannot be combined with --by-position, because rows are paired by one of the two")
-    if options.fail_if_worse is not None and (options.by or options.by_time):
-        raise SelectionError(
-            "--fail-if-worse cannot be combined with --by and --by-time, because it is about one difference"
-        )
 
 
 def _check_groups(options: argparse.Namespace) -> None:
-    """Raise SelectionError if the options of groups by time cannot be combined."""
+    """Raise SelectionError if the options of groups cannot be combined."""
     if options.by_time and not options.period:
         raise SelectionError("--by-time needs --period, such as 1h")
     if options.period and not options.by_time:
         raise SelectionError("--period needs --by-time, a column of times")
+    for name in ("min_samples", "fdr"):
+        if _is_given(options, name) and not (options.by or options.by_time):
+            raise SelectionError(f"{_option(name)} needs --by or --by-time, because it is about groups")
 
 
 def _check_task(options: argparse.Namespace) -> None:
@@ -208,6 +204,8 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("show", help="print the result of a state").add_argument
     add("state", metavar="STATE", help="a file that --state or save() wrote")
+    _add_min_samples(add)
+    _add_fdr(add)
     _add_printing(add)
 
     add = commands.add_parser("report", help="draw states as one HTML file").add_argument
@@ -216,6 +214,8 @@ def parser() -> argparse.ArgumentParser:
         help="where to write the page, such as report.html; - is standard output")  # fmt: skip
     add("--title", metavar="TEXT", help="the heading (default: the name of the metric)")
     add("--classes", type=_names, metavar="A,B,...", help="names of the classes or labels, in their order")
+    _add_min_samples(add)
+    _add_fdr(add)
     _add_intervals(add)
     return top
 
@@ -244,7 +244,7 @@ def _add_eval(commands: Any) -> None:
         help="run on threads of this machine (default) or on a cluster")  # fmt: skip
     add("--address", metavar="ADDRESS", help="address of the cluster (default: start one on this machine for this run)")
     add("--fail-above", type=_number, metavar="X", help="exit with status 3 if the mean loss, or the "
-        "normalized entropy, is above X beyond chance")  # fmt: skip
+        "normalized entropy, is above X beyond chance; with --by in any group")  # fmt: skip
     _add_printing(add)
 
 
@@ -265,8 +265,9 @@ def _add_compare(commands: Any) -> None:
     add("--by-position", action="store_true", help="pair the rows of two files by their position, without a check that "
         "the other columns that both have are equal")  # fmt: skip
     _add_groups(add)
+    _add_fdr(add)
     add("--fail-if-worse", type=_margin, nargs="?", const=0.0, metavar="MARGIN", help="exit with status 3 if B is "
-        "worse than A by more than MARGIN nats (default: 0) beyond chance")  # fmt: skip
+        "worse than A by more than MARGIN nats (default: 0) beyond chance; with --by in any group")  # fmt: skip
     _add_rules(add)
     _add_text_options(add)
     _add_printing(add)
@@ -327,6 +328,17 @@ def _add_groups(add: Callable[..., Any]) -> None:
     _add_time_unit(add)
     add("--period", type=_length, metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or "
         "60, in seconds")  # fmt: skip
+    _add_min_samples(add)
+
+
+def _add_min_samples(add: Callable[..., Any]) -> None:
+    add("--min-samples", type=_count, metavar="N", help="of groups: leave out those with fewer samples (default: 0; "
+        f"for discoveries and gates {MIN_SAMPLES})")  # fmt: skip
+
+
+def _add_fdr(add: Callable[..., Any]) -> None:
+    add("--fdr", type=_level, metavar="RATE", help="of groups of two models: the expected share of false ones among "
+        f"the groups in which the models are said to differ (default: {FDR})")  # fmt: skip
 
 
 def _add_task_options(add: Callable[..., Any]) -> None:
@@ -432,6 +444,12 @@ def _margin(text: str) -> float:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of samples")
     return int(text)
 
 

@@ -37,21 +37,23 @@ def _compare(config: CompareConfig) -> int:
     def print_result() -> None:
         if config.json:
             extra = {"rows_unreadable": unreadable}
-            formatting.print_json(metric, config.level, config.anytime, extra, _json_options(config, pairs))
+            formatting.print_json(metric, config.view, extra, _json_options(config, pairs))
         else:
             name_a, name_b = map(printable.line, pairs.names)
             left_out = f", {unreadable:,} unreadable" if unreadable else ""
             print(f"A is {name_a}, B is {name_b}: {plural(rows, 'row')}{left_out}, {config.task}, "
                   f"kind={config.kind}, {seconds:.2f} s")  # fmt: skip
-            formatting.print_table(metric, config.level, config.anytime)
+            formatting.print_table(metric, config.view)
 
     def judge() -> int:
-        summary = formatting.total_summary(metric, config.level, config.anytime)
+        summary = formatting.total_summary(metric, config.view)
         for reading in pairs.a, pairs.b:
             note_unreadable(reading.unreadable, reading.first_unreadable)
-        return gate.check_skipped(summary.difference, unreadable) or gate.check_difference(
-            summary, config.fail_if_worse
-        )
+        if status := gate.check_skipped(summary.difference, unreadable):
+            return status
+        if config.is_grouped:
+            return gate.check_discoveries(metric, config.fail_if_worse, config.view)
+        return gate.check_difference(summary, config.fail_if_worse)
 
     return print_and_save(print_result, lambda: save(metric, "--state", config.state), judge)
 

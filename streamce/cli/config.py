@@ -8,12 +8,14 @@ of a cluster get a copy.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamce as ce
 from streamce.metrics.base import Metric
 from streamce.reading.files.read_options import ReadOptions
+from streamce.stats.discoveries import FDR, MIN_SAMPLES
 
 METRICS: dict[str, type[Metric]] = {
     "binary": ce.BinaryCrossEntropy,
@@ -33,6 +35,36 @@ NOT_OF_NORMALIZED = {
 }
 LOSS_OPTIONS = ("kind", "label_smoothing", "ignore_index", "eps", "per", "blank", "invalid", "threads",
                 "calibration", "divergence", "tail")  # fmt: skip
+
+
+class View(NamedTuple):
+    """What of a result is printed.
+
+    ``labels`` are the names of the labels of a multilabel metric. Groups with fewer than ``min_samples`` are left out.
+    ``fdr`` is the false discovery rate of groups of two models.
+    """
+
+    level: float = 0.95
+    anytime: bool = False
+    labels: Sequence[str] = ()
+    min_samples: int | None = None
+    fdr: float | None = None
+
+    @property
+    def least(self) -> int:
+        """The samples of a group that is ranked."""
+        return self.min_samples or 0
+
+    @property
+    def least_to_decide(self) -> int:
+        """The samples of a group that can fail a gate, or be a discovery."""
+        return MIN_SAMPLES if self.min_samples is None else self.min_samples
+
+    @property
+    def discovery_options(self) -> dict[str, Any]:
+        """The arguments of ``Grouped.discoveries``."""
+        rate = FDR if self.fdr is None else self.fdr
+        return {"fdr": rate, "anytime": self.anytime, "min_samples": self.least_to_decide}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +115,13 @@ class RowsConfig:
     level: float
     anytime: bool
     json: bool
+    min_samples: int | None = None
+    fdr: float | None = None
+
+    @property
+    def view(self) -> View:
+        """What of the result is printed."""
+        return View(self.level, self.anytime, min_samples=self.min_samples, fdr=self.fdr)
 
     @property
     def loss_options(self) -> dict[str, Any]:
@@ -187,6 +226,8 @@ class ShowConfig:
     level: float
     anytime: bool
     json: bool
+    min_samples: int | None
+    fdr: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +240,8 @@ class ReportConfig:
     classes: tuple[str, ...] | None
     level: float
     anytime: bool
+    min_samples: int | None
+    fdr: float | None
 
 
 Config = EvalConfig | CompareConfig | WatchConfig | MergeConfig | DiffConfig | ShowConfig | ReportConfig

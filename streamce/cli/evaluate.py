@@ -136,13 +136,16 @@ class _Run:
 
     def judge(self) -> int:
         """Return the exit status of the result of all rows together."""
-        summary = formatting.total_summary(self.metric, self.config.level, self.config.anytime)
+        summary = formatting.total_summary(self.metric, self.config.view)
         note_unreadable(self.progress.unreadable, self.first_unreadable)
         if summary.count and not self.has_fractions:
             note("streamce: note: every prediction is a whole number: are these labels?")
-        return gate.check_skipped(summary, self.progress.unreadable) or gate.check_loss(
-            summary, self.config.fail_above, normalized=bool(self.config.normalized)
-        )
+        if status := gate.check_skipped(summary, self.progress.unreadable):
+            return status
+        limit, normalized = self.config.fail_above, bool(self.config.normalized)
+        if self.config.is_grouped:
+            return gate.check_groups(self.metric, limit, self.config.view, normalized=normalized)
+        return gate.check_loss(summary, limit, normalized=normalized)
 
     def print_result(self) -> None:
         """Print the result as a table or as JSON."""
@@ -150,14 +153,14 @@ class _Run:
         classes = self.labels.classes if self.labels else config.classes
         if config.json:
             extra = {"rows_resumed": self.rows_resumed, "rows_unreadable": self.progress.unreadable}
-            formatting.print_json(self.metric, config.level, config.anytime, extra, self._json_options(classes))
+            formatting.print_json(self.metric, config.view, extra, self._json_options(classes))
             return
         name = self.sources[0].name if len(self.sources) == 1 else f"{len(self.sources):,} files"
         resumed = f", resumed at row {self.rows_resumed:,}" if self.rows_resumed else ""
         unreadable = f", {self.progress.unreadable:,} unreadable" if self.progress.unreadable else ""
         rows = plural(self.progress.rows, "row") + unreadable + resumed
         print(f"{printable.line(name)}: {rows}, {config.task}, kind={config.kind}, {seconds:.2f} s")
-        formatting.print_table(self.metric, config.level, config.anytime, classes or self.reading.selection.preds)
+        formatting.print_table(self.metric, config.view._replace(labels=classes or self.reading.selection.preds))
 
     def _json_options(self, classes: Any) -> dict[str, Any]:
         """Return the options of the run, which the JSON object holds in addition to those of the metric."""

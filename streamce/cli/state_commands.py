@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import streamce as ce
 from streamce._support import atomic_file, printable
 from streamce._support.file_identity import file_identity, named_twice
 from streamce.cli import formatting, state_lock
-from streamce.cli.config import DiffConfig, MergeConfig, ReportConfig, ShowConfig
+from streamce.cli.config import DiffConfig, MergeConfig, ReportConfig, ShowConfig, View
 from streamce.cli.console import check_writable, fail, plural, print_and_save, save
+from streamce.errors import SelectionError
+from streamce.stats.discoveries import FDR
 
 # The exit status of ``streamce diff`` if the states are not equal.
 DIFFERENT, NOT_COMPARABLE = 1, 2
@@ -71,11 +73,13 @@ def diff(config: DiffConfig) -> int:
 def show(config: ShowConfig) -> int:
     """Run ``streamce show`` and return the exit status."""
     metric = ce.load(config.state)
+    _check_groups([metric], config)
+    view = View(config.level, config.anytime, min_samples=config.min_samples, fdr=config.fdr)
     if config.json:
-        formatting.print_json(metric, config.level, config.anytime)
+        formatting.print_json(metric, view)
     else:
         print(printable.line(f"{config.state}: {metric!r}"))
-        formatting.print_table(metric, config.level, config.anytime)
+        formatting.print_table(metric, view)
     return 0
 
 
@@ -88,9 +92,17 @@ def report(config: ReportConfig) -> int:
         check_writable("--output", config.output, MARK.encode(), "report")
     names = _distinct_names(config.states)
     metrics = {name: ce.load(path) for name, path in zip(names, config.states, strict=True)}
-    classes, level, anytime = config.classes or (), config.level, config.anytime
+    _check_groups(metrics.values(), config)
     try:
-        html = page(metrics, title=config.title, level=level, anytime=anytime, names=classes).encode()
+        html = page(
+            metrics,
+            title=config.title,
+            level=config.level,
+            anytime=config.anytime,
+            names=config.classes or (),
+            min_samples=config.min_samples,
+            fdr=FDR if config.fdr is None else config.fdr,
+        ).encode()
     except ce.InputError as error:
         if error.argument != "names":
             raise
@@ -103,6 +115,15 @@ def report(config: ReportConfig) -> int:
     name = printable.line(config.output)
     print(f"{name}: {plural(len(metrics), 'state')}, {-(-len(html) // 1000):,} kB")
     return 0
+
+
+def _check_groups(metrics: Iterable[Any], config: ShowConfig | ReportConfig) -> None:
+    """Raise SelectionError if an option is about groups, and no state has them."""
+    found = list(metrics)
+    if config.min_samples is not None and not any(map(formatting.has_groups, found)):
+        raise SelectionError("--min-samples needs a state of groups")
+    if config.fdr is not None and not any(formatting.has_groups(metric, of_pairs=True) for metric in found):
+        raise SelectionError("--fdr needs a state of groups of two models")
 
 
 def _distinct_names(paths: Sequence[str]) -> Sequence[str]:

@@ -321,12 +321,12 @@ class _Watch:
             if config.json:
                 extra = {"rows": rows, "rows_resumed": self._rows_resumed, "unreadable_lines": self._source.unreadable}
                 extra["alerts"] = self._alerts.count
-                formatting.print_json(metric, config.level, config.anytime, extra)
+                formatting.print_json(metric, config.view, extra)
             else:
                 resumed = f", resumed at row {self._rows_resumed:,}" if self._rows_resumed else ""
                 name = printable.line(self._source.name)
                 print(f"{name}: {plural(rows, 'row')}{resumed}, {config.task}, kind={config.kind}\n")
-                formatting.print_table(metric, config.level, config.anytime)
+                formatting.print_table(metric, config.view)
 
         return print_and_save(print_result, lambda: 0, lambda: status)
 

@@ -82,7 +82,7 @@ def load_reference(config: WatchConfig) -> Summary | None:
         if template.options.get(name) != ours.get(name):
             found = f"its {name} is {template.options[name]!r}, expected {ours[name]!r} as in this command"
             raise SelectionError(f"{option}: {found}")
-    summary: Summary = formatting.total_summary(metric, config.level, config.anytime)
+    summary: Summary = formatting.total_summary(metric, config.view)
     if any(map(math.isnan, summary.interval)):
         found = f"its mean has no interval: {plural(summary.samples, 'sample')}, value {summary.value}"
         raise SelectionError(f"{option}: {found}")

@@ -42,6 +42,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_split(routes, ...)``: the states of a batch, one for each code of ``routes``;
     * ``_layer``, ``_is_addable``, ``_has_only_mean``, ``_has_cell``, ``_inner()``: what a wrapper must know of it;
     * ``_score()``, ``_n_samples()``: the number by which groups are ranked and averaged, and the number of samples;
+    * ``_sizes()``, of groups: the number of samples of each, by key;
     * ``_current()``: the metric of the samples that count now;
     * ``_members()``: the metrics by name, of a collection and of groups of one;
     * ``_sql_spec()``, ``_rows_of_states(states)``: class and options, and states, in rows for a database;
@@ -398,6 +399,8 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         level: float = 0.95,
         anytime: bool = False,
         names: Iterable[str] = (),
+        min_samples: int | None = None,
+        fdr: float = 0.05,
     ) -> str:
         """Return a self-contained HTML page that shows the state in pictures and tables.
 
@@ -415,6 +418,10 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
             The level and kind of the intervals; see ``summary()``.
         names : strings, optional
             The names of the classes or labels, in their order, if the metric keeps sums by class or label.
+        min_samples : int, optional
+            Leave out groups with fewer samples. The default is 0 for rankings, and that of :meth:`Grouped.discoveries`.
+        fdr : float
+            The false discovery rate for groups of :class:`Paired`; see :meth:`Grouped.discoveries`.
 
         Returns
         -------
@@ -424,8 +431,8 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         Raises
         ------
         InputError
-            If ``level`` is not between 0 and 1, or the number of ``names`` is not that of the classes or labels. If
-            more was subtracted from a state than had been added, its page says so.
+            If ``level`` or ``fdr`` is not between 0 and 1, or the number of ``names`` is not that of the classes or
+            labels. If more was subtracted from a state than had been added, no error is raised, and its page says so.
         OSError
             If the file cannot be written.
 
@@ -438,7 +445,9 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         >>> "<h1>Monday</h1>" in page
         True
         """
-        page = renderer().page(self, title=title, level=level, anytime=anytime, names=names)
+        page = renderer().page(
+            self, title=title, level=level, anytime=anytime, names=names, min_samples=min_samples, fdr=fdr
+        )
         if path is not None:
             atomic_file.write(path, page.encode())
         return page

@@ -36,6 +36,10 @@ class Elements(ABC):
         """Return the value of each element."""
 
     @abstractmethod
+    def sizes(self) -> Sequence[int]:
+        """Return the number of samples of each element."""
+
+    @abstractmethod
     def summary(self, number: int, view: ViewOptions) -> Any:
         """Return the summary of an element."""
 
@@ -62,6 +66,9 @@ class Cells(Elements):
     def values(self) -> list[float]:
         return [self.metric._value(mean) for mean in self._means]
 
+    def sizes(self) -> Sequence[int]:
+        return [self._cell_of(number).get("samples", 0) for number in range(len(self._means))]
+
     def summary(self, number: int, view: ViewOptions) -> Any:
         return self.metric._present(aggregation.summarise(self._cell_of(number), view.level, view.anytime))
 
@@ -85,6 +92,9 @@ class States(Elements):
 
     def values(self) -> list[float]:
         return [each.compute() for each in self._metrics]
+
+    def sizes(self) -> Sequence[int]:
+        return [each._current()._n_samples() for each in self._metrics]
 
     def summary(self, number: int, view: ViewOptions) -> Any:
         return self._metrics[number].summary(view.level, view.anytime)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from typing import Any
 
+from streamce._support import scalars
 from streamce._support.short_repr import short_repr
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
@@ -15,6 +16,7 @@ from streamce.report import html, sections, series_section, summary_section
 from streamce.report.html import tag, text
 from streamce.report.series_section import ViewOptions
 from streamce.stats.calibration import Calibration
+from streamce.stats.discoveries import FDR
 from streamce.stats.estimators import check_level
 from streamce.stats.summary import Summary
 from streamce.stats.tail import Tail
@@ -48,6 +50,8 @@ def page(
     level: float = 0.95,
     anytime: bool = False,
     names: Iterable[str] = (),
+    min_samples: int | None = None,
+    fdr: float = FDR,
 ) -> str:
     """Return a self-contained HTML page about a metric, or about several by name.
 
@@ -64,7 +68,11 @@ def page(
     named = metrics if isinstance(metrics, Mapping) else {"": metrics}
     if not named or not all(isinstance(metric, MergeableState) for metric in named.values()):
         raise InputError("metrics", f"is {short_repr(metrics)}", "a metric, or metrics by name")
-    view = ViewOptions(check_level(level), anytime, series_section.check_names(named.values(), names))
+    least = None if min_samples is None else scalars.to_int(min_samples)
+    if min_samples is not None and (least is None or least < 0):
+        raise InputError("min_samples", f"is {short_repr(min_samples)}", "a whole number of samples", value=min_samples)
+    names = series_section.check_names(named.values(), names)
+    view = ViewOptions(check_level(level), anytime, names, least, check_level(fdr, "fdr"))
     several = len(named) > 1
     heading = title or (f"{len(named)} states" if several else next(iter(named.values()))._caption())
     body = [tag("h1", text(heading))]

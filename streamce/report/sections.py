@@ -15,6 +15,7 @@ from streamce.report import aggregation, html, series_section, summary_section, 
 from streamce.report.elements import States, of_groups
 from streamce.report.html import between, number, tag, text
 from streamce.report.series_section import Ranking, ViewOptions
+from streamce.stats.discoveries import MIN_SAMPLES
 from streamce.wrappers.base import flat_options, kind
 
 if TYPE_CHECKING:
@@ -188,14 +189,15 @@ def _group_means(metric: Grouped, view: ViewOptions) -> str:
         noun = "period"
         of = " of a group" if "groups" in metric._sections() else ""  # a group has a mean for each of its periods
     unit = "" if kind(metric) == "normalized_entropy" else "nats"
-    return summary_section.estimate(metric.macro(view.level), noun, of, unit)
+    return summary_section.estimate(metric.macro(view.level, min_samples=view.min_samples or 0), noun, of, unit)
 
 
 def _history(metric: Grouped, view: ViewOptions) -> str:
     keys, elements = of_groups(metric)
     times = [key[-1] if isinstance(key, tuple) else key for key in keys]
     period = microseconds(metric.options["period"])
-    return series_section.history(list(map(aggregation.microseconds, times)), elements, period, view, "period")
+    found = series_section.history(list(map(aggregation.microseconds, times)), elements, period, view, "period")
+    return found if "groups" in metric._sections() else found + _discoveries(metric, view)
 
 
 def _groups(metric: Grouped, view: ViewOptions) -> str:
@@ -206,7 +208,19 @@ def _groups(metric: Grouped, view: ViewOptions) -> str:
         numbers = {key: number for number, key in enumerate(keys)}
         elements = elements.added([numbers[key] for key in groups])
     total = metric.metric._headline(metric.micro(view.level, view.anytime)).value
-    return series_section.ranking(Ranking("group", "groups", keys, elements, total), view)
+    ranked = Ranking("group", "groups", keys, elements, total, least=view.min_samples or 0)
+    return series_section.ranking(ranked, view) + _discoveries(metric, view)
+
+
+def _discoveries(metric: Grouped, view: ViewOptions) -> str:
+    """Return the groups in which two models differ, if they are groups of two models."""
+    if kind(metric) != "paired" or not len(metric):
+        return ""
+    least = MIN_SAMPLES if view.min_samples is None else view.min_samples
+    nouns = "groups"
+    if metric.options["period"] is not None:
+        nouns = "groups and periods" if "groups" in metric._sections() else "periods"
+    return series_section.discoveries(metric.discoveries(view.fdr, view.anytime, least), nouns, least)
 
 
 SECTIONS: dict[str, Callable[[Any, ViewOptions], str]] = {

@@ -15,6 +15,7 @@ from streamce.metrics.sequence import n_positions
 from streamce.report import aggregation, html, svg
 from streamce.report.elements import Cells
 from streamce.report.html import between
+from streamce.stats.discoveries import FDR
 from streamce.stats.summary import interval_name
 from streamce.wrappers.base import kind
 
@@ -22,17 +23,20 @@ if TYPE_CHECKING:
     from streamce.metrics.mergeable import MergeableState
     from streamce.report.elements import Elements
     from streamce.stats.summary import Summary
+    from streamce.wrappers.group_differences import Discoveries
 
 N_WORST, N_BEST = 12, 5  # rows of a ranking, if there are more than both
 N_BINS = 40  # bars of a histogram of groups
 
 
 class ViewOptions(NamedTuple):
-    """Options of a page: level and kind of intervals, and the names of classes or labels."""
+    """Options of a page: level and kind of intervals, the names of classes or labels, and those of groups."""
 
     level: float = 0.95
     anytime: bool = False
     names: Sequence[str] = ()
+    min_samples: int | None = None
+    fdr: float = FDR
 
     @property
     def interval_name(self) -> str:
@@ -191,6 +195,8 @@ class Ranking(NamedTuple):
         The value of all of them together, NaN if it is not shown.
     unit : str
         The name of their values, if it is not that of the metric.
+    least : int
+        Those with fewer samples are left out.
     """
 
     noun: str
@@ -199,6 +205,7 @@ class Ranking(NamedTuple):
     elements: Elements
     total: float = math.nan
     unit: str = ""
+    least: int = 0
 
 
 def cells(metric: Any, noun: str, nouns: str, view: ViewOptions) -> str:
@@ -215,10 +222,17 @@ def ranking(ranked: Ranking, view: ViewOptions) -> str:
     """Return the worst and the best values on one scale, and the distribution of all values."""
     nouns, elements, total = ranked.nouns, ranked.elements, ranked.total
     scores = elements.scores()
-    known = [number for number in range(len(ranked.keys)) if not math.isnan(scores[number])]
-    unseen = len(ranked.keys) - len(known)
+    numbers = range(len(ranked.keys))
+    sizes = elements.sizes() if ranked.least else ()
+    large = [number for number in numbers if sizes[number] >= ranked.least] if ranked.least else numbers
+    known = [number for number in large if not math.isnan(scores[number])]
+    unseen, small = len(large) - len(known), len(numbers) - len(large)
+    words = []
+    if small:
+        few = html.plural(small, ranked.noun, nouns)
+        words.append(f"The ranking leaves out {few} with fewer than {ranked.least:,} samples.")
     if not known:
-        return ""
+        return html.note(*words) if words else ""
     order = sorted(known, key=lambda number: -scores[number])
     all_shown = len(order) <= N_WORST + N_BEST
     worst, best = (order, []) if all_shown else (order[:N_WORST], order[-N_BEST:])
@@ -249,7 +263,6 @@ def ranking(ranked: Ranking, view: ViewOptions) -> str:
     foot = ["", "", "", svg.axis(scale), *empty, ""] if scale else []
     head = (ranked.noun, ranked.unit or words_of.value, view.interval_name, "", *p_values, "losses")
     table = html.table(head, rows, "nawpwa" if p_values else "nawpa", foot)
-    words = []
     if scale is not None and math.isfinite(total):
         words.append("The dashed line is the value of all samples together.")
     if not all_shown:
@@ -257,8 +270,40 @@ def ranking(ranked: Ranking, view: ViewOptions) -> str:
         words.append(f"{chance} An interval is valid for one of them alone.")
     if unseen:
         words.append(f"The ranking leaves out {html.plural(unseen, ranked.noun, nouns)} without a value.")
-    distribution = "" if all_shown else _distribution(elements.values(), nouns)
+    values = elements.values() if not all_shown else []
+    distribution = _distribution([values[number] for number in known], nouns) if values else ""
     return html.section(title, distribution, table, html.note(*words) if words else "")
+
+
+def discoveries(found: Discoveries, nouns: str, least: int) -> str:
+    """Return the groups in which two models differ, the largest difference first."""
+    rows = list(found)
+    better = {side: sum(row.better == side for row in rows) for side in ("A", "B")}
+    looks = "any number of looks" if found.anytime else "one look"
+    words = [
+        f"A is worse in {better['B']:,} and better in {better['A']:,} of {found.tested:,} tested {nouns}, at a false "
+        f"discovery rate of {100 * found.fdr:g} % for {looks}.",
+        f"Those with fewer than {least:,} samples are left out." if least else "",
+    ]
+    title = f"{nouns[0].upper()}{nouns[1:]} in which the models differ"
+    if not rows:
+        return html.section(title, html.note(*filter(None, words)))
+    all_shown = len(rows) <= N_WORST + N_BEST
+    shown = rows if all_shown else [*rows[:N_WORST], *rows[-N_BEST:]]
+    scale = svg.scale_around([row.difference for row in shown], [row.interval for row in shown])
+    written = html.aligned(row.difference for row in shown)
+    cells = [
+        [html.name(row.key), written(row.difference), between(row.interval, written),
+         svg.interval(scale, row.difference, row.interval, html.number(row.difference), 0.0) if scale else "",
+         f"{row.adjusted_p:.2g}", str(row.better), f"{row.samples:,}"]
+        for row in shown
+    ]  # fmt: skip
+    if not all_shown:
+        cells.insert(N_WORST, [f"{len(rows) - len(shown):,} {nouns} between", "", "", "", "", "", ""])
+    kind = interval_name(1 - float(f"{1 - found.level:.3g}"), found.anytime)
+    foot = ["", "", "", svg.axis(scale), "", "", ""] if scale else []
+    table = html.table(("", "A - B", kind, "", "adjusted p", "better", "samples"), cells, "nawpwta", foot)
+    return html.section(title, table, html.note(*filter(None, words)))
 
 
 def _distribution(found: Sequence[float], nouns: str) -> str:

@@ -14,6 +14,9 @@ from typing import Literal, NamedTuple
 from streamce.stats import estimators
 from streamce.stats.estimators import Uncertainty
 
+FDR = 0.05  # the default false discovery rate
+MIN_SAMPLES = 100  # of a group that is tested, by default
+
 
 class Difference(NamedTuple):
     """The difference of two means, and how precisely it is estimated."""

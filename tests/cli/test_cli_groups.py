@@ -204,7 +204,6 @@ def test_multilabel_and_multiclass_go_by_group(tmp_path, capsys):
         (["--by-time", "country", "--period", "1h"], "column 'country' is 'de': expected a moment such as", 1),
         (["--by-time", "*", "--period", "1h"], "--by-time takes one column", 2),
         (["--cluster", "region"], "row 0: column 'region' is None", 1),
-        (["--fail-above", "1", "--by", "country"], "--fail-above cannot be combined with --by", 2),
         (["--normalized", "--tail"], "--tail cannot be combined with --normalized", 2),
         (["--normalized", "--label-smoothing", "0.1"], "--label-smoothing cannot be combined with --normalized", 2),
         (["--cluster", "p"], "row 0: column 'p' is", 1),

@@ -414,6 +414,80 @@ def test_names_of_classes_do_not_hide_that_more_was_subtracted(name):
     assert "more was subtracted than had been added" in metric.report(names=["a", "b", "c"])
 
 
+LOSSES = np.random.default_rng(12).gamma(4.0, 0.1, 1000)
+
+
+def small_and_large(inner, *batch):
+    """Return groups of 200, 30 and 3 samples, 23 of each, in the order of their losses."""
+    by = np.repeat(np.arange(69), np.tile([200, 30, 3], 23))
+    return ce.Grouped(inner).update(*(np.resize(each, len(by)) + by / 100 for each in batch), by=by)
+
+
+@pytest.mark.parametrize("batch", [(LOSSES,), (LOSSES, LOSSES[::-1])], ids=["mean", "paired"])
+@pytest.mark.parametrize(("least", "number"), [(None, 69), (0, 69), (31, 23), (201, 0)])
+def test_small_groups_are_left_out(batch, least, number):
+    metric = small_and_large(ce.MeanLoss() if len(batch) == 1 else ce.Paired(ce.MeanLoss()), *batch)
+    texts = words(tree(metric.report(min_samples=least)))
+    left_out = f"The ranking leaves out {69 - number} groups with fewer than {least} samples."
+    assert (left_out in texts) == (number < 69)
+    assert ("The ranking leaves out" in texts) == (number < 69)
+    if number:
+        value = metric.macro(min_samples=least or 0).value
+        assert f"The mean of {number} groups, each counting the same, is {value:.6g} nats" in texts
+    assert (f"{number} groups by value" in texts) == (number > 0)
+
+
+@pytest.mark.parametrize("anytime", [False, True])
+@pytest.mark.parametrize("least", [None, 3])
+def test_groups_in_which_two_models_differ(least, anytime):
+    by = np.repeat(np.arange(120), np.tile([200, 30, 3], 40))
+    a = np.resize(LOSSES, len(by))
+    b = a + np.resize([0.1, -0.1, 0.05, -0.02], len(by)) + (by % 4 - 1.5) / 10
+    metric = ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by)
+    options = {} if least is None else {"min_samples": least}
+    found = metric.discoveries(0.01, anytime, **options)
+    whole = tree(metric.report(anytime=anytime, min_samples=least, fdr=0.01))
+    texts = words(whole)
+    better, limit = [row.better for row in found], 100 if least is None else least
+    looks = "any number of looks" if anytime else "one look"
+    assert (
+        f"A is worse in {better.count('B')} and better in {better.count('A')} of {found.tested} tested groups, at a "
+        f"false discovery rate of 1 % for {looks}. Those with fewer than {limit} samples are left out."
+    ) in texts
+    rows = rows_after(whole, "Groups in which the models differ")
+    assert [rows[0][0], rows[0][1], *rows[0][4:]] == ["", "A - B", "adjusted p", "better", "samples"]
+    assert len(found) > 17
+    shown = [*list(found)[:12], *list(found)[-5:]]
+    cells = [[f"{row.key}", f"{row.adjusted_p:.2g}", row.better, f"{row.samples}"] for row in shown]
+    cells.insert(12, [f"{len(found) - 17} groups between", "", "", ""])
+    assert [[row[0], *row[4:]] for row in rows[1:19]] == cells
+
+
+def test_periods_in_which_two_models_differ():
+    rng, at = np.random.default_rng(4), np.repeat(np.arange(10), 200) * 86400.0
+    a = rng.exponential(size=2000)
+    b = a + rng.normal(0.0, 0.1, 2000) + (at == 0) * 0.3
+    for by, title in ((None, "Periods in which"), (["x"] * 2000, "Groups and periods in which")):
+        metric = ce.Grouped(ce.Paired(ce.MeanLoss()), period="1d").update(a, b, by=by, by_time=at)
+        assert f"{title} the models differ" in words(tree(metric.report()))
+    assert "models differ" not in words(tree(FULL["groups"]().report()))
+    assert "models differ" not in words(tree(FULL["paired"]().report()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_samples": -1}, "min_samples is -1: expected a whole number of samples"),
+        ({"min_samples": 1.5}, "min_samples is 1.5: expected a whole number of samples"),
+        ({"fdr": 0.0}, "fdr is 0.0: expected a number between 0 and 1"),
+        ({"fdr": None}, "fdr is None: expected a number between 0 and 1"),
+    ],
+)
+def test_options_of_groups_are_checked(options, message):
+    with pytest.raises(ce.InputError, match=f"^{re.escape(message)}$"):
+        FULL["paired"]().report(**options)
+
+
 SUMMARIES = {
     "summary": (lambda: binary().summary(), lambda found: f"{found.value:.6g} nats"),
     "paired": (lambda: FULL["paired"]().summary(), lambda found: found.verdict),
