@@ -298,7 +298,7 @@ class RankedGroups(KeyedWrapper):
                 cells = {key: cell for key, cell in cells.items() if column.get(cell, 0) >= least}
             numbers = np.fromiter(cells.values(), dtype=np.int64, count=len(cells))
             inner = groups._metric
-            columns = of_cells(
+            columns: dict[str, Any] = of_cells(
                 cells, ledger, lambda: group_columns.cell_columns(inner, ledger, numbers, level, anytime)
             )
             return group_columns.key_columns_of(list(cells)) | columns
