@@ -14,7 +14,7 @@ for version in 3.12 3.13 3.14; do
 done
 stage test-asan TESTS=
 stage test-fuzz FUZZ="--seconds 600 --seed $RANDOM"
-for target in test-tsan test-clang check-metadata wheels test-platforms; do
+for target in test-frameworks test-tsan test-clang check-metadata wheels test-platforms; do
     stage $target
 done
 report
