@@ -4,8 +4,8 @@ BIN := .venv/bin
 SOURCES := pyproject.toml setup.py $(wildcard streamce/core/*/*.p[yx]* streamce/core/*/*.[ch])
 
 .PHONY: demo show test test-core test-matrix nightly test-peers test-engines test-frameworks test-servers test-gpu \
-	test-arm64 test-platforms test-instructions test-fuzz test-asan test-tsan test-clang gallery golden instructions lint bench bench-quick dist wheels \
-	check-metadata clean
+	test-arm64 test-platforms test-instructions test-fuzz test-asan test-tsan test-clang gallery golden instructions lint \
+	bench bench-quick dist wheels check-metadata clean
 
 demo: .venv/.cli
 	@$(MAKE) --no-print-directory show STREAMCE=$(BIN)/streamce
