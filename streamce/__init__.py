@@ -96,3 +96,8 @@ __all__ = [
     "set_num_threads",
     "shift_by_one",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, so that the completion of a prompt does not show modules."""
+    return [*__all__, "__version__"]

@@ -87,3 +87,7 @@ def test_what_a_release_changes_agrees_with_the_project():
 
 def build_needs():
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+
+
+def test_a_prompt_completes_public_names_only():
+    assert dir(ce) == sorted([*ce.__all__, "__version__"])
