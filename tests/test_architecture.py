@@ -67,8 +67,10 @@ OPTIONAL = {
         "integrations.ignite",
         "integrations.keras",
         "integrations.torch_distributed",
+        "integrations.torchmetrics",
         "integrations.transformers",
     },
+    "torchmetrics": {"integrations.torchmetrics"},
     "tqdm": {"cli.console"},
 }
 # The private attributes of a metric that upper layers may use, with the reason. They are private, because

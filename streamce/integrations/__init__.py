@@ -15,6 +15,7 @@ server.
 ``river``              ``ExactLogLoss`` and ``ExactCrossEntropy``: metrics that river updates and reverts
 ``prometheus``         ``Collector``: metrics for a Prometheus server
 ``opentelemetry``      ``observe``: metrics as instruments of OpenTelemetry
+``torchmetrics``       ``ExactMetric``: a metric of torchmetrics with an exact state
 ``transformers``       ``EvalMetric``: the exact loss of an evaluation by Hugging Face's Trainer
 
 A foreign package is imported when it is first used. Imports ``errors``, ``_support``, ``inputs``, ``core``,
