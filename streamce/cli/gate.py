@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import streamce as ce
     from streamce.cli.config import View
     from streamce.stats.summary import Summary
-    from streamce.wrappers.paired import PairedSummary
+    from streamce.wrappers.paired_summary import PairedSummary
 
 EXIT_FAILED = 3
 N_NAMED = 5  # groups that are named

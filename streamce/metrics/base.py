@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     from streamce._support.state_format import Header
     from streamce.core.samples.routes import Routes
+    from streamce.inputs.arrays import Array
     from streamce.metrics.options import Check
     from streamce.stats.calibration import Calibration
+    from streamce.stats.estimators import Uncertainty
     from streamce.stats.summary import Summary
     from streamce.stats.tail import Tail
 
@@ -53,7 +55,8 @@ class Metric(UpdateFromMixin):
     * ``_has_only_mean``: whether the options ask for no sums but those of the mean;
     * ``_select(state)``: the sums that this metric keeps, taken from a state of the same losses;
     * ``_value(mean)``: the metric's value for a mean loss;
-    * ``_present(summary)``: a summary of losses with the metric's value and interval in it.
+    * ``_present(summary)``: a summary of losses with the metric's value and interval in it;
+    * ``_of_differences()``: an empty metric for the differences of two models' losses.
 
     A subclass that computes its own losses defines ``update`` and ``_run``.
     """
@@ -197,10 +200,19 @@ class Metric(UpdateFromMixin):
         batch = Batch(preds, target, weight, status=null_status(null))
         self._pipeline.update_batch(state, batch, outputs, hash_clusters(cluster))
 
-    def _run_returning_samples(self, state: State, *inputs: Any, **named: Any) -> Samples:
-        """Add a batch to a state, and return its samples."""
+    def _run_returning_samples(
+        self,
+        state: State,
+        *inputs: Any,
+        routes: Routes | None = None,
+        losses: Array | None = None,
+        minus: tuple[Array, Samples] | None = None,
+        **named: Any,
+    ) -> Samples:
+        """Add a batch to a state, or to those of routes, and return its samples. The rest is that of ``Outputs``."""
         samples = Samples()
-        self._run(state, *inputs, outputs=Outputs(samples=samples), **named)
+        outputs = Outputs(samples=samples, routes=routes, losses=losses, minus=minus)
+        self._run(state, *inputs, outputs=outputs, **named)
         return samples
 
     def _split(self, routes: Routes, *inputs: Any, **named: Any) -> list[State]:
@@ -241,6 +253,28 @@ class Metric(UpdateFromMixin):
     def _value(self, mean: float) -> float:
         """Return the metric's value for a mean loss."""
         return mean
+
+    def _center(self, state: State) -> float:
+        """Return the mean loss, or the value of a metric that is linear in it. The state is a copy."""
+        return estimators.mean(state.total)
+
+    def _uncertainty(self, state: State) -> Uncertainty:
+        """Return how precisely ``_center`` is estimated."""
+        return estimators.uncertainty(state.total.cell(), state.buckets)
+
+    def _summarise(self, state: State, level: float, anytime: bool) -> Summary:
+        """Return the summary whose value is ``_center``."""
+        losses = summary.summarise(state.total, level=level, anytime=anytime, buckets=state.buckets)
+        return summary.with_divergence(losses, state, level, anytime) if self._options.get("divergence") else losses
+
+    def _of_differences(self) -> Metric:
+        """Return an empty metric that keeps the sums that differences of losses have, and whose value is their mean."""
+        return self._without_sums_of_losses(type(self))
+
+    def _without_sums_of_losses(self, cls: type[Metric]) -> Metric:
+        off = {name: False for name in ("calibration", "divergence", "tail") if self._options.get(name)}
+        found: Metric = cls(**{**self._init_kwargs(), **off})
+        return found
 
     def _present(self, losses: Summary) -> Summary:
         """Return the summary of losses with the metric's value and interval in it."""
@@ -367,5 +401,7 @@ class Metric(UpdateFromMixin):
 
 
 def null_status(null: Any) -> Any:
-    """Return the status of each loss, for a mask of the losses in which an input is null."""
-    return None if null is None else np.asarray(null, dtype=np.bool_) * np.uint8(NULL_INPUT)
+    """Return the status of each loss, for a mask of the losses in which an input is null, or for statuses (uint8)."""
+    if null is None or getattr(null, "dtype", None) == np.uint8:
+        return null
+    return np.asarray(null, dtype=np.bool_) * np.uint8(NULL_INPUT)

@@ -68,18 +68,30 @@ class States:
         return {f"{name}.{part}": data for name, state in states.items() for part, data in state.parts().items()}
 
     @staticmethod
-    def from_parts(parts: dict[str, bytes], names: Iterable[str]) -> States:
-        """Return the states that ``parts()`` returned as ``parts``, or raise ValueError."""
+    def from_parts(
+        parts: dict[str, bytes], names: Iterable[str], restore: Callable[[str, dict[str, bytes]], State] | None = None
+    ) -> States:
+        """Return the states that ``parts()`` returned as ``parts``, or raise ValueError.
+
+        ``restore`` returns the state of a name and its parts. By default no state has other sums than a mean.
+        """
         by_name: dict[str, dict[str, bytes]] = {name: {} for name in names}
         for path, data in parts.items():
             name, _, part = path.partition(".")
             if name not in by_name:
                 raise ValueError(f"it has a part {path!r}")
             by_name[name][part] = data
-        states = {name: State.from_parts(parts_of_one) for name, parts_of_one in by_name.items()}
-        if any(set(state.parts()) - {"buckets", "total"} for state in states.values()):
-            raise ValueError("it has sums by class, of a tail or of calibration")
-        return States.from_states(states)
+        if restore is None:
+            restore = lambda name, parts_of_one: restored_mean(parts_of_one)  # noqa: E731
+        return States.from_states({name: restore(name, parts_of_one) for name, parts_of_one in by_name.items()})
+
+
+def restored_mean(parts: dict[str, bytes]) -> State:
+    """Return the state of a mean, perhaps with clusters, whose parts these are, or raise ValueError."""
+    state = State.from_parts(parts)
+    if set(parts) - {"buckets", "total"}:
+        raise ValueError("it has sums by class, of a tail or of calibration")
+    return state
 
 
 class Composite(MergeableState):

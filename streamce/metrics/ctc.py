@@ -165,7 +165,7 @@ class CTCCrossEntropy(Metric):
     def _run(self, state: State, preds: Any, target: Any = None, **others: Any) -> None:
         self._run_returning_samples(state, preds, target, **others)
 
-    def _run_returning_samples(
+    def _run_returning_samples(  # type: ignore[override]
         self,
         state: State,
         preds: Any,

@@ -41,6 +41,9 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_restore(payload, data)``: replace the state by that of ``data``, whose payload was decoded;
     * ``_split(routes, ...)``: the states of a batch, one for each code of ``routes``;
     * ``_layer``, ``_is_addable``, ``_has_only_mean``, ``_has_cell``, ``_inner()``: what a wrapper must know of it;
+    * ``_center(state)``, ``_uncertainty(state)``, ``_summarise(state, ...)``, ``_unit``: the value by which two models
+      are compared (a mean, or a normalized entropy), how precisely it is known, the summary with it, and its unit;
+    * ``_outcomes_of_pairs(...)``: what else a comparison of normalized entropies keeps;
     * ``_score()``, ``_n_samples()``: the number by which groups are ranked and averaged, and the number of samples;
     * ``_sizes()``, of groups: the number of samples of each, by key;
     * ``_current()``: the metric of the samples that count now;
@@ -60,6 +63,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     _is_addable = True
     _has_sql_rows: ClassVar[bool] = True
     _has_cell: ClassVar[bool] = False  # whether the state of one mean is the first cell of a `State`
+    _unit: ClassVar[str] = "nats"  # of the value by which two models are compared
     _has_only_mean = False  # whether the options ask for no other sum
 
     # ---- methods that a subclass defines ----

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from streamce._support.rational import GRID, quotient
 from streamce.core.kernels import kernels
 from streamce.core.ledger.state import State
 from streamce.core.losses.batch import Batch, Outputs
@@ -24,7 +25,13 @@ from streamce.stats import estimators, summary
 
 if TYPE_CHECKING:
     from streamce.core.samples.routes import Routes
+    from streamce.inputs.arrays import Array
+    from streamce.stats.estimators import Uncertainty
     from streamce.stats.summary import Summary
+
+# The states that a comparison of two models' normalized entropies keeps, beside those of their losses: the outcomes,
+# and their sums with the losses of each model and with the differences of the losses.
+OUTCOME_NAMES = ("a_both", "b_both", "difference_both", "outcome")
 
 
 class NormalizedEntropy(Composite, UpdateFromMixin):
@@ -65,6 +72,7 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
     # The loss, the outcome, and their sum, from whose variance the covariance of the two follows.
     _names = ("both", "loss", "outcome")
     _title = "Normalized entropy"
+    _unit = "NE"
     __slots__ = ()
 
     # ---- adding ----
@@ -135,21 +143,65 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
         preds, shape = arrays.convert_with_shape(preds, "preds")
         losses = np.empty(shape)
         pipeline, status = self._metric._pipeline, null_status(null)
-        of_loss, of_outcome, of_both = ((routes or {}).get(name) for name in ("loss", "outcome", "both"))
-        outputs = Outputs(losses=losses.reshape(-1), routes=of_loss)
+        outputs = Outputs(losses=losses.reshape(-1), routes=(routes or {}).get("loss"))
         pipeline.update_batch(batch["loss"], Batch(preds, target, weight, status=status), outputs, bucket)
         if weight is not None:  # the losses above are multiplied by it
-            outputs = Outputs(losses=losses.reshape(-1))
-            pipeline.update_batch(State(), Batch(preds, target, status=status), outputs)
-        target = arrays.convert(target, "target")
-        outcomes = arrays.bfloat16_to_float32(target.values, target.is_bfloat16).astype(np.float64, order="C")
-        outcomes = outcomes.reshape(shape)  # (N, 1) is (N,)
-        outcomes[np.isnan(losses)] = np.nan  # invalid samples are excluded from all sums
-        mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # errors were raised above
-        mean.update_batch(batch["outcome"], Batch(outcomes, None, weight), Outputs(routes=of_outcome), bucket)
-        kernels.add(outcomes.reshape(-1), losses.reshape(-1))
-        mean.update_batch(batch["both"], Batch(losses, None, weight), Outputs(routes=of_both), bucket)
+            losses = self._unweighted_losses(preds, target, null)
+        outcomes = _outcomes(target, shape)
+        self._add_outcomes(batch, outcomes, {"both": losses}, weight, bucket, routes or {})
         return batch
+
+    def _unweighted_losses(self, preds: Any, target: Any, null: Any) -> Array:
+        """Return the loss of each entry, NaN if it is invalid. Errors are those of the metric."""
+        preds, shape = arrays.convert_with_shape(preds, "preds")
+        losses = np.empty(shape)
+        batch = Batch(preds, target, status=null_status(null))
+        self._metric._pipeline.update_batch(State(), batch, Outputs(losses=losses.reshape(-1)))
+        return losses
+
+    def _add_outcomes(
+        self,
+        batch: States,
+        outcomes: Array,
+        losses: dict[str, Array],
+        weight: Any,
+        bucket: Any,
+        routes: dict[str, Routes],
+    ) -> None:
+        """Add the outcomes to the state ``outcome``, and their sums with losses to the state of each name.
+
+        Entries that are invalid in any of the losses are left out of all of them.
+        """
+        for each in losses.values():
+            outcomes[np.isnan(each)] = np.nan
+        mean = MeanLoss(invalid="skip", threads=self.options["threads"])._pipeline  # errors were raised above
+        sums = {"outcome": outcomes}
+        for name, each in losses.items():
+            sums[name] = np.array(each, order="C")
+            kernels.add(outcomes.reshape(-1), sums[name].reshape(-1))
+        for name, each in sums.items():
+            outputs = Outputs(routes=routes.get(name))
+            mean.update_batch(batch[name], Batch(each, None, weight), outputs, bucket)
+
+    def _outcomes_of_pairs(
+        self, preds: tuple[Any, Any], target: Any, weight: Any, bucket: Any, null: Any, routes: Routes | None
+    ) -> list[States]:
+        """Return the states of the outcomes of two models' pairs, and of their sums with losses and differences.
+
+        The inputs are converted. Without routes there is one state of each.
+        """
+        a, b = (self._unweighted_losses(each, target, null) for each in preds)
+        with np.errstate(invalid="ignore"):
+            difference = a - b
+        difference[np.isinf(a) & np.isinf(b)] = np.inf  # not NaN, which stands for invalid entries
+        losses = {"a_both": a, "b_both": b, "difference_both": difference}
+        of_sums = {} if routes is None else {name: routes.fresh() for name in OUTCOME_NAMES}
+        batch = States(OUTCOME_NAMES)
+        self._add_outcomes(batch, _outcomes(target, a.shape), losses, weight, bucket, of_sums)
+        if routes is None:
+            return [batch]
+        states = {name: of_one.filled() for name, of_one in of_sums.items()}
+        return [States.from_states(dict(zip(states, each, strict=True))) for each in zip(*states.values(), strict=True)]
 
     @property
     def _loss_metric(self) -> Metric:
@@ -168,7 +220,9 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
 
     def compute(self) -> float:
         """Return mean log loss over the entropy of the base rate; nan while only one outcome has been seen."""
-        state = self._state.copy()
+        return self._center(self._state.copy())
+
+    def _center(self, state: States) -> float:
         return _ratio(estimators.mean(state["loss"].total), entropy(estimators.mean(state["outcome"].total)))
 
     def skill(self) -> float:
@@ -187,25 +241,30 @@ class NormalizedEntropy(Composite, UpdateFromMixin):
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """Return the summary of the log loss, with ``value`` and ``interval`` of the normalized entropy."""
-        state = self._state.copy()
+        return self._summarise(self._state.copy(), level, anytime)
+
+    def _summarise(self, state: States, level: float, anytime: bool) -> Summary:
+        loss = summary.summarise(state["loss"].total, level=level, anytime=anytime, buckets=state["loss"].buckets)
+        return _with_value(loss, self._center(state), self._uncertainty(state))
+
+    def _uncertainty(self, state: States) -> Uncertainty:
+        """Return how precisely NE is estimated, by the delta method with the covariance of loss and outcome."""
         loss, outcome, both = (
-            summary.summarise(state[name].total, level=level, anytime=anytime, buckets=state[name].buckets)
+            estimators.uncertainty(state[name].total.cell(), state[name].buckets)
             for name in ("loss", "outcome", "both")
         )
-        rate = outcome.mean
+        mean, rate = (estimators.mean(state[name].total) for name in ("loss", "outcome"))
         base = entropy(rate)
-        value, margin = _ratio(loss.mean, base), math.nan
         varying = loss if loss.stderr > 0 else outcome  # losses that are all equal have no interval
-        if base > 0 and math.isfinite(loss.mean) and varying.stderr > 0:
-            # d NE = (d R - NE H'(q) d q) / H(q), with H'(q) = log((1 - q) / q).
-            slope = value * math.log((1 - rate) / rate)
-            var_loss, var_outcome, var_both = (each.stderr * each.stderr for each in (loss, outcome, both))
-            # The variance of the sum holds twice the covariance.
-            variance = var_loss - slope * (var_both - var_loss - var_outcome) + slope * slope * var_outcome
-            if math.isfinite(variance):
-                multiple = (varying.interval[1] - varying.mean) / varying.stderr
-                margin = multiple * math.sqrt(max(0.0, variance)) / base
-        return replace(loss, value=value, interval=(value - margin, value + margin))
+        if not (base > 0 and math.isfinite(mean) and varying.stderr > 0):
+            return varying._replace(stderr=math.nan)
+        # d NE = (d R - NE H'(q) d q) / H(q), with H'(q) = log((1 - q) / q).
+        slope = _ratio(mean, base) * math.log((1 - rate) / rate)
+        var_loss, var_outcome, var_both = (each.stderr * each.stderr for each in (loss, outcome, both))
+        # The variance of the sum holds twice the covariance.
+        variance = var_loss - slope * (var_both - var_loss - var_outcome) + slope * slope * var_outcome
+        error = math.sqrt(max(0.0, variance)) / base if math.isfinite(variance) else math.nan
+        return varying._replace(stderr=error)
 
 
 class MulticlassNormalizedEntropy(Metric):
@@ -250,6 +309,7 @@ class MulticlassNormalizedEntropy(Metric):
 
     _task = "multiclass"
     _title = "Normalized entropy of classes"
+    _unit = "NE"
     __slots__ = ()
 
     def __init__(
@@ -311,7 +371,10 @@ class MulticlassNormalizedEntropy(Metric):
 
     def compute(self) -> float:
         """Return mean log loss over the entropy of the class frequencies; nan while only one class has been seen."""
-        return self._normalize(self._state.copy())[0]
+        return self._center(self._state.copy())
+
+    def _center(self, state: State) -> float:
+        return self._normalize(state)[0]
 
     def _score(self) -> float:
         return self.compute()
@@ -333,17 +396,23 @@ class MulticlassNormalizedEntropy(Metric):
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """Return the summary of the log loss, with ``value`` and ``interval`` of the normalized entropy."""
-        state = self._state.copy()
+        return self._summarise(self._state.copy(), level, anytime)
+
+    def _summarise(self, state: State, level: float, anytime: bool) -> Summary:
         loss = summary.summarise(state.total, level=level, anytime=anytime)
+        return _with_value(loss, self._center(state), self._uncertainty(state))
+
+    def _uncertainty(self, state: State) -> Uncertainty:
+        known = estimators.uncertainty(state.total.cell())
         value, base, costs = self._normalize(state)
-        error = math.nan
-        if state.cells is not None and math.isfinite(value) and loss.samples > 1:
+        samples, error = estimators.sample_number(state.total.cell()), math.nan
+        weight = quotient(estimators.weight_sum(state.total.cell()), GRID)
+        if state.cells is not None and math.isfinite(value) and samples > 1:
             spread = 0.0
             for cell, cost in costs.items():
                 spread += estimators.residual_squares(state.cells, cell, value * cost)
-            error = math.sqrt(loss.samples / (loss.samples - 1) * spread) / (base * loss.weight)
-        margin = estimators.interval_margin(error, state.total, level, anytime)
-        return replace(loss, value=value, interval=(value - margin, value + margin))
+            error = math.sqrt(samples / (samples - 1) * spread) / (base * weight)
+        return known._replace(stderr=error)
 
     @staticmethod
     def _normalize(state: State) -> tuple[float, float, dict[int, float]]:
@@ -368,6 +437,22 @@ def entropy(rate: float) -> float:
     # The log loss of predicting the rate uses the library's own logarithm, which gives the same bits everywhere.
     metric = BinaryCrossEntropy(eps=0.0).update(rate, np.float64(rate))
     return metric.compute()
+
+
+def _outcomes(target: Any, shape: tuple[int, ...]) -> Array:
+    """Return the targets of a batch as float64, in the shape of the predictions."""
+    target = arrays.convert(target, "target")
+    outcomes = arrays.bfloat16_to_float32(target.values, target.is_bfloat16).astype(np.float64, order="C")
+    reshaped: Array = outcomes.reshape(shape)  # (N, 1) is (N,)
+    return reshaped
+
+
+def _with_value(loss: Summary, value: float, known: Uncertainty) -> Summary:
+    """Return the summary of a loss with a value that is known so precisely."""
+    margin = known.stderr
+    if margin > 0:
+        margin *= estimators.interval_multiple(loss.level, loss.anytime, known.units, known.effective_samples)
+    return replace(loss, value=value, interval=(value - margin, value + margin))
 
 
 def _ratio(loss: float, base: float) -> float:

@@ -9,6 +9,7 @@ from streamce.core.kernels import kernels
 from streamce.metrics.sequence import SequenceCrossEntropy
 
 if TYPE_CHECKING:
+    from streamce.metrics.base import Metric
     from streamce.stats.summary import Summary
 
 
@@ -40,6 +41,9 @@ class Perplexity(SequenceCrossEntropy):
 
     def _value(self, mean: float) -> float:
         return kernels.exp(mean)
+
+    def _of_differences(self) -> Metric:
+        return self._without_sums_of_losses(SequenceCrossEntropy)
 
     def _present(self, losses: Summary) -> Summary:
         return replace(losses, value=losses.perplexity, interval=losses.perplexity_interval)

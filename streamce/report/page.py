@@ -21,7 +21,7 @@ from streamce.stats.estimators import check_level
 from streamce.stats.summary import Summary
 from streamce.stats.tail import Tail
 from streamce.wrappers.group_ranking import Estimate
-from streamce.wrappers.paired import PairedSummary
+from streamce.wrappers.paired_summary import PairedSummary
 
 # The first bytes of a report, which distinguish it from other files.
 MARK = '<!doctype html>\n<html lang="en" data-streamce="report">'

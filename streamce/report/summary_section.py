@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamce.stats.summary import Summary
     from streamce.stats.tail import Tail
     from streamce.wrappers.group_ranking import Estimate
-    from streamce.wrappers.paired import PairedSummary
+    from streamce.wrappers.paired_summary import PairedSummary
 
 # The meaning of each counter of anomalies.
 ANOMALIES = {
@@ -263,16 +263,20 @@ def paired(result: PairedSummary) -> str:
     top = tag("p", text(result.verdict), class_="sce-verdict")
     if not difference.count:
         return top + anomalies(difference)
-    means = svg.scale_around([result.a.mean, result.b.mean], [result.a.interval, result.b.interval])
+    means = svg.scale_around([result.a.value, result.b.value], [result.a.interval, result.b.interval])
     rows = []
     for name, each in (("A", result.a), ("B", result.b)):
-        picture = svg.interval(means, each.mean, each.interval, f"{name}: {number(each.mean)} nats") if means else ""
-        rows.append([name, number(each.mean), between(each.interval), picture])
+        picture = (
+            svg.interval(means, each.value, each.interval, f"{name}: {number(each.value)} {result.unit}")
+            if means
+            else ""
+        )
+        rows.append([name, number(each.value), between(each.interval), picture])
     foot = ["", "", "", svg.axis(means)] if means else []
-    models = html.table(("model", "nats", kind, ""), rows, "nawp", foot)
-    picture = scale_of(difference.mean, difference.interval, title="A - B", reference=0.0)
+    models = html.table(("model", result.unit, kind, ""), rows, "nawp", foot)
+    picture = scale_of(difference.value, difference.interval, title="A - B", reference=0.0)
     rows = [
-        ["A - B", number(difference.mean), between(difference.interval)],
+        ["A - B", number(difference.value), between(difference.interval)],
         ["p-value", "" if math.isnan(result.p_value) else f"{result.p_value:.3g}", ""],
     ]
     left = models + html.label("Difference, below 0 if A is better") + picture + html.table((), rows, "nat")

@@ -13,7 +13,10 @@ and their results.
 ``group_differences``  ``Discoveries``: the groups in which two models differ
 ``sliding``         ``Sliding``: the last samples, or a period of time
 ``decayed``         ``Decayed``: weights that halve with age
+``pair_inputs``     the inputs of two models, and the samples of both
+``pair_sums``       the sums that a comparison keeps of a metric
 ``paired``          ``Paired``: two models on the same samples
+``paired_summary``  ``PairedSummary``: which model is better, by how much, and with what certainty
 ``paired_streams``  two Arrow streams for ``Paired``
 ``collection``      ``Collection``: several metrics of the same inputs
 
@@ -25,7 +28,8 @@ from streamce.wrappers.decayed import Decayed
 from streamce.wrappers.group_differences import Discoveries, GroupDifference
 from streamce.wrappers.group_ranking import Estimate
 from streamce.wrappers.grouped import Grouped
-from streamce.wrappers.paired import Paired, PairedSummary
+from streamce.wrappers.paired import Paired
+from streamce.wrappers.paired_summary import PairedSummary
 from streamce.wrappers.sliding import Sliding
 
 __all__ = [

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.mergeable import MergeableState
+from streamce.metrics.update_from import UpdateFromMixin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,15 +31,24 @@ def check_inner(wrapper: str, layer: int, metric: Any) -> None:
         )
     if not metric._is_addable:
         raise InputError("metric", "is a window of samples, and such windows cannot be added", "a window of a period")
-    if layer == PAIR and not (isinstance(metric, Metric) and metric._has_only_mean):
-        asked = [option for option in BREAKDOWN_OPTIONS if metric.options.get(option)]
-        found = f"keeps additional sums ({asked[0]}=True)" if asked else f"is a {inner}"
-        raise InputError("metric", found, "a metric with one mean, because Paired compares two of them")
-    if wrapper == "Decayed" and metric.options.get("tail"):
+    if layer == PAIR and not isinstance(metric, UpdateFromMixin):
+        found, expected = f"is a {inner}", "a metric of predictions and targets, of which two models have the same"
+        raise InputError("metric", found, expected)
+    if wrapper == "Decayed" and _keeps_tail(metric):
         found = "has tail=True, which counts losses"
         raise InputError("metric", found, "tail=False, because counts have no weights that could decay")
     if metric._state.parts():
         raise InputError("metric", "has samples already", "an empty metric, for its options")
+
+
+def _keeps_tail(metric: MergeableState) -> bool:
+    """Return whether a metric, or one in it, counts losses by size."""
+    return bool(metric.options.get("tail")) or any(map(_keeps_tail, metric._inner()))
+
+
+def not_of_sequences(metric: Any) -> InputError:
+    """Return the error for results that only metrics of sequences have."""
+    return InputError("metric", f"is a {type(metric).__name__}", "a metric of sequences, such as Perplexity()")
 
 
 def _one_or_other(wrapper: str, inner: str) -> str:

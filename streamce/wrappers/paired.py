@@ -1,182 +1,27 @@
-"""Compares two models on the same samples: which is better, by how much, and with what certainty."""
+"""Defines the comparison of two models on the same samples, as a metric."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
-from streamce._support.html_repr import HtmlRepr
-from streamce.core.default_mode import DefaultModeMethods
-from streamce.core.ledger.state import State
-from streamce.core.samples import pairs
-from streamce.errors import InputError
-from streamce.inputs import arrays, class_names, messages
-from streamce.keys import cluster_buckets
 from streamce.metrics.composite import States
 from streamce.metrics.update_from import missing_package
-from streamce.stats import estimators, scalar_table, summary
+from streamce.stats import estimators
 from streamce.stats.discoveries import Difference
-from streamce.stats.summary import (
-    align_rows,
-    count_rows,
-    format_interval,
-    format_number,
-    interval_name,
-)
-from streamce.wrappers import composition, paired_streams
+from streamce.wrappers import composition, pair_inputs, pair_sums, paired_streams
 from streamce.wrappers.base import MetricWrapper
+from streamce.wrappers.pair_sums import DIFFERENCE, A, B
+from streamce.wrappers.paired_summary import PairedSummary, better_model, verdict
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from streamce._support.state_format import Header
     from streamce.core.samples.routes import Routes
-    from streamce.core.samples.samples import Samples
     from streamce.metrics.base import Metric
     from streamce.stats.summary import Summary
-
-# The entries of the dict of a summary that each model has, in addition to those of the difference.
-MODEL_FIELDS = ("mean", "interval", "stderr", "total", "bits", "perplexity", "floored", "infinite", "unnormalised")
-
-MIN_P_VALUE = 1e-300  # smaller p-values are shown as "< 1e-300"
-
-
-@dataclass(frozen=True, slots=True)
-class PairedSummary(HtmlRepr, DefaultModeMethods):
-    """The result of :meth:`Paired.summary`. ``print`` shows it as a table.
-
-    Attributes
-    ----------
-    verdict : str
-        Which model is better and how certain that is, in one line.
-    better : {"A", "B"} or None
-        The model with the smaller mean if the interval of the difference excludes 0, else None.
-    p_value : float
-        1 minus the highest level at which the interval of the difference excludes 0: the two-sided p-value of the
-        paired t-test or, with ``anytime``, a p-value that stays valid at any number of looks. nan if the difference has
-        no interval.
-    a, b : Summary
-        The summaries of each model's losses, over the samples that count for both.
-    difference : Summary
-        The loss of A minus the loss of B. ``value`` is ``compute()``, negative if A is better. ``perplexity`` is the
-        perplexity of A divided by that of B. An anomaly counts here if either model has it.
-    a_better, b_better : float
-        The share of the samples, by weight, in which the loss of A, or of B, is the smaller one.
-    a_better_interval, b_better_interval : tuple of float
-        Confidence intervals of these shares at ``level``.
-    ties : float
-        The share of the samples with equal losses: 1 - a_better - b_better.
-
-    Examples
-    --------
-    >>> import streamce as ce
-    >>> paired = ce.Paired(ce.BinaryCrossEntropy())
-    >>> result = paired.update([0.9, 0.2, 0.6, 0.7] * 10, [0.8, 0.2, 0.5, 0.8] * 10, [1, 0, 1, 1] * 10).summary()
-    >>> print(result)
-    A is better by 0.0416433 nats (95 % interval 0.00263913 to 0.0806475, p = 0.037)
-    A               0.299001 nats     95 % interval 0.250029 to 0.347974
-    B               0.340644 nats     95 % interval 0.274727 to 0.406562
-    A - B           -0.0416433 nats   95 % interval -0.0806475 to -0.00263913
-    A better        50 %              95 % interval 34.59 % to 65.41 %
-    B better        25 %              95 % interval 13.82 % to 40.93 %
-    ties            25 %
-    losses          40
-    """
-
-    verdict: str
-    better: Literal["A", "B"] | None
-    p_value: float
-    a: Summary
-    b: Summary
-    difference: Summary
-    a_better: float
-    a_better_interval: tuple[float, float]
-    b_better: float
-    b_better_interval: tuple[float, float]
-    ties: float
-
-    @property
-    def samples(self) -> int:
-        """The number of pairs that count."""
-        return self.difference.samples
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a flat dict for JSON: the summary of the difference, and ``a_mean``, ``b_mean``, ..."""
-        names = (
-            "verdict",
-            "better",
-            "p_value",
-            "a_better",
-            "a_better_interval",
-            "b_better",
-            "b_better_interval",
-            "ties",
-        )
-        found = {**self.difference.to_dict(), **{name: getattr(self, name) for name in names}}
-        found |= {f"a_{name}": getattr(self.a, name) for name in MODEL_FIELDS}
-        found |= {f"b_{name}": getattr(self.b, name) for name in MODEL_FIELDS}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
-
-    def scalars(self, prefix: str = "") -> dict[str, float]:
-        """Return the finite numbers that a tracker of experiments plots, by name; see :meth:`Summary.scalars`.
-
-        The names of each model's estimates, and of its counters ``floored``, ``infinite`` and ``unnormalised``, come
-        after ``a_`` and ``b_``. The other counters are of the pairs and have their own names.
-
-        Examples
-        --------
-        >>> import streamce as ce
-        >>> scalars = ce.Paired(ce.MeanLoss()).update([0.2, 0.4], [0.5, 0.8]).summary().scalars()
-        >>> scalars["a_loss"], scalars["difference"], scalars["count"]
-        (0.30000000000000004, -0.35, 2.0)
-        """
-        numbers: dict[str, float | None] = {
-            "difference": self.difference.mean,
-            "difference_low": self.difference.interval[0],
-            "difference_high": self.difference.interval[1],
-            "difference_stderr": self.difference.stderr,
-            "p_value": self.p_value,
-            "a_better": self.a_better,
-            "a_better_low": self.a_better_interval[0],
-            "a_better_high": self.a_better_interval[1],
-            "b_better": self.b_better,
-            "b_better_low": self.b_better_interval[0],
-            "b_better_high": self.b_better_interval[1],
-            "ties": self.ties,
-            **scalar_table.read(scalar_table.PAIR_COUNTS, self.difference),
-        }
-        for part, model in (("a", self.a), ("b", self.b)):
-            found = scalar_table.read(scalar_table.MODEL_SCALARS, model)
-            numbers |= {f"{part}_{name}": number for name, number in found.items()}
-        return scalar_table.finite(numbers, prefix)
-
-    def __str__(self) -> str:
-        kind = interval_name(self.difference.level, self.difference.anytime)
-        rows = [
-            (name, f"{format_number(of.mean)} nats", f"{kind} {format_interval(of.interval)}")
-            for name, of in (("A", self.a), ("B", self.b), ("A - B", self.difference))
-        ]
-        rows += [
-            ("A better", _percent(self.a_better), f"{kind} {_percents(self.a_better_interval)}"),
-            ("B better", _percent(self.b_better), f"{kind} {_percents(self.b_better_interval)}"),
-            ("ties", _percent(self.ties), ""),
-        ]
-        for name, number, what in count_rows(self.difference):
-            if name in MODEL_FIELDS:
-                what = f"A {getattr(self.a, name):,}, B {getattr(self.b, name):,}"
-            rows.append((name, number, what))
-        return f"{self.verdict}\n{align_rows(rows)}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.4g} %"
-
-
-def _percents(interval: tuple[float, float]) -> str:
-    return f"{_percent(interval[0])} to {_percent(interval[1])}"
+    from streamce.wrappers.pair_inputs import PairInputs
 
 
 class Paired(MetricWrapper):
@@ -216,14 +61,15 @@ class Paired(MetricWrapper):
     -0.375
     """
 
-    __slots__ = ()
+    __slots__ = ("_sums",)
     _layer = composition.PAIR
     _in_core = frozenset({"update_from"})  # the streams are the caller's code, which runs in the caller's mode
     _state: States
 
-    def __init__(self, metric: Metric) -> None:
+    def __init__(self, metric: Any) -> None:
         super().__init__(metric)
-        self._state = States(pairs.NAMES)
+        self._sums = pair_sums.sums_for(self._metric)
+        self._state = States(self._sums.names)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -240,10 +86,10 @@ class Paired(MetricWrapper):
         return cls(restore_inner(options["metric"]))
 
     def _fixed_sizes(self) -> dict[str, int]:
-        return {f"{name}.total": 1 for name in pairs.NAMES}
+        return self._sums.fixed_sizes()
 
     def _load_payload(self, payload: dict[str, bytes]) -> None:
-        self._state = States.from_parts(payload, pairs.NAMES)
+        self._state = self._sums.restore(payload)
 
     # ---- adding ----
 
@@ -283,7 +129,7 @@ class Paired(MetricWrapper):
         """
         if others:
             self._check_keywords("Paired.update", others)
-        self._state.merge(self._states_of(*self._samples(preds_a, preds_b, target, weight, cluster, **others)))
+        self._state.merge(self._batch(preds_a, preds_b, target, weight, cluster, **others))
         return self
 
     def update_from(
@@ -354,7 +200,7 @@ class Paired(MetricWrapper):
         self, preds_a: Any, preds_b: Any, target: Any, weight: Any = None, cluster: Any = None, null: Any = None
     ) -> None:
         """Add a batch, as ``update`` does; ``null`` is the mask of the losses in which an input is null."""
-        self._state.merge(self._states_of(*self._samples(preds_a, preds_b, target, weight, cluster, null=null)))
+        self._state.merge(self._batch(preds_a, preds_b, target, weight, cluster, null=null))
 
     def _split(
         self,
@@ -367,66 +213,14 @@ class Paired(MetricWrapper):
         cluster: Any = None,
         **others: Any,
     ) -> list[States]:
-        a, b, buckets = self._samples(preds_a, preds_b, target, weight, cluster, **others)
-        routes.check(a.samples)
-        if routes.factors is not None:
-            a, b = a.multiplied(routes.factors), b.multiplied(routes.factors)
-        order = np.argsort(routes.numbers, kind="stable")
-        ends = np.cumsum(np.bincount(routes.numbers, minlength=len(routes.states))).tolist()
-        return [
-            self._states_of(a.take(rows), b.take(rows), None if buckets is None else buckets[rows])
-            for rows in (order[start:end] for start, end in itertools.pairwise([0, *ends]))
-        ]
+        return self._sums.of_batch(self._inputs(preds_a, preds_b, target, weight, cluster, **others), routes)
 
-    @staticmethod
-    def _states_of(a: Samples, b: Samples, buckets: Any) -> States:
-        """Return the states of the samples of both models."""
-        return States.from_states(dict(zip(pairs.NAMES, pairs.add_pairs(a, b, buckets), strict=True)))
+    def _batch(self, *inputs: Any, **others: Any) -> States:
+        """Return the states of a batch."""
+        return self._sums.of_batch(self._inputs(*inputs, **others))[0]
 
-    def _samples(
-        self, preds_a: Any, preds_b: Any, target: Any, weight: Any, cluster: Any, **others: Any
-    ) -> tuple[Samples, Samples, Any]:
-        """Return the samples of both models, and the bucket of each sample's cluster."""
-        takes_losses = self._metric._task == "mean"
-        if takes_losses and target is not None:
-            raise InputError("target", "is given", "none, because MeanLoss takes the losses of A and B")
-        buckets = cluster_buckets.to_buckets(cluster)
-        argument = "losses" if takes_losses else "preds"
-        sources = {"a": preds_a, "b": preds_b}
-        shapes, found = {}, {}
-        for name, source in sources.items():
-            try:
-                sources[name], shapes[name] = arrays.convert_with_shape(source, argument)
-            except InputError as error:
-                raise _model_error(error, argument, name) from None
-        if self._metric._task in ("binary", "mean"):
-            differ = arrays.without_unit_axes(shapes["a"]) != arrays.without_unit_axes(shapes["b"])
-        else:
-            differ = shapes["a"] != shapes["b"]
-        if differ:
-            raise InputError(
-                f"{argument}_b", f"has shape {shapes['b']}", f"{shapes['a']}, as {argument}_a has", value=shapes["b"]
-            )
-        target, weight = class_names.materialize_target(target), arrays.materialize(weight, "weight")
-        others = arrays.materialize_others(others)
-        for name, source in sources.items():
-            try:
-                found[name] = self._metric._run_returning_samples(State(), source, target, weight=weight, **others)
-            except InputError as error:
-                raise _model_error(error, argument, name) from None
-        a, b = found["a"], found["b"]
-        if buckets is not None and buckets.numbers.size != a.samples:
-            raise messages.key_length("cluster", buckets.numbers.size, a.samples)
-        if (out := pairs.left_out(a, b)) is not None:  # compute larger samples again without the excluded losses
-            others["null"] = np.frombuffer(out, dtype=np.bool_)
-            a, b = (
-                pairs.with_causes(
-                    self._metric._run_returning_samples(State(), sources[name], target, weight=weight, **others),
-                    found[name],
-                )
-                for name in sources
-            )
-        return a, b, None if buckets is None else buckets.numbers
+    def _inputs(self, preds_a: Any, preds_b: Any, target: Any, weight: Any, cluster: Any, **others: Any) -> PairInputs:
+        return pair_inputs.read(self._loss_metric, (preds_a, preds_b), target, weight, cluster, others)
 
     def __call__(
         self, preds_a: Any, preds_b: Any, target: Any = None, *, weight: Any = None, cluster: Any = None, **others: Any
@@ -435,7 +229,7 @@ class Paired(MetricWrapper):
         if others:
             self._check_keywords("Paired.__call__", others)
         batch = self._new()
-        batch._state = self._states_of(*self._samples(preds_a, preds_b, target, weight, cluster, **others))
+        batch._state = self._batch(preds_a, preds_b, target, weight, cluster, **others)
         self._state.merge(batch._state)
         return batch.compute()
 
@@ -451,31 +245,41 @@ class Paired(MetricWrapper):
 
     @property
     def _loss_metric(self) -> Metric:
-        loss_metric: Metric = self._metric
+        loss_metric: Metric = self._metric._loss_metric
         return loss_metric
 
     # ---- reading ----
 
+    @property
+    def a(self) -> Any:
+        """The metric of model A, over the samples that count for both models, with a copy of its state."""
+        return self._sums.metric_of(self._state.copy(), A)
+
+    @property
+    def b(self) -> Any:
+        """The metric of model B, as ``a`` is that of A."""
+        return self._sums.metric_of(self._state.copy(), B)
+
     def compute(self) -> float:
         """Return the mean loss of A minus that of B in nats, exact and rounded once. It is negative if A is better.
 
-        It is nan for an empty stream, and if both means are infinite.
+        For normalized entropies it is the difference of these. It is nan for an empty stream, and if both means are
+        infinite.
 
         Raises
         ------
         InputError
             If more was subtracted than had been added.
         """
-        return estimators.mean(self._state["difference"].copy().total)
+        return self._sums.value(self._state.copy(), DIFFERENCE)
 
     def _n_samples(self) -> int:
         return estimators.sample_number(self._state["difference"].copy().total.cell())
 
     def _difference(self) -> Difference:
-        """Return the difference of the means, and how precisely it is estimated."""
-        state = self._state["difference"].copy()
-        cell = state.total.cell()
-        return Difference(estimators.ratio(cell), estimators.uncertainty(cell, state.buckets))
+        """Return the difference of the values, and how precisely it is estimated."""
+        states = self._state.copy()
+        return Difference(self._sums.value(states, DIFFERENCE), self._sums.uncertainty(states, DIFFERENCE))
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> PairedSummary:
         """Return both means, their difference and its interval, how often each model is better, and the verdict.
@@ -501,58 +305,105 @@ class Paired(MetricWrapper):
         >>> paired.summary(anytime=True).verdict
         'A is better by 0.025 nats (95 % confidence sequence 0.018752 to 0.031248, p = 1.2e-36)'
         """
-        state = self._state.copy()
-        parts = {
-            name: summary.summarise(state[name].total, level=level, anytime=anytime, buckets=state[name].buckets)
-            for name in ("a", "b", "difference")
-        }
+        states, sums = self._state.copy(), self._sums
+        parts = {name: sums.summary(states, name, level, anytime) for name in (A, B, DIFFERENCE)}
         (a_better, a_interval), (b_better, b_interval) = (
-            estimators.proportion(state[name].total, level=level, anytime=anytime, buckets=state[name].buckets)
+            estimators.proportion(states[name].total, level=level, anytime=anytime, buckets=states[name].buckets)
             for name in ("a_better", "b_better")
         )
-        difference = state["difference"]
-        p_value = estimators.p_value(difference.total, anytime=anytime, buckets=difference.buckets)
-        better = _better(parts["difference"])
+        known = sums.uncertainty(states, DIFFERENCE)
+        p_value = estimators.p_value_of(parts[DIFFERENCE].value, known, anytime)
+        better, unit = better_model(parts[DIFFERENCE]), self._metric._unit
         return PairedSummary(
-            verdict=_verdict(better, p_value=p_value, **parts),
+            verdict=verdict(better, p_value=p_value, unit=unit, **parts),
             better=better,
+            unit=unit,
             p_value=p_value,
             **parts,
             a_better=a_better,
             a_better_interval=a_interval,
             b_better=b_better,
             b_better_interval=b_interval,
-            ties=estimators.remaining_proportion(state["a_better"].total, state["b_better"].total),
+            ties=estimators.remaining_proportion(states["a_better"].total, states["b_better"].total),
         )
 
+    def per_class(self, level: float = 0.95, anytime: bool = False) -> np.ndarray[Any, np.dtype[np.object_]]:
+        """Return the summary of the differences in each class, for a metric with ``per_class=True``.
 
-def _model_error(error: InputError, argument: str, name: str) -> InputError:
-    """Return an error of the metric with the name of the argument that holds this model's predictions."""
-    return error.with_argument(f"{argument}_{name}") if error.argument == argument else error
+        ``a.per_class()`` and ``b.per_class()`` are those of the models. Each loss is a sample.
 
+        Raises
+        ------
+        InputError
+            If the metric was not created with ``per_class=True``.
 
-def _better(difference: Summary) -> Literal["A", "B"] | None:
-    low, high = difference.interval
-    if math.isinf(difference.mean):
-        low = high = difference.mean
-    return "A" if high < 0 else "B" if low > 0 else None
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> paired = ce.Paired(ce.MulticlassCrossEntropy(per_class=True, kind="logits"))
+        >>> paired = paired.update([[2.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]], [0, 1])
+        >>> [round(difference.mean, 4) for difference in paired.per_class()]
+        [-0.5662, 0.3799]
+        """
+        return self._by("per_class", level, anytime)
 
+    def per_label(self, level: float = 0.95, anytime: bool = False) -> np.ndarray[Any, np.dtype[np.object_]]:
+        """Return the summary of the differences of each label, for a metric with ``per_label=True``.
 
-def _verdict(better: str | None, *, a: Summary, b: Summary, difference: Summary, p_value: float) -> str:
-    """Return in one line which model is better and how certain that is."""
-    if difference.samples == 0:
-        return "no difference shown: there are no samples"
-    if math.isnan(difference.mean):
-        return f"no difference shown: the mean of A is {format_number(a.mean)} and that of B {format_number(b.mean)}"
-    if math.isinf(difference.mean):
-        return f"{better} is better: the mean of A is {format_number(a.mean)} and that of B {format_number(b.mean)}"
-    low, high = difference.interval
-    if math.isnan(low):
-        why = "no interval, because there are too few samples or clusters"
-    else:
-        low, high = (-high, -low) if better == "A" else (low, high)
-        p = f"p = {p_value:.2g}" if p_value > MIN_P_VALUE else f"p < {MIN_P_VALUE:g}"
-        why = f"{interval_name(difference.level, difference.anytime)} {format_interval((low, high))}, {p}"
-    if better:
-        return f"{better} is better by {format_number(abs(difference.mean))} nats ({why})"
-    return f"no difference shown: A - B is {format_number(difference.mean)} nats ({why})"
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> paired = ce.Paired(ce.MultilabelCrossEntropy(per_label=True)).update([[0.5, 0.5]], [[0.5, 0.25]], [[1, 1]])
+        >>> [difference.mean for difference in paired.per_label()]
+        [0.0, -0.69314...]
+        """
+        return self._by("per_label", level, anytime)
+
+    def per_position(self, level: float = 0.95, anytime: bool = False) -> np.ndarray[Any, np.dtype[np.object_]]:
+        """Return the summary of the differences of the first, second, ... tokens, for one with ``per_position=True``.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> paired = ce.Paired(ce.SequenceCrossEntropy(per_position=True))
+        >>> paired = paired.update([[[0.5, 0.5], [0.5, 0.5]]], [[[0.5, 0.5], [0.25, 0.75]]], [[0, 0]])
+        >>> [difference.mean for difference in paired.per_position()]
+        [0.0, -0.69314...]
+        """
+        return self._by("per_position", level, anytime)
+
+    def _by(self, option: str, level: float, anytime: bool) -> np.ndarray[Any, np.dtype[np.object_]]:
+        return pair_sums.differences_by(self._sums, self._state.copy(), option, level, anytime)
+
+    def per_word(self, level: float = 0.95, anytime: bool = False) -> Summary:
+        """Return the summary of the differences per word, in nats, for a metric of sequences with ``n_words``.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> paired = ce.Paired(ce.Perplexity())
+        >>> paired = paired.update([[[0.5, 0.5]]], [[[0.25, 0.75]]], [[0]], n_words=[2])
+        >>> paired.per_word().mean, paired.a.per_word().mean
+        (-0.34657..., 0.34657...)
+        """
+        return self._per("per_word", level, anytime)
+
+    def per_byte(self, level: float = 0.95, anytime: bool = False) -> Summary:
+        """Return the summary of the differences per byte, in nats, for a metric of sequences with ``n_bytes``.
+
+        Examples
+        --------
+        >>> import streamce as ce
+        >>> paired = ce.Paired(ce.Perplexity())
+        >>> paired = paired.update([[[0.5, 0.5]]], [[[0.25, 0.75]]], [[0]], n_bytes=[4])
+        >>> round(paired.per_byte().bits, 3)
+        -0.25
+        """
+        return self._per("per_byte", level, anytime)
+
+    def _per(self, name: str, level: float, anytime: bool) -> Summary:
+        metric = self._sums.metric_of(self._state.copy(), DIFFERENCE)
+        if not hasattr(metric, name):
+            raise composition.not_of_sequences(metric)
+        found: Summary = getattr(metric, name)(level, anytime)
+        return found

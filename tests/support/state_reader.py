@@ -39,8 +39,9 @@ UNITS = {"CTCCrossEntropy": ("label", "frame", "utterance")}
 STATES = {
     "GANCrossEntropy": ("fake", "generator", "real"),
     "NormalizedEntropy": ("both", "loss", "outcome"),
-    "Paired": ("a", "a_better", "b", "b_better", "difference"),
 }
+PAIRS = ("a", "a_better", "b", "b_better", "difference")
+PAIRS_OF_OUTCOMES = (*PAIRS, "a_both", "b_both", "difference_both", "outcome")
 # Wrappers that keep states of a metric by key.
 WRAPPERS = ("Decayed", "Grouped", "Sliding")
 # From the inside out: a wrapper holds metrics of lower layers.
@@ -172,6 +173,32 @@ def read_parts(reader, end_of_all, header):
     if header["metric"] in WRAPPERS:
         check_keyed(header, parts, newest)
         return State(header["metric"], header["options"], parts, newest)
+    if header["metric"] == "Paired":
+        check_pairs(header["options"]["metric"], parts)
+    else:
+        check_sums(header, parts)
+    return State(header["metric"], header["options"], parts, newest)
+
+
+def check_pairs(header, parts):
+    """Check the states of a comparison, each as that of a metric."""
+    by_state = {}
+    for name, part in parts.items():
+        state, _, own = name.partition(".")
+        by_state.setdefault(state, {})[own] = part
+    more = dict.fromkeys(("calibration", "divergence", "tail"), False)
+    for state, own in by_state.items():
+        if header["metric"] == "NormalizedEntropy" or state.endswith("_better"):
+            check_sums({"metric": "MeanLoss", "options": {}}, own)
+        elif state == "difference":
+            options = {name: value for name, value in header["options"].items() if name not in more}
+            check_sums({"metric": header["metric"], "options": options}, own)
+        else:
+            check_sums(header, own)
+
+
+def check_sums(header, parts):
+    """Check the parts of a metric that wraps no other."""
     ratios = 3 if OPTIONS[header["metric"]] is SEQUENCE else 2 if "divergence" in header["options"] else 1
     for name, part in parts.items():
         last = max(part.cells) if isinstance(part, Ledger) else 0
@@ -187,6 +214,7 @@ def read_parts(reader, end_of_all, header):
         require("calibration" in header["options"], "calibration unasked for")
         most = 33 + 15 * (100**2 if header["metric"] == "MulticlassCrossEntropy" else 1)
         require(part.size == max(part.cells) + 1 <= most, "cells of calibration")
+    require(set(parts) <= parts_of(header), "parts of a state")
     if "cells" in parts and ratios == 3:
         require(header["options"]["per_position"], "cells unasked for")
         require(parts["cells"].size == max(parts["cells"].cells) + 1, "positions")
@@ -198,7 +226,6 @@ def read_parts(reader, end_of_all, header):
         for name in ("class_weight", "classes", "pos_weight"):
             weights = options.get(name)
             require(not isinstance(weights, list) or len(weights) == parts["cells"].size, "a weight per cell")
-    return State(header["metric"], header["options"], parts, newest)
 
 
 def check_keyed(header, parts, newest):
@@ -268,6 +295,11 @@ def parts_of(header):
         return {"groups", "states"}
     if metric in STATES:
         return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
+    if metric == "Paired":
+        inner = header["options"]["metric"]
+        if inner["metric"] == "NormalizedEntropy":
+            return {f"{state}.{part}" for state in PAIRS_OF_OUTCOMES for part in ("buckets", "total")}
+        return {f"{state}.{part}" for state in PAIRS for part in parts_of(inner)}
     if metric == "MulticlassNormalizedEntropy":
         return {"cells", "total"}
     return {"buckets", "calibration", "cells", "tail", "total"}
@@ -341,10 +373,15 @@ def layer(header):
         require(layer(options["metric"]) < own, "an order of wrappers")
         require(is_addable(options["metric"]), "a wrapper of a window of samples")
     if metric == "Paired":
-        require(only_mean(options["metric"]), "a pair of metrics with several sums")
+        require(options["metric"]["metric"] != "GANCrossEntropy", "a pair without two predictions of one target")
     if metric == "Decayed":
-        require("tail" not in options["metric"]["options"], "a tail that decays")
+        require(not keeps_tail(options["metric"]), "a tail that decays")
     return own
+
+
+def keeps_tail(header):
+    options = header["options"]
+    return "tail" in options or ("metric" in options and keeps_tail(options["metric"]))
 
 
 def is_addable(header):

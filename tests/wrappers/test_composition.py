@@ -84,6 +84,17 @@ def pairs(rng, n):
     return ce.Paired(ce.MulticlassCrossEntropy()), a
 
 
+def pairs_of(make):
+    """Return a function that makes pairs of a metric: the predictions of B are those of another seed."""
+
+    def case(rng, n):
+        metric, batch = make(rng, n)
+        other = np.roll(batch["preds"], 1, axis=0)
+        return ce.Paired(metric), {"preds_a": batch.pop("preds"), "preds_b": other, **batch}
+
+    return case
+
+
 def collections(rng, n):
     metrics = {
         "loss": ce.BinaryCrossEntropy(tail=True),
@@ -108,6 +119,15 @@ CASES = {
     "normalized_classes": normalized_classes,
     "gan": adversaries,
     "paired": pairs,
+    "paired_classes": pairs_of(lambda rng, n: multiclass(rng, n, per_class=True, tail=True, calibration=True)),
+    "paired_labels": pairs_of(lambda rng, n: multilabel(rng, n, per_label=True)),
+    "paired_soft": pairs_of(soft),
+    "paired_skipping": pairs_of(skipping),
+    "paired_tokens": pairs_of(tokens),
+    "paired_positions": pairs_of(lambda rng, n: tokens(rng, n, per_position=True)),
+    "paired_ctc": pairs_of(utterances),
+    "paired_normalized": pairs_of(normalized),
+    "paired_normalized_classes": pairs_of(normalized_classes),
 }
 NAMES = [*CASES, "collection"]
 WITH_CLUSTERS = (
@@ -121,6 +141,10 @@ WITH_CLUSTERS = (
     "ctc",
     "normalized",
     "paired",
+    "paired_classes",
+    "paired_labels",
+    "paired_tokens",
+    "paired_normalized",
 )
 
 
@@ -234,7 +258,7 @@ def test_groups_of_windows(name, seed, n, clusters, weights):
 
 @cases
 def test_decayed_weights_are_those_of_a_weighted_metric(name, seed, n, clusters, weights):
-    if name in ("collection", "gan", "tail", "positions", "ctc"):
+    if name in ("collection", "gan", "tail", "positions", "ctc", "paired_classes", "paired_ctc"):
         return
     metric, batch = case(name, seed, n, clusters, weights)
     rng = np.random.default_rng(seed + 1)
@@ -336,9 +360,10 @@ def test_a_state_of_a_mean_has_the_same_bytes_whatever_the_other_groups_hold():
         (lambda: ce.Sliding(ce.Grouped(ce.MeanLoss()), samples=2), r"expected Grouped\(Sliding\(metric\)\)"),
         (lambda: ce.Sliding(ce.Collection({"a": ce.MeanLoss()}), samples=2), "a Collection of Sliding metrics"),
         (lambda: ce.Grouped(ce.Sliding(ce.MeanLoss(), samples=2)), "is a window of samples, and such windows"),
-        (lambda: ce.Paired(ce.NormalizedEntropy()), "is a NormalizedEntropy: expected a metric with one mean"),
+        (lambda: ce.Paired(ce.GANCrossEntropy()), "is a GANCrossEntropy: expected a metric of predictions and targ"),
         (lambda: ce.Decayed(ce.MeanLoss, half_life=1), "is <class .*: expected a metric such as"),
         (lambda: ce.Decayed(ce.BinaryCrossEntropy(tail=True), half_life=1), "has tail=True, which counts losses"),
+        (lambda: ce.Decayed(ce.Paired(ce.BinaryCrossEntropy(tail=True)), half_life=1), "has tail=True, which counts"),
     ],
 )  # fmt: skip
 def test_what_has_no_meaning_is_an_error_that_says_what_to_use(make, message):
@@ -367,8 +392,8 @@ def test_an_invalid_batch_changes_nothing(name):
     for wrong in (by[1:], by.astype(str)):
         with pytest.raises(ce.InputError, match=r"^by"):
             grouped.update(**batch, by=wrong)
-    if name != "skipping":
-        preds = "real" if name == "gan" else "preds_b" if name == "paired" else "preds"
+    if "skipping" not in name:
+        preds = "real" if name == "gan" else "preds_b" if "paired" in name else "preds"
         broken = batch[preds].copy()
         broken[-1] = 7.0
         with pytest.raises(ce.InputError, match=rf"^{preds}\[11"):

@@ -212,6 +212,15 @@ cdef class State:
             new.calibration_sums = self.calibration_sums.copy()
         return new
 
+    def with_mean(self, State other not None) -> State:
+        """Return a copy with the first ratio of another state of as many losses. Both are unchanged meanwhile."""
+        cdef State new = self.copy()
+        new.total = with_first_of(new.total, other.total, 1)
+        if other.buckets is not None:
+            new.buckets = with_first_of(new.buckets, other.buckets, BUCKETS)
+        new.bound = max(new.bound, other.bound)
+        return new
+
     # ---- bytes ----
 
     def parts(self) -> dict[str, bytes]:
@@ -250,6 +259,17 @@ cdef class State:
             raise ValueError("its ledgers have other sizes")
         state.measure()
         return state
+
+
+cdef Ledger with_first_of(Ledger source, Ledger first, Py_ssize_t size):
+    """Return a ledger whose first cells are those of ``first``, followed by the others of ``source``, if any."""
+    cdef Ledger new = first_of(first, size)
+    cdef Py_ssize_t cell
+    if source is not None and source.size > size:
+        new.grow(source.size)
+        for cell in range(size, source.size):
+            new.add_cell(cell, source, cell)
+    return new
 
 
 cdef Ledger first_of(Ledger source, Py_ssize_t size):

@@ -16,6 +16,7 @@ cdef class Outputs:
     cdef Samples samples    # filled with the samples of the batch, or None
     cdef Routes routes      # the states that receive the samples, or None
     cdef object gradient    # an array for the gradient, or None
+    cdef tuple minus        # the losses of another model, and its samples; or None
     cdef bint mean          # whether the gradient is that of the mean, not of the sum
 
 
@@ -48,6 +49,9 @@ cdef class Batch:
     cdef double* out                # for each loss, or NULL
     cdef Samples recorded           # the samples of the batch, or None
     cdef ArrayView gradient         # for each prediction, or None
+    cdef object minus_from          # owner of `minus`
+    cdef const double* minus        # losses of another model that are subtracted, or NULL
+    cdef Samples minus_samples      # its samples, whose flags apply too
     cdef double divisor             # of the gradient
     # Derived from the arrays and the options.
     cdef bint has_integer_targets

@@ -32,4 +32,5 @@ class Outputs:
         routes: Routes | None = None,
         gradient: Any = None,
         reduction: str = "sum",
+        minus: tuple[_Doubles, Samples] | None = None,
     ) -> None: ...

@@ -55,23 +55,27 @@ cdef class Vector:
 cdef class Outputs:
     """The outputs of an update. The gradient is that of the sum of the losses, or of their mean.
 
-    With ``routes``, the states of the routes receive the samples, and the state of the update is unchanged.
+    With ``routes``, the states of the routes receive the samples, and the state of the update is unchanged. With
+    ``minus``, the losses of another model for the same batch and its samples, the state receives the differences of the
+    losses, with the flags of both. Both models must leave out the same losses.
     """
 
     def __init__(
-        self, *, losses=None, Samples samples=None, Routes routes=None, gradient=None, str reduction="sum"
+        self, *, losses=None, Samples samples=None, Routes routes=None, gradient=None, str reduction="sum",
+        tuple minus=None,
     ):
         self.routes = routes
         self.losses = losses
         self.samples = samples
         self.gradient = gradient
+        self.minus = minus
         self.mean = reduction == "mean"
 
 
 cdef class Batch:
     """The arguments of one update.
 
-    ``status`` has a status for each loss: COUNTED, PADDING, IGNORED or NULL_INPUT. ``offsets`` are the first loss of
+    ``status`` has a status for each loss, COUNTED if nothing is known of it yet. ``offsets`` are the first loss of
     each sample, followed by the number of losses. Without offsets, the samples are the entries of the first axis.
     ``ratios`` are triples of the number of a ratio, its denominators, and None or statuses of the samples, which leave
     out empty samples. With ``weight_per_sample``, weights are those of samples, also if there are as many losses.
@@ -108,6 +112,7 @@ cdef class Batch:
         self.name = name
         self.first_invalid_index = -1
         self.out = NULL
+        self.minus = NULL
         self.offsets = NULL
         self.preds.take(self.given_preds, name)
         if not self.preds.is_real:
@@ -290,6 +295,7 @@ cdef class Batch:
     cdef int open_outputs(self, Outputs outputs) except -1:
         """Take the outputs for losses and samples. The gradient is taken later, when its divisor is known."""
         cdef double[::1] losses
+        cdef const double[::1] minus
         if outputs.losses is not None and self.losses:
             losses = outputs.losses
             if losses.shape[0] != self.losses:
@@ -298,6 +304,13 @@ cdef class Batch:
             self.out = &losses[0]
         self.recorded = outputs.samples
         self.routes = outputs.routes
+        if outputs.minus is not None:
+            self.minus_from, self.minus_samples = outputs.minus
+            minus = self.minus_from
+            if minus.shape[0] != self.losses or self.minus_samples.losses != self.losses:
+                raise ValueError(f"{minus.shape[0]} losses are subtracted: expected {self.losses}")
+            if self.losses:
+                self.minus = &minus[0]
         return 0
 
     cdef ArrayView gradient_view(self, gradient):
@@ -321,6 +334,7 @@ cdef class Batch:
         self.recorded = None
         self.routes = None
         self.gradient = None
+        self.minus_from = self.minus_samples = None
         self.real_labels = None
         if not self.cost_only:
             self.class_weight = self.base = self.ones = None

@@ -54,6 +54,19 @@ cdef void evaluate_block(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noe
         for i in range(k):
             if w.n[i] == INFINITY or w.n[i] == -INFINITY:
                 flag(w, i, IS_INFINITE)
+    if b.minus is not NULL:
+        subtract(b, w, at, k)
+
+
+cdef void subtract(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
+    """Turn losses into their differences from those of another model."""
+    cdef Py_ssize_t i
+    for i in range(k):
+        if not w.status[i]:
+            w.n[i] -= b.minus[at + i]
+            if b.minus_samples.packed_status[at + i]:
+                flag(w, i, b.minus_samples.packed_status[at + i] >> 4)
+    w.exponent = table().largest_exponent(w.n, k)
 
 
 cdef void evaluate_tile(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:

@@ -11,7 +11,7 @@ from streamce.core.losses.array_view cimport (
 )
 from streamce.core.losses.batch cimport Batch
 from streamce.core.losses.workspace cimport Workspace, in_place, rows_scratch
-from streamce.core.samples.status cimport COUNTED, INVALID_WEIGHT, NULL_INPUT
+from streamce.core.samples.status cimport COUNTED, INVALID_WEIGHT, STATUSES
 
 
 cdef const void* elements_of(Workspace* w, view* v, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
@@ -63,11 +63,11 @@ cdef const void* rows_of(
 
 
 cdef void status_of(Batch b, Workspace* w, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Load the statuses that losses have before they are evaluated: of padding, ignored losses and nulls."""
+    """Load the statuses that losses have before they are evaluated, such as those of padding and nulls."""
     memcpy(w.status, elements_of(w, &b.status.v, at, k), k)
     cdef Py_ssize_t i
     for i in range(k):
-        w.status[i] = min(w.status[i], <uint8_t>NULL_INPUT)  # the largest status that a loss can have here
+        w.status[i] = min(w.status[i], <uint8_t>(STATUSES - 1))  # it may come from memory that another thread writes
         w.odd |= w.status[i] != COUNTED
 
 

@@ -3,7 +3,6 @@
 from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
 
 from streamce.core.kernels.kernels cimport BLOCK, fp_enter, fp_leave, table
 from streamce.core.ledger.ledger cimport COUNT, N, Ledger
@@ -196,25 +195,20 @@ cdef Ledger slice_of(Ledger sums, Py_ssize_t first, Py_ssize_t size):
     return new
 
 
-def left_out(Samples a not None, Samples b not None) -> bytearray | None:
-    """Return a byte per loss, 1 if either model leaves it out. Return None if that changes no sample."""
+def joint_statuses(Samples a not None, Samples b not None, bint of_losses) -> bytearray | None:
+    """Return the status of each loss for both models together. Return None if another pass would change nothing.
+
+    Another pass changes a model whose losses are left out for the other model only: the samples, if they hold several
+    losses, or, with ``of_losses``, sums of losses.
+    """
     cdef Py_ssize_t j
     check_alike(a, b)
-    cdef Py_ssize_t losses = a.start(a.samples)
     cdef bint differ = False
-    if a.has_one_loss_each() or not (a.odd or b.odd):
+    if not (a.odd or b.odd) or (a.has_one_loss_each() and not of_losses):
         return None
-    excluded = bytearray(losses)
-    cdef uint8_t[::1] mask = excluded
-    for j in range(losses):
-        mask[j] = joint_status(a.packed_status[j], b.packed_status[j]) != 0
-        differ |= (a.packed_status[j] & 15 != 0) != (b.packed_status[j] & 15 != 0)
-    return excluded if differ else None
-
-
-def with_causes(Samples samples not None, Samples before not None) -> Samples:
-    """Return the samples with the anomalies of ``before``, in which fewer losses were left out."""
-    check_alike(samples, before)
-    memcpy(samples.packed_status, before.packed_status, before.start(before.samples))
-    samples.odd = before.odd
-    return samples
+    statuses = bytearray(a.losses)
+    cdef uint8_t[::1] joint = statuses
+    for j in range(len(statuses)):
+        joint[j] = joint_status(a.packed_status[j], b.packed_status[j])
+        differ |= a.packed_status[j] & 15 != b.packed_status[j] & 15
+    return statuses if differ else None

@@ -50,6 +50,11 @@ cdef class Samples:
             raise MemoryError
         return 0
 
+    @property
+    def losses(self) -> int:
+        """The number of losses, also of those that do not count."""
+        return self.start(self.samples)
+
     def copy(self) -> Samples:
         """Return a copy, which the caller may change."""
         cdef Samples new = Samples.__new__(Samples)
