@@ -209,6 +209,62 @@ CASES = {
     ),
     "paired-infinite": lambda: ce.Paired(ce.MeanLoss()).update([np.inf, 1.0, -np.inf, 2.0], [np.inf, np.inf, 0.5, 2.0]),
     "paired-empty": lambda: ce.Paired(ce.CTCCrossEntropy(blank=2)),
+    "paired-classes": lambda: ce.Paired(
+        ce.MulticlassCrossEntropy(per_class=True, tail=True, calibration=True, ignore_index=7, invalid="skip")
+    ).update(
+        [*ROWS, ROWS[0], [np.nan, 0.5, 0.5]],
+        [*ROWS[::-1], [1.0, 0.0, 0.0], ROWS[1]],
+        [*LABELS, 7, 2],
+        weight=[1.0, 0.3, 2.0, 1.0, 1.0],
+        cluster=["a", "b", "a", "c", "c"],
+    ),
+    "paired-labels": lambda: ce.Paired(ce.MultilabelCrossEntropy(divergence=True, ignore_index=-1)).update(
+        ROWS, ROWS[::-1], [[1, 0, -1], [0, 1, 1], [1, 1, 0]], weight=[1.0, 0.3, 2.0]
+    ),
+    "paired-text": lambda: ce.Paired(ce.Perplexity(per_position=True, invalid="skip")).update(
+        [ROWS, [ROWS[0]] * 3, [ROWS[1], [0.5, 0.5, np.nan], ROWS[2]]],
+        [[ROWS[1]] * 3, ROWS, ROWS],
+        [[0, -100, 1], [2, 2, 2], [1, 1, 0]],
+        lengths=[3, 1, 2],
+        n_words=[2, 1, 1],
+        n_bytes=[7, 4, 3],
+        cluster=["a", "b", "a"],
+    ),
+    "paired-normalized": lambda: ce.Paired(ce.NormalizedEntropy(invalid="skip")).update(
+        [*P, np.nan], [0.5, 0.5, 0.75, 0.5], [*Y, 1], weight=[1.0, 0.3, 2.0, 1.0], cluster=["a", "b", "a", "c"]
+    ),
+    "paired-normalized-classes": lambda: ce.Paired(ce.MulticlassNormalizedEntropy()).update(
+        ROWS, ROWS[::-1], LABELS, weight=[1.0, 0.3, 2.0]
+    ),
+    "grouped-gan": lambda: ce.Grouped(ce.GANCrossEntropy()).update(real=P, fake=[0.5, 0.25, 0.125], by=["b", "a", "b"]),
+    "grouped-labels": lambda: ce.Grouped(ce.MultilabelCrossEntropy()).update(
+        ROWS, [[1, 0, 0], [0, 1, 1], [1, 1, 0]], by=[3, 1, 3]
+    ),
+    "grouped-paired-normalized": lambda: ce.Grouped(ce.Paired(ce.NormalizedEntropy())).update(
+        P, [0.5, 0.5, 0.75], Y, by=["b", "a", "b"]
+    ),
+    "sliding-gan": lambda: ce.Sliding(ce.GANCrossEntropy(), samples=2).update(real=P, fake=[0.5, 0.25, 0.125]),
+    "sliding-paired": lambda: ce.Sliding(ce.Paired(ce.BinaryCrossEntropy()), period="1h", step="20min").update(
+        P, [0.5, 0.5, 0.75], Y, by_time=[0.0, 1.8e9, 1.8e9 - 1800.0]
+    ),
+    "sliding-samples-paired": lambda: ce.Sliding(ce.Paired(ce.BinaryCrossEntropy()), samples=2).update(
+        P, [0.5, 0.5, 0.75], Y
+    ),
+    "sliding-tail": lambda: ce.Sliding(ce.BinaryCrossEntropy(tail=True), period="1h", step="20min").update(
+        P, Y, by_time=[0.0, 1.8e9, 1.8e9 - 1800.0]
+    ),
+    "sliding-clusters": lambda: ce.Sliding(ce.MeanLoss(), period="1h", step="20min").update(
+        [0.5, 1.5, 0.25], cluster=["a", "b", "a"], by_time=[0.0, 1.8e9, 1.8e9 - 1800.0]
+    ),
+    "sliding-samples-clusters": lambda: ce.Sliding(ce.MeanLoss(), samples=2).update(
+        [0.5, 1.5, 0.25], cluster=["a", "b", "a"]
+    ),
+    "decayed-clusters": lambda: ce.Decayed(ce.MeanLoss(), half_life="1d").update(
+        [0.5, 1.5, 0.25], cluster=["a", "b", "a"], by_time=[1.8e9, 1.8e9 - 5000.0, -1e9]
+    ),
+    "decayed-divergence": lambda: ce.Decayed(ce.MulticlassCrossEntropy(divergence=True), half_life="1d").update(
+        ROWS, [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.25, 0.25, 0.5]], by_time=[1.8e9, 1.8e9 - 5000.0, -1e9]
+    ),
     "multilabel": lambda: multilabel(per_label=False),
     "multilabel-labels": lambda: multilabel(),
     "multilabel-weights": lambda: multilabel(class_weight=[1.0, 0.0, 0.7], pos_weight=[0.1, 1.0, 2.0]),
@@ -252,6 +308,10 @@ def numbers(data):
             return found
         for kind, names in STATES.items():
             if isinstance(metric, kind):
+                of_cells = metric.options.get("metric")
+                for name in ("per_class", "per_label", "per_position"):
+                    if of_cells is not None and of_cells.options.get(name):
+                        found[name] = [plain(one) for one in getattr(metric, name)()]
                 return found | {name: plain(getattr(metric.summary(), name)) for name in names}
         found["summary"] = shown(metric.summary())
         for name in ("per_class", "per_label"):
@@ -286,6 +346,8 @@ def shown(summary):
         return {name: shown(each) for name, each in summary.items()}
     if isinstance(summary, ce.PairedSummary):
         return {name: plain(getattr(summary, name)) for name in ("a", "b", "difference")}
+    if not hasattr(summary, "mean"):  # of a GAN
+        return {name: plain(getattr(summary, name)) for name in ("real", "fake", "generator")}
     return plain(summary)
 
 
