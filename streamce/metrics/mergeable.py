@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -40,6 +41,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_check_compatible(header)``: raise InputError unless objects with this header have the same losses;
     * ``_restore(payload, data)``: replace the state by that of ``data``, whose payload was decoded;
     * ``_split(routes, ...)``: the states of a batch, one for each code of ``routes``;
+    * ``_changes_of(other)``: calls that add another object, which can be made together with others;
     * ``_layer``, ``_is_addable``, ``_has_only_mean``, ``_has_cell``, ``_inner()``: what a wrapper must know of it;
     * ``_center(state)``, ``_uncertainty(state)``, ``_summarise(state, ...)``, ``_unit``: the value by which two models
       are compared (a mean, or a normalized entropy), how precisely it is known, the summary with it, and its unit;
@@ -178,6 +180,12 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         except ValueError as error:
             raise InputError("other", str(error), location="") from None
         return self
+
+    def _changes_of(self, other: Any) -> list[Callable[[], Any]]:
+        """Return calls that add another object of the same options, which gives up its state. They cannot fail."""
+        state = self._state.copy()
+        state.merge(other._state)
+        return [partial(setattr, self, "_state", state)]
 
     def merge(self, *others: Self) -> Self:
         """Add the states of ``others`` to this one, in place, and return it.

@@ -5,6 +5,7 @@ and their results.
 
 ``base``            ``MetricWrapper`` and ``KeyedWrapper``: states of the inner metric, and where samples go
 ``composition``     which wrappers can hold which metrics
+``changes``         several changes at once, between two signal handlers
 ``table``           ``StateTable``: states by key
 ``state_window``    ``StateWindow``: the states of the last samples
 ``grouped``         ``Grouped``: one metric per group

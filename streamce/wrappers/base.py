@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from streamce.inputs.arrays import Array
     from streamce.keys.key_columns import Keys
     from streamce.metrics.base import Metric
+    from streamce.wrappers.changes import Change
 
 
 # Arguments of an update that give a sample more sums than those of its mean.
@@ -109,7 +110,7 @@ class Route(NamedTuple):
             state.check(self.keys.kinds)
 
     def add(self, state: Any, samples: Samples) -> None:
-        """Add samples to a state. After ``check`` this fails only if the state is ``crowded``."""
+        """Add samples to a state."""
         if self.factor is not None:
             samples = samples.multiplied(self.factor)
         state.add_samples(samples, self.keys)
@@ -302,6 +303,17 @@ class KeyedWrapper(MetricWrapper, UpdateFromMixin):
         keys = {name: key for name, key in (("by", by), ("by_time", by_time)) if key is not None}
         self._update(log_probs, None, base=check_base("base", base), **keys, **others)
         return self
+
+    def _changes_of_samples(self, route: Route, samples: Samples) -> list[Change]:
+        """Return the changes that add samples, or raise InputError."""
+        if route.factor is not None:
+            samples = samples.multiplied(route.factor)
+        changes: list[Change] = self._state.changes_of_samples(samples, route.keys)
+        return changes
+
+    def _changes_of(self, other: Any) -> list[Change]:
+        changes: list[Change] = self._state.changes_of(other._state)
+        return changes
 
     def _update(self, *given: Any, **others: Any) -> None:
         named = dict(zip(("preds", "target", "weight"), given, strict=False))

@@ -16,7 +16,8 @@ from streamce.metrics.base import BREAKDOWN_OPTIONS, Metric
 from streamce.metrics.normalized_entropy import MulticlassNormalizedEntropy, NormalizedEntropy
 from streamce.metrics.update_from import PREDS_ARGUMENTS, UpdateFromMixin
 from streamce.wrappers import composition
-from streamce.wrappers.base import MORE_SUMS, KeyedWrapper, check_keywords, input_names, update_keywords
+from streamce.wrappers.base import KeyedWrapper, check_keywords, input_names, update_keywords
+from streamce.wrappers.changes import Versioned, replace
 
 if TYPE_CHECKING:
     from streamce._support.state_format import Header
@@ -207,13 +208,12 @@ class Collection(UpdateFromMixin):
         given = (preds, target) if target is not None else (preds,)
         if cluster is not None:
             others["cluster"] = to_buckets(cluster)
-        has_more = any(others.get(name) is not None for name in MORE_SUMS)
         batch: dict[str, UpdateFromMixin] = {}
         samples: dict[str, Samples] = {}
         for names in own.same_losses:
             found = own.losses(names, *given, weight=weight, **others)
             for name in names:
-                if (route := routes.get(name)) and has_more:
+                if (route := routes.get(name)) and not own.metrics[name]._takes_samples(others):  # type: ignore[attr-defined]
                     batch[name] = own.metrics[name]._new()
                     batch[name]._update(*given, weight=weight, **others, **own_keys[name])
                 elif route:
@@ -318,13 +318,14 @@ class Collection(UpdateFromMixin):
         return {name: metric.summary(level, anytime) for name, metric in metrics.items()}  # type: ignore[attr-defined]
 
 
-class Members:
+class Members(Versioned):
     """The metrics of a collection, and which of them need the same losses.
 
     A lock makes each change atomic: a reader sees a concurrent batch completely or not at all.
     """
 
     def __init__(self, metrics: dict[str, UpdateFromMixin]) -> None:
+        super().__init__()
         self.metrics: dict[str, UpdateFromMixin] = metrics
         self.lock: threading.RLock = threading.RLock()  # reentrant, because a signal handler may read
         same_losses: dict[Any, list[str]] = {}
@@ -366,34 +367,36 @@ class Members:
         return found
 
     def add(self, batch: dict[str, UpdateFromMixin], samples: dict[str, tuple[Route, Samples]]) -> None:
-        """Add a batch to all metrics. An error changes none of them."""
+        """Add a batch to all metrics. An error, or an interrupt, changes none of them."""
         with self.lock:
-            new = {name: self.metrics[name].copy()._extend(metric) for name, metric in batch.items()}
-            for name, (route, found) in samples.items():  # again, because another thread may have added keys
-                route.check(found, self.metrics[name]._state)
-            for name, (route, found) in samples.items():
-                if found.samples and self.metrics[name]._state.crowded(found):  # adding may fail
-                    new[name] = self.metrics[name].copy()
-                    route.add(new[name]._state, found)
-            for name, (route, found) in samples.items():
-                if found.samples and name not in new:
-                    route.add(self.metrics[name]._state, found)
-            self.metrics = {**self.metrics, **new}
+            while True:  # again if a signal handler added a batch meanwhile
+                version, changes = self._version, []
+                for name, metric in batch.items():
+                    changes += self.metrics[name]._changes_of(metric)
+                for name, (route, found) in samples.items():
+                    route.check(found, self.metrics[name]._state)  # again, because another thread may have added keys
+                    if found.samples:
+                        changes += self.metrics[name]._changes_of_samples(route, found)  # type: ignore[attr-defined]
+                if self._commit(version, changes):
+                    return
 
     def extend(self, other: Members) -> None:
         """Add the states of another collection, whose samples follow. An error changes no metric."""
         theirs = other.copy().metrics
-        with self.lock:
-            new = {name: metric.copy()._extend(theirs[name]) for name, metric in self.metrics.items()}
-            self.metrics = new
+        self._replace(lambda name, metric: metric.copy()._extend(theirs[name]))
 
     def merge(self, other: Members, sign: int = 1) -> None:
         theirs = other.copy().metrics
+        self._replace(lambda name, metric: metric + theirs[name] if sign > 0 else metric - theirs[name])
+
+    def _replace(self, new: Callable[[str, UpdateFromMixin], UpdateFromMixin]) -> None:
+        """Replace each metric by a new one."""
         with self.lock:
-            self.metrics = {
-                name: metric + theirs[name] if sign > 0 else metric - theirs[name]
-                for name, metric in self.metrics.items()
-            }
+            while True:
+                version = self._version
+                metrics = {name: new(name, metric) for name, metric in self.metrics.items()}
+                if self._commit(version, [replace(self, "metrics", metrics)]):
+                    return
 
     def is_clustered(self) -> bool | None:
         """Return whether the samples have clusters, None without samples."""

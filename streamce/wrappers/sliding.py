@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,10 +19,11 @@ from streamce.core.samples.window import Window
 from streamce.errors import InputError
 from streamce.inputs import arrays
 from streamce.keys import periods
-from streamce.keys.encoding import EPOCH, INT64_END, MICROSECOND, decode_key, encode_part
+from streamce.keys.encoding import EPOCH, INT64_END, MICROSECOND, encode_part
 from streamce.keys.key_columns import Keys
 from streamce.wrappers import composition
 from streamce.wrappers.base import KeyedWrapper, Route
+from streamce.wrappers.changes import replace
 from streamce.wrappers.state_window import StateWindow
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from streamce._support.state_format import Header
     from streamce.core.samples.samples import Samples
+    from streamce.wrappers.changes import Change
     from streamce.wrappers.table import Kinds, StateTable
 
 MAX_SAMPLES = 1 << 40  # most samples of a window
@@ -212,6 +215,21 @@ class Sliding(KeyedWrapper):
         self._state.extend(other._state)
         return self
 
+    def _changes_of_samples(self, route: Route, samples: Samples) -> list[Change]:
+        window = self._state
+        if not isinstance(window, Window):
+            return super()._changes_of_samples(route, samples)
+        if not window.crowded(samples):
+            return [partial(window.add_samples, samples)]
+        window = window.copy()  # adding may fail
+        window.add_samples(samples)
+        return [replace(self, "_state", window)]
+
+    def _changes_of(self, other: Self) -> list[Change]:
+        if isinstance(self._state, type(other._state)) and not isinstance(other._state, Window):
+            return super()._changes_of(other)
+        return [replace(self, "_state", self.copy()._extend(other)._state)]
+
     def _takes_samples(self, others: dict[str, Any]) -> bool:
         return not isinstance(self._state, StateWindow) and super()._takes_samples(others)
 
@@ -297,7 +315,10 @@ def _mixed_windows() -> InputError:
 
 
 class Panes:
-    """A cell for each pane of the window, by the start of the pane, and the start of the newest pane.
+    """A state for each pane of the window, by the start of the pane, and the clock: the start of the newest pane.
+
+    The clock follows from the panes, so it moves with them in one step. ``_newest`` is a time that it does not move
+    back from.
 
     Outdated panes are evicted once there are as many of them as of the others, so the cost of an update does not depend
     on the size of the window. Readers skip outdated panes.
@@ -321,47 +342,61 @@ class Panes:
 
     def add_samples(self, samples: Samples, keys: Keys) -> None:
         """Add samples, each to its pane."""
-        assert keys.integers is not None
-        self._add(int(keys.integers.max()), lambda: self._panes.add_samples(samples, keys))
+        with self._lock:
+            self._settle()
+            self._panes.add_samples(samples, keys)
 
     def add_states(self, kinds: Kinds, states: Iterable[tuple[bytes, Any]]) -> None:
         """Add a state to each pane."""
-        found = dict(states)
-        if found:
-            latest = max(decode_key(("int",), key) for key in found)
-            self._add(latest, lambda: self._panes.add_states(kinds, found.items()))
-
-    def _add(self, latest: int, add: Callable[[], None]) -> None:
-        """Add to panes, of which ``latest`` is the newest."""
         with self._lock:
-            add()
-            newest = latest if self._newest is None else max(latest, self._newest)
-            # Samples without losses do not advance the clock, and an empty pane does not count as the newest.
-            if self._panes.state(encode_part("datetime", newest)) is None or self._panes.slots() > self._capacity:
-                self._evict()
-            else:
-                self._newest = newest
+            self._settle()
+            self._panes.add_states(kinds, states)
 
-    def crowded(self, samples: Samples) -> bool:
-        """Return whether these samples may take an integer out of its range, so that adding them may fail."""
-        return self._panes.crowded(samples)
+    def changes_of_samples(self, samples: Samples, keys: Keys) -> list[Change]:
+        """Return the changes that add samples."""
+        self._settle()
+        return self._panes.changes_of_samples(samples, keys)
+
+    def changes_of(self, other: Panes) -> list[Change]:
+        """Return the changes that add another window, whose states are taken over."""
+        self._settle()
+        return self._panes.changes_of(other._panes)
+
+    def _settle(self) -> None:
+        """Evict outdated panes if they are many, and forget a time of which no pane is left. No result changes."""
+        newest = self._newest
+        is_gone = newest is not None and self._panes.state(encode_part("datetime", newest)) is None
+        if is_gone or self._panes.slots() > self._capacity:
+            self._evict()
+
+    def _clock(self) -> int | None:
+        """Return the start of the newest pane of the window, or None if the window has no samples.
+
+        It is that of the newest pane, or a later one whose samples were subtracted.
+        """
+        latest, newest = self._panes.newest(), self._newest
+        if latest is None or newest is None or latest >= newest:
+            return latest
+        return newest if latest > newest - self._period else None
 
     def _evict(self) -> None:
-        """Remove outdated panes, and the clock if no pane is left."""
-        newest = self._panes.newest()
-        if newest is not None:
-            newest = newest if self._newest is None else max(newest, self._newest)
-            self._panes.drop_before(newest - self._period + 1)
-        panes = self._panes.count()
-        if not panes:
-            self._panes, newest = self._panes.empty(), None
-        self._newest, self._capacity = newest, 2 * panes + MIN_PANES_TO_EVICT
+        """Remove outdated panes."""
+        while True:
+            version, newest = self._panes.version, self._clock()
+            if newest is not None:
+                self._panes.drop_before(newest - self._period + 1)
+                self._newest, self._capacity = newest, 2 * self._panes.count() + MIN_PANES_TO_EVICT
+                return
+            empty = self._panes.empty()
+            if self._panes.version == version:  # no signal handler has added samples
+                self._panes, self._newest, self._capacity = empty, None, MIN_PANES_TO_EVICT
+                return
 
     def merge(self, other: Panes, sign: int = 1) -> None:
         theirs = other.copy()
         with self._lock:
+            clocks = [clock for clock in (self._clock(), theirs._newest) if clock is not None]
             self._panes.merge(theirs._panes, sign)
-            clocks = [clock for clock in (self._newest, theirs._newest) if clock is not None]
             self._newest = max(clocks, default=None)
             self._evict()
 
@@ -371,7 +406,7 @@ class Panes:
 
     def is_zero(self) -> bool:
         """Return whether there are no samples."""
-        return self._newest is None
+        return self._clock() is None
 
     def copy(self) -> Panes:
         new = Panes(self._period, self._step, self._panes.empty())
@@ -383,9 +418,9 @@ class Panes:
     def sum(self, now: int | None) -> Any:
         """Return the sum of the window that ends with the newest pane, or with the pane that begins at ``now``."""
         with self._lock:
-            newest = self._newest
+            newest = self._clock()
             if newest is None:
-                return self._panes.total()
+                return self._panes.empty().total()
             if now is None:
                 now = newest
             elif now < newest:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from streamce._support import state_format
+from streamce.wrappers.changes import Change, Versioned, replace
 
 
-class StateWindow:
+class StateWindow(Versioned):
     """The state of each of the last samples, as bytes, and the sum of these states.
 
     A lock makes each change atomic: a reader sees a concurrent batch completely or not at all.
@@ -19,33 +22,47 @@ class StateWindow:
 
     def __init__(self, samples: int, restore: Callable[[dict[str, bytes]], Any]) -> None:
         """``restore`` returns the state of parts."""
+        super().__init__()
         self._samples, self._restore = samples, restore
-        self._rows: deque[bytes] = deque()
+        self._rows: deque[bytes] = deque(maxlen=samples)
         self._total = restore({})
         self._lock = threading.RLock()  # reentrant, because a signal handler may read
 
     def add_each(self, states: list[Any]) -> None:
         """Append the state of each sample, and evict those that no longer fit."""
-        rows = [state_format.join_parts(state.parts()) for state in states[-self._samples :]]
-        self._append(rows, states[-self._samples :])
+        states = states[-self._samples :]
+        self._append([state_format.join_parts(state.parts()) for state in states], states)
 
     def extend(self, other: StateWindow) -> None:
         """Append the samples of another window of the same length. If that fails, no sample is appended."""
         rows = list(other.copy()._rows)
         self._append(rows, [self._state_of(row) for row in rows])
 
+    def changes_of(self, other: StateWindow) -> list[Change]:
+        """Return the changes that append the samples of another window."""
+        rows = list(other._rows)
+        return self._changes(rows, [self._state_of(row) for row in rows])
+
     def _append(self, rows: list[bytes], states: list[Any]) -> None:
         with self._lock:
-            before = None
-            while before is not self._rows:  # a signal handler may have appended samples meanwhile
-                before = self._rows
-                kept, total = before.copy(), self._total.copy()
-                while kept and len(kept) + len(rows) > self._samples:
-                    total.merge(self._state_of(kept.popleft()), -1)
-                for state in states:
-                    total.merge(state)
-                kept.extend(rows)
-            self._rows, self._total = kept, total
+            while True:  # again if a signal handler appended samples meanwhile
+                version = self._version
+                if self._commit(version, self._changes(rows, states)):
+                    return
+
+    def _changes(self, rows: list[bytes], states: list[Any]) -> list[Change]:
+        """Return the changes that append rows. Their cost is that of the rows that come and go."""
+        evicted = max(0, len(self._rows) + len(rows) - self._samples)
+        try:
+            old = list(itertools.islice(self._rows, evicted))
+        except RuntimeError:  # a signal handler appended samples, so that these changes are not made
+            old = []
+        total = self._total.copy()
+        for row in old:
+            total.merge(self._state_of(row), -1)
+        for state in states:
+            total.merge(state)
+        return [partial(self._rows.extend, rows), replace(self, "_total", total)]
 
     def _state_of(self, row: bytes) -> Any:
         return self._restore(state_format.split_parts(row))

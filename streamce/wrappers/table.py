@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from streamce.core.ledger.state import State
 from streamce.errors import InputError
 from streamce.inputs import messages
 from streamce.keys import encoding
+from streamce.wrappers.changes import Change, Versioned, replace
 
 if TYPE_CHECKING:
     from streamce.core.samples.samples import Samples
@@ -29,7 +31,7 @@ Kinds = tuple[str | None, ...]
 LEDGER_HEAD = 24  # bytes of a ledger of one cell before the cell
 
 
-class StateTable:
+class StateTable(Versioned):
     """States by key. A key whose state is 0 does not exist.
 
     As long as each state has a mean and no other sums, the states are the cells of one ``Groups``, which is small and
@@ -40,17 +42,22 @@ class StateTable:
 
     def __init__(self, restore: Callable[[dict[str, bytes]], Any], empty: Any, *, has_cells: bool = True) -> None:
         """``restore`` returns the state of parts. ``empty`` has none. Without ``has_cells`` no state is a cell."""
+        super().__init__()
         self._restore, self._empty = restore, empty
         self._has_cells = has_cells
         self._cells = Groups()
         self._states: dict[bytes, Any] | None = None if has_cells else {}
         self._kinds: Kinds | None = None  # of the keys of states that are objects
-        self._version = 0  # the number of changes
         self._lock = threading.RLock()  # reentrant, because a signal handler may read
 
     def empty(self) -> StateTable:
         """Return an empty table of the same states."""
         return StateTable(self._restore, self._empty, has_cells=self._has_cells)
+
+    @property
+    def version(self) -> int:
+        """A number that is another one after each change."""
+        return self._version
 
     @property
     def is_compact(self) -> bool:
@@ -76,8 +83,8 @@ class StateTable:
         """Add samples, each to the state of its key."""
         with self._lock:
             if self._states is None:
+                self._version += 1  # first, because a signal handler may run after each call
                 self._cells.add(samples, keys.kinds, keys.integers, keys.codes, keys.distinct)
-                self._version += 1
                 return
         batch = Groups()
         batch.add(samples, keys.kinds, keys.integers, keys.codes, keys.distinct)
@@ -87,15 +94,11 @@ class StateTable:
         """Add a state to that of each key, and take it over. An error changes nothing."""
         self._merge_states(kinds, states, 1)
 
-    def crowded(self, samples: Samples) -> bool:
-        """Return whether these samples may take an integer out of its range, so that adding them may fail."""
-        return self._states is not None or self._cells.crowded(samples)
-
     def merge(self, other: StateTable, sign: int = 1) -> None:
         with self._lock:
             if self._states is None and other._states is None:
-                self._cells.merge(other._cells, sign)
                 self._version += 1
+                self._cells.merge(other._cells, sign)
                 return
         theirs = other.copy()
         with self._lock:
@@ -112,16 +115,30 @@ class StateTable:
             return
         found = list(states)
         with self._lock:
-            while not self._try_to_merge(kinds, found, sign):
-                pass  # a signal handler added a batch meanwhile
+            while True:  # again if a signal handler added a batch meanwhile
+                version = self._version
+                if self._commit(version, self.changes_of_states(kinds, found, sign)):
+                    return
 
-    def _try_to_merge(self, kinds: Kinds, states: list[tuple[bytes, Any]], sign: int) -> bool:
-        """Merge states, or return False and change nothing if a signal handler changed the table meanwhile.
+    def changes_of_samples(self, samples: Samples, keys: Keys) -> list[Change]:
+        """Return the changes that add samples, or raise InputError. Then the table must not change otherwise."""
+        if self._states is None and not self._cells.crowded(samples):
+            self._cells.check(keys.kinds)
+            return [partial(self._cells.add, samples, keys.kinds, keys.integers, keys.codes, keys.distinct)]
+        batch = Groups()
+        batch.add(samples, keys.kinds, keys.integers, keys.codes, keys.distinct)
+        kinds, states = _as_states(batch)
+        return [] if kinds is None else self.changes_of_states(kinds, states, 1)
 
-        A signal handler runs after a call. There is none between the check and the change, whose last step is a single
-        call. So a handler sees a batch completely or not at all.
-        """
-        version = self._version
+    def changes_of(self, other: StateTable) -> list[Change]:
+        """Return the changes that add another table, whose states are taken over."""
+        other._use_objects()
+        if other._kinds is None or not other._states:
+            return []
+        return self.changes_of_states(other._kinds, list(other._states.items()), 1)
+
+    def changes_of_states(self, kinds: Kinds, states: list[tuple[bytes, Any]], sign: int) -> list[Change]:
+        """Return the changes that merge states, or raise InputError. Their cost is that of the states."""
         table = self if self._states is not None else self.copy()
         table._use_objects()
         assert table._states is not None
@@ -140,20 +157,12 @@ class StateTable:
             new[key] = self._empty.copy() if before is None else before.copy()
             new[key].merge(state, sign)
         zero = {key for key, state in new.items() if state.is_zero()}
-        if zero or kept is not self._states:
-            kept = {key: state for key, state in list(kept.items()) if key not in zero}
-            kept.update((key, state) for key, state in new.items() if key not in zero)
-            empty = Groups()
-            joint = joint if kept else None  # type: ignore[assignment]
-            if version != self._version:
-                return False
-            self._version, self._states, self._kinds, self._cells = version + 1, kept, joint, empty
-            return True
-        if version != self._version:
-            return False
-        self._version, self._kinds = version + 1, joint
-        kept.update(new)
-        return True
+        gone = [key for key in zero if key in kept]
+        new = {key: state for key, state in new.items() if key not in zero}
+        changes = [replace(self, "_kinds", joint if new or len(gone) < len(kept) else None)]
+        if table is not self:
+            changes += [replace(self, "_states", kept), replace(self, "_cells", Groups())]
+        return [*changes, partial(kept.update, new), *(partial(kept.pop, key, None) for key in gone)]
 
     def is_clustered(self) -> bool | None:
         """Return whether the samples have clusters, None without samples."""
@@ -200,13 +209,12 @@ class StateTable:
     def drop_before(self, min_key: int) -> None:
         """Drop the states whose key, one integer, is below ``min_key``."""
         with self._lock:
+            self._version += 1
             if self._states is None:
                 self._cells.drop_before(min_key)
             else:
-                old = [key for key in list(self._states) if _integer(key) < min_key]
-                for key in old:
+                for key in [key for key in list(self._states) if _integer(key) < min_key]:
                     self._states.pop(key, None)
-                self._version += 1
 
     # ---- reading ----
 
