@@ -40,7 +40,7 @@ class States:
 
     def merge(self, other: States, sign: int = 1) -> None:
         """Add all states of ``other``, or subtract them with ``sign=-1``. An error changes no state."""
-        theirs = other.copy()
+        theirs = other._states  # of one moment, because a change replaces all of them
         with self._lock:
             before = None
             while before is not self._states:  # a signal handler may have added a batch meanwhile

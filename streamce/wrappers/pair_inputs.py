@@ -67,7 +67,7 @@ def read(
 
 def run(metric: Metric, inputs: PairInputs, model: str, state: State | None = None, **more: Any) -> Samples:
     """Add the losses of a model to a state, and return its samples. ``more`` has outputs, and statuses as ``null``."""
-    others = inputs.others | more
+    others = inputs.others | more if more else inputs.others
     state = State() if state is None else state
     try:
         return metric._run_returning_samples(state, inputs.preds[model], inputs.target, weight=inputs.weight, **others)
