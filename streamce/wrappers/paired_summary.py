@@ -127,7 +127,7 @@ class PairedSummary(HtmlRepr, DefaultModeMethods):
             "difference": self.difference.value,
             "difference_low": self.difference.interval[0],
             "difference_high": self.difference.interval[1],
-            "difference_stderr": self.difference.stderr,
+            "difference_stderr": self.difference.stderr if self.unit == "nats" else None,  # that of a mean
             "p_value": self.p_value,
             "a_better": self.a_better,
             "a_better_low": self.a_better_interval[0],
