@@ -39,9 +39,9 @@ UNITS = {"CTCCrossEntropy": ("label", "frame", "utterance")}
 STATES = {
     "GANCrossEntropy": ("fake", "generator", "real"),
     "NormalizedEntropy": ("both", "loss", "outcome"),
+    "Paired": ("a", "a_better", "b", "b_better", "difference"),
 }
-PAIRS = ("a", "a_better", "b", "b_better", "difference")
-PAIRS_OF_OUTCOMES = (*PAIRS, "a_both", "b_both", "difference_both", "outcome")
+PAIRS_OF_OUTCOMES = (*STATES["Paired"], "a_both", "b_both", "difference_both", "outcome")
 # Wrappers that keep states of a metric by key.
 WRAPPERS = ("Decayed", "Grouped", "Sliding")
 # From the inside out: a wrapper holds metrics of lower layers.
@@ -293,13 +293,13 @@ def parts_of(header):
         return {"groups", "newest", "states"}
     if metric in WRAPPERS:
         return {"groups", "states"}
-    if metric in STATES:
-        return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
     if metric == "Paired":
         inner = header["options"]["metric"]
         if inner["metric"] == "NormalizedEntropy":
             return {f"{state}.{part}" for state in PAIRS_OF_OUTCOMES for part in ("buckets", "total")}
-        return {f"{state}.{part}" for state in PAIRS for part in parts_of(inner)}
+        return {f"{state}.{part}" for state in STATES[metric] for part in parts_of(inner)}
+    if metric in STATES:
+        return {f"{state}.{part}" for state in STATES[metric] for part in ("buckets", "total")}
     if metric == "MulticlassNormalizedEntropy":
         return {"cells", "total"}
     return {"buckets", "calibration", "cells", "tail", "total"}
