@@ -47,9 +47,16 @@ def cell_columns(metric: Any, ledger: Ledger, cells: Any, level: float, anytime:
     columns = {name: found[source] for name, source in (("value", "mean"), ("low", "low"), ("high", "high"))}
     if type(metric)._value is not Metric._value:
         columns = {name: float_array(map(metric._value, column.tolist())) for name, column in columns.items()}
-    found["skipped"] = sum(found[name] for name in estimators.INVALID)
-    found["seen"] = found["count"] + found["ignored"] + found["infeasible"] + found["skipped"]
+    found["skipped"] = _sum([found[name] for name in estimators.INVALID])
+    found["seen"] = _sum([found["count"], found["ignored"], found["infeasible"], found["skipped"]])
     return columns | {name: found[name] for name in ("stderr", "total", "weight", *COUNTS)}
+
+
+def _sum(counts: list[Any]) -> Any:
+    """Return the sum of arrays of counters, which may need more than 64 bits."""
+    if sum(int(count.max(initial=0)) for count in counts) < encoding.INT64_END:
+        return sum(counts)
+    return count_array(list(map(sum, zip(*(count.tolist() for count in counts), strict=True))))
 
 
 def float_array(numbers: Iterator[float]) -> Any:
