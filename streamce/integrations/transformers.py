@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from streamce.metrics.base import Metric
 
 PADDING = -100  # the label with which the Trainer pads, and which its models ignore
+PREPARED = "trainer.accelerator.prepare(loader) in get_eval_dataloader"
 CARRIED = (
     "SequenceCrossEntropy or Perplexity; or MulticlassCrossEntropy, BinaryCrossEntropy or MultilabelCrossEntropy with "
     "shift=False"
@@ -192,25 +193,30 @@ class EvalMetric:
     def _check_evaluation(self, is_last: bool) -> None:
         """Drop the batches of an earlier evaluation that was interrupted, which has another loader.
 
-        If the loader is kept between evaluations, such batches are noticed by their number. Raise InputError if ranks
-        repeat an unknown number of samples to fill up the last batch.
+        Raise InputError if the active loader is not that of the evaluation, or has batches of an earlier one: the
+        Trainer asks for the result at the end of this loader. Raise it too if ranks repeat an unknown number of samples
+        to fill up the last batch.
         """
-        loader = GradientState().active_dataloader
+        loader: Any = GradientState().active_dataloader
+        if loader is None:
+            raise InputError("eval_dataloader", "was not prepared", PREPARED)
         rows = getattr(loader, "dataset", None)
         if isinstance(rows, IterableDatasetShard) and not rows.drop_last and GradientState().remainder < 0:
             found = "is a stream of unknown length, of which ranks repeat samples to fill up the last batch"
             raise InputError("eval_dataset", found, 'accelerator_config={"dispatch_batches": True}')
         if self._loader is not None and self._loader() is not loader:
             self.reset()
-        self._loader = None if loader is None else weakref.ref(loader)
+        self._loader = weakref.ref(loader)
         self._batches += 1
         try:
-            expected = len(loader)
-        except TypeError:  # a stream, or no loader
+            number = len(loader)
+        except TypeError:  # a stream
             return
-        if is_last and self._batches > expected:
-            found = f"has {self._batches} batches of a loader of {expected}, because an earlier one was interrupted"
-            raise InputError("evaluation", found, "the evaluation again")
+        has_end = not isinstance(rows, torch.utils.data.IterableDataset)  # otherwise the length is only an estimate
+        if self._batches > number or (is_last and has_end and self._batches < number):
+            found = "was not prepared, or an earlier evaluation was interrupted"
+            at = f"it has {self._batches} batches of a loader of {number}"
+            raise InputError("eval_dataloader", f"{found}: {at}", f"the evaluation again, or {PREPARED}")
 
     def _add_tokens(self, losses: Any, labels: Array) -> None:
         if self._shift:

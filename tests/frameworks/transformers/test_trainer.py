@@ -261,9 +261,46 @@ def test_batches_of_an_interrupted_evaluation_with_the_same_loader_are_noticed(e
     made.get_eval_dataloader = lambda *_: loader
     with pytest.raises(KeyboardInterrupt):
         made.evaluate()
-    with pytest.raises(ce.InputError, match="has 15 batches of a loader of 13, because an earlier one was interrupted"):
+    with pytest.raises(ce.InputError, match="an earlier evaluation was interrupted: it has 14 batches of a loader of 13"):
         made.evaluate()
     assert made.evaluate()["eval_exact_loss"] == expected["look_up"].compute()
+
+
+class PlainLoader(transformers.Trainer):
+    """A Trainer whose loader of the evaluation was not prepared, as many examples on the web override it."""
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        return torch.utils.data.DataLoader(self.eval_dataset, batch_size=16, collate_fn=collate)
+
+
+def test_a_loader_that_was_not_prepared_is_an_error():
+    """The Trainer asks for the result only at the end of a loader that accelerate has prepared."""
+    made = trainer(MODELS["look_up"](), items(SEQUENCES), EvalMetric(metric()), cls=PlainLoader)
+    with pytest.raises(ce.InputError) as caught:
+        made.evaluate()
+    assert str(caught.value) == (
+        "eval_dataloader was not prepared: expected trainer.accelerator.prepare(loader) in get_eval_dataloader"
+    )
+
+
+@pytest.mark.parametrize("when", [{"eval_strategy": "epoch"}, {"eval_strategy": "steps", "eval_steps": 1}])
+def test_a_loader_that_was_not_prepared_is_an_error_within_training(when):
+    """The end that the Trainer asks accelerate for is that of the training data."""
+    made = trainer(
+        MODELS["look_up"](), items(SEQUENCES), EvalMetric(metric()), cls=PlainLoader, **when, max_steps=4,
+        per_device_train_batch_size=64, learning_rate=0.0, logging_strategy="no", save_strategy="no",
+    )  # fmt: skip
+    made.train_dataset = Rows(items(SEQUENCES))
+    with pytest.raises(ce.InputError, match="^eval_dataloader was not prepared, or an earlier evaluation was interrup"):
+        made.train()
+
+
+def test_a_loader_that_was_prepared(expected):
+    class Prepared(PlainLoader):
+        def get_eval_dataloader(self, eval_dataset=None):
+            return self.accelerator.prepare(super().get_eval_dataloader(eval_dataset))
+
+    assert evaluate(MODELS["look_up"](), items(SEQUENCES), metric(), cls=Prepared)[1] == expected["look_up"]
 
 
 def test_no_token_is_nan():
