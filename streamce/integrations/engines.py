@@ -8,6 +8,7 @@ needs to know nothing of metrics.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import re
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -160,6 +161,20 @@ def finish(state: bytes, template: Template) -> Template:
 
 
 # ---- errors ----
+
+
+def update(metric: Any, *inputs: Any, **others: Any) -> None:
+    """Add a batch. If the metric does not take such arguments, raise InputError, where Python raises TypeError."""
+    try:
+        metric.update(*inputs, **others)
+    except TypeError:
+        signature = inspect.signature(metric.update)
+        try:
+            signature.bind(*inputs, **others)
+        except TypeError as error:
+            found = f"is a {type(metric).__name__}, whose update does not take the batch: {error}"
+            raise InputError("metric", found, f"the arguments {', '.join(signature.parameters)}") from None
+        raise
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.integrations.engines import template
+from streamce.integrations import engines
 from streamce.integrations.torch_distributed import all_reduce
 
 try:
@@ -67,7 +67,7 @@ class ExactLoss(IgniteMetric):
     def __init__(
         self, metric: Any, output_transform: Callable[[Any], Any] = lambda output: output, skip_unrolling: bool = False
     ) -> None:
-        self._own = template(metric).copy()
+        self._own = engines.template(metric).copy()
         super().__init__(output_transform, skip_unrolling=skip_unrolling)
 
     def reset(self) -> None:
@@ -85,7 +85,7 @@ class ExactLoss(IgniteMetric):
             found = f"is {short_repr(others)}"
             raise InputError("output", found, "other arguments of update by name", index=(2,), value=others)
         try:
-            self._own.update(y_pred, y, **others)
+            engines.update(self._own, y_pred, y, **others)
         except InputError as error:
             raise error.with_argument(ARGUMENTS.get(str(error.argument), error.argument)) from None
         self._sum = None

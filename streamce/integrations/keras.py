@@ -16,16 +16,18 @@ import numpy as np
 from streamce._support import scalars
 from streamce._support.short_repr import short_repr
 from streamce.errors import InputError
-from streamce.integrations.engines import place_errors, template
+from streamce.integrations import engines
 from streamce.stats.summary import Summary
 
 try:
     import keras
     from keras.src.backend import get_keras_mask  # which has no public name
 except ModuleNotFoundError as _error:
-    raise ModuleNotFoundError(
-        "streamce.integrations.keras needs keras: pip install 'streamce[keras]'", name=_error.name
-    ) from None
+    _missing = (_error.name or "").partition(".")[0]
+    _needs = "keras: pip install 'streamce[keras]'"
+    if _missing != "keras":
+        _needs = f"a backend of Keras: install {_missing}, or set KERAS_BACKEND to one that is installed"
+    raise ModuleNotFoundError(f"streamce.integrations.keras needs {_needs}", name=_error.name) from None
 
 if TYPE_CHECKING:
     from streamce.metrics.mergeable import MergeableState
@@ -85,12 +87,12 @@ class ExactLossCallback(keras.callbacks.Callback):
         prefix: str = "val_exact_",
     ) -> None:
         super().__init__()
-        if not isinstance(template(metric).summary(), Summary):
+        if not isinstance(engines.template(metric).summary(), Summary):
             raise InputError("metric", f"is a {type(metric).__name__}", "one whose summary() is one Summary")
         if not isinstance(prefix, str):
-            raise InputError("prefix", f"is {short_repr(prefix)}", "a string", value=prefix)
+            raise InputError("prefix", f"is {short_repr(prefix)}", "text, such as 'val_'", value=prefix)
         self._batches = _reader(validation_data, batch_size)
-        self._update = update or _update
+        self._update = _checked_update(update)
         self._prefix = prefix
         self.metric = metric.copy()
 
@@ -145,9 +147,17 @@ def evaluate(
     >>> evaluate(model, data, ce.MulticlassCrossEntropy(kind="logits")).compute()
     1.09861...
     """
-    found = template(metric).copy()
-    _add(model, _reader(data, batch_size, "data")(), found, update or _update)
+    if not isinstance(model, keras.Model):
+        raise InputError("model", f"is {short_repr(model)}", "a model of Keras", value=model)
+    found = engines.template(metric).copy()
+    _add(model, _reader(data, batch_size, "data")(), found, _checked_update(update))
     return found
+
+
+def _checked_update(update: Any) -> Callable[..., Any]:
+    if update is not None and not callable(update):
+        raise InputError("update", f"is {short_repr(update)}", "a function that adds a batch", value=update)
+    return update or _update
 
 
 def _add(model: Any, batches: Iterator[Any], metric: Any, update: Callable[..., Any]) -> None:
@@ -160,7 +170,7 @@ def _add(model: Any, batches: Iterator[Any], metric: Any, update: Callable[..., 
         has_mask = mask is not None  # only the first batch is computed twice, unless the model has masks
         given = {"weight": weight, "mask": mask}
         others = {name: _numpy(value) for name, value in given.items() if value is not None}
-        with place_errors(f"batch {number}"):
+        with engines.place_errors(f"batch {number}"):
             update(metric, model.predict_on_batch(x), _numpy(target), **others)
 
 
@@ -174,13 +184,18 @@ def _update(metric: Any, preds: Any, target: Any, **others: Any) -> None:
         raise InputError("mask", found, "SequenceCrossEntropy, or update=, a function that adds a batch")
     if np.ndim(target) == np.ndim(preds) and target.shape[-1] == 1 < preds.shape[-1]:
         target = target[..., 0]  # labels as Keras takes them: one in the last axis
-    metric.update(preds, target, **others)
+    engines.update(metric, preds, target, **others)
 
 
 def _mask(model: Any, x: Any) -> Any:
-    """Return the mask of the model's output, None if it has none or several outputs."""
+    """Return the mask of the model's output, None if it has none or several outputs. The model's state is kept."""
+    layers = [layer for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
+    variables = keras.tree.flatten([getattr(layer, "states", ()) for layer in layers])
+    states = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     with _no_gradients():
         outputs = keras.tree.flatten(model(x, training=False))
+        for variable, state in zip(variables, states, strict=True):
+            variable.assign(state)
     return get_keras_mask(outputs[0]) if len(outputs) == 1 else None
 
 

@@ -285,6 +285,11 @@ def test_a_metric_that_cannot_be_carried(metric, text):
 @pytest.mark.parametrize(
     ("output", "text"),
     [
+        (
+            (torch.zeros(3), torch.zeros(3), {"wieght": torch.ones(3)}),
+            "metric is a BinaryCrossEntropy, whose update does not take the batch: got an unexpected keyword argument "
+            "'wieght': expected the arguments preds, target, weight, cluster",
+        ),
         (torch.zeros(3), "output is a Tensor: expected (y_pred, y), or (y_pred, y, other arguments of update by name)"),
         (
             (torch.zeros(3), torch.zeros(3), torch.ones(3)),
@@ -306,6 +311,13 @@ def test_a_state_of_other_options():
     for state in (ExactLoss(ce.MeanLoss()).state_dict(), {}, None, {"state": torch.zeros(3, dtype=torch.uint8)}):
         with pytest.raises(ce.InputError):
             exact.load_state_dict(state)
+
+
+@pytest.mark.parametrize("metric", [ce.MeanLoss(), ce.GANCrossEntropy(), ce.CTCCrossEntropy()])
+def test_a_metric_with_other_arguments(metric):
+    exact = ExactLoss(metric)
+    with pytest.raises(ce.InputError, match=f"^metric is a {type(metric).__name__}, whose update does not take the"):
+        exact.update((torch.zeros(3), torch.zeros(3)))
 
 
 def test_a_missing_framework_names_its_extra():

@@ -2,6 +2,7 @@
 
 import doctest
 import math
+import os
 import subprocess
 import sys
 
@@ -185,6 +186,19 @@ def test_the_mask_of_a_model_is_that_of_the_metric():
     assert found.compute() == pytest.approx(exact_token_mean(codes), rel=1e-6)
 
 
+def test_a_model_with_state_between_batches_is_called_once_per_batch():
+    """Each call of a stateful layer changes what the next one returns."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input(batch_shape=(3, 5, 4))
+    outputs = keras.layers.Dense(1)(keras.layers.GRU(3, stateful=True)(keras.layers.Masking()(x)))
+    model, random = keras.Model(x, outputs), np.random.default_rng(0)
+    data, metric = (random.normal(size=(9, 5, 4)), random.integers(0, 2, 9)), ce.BinaryCrossEntropy(kind="logits")
+    found = evaluate(model, data, metric, batch_size=3)
+    for layer in model.layers:
+        getattr(layer, "reset_state", lambda: None)()
+    assert found == metric.update(model.predict(data[0], batch_size=3, verbose=0), data[1])
+
+
 def test_a_metric_without_masks_is_told():
     model, codes, target = ragged()
     with pytest.raises(ce.InputError) as caught:
@@ -326,13 +340,52 @@ def test_bad_data_is_one_clear_error(data, text):
         (ce.MeanLoss().update([1.0]), {}, "metric has samples already: expected an empty metric, for its options"),
         (ce.Grouped(ce.BinaryCrossEntropy()), {}, "metric is a Grouped: expected one whose summary() is one Summary"),
         (ce.BinaryCrossEntropy(), {"batch_size": 0}, "batch_size is 0: expected a whole number of at least 1"),
-        (ce.BinaryCrossEntropy(), {"prefix": None}, "prefix is None: expected a string"),
+        (ce.BinaryCrossEntropy(), {"prefix": None}, "prefix is None: expected text, such as 'val_'"),
+        (ce.BinaryCrossEntropy(), {"update": 3}, "update is 3: expected a function that adds a batch"),
     ],
 )
 def test_bad_options_are_one_clear_error(metric, options, text):
     with pytest.raises(ce.InputError) as caught:
         ExactLossCallback((np.zeros(3), np.zeros(3)), metric, **options)
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [
+        (
+            ce.MeanLoss(),
+            "batch 0: metric is a MeanLoss, whose update does not take the batch: too many positional arguments: "
+            "expected the arguments losses, weight, cluster",
+        ),
+        (ce.GANCrossEntropy(), "batch 0: metric is a GANCrossEntropy, whose update does not take the batch: too many"),
+        (ce.CTCCrossEntropy(), "batch 0: metric is a CTCCrossEntropy, whose update does not take the batch: missing"),
+        (ce.Paired(ce.BinaryCrossEntropy()), "batch 0: target is None"),
+    ],
+)
+def test_a_metric_with_other_arguments_needs_a_function(metric, text):
+    model, data, _ = worsening()
+    with pytest.raises(ce.InputError) as caught:
+        evaluate(model, data, metric)
+    assert str(caught.value).startswith(text)
+    if isinstance(metric, ce.MeanLoss):
+        found = evaluate(model, data, metric, update=lambda m, preds, y, **others: m.update(preds[:, 0]))
+        assert found == ce.MeanLoss().update(model.predict(data[0], verbose=0)[:, 0])
+
+
+def test_a_model_that_is_none():
+    with pytest.raises(ce.InputError, match="^model is None: expected a model of Keras"):
+        evaluate(None, (np.zeros(3), np.zeros(3)), ce.BinaryCrossEntropy())
+
+
+def test_a_backend_that_is_not_installed_is_named():
+    script = "import sys; sys.modules['tensorflow'] = None; import streamce.integrations.keras"
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: streamce.integrations.keras needs a backend of Keras: install tensorflow, "
+        "or set KERAS_BACKEND to one that is installed"
+    )
 
 
 def test_a_missing_framework_names_its_extra():
