@@ -209,11 +209,13 @@ def test_a_batch_without_labels_is_nan_in_the_loss_of_ignite():
 # ---- ranks ----
 
 
-def job(case, folder):
-    """Run two ranks, and return what each of them wrote."""
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """Run all cases on two ranks, and return a function of a case that returns what each rank wrote."""
+    folder = tmp_path_factory.mktemp("ranks")
     started = [
         subprocess.Popen(
-            [sys.executable, ranks.__file__, case, str(rank), str(folder / "store"), str(folder)],
+            [sys.executable, ranks.__file__, str(rank), str(folder / "store"), str(folder)],
             env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
         )
         for rank in range(ranks.WORLD)
@@ -224,8 +226,12 @@ def job(case, folder):
         for process in started:
             process.kill()
     assert [process.returncode for process in started] == [0] * ranks.WORLD, errors
-    found = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(ranks.WORLD)]
-    return found, [path.read_bytes() for path in sorted(folder.glob("*.state"))]
+
+    def written(case):
+        found = [json.loads((folder / f"{case} {rank}.json").read_text()) for rank in range(ranks.WORLD)]
+        return found, [path.read_bytes() for path in sorted(folder.glob(f"{case} *.state"))]
+
+    return written
 
 
 def whole(*of_ranks):
@@ -236,8 +242,8 @@ def whole(*of_ranks):
     return metric
 
 
-def test_two_ranks_give_the_bytes_of_one_process(tmp_path):
-    found, states = job("alike", tmp_path)
+def test_two_ranks_give_the_bytes_of_one_process(job):
+    found, states = job("alike")
     expected = whole(0, 1)
     assert states == [expected.to_bytes()] * 2
     for each in found:
@@ -245,14 +251,14 @@ def test_two_ranks_give_the_bytes_of_one_process(tmp_path):
         assert abs(each["loss"] - expected.compute()) > 1e-4
 
 
-def test_a_rank_without_samples(tmp_path):
-    found, states = job("one_saw_nothing", tmp_path)
+def test_a_rank_without_samples(job):
+    found, states = job("one_saw_nothing")
     assert states == [whole(0).to_bytes()] * 2
     assert [each["exact_loss"] for each in found] == [whole(0).compute()] * 2
 
 
-def test_ranks_that_disagree_raise_on_every_rank(tmp_path):
-    found, _ = job("other_options", tmp_path)
+def test_ranks_that_disagree_raise_on_every_rank(job):
+    found, _ = job("other_options")
     expected = "rank 1: kind is 'logits' in one metric and 'log_probs' in the other: their losses cannot be added"
     assert [each["error"] for each in found] == [expected] * 2
 

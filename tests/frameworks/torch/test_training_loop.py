@@ -15,33 +15,28 @@ from torch.nn import functional
 import streamce as ce
 
 
-def run(path, stop=0):
-    """Run one epoch in a process of its own, which resumes from the checkpoint if there is one."""
-    command = [sys.executable, training_run.__file__, str(path), str(stop)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
-    assert done.returncode == (9 if stop else 0), done.stderr
-    return torch.load(path, weights_only=True)
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("whole") / "model.pt")
+def runs(tmp_path_factory):
+    """Return the checkpoints of two runs of an epoch, and the last saved step of each process of the second one."""
+    folder = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, training_run.__file__, str(folder), "10", "13", "29"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    whole, resumed = (torch.load(folder / name, weights_only=True) for name in ("whole.pt", "resumed.pt"))
+    return whole, resumed, [int(step) for step in done.stdout.split()]
 
 
-@pytest.mark.parametrize("stops", [[10], [13, 29]])
-def test_a_run_that_dies_within_an_epoch_resumes_to_the_same_bytes(stops, whole, tmp_path):
-    path = tmp_path / "model.pt"
-    for stop in stops:
-        assert run(path, stop)["step"] == stop // 5 * 5
-    resumed = run(path)
+def test_processes_that_die_within_an_epoch_resume_to_the_same_bytes(runs):
+    whole, resumed, steps = runs
+    assert steps == [10, 10, 25, training_run.STEPS]  # a checkpoint every 5 steps
     assert resumed["metric"] == whole["metric"]
     assert all(torch.equal(resumed["model"][name], whole["model"][name]) for name in whole["model"])
 
 
-def test_the_state_of_the_run_is_that_of_all_its_tokens(whole):
+def test_the_state_of_the_run_is_that_of_all_its_tokens(runs):
     metric = training_run.metrics()
-    metric.load_state_dict(whole["metric"])
+    metric.load_state_dict(runs[0]["metric"])
     tokens = training_run.data().tensors[0][:, 1:]
     summaries = metric.summary()
     assert summaries["tokens"].count == int((tokens != -100).sum())

@@ -1,4 +1,8 @@
-"""Trains for one epoch: ``python training_run.py CHECKPOINT STOP``. It dies after step STOP, if it is not 0."""
+"""Trains for one epoch: ``python training_run.py FOLDER STOP ...``.
+
+The checkpoint of a run in one process is whole.pt. That of processes which die, each after its STOP, is resumed.pt.
+Processes are forks of this one, because an import of torch and of its optimizers takes seconds.
+"""
 
 import os
 import sys
@@ -55,6 +59,20 @@ def main(path, stop):
             os._exit(9)
 
 
+def fork(path, stop):
+    """Run :func:`main` in a process of its own, and return the step of its last checkpoint."""
+    if (child := os.fork()) == 0:
+        main(path, stop)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == (9 if stop else 0)
+    return torch.load(path, weights_only=True)["step"]
+
+
 if __name__ == "__main__":
+    import torch._dynamo  # noqa: F401  which optimizers import
+
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    folder, stops = Path(sys.argv[1]), map(int, sys.argv[2:])
+    fork(folder / "whole.pt", 0)
+    print(*(fork(folder / "resumed.pt", stop) for stop in [*stops, 0]))
