@@ -58,7 +58,7 @@ class ExactLossCallback(keras.callbacks.Callback):
     Attributes
     ----------
     metric : metric
-        The metric of the last epoch. It has the counters, the tail and the calibration.
+        The metric of the last epoch. It is empty before the first.
 
     Raises
     ------
@@ -96,13 +96,18 @@ class ExactLossCallback(keras.callbacks.Callback):
         self._prefix = prefix
         self.metric = metric.copy()
 
+    def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
+        """Return the summary of the last epoch, as :meth:`streamce.Metric.summary` does."""
+        found: Summary = self.metric.summary(level, anytime)
+        return found
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Predict the validation data, and write the exact loss into the logs."""
         metric = self.metric.copy().reset()
         _add(self.model, self._batches(), metric, self._update)
         self.metric = metric
         if logs is not None:
-            summary = metric.summary()
+            summary = self.summary()
             logs[f"{self._prefix}loss"] = summary.mean
             logs.update(summary.scalars(self._prefix))
 

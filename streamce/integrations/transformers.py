@@ -36,6 +36,7 @@ except ModuleNotFoundError as _error:
 if TYPE_CHECKING:
     from streamce.inputs.arrays import Array
     from streamce.metrics.base import Metric
+    from streamce.stats.summary import Summary
 
 PADDING = -100  # the label with which the Trainer pads, and which its models ignore
 PREPARED = "trainer.accelerator.prepare(loader) in get_eval_dataloader"
@@ -69,7 +70,7 @@ class EvalMetric:
 
     Attributes
     ----------
-    last : metric
+    metric : metric
         The metric of the last evaluation. It is empty before the first.
 
     Raises
@@ -95,11 +96,11 @@ class EvalMetric:
     ... )
     >>> logged = trainer.evaluate()
     {...'eval_exact_loss': ...}
-    >>> logged["eval_exact_loss"] == exact.last.compute(), exact.last.summary().count
+    >>> logged["eval_exact_loss"] == exact.metric.compute(), exact.summary().count
     (True, 4)
     """
 
-    last: Any
+    metric: Any
 
     def __init__(self, metric: Any, shift: bool = True, *, token_bytes: Any = None) -> None:
         self._template = engines.template(metric)
@@ -109,7 +110,7 @@ class EvalMetric:
         )
         self._has_tokens = isinstance(metric, SequenceCrossEntropy)
         self._token_bytes = None if token_bytes is None else self._checked_bytes(token_bytes)
-        self.last = metric._new()
+        self.metric = metric._new()
         self.reset()
 
     def _checked_bytes(self, token_bytes: Any) -> Array:
@@ -126,6 +127,11 @@ class EvalMetric:
         self._running = self._template._new()
         self._batches = 0
         self._loader: Any = None
+
+    def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
+        """Return the summary of the last evaluation, as :meth:`streamce.Metric.summary` does."""
+        found: Summary = self.metric.summary(level, anytime)
+        return found
 
     # ---- what the Trainer calls ----
 
@@ -172,7 +178,7 @@ class EvalMetric:
             raise
         if not compute_result:
             return {}
-        self.last = self._running
+        self.metric = self._running
         self.reset()
         return self._logged()
 
@@ -247,10 +253,10 @@ class EvalMetric:
         return bytes_of_rows
 
     def _logged(self) -> dict[str, float]:
-        summary = self.last.summary()
+        summary = self.summary()
         logged = {"exact_loss": summary.mean, **summary.scalars("exact_")}
         if self._token_bytes is not None:
-            logged |= self.last.per_byte().scalars("exact_byte_")
+            logged |= self.metric.per_byte().scalars("exact_byte_")
         return logged
 
 

@@ -70,7 +70,7 @@ def fork(path, stop):
 
 
 if __name__ == "__main__":
-    import torch._dynamo  # noqa: F401  which optimizers import
+    import torch._dynamo  # which optimizers import
 
     torch.set_num_threads(1)
     folder, stops = Path(sys.argv[1]), map(int, sys.argv[2:])

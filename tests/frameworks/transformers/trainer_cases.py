@@ -170,7 +170,7 @@ def evaluate(model, rows, metric, *, shift=True, **arguments):
     """Return what an evaluation logs, and the metric that it fills."""
     exact = EvalMetric(metric, shift=shift)
     logged = trainer(model, rows, exact, **arguments).evaluate()
-    return logged, exact.last
+    return logged, exact.metric
 
 
 def one_by_one(model, sequences, metric):
