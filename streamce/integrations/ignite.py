@@ -92,7 +92,7 @@ class ExactLoss(IgniteMetric):
 
     def compute(self) -> float:
         """Return the value of the samples of all ranks; nan without samples. All ranks must call it."""
-        value: float = self.metric.compute()
+        value: float = self._whole().compute()
         return value
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
@@ -100,19 +100,23 @@ class ExactLoss(IgniteMetric):
 
         The first call after an update exchanges the states, like :meth:`compute`. Later calls need no other rank.
         """
-        found: Summary = self.metric.summary(level, anytime)
+        found: Summary = self._whole().summary(level, anytime)
         return found
 
     @property
     def metric(self) -> Any:
-        """A metric of streamce with the samples of all ranks."""
+        """A copy of the metric, with the samples of all ranks. It exchanges the states as :meth:`summary` does."""
+        return self._whole().copy()
+
+    def _whole(self) -> Any:
+        """Return the sum of the metrics of all ranks."""
         if self._sum is None:
             self._sum = all_reduce(self._own) if idist.get_world_size() > 1 else self._own.copy()
         return self._sum
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of all ranks as a tensor of bytes, for a checkpoint. All ranks must call it."""
-        return {"state": torch.from_numpy(np.frombuffer(self.metric.to_bytes(), np.uint8).copy())}
+        return {"state": torch.from_numpy(np.frombuffer(self._whole().to_bytes(), np.uint8).copy())}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Replace the state on all ranks by a saved one, of which the first rank takes the samples.

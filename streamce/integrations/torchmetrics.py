@@ -122,8 +122,9 @@ class ExactMetric(torchmetrics.Metric):
         """
         return self._value(self._metric)
 
-    def to_metric(self) -> Any:
-        """Return a metric of streamce with the samples of all ranks, for reports, files and other results.
+    @property
+    def metric(self) -> Any:
+        """A copy of the metric, with the samples of all ranks, for reports, files and other results.
 
         All ranks must call it, like ``compute``.
         """
@@ -138,7 +139,7 @@ class ExactMetric(torchmetrics.Metric):
 
         All ranks must call it, like ``compute``.
         """
-        return self.to_metric().summary(level, anytime)
+        return self.metric.summary(level, anytime)
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Draw one or several values; see ``torchmetrics.Metric``. Needs matplotlib."""

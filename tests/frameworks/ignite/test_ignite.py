@@ -83,6 +83,14 @@ def test_each_epoch_begins_anew():
     assert exact.metric == metric.copy().update(preds, target)
 
 
+def test_the_metric_is_a_copy():
+    metric, preds, target = tables()["binary"]
+    exact = run(metric, [(preds, target)])
+    before = exact.compute()
+    exact.metric.update(preds[:1], target[:1])
+    assert exact.compute() == before
+
+
 def test_weights_and_masks_come_third():
     preds, target = torch.tensor([0.5, 0.25]), torch.tensor([1, 1])
     weight = torch.tensor([3.0, 1.0])

@@ -28,11 +28,11 @@ def sums(rank, name):
     """Read the sum of the ranks, twice, with a batch between them."""
     exact = adds(name, range(rank, summands.N - 1, SIZE))
     before = exact.limbs
-    assert exact.compute().item() == exact.to_metric().compute()
+    assert exact.compute().item() == exact.metric.compute()
     assert torch.equal(exact.limbs, before)
     if rank == 0:
         summands.add(exact, name, summands.N - 1)
-    whole, value = exact.to_metric(), exact.compute().item()
+    whole, value = exact.metric, exact.compute().item()
     assert value == whole.compute()
     assert repr(exact.summary()) == repr(whole.summary())
     return whole
@@ -44,14 +44,14 @@ def idle_rank(rank):
     if rank == 0:
         exact.update([1.0, 2.0])
     assert exact.compute() == 1.5
-    return exact.to_metric()
+    return exact.metric
 
 
 def no_batch(rank):
     """No rank has a batch."""
     exact = ExactMetric(ce.MeanLoss())
     assert exact.compute().isnan()
-    return exact.to_metric()
+    return exact.metric
 
 
 def on_step(rank):
@@ -60,18 +60,18 @@ def on_step(rank):
     assert exact(torch.tensor([1.0 + rank])) == 1.5
     assert exact(torch.tensor([3.0 + rank])) == 3.5
     assert exact.compute() == 2.5
-    return exact.to_metric()
+    return exact.metric
 
 
 def alone(rank):
     """sync_on_compute=False reads the samples of this rank, and sync() adds those of others."""
     exact = ExactMetric(ce.MeanLoss(), sync_on_compute=False)
     exact.update([1.0 + rank])
-    assert exact.compute() == exact.to_metric().compute() == 1.0 + rank
+    assert exact.compute() == exact.metric.compute() == 1.0 + rank
     exact.sync()
     assert exact.summary().count == 2  # a metric that is synced is read as it is
     assert exact._is_synced
-    whole = exact.to_metric()
+    whole = exact.metric
     exact.unsync()
     assert exact.summary().count == 1
     return whole
@@ -83,7 +83,7 @@ def collection(rank):
     )
     metrics.update([1.0 + rank])
     assert metrics.compute() == {"a": 1.5, "b": 1.0 + rank}
-    return metrics["a"].to_metric()
+    return metrics["a"].metric
 
 
 def invalid_batch(rank):
@@ -96,7 +96,7 @@ def invalid_batch(rank):
         except ce.InputError:
             exact([0.5], [0])
     assert exact.summary().count == 3
-    return exact.to_metric()
+    return exact.metric
 
 
 def refused(metric, other, rank):

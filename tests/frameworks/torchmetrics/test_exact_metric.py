@@ -74,7 +74,7 @@ def test_state_is_that_of_one_pass(name):
         summands.add((exact, other)[number % 2], name, number)
         summands.add(expected, name, number)
     exact.merge_state(other)
-    assert exact.to_metric().to_bytes() == expected.to_bytes()
+    assert exact.metric.to_bytes() == expected.to_bytes()
     assert repr(exact.summary()) == repr(expected.summary())
     np.testing.assert_equal(exact.compute().item(), expected.compute())
 
@@ -86,7 +86,7 @@ def test_batches_do_not_change_the_state():
         for start in range(0, 60, size):
             rows = slice(start, start + size)
             exact(LOGITS[rows], LABELS[rows]) if start % 2 else exact.update(LOGITS[rows], LABELS[rows])
-        assert exact.to_metric().to_bytes() == expected
+        assert exact.metric.to_bytes() == expected
 
 
 def test_sequences_leave_padding_out():
@@ -106,7 +106,7 @@ def test_sequences_leave_padding_out():
 def test_summary_is_that_of_the_metric(half):
     rows = whole()._new().update(LOGITS[:30], LABELS[:30])
     assert repr(half.summary(0.9, anytime=True)) == repr(rows.summary(0.9, anytime=True))
-    half.to_metric().update(LOGITS, LABELS)  # a copy
+    half.metric.update(LOGITS, LABELS)  # a copy
     assert half.summary().count == 30
 
 
@@ -133,7 +133,7 @@ def test_forward_returns_the_value_of_the_batch(half):
     value = half(LOGITS[30:].requires_grad_(), LABELS[30:])
     assert value.item() == whole()._new().update(LOGITS[30:], LABELS[30:]).compute()
     assert not value.requires_grad
-    assert half.to_metric().to_bytes() == whole().to_bytes()
+    assert half.metric.to_bytes() == whole().to_bytes()
     assert half.compute().item() == whole().compute()
     assert half.update_count == 2
 
@@ -145,13 +145,13 @@ def test_forward_takes_arguments_by_name():
 
 @pytest.mark.parametrize("add", [ExactMetric.forward, ExactMetric.update])
 def test_invalid_batch_adds_nothing(half, add):
-    before, value = half.to_metric().to_bytes(), half.compute()
+    before, value = half.metric.to_bytes(), half.compute()
     with pytest.raises(ce.InputError, match=r"target\[1\] is 9"):
         add(half, LOGITS[:2], torch.tensor([0, 9]))
-    assert half.to_metric().to_bytes() == before
+    assert half.metric.to_bytes() == before
     assert half.compute() == value
     half.update(LOGITS[30:], LABELS[30:])
-    assert half.to_metric().to_bytes() == whole().to_bytes()
+    assert half.metric.to_bytes() == whole().to_bytes()
 
 
 def test_other_metrics_lose_samples_by_an_error_in_forward():
@@ -177,10 +177,10 @@ def test_state_is_an_array_of_limbs(half):
     assert half.limbs.dtype == torch.int64
     assert list(half.metric_state) == ["limbs"]
     array = half.limbs[:-FINGERPRINT].numpy()
-    np.testing.assert_array_equal(array, half.to_metric().to_limbs())
+    np.testing.assert_array_equal(array, half.metric.to_limbs())
     other = updated(multiclass(), slice(30, 60))
     half.limbs = half.limbs + other.limbs
-    assert half.to_metric().to_bytes() == whole().to_bytes()
+    assert half.metric.to_bytes() == whole().to_bytes()
 
 
 def test_merge_state_adds_a_metric_or_a_dict(half):
@@ -190,18 +190,18 @@ def test_merge_state_adds_a_metric_or_a_dict(half):
     half.merge_state(rest)
     assert half.compute().item() == whole().compute()  # and not the value that torchmetrics keeps
     also.merge_state(rest.metric_state)
-    assert also.to_metric().to_bytes() == half.to_metric().to_bytes() == whole().to_bytes()
+    assert also.metric.to_bytes() == half.metric.to_bytes() == whole().to_bytes()
 
 
 def test_merge_state_refuses_other_options(half):
-    before = half.to_metric().to_bytes()
+    before = half.metric.to_bytes()
     for other in (multiclass(label_smoothing=0.1), ExactMetric(ce.BinaryCrossEntropy(kind="logits"))):
         with pytest.raises(ce.InputError, match="another class or of other options"):
             half.merge_state(other)
     for other in (multiclass(per_class=True, class_weight=[1.0] * 5), ExactMetric(ce.SequenceCrossEntropy())):
         with pytest.raises((ce.InputError, RuntimeError), match=r"size of tensor|shape"):
             half.merge_state(other)
-    assert half.to_metric().to_bytes() == before
+    assert half.metric.to_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -218,24 +218,24 @@ def test_merge_state_refuses_other_options(half):
     ],
 )
 def test_invalid_state_is_refused(half, value, error):
-    before = half.to_metric().to_bytes()
+    before = half.metric.to_bytes()
     with pytest.raises(ce.InputError, match=error):
         half.limbs = value
-    assert half.to_metric().to_bytes() == before
+    assert half.metric.to_bytes() == before
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, ExactMetric.clone])
 def test_copies_are_independent(half, duplicate):
-    before = half.to_metric().to_bytes()
+    before = half.metric.to_bytes()
     other = updated(duplicate(half), slice(30, 60))
-    assert other.to_metric().to_bytes() == whole().to_bytes()
-    assert half.to_metric().to_bytes() == before
+    assert other.metric.to_bytes() == whole().to_bytes()
+    assert half.metric.to_bytes() == before
 
 
 def test_pickle_keeps_state_and_options():
     exact = updated(ExactMetric(ce.MulticlassCrossEntropy(kind="logits", invalid="skip", threads=1)), slice(0, 30))
     other = pickle.loads(pickle.dumps(exact))
-    assert other.to_metric().options == exact.to_metric().options
+    assert other.metric.options == exact.metric.options
     assert other.update_count == 1
     updated(other, slice(30, 60))
     assert other.compute().item() == whole().compute()
@@ -243,9 +243,9 @@ def test_pickle_keeps_state_and_options():
 
 def test_reset_empties(half):
     half.reset()
-    assert half.to_metric() == whole()._new()
+    assert half.metric == whole()._new()
     assert not half.update_called
-    assert updated(half, slice(0, 60)).to_metric() == whole()
+    assert updated(half, slice(0, 60)).metric == whole()
 
 
 def test_state_dict_is_empty_unless_persistent(half, tmp_path):
@@ -260,7 +260,7 @@ def test_state_dict_is_empty_unless_persistent(half, tmp_path):
     assert resumed["loss"].compute().isnan()
     resumed.load_state_dict(state)
     assert resumed["loss"].compute() == half.compute()
-    assert updated(resumed["loss"], slice(30, 60)).to_metric().to_bytes() == whole().to_bytes()
+    assert updated(resumed["loss"], slice(30, 60)).metric.to_bytes() == whole().to_bytes()
     other = torch.nn.ModuleDict({"loss": multiclass(eps=0.1, label_smoothing=0.1)})
     with pytest.raises(ce.InputError, match="other options"):
         other.load_state_dict(state)
@@ -288,14 +288,14 @@ def test_no_dtype_changes_the_state(half, name):
     assert torch.equal(half.limbs, before)
     assert half.compute().dtype == torch.float64
     half.reset()
-    assert updated(half, slice(0, 60)).to_metric().to_bytes() == whole().to_bytes()
+    assert updated(half, slice(0, 60)).metric.to_bytes() == whole().to_bytes()
 
 
 def test_moves_to_a_device(half):
-    before = half.to_metric().to_bytes()
+    before = half.metric.to_bytes()
     half.to("meta")  # the only other device that every machine has
     assert half.limbs.device == half.compute().device == torch.device("meta")
-    assert half.to_metric().to_bytes() == before
+    assert half.metric.to_bytes() == before
 
 
 def test_hash_is_that_of_the_object(half):
@@ -318,7 +318,7 @@ def test_collection_shares_states_of_equal_metrics():
         collection.update(LOGITS[rows], LABELS[rows])
     assert groups(collection) == [["a", "b"]]
     for metric in collection.values():
-        assert metric.to_metric().to_bytes() == whole().to_bytes()
+        assert metric.metric.to_bytes() == whole().to_bytes()
     assert {value.item() for value in collection.compute().values()} == {whole().compute()}
     collection(LOGITS, LABELS)
     collection.update(LOGITS, LABELS)
