@@ -45,3 +45,11 @@ def fences(path, language):
 def without_fences(path):
     """Return the text of a page between its fences."""
     return FENCE.sub("", path.read_text(encoding="utf-8"))
+
+
+def assert_shows(path, *rows):
+    """Assert that a page has these rows in its tables."""
+    text = path.read_text(encoding="utf-8")
+    for row in rows:
+        line = f"| {' | '.join(row)} |"
+        assert line in text, line

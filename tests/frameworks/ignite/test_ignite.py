@@ -347,4 +347,8 @@ def test_the_examples_of_docstrings():
 
 
 def test_the_page(tmp_path):
-    pages.run(ROOT / "docs/integrations" / "ignite.md", tmp_path)
+    path = ROOT / "docs/integrations" / "ignite.md"
+    pages.run(path, tmp_path)
+    *measured, _ = pages.fences(path, "text")[0].splitlines()
+    rows = [line.removeprefix("batches of ").replace(":", "").split() for line in measured]
+    pages.assert_shows(ROOT / "docs" / "LOSS_PARITY.md", *rows)

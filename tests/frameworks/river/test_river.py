@@ -1,6 +1,7 @@
 """river's own evaluation, windows and containers, with metrics whose values are exact."""
 
 import copy
+import datetime as dt
 import doctest
 import math
 import pickle
@@ -86,12 +87,13 @@ def test_progressive_val_score_gives_one_update_with_all_predictions():
 )
 def test_a_label_that_a_model_has_not_seen_is_floored(model):
     """Classifiers do not predict labels before they see them. The loss of river is 0 there."""
-    rows = predictions(model.clone(), datasets.ImageSegments().take(500))
+    rows = predictions(model.clone(), datasets.ImageSegments().take(100))
     unseen = sum(y not in y_pred for y, y_pred in rows)
-    metric = evaluate.progressive_val_score(datasets.ImageSegments().take(500), model.clone(), ExactCrossEntropy())
+    both = ExactCrossEntropy() + metrics.CrossEntropy()
+    evaluate.progressive_val_score(datasets.ImageSegments().take(100), model.clone(), both)
+    metric, theirs = both
     assert metric.metric.to_bytes() == multiclass(rows).to_bytes()
     assert metric.summary().count == len(rows)
-    theirs = evaluate.progressive_val_score(datasets.ImageSegments().take(500), model.clone(), metrics.CrossEntropy())
     floored = [y_pred.get(y, 0.0) < EPS for y, y_pred in rows]
     assert metric.summary().floored == sum(floored) >= unseen > 0
     assert theirs.get() < metric.get()
@@ -160,6 +162,14 @@ def test_a_window_in_an_evaluation():
     rows = predictions(naive_bayes.GaussianNB(), datasets.ImageSegments().take(200))[-50:]
     expected = [-math.log(max(y_pred.get(y, 0.0), 1e-6)) for y, y_pred in rows]
     assert window.get() == pytest.approx(math.fsum(expected) / 50, rel=1e-12)
+
+
+def test_a_window_of_time():
+    window = utils.TimeRolling(ExactLogLoss, period=dt.timedelta(minutes=2))
+    rows = [(True, 0.9), (False, 0.3), (True, 0.6)]
+    for minute, (y, p) in enumerate(rows):
+        window.update(y, p, t=dt.datetime(2026, 1, 1, 0, 2 * minute))
+    assert window.get() == ce.BinaryCrossEntropy().update(0.6, 1).compute()
 
 
 def test_revert_leaves_no_rounding_behind():
@@ -354,4 +364,8 @@ def test_the_examples_of_docstrings():
 
 
 def test_the_page(tmp_path):
-    pages.run(ROOT / "docs/integrations" / "river.md", tmp_path)
+    path = ROOT / "docs/integrations" / "river.md"
+    pages.run(path, tmp_path)
+    ours, theirs, missing, *_ = pages.fences(path, "text")[1].split()
+    assert missing == "45"
+    pages.assert_shows(ROOT / "docs" / "LOSS_PARITY.md", [theirs, ours])

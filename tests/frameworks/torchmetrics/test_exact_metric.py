@@ -26,6 +26,7 @@ from streamce.integrations.torchmetrics import FINGERPRINT, ExactMetric
 matplotlib.use("agg")
 
 IGNORED = -100
+PARITY = ROOT / "docs" / "LOSS_PARITY.md"
 random = torch.Generator().manual_seed(7)
 LOGITS = torch.randn(60, 5, generator=random) * 4
 LABELS = torch.randint(0, 5, (60,), generator=random)
@@ -455,6 +456,7 @@ def test_softmax_of_torchmetrics_underflows():
     assert peer == math.inf
     assert loss == 200
     assert exact == pytest.approx(math.exp(200), rel=1e-14)
+    pages.assert_shows(PARITY, ["0, 200", "0", f"{peer}", f"{exact:.5e}"])
 
 
 def test_label_of_minus_1_is_the_last_class_in_torchmetrics():
@@ -464,6 +466,7 @@ def test_label_of_minus_1_is_the_last_class_in_torchmetrics():
     assert wrapped.compute() == peer
     with pytest.raises(ce.InputError, match=r"target\[0, 0\] is -1"):
         perplexity([[3.0, 0.0]], [-1])
+    pages.assert_shows(PARITY, ["3, 0", "-1", f"{peer:.5f}", "an error"])
 
 
 def test_tally_of_torchmetrics_stops_at_2_to_the_24():

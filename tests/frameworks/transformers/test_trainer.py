@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pages
 import pytest
+import tokenizers
 import torch
 import trainer_cases as cases
 import transformers
@@ -165,6 +166,22 @@ def test_the_names_that_are_logged():
     assert logged["eval_exact_byte_bits"] == pytest.approx(summary.total / n_bytes / math.log(2))
     assert logged["eval_exact_samples"] == 203
     assert logged["eval_loss"] != pytest.approx(logged["eval_exact_loss"], rel=1e-3)
+
+
+def test_bytes_of_the_tokens_of_a_byte_level_vocabulary(tmp_path):
+    """The lines of the page give the bytes of each token."""
+    text = "Ein schöner Tag – 一 日 – naïve café"
+    made = tokenizers.ByteLevelBPETokenizer()
+    made.train_from_iterator([text] * 3, vocab_size=280, special_tokens=["<|end|>"], show_progress=False)
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made._tokenizer, eos_token="<|end|>")
+    model = cases.LookUpForCausalLM(vocabulary=len(tokenizer))
+    model.config.vocab_size = len(tokenizer) + 8  # models round the size of their vocabulary up
+    lines = pages.fences(ROOT / "docs/integrations" / "transformers.md", "py")[0]
+    names = {"tokenizer": tokenizer, "model": model, "ce": ce, "EvalMetric": EvalMetric}
+    exec(lines, names)
+    ids = tokenizer(text)["input_ids"]
+    assert any(len(tokenizer.decode([each])) > 1 for each in ids)
+    assert sum(names["token_bytes"][each] for each in [*ids, tokenizer.eos_token_id]) == len(text.encode())
 
 
 def test_intervals_take_the_tokens_of_a_sequence_as_correlated():
@@ -377,6 +394,44 @@ def test_models_that_predict_their_own_position(kind):
             reference.update(model(input_ids=ids).logits, ids)
     logged, _ = evaluate(model, items(SEQUENCES), metric(), shift=False)
     assert logged["eval_exact_loss"] == pytest.approx(reference.compute(), rel=1e-6)
+
+
+def seq2seq_model():
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 50, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    return transformers.T5ForConditionalGeneration(
+        transformers.T5Config(**sizes, decoder_start_token_id=0, pad_token_id=0)
+    ).eval()
+
+
+@pytest.mark.parametrize("size", [6, 19])  # the last batch of the second one has one row
+def test_encoder_decoders(size):
+    model, reference = seq2seq_model(), metric()
+    with torch.no_grad():
+        for ids in SEQUENCES[:20]:
+            labels = torch.tensor([ids[::-1]])
+            reference.update(model(input_ids=torch.tensor([ids]), labels=labels).logits, labels)
+    rows = [{"input_ids": ids, "labels": ids[::-1]} for ids in SEQUENCES[:20]]
+    arguments = {"cls": transformers.Seq2SeqTrainer, "per_device_eval_batch_size": size}
+    logged, last = evaluate(model, rows, metric(), shift=False, **arguments)
+    assert logged["eval_exact_loss"] == pytest.approx(reference.compute(), rel=1e-6)
+    assert last.summary().count == sum(map(len, SEQUENCES[:20]))
+
+
+def test_tokens_that_are_generated_have_no_loss():
+    exact = EvalMetric(metric(), shift=False)
+    made = trainer(
+        seq2seq_model(), items(SEQUENCES[:3]), exact, cls=transformers.Seq2SeqTrainer, predict_with_generate=True,
+        generation_max_length=8,
+    )  # fmt: skip
+    with pytest.raises(ce.InputError, match=r"logits has shape \(3, \d+\): expected shape \(B, T, V\)"):
+        made.evaluate()
+
+
+def test_label_smoothing_of_the_trainer_does_not_change_the_exact_loss(expected):
+    assert (
+        evaluate(MODELS["look_up"](), items(SEQUENCES), metric(), label_smoothing_factor=0.1)[1] == expected["look_up"]
+    )
 
 
 # ---- memory ----
