@@ -194,14 +194,22 @@ def _update(metric: Any, preds: Any, target: Any, **others: Any) -> None:
 
 def _mask(model: Any, x: Any) -> Any:
     """Return the mask of the model's output, None if it has none or several outputs. The model's state is kept."""
-    layers = [layer for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
-    variables = keras.tree.flatten([getattr(layer, "states", ()) for layer in layers])
+    stateful = [layer for layer in _layers(model) if getattr(layer, "stateful", False)]
+    variables = keras.tree.flatten([getattr(layer, "states", ()) for layer in stateful])
     states = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     with _no_gradients():
         outputs = keras.tree.flatten(model(x, training=False))
         for variable, state in zip(variables, states, strict=True):
             variable.assign(state)
     return get_keras_mask(outputs[0]) if len(outputs) == 1 else None
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model, and of the models in it."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
 
 
 def _no_gradients() -> contextlib.AbstractContextManager[Any]:

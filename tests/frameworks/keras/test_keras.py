@@ -186,17 +186,25 @@ def test_the_mask_of_a_model_is_that_of_the_metric():
     assert found.compute() == pytest.approx(exact_token_mean(codes), rel=1e-6)
 
 
+def stateful():
+    """Return models with a layer that keeps its state between batches: alone, in a model, and in both directions."""
+    gru = keras.layers.GRU(3, stateful=True)
+    inner = keras.Sequential([keras.Input(batch_shape=(3, 5, 4)), keras.layers.Masking(), gru])
+    both = keras.layers.Bidirectional(keras.layers.GRU(3, stateful=True))
+    for layer in (gru, inner, both):
+        x = keras.Input(batch_shape=(3, 5, 4))
+        yield keras.Model(x, keras.layers.Dense(1)(layer(x))), gru if layer is inner else layer
+
+
 def test_a_model_with_state_between_batches_is_called_once_per_batch():
     """Each call of a stateful layer changes what the next one returns."""
-    keras.utils.set_random_seed(0)
-    x = keras.Input(batch_shape=(3, 5, 4))
-    outputs = keras.layers.Dense(1)(keras.layers.GRU(3, stateful=True)(keras.layers.Masking()(x)))
-    model, random = keras.Model(x, outputs), np.random.default_rng(0)
-    data, metric = (random.normal(size=(9, 5, 4)), random.integers(0, 2, 9)), ce.BinaryCrossEntropy(kind="logits")
-    found = evaluate(model, data, metric, batch_size=3)
-    for layer in model.layers:
-        getattr(layer, "reset_state", lambda: None)()
-    assert found == metric.update(model.predict(data[0], batch_size=3, verbose=0), data[1])
+    random, metric = np.random.default_rng(0), ce.BinaryCrossEntropy(kind="logits")
+    data = random.normal(size=(9, 5, 4)), random.integers(0, 2, 9)
+    for model, layer in stateful():
+        layer.reset_states()
+        found = evaluate(model, data, metric, batch_size=3)
+        layer.reset_states()
+        assert found == metric.copy().update(model.predict(data[0], batch_size=3, verbose=0), data[1])
 
 
 def test_a_metric_without_masks_is_told():
