@@ -62,7 +62,7 @@ class ExactLoss(IgniteMetric):
     1.3862943611198906
     """
 
-    required_output_keys = ("y_pred", "y")
+    required_output_keys: tuple[str, ...] | None = ("y_pred", "y")
 
     def __init__(
         self, metric: Any, output_transform: Callable[[Any], Any] = lambda output: output, skip_unrolling: bool = False

@@ -94,7 +94,7 @@ class ExactLossCallback(keras.callbacks.Callback):
         self._batches = _reader(validation_data, batch_size)
         self._update = _checked_update(update)
         self._prefix = prefix
-        self.metric = metric.copy()
+        self.metric: Any = metric.copy()
 
     def summary(self, level: float = 0.95, anytime: bool = False) -> Summary:
         """Return the summary of the last epoch, as :meth:`streamce.Metric.summary` does."""

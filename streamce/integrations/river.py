@@ -113,6 +113,11 @@ class ExactLogLoss(_ExactMetric, BinaryMetric):
     ExactLogLoss: 0.164252...
     """
 
+    eps: float
+    invalid: Literal["raise", "skip"]
+    tail: bool
+    calibration: bool
+
     def __init__(
         self,
         pos_val: Any = True,
@@ -190,6 +195,10 @@ class ExactCrossEntropy(_ExactMetric, MultiClassMetric):
     >>> metric.get(), metric.summary().floored
     (18.36840..., 1)
     """
+
+    eps: float
+    invalid: Literal["raise", "skip"]
+    tail: bool
 
     def __init__(self, *, eps: float = EPS, invalid: Literal["raise", "skip"] = "raise", tail: bool = False) -> None:
         super().__init__()
