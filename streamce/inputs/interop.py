@@ -198,6 +198,12 @@ def import_arrow(source: Any) -> Any:
     return check_memory(pa.array(source) if hasattr(source, "__arrow_c_array__") else pa.chunked_array(source))
 
 
+def import_table(source: Any) -> Any:
+    """Return a stream of batches with the PyCapsule protocol, such as a reader or a relation, as a checked table."""
+    pa, _ = _pyarrow()
+    return check_memory(pa.table(source))
+
+
 def is_arrow_text(column: Any) -> bool:
     """Return whether an object of pyarrow is a column of text, or a dictionary of text."""
     _, arrow = _pyarrow()

@@ -340,8 +340,8 @@ def _take(codes: Array, values: Column, name: str) -> Column:
     else:  # the values may repeat or be None
         distinct, codes = list(values.distinct), np.append(values.codes, -1)[codes]
     if (codes < 0).any():
-        codes = np.where(codes < 0, len(distinct), codes)
-        distinct = [*distinct, None]
+        distinct = distinct if None in distinct else [*distinct, None]
+        codes = np.where(codes < 0, distinct.index(None), codes)
     return Column(values.kind, len(codes), None, codes, distinct)
 
 

@@ -57,9 +57,10 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     * ``_sections()``: the names of the sections that show the state.
     """
 
-    __slots__ = ("_state",)
+    __slots__ = ("_digest", "_state")
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # states change
     _state: Any
+    _digest: bytes  # of class and options, once it was needed
     _title: ClassVar[str] = ""
     _layer: ClassVar[int] = 0  # see streamce/wrappers/composition.py
     _is_addable = True
@@ -290,7 +291,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
                 content = "samples in clusters" if name.endswith("buckets") else f"the part {name!r}"
                 found = f"the state has {content}, so it has no limbs: use ce.all_reduce or to_sql_rows()"
                 raise InputError("metric", found, location="")
-        return limbs.pack(self._header(), parts, sizes)
+        return limbs.pack(self._option_digest(), parts, sizes)
 
     def load_limbs(self, array: Any) -> Self:
         """Replace the state by that of a sum of arrays of :meth:`to_limbs`, and return the metric.
@@ -305,7 +306,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         ------
         InputError
             If ``array`` has another length, holds states of another class or other options, or was not added in 64
-            bits. The old state stays then.
+            bits. Nothing changes then.
 
         Examples
         --------
@@ -316,7 +317,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         """
         sizes, quanta = self._fixed_sizes(), self._quanta()
         by_part = {name: quanta[name.rpartition(".")[2]] for name in sizes}
-        parts = limbs.unpack(self._header(), array, sizes, by_part)
+        parts = limbs.unpack(self._option_digest(), array, sizes, by_part)
         with state_format.decoding_errors():
             self._load_payload(parts)
         return self
@@ -360,9 +361,8 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     def _states_of_rows(self, rows: sql_rows.Rows, codes: Any, n_states: int) -> list[Any]:
         """Return states of rows, for which ``codes`` tells the state that each row belongs to."""
         rows.check_spec(self._sql_spec())
-        states = []
+        states, new = [], self._new()
         for parts in rows.parts(codes, n_states, self._quanta()):
-            new = self._new()
             try:
                 new._load_payload(parts)
             except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -372,7 +372,7 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
 
     def _from_rows(self, rows: sql_rows.Rows) -> Self:
         """Return a metric with the options of this one and the sum of all rows."""
-        rows.check_keys(False)
+        rows.check_no_keys()
         new = self._new()
         for state in self._states_of_rows(rows, np.zeros(len(rows), dtype=np.int64), min(1, len(rows))):
             new._state = state
@@ -383,7 +383,15 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
         if not self._has_sql_rows:
             found = f"the state of a {type(self).__name__} has no rows for a database: use to_bytes() or ce.all_reduce"
             raise InputError("metric", found, location="")
-        return limbs.digest(self._header()).hex()
+        return self._option_digest().hex()
+
+    def _option_digest(self) -> bytes:
+        """Return 16 bytes that identify class and options."""
+        try:
+            return self._digest
+        except AttributeError:  # the first call
+            self._digest = limbs.digest(self._header())
+            return self._digest
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file, atomically. :func:`streamce.load` reads it.

@@ -7,5 +7,5 @@ Input: bytes or files of states (docs/FORMAT.md). Output: metrics and wrappers, 
 ``checkpoint``  ``Checkpoint``: a metric with the position of its input, in a file that survives a crash
 ``state_diff``  ``diff_states``: whether two states are equal, and in what they differ
 
-Imports ``errors``, ``_support``, ``core``, ``keys``, ``metrics``, ``stats`` and ``wrappers``.
+Imports ``errors``, ``_support``, ``inputs``, ``core``, ``keys``, ``metrics``, ``stats`` and ``wrappers``.
 """

@@ -10,6 +10,7 @@ import numpy as np
 from streamce._support.short_repr import quote_names, short_repr
 from streamce.core.kernels.kernels import in_default_mode
 from streamce.errors import InputError
+from streamce.inputs import interop
 from streamce.keys import key_columns
 from streamce.metrics import limbs, sql_rows
 from streamce.metrics.mergeable import MergeableState
@@ -23,13 +24,14 @@ def from_sql_rows(table: Any, *, like: Metric) -> Metric:
 
     Parameters
     ----------
-    table : DataFrame, Arrow table, or mapping of str to columns
+    table : DataFrame, Arrow table or stream, relation of DuckDB, or mapping of str to columns
         The result of ``SELECT keys, spec, cell, term, limb, SUM(amount) AS amount FROM ... GROUP BY keys, spec, cell,
         term, limb``. ``amount`` may have any type of whole numbers: BIGINT, HUGEINT, NUMERIC or DECIMAL. Rows that were
         not yet added are added.
     like : metric
         A metric with the class and options of those whose rows were added. It is not changed. For ``Grouped`` the other
-        columns of the table are the parts of the keys, in their order.
+        columns of the table are the parts of the keys, in their order. With ``period`` the last of them holds
+        timestamps, from which the start of the period follows.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def from_sql_rows(table: Any, *, like: Metric) -> Metric:
     ------
     InputError
         If rows belong to another class or other options, have keys though ``like`` is not ``Grouped``, or are not sums
-        of all rows of up to 2^32 - 1 states.
+        of up to 2^32 - 1 states, each with all of its rows.
 
     Examples
     --------
@@ -55,15 +57,12 @@ def from_sql_rows(table: Any, *, like: Metric) -> Metric:
         raise InputError("like", f"is {short_repr(like)}", "a metric such as BinaryCrossEntropy()")
     columns = _columns(table)
     names = [name for name in columns if name not in sql_rows.COLUMNS]
-    amount, limb = (limbs.whole_numbers(_array(columns[name], name), name) for name in ("amount", "limb"))
+    amount, limb = (limbs.whole_numbers(_listed(columns[name]), name) for name in ("amount", "limb"))
     spec, cell, term = (_texts(columns[name], name) for name in ("spec", "cell", "term"))
-    keys = [key_columns.convert_columns(_listed(columns[name]), name)[0] for name in names]
-    lengths = [len(spec[0]), len(cell[0]), len(term[0]), len(limb), *(key.size for key in keys)]
-    for name, length in zip(("spec", "cell", "term", "limb", *names), lengths, strict=True):
-        if length != len(amount):
-            raise InputError(name, f"has length {length}", f"{len(amount)}, as amount has", value=length)
-    joined = key_columns.join_columns(keys, names[0]) if keys else None
-    return like._from_rows(sql_rows.Rows(spec, cell, term, limb, amount, names, joined))
+    rows = sql_rows.Rows(spec, cell, term, limb, amount, {name: _listed(columns[name]) for name in names})
+    for name, column in (("spec", spec[0]), ("cell", cell[0]), ("term", term[0]), ("limb", limb)):
+        rows.check_length(name, len(column))
+    return like._from_rows(rows)
 
 
 def _columns(table: Any) -> dict[str, Any]:
@@ -72,36 +71,38 @@ def _columns(table: Any) -> dict[str, Any]:
     if isinstance(table, Mapping):
         columns = dict(table)
     else:
-        names = getattr(table, "column_names", None)  # of Arrow
-        if names is None:
-            names = getattr(table, "columns", None)  # of pandas and polars
         try:
-            columns = {name: table[name] for name in names}  # type: ignore[union-attr]
-        except Exception:
-            raise InputError("table", f"is {short_repr(table)}", expected) from None
+            columns = _columns_of(table)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError("table", f"is {short_repr(table)}", expected) from error
     for name in columns:
         if not isinstance(name, str):
-            raise InputError("table", f"has a column {short_repr(name)}", expected)
+            raise InputError("table", f"has a column {short_repr(name)}", "names of columns that are text")
     missing = [name for name in sql_rows.COLUMNS if name not in columns]
     if missing:
         raise InputError("table", f"has no column {quote_names(missing)}", expected)
     return columns
 
 
+def _columns_of(table: Any) -> dict[Any, Any]:
+    """Return the columns of a table of Arrow, pandas or polars, a stream of batches, or a relation of DuckDB."""
+    if interop.has_arrow_protocol(table) and not hasattr(table, "__getitem__"):
+        table = interop.import_table(table)
+    names = list(table.column_names if hasattr(table, "column_names") else table.columns)
+    repeated = [name for i, name in enumerate(names) if name in names[:i]]
+    if repeated:
+        raise InputError("table", f"has the column {short_repr(repeated[0])} twice", "each column once")
+    columns = {name: table[name] for name in names}
+    if any(isinstance(column, type(table)) for column in columns.values()):  # a column of a relation is a relation
+        return _columns_of(interop.import_table(table))
+    return columns
+
+
 def _listed(column: Any) -> Any:
     """Return a column; a tuple as a list, because a tuple of keys stands for several columns."""
     return list(column) if isinstance(column, tuple) else column
-
-
-def _array(column: Any, name: str) -> Any:
-    """Return a column as an array of one dimension, or raise InputError."""
-    try:
-        array = np.asarray(_listed(column))
-    except Exception as error:
-        raise InputError(name, f"is a {type(column).__name__} that cannot be read", "whole numbers") from error
-    if array.ndim != 1:
-        raise InputError(name, f"has shape {array.shape}", "one number per row")
-    return array
 
 
 def _texts(column: Any, name: str) -> sql_rows.Texts:

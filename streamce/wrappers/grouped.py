@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from streamce.errors import InputError
 from streamce.keys import key_columns, periods
 from streamce.metrics import sql_rows
@@ -218,7 +220,7 @@ class Grouped(RankedGroups):
         -------
         dict of str to array
             Columns of equal length: those of the keys, and ``spec``, ``cell``, ``term``, ``limb`` and ``amount``. A
-            group has about 20 rows. pandas, polars and ``pyarrow.table`` make a table of it.
+            group has about 10 rows. pandas, polars and ``pyarrow.table`` make a table of it.
 
         Raises
         ------
@@ -254,14 +256,32 @@ class Grouped(RankedGroups):
 
     def _from_rows(self, rows: sql_rows.Rows) -> Self:
         self._metric._sql_spec()  # raises if there are no such rows
-        rows.check_keys(True)
-        new = self._new()
-        codes, keys = coded(rows.keys)
-        states = self._metric._states_of_rows(rows, codes, len(keys))
+        new, joined = self._new(), self._keys_of_rows(rows)
+        codes, keys = coded(joined)
+        used, codes = np.unique(codes, return_inverse=True)  # because a categorical may have keys without rows
+        states = self._metric._states_of_rows(rows, codes, len(used))
+        keys = [keys[code] for code in used.tolist()]
         if states:
-            new._state.add_states(rows.keys.kinds, zip(keys, states, strict=True))
+            new._state.add_states(joined.kinds, zip(keys, states, strict=True))
             new._state = new._state.from_parts(new._state.parts())  # which is compact if all states are means
         return new
+
+    def _keys_of_rows(self, rows: sql_rows.Rows) -> key_columns.Keys:
+        """Return the keys of rows. Those of ``by_time`` are timestamps, from which the start of the period follows."""
+        if not rows.keys:
+            expected = "those of to_sql_rows(), because like is a Grouped"
+            raise InputError("table", "has no columns of keys", expected)
+        columns = []
+        for number, (name, source) in enumerate(rows.keys.items(), 1):
+            if self._period is not None and number == len(rows.keys):
+                try:
+                    columns.append(periods.starts(source, self._period))
+                except InputError as error:
+                    raise error.with_argument(name) from error.__cause__
+            else:
+                columns.append(key_columns.convert_columns(source, name)[0])
+            rows.check_length(name, columns[-1].size)
+        return key_columns.join_columns(columns, next(iter(rows.keys)))
 
     def compute(self) -> dict[Any, Any]:
         """Return the value of each group, by key, in the order of the keys."""

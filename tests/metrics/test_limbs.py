@@ -107,7 +107,8 @@ def test_the_layout_is_that_of_the_specification(name):
     for metric in summands.metrics(name):
         empty = metric._new().to_bytes()
         digest = hashlib.sha256(empty).digest()[:16]
-        expected = [1, *struct.unpack("<4i", digest)]
+        first, *others = struct.unpack("<4i", digest)
+        expected = [1, (first & 0x7FFFFFFF) | 0x40000001, *others]
         found = state_reader.read(metric.to_bytes())
         parts = {f"{each}.total": 1 for each in state_reader.STATES.get(found.metric, ())}
         if not parts:
@@ -170,25 +171,33 @@ def test_summands_that_cancelled_can_be_written():
     assert ce.MeanLoss().load_limbs((big - big).to_limbs()).to_bytes() == ce.MeanLoss().to_bytes()
 
 
+class Tensor:
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("it is on a device. Copy it")
+
+
 GOOD = ce.BinaryCrossEntropy().update([0.5, 0.25], [1, 0])
 
 
 @pytest.mark.parametrize(
     ("array", "expected"),
     [
-        (np.zeros(391), r"limbs\[0\] is 0: expected the number of added states, 1 to 4294967295"),
-        (np.zeros(390), r"limbs has shape \(390,\): expected a one-dimensional array of 391 whole numbers"),
-        (np.zeros((391, 1)), r"limbs has shape \(391, 1\)"),
-        (-GOOD.to_limbs(), r"limbs\[0\] is -1"),
-        (GOOD.to_limbs() * 0.5, r"limbs\[0\] is 0.5: expected a whole number"),
-        (ce.BinaryCrossEntropy(eps=0.1).to_limbs(), "limbs holds states of another class or of other options"),
-        (ce.BinaryCrossEntropy(eps=0.1).to_limbs() + GOOD.to_limbs(), "limbs holds states of another class"),
-        (ce.MeanLoss().to_limbs(), "limbs holds states of another class or of other options"),
-        ((GOOD.to_limbs() * 3).astype(np.int32), "limbs holds states of another class .* integers of 64 bits"),
-        (GOOD.to_limbs().astype(np.float32), "limbs holds states of another class .* integers of 64 bits"),
-        (np.array(["a"] * 391), "limbs has dtype <U1: expected whole numbers"),
-        (None, r"limbs has shape \(\): expected a one-dimensional array"),
-        ([1, 2], r"limbs has shape \(2,\)"),
+        (np.zeros(391), r"array\[0\] is 0: expected the number of added states, 1 to 4294967295"),
+        (np.zeros(390), "array has length 390: expected 391, as to_limbs\\(\\) of a metric with these options has"),
+        (np.zeros((391, 1)), r"array has shape \(391, 1\): expected one dimension of whole numbers"),
+        (-GOOD.to_limbs(), r"array\[0\] is -1"),
+        (GOOD.to_limbs() * 0.5, r"array\[0\] is 0.5: expected a whole number"),
+        (ce.BinaryCrossEntropy(eps=0.1).to_limbs(), "array holds states of another class or of other options"),
+        (ce.BinaryCrossEntropy(eps=0.1).to_limbs() + GOOD.to_limbs(), "array holds states of another class"),
+        (ce.MeanLoss().to_limbs(), "array holds states of another class or of other options"),
+        ((GOOD.to_limbs() * 3).astype(np.int32), "array holds states of another class .* integers of 64 bits"),
+        (GOOD.to_limbs().astype(np.float32), r"array\[1\] is .* below 2\^24 in magnitude, .* as float32"),
+        (np.array(["a"] * 391), "array has dtype <U1: expected whole numbers"),
+        (None, r"array has shape \(\): expected one dimension"),
+        ([1, 2], "array has length 2: expected 391"),
+        (np.ma.masked_array(GOOD.to_limbs(), np.arange(391) == 9), r"array\[9\] is masked: expected a whole number"),
+        (Tensor(), r"array is not an array \(it is on a device\): expected whole numbers"),
+        (GOOD.to_limbs().astype(np.uint64) + 2**63, r"array\[0\] is 9223372036854775809: expected a whole number of"),
     ],
 )
 def test_other_arrays_are_refused_and_change_nothing(array, expected):
@@ -198,13 +207,42 @@ def test_other_arrays_are_refused_and_change_nothing(array, expected):
     assert metric == GOOD
 
 
+@given(st.floats(1e-9, 1e-3), st.integers(2, 2**32 - 1))
+def test_any_sum_in_smaller_types_is_noticed(eps, states):
+    """Whatever the options, because a multiple of the first entry that identifies them does not fit."""
+    metric = ce.BinaryCrossEntropy(eps=eps)
+    array = metric.to_limbs()
+    for dtype in (np.int8, np.int16, np.int32, np.uint32):
+        with pytest.raises(ce.InputError, match="array"):
+            metric.load_limbs((array * states).astype(dtype))
+    for dtype in (np.float16, np.float32):
+        with pytest.raises(ce.InputError, match="array"), np.errstate(all="ignore"):
+            metric.load_limbs(array.astype(dtype))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.ndarray.tolist,
+        lambda array: array.astype(">i8"),
+        lambda array: np.repeat(array, 3)[::3],
+        lambda array: array[::-1].copy()[::-1],
+        lambda array: array.astype(object),
+        np.ma.masked_array,
+        memoryview,
+    ],
+)
+def test_any_layout_of_an_array(convert):
+    assert ce.BinaryCrossEntropy().load_limbs(convert(GOOD.to_limbs())) == GOOD
+
+
 def test_a_digit_that_no_sum_has_is_refused():
     array = GOOD.to_limbs()
     array[100] = 2**31 + 1
-    with pytest.raises(ce.InputError, match=r"limbs\[100\] is 2147483649: expected at most 1 \* 2\^31 in magnitude"):
+    with pytest.raises(ce.InputError, match=r"array\[100\] is 2147483649: expected at most 1 \* 2\^31 in magnitude"):
         ce.BinaryCrossEntropy().load_limbs(array)
     array[100] = -(2**63)
-    with pytest.raises(ce.InputError, match=r"limbs\[100\] is -9223372036854775808"):
+    with pytest.raises(ce.InputError, match=r"array\[100\] is -9223372036854775808"):
         ce.BinaryCrossEntropy().load_limbs(array)
 
 

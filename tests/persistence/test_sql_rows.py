@@ -5,7 +5,9 @@ from decimal import Decimal
 
 import duckdb
 import numpy as np
+import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import summands
 from engine_sums import check, table
@@ -168,8 +170,90 @@ def with_entry(column, row, value):
     return found
 
 
-def without_first_row():
-    return {name: column[1:] for name, column in GOOD.to_sql_rows().items()}
+def without_row(row):
+    return {name: np.delete(column, row) for name, column in GOOD.to_sql_rows().items()}
+
+
+class Number:
+    def __le__(self, other):
+        raise RuntimeError("a number of a third party")
+
+    __ge__ = __le__
+
+
+@pytest.mark.parametrize("row", range(1, 9))
+def test_a_table_without_a_row_is_refused(row):
+    with pytest.raises(ce.InputError, match="table lacks rows of the group of row 0, or has some twice"):
+        ce.from_sql_rows(without_row(row), like=GOOD)
+
+
+@pytest.mark.parametrize("row", range(1, 9))
+def test_a_table_with_a_row_twice_is_refused(row):
+    twice = {name: np.append(column, column[row]) for name, column in GOOD.to_sql_rows().items()}
+    with pytest.raises(ce.InputError, match="table lacks rows of the group of row 0, or has some twice"):
+        ce.from_sql_rows(twice, like=GOOD)
+
+
+def test_a_group_without_a_row_is_refused():
+    groups = ce.Grouped(ce.MeanLoss()).update([0.25, 0.3, 0.75], by=["a", "b", "b"])
+    rows = groups.to_sql_rows()
+    last = np.flatnonzero(rows["key_0"] == "b")[-1]
+    with pytest.raises(ce.InputError, match=rf"group of row {np.flatnonzero(rows['key_0'] == 'b')[0]}, or has some"):
+        ce.from_sql_rows({name: np.delete(column, last) for name, column in rows.items()}, like=groups)
+
+
+def test_repeated_rows_do_not_wrap_at_64_bits():
+    rows = {name: list(column) for name, column in GOOD.to_sql_rows().items()}
+    rows["amount"][0] = 2**32 - 1  # so that each amount may be as large as 2^62
+    for _ in range(4):
+        for name in rows:
+            rows[name].append(rows[name][2] if name != "amount" else 2**62)
+    with pytest.raises(ce.InputError, match="whose sum is beyond the number of added states"):
+        ce.from_sql_rows(rows, like=GOOD)
+
+
+def test_amounts_in_float32_are_refused():
+    """They would have been rounded."""
+    with pytest.raises(ce.InputError, match=r"amount\[1\] is .*below 2\^24 in magnitude.* not exact as float32"):
+        ce.from_sql_rows(changed(amount=GOOD.to_sql_rows()["amount"].astype(np.float32)), like=GOOD)
+    with pytest.raises(ce.InputError, match=r"amount\[1\] is inf.* float16"), np.errstate(all="ignore"):
+        ce.from_sql_rows(changed(amount=GOOD.to_sql_rows()["amount"].astype(np.float16)), like=GOOD)
+
+
+def test_keys_have_an_entry_for_each_row():
+    with pytest.raises(ce.InputError, match="day has length 20: expected 9, as amount has"):
+        ce.from_sql_rows(changed(day=list(range(20))), like=ce.Grouped(ce.BinaryCrossEntropy()))
+
+
+def test_a_relation_and_a_stream_are_tables():
+    relation = duckdb.connect().from_arrow(pa.table(GOOD.to_sql_rows()))
+    assert ce.from_sql_rows(relation, like=GOOD) == GOOD
+    assert ce.from_sql_rows(relation.to_arrow_reader(4), like=GOOD) == GOOD
+
+
+def test_categories_without_rows_are_no_groups():
+    groups = ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=["a", "b"])
+    frame = pd.DataFrame(groups.to_sql_rows()).astype({"key_0": "category"})
+    assert ce.from_sql_rows(frame[frame["key_0"] == "b"], like=groups).compute() == {"b": 2.0}
+
+
+def test_a_column_of_nulls_is_the_group_none():
+    groups = ce.Grouped(ce.MeanLoss()).update([1.0, 2.0], by=[None, None])
+    rows = pa.table(groups.to_sql_rows())
+    assert rows.schema.field("key_0").type == pa.null()
+    assert ce.from_sql_rows(rows, like=groups) == groups
+
+
+@pytest.mark.parametrize("convert", [list, lambda starts: [f"{start}" for start in starts.tolist()]])
+def test_keys_of_periods_are_timestamps(convert):
+    """SQLite returns them as text."""
+    hours = ce.Grouped(ce.MeanLoss(), period="1h").update([1.0, 2.0, 6.0], by_time=[0, 3600, 86400])
+    rows = hours.to_sql_rows(["start"])
+    assert ce.from_sql_rows(rows | {"start": convert(rows["start"])}, like=hours) == hours
+    days = ce.Grouped(ce.MeanLoss(), period="1d").update([1.0, 2.0, 6.0], by_time=[0, 3600, 86400])
+    assert ce.from_sql_rows(rows, like=days) == days
+    with pytest.raises(ce.InputError, match=r"start\[0\] is 'monday': expected a moment"):
+        ce.from_sql_rows(rows | {"start": ["monday"] * len(rows["start"])}, like=hours)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +261,8 @@ def without_first_row():
     [
         (3, r"table is 3: expected a DataFrame, an Arrow table or a mapping, with the columns spec, cell"),
         ({"spec": []}, "table has no column 'cell', 'term', 'limb' and 'amount'|table has no column"),
-        (changed(day=list(range(8))), "table has the columns 'day': expected no keys, or like=Grouped"),
-        (changed(day=list(range(20))), "day has length 20: expected 8, as amount has"),
-        (changed(amount=[1]), "spec has length 8: expected 1, as amount has"),
+        (changed(day=list(range(9))), "table has the columns 'day': expected no keys, or like=Grouped"),
+        (changed(amount=[1]), "spec has length 9: expected 1, as amount has"),
         (
             ce.MeanLoss().update([1.0]).to_sql_rows(),
             r"spec\[0\] is '[0-9a-f]{32}': expected '[0-9a-f]{32}', the class and",
@@ -194,12 +277,30 @@ def without_first_row():
         (with_entry("limb", 2, -1), r"limb\[2\] is -1"),
         (with_entry("limb", 2, 0.5), r"limb\[2\] is 0.5: expected a whole number"),
         (with_entry("amount", 2, 0.5), r"amount\[2\] is 0.5: expected a whole number"),
-        (with_entry("amount", 2, 2.0**60), r"amount\[2\] is .* larger ones are not exact as floats"),
+        (with_entry("amount", 2, 2.0**60), r"amount\[2\] is .* larger ones are not exact as float64"),
         (with_entry("amount", 2, 2**70), r"amount\[2\] is .*: expected a whole number of int64"),
         (with_entry("amount", 2, 2**32), r"amount\[2\] is 4294967296: expected at most 1 \* 2\^31"),
         (with_entry("amount", 2, None), r"amount\[2\] is None: expected a whole number"),
         (with_entry("amount", 2, "7"), "amount"),
-        (without_first_row(), "table has 0 states in a group: expected 1 to 4294967295"),
+        (
+            without_row(0),
+            "table has 0 states in the group of row 0: expected 1 to 4294967295, the sum of the rows with",
+        ),
+        (
+            with_entry("cell", 2, ""),
+            r"term\[2\] is 'n', which the cell '' does not have: expected one that to_sql_rows",
+        ),
+        (with_entry("cell", 2, "total"), r"term\[2\] is 'n', which the cell 'total' does not have"),
+        (with_entry("term", 2, "size"), r"limb\[2\] is 32, and size has no such digit"),
+        (with_entry("cell", 0, "total.0"), r"term\[0\] is 'states', which the cell 'total.0' does not have"),
+        (with_entry("cell", 2, "total.00"), r"cell\[2\] is 'total.00'"),
+        (with_entry("limb", 0, 1), r"limb\[0\] is 1, and states has no such digit"),
+        (with_entry("amount", 2, 2.0**53), r"amount\[2\] is 9007199254740992.0: expected a whole number below 2\^53"),
+        (with_entry("amount", 2, Number()), r"amount\[2\] is .*: expected a whole number of int64"),
+        (with_entry("amount", 2, Decimal("1e999999999")), r"amount\[2\] is .*: expected a whole number of int64"),
+        (changed(amount=np.ma.masked_array(np.ones(9, int), [0, 0, 1] + [0] * 6)), r"amount\[2\] is masked"),
+        (pd.concat([pd.DataFrame(GOOD.to_sql_rows())] * 2, axis=1), "table has the column 'spec' twice"),
+        (pl.LazyFrame(GOOD.to_sql_rows()), "table is <LazyFrame at .*: expected a DataFrame, an Arrow table"),
     ],
 )
 def test_other_tables_are_refused(table, expected):
