@@ -5,6 +5,7 @@ Input: the arguments of a command. Output: a result on standard output, files of
 ``main``             the entry: the arguments of a command in, an exit status out
 ``console_filter``   escapes control characters in everything that is printed
 ``arguments``        the commands, their options and help (``help/*.txt``)
+``option_values``    text of options as numbers, lengths and names
 ``config``           the options of a command, checked and complete
 ``evaluate``         ``streamce eval``
 ``compare``          ``streamce compare``

@@ -1,15 +1,12 @@
 """The words of a command line, parsed to the configuration of a command.
 
-Checks everything that can be checked without opening a file. ``argparse.Namespace`` does not leave this module.
+Checks everything that can be checked without opening a file. ``argparse.Namespace`` does not leave this module. The
+values of single options are converted in ``option_values``.
 """
 
 from __future__ import annotations
 
 import argparse
-import codecs
-import contextlib
-import csv
-import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +26,22 @@ from streamce.cli.config import (
     ReportConfig,
     ShowConfig,
     WatchConfig,
+)
+from streamce.cli.option_values import (
+    count,
+    delimiter,
+    encoding,
+    finite_number,
+    host,
+    length,
+    level,
+    margin,
+    names,
+    port,
+    positive,
+    quote,
+    seconds,
+    size,
 )
 from streamce.errors import SelectionError
 from streamce.reading.files.read_options import MAX_RECORD
@@ -55,7 +68,6 @@ TASKS_OF_OPTION = {
     "normalized": ("binary", "multiclass"),
     "divergence": ROW_TASKS,
 }
-LARGEST_RECORD = 1 << 30  # because Arrow's readers of text count bytes in 32 bits
 
 
 def parse(argv: Sequence[str] | None = None) -> Config:
@@ -213,7 +225,7 @@ def parser() -> argparse.ArgumentParser:
     add("-o", "--output", required=True, metavar="FILE",
         help="where to write the page, such as report.html; - is standard output")  # fmt: skip
     add("--title", metavar="TEXT", help="the heading (default: the name of the metric)")
-    add("--classes", type=_names, metavar="A,B,...", help="names of the classes or labels, in their order")
+    add("--classes", type=names, metavar="A,B,...", help="names of the classes or labels, in their order")
     _add_min_samples(add)
     _add_fdr(add)
     _add_intervals(add)
@@ -237,13 +249,13 @@ def _add_eval(commands: Any) -> None:
     _add_rules(add)
     _add_text_options(add)
     add("--resume", action="store_true", help="resume a run that was stopped")
-    add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
+    add("--checkpoint-every", type=seconds, default=3.0, metavar="SECONDS",
         help="with --resume: the time between checkpoints: a crash costs about this much work "
         "(default: 3)")  # fmt: skip
     add("--engine", choices=("threads", "dask", "spark", "ray"), default="threads",
         help="run on threads of this machine (default) or on a cluster")  # fmt: skip
     add("--address", metavar="ADDRESS", help="address of the cluster (default: start one on this machine for this run)")
-    add("--fail-above", type=_number, metavar="X", help="exit with status 3 if the mean loss, or the "
+    add("--fail-above", type=finite_number, metavar="X", help="exit with status 3 if the mean loss, or the "
         "normalized entropy, is above X beyond chance; with --by in any group")  # fmt: skip
     _add_printing(add)
 
@@ -266,7 +278,7 @@ def _add_compare(commands: Any) -> None:
         "the other columns that both have are equal")  # fmt: skip
     _add_groups(add)
     _add_fdr(add)
-    add("--fail-if-worse", type=_margin, nargs="?", const=0.0, metavar="MARGIN", help="exit with status 3 if B is "
+    add("--fail-if-worse", type=margin, nargs="?", const=0.0, metavar="MARGIN", help="exit with status 3 if B is "
         "worse than A by more than MARGIN nats (default: 0) beyond chance; with --by in any group")  # fmt: skip
     _add_rules(add)
     _add_text_options(add)
@@ -285,30 +297,40 @@ def _add_watch(commands: Any) -> None:
     _add_time_unit(add)
     add(
         "--step",
-        type=_length,
+        type=length,
         metavar="PERIOD",
         help="the step by which a window of a period moves (default: a 60th of it)",
     )
     _add_rules(add)
     _add_encoding(add)
-    add("--checkpoint-every", type=_seconds, default=3.0, metavar="SECONDS",
+    add("--checkpoint-every", type=seconds, default=3.0, metavar="SECONDS",
         help="with --state: the time between checkpoints (default: 3)")  # fmt: skip
-    add("--port", type=_port, metavar="PORT", help="serve /metrics to Prometheus on this port; 0 takes a free one")
+    add(
+        "--port",
+        type=port,
+        metavar="PORT",
+        help="serve /metrics to Prometheus on this port; 0 takes a free one",
+    )
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
-    add("--allowed-host", type=_host, action="append", default=[], metavar="NAME",
+    add("--allowed-host", type=host, action="append", default=[], metavar="NAME",
         help="answer requests for this host name, with any port; may be repeated (default: on loopback "
         "localhost, 127.0.0.0/8 and ::1; elsewhere all names)")  # fmt: skip
-    add("--alert-above", type=_finite, metavar="X", help="alert while the mean of a window in nats, or its normalized "
-        "entropy, is above this bound")  # fmt: skip
-    add("--alert-below", type=_finite, metavar="X", help="alert while it is below this bound")
+    add("--alert-above", type=finite_number, metavar="X", help="alert while the mean of a window in nats, or its "
+        "normalized entropy, is above this bound")  # fmt: skip
+    add("--alert-below", type=finite_number, metavar="X", help="alert while it is below this bound")
     add("--reference", metavar="STATE", help="alert while the interval of a window does not overlap that of this state")
-    add("--alert-samples", type=_positive, default=100, metavar="N",
+    add("--alert-samples", type=positive, default=100, metavar="N",
         help="check a window only if it holds this many samples; at most half of a window of samples "
         "(default: 100)")  # fmt: skip
-    add("--poll", type=_seconds, default=0.5, metavar="SECONDS", help="the time between checks of the source "
+    add("--poll", type=seconds, default=0.5, metavar="SECONDS", help="the time between checks of the source "
         "(default: 0.5)")  # fmt: skip
     add("--once", action="store_true", help="read everything that exists, and end")
-    add("--until-idle", type=_seconds, metavar="SECONDS", help="end when no rows have arrived for this time")
+    add(
+        "--until-idle",
+        type=seconds,
+        metavar="SECONDS",
+        help="end when no rows have arrived for this time",
+    )
     _add_printing(add)
 
 
@@ -326,18 +348,18 @@ def _add_groups(add: Callable[..., Any]) -> None:
     add("--by", action="append", default=[], metavar="COLUMNS", help="a result for each group of rows with equal keys")
     add("--by-time", metavar="COLUMN", help="a result for each --period of the times in this column")
     _add_time_unit(add)
-    add("--period", type=_length, metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or "
+    add("--period", type=length, metavar="PERIOD", help="with --by-time: the length of a period, such as 15min, 1h or "
         "60, in seconds")  # fmt: skip
     _add_min_samples(add)
 
 
 def _add_min_samples(add: Callable[..., Any]) -> None:
-    add("--min-samples", type=_count, metavar="N", help="of groups: leave out those with fewer samples (default: 0; "
+    add("--min-samples", type=count, metavar="N", help="of groups: leave out those with fewer samples (default: 0; "
         f"for discoveries and gates {MIN_SAMPLES})")  # fmt: skip
 
 
 def _add_fdr(add: Callable[..., Any]) -> None:
-    add("--fdr", type=_level, metavar="RATE", help="of groups of two models: the expected share of false ones among "
+    add("--fdr", type=level, metavar="RATE", help="of groups of two models: the expected share of false ones among "
         f"the groups in which the models are said to differ (default: {FDR})")  # fmt: skip
 
 
@@ -362,17 +384,27 @@ def _add_task_options(add: Callable[..., Any]) -> None:
 
 
 def _add_rules(add: Callable[..., Any]) -> None:
-    add("--classes", type=_names, metavar="A,B,...", help="names of the classes, in the order of the predictions")
+    add(
+        "--classes",
+        type=names,
+        metavar="A,B,...",
+        help="names of the classes, in the order of the predictions",
+    )
     add("--ignore-index", type=int, metavar="LABEL", help="a label that does not count")
     add("--invalid", choices=("raise", "skip"), default="raise",
         help="stop at an invalid row, or skip and count it (default: raise)")  # fmt: skip
     add("--eps", type=float, help="floor of the true class's probability (default: 2**-52)")
     add("--label-smoothing", type=float, metavar="A", help="share of the target's probability that is moved evenly to "
         "all classes (default: 0)")  # fmt: skip
-    add("--threads", type=_positive, metavar="N", help="number of threads (default: STREAMCE_NUM_THREADS, or "
+    add("--threads", type=positive, metavar="N", help="number of threads (default: STREAMCE_NUM_THREADS, or "
         "one per processor)")  # fmt: skip
-    add("--chunk-rows", type=_positive, metavar="N", help="number of rows read at a time; it changes no result")
-    add("--max-record", type=_bytes, default=MAX_RECORD, metavar="BYTES",
+    add(
+        "--chunk-rows",
+        type=positive,
+        metavar="N",
+        help="number of rows read at a time; it changes no result",
+    )
+    add("--max-record", type=size, default=MAX_RECORD, metavar="BYTES",
         help="the longest row of CSV or line of JSON: 500K, 64M, 1G (default: 64M)")  # fmt: skip
     add("--state", metavar="STATE", help="write the state to this file, to merge or show later")
 
@@ -380,18 +412,18 @@ def _add_rules(add: Callable[..., Any]) -> None:
 def _add_text_options(add: Callable[..., Any]) -> None:
     add("--format", choices=("csv", "tsv", "jsonl", "json", "parquet", "arrow", "npy", "npz"),
         help="the format of all files (default: by their endings or first bytes)")  # fmt: skip
-    add("--delimiter", type=_delimiter, metavar="CHAR", help="the character between cells of CSV and TSV, such as ';' "
+    add("--delimiter", type=delimiter, metavar="CHAR", help="the character between cells of CSV and TSV, such as ';' "
         "or '\\t' (default: a comma in CSV, a tab in TSV)")  # fmt: skip
     add("--decimal", choices=(".", ","), help="the decimal point of numbers in CSV and TSV (default: .)")
     _add_encoding(add)
     add("--null", action="append", default=[], metavar="TEXT", help="a cell of CSV or TSV that is a missing value, "
         "such as None; may be repeated (always, in columns of numbers: NA, N/A, NULL, null, and empty)")  # fmt: skip
-    add("--quote", type=_quote, metavar="CHAR", help="the character that encloses cells of CSV and TSV, or '' for none "
+    add("--quote", type=quote, metavar="CHAR", help="the character that encloses cells of CSV and TSV, or '' for none "
         "(default: \" in CSV, none in TSV)")  # fmt: skip
 
 
 def _add_encoding(add: Callable[..., Any]) -> None:
-    add("--encoding", type=_encoding, metavar="NAME", help="the encoding of CSV, TSV and JSON, such as latin-1 or "
+    add("--encoding", type=encoding, metavar="NAME", help="the encoding of CSV, TSV and JSON, such as latin-1 or "
         "utf-16 (default: utf-8)")  # fmt: skip
 
 
@@ -406,118 +438,11 @@ def _add_printing(add: Callable[..., Any]) -> None:
 
 
 def _add_intervals(add: Callable[..., Any]) -> None:
-    add("--level", type=_level, default=0.95, metavar="P", help="confidence level of intervals (default: 0.95)")
+    add(
+        "--level",
+        type=level,
+        default=0.95,
+        metavar="P",
+        help="confidence level of intervals (default: 0.95)",
+    )
     add("--anytime", action="store_true", help="intervals that stay valid for repeated looks at a growing stream")
-
-
-# ---- values ----
-
-
-def _level(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) < 1:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
-
-
-def _number(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(float(text)):
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-
-
-def _length(text: str) -> str | float:
-    """Return a length of time: a number of seconds, or text with a unit, which the metric checks."""
-    with contextlib.suppress(ValueError):
-        return float(text)
-    return text
-
-
-def _margin(text: str) -> float:
-    margin = _number(text)
-    if margin < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of nats, 0 or more")
-    return margin
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of samples")
-    return int(text)
-
-
-def _quote(text: str) -> str:
-    if text and (len(text) > 1 or not text.isascii() or not text.isprintable() or text.isalnum() or text == ","):
-        raise argparse.ArgumentTypeError(f"{text!r} is not one ASCII character of punctuation, or ''")
-    return text
-
-
-def _delimiter(text: str) -> str:
-    text = "\t" if text == "\\t" else text
-    if len(text) != 1 or not text.isascii() or text.isalnum() or text in "\r\n\"'+-.":
-        raise argparse.ArgumentTypeError(f"{text!r} is not one ASCII character, such as ';' or '\\t'")
-    return text
-
-
-def _encoding(text: str) -> str:
-    """Return Python's name of an encoding of text."""
-    try:
-        "".encode(text)
-        return codecs.lookup(text).name
-    except LookupError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an encoding that Python knows") from error
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,12})([KMG]?)B?", text.upper())
-    size = int(match[1]) * 1024 ** " KMG".index(match[2] or " ") if match else 0
-    if not 1 <= size <= LARGEST_RECORD:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes from 1 to 1G, such as 64M")
-    return size
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return seconds
-
-
-def _finite(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(float(text)):
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port, an integer from 0 to 65535")
-    return int(text)
-
-
-def _host(text: str) -> str:
-    name = text.removeprefix("[").removesuffix("]")
-    if not name or re.search(r"[\s/@\[\]]", name) or name.count(":") == 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a host name or address without a port")
-    return name
-
-
-def _names(text: str) -> list[str]:
-    try:
-        names = next(csv.reader([text], skipinitialspace=True))
-    except csv.Error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names: {error}") from error
-    if len({*names}) < len(names) or "" in names:
-        raise argparse.ArgumentTypeError("classes need distinct names that are not empty")
-    return names

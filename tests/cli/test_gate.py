@@ -104,8 +104,8 @@ def test_b_fails_if_it_is_worse_by_more_than_the_margin(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["eval", "a.csv", *EVAL, "--fail-above", "x"], "'x' is not a number"),
-        (["eval", "a.csv", *EVAL, "--fail-above", "nan"], "'nan' is not a number"),
+        (["eval", "a.csv", *EVAL, "--fail-above", "x"], "'x' is not a finite number"),
+        (["eval", "a.csv", *EVAL, "--fail-above", "nan"], "'nan' is not a finite number"),
         (["eval", "a.csv", *EVAL, "--min-samples", "1"], "--min-samples needs --by or --by-time"),
         (["eval", "a.csv", *EVAL, "--by", "y", "--min-samples", "-1"], "'-1' is not a number of samples"),
         (["eval", "a.csv", *EVAL, "--by", "y", "--fdr", "0.1"], "unrecognized arguments: --fdr 0.1"),
