@@ -16,7 +16,7 @@ from streamce.cli.console import check_writable, fail, plural, print_and_save, s
 from streamce.errors import SelectionError
 from streamce.stats.discoveries import FDR
 
-# The exit status of ``streamce diff`` if the states are not equal.
+# The exit status of ``streamce diff`` if the states are not equal, and of any failure.
 DIFFERENT, NOT_COMPARABLE = 1, 2
 
 
@@ -49,13 +49,19 @@ def _merge(config: MergeConfig) -> int:
 
 
 def diff(config: DiffConfig) -> int:
-    """Run ``streamce diff`` and return the exit status: 0 equal, 1 different, 2 not comparable."""
+    """Run ``streamce diff`` and return the exit status: 0 equal, 1 different, 2 not comparable, or not printed."""
     try:
-        a, b = ce.load(config.a), ce.load(config.b)
+        return _diff(config)
     except ce.InputError as error:
         return fail(str(error), NOT_COMPARABLE)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        return fail(f"{error.filename}: {error.strerror or error}", NOT_COMPARABLE)
+        return fail(f"{error.filename or 'output'}: {error.strerror or error}", NOT_COMPARABLE)
+
+
+def _diff(config: DiffConfig) -> int:
+    a, b = ce.load(config.a), ce.load(config.b)
     try:
         found = ce.diff_states(a, b)
     except ce.InputError as error:

@@ -133,7 +133,7 @@ class StateDiff(DefaultModeMethods):
     metrics: dict[str, StateDiff] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all attributes as a dict of values that JSON can hold."""
+        """Return all attributes as a dict of numbers, text, None, lists and dicts."""
         if self.metrics:
             return {"equal": self.equal, "metrics": {name: each.to_dict() for name, each in self.metrics.items()}}
         return {

@@ -126,3 +126,11 @@ def test_names_of_groups_cannot_move_the_cursor(saved, capsys):
     _, out, _ = run(capsys, a, b)
     assert "\x1b" not in out
     assert "\\x1b[2J" in out
+
+
+def test_output_that_cannot_be_written_is_not_a_difference(saved):
+    a = saved("a.state", ce.MeanLoss().update([1.0]))
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "streamce", "diff", str(a), str(a)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (2, "streamce: error: output: No space left on device\n")
