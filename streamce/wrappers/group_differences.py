@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from streamce.core.default_mode import DefaultModeMethods
-from streamce.keys.encoding import format_key
+from streamce.keys.encoding import format_key, time_sort_key
 from streamce.stats import discoveries
 from streamce.stats.summary import format_interval, format_number, interval_name
 from streamce.wrappers.group_columns import array_of, count_array, float_array, key_columns_of
@@ -81,9 +82,12 @@ class Discoveries(DefaultModeMethods):
     level : float
         The level of all intervals, 1 - R fdr / m with R discoveries among m tested groups, at least R = 1.
     tested : int
-        The number m of groups that the adjustment counts.
+        The number m of groups that the adjustment counts. With ``anytime`` these are all groups, because a group that
+        is too small now may be tested later.
     differences : tuple of GroupDifference
         Those of all groups that have ``min_samples``, discovered or not, the largest difference first.
+    has_periods : bool
+        Whether the keys, or their last parts, are starts of periods, in UTC.
 
     Examples
     --------
@@ -106,6 +110,7 @@ class Discoveries(DefaultModeMethods):
     level: float
     tested: int
     differences: tuple[GroupDifference, ...]
+    has_periods: bool = False
 
     def __iter__(self) -> Iterator[GroupDifference]:
         return (group for group in self.differences if group.better)
@@ -152,14 +157,15 @@ class Discoveries(DefaultModeMethods):
         found = list(self)
         better = {side: sum(row.better == side for row in found) for side in ("A", "B")}
         looks = "at any number of looks" if self.anytime else "at one look"
-        counts = f"A is worse in {better['B']:,} and better in {better['A']:,} of {self.tested:,} tested groups"
+        tested = "groups" if self.anytime else "tested groups"  # small groups may be tested at a later look
+        counts = f"A is worse in {better['B']:,} and better in {better['A']:,} of {self.tested:,} {tested}"
         title = f"{counts}, at a false discovery rate of {100 * self.fdr:g} % {looks}"
         kind = interval_name(1 - float(f"{1 - self.level:.3g}"), self.anytime)
         head = ("group", "A - B", kind, "adjusted p", "better", "samples")
         shown = found if len(found) <= 2 * MAX_ROWS else found[:MAX_ROWS] + found[-MAX_ROWS:]
         table = [head] + [
             (
-                format_key(row.key),
+                self._name(row.key),
                 format_number(row.difference),
                 format_interval(row.interval),
                 f"{row.adjusted_p:.2g}",
@@ -177,8 +183,13 @@ class Discoveries(DefaultModeMethods):
 
     __repr__ = __str__
 
+    def _name(self, key: Any) -> str:
+        return format_key(key) + " UTC" * (self.has_periods and isinstance(time_sort_key(key)[1], dt.datetime))
 
-def discover(pairs: Mapping[Any, Paired], *, fdr: float, anytime: bool, tested: int | None) -> Discoveries:
+
+def discover(
+    pairs: Mapping[Any, Paired], *, fdr: float, anytime: bool, tested: int | None, has_periods: bool
+) -> Discoveries:
     """Return what is concluded about each group; see :func:`streamce.stats.discoveries.decide`."""
     differences = [pair._difference() for pair in pairs.values()]
     result = discoveries.decide(differences, fdr=fdr, anytime=anytime, tested=tested)
@@ -187,4 +198,4 @@ def discover(pairs: Mapping[Any, Paired], *, fdr: float, anytime: bool, tested: 
         for (key, pair), difference, decision in zip(pairs.items(), differences, result.decisions, strict=True)
     ]
     rows.sort(key=lambda row: (math.isnan(row.difference), -row.difference))
-    return Discoveries(fdr, anytime, result.level, result.tested, tuple(rows))
+    return Discoveries(fdr, anytime, result.level, result.tested, tuple(rows), has_periods)

@@ -258,7 +258,9 @@ class RankedGroups(KeyedWrapper):
         groups = of_each(self.items(), lambda metric: metric._current())
         sizes = of_each(groups.items(), lambda pair: pair._n_samples())
         pairs = {key: pair for key, pair in groups.items() if sizes[key] >= least}
-        return discover(pairs, fdr=rate, anytime=is_sequence, tested=len(groups) if is_sequence else None)
+        tested = len(groups) if is_sequence else None
+        has_periods = self.options["period"] is not None
+        return discover(pairs, fdr=rate, anytime=is_sequence, tested=tested, has_periods=has_periods)
 
     def to_table(
         self, level: float = 0.95, anytime: bool = False, *, min_samples: int = 0, metric: str | None = None

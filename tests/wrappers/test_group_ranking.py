@@ -308,9 +308,11 @@ def test_discoveries_are_printed_as_a_table():
     lines = str(ce.Grouped(ce.Paired(ce.MeanLoss())).update(a, b, by=by).discoveries(min_samples=0)).splitlines()
     assert len(lines) == 2 + 40 + 1
     assert lines[22] == f"... {50 - 40} more in to_table()"
+    hours = ce.Grouped(ce.Paired(ce.MeanLoss()), period="1h").update([1.0, 1.5], [3.0, 3.0], by_time=[0, 0])
+    assert str(hours.discoveries(fdr=0.9, min_samples=0)).splitlines()[2].startswith("1970-01-01 00:00:00 UTC   -1.75")
     none = ce.Grouped(ce.Paired(ce.MeanLoss())).discoveries(fdr=0.1, anytime=True, min_samples=0)
     assert str(none) == (
-        "A is worse in 0 and better in 0 of 0 tested groups, at a false discovery rate of 10 % at any number of looks"
+        "A is worse in 0 and better in 0 of 0 groups, at a false discovery rate of 10 % at any number of looks"
     )
 
 
