@@ -279,9 +279,9 @@ def discoveries(found: Discoveries, nouns: str, least: int) -> str:
     """Return the groups in which two models differ, the largest difference first."""
     rows = list(found)
     better = {side: sum(row.better == side for row in rows) for side in ("A", "B")}
-    looks = "any number of looks" if found.anytime else "one look"
+    looks, tested = ("any number of looks", nouns) if found.anytime else ("one look", f"tested {nouns}")
     words = [
-        f"A is worse in {better['B']:,} and better in {better['A']:,} of {found.tested:,} tested {nouns}, at a false "
+        f"A is worse in {better['B']:,} and better in {better['A']:,} of {found.tested:,} {tested}, at a false "
         f"discovery rate of {100 * found.fdr:g} % for {looks}.",
         f"Those with fewer than {least:,} samples are left out." if least else "",
     ]
@@ -302,7 +302,7 @@ def discoveries(found: Discoveries, nouns: str, least: int) -> str:
         cells.insert(N_WORST, [f"{len(rows) - len(shown):,} {nouns} between", "", "", "", "", "", ""])
     kind = interval_name(1 - float(f"{1 - found.level:.3g}"), found.anytime)
     foot = ["", "", "", svg.axis(scale), "", "", ""] if scale else []
-    table = html.table(("", "A - B", kind, "", "adjusted p", "better", "samples"), cells, "nawpwta", foot)
+    table = html.table(("", "A - B", kind, "", "adjusted p", "better", "samples"), cells, "nawpwaw", foot)
     return html.section(title, table, html.note(*filter(None, words)))
 
 

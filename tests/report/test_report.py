@@ -449,9 +449,9 @@ def test_groups_in_which_two_models_differ(least, anytime):
     whole = tree(metric.report(anytime=anytime, min_samples=least, fdr=0.01))
     texts = words(whole)
     better, limit = [row.better for row in found], 100 if least is None else least
-    looks = "any number of looks" if anytime else "one look"
+    looks, tested = ("any number of looks", "groups") if anytime else ("one look", "tested groups")
     assert (
-        f"A is worse in {better.count('B')} and better in {better.count('A')} of {found.tested} tested groups, at a "
+        f"A is worse in {better.count('B')} and better in {better.count('A')} of {found.tested} {tested}, at a "
         f"false discovery rate of 1 % for {looks}. Those with fewer than {limit} samples are left out."
     ) in texts
     rows = rows_after(whole, "Groups in which the models differ")
