@@ -115,8 +115,8 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
 
     def _fixed_sizes(self) -> dict[str, int]:
         """Return the number of cells of each part, or raise InputError if class and options do not fix it."""
-        found = f"the state of a {type(self).__name__} has no fixed size, so it has no limbs: use ce.all_reduce"
-        raise InputError("metric", found, location="")
+        found = f"the state of a {type(self).__name__} has no fixed size, so it has no limbs"
+        raise InputError("metric", f"{found}: use {self._other_forms()}", location="")
 
     def _inner(self) -> tuple[MergeableState, ...]:
         """Return the metrics that this one holds for their options."""
@@ -381,9 +381,16 @@ class MergeableState(HtmlRepr, DefaultModeMethods, ABC):
     def _sql_spec(self) -> str:
         """Return the text that identifies class and options in rows, or raise InputError if states have no rows."""
         if not self._has_sql_rows:
-            found = f"the state of a {type(self).__name__} has no rows for a database: use to_bytes() or ce.all_reduce"
+            found = f"the state of a {type(self).__name__} has no rows for a database: use {self._other_forms()}"
             raise InputError("metric", found, location="")
         return self._option_digest().hex()
+
+    def _other_forms(self) -> str:
+        """Return how a state without limbs is sent and added, for errors."""
+        if not self._is_addable:
+            return "to_bytes()"
+        has_rows = all(metric._has_sql_rows for metric in (self, *self._inner()))
+        return "to_sql_rows() or ce.all_reduce" if has_rows else "to_bytes() or ce.all_reduce"
 
     def _option_digest(self) -> bytes:
         """Return 16 bytes that identify class and options."""

@@ -9,7 +9,7 @@ all digits modulo 2^32, so that rows that are missing or repeated are noticed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,17 +29,23 @@ MAX_CELLS_AT_ONCE = 4096  # so that the digits of a large state take 13 MB
 MASK = 2**32 - 1
 
 
-def key_names(names: Sequence[str] | None, n_parts: int) -> list[str]:
-    """Return the names of the columns of keys of this many parts, or raise InputError."""
+def key_names(names: Any, n_parts: int | None) -> list[str]:
+    """Return the names of the columns of keys, or raise InputError. ``n_parts`` is None if no key is known."""
     if names is None:
-        return [f"key_{i}" for i in range(n_parts)]
-    found = [names] if isinstance(names, str) else list(names)
-    if len(found) != n_parts:
-        raise InputError("keys", f"has {len(found)} names", f"{n_parts}, one for each part of a key", value=len(found))
+        return [f"key_{i}" for i in range(n_parts or 1)]
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        names = [names]
+    found = list(names)
+    if len(found) != (n_parts or max(len(found), 1)):
+        expected = f"{n_parts or 1}, one for each part of a key"
+        raise InputError("keys", f"has {len(found)} names", expected, value=len(found))
+    taken = set(COLUMNS)
     for i, name in enumerate(found):
-        if not isinstance(name, str) or not name or name in COLUMNS or name in found[:i]:
+        # Databases do not distinguish names by case.
+        if not isinstance(name, str) or not name or name.lower() in taken:
             expected = f"different texts, none of which is {', '.join(COLUMNS)}"
             raise InputError("keys", f"is {short_repr(name)}", expected, index=(i,), value=name)
+        taken.add(name.lower())
     return found
 
 

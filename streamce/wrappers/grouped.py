@@ -214,7 +214,8 @@ class Grouped(RankedGroups):
         Parameters
         ----------
         keys : sequence of str, optional
-            The names of the columns of the keys, one for each part. The default is ``key_0``, ``key_1``, ...
+            The names of the columns of the keys, one for each part. The default is ``key_0``, ``key_1``, ... Without
+            groups the number of parts is not known, so pass names if the rows are stored with those of others.
 
         Returns
         -------
@@ -240,8 +241,7 @@ class Grouped(RankedGroups):
         {'ann': 3.0, 'bob': 3.0}
         """
         copy = self._state.copy()
-        n_parts = len(copy.kinds or (None,))
-        names = sql_rows.key_names(keys, n_parts)
+        names = sql_rows.key_names(keys, len(copy.kinds) if copy.kinds else None)
         spec = self._metric._sql_spec()
         if copy.is_compact:
             cells, ledger = copy.sorted_cells()
@@ -251,7 +251,7 @@ class Grouped(RankedGroups):
             states = copy.sorted()
             found, columns = list(states), self._metric._rows_of_states(states.values())
         numbers = columns.pop("number")
-        parts = list(zip(*found, strict=True)) if found and n_parts > 1 else [found] * n_parts
+        parts = list(zip(*found, strict=True)) if found and len(names) > 1 else [found] * len(names)
         return {name: array_of(part)[numbers] for name, part in zip(names, parts, strict=True)} | columns
 
     def _from_rows(self, rows: sql_rows.Rows) -> Self:

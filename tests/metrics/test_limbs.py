@@ -249,9 +249,16 @@ def test_a_digit_that_no_sum_has_is_refused():
 @pytest.mark.parametrize(
     ("metric", "expected"),
     [
-        (ce.Grouped(ce.MeanLoss()), "the state of a Grouped has no fixed size, so it has no limbs: use ce.all_reduce"),
-        (ce.Sliding(ce.MeanLoss(), samples=9), "the state of a Sliding"),
+        (
+            ce.Grouped(ce.MeanLoss()),
+            "a Grouped has no fixed size, so it has no limbs: use to_sql_rows\\(\\) or ce.all_reduce",
+        ),
+        (ce.Sliding(ce.MeanLoss(), samples=9), r"the state of a Sliding .* so it has no limbs: use to_bytes\(\)$"),
         (ce.Decayed(ce.MeanLoss(), half_life="1h"), "the state of a Decayed"),
+        (
+            ce.Grouped(ce.Decayed(ce.MeanLoss(), half_life="1h")),
+            r"so it has no limbs: use to_bytes\(\) or ce.all_reduce$",
+        ),
         (ce.Collection({"a": ce.MeanLoss()}), "the state of a Collection"),
         (ce.MulticlassCrossEntropy(per_class=True), "the number of classes or labels is not known"),
         (ce.MulticlassNormalizedEntropy(), "the number of classes or labels is not known"),

@@ -340,9 +340,22 @@ def test_groups_need_keys():
         (("a",), "keys has 1 names: expected 2, one for each part of a key"),
         (("a", "a"), r"keys\[1\] is 'a': expected different texts"),
         (("a", "spec"), r"keys\[1\] is 'spec': expected different texts, none of which is spec, cell"),
+        (("a", "Amount"), r"keys\[1\] is 'Amount': expected different texts"),
+        (("a", "A"), r"keys\[1\] is 'A': expected different texts"),
         (("a", 3), r"keys\[1\] is 3"),
+        (3, "keys has 1 names: expected 2"),
+        ((), "keys has 0 names: expected 2"),
     ],
 )
 def test_names_of_keys_are_checked(keys, expected):
     with pytest.raises(ce.InputError, match=expected):
         summands.groups("binary")[0].to_sql_rows(keys)
+
+
+def test_names_of_keys_of_no_groups():
+    """A day without samples has the columns of other days."""
+    rows = ce.Grouped(ce.MeanLoss()).to_sql_rows(["country", "hour"])
+    assert list(rows) == ["country", "hour", "spec", "cell", "term", "limb", "amount"]
+    assert {len(column) for column in rows.values()} == {0}
+    with pytest.raises(ce.InputError, match="keys has 0 names: expected 1"):
+        ce.Grouped(ce.MeanLoss()).to_sql_rows([])
