@@ -179,7 +179,10 @@ class ExactMetric(torchmetrics.Metric):
             raise InputError("limbs", f"has shape {tuple(state.shape)}", expected)
         if state.is_floating_point():  # NumPy has no bfloat16
             state = state.double()
-        self._metric.load_limbs(state[:-FINGERPRINT].numpy())
+        try:
+            self._metric.load_limbs(state[:-FINGERPRINT].numpy())
+        except InputError as error:
+            raise (error.with_argument("limbs") if error.argument == "array" else error) from None
         self._computed = None  # torchmetrics keeps it when states are merged or loaded
 
     def _sync_dist(self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any = None) -> None:
