@@ -155,8 +155,9 @@ instructions: .venv/.test
 	$(BIN)/python tests/support/instructions.py --write
 
 # mypy.stubtest compares stubs with the compiled modules. It need not compare disjoint bases, because no class inherits
-# from two compiled classes. basedpyright fails unless all public types are complete. It asks the python3 of PATH for
-# packages and does not find an editable install, so PYTHONPATH names this folder.
+# from two compiled classes. basedpyright finds public types that are not complete. It asks the python3 of PATH for
+# packages and does not find an editable install, so PYTHONPATH names this folder. Frameworks are not installed there, so
+# it does not know the base classes of adapters.
 lint: .venv/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -165,8 +166,9 @@ lint: .venv/.lint
 	$(BIN)/python -m mypy.stubtest streamce.core --mypy-config-file pyproject.toml --ignore-disjoint-bases \
 		--allowlist tools/stubtest_allowlist.txt
 	@mkdir -p build
-	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=. basedpyright --verifytypes streamce --ignoreexternal > build/types || \
-		(cat build/types; false)
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=. basedpyright --verifytypes streamce --ignoreexternal > build/types || true
+	@grep -q 'Type completeness score' build/types || (cat build/types; false)
+	@! grep 'error: ' build/types | grep -v 'Type of \(base class\|metaclass\) unknown' || (cat build/types; false)
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks

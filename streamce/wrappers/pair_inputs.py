@@ -99,7 +99,7 @@ class ModelSums:
         self._routes, self._state = None if routes is None else routes.fresh(), State()
         if self._routes is not None:
             more["routes"] = self._routes
-        self.samples = run(metric, inputs, model, self._state, cluster=inputs.buckets, **more)
+        self.samples: Samples = run(metric, inputs, model, self._state, cluster=inputs.buckets, **more)
 
     def states(self) -> list[State]:
         return [self._state] if self._routes is None else self._routes.filled()

@@ -152,7 +152,7 @@ class NormalizedPairs(PairSums):
     normalized entropies is that of the mean losses, divided by the entropy of the base rate.
     """
 
-    names = tuple(sorted(pairs.NAMES + OUTCOME_NAMES))
+    names: tuple[str, ...] = tuple(sorted(pairs.NAMES + OUTCOME_NAMES))
 
     def of_batch(self, inputs: PairInputs, routes: Routes | None = None) -> list[States]:
         means = self._means_of_losses(inputs, routes)
