@@ -13,6 +13,7 @@ from pathlib import Path
 import streamce
 from streamce.metrics.base import Metric
 from streamce.metrics.mergeable import MergeableState
+from streamce.metrics.summable import SummableState
 from streamce.metrics.update_from import UpdateFromMixin
 
 ROOT = Path(streamce.__file__).parent
@@ -410,7 +411,7 @@ def test_private_names_are_imported_in_their_own_folder():
 
 def test_the_protocol_of_metrics_is_used_and_documented():
     assert {name for name, _ in foreign_uses()} == set(PROTOCOL)
-    documented = "".join(cls.__doc__ for cls in (MergeableState, UpdateFromMixin, Metric))
+    documented = "".join(cls.__doc__ for cls in (SummableState, MergeableState, UpdateFromMixin, Metric))
     assert {name for name in PROTOCOL if f"``{name}" not in documented} == set()
 
 

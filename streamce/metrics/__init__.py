@@ -4,6 +4,7 @@ Input: predictions and targets. Output: a state, and the results of its sums. ``
 update, ``core`` adds their losses to the state, and ``stats`` turns the state into results.
 
 ``limbs``, ``sql_rows``                states as integers that any system can add: arrays, and rows of a database
+``summable``                           ``SummableState``: writes and reads such arrays and rows
 ``mergeable``                          ``MergeableState``: options and a state, with ``+``, ``-``, bytes and files
 ``update_from``                        ``UpdateFromMixin``: adds an Arrow stream in one update
 ``options``                            the checks of options
