@@ -69,7 +69,7 @@ def unpack(digest: bytes, source: Any, sizes: Mapping[str, int], quanta: Mapping
     if not np.array_equal(array[1:HEAD], states * _identifying_entries(digest)):
         found = "holds states of another class or of other options, or was not added as integers of 64 bits"
         raise InputError("array", found, "the elementwise sum of to_limbs() of metrics with equal options")
-    check_range(array[HEAD:], states, "array", HEAD)
+    check_range(array[HEAD:], states, "array", range(HEAD, len(array)))
     rows, first, parts = array[HEAD:].reshape(-1, digits.DIGITS), 0, {}
     for name, size in sorted(sizes.items()):
         ledger = Ledger(size, False, quanta[name])
@@ -80,14 +80,18 @@ def unpack(digest: bytes, source: Any, sizes: Mapping[str, int], quanta: Mapping
     return parts
 
 
-def check_range(amounts: Array, states: int, argument: str, offset: int = 0) -> None:
-    """Raise InputError if a sum of the digits of this many states is impossible."""
-    wrong = (amounts > states * HALF) | (amounts < -states * HALF)
+def check_range(amounts: Array, states: Any, argument: str, entries: Any) -> None:
+    """Raise InputError if a sum of the digits of this many states is impossible.
+
+    ``states`` is a number, or one for each amount. ``entries`` are the indices of the amounts in the argument.
+    """
+    most = np.broadcast_to(states, amounts.shape) * HALF
+    wrong = (amounts > most) | (amounts < -most)
     if wrong.any():
         at = int(np.argmax(wrong))
-        expected = f"at most {states} * 2^31 in magnitude, because {states} states were added"
-        value = int(amounts[at])
-        raise InputError(argument, f"is {value}", expected, index=(offset + at,), value=value)
+        value, number = int(amounts[at]), int(most[at]) // HALF
+        expected = f"at most {number} * 2^31 in magnitude, because {number} states were added"
+        raise InputError(argument, f"is {value}", expected, index=(int(entries[at]),), value=value)
 
 
 def check_clusters(parts: Mapping[str, bytes]) -> None:

@@ -174,7 +174,7 @@ class Rows:
         first = np.unique(codes, return_index=True)[1].tolist()  # rows of the states
         n_added = np.array([_checked_states(count, row) for count, row in zip(counts, first, strict=True)], np.int64)
         body = np.flatnonzero(lanes >= 0)
-        self._check_amounts(body, n_added[codes])
+        limbs.check_range(self._amount[body], n_added[codes[body]], "amount", body)
         expected = np.array([count.get(("", "digits"), 0) & MASK for count in counts], dtype=np.int64)
         wrong = _digit_sums(self._amount[body], codes[body], n_states) != expected
         if wrong.any():
@@ -207,16 +207,6 @@ class Rows:
             name = self._cell[1][self._cell[0][i]], self._term[1][self._term[0][i]]
             count[name] = count.get(name, 0) + int(self._amount[i])
         return counts
-
-    def _check_amounts(self, rows: Any, n_added: Any) -> None:
-        """Raise InputError if the amount of one of these rows is no sum of digits of as many states as were added."""
-        amount, most = self._amount[rows], n_added[rows] * limbs.HALF
-        wrong = (amount > most) | (amount < -most)
-        if wrong.any():
-            i = int(rows[np.argmax(wrong)])
-            states, value = int(n_added[i]), int(self._amount[i])
-            expected = f"at most {states} * 2^31 in magnitude, because {states} states were added"
-            raise InputError("amount", f"is {value}", expected, index=(i,), value=value)
 
 
 def _parts(

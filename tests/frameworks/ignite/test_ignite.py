@@ -16,6 +16,7 @@ import torch
 from ignite.engine import Engine, Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping
 from ignite.metrics import BatchWise, Loss, MetricsLambda, RunningAverage
+from imports import error_without
 from paths import ROOT
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -335,9 +336,7 @@ def test_a_metric_with_other_arguments(metric):
 
 
 def test_a_missing_framework_names_its_extra():
-    script = "import sys; sys.modules['ignite'] = None; import streamce.integrations.ignite"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1] == (
+    assert error_without("streamce.integrations.ignite", "ignite") == (
         "ModuleNotFoundError: streamce.integrations.ignite needs pytorch-ignite: pip install 'streamce[ignite]'"
     )
 

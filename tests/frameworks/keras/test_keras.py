@@ -2,15 +2,13 @@
 
 import doctest
 import math
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pages
 import pytest
 import torch
+from imports import error_without
 from paths import ROOT
 
 import streamce as ce
@@ -387,19 +385,14 @@ def test_a_model_that_is_none():
 
 
 def test_a_backend_that_is_not_installed_is_named():
-    script = "import sys; sys.modules['tensorflow'] = None; import streamce.integrations.keras"
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1] == (
+    assert error_without("streamce.integrations.keras", "tensorflow", KERAS_BACKEND="tensorflow") == (
         "ModuleNotFoundError: streamce.integrations.keras needs a backend of Keras: install tensorflow, "
         "or set KERAS_BACKEND to one that is installed"
     )
 
 
 def test_a_missing_framework_names_its_extra():
-    script = "import sys; sys.modules['keras'] = None; import streamce.integrations.keras"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1] == (
+    assert error_without("streamce.integrations.keras", "keras") == (
         "ModuleNotFoundError: streamce.integrations.keras needs keras: pip install 'streamce[keras]'"
     )
 

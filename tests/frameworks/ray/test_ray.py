@@ -3,8 +3,6 @@
 import doctest
 import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +12,7 @@ import pyarrow as pa
 import pytest
 import ray
 from engine_cases import CASES, ROWS, P, binary, expected, table
+from imports import error_without
 from paths import ROOT
 from pyarrow import parquet
 
@@ -217,9 +216,7 @@ def test_what_is_no_dataset_and_no_template():
 
 
 def test_a_ray_that_is_not_installed_is_named():
-    code = "import sys; sys.modules['ray'] = None; import streamce.integrations.ray"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.stderr.splitlines()[-1] == (
+    assert error_without("streamce.integrations.ray", "ray") == (
         "ModuleNotFoundError: streamce.integrations.ray needs Ray Data: pip install 'streamce[ray]'"
     )
 

@@ -5,12 +5,11 @@ import datetime as dt
 import doctest
 import math
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pages
 import pytest
+from imports import error_without
 from paths import ROOT
 from river import (
     cluster,
@@ -352,9 +351,7 @@ def test_the_streams_of_a_frame():
 
 
 def test_a_missing_framework_names_its_extra():
-    script = "import sys; sys.modules['river'] = None; import streamce.integrations.river"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1] == (
+    assert error_without("streamce.integrations.river", "river") == (
         "ModuleNotFoundError: streamce.integrations.river needs river: pip install 'streamce[river]'"
     )
 

@@ -16,6 +16,7 @@ import tokenizers
 import torch
 import trainer_cases as cases
 import transformers
+from imports import error_without
 from paths import ROOT
 from trainer_cases import BATCH_SIZES, MODELS, Rows, Stream, bert, collate, evaluate, items, one_by_one, tokens, trainer
 
@@ -540,15 +541,8 @@ def test_invalid_tokens_are_skipped_and_counted():
 
 
 def test_a_missing_package_is_named():
-    code = "import sys; sys.modules['torch'] = None; import streamce.integrations.transformers"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert "needs transformers with accelerate and torch: pip install 'streamce[transformers]'" in done.stderr
+    error = error_without("streamce.integrations.transformers", "torch")
+    assert error.endswith("needs transformers with accelerate and torch: pip install 'streamce[transformers]'")
 
 
 def test_the_examples(tmp_path, monkeypatch):
